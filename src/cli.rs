@@ -1,0 +1,275 @@
+//! The command line: clap's types, and clap's errors in our words. clap's own quote what was typed, which may be a secret.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapError};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::{Error, Name, Namespace};
+
+/// Makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.
+#[derive(Parser)]
+#[command(name = "seal-secrets", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = "Examples:
+  seal-secrets keygen && seal-secrets bootstrap   make the sealing key, then every secret
+  seal-secrets verify                             does everything in out/ still agree?")]
+pub struct Cli {
+    /// Which folders, which contract
+    #[command(flatten)]
+    pub folders: Folders,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where things are.
+#[derive(Args)]
+pub struct Folders {
+    /// The folder with the sealing certificate and the escrow
+    #[arg(long, global = true, value_name = "DIR", default_value = "keys")]
+    pub keys: PathBuf,
+    /// The folder with everything that is committed
+    #[arg(long, global = true, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+    /// The contract: which secrets are needed, how each is made, who reads it [default: the platform's own]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub contract: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make the sealing key pair, before any cluster exists
+    Keygen(Keygen),
+    /// Make every value that is missing and seal it; never change what is there
+    Bootstrap(Bootstrap),
+    /// Show what `bootstrap` would do
+    Plan(Plan),
+    /// Check offline that contract, sealed files and certificate agree
+    Verify(Verify),
+    /// Open sealed values: recovery when the cluster is gone
+    Unseal(Unseal),
+    /// Print the controller's key Secret, to be applied before the controller starts
+    KeySecret(KeySecret),
+    /// Show the contract: which keys, how each is made, who reads it
+    Contract(Contract),
+}
+
+/// `keygen`
+#[derive(Args)]
+pub struct Keygen {
+    /// An age recipient who may open the escrow; may be repeated [default: keys/recipients.txt, or a new identity]
+    #[arg(long = "recipient", value_name = "age1…")]
+    pub recipients: Vec<String>,
+}
+
+/// What `bootstrap` and `plan` have in common.
+#[derive(Args)]
+pub struct Wishes {
+    /// Seal a value of yours: from a file, from standard input (`KEY=-`), or asked for without echo (`KEY`)
+    #[arg(long, value_name = "KEY[=FILE]", value_parser = provide)]
+    pub provide: Vec<(Name, Option<PathBuf>)>,
+    /// Make this write-once key anew though what its old value encrypts is lost
+    #[arg(long, value_name = "KEY", value_parser = name)]
+    pub destroys_data: Vec<Name>,
+    /// Accept a sealing certificate of at least this many bits
+    #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
+    pub allow_rsa_bits: u32,
+}
+
+/// `bootstrap`
+#[derive(Args)]
+pub struct Bootstrap {
+    /// What to provide, what to destroy
+    #[command(flatten)]
+    pub wishes: Wishes,
+    /// The folder for the operator's copies
+    #[arg(long, value_name = "DIR", default_value = "secrets")]
+    pub secrets: PathBuf,
+    /// Only show the plan
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plan`
+#[derive(Args)]
+pub struct Plan {
+    /// What to provide, what to destroy
+    #[command(flatten)]
+    pub wishes: Wishes,
+    /// Exit with 1 when there is something to do
+    #[arg(long)]
+    pub check: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verify`
+#[derive(Args)]
+pub struct Verify {
+    /// Also open every value, with this age identity for the escrow
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Accept a sealing certificate of at least this many bits
+    #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
+    pub allow_rsa_bits: u32,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `unseal`
+#[derive(Args)]
+pub struct Unseal {
+    /// Only these keys [default: all]
+    #[arg(value_name = "KEY", value_parser = name)]
+    pub names: Vec<Name>,
+    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Sealing keys in PEM, or backups of the controller's key Secrets, instead of the escrow; `-` is standard input
+    #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with = "identity")]
+    pub recovery_private_key: Vec<PathBuf>,
+    /// Open this file of SealedSecrets instead of the output folder
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How to print the Secrets
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "yaml")]
+    pub output: Output,
+    /// Print only the bare value of this key
+    #[arg(long, value_name = "KEY", value_parser = name, conflicts_with_all = ["output", "names"])]
+    pub value: Option<Name>,
+    /// Print secrets even to a terminal
+    #[arg(long)]
+    pub reveal: bool,
+}
+
+/// kubectl's `-o`.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Output {
+    /// A stream of documents
+    Yaml,
+    /// One object, or a List
+    Json,
+}
+
+/// `key-secret`
+#[derive(Args)]
+pub struct KeySecret {
+    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The controller's namespace
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", value_parser = namespace)]
+    pub controller_namespace: Namespace,
+    /// Print the key even to a terminal
+    #[arg(long)]
+    pub reveal: bool,
+}
+
+/// `contract`
+#[derive(Args)]
+pub struct Contract {
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: ContractFormat,
+    /// The same as `--format json`
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+}
+
+/// How `contract` prints.
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum ContractFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// What `--contract` takes
+    Yaml,
+    /// A picture: key → source Secret → ExternalSecret → target Secret
+    Mermaid,
+}
+
+fn name(text: &str) -> Result<Name, Error> {
+    Name::new(text)
+}
+
+fn namespace(text: &str) -> Result<Namespace, Error> {
+    Namespace::new(text)
+}
+
+fn provide(text: &str) -> Result<(Name, Option<PathBuf>), Error> {
+    let (key, file) = match text.split_once('=') {
+        Some((key, file)) => (key, Some(PathBuf::from(file))),
+        None => (text, None),
+    };
+    Ok((Name::new(key)?, file))
+}
+
+/// What clap made of the command line, or its complaint in our words; `Err(Ok(text))` is help that was asked for.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<String, Error>> {
+    Cli::try_parse_from(args).map_err(|error| match error.kind() {
+        ClapError::DisplayHelp | ClapError::DisplayVersion => Ok(error.to_string()),
+        ClapError::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::usage(
+            "no command",
+            "`seal-secrets --help` lists them; the main job is `seal-secrets keygen`, then `seal-secrets bootstrap`",
+        )),
+        kind => Err(explain(kind, &error)),
+    })
+}
+
+fn explain(kind: ClapError, error: &clap::Error) -> Error {
+    let context = |wanted: ContextKind| {
+        error.context().find(|(kind, _)| *kind == wanted).map(|(_, value)| match value {
+            ContextValue::Strings(several) => several.join("`, `"),
+            other => other.to_string(),
+        })
+    };
+    // Names of flags are clap's or start with a dash; anything else that was typed is not repeated.
+    let flag =
+        |text: String| text.split(['=', ' ']).next().filter(|word| word.starts_with('-') || word.starts_with('<')).map(str::to_owned);
+    let argument = context(ContextKind::InvalidArg).and_then(flag).map_or("an argument".to_owned(), |flag| format!("`{flag}`"));
+    let help = |otherwise: &str| {
+        let near = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+        match near.into_iter().find_map(context) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => otherwise.to_owned(),
+        }
+    };
+    let see = "see `seal-secrets --help`";
+    match kind {
+        ClapError::UnknownArgument => Error::usage(
+            format!("unknown: {argument}"),
+            help("see `seal-secrets COMMAND --help`; a secret never stands on the command line, it comes from a file or standard input"),
+        ),
+        ClapError::InvalidSubcommand => Error::usage("unknown command", help(see)),
+        ClapError::ArgumentConflict => {
+            let other = context(ContextKind::PriorArg).and_then(flag);
+            match other {
+                Some(other) if format!("`{other}`") != argument => {
+                    Error::usage(format!("{argument} and `{other}` cannot be used together"), "drop one of the two")
+                }
+                _ => Error::usage(format!("{argument} is given twice, or with one that excludes it"), "give it once"),
+            }
+        }
+        ClapError::InvalidValue => {
+            let valid = context(ContextKind::ValidValue).map_or(String::new(), |values| format!("; it takes `{values}`"));
+            Error::usage(format!("{argument} has no value, or one that it does not take{valid}"), help("see `seal-secrets COMMAND --help`"))
+        }
+        ClapError::ValueValidation => {
+            let reason = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+            match reason {
+                Some(reason) => Error::usage(format!("{argument}: {}", reason.what()), reason.help()),
+                None => Error::usage(format!("{argument} has a value that it does not take"), "see `seal-secrets COMMAND --help`"),
+            }
+        }
+        ClapError::InvalidUtf8 => Error::usage("an argument that is not UTF-8", "rename the file, or give the path in another way"),
+        _ => Error::usage(format!("the command line is not complete: {argument}"), see),
+    }
+}

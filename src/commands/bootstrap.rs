@@ -1,0 +1,332 @@
+//! `bootstrap`, the main job, and `plan`, which stops before anything is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::{Outcome, keys, read_contract};
+use crate::cli::{self, Folders};
+use crate::manifest::sealed_secret::{self, Sealed};
+use crate::model::{Change, Contract, Error, MOST_PROVIDED_BYTES, Name, Plan, Reason, Recipe, Result, SecretValue, near};
+use crate::pipeline::certificate::SealingCertificate;
+use crate::pipeline::plan::Wishes;
+use crate::pipeline::seal::Sealer;
+use crate::pipeline::{generate, inventory, plan};
+use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::git::IgnoreRules;
+use crate::world::{World, files};
+
+/// Everything that a plan is made from, and the plan.
+struct Prepared {
+    contract: Contract,
+    certificate: SealingCertificate,
+    plan: Plan,
+}
+
+pub(super) fn run(folders: &Folders, args: &cli::Bootstrap, world: &mut World) -> Result<Outcome> {
+    if args.json && !args.dry_run {
+        return Err(Error::usage("`--json` shows a plan, and this would carry it out", "add `--dry-run`"));
+    }
+    if args.dry_run {
+        return show(folders, &args.wishes, args.json, world).map(|_| Outcome::Done);
+    }
+    // The certificate and the contract are judged before the first folder is made.
+    read_contract(folders)?;
+    keys::certificate(folders)?;
+    let out = Folder::create(&folders.out, 0o755)?;
+    let _lock = out.lock()?;
+    let leftovers = out.remove_leftovers()?;
+    if leftovers > 0 {
+        world.terminal.warn(&format!("removed {leftovers} temporary files that an interrupted run left"));
+    }
+    let prepared = prepare(folders, Some(&out), &args.wishes, world)?;
+    warn_kept(&prepared.plan, world);
+    if prepared.plan.changes.is_empty() {
+        world.terminal.print(&format!("nothing to do\n{}", remarks(folders, &prepared)))?;
+        return Ok(Outcome::Done);
+    }
+    check_inputs(args, &out)?;
+    let provided = read_provided(&prepared, &args.wishes, world)?;
+    carry_out(&prepared, provided, &out, &args.secrets, world)?;
+    world.terminal.print(&render_plan(folders, &prepared, true))?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn plan(folders: &Folders, args: &cli::Plan, world: &mut World) -> Result<Outcome> {
+    let plan = show(folders, &args.wishes, args.json, world)?;
+    Ok(if args.check && !plan.changes.is_empty() { Outcome::Found } else { Outcome::Done })
+}
+
+fn show(folders: &Folders, wishes: &cli::Wishes, as_json: bool, world: &mut World) -> Result<Plan> {
+    let prepared = prepare(folders, Folder::open(&folders.out)?.as_ref(), wishes, world)?;
+    warn_kept(&prepared.plan, world);
+    let text = if as_json { json(&prepared.plan) } else { render_plan(folders, &prepared, false) };
+    world.terminal.print(&text)?;
+    Ok(prepared.plan)
+}
+
+/// contract, certificate, inventory → plan.
+fn prepare(folders: &Folders, out: Option<&Folder>, wishes: &cli::Wishes, world: &mut World) -> Result<Prepared> {
+    let (_, contract) = read_contract(folders)?;
+    let wishes_read = read_wishes(&contract, wishes)?;
+    let certificate = keys::fit_certificate(folders, wishes.allow_rsa_bits, world)?;
+    let files = out.map_or(Ok(BTreeMap::new()), Folder::read_all)?;
+    let in_out = |error: Error| error.within(&folders.out);
+    let inventory = inventory::read(files).map_err(in_out)?;
+    let plan = plan::plan(&contract, &inventory, certificate.digest, &wishes_read).map_err(in_out)?;
+    Ok(Prepared { contract, certificate, plan })
+}
+
+fn read_wishes(contract: &Contract, wishes: &cli::Wishes) -> Result<Wishes> {
+    let known = |flag: &str, name: &Name| {
+        contract.key(name.as_str()).ok_or_else(|| {
+            let names = contract.keys.iter().map(|key| key.name.as_str());
+            let help =
+                near(name.as_str(), names).map_or("see `seal-secrets contract`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+            Error::usage(format!("`{flag}` names a key that the contract does not have"), help)
+        })
+    };
+    let mut read = Wishes::default();
+    for (name, _) in &wishes.provide {
+        let key = known("--provide", name)?;
+        if !matches!(key.recipe, Recipe::Provided { .. }) {
+            return Err(Error::usage(
+                format!("`{name}` is generated, not provided"),
+                "drop it: `bootstrap` makes its value; or change its recipe to `provided` in a contract of your own",
+            ));
+        }
+        if !read.provided.insert(name.clone()) {
+            return Err(Error::usage(format!("`--provide {name}` is given twice"), "give it once"));
+        }
+    }
+    for name in &wishes.destroys_data {
+        let key = known("--destroys-data", name)?;
+        if !key.write_once {
+            return Err(Error::usage(format!("`{name}` is not write-once"), "drop `--destroys-data`: no data depends on it"));
+        }
+        read.destroyed.insert(name.clone());
+    }
+    let standard_input = wishes.provide.iter().filter(|(_, file)| file.as_deref() == Some(Path::new("-")));
+    if standard_input.count() > 1 {
+        return Err(Error::usage("standard input is asked for twice", "provide one of the two values from a file, or in a second run"));
+    }
+    Ok(read)
+}
+
+fn warn_kept(plan: &Plan, world: &mut World) {
+    for name in &plan.kept {
+        world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not read"));
+    }
+}
+
+/// A file that is read must not be one of those that are written.
+fn check_inputs(args: &cli::Bootstrap, out: &Folder) -> Result<()> {
+    let mut outputs = out.identities()?;
+    if let Some(secrets) = Folder::open(&args.secrets)? {
+        outputs.extend(secrets.identities()?);
+    }
+    for (name, file) in &args.wishes.provide {
+        let Some(file) = file else { continue };
+        if files::identity(file).is_some_and(|identity| outputs.contains(&identity)) {
+            return Err(Error::refused(
+                format!("the file of `--provide {name}` is one of those that this run may write"),
+                "copy it to a folder of its own, with mode 0600",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The values that the plan seals, each checked against its key's pattern before anything is written.
+fn read_provided(prepared: &Prepared, wishes: &cli::Wishes, world: &mut World) -> Result<BTreeMap<Name, SecretValue>> {
+    let sealed: BTreeSet<&Name> = prepared
+        .plan
+        .changes
+        .iter()
+        .flat_map(|change| match change {
+            Change::Seal { keys, .. } => keys.as_slice(),
+            Change::Write { .. } => &[],
+        })
+        .collect();
+    let mut values = BTreeMap::new();
+    for (name, file) in wishes.provide.iter().filter(|(name, _)| sealed.contains(name)) {
+        let value = trim(name, read_value(name, file.as_ref(), world)?, world);
+        let key = prepared.contract.key(name.as_str()).expect("it was looked up before");
+        generate::check(key, &value)?;
+        values.insert(name.clone(), value);
+    }
+    Ok(values)
+}
+
+fn read_value(name: &Name, file: Option<&PathBuf>, world: &mut World) -> Result<SecretValue> {
+    let value = match file {
+        Some(file) if file.as_os_str() == "-" && !world.terminal.stdin_is_terminal => world.terminal.read_secret()?,
+        // What stands behind the `=` may be the value itself, by mistake: it is not repeated.
+        Some(file) if file.as_os_str() != "-" => {
+            SecretValue::new(files::read(file, &format!("the file of `--provide {name}`"), files::Kind::Secret)?)
+        }
+        _ => world.terminal.ask(&format!("{name}: "))?,
+    };
+    if value.len() > MOST_PROVIDED_BYTES {
+        return Err(Error::bad_input(
+            format!("the value of `{name}` is larger than {} KiB", MOST_PROVIDED_BYTES >> 10),
+            "a Secret has to fit into an object of etcd; check the file",
+        ));
+    }
+    Ok(value)
+}
+
+/// Editors and `echo` end a file with a line feed that is hardly ever part of the secret.
+fn trim(name: &Name, value: SecretValue, world: &mut World) -> SecretValue {
+    let bytes = value.expose();
+    let trimmed = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n"));
+    let Some(trimmed) = trimmed else { return value };
+    world.terminal.warn(&format!("removed the line feed at the end of `{name}`"));
+    SecretValue::new(Zeroizing::new(trimmed.to_vec()))
+}
+
+/// generate → operator's copies → seal → units → derived files.
+fn carry_out(
+    prepared: &Prepared,
+    mut provided: BTreeMap<Name, SecretValue>,
+    out: &Folder,
+    secrets: &Path,
+    world: &mut World,
+) -> Result<()> {
+    let contract = &prepared.contract;
+    let units: BTreeMap<_, _> = contract.units().into_iter().map(|unit| (unit.name, unit)).collect();
+    let mut labelled = Vec::new();
+    let mut copies = Vec::new();
+    for change in &prepared.plan.changes {
+        let Change::Seal { unit, copies: copied, .. } = change else { continue };
+        let unit = &units[unit];
+        let values = generate::generate(unit, &mut provided, world.entropy.as_mut())?;
+        for (key, value) in unit.keys.iter().zip(values) {
+            if copied.contains(&key.name) {
+                copies.push((&key.name, Zeroizing::new(value.expose().to_vec())));
+            }
+            labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), key.name.as_str()), value));
+        }
+    }
+    let blobs = Sealer::new(&prepared.certificate)?.seal_all(labelled, world.entropy.as_mut(), world.threads)?;
+    // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
+    write_copies(secrets, &copies, world)?;
+    drop(copies);
+    let mut blobs = blobs.into_iter();
+    let mut writer = Writer::new(out);
+    for change in &prepared.plan.changes {
+        let (file, text) = match change {
+            Change::Write { file, text, .. } => (file, text.clone()),
+            Change::Seal { unit, file, .. } => {
+                let keys = &units[unit].keys;
+                let sealed: Vec<Sealed> = keys
+                    .iter()
+                    .zip(blobs.by_ref())
+                    .map(|(key, blob)| Sealed { name: key.name.clone(), blob, write_once: key.write_once })
+                    .collect();
+                (file, sealed_secret::write(contract, prepared.certificate.digest, &sealed))
+            }
+        };
+        writer.write(file, text.as_bytes(), 0o644, Existing::Replace)?;
+    }
+    for name in writer.finish()? {
+        world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));
+    }
+    Ok(())
+}
+
+fn write_copies(secrets: &Path, copies: &[(&Name, Zeroizing<Vec<u8>>)], world: &mut World) -> Result<()> {
+    if copies.is_empty() {
+        return Ok(());
+    }
+    for (name, _) in copies {
+        IgnoreRules::check_ignored(secrets, name.as_str())?;
+    }
+    let folder = Folder::create(secrets, 0o700)?;
+    folder.remove_leftovers()?;
+    let mut writer = Writer::new(&folder);
+    for (name, value) in copies {
+        writer.write(name.as_str(), value, 0o600, Existing::Replace)?;
+    }
+    for name in writer.finish()? {
+        world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));
+    }
+    Ok(())
+}
+
+/// The plan for people: a line for each unit and each derived file; new derived files are only counted.
+fn render_plan(folders: &Folders, prepared: &Prepared, done: bool) -> String {
+    let out = folders.out.display();
+    let mut text = String::new();
+    let mut new: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in &prepared.plan.changes {
+        match change {
+            Change::Seal { file, keys, reason, .. } => {
+                text.push_str(&format!("seal   {out}/{file} ({})", reason.as_str()));
+                if let [_, _, ..] = keys.as_slice() {
+                    let keys: Vec<&str> = keys.iter().map(Name::as_str).collect();
+                    text.push_str(&format!(": {}", keys.join(" and ")));
+                }
+                text.push('\n');
+            }
+            Change::Write { file, reason: Reason::New, .. } => {
+                *new.entry(file.rsplit_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;
+            }
+            Change::Write { file, reason, .. } => text.push_str(&format!("write  {out}/{file} ({})\n", reason.as_str())),
+        }
+    }
+    for (folder, count) in new {
+        text.push_str(&format!("write  {} (new): {count} files\n", folders.out.join(folder).display()));
+    }
+    let (sealed, written) = prepared.plan.changes.iter().fold((0, 0), |(sealed, written), change| match change {
+        Change::Seal { keys, .. } => (sealed + keys.len(), written),
+        Change::Write { .. } => (sealed, written + 1),
+    });
+    text.push_str(&match (prepared.plan.changes.is_empty(), done) {
+        (true, _) => "nothing to do\n".to_owned(),
+        (false, false) => format!("to do: {sealed} values to seal, {written} files to write\n"),
+        (false, true) => format!("done: {sealed} values sealed to {}, {written} files written\n", prepared.plan.certificate),
+    });
+    text + &remarks(folders, prepared)
+}
+
+/// What a plan leaves: orphans, and what only the operator has.
+fn remarks(folders: &Folders, prepared: &Prepared) -> String {
+    let plan = &prepared.plan;
+    let mut text = String::new();
+    for orphan in &plan.orphans {
+        text.push_str(&format!("orphan: {}/{orphan} is not in the contract; it stays\n", folders.out.display()));
+    }
+    if !plan.awaited.is_empty() {
+        text.push_str("yours to add, with `seal-secrets bootstrap --provide KEY=FILE`:\n");
+    }
+    for name in &plan.awaited {
+        let hint = match prepared.contract.key(name.as_str()).map(|key| &key.recipe) {
+            Some(Recipe::Provided { hint: Some(hint), .. }) => format!(": {hint}"),
+            _ => String::new(),
+        };
+        text.push_str(&format!("  {name}{hint}\n"));
+    }
+    text
+}
+
+/// The plan for programs; fields are only ever added.
+fn json(plan: &Plan) -> String {
+    let names = |names: &[Name]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+    let changes: Vec<serde_json::Value> = plan
+        .changes
+        .iter()
+        .map(|change| match change {
+            Change::Seal { unit, file, keys, copies, reason } => serde_json::json!({
+                "action": "seal", "unit": unit.as_str(), "file": file, "keys": names(keys), "copies": names(copies), "reason": reason.as_str(),
+            }),
+            Change::Write { file, reason, .. } => serde_json::json!({ "action": "write", "file": file, "reason": reason.as_str() }),
+        })
+        .collect();
+    let plan = serde_json::json!({
+        "version": 1, "certificate": plan.certificate.to_string(), "changes": changes,
+        "awaited": names(&plan.awaited), "orphans": plan.orphans, "kept": names(&plan.kept),
+    });
+    format!("{plan:#}\n")
+}

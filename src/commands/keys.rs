@@ -1,0 +1,72 @@
+//! The keys folder: what every command that seals or opens reads from it.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::cli::Folders;
+use crate::manifest::text;
+use crate::model::{Error, Result};
+use crate::pipeline::certificate::SealingCertificate;
+use crate::pipeline::private_key::SealingKey;
+use crate::pipeline::{escrow, private_key};
+use crate::world::{World, files};
+
+pub(super) const CERTIFICATE: &str = "sealing.crt";
+pub(super) const ESCROW: &str = "sealing.key.age";
+pub(super) const IDENTITY: &str = "operator.agekey";
+pub(super) const RECIPIENTS: &str = "recipients.txt";
+
+/// The sealing certificate, not yet judged.
+pub(super) fn certificate(folders: &Folders) -> Result<SealingCertificate> {
+    let path = folders.keys.join(CERTIFICATE);
+    let name = path.to_string_lossy();
+    if !files::exists(&path) {
+        return Err(Error::bad_input("no such file", "make the sealing key first: `seal-secrets keygen`").in_file(&name));
+    }
+    let bytes = files::read(&path, &name, files::Kind::Public)?;
+    SealingCertificate::read(&bytes).map_err(|error| error.in_file(&name))
+}
+
+/// The sealing certificate, fit to be sealed to; one that ends soon is warned of.
+pub(super) fn fit_certificate(folders: &Folders, least_bits: u32, world: &mut World) -> Result<SealingCertificate> {
+    let certificate = certificate(folders)?;
+    let name = folders.keys.join(CERTIFICATE);
+    let ends_soon = certificate.judge((world.clock)(), least_bits).map_err(|error| error.in_file(&name.to_string_lossy()))?;
+    if ends_soon {
+        world.terminal.warn(&format!("the sealing certificate ends on {}: a new sealing key is due", certificate.ends()));
+    }
+    Ok(certificate)
+}
+
+/// The escrow's PEM text: certificate and private key.
+pub(super) fn open_escrow(folders: &Folders, identity: Option<&Path>) -> Result<Zeroizing<String>> {
+    let default = folders.keys.join(IDENTITY);
+    let path = identity.unwrap_or(&default);
+    if identity.is_none() && !files::exists(path) {
+        return Err(Error::bad_input("no such file", "name the age identity that opens the escrow with `--identity FILE`")
+            .in_file(&path.to_string_lossy()));
+    }
+    let identities = read_identities(path)?;
+    let identities: Vec<&dyn age::Identity> = identities.iter().map(|identity| identity as _).collect();
+    let path = escrow_path(folders);
+    let name = path.to_string_lossy();
+    let bytes = files::read(&path, &name, files::Kind::Public)?;
+    escrow::decrypt(&bytes, &identities).map_err(|error| error.in_file(&name))
+}
+
+pub(super) fn escrow_path(folders: &Folders) -> PathBuf {
+    folders.keys.join(ESCROW)
+}
+
+pub(super) fn read_identities(path: &Path) -> Result<Vec<age::x25519::Identity>> {
+    let name = path.to_string_lossy();
+    let bytes = files::read(path, &name, files::Kind::Secret)?;
+    text::decode(&bytes).and_then(escrow::read_identities).map_err(|error| error.in_file(&name))
+}
+
+/// The escrow's sealing keys.
+pub(super) fn escrow_keys(folders: &Folders, identity: Option<&Path>) -> Result<Vec<SealingKey>> {
+    let pem = open_escrow(folders, identity)?;
+    private_key::read(&pem).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
+}

@@ -1,0 +1,57 @@
+//! One file per command: it joins stages with the world, and is short.
+
+mod bootstrap;
+mod contract;
+mod key_secret;
+mod keygen;
+mod keys;
+mod unseal;
+mod verify;
+
+use std::path::Path;
+
+use crate::cli::{Cli, Command, Folders};
+use crate::manifest::{contract_file, text};
+use crate::model::{Contract, Result};
+use crate::world::{World, files};
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, and clean.
+    Done,
+    /// It looked for something, and found it.
+    Found,
+}
+
+/// Runs one command.
+pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
+    let folders = &cli.folders;
+    match cli.command {
+        Command::Keygen(args) => keygen::run(folders, &args, world),
+        Command::Bootstrap(args) => bootstrap::run(folders, &args, world),
+        Command::Plan(args) => bootstrap::plan(folders, &args, world),
+        Command::Verify(args) => verify::run(folders, &args, world),
+        Command::Unseal(args) => unseal::run(folders, &args, world),
+        Command::KeySecret(args) => key_secret::run(folders, &args, world),
+        Command::Contract(args) => contract::run(folders, &args, world),
+    }
+}
+
+/// The contract's text and what it says: the operator's file, or the one that is built in.
+fn read_contract(folders: &Folders) -> Result<(String, Contract)> {
+    let text = match &folders.contract {
+        Some(path) => read_text(path)?,
+        None => contract_file::EMBEDDED.to_owned(),
+    };
+    let name = folders.contract.as_deref().map_or("the built-in contract".into(), Path::to_string_lossy);
+    let contract = contract_file::read(&text).map_err(|error| error.in_file(&name))?;
+    Ok((text, contract))
+}
+
+/// The text of a file that is no secret.
+fn read_text(path: &Path) -> Result<String> {
+    let name = path.to_string_lossy();
+    let bytes = files::read(path, &name, files::Kind::Public)?;
+    Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
+}

@@ -1,0 +1,33 @@
+//! seal-secrets: makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.
+//! `ARCHITECTURE.md` is the map.
+
+pub mod cli;
+pub mod commands;
+pub mod manifest;
+pub mod model;
+pub mod pipeline;
+pub mod world;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use commands::Outcome;
+use world::World;
+
+/// Runs one command line in this world; the result is the process's exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
+    let outcome = match cli::parse(args) {
+        Ok(cli) => commands::run(cli, world),
+        Err(Ok(help)) => world.terminal.print(&help).map(|()| Outcome::Done),
+        Err(Err(error)) => Err(error),
+    };
+    match outcome {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Found) => 1,
+        Err(error) => {
+            // Where even this cannot be written, the exit code still tells.
+            let _ = writeln!(world.terminal.stderr, "{error}");
+            error.kind.exit_code()
+        }
+    }
+}

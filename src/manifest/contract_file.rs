@@ -1,0 +1,329 @@
+//! The contract file (design.md, section 8): YAML to a valid `Contract`, or one error with its place.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::yaml::{self, Fields, Node, parsed};
+use crate::model::{Consumer, Contract, DataKey, Entry, Error, Key, Name, Namespace, Reader, Recipe, Result, When, near};
+
+/// The platform's contract, as shipped.
+pub const EMBEDDED: &str = include_str!("../contract.yaml");
+
+/// The least entropy that a generated value may have, in bits.
+const LEAST_BITS: u32 = 128;
+
+/// The longest password that bcrypt takes whole, in bytes: 72 with its NUL.
+const MOST_BCRYPT_BYTES: usize = 71;
+
+/// What a contract says, or what is wrong with it.
+pub fn read(text: &str) -> Result<Contract> {
+    let root = yaml::read_one(text)?;
+    let mut fields = root.fields("")?;
+    let version = fields.required("version")?;
+    version.number("version", 1..=1)?;
+    let mut reader = fields.required("reader")?.fields("reader")?;
+    let contract = Contract {
+        store: fields.parsed("store", Name::new)?,
+        namespace: fields.parsed("namespace", Namespace::new)?,
+        reader: Reader { name: reader.parsed("name", Name::new)?, namespace: reader.parsed("namespace", Namespace::new)? },
+        ignored: read_ignored(fields.optional("ignored"))?,
+        keys: read_keys(fields.required("keys")?)?,
+        consumers: Vec::new(),
+    };
+    reader.finish()?;
+    let consumers = fields.optional("consumers");
+    fields.finish()?;
+    let names: HashSet<&Name> = contract.keys.iter().map(|key| &key.name).collect();
+    let consumers = consumers.map_or(Ok(Vec::new()), |node| read_consumers(node, &names))?;
+    Ok(Contract { consumers, ..contract })
+}
+
+fn read_ignored(node: Option<&Node>) -> Result<Vec<String>> {
+    let Some(node) = node else { return Ok(Vec::new()) };
+    let line = |(i, node): (usize, &Node)| Ok(node.text(&format!("ignored[{i}]"))?.to_owned());
+    node.list("ignored")?.iter().enumerate().map(line).collect()
+}
+
+/// A key as written: its unit and the source of its hash are settled once all are known.
+struct Written<'n> {
+    key: Key,
+    unit: Option<Name>,
+    node: &'n Node,
+}
+
+fn read_keys(node: &Node) -> Result<Vec<Key>> {
+    let nodes = node.list("keys")?;
+    if nodes.is_empty() {
+        return Err(Error::bad_input("`keys` is empty", "name at least one key").at(node.position));
+    }
+    let mut written = nodes.iter().enumerate().map(|(i, node)| read_key(node, &format!("keys[{i}]"))).collect::<Result<Vec<_>>>()?;
+    let mut seen: BTreeMap<Name, usize> = BTreeMap::new();
+    for one in &written {
+        let line = one.node.position.0;
+        if let Some(first) = seen.insert(one.key.name.clone(), line) {
+            return Err(Error::bad_input(
+                format!("the key `{}` stands here a second time, after line {first}", one.key.name),
+                "keep one of the two",
+            )
+            .at(one.node.position));
+        }
+    }
+    settle_units(&mut written)?;
+    Ok(written.into_iter().map(|one| one.key).collect())
+}
+
+fn read_key<'n>(node: &'n Node, path: &str) -> Result<Written<'n>> {
+    let mut fields = node.fields(path)?;
+    let name = fields.parsed("name", Name::new)?;
+    let unit = match fields.optional("unit") {
+        Some(node) => Some(parsed(node, &fields.path("unit"), Name::new)?),
+        None => None,
+    };
+    let when = match fields.optional("when") {
+        Some(node) => Some(parsed(node, &fields.path("when"), read_when)?),
+        None => None,
+    };
+    let recipe = fields.required("recipe")?;
+    let key = Key {
+        about: fields.text("about")?.to_owned(),
+        recipe: read_recipe(recipe, &fields.path("recipe"))?,
+        when,
+        write_once: fields.flag("write-once")?,
+        operator_copy: fields.flag("operator-copy")?,
+        unit: unit.clone().unwrap_or_else(|| name.clone()),
+        after_rotation: fields.optional_text("after-rotation")?.map(str::to_owned),
+        name,
+    };
+    fields.finish()?;
+    Ok(Written { key, unit, node })
+}
+
+/// A derived key lives in its source's unit; a unit's name is nobody else's; its keys are made alike.
+fn settle_units(written: &mut [Written<'_>]) -> Result<()> {
+    let sources: BTreeMap<Name, (Name, Option<usize>, bool)> = written
+        .iter()
+        .map(|one| {
+            let provided = matches!(one.key.recipe, Recipe::Provided { .. } | Recipe::Bcrypt { .. });
+            (one.key.name.clone(), (one.key.unit.clone(), one.key.recipe.length(), provided))
+        })
+        .collect();
+    for one in written.iter_mut() {
+        let Recipe::Bcrypt { of, .. } = &one.key.recipe else { continue };
+        let fault = |what: String, help: &str| Err(Error::bad_input(what, help).at(one.node.position));
+        let Some((unit, length, unfit)) = sources.get(of) else {
+            let help = match near(of.as_str(), sources.keys().map(Name::as_str)) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "name a key of this contract".to_owned(),
+            };
+            return fault(format!("`{}` is the hash of a key that the contract does not have", one.key.name), &help);
+        };
+        if *unfit {
+            return fault(
+                format!("`{}` is the hash of `{of}`, which is not generated", one.key.name),
+                "name a key that is hex, base64url or alphanumeric",
+            );
+        }
+        if length.is_some_and(|length| length > MOST_BCRYPT_BYTES) {
+            return fault(format!("`{of}` is longer than the {MOST_BCRYPT_BYTES} bytes that bcrypt takes"), "make it shorter");
+        }
+        if one.unit.as_ref().is_some_and(|named| named != unit) {
+            return fault(
+                format!("`{}` is in another unit than `{of}`, whose hash it is", one.key.name),
+                "remove `unit`: a hash always lives with its source",
+            );
+        }
+        one.key.unit = unit.clone();
+    }
+    check_units(written)
+}
+
+/// A unit is one generated or provided key with its hashes, and no key of another unit has its name.
+fn check_units(written: &[Written<'_>]) -> Result<()> {
+    let mut units: BTreeMap<&Name, &Name> = BTreeMap::new();
+    for one in written.iter().filter(|one| !matches!(one.key.recipe, Recipe::Bcrypt { .. })) {
+        if let Some(other) = units.insert(&one.key.unit, &one.key.name) {
+            return Err(Error::bad_input(
+                format!("`{}` shares the unit `{}` with `{other}`, with which it has nothing to do", one.key.name, one.key.unit),
+                "give each its own unit: only a hash and its source belong together",
+            )
+            .at(one.node.position));
+        }
+    }
+    for one in written {
+        if let Some(other) = units.get(&one.key.name).filter(|_| one.key.unit != one.key.name) {
+            return Err(Error::bad_input(
+                format!("the unit of `{other}` has the name of the key `{}`, which is in another unit", one.key.name),
+                "give the unit a name of its own",
+            )
+            .at(one.node.position));
+        }
+    }
+    Ok(())
+}
+
+/// `TERM`, or several joined by ` and `; a term is `path` or `path = word`.
+fn read_when(text: &str) -> Result<When> {
+    let legal = |path: &str| {
+        !path.is_empty()
+            && path.split('.').all(|step| !step.is_empty() && step.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
+    };
+    let mut terms = Vec::new();
+    for term in text.split(" and ") {
+        let (path, word) = match term.split_once('=') {
+            Some((path, word)) => (path.trim(), Some(word.trim())),
+            None => (term.trim(), None),
+        };
+        if !legal(path) || word.is_some_and(|word| !legal(word)) {
+            return Err(Error::bad_input("not a condition", "write `features.NAME`, `path = word`, or several of them joined by ` and `"));
+        }
+        terms.push((path.to_owned(), word.map(str::to_owned)));
+    }
+    Ok(When { terms, text: text.to_owned() })
+}
+
+fn read_recipe(node: &Node, path: &str) -> Result<Recipe> {
+    const KINDS: [&str; 5] = ["hex", "base64url", "alphanumeric", "bcrypt", "provided"];
+    let [(kind, body)] = node.fields(path)?.all() else {
+        return Err(Error::bad_input(
+            format!("`{path}` should have exactly one field, the recipe's kind"),
+            format!("write one of {}", KINDS.join(", ")),
+        )
+        .at(node.position));
+    };
+    let path = format!("{path}.{kind}");
+    let mut fields = body.fields(&path)?;
+    let recipe = match kind.as_str() {
+        "hex" => {
+            let bytes = number(&mut fields, "bytes", 1, 512)?;
+            enough(8 * bytes, body, &path)?;
+            Recipe::Hex { bytes: bytes as usize, prefix: read_prefix(&mut fields)? }
+        }
+        "base64url" => {
+            let bytes = number(&mut fields, "bytes", 1, 512)?;
+            enough(8 * bytes, body, &path)?;
+            Recipe::Base64Url { bytes: bytes as usize }
+        }
+        "alphanumeric" => {
+            let length = number(&mut fields, "length", 1, 1024)?;
+            enough((f64::from(length) * 62f64.log2()) as u32, body, &path)?;
+            Recipe::Alphanumeric { length: length as usize }
+        }
+        "bcrypt" => Recipe::Bcrypt { of: fields.parsed("of", Name::new)?, cost: number(&mut fields, "cost", 10, 16)? },
+        "provided" => Recipe::Provided {
+            pattern: match fields.optional("pattern") {
+                Some(node) => Some(parsed(node, &format!("{path}.pattern"), read_pattern)?),
+                None => None,
+            },
+            hint: fields.optional_text("hint")?.map(str::to_owned),
+        },
+        other => {
+            let help = match near(other, KINDS) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("use one of {}", KINDS.join(", ")),
+            };
+            return Err(Error::bad_input(format!("unknown recipe `{path}`"), help).at(body.position));
+        }
+    };
+    fields.finish()?;
+    Ok(recipe)
+}
+
+fn number(fields: &mut Fields<'_>, field: &'static str, least: u32, most: u32) -> Result<u32> {
+    let path = fields.path(field);
+    fields.required(field)?.number(&path, least..=most)
+}
+
+fn read_prefix(fields: &mut Fields<'_>) -> Result<String> {
+    let Some(node) = fields.optional("prefix") else { return Ok(String::new()) };
+    let prefix = |text: &str| {
+        let legal = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_graphic());
+        legal.then(|| text.to_owned()).ok_or_else(|| Error::bad_input("not a prefix", "use at most 32 visible ASCII characters"))
+    };
+    parsed(node, &fields.path("prefix"), prefix)
+}
+
+/// The whole value has to match, whatever it is: a value is bytes, not text.
+fn read_pattern(text: &str) -> Result<regex::bytes::Regex> {
+    regex::bytes::RegexBuilder::new(&format!("^(?:{text})$"))
+        .size_limit(1 << 20)
+        .build()
+        .map_err(|_| Error::bad_input("not a regular expression", "see https://docs.rs/regex for its syntax; it has no look-around"))
+}
+
+fn enough(bits: u32, node: &Node, path: &str) -> Result<()> {
+    if bits >= LEAST_BITS {
+        return Ok(());
+    }
+    Err(Error::bad_input(
+        format!("`{path}` makes a value of {bits} bits, which can be guessed"),
+        format!("make it at least {LEAST_BITS} bits: 16 bytes, or 22 characters"),
+    )
+    .at(node.position))
+}
+
+fn read_consumers(node: &Node, keys: &HashSet<&Name>) -> Result<Vec<Consumer>> {
+    let mut seen = BTreeSet::new();
+    let mut consumers = Vec::new();
+    for (i, node) in node.list("consumers")?.iter().enumerate() {
+        let consumer = read_consumer(node, &format!("consumers[{i}]"), keys)?;
+        if let Some(name) = &consumer.name
+            && !seen.insert((consumer.namespace.clone(), name.clone()))
+        {
+            return Err(Error::bad_input(
+                format!("the ExternalSecret `{name}` of namespace `{}` stands here a second time", consumer.namespace),
+                "keep one of the two",
+            )
+            .at(node.position));
+        }
+        consumers.push(consumer);
+    }
+    Ok(consumers)
+}
+
+fn read_consumer(node: &Node, path: &str, keys: &HashSet<&Name>) -> Result<Consumer> {
+    let mut fields = node.fields(path)?;
+    let name = match fields.optional("name") {
+        Some(node) => Some(parsed(node, &fields.path("name"), Name::new)?),
+        None => None,
+    };
+    let data = fields.required("data")?;
+    let mut entries = Vec::new();
+    for (i, node) in data.list(&fields.path("data"))?.iter().enumerate() {
+        let mut fields = node.fields(&format!("{path}.data[{i}]"))?;
+        let entry = Entry { secret_key: fields.parsed("secretKey", DataKey::new)?, key: fields.parsed("key", Name::new)? };
+        fields.finish()?;
+        if !keys.contains(&entry.key) {
+            let help = match near(entry.key.as_str(), keys.iter().map(|name| name.as_str())) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "add it under `keys`".to_owned(),
+            };
+            return Err(Error::bad_input(format!("`{path}` reads a key that the contract does not have"), help).at(node.position));
+        }
+        entries.push(entry);
+    }
+    if entries.is_empty() {
+        return Err(Error::bad_input(format!("`{path}.data` is empty"), "name what it reads, or remove it").at(data.position));
+    }
+    let consumer =
+        Consumer { namespace: fields.parsed("namespace", Namespace::new)?, target: fields.parsed("target", Name::new)?, name, entries };
+    fields.finish()?;
+    Ok(consumer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_contract_is_the_one_of_the_platform() {
+        let contract = read(EMBEDDED).unwrap();
+        assert_eq!(contract.keys.len(), 18);
+        assert_eq!(contract.units().len(), 17);
+        let provided = contract.keys.iter().filter(|key| matches!(key.recipe, Recipe::Provided { .. }));
+        assert_eq!(provided.count(), 3);
+        assert_eq!(contract.read_keys().count(), 17, "the administrator's password has no reader");
+        let manifests = contract.consumers.iter().filter(|consumer| consumer.name.is_some());
+        assert_eq!(manifests.clone().count(), 15);
+        assert_eq!(manifests.map(|consumer| consumer.entries.len()).sum::<usize>(), 25);
+        assert_eq!(contract.consumer_namespaces().len(), 12);
+    }
+}

@@ -1,0 +1,8 @@
+//! Kubernetes documents and the contract file, between YAML text and the words of the model.
+
+pub mod contract_file;
+pub mod kubernetes;
+pub mod sealed_secret;
+pub mod secret;
+pub mod text;
+pub mod yaml;

@@ -1,0 +1,272 @@
+//! The SealedSecret: `bitnami.com/v1alpha1`, as sealed-secrets v0.36–v0.38 reads and writes it.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
+
+use super::kubernetes::{Metadata, Object};
+use super::yaml::{self, Fields, Node};
+use crate::model::{CertificateDigest, Contract, DataKey, Error, Name, Namespace, PROPERTY, Position, Result, Scope};
+
+/// Says to which sealing key: the format has no key id of its own.
+pub const CERTIFICATE: &str = "seal-secrets/certificate";
+
+/// Marks a write-once value in its own file, so that a contract that forgot it cannot lose it.
+pub const WRITE_ONCE: &str = "seal-secrets/write-once";
+
+const NAMESPACE_WIDE: &str = "sealedsecrets.bitnami.com/namespace-wide";
+const CLUSTER_WIDE: &str = "sealedsecrets.bitnami.com/cluster-wide";
+
+/// A SealedSecret as read.
+pub struct SealedSecret {
+    /// `metadata.name`.
+    pub name: Name,
+    /// `metadata.namespace`.
+    pub namespace: Option<Namespace>,
+    /// From the scope annotations; both, or one that only the template has, is refused.
+    pub scope: Scope,
+    /// From [`CERTIFICATE`].
+    pub certificate: Option<CertificateDigest>,
+    /// From [`WRITE_ONCE`].
+    pub write_once: bool,
+    /// `spec.encryptedData`, in its order.
+    pub encrypted: Vec<Encrypted>,
+    /// What the Secret made of it gets beside its data.
+    pub template: Template,
+    /// Where it begins in its file.
+    pub position: Position,
+}
+
+/// One entry of `spec.encryptedData`.
+pub struct Encrypted {
+    /// Its key in the Secret.
+    pub key: DataKey,
+    /// The sealed value, in base64.
+    pub blob: String,
+    /// Where the blob stands.
+    pub position: Position,
+}
+
+/// `spec.template`, as far as a Secret made without the controller can follow it.
+#[derive(Default)]
+pub struct Template {
+    /// `type`.
+    pub kind: Option<String>,
+    /// `immutable`.
+    pub immutable: bool,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Every SealedSecret of a file, which may hold nothing else.
+pub fn read(text: &str) -> Result<Vec<SealedSecret>> {
+    let secrets: Vec<SealedSecret> = yaml::read(text)?.iter().map(read_node).collect::<Result<_>>()?;
+    for (i, secret) in secrets.iter().enumerate() {
+        let same = |other: &&SealedSecret| other.name == secret.name && other.namespace == secret.namespace;
+        if let Some(first) = secrets[..i].iter().find(same) {
+            return Err(Error::bad_input(
+                format!("`{}` stands here a second time, after line {}", secret.name, first.position.0),
+                "keep one of the two; `git log -p` shows which came later",
+            )
+            .at(secret.position));
+        }
+    }
+    Ok(secrets)
+}
+
+fn read_node(node: &Node) -> Result<SealedSecret> {
+    let mut fields = node.fields("")?;
+    expect_kind(&mut fields, "bitnami.com/v1alpha1", "SealedSecret")?;
+    let mut metadata = fields.required("metadata")?.fields("metadata")?;
+    let name = metadata.parsed("name", Name::new)?;
+    let namespace = match metadata.optional("namespace") {
+        Some(node) => Some(yaml::parsed(node, "metadata.namespace", Namespace::new)?),
+        None => None,
+    };
+    let annotations = strings(metadata.optional("annotations"), "metadata.annotations")?;
+    let mut spec = fields.required("spec")?.fields("spec")?;
+    if let Some(data) = spec.optional("data") {
+        return Err(Error::bad_input(
+            "`spec.data`, the format before v0.2, is not supported",
+            "seal the value anew, or let kubeseal convert it",
+        )
+        .at(data.position));
+    }
+    let encrypted = read_encrypted(spec.required("encryptedData")?)?;
+    let template = spec.optional("template").map(read_template).transpose()?.unwrap_or_default();
+    spec.finish()?;
+    fields.optional("status");
+    fields.finish()?;
+    let scope = read_scope(&annotations, &template).map_err(|error| error.at(node.position))?;
+    if scope == Scope::Strict && namespace.is_none() {
+        return Err(Error::bad_input(
+            "`metadata.namespace` is missing, and the scope is strict",
+            "add the namespace for which it was sealed",
+        )
+        .at(metadata.position));
+    }
+    let certificate = match annotations.get(CERTIFICATE) {
+        Some(text) => Some(CertificateDigest::parse(text).map_err(|error| error.at(node.position))?),
+        None => None,
+    };
+    Ok(SealedSecret {
+        name,
+        namespace,
+        scope,
+        certificate,
+        write_once: annotations.get(WRITE_ONCE).is_some_and(|value| value == "true"),
+        encrypted,
+        template,
+        position: node.position,
+    })
+}
+
+/// `apiVersion` and `kind` have to be these.
+pub(super) fn expect_kind(fields: &mut Fields<'_>, api_version: &'static str, kind: &'static str) -> Result<()> {
+    let position = fields.position;
+    let found = (fields.optional_text("apiVersion")?, fields.optional_text("kind")?);
+    if found == (Some(api_version), Some(kind)) {
+        return Ok(());
+    }
+    Err(Error::bad_input(format!("not a {kind} of `{api_version}`"), format!("name a file that holds only documents of kind {kind}"))
+        .at(position))
+}
+
+/// A mapping of strings, such as labels or annotations; absent is empty.
+pub(super) fn strings(node: Option<&Node>, path: &str) -> Result<BTreeMap<String, String>> {
+    let Some(node) = node else {
+        return Ok(BTreeMap::new());
+    };
+    let text = |(name, node): &(String, Node)| {
+        let text = node.text(&format!("{path}.{name}"))?;
+        Ok((name.clone(), text.to_owned()))
+    };
+    node.fields(path)?.all().iter().map(text).collect()
+}
+
+fn read_encrypted(node: &Node) -> Result<Vec<Encrypted>> {
+    let fields = node.fields("spec.encryptedData")?;
+    if fields.all().is_empty() {
+        return Err(Error::bad_input("`spec.encryptedData` is empty", "restore it from git").at(node.position));
+    }
+    let entry = |(name, node): &(String, Node)| {
+        let key = DataKey::new(name)
+            .map_err(|error| Error::bad_input(format!("`{name}` is {}", error.what()), error.help()).at(node.position))?;
+        let blob = node.text(&format!("spec.encryptedData.{name}"))?;
+        if !has_blob_prefix(blob) {
+            return Err(Error::refused(
+                format!("`spec.encryptedData.{name}` is not a sealed value: it may be plaintext"),
+                "a sealed value begins with `AgA` to `AgD` (RSA-4096); if this one is a secret in the clear, treat it as exposed: replace it, and remove it from git",
+            )
+            .at(node.position));
+        }
+        Ok(Encrypted { key, blob: blob.to_owned(), position: node.position })
+    };
+    fields.all().iter().map(entry).collect()
+}
+
+/// Whether the first two bytes can be the length of an RSA ciphertext (2048 to 8192 bits). What follows is judged
+/// when the value is opened.
+fn has_blob_prefix(blob: &str) -> bool {
+    let head = blob.as_bytes().get(..4);
+    let bytes = head.and_then(|head| BASE64_STANDARD.decode(head).ok());
+    bytes.is_some_and(|bytes| bytes.len() >= 2 && (256..=1024).contains(&u16::from_be_bytes([bytes[0], bytes[1]])))
+}
+
+fn read_template(node: &Node) -> Result<Template> {
+    let mut fields = node.fields("spec.template")?;
+    let mut template =
+        Template { kind: fields.optional_text("type")?.map(str::to_owned), immutable: fields.flag("immutable")?, ..Template::default() };
+    if let Some(data) = fields.optional("data") {
+        return Err(Error::bad_input(
+            "`spec.template.data` is rendered by the controller, and not supported here",
+            "use `kubeseal --recovery-unseal` for this file",
+        )
+        .at(data.position));
+    }
+    if let Some(node) = fields.optional("metadata") {
+        let mut metadata = node.fields("spec.template.metadata")?;
+        template.labels = strings(metadata.optional("labels"), "spec.template.metadata.labels")?;
+        template.annotations = strings(metadata.optional("annotations"), "spec.template.metadata.annotations")?;
+    }
+    fields.finish()?;
+    Ok(template)
+}
+
+fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Result<Scope> {
+    let set = |map: &BTreeMap<String, String>, name: &str| map.get(name).is_some_and(|value| value == "true");
+    let (namespace_wide, cluster_wide) = (set(annotations, NAMESPACE_WIDE), set(annotations, CLUSTER_WIDE));
+    let widened = [NAMESPACE_WIDE, CLUSTER_WIDE].iter().any(|name| set(&template.annotations, name) && !set(annotations, name));
+    if (namespace_wide && cluster_wide) || widened {
+        return Err(Error::refused(
+            "its scope annotations contradict each other",
+            "keep one scope annotation, the same in `metadata` and in `spec.template.metadata`",
+        )
+        .why("a template that is wider than its SealedSecret is how CVE-2026-22728 widened a scope"));
+    }
+    Ok(match (namespace_wide, cluster_wide) {
+        (_, true) => Scope::ClusterWide,
+        (true, _) => Scope::NamespaceWide,
+        _ => Scope::Strict,
+    })
+}
+
+/// One sealed value, ready to be written.
+pub struct Sealed {
+    /// Its key.
+    pub name: Name,
+    /// In base64.
+    pub blob: String,
+    /// Marked as [`WRITE_ONCE`].
+    pub write_once: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'s> {
+    spec: Spec<'s>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec<'s> {
+    encrypted_data: BTreeMap<&'static str, &'s str>,
+    template: TemplateBody,
+}
+
+#[derive(Serialize)]
+struct TemplateBody {
+    metadata: Metadata,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+/// A unit's file: one SealedSecret for each of its keys, strict scope, one data key.
+pub fn write(contract: &Contract, certificate: CertificateDigest, sealed: &[Sealed]) -> String {
+    let namespace = Some(contract.namespace.as_str());
+    let document = |sealed: &'_ Sealed| -> String {
+        let mut metadata = Metadata::new(&sealed.name, namespace);
+        let annotations = &mut metadata.annotations;
+        annotations.insert(CERTIFICATE.to_owned(), certificate.to_string());
+        if sealed.write_once {
+            annotations.insert(WRITE_ONCE.to_owned(), "true".to_owned());
+        }
+        yaml::write(&Object {
+            api_version: "bitnami.com/v1alpha1",
+            kind: "SealedSecret",
+            metadata: Some(metadata),
+            rest: Body {
+                spec: Spec {
+                    encrypted_data: BTreeMap::from([(PROPERTY, sealed.blob.as_str())]),
+                    template: TemplateBody { metadata: Metadata::new(&sealed.name, namespace), kind: "Opaque" },
+                },
+            },
+        })
+    };
+    let documents: Vec<String> = sealed.iter().map(document).collect();
+    documents.join("---\n")
+}

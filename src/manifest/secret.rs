@@ -1,0 +1,168 @@
+//! Secrets in the clear: the controller's key Secret, and what `unseal` prints. Nothing here is written to a file.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::kubernetes::{Metadata, Object};
+use super::sealed_secret::{SealedSecret, strings};
+use super::yaml::{self, Fields, Node};
+use crate::model::{Error, Name, Position, Result, SecretValue};
+
+/// The label by which the controller finds its keys, and the value that makes it use one.
+pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
+const ACTIVE: &str = "active";
+
+/// A key Secret's two halves, in PEM.
+pub struct KeySecret {
+    /// `tls.crt`.
+    pub certificate: String,
+    /// `tls.key`.
+    pub private_key: Zeroizing<String>,
+    /// Where the Secret begins in its file.
+    pub position: Position,
+}
+
+/// The key Secrets of a backup: a Secret, several documents, or a List, in YAML or JSON, as
+/// `kubectl get secret -l sealedsecrets.bitnami.com/sealed-secrets-key -o yaml` prints them.
+pub fn read_key_secrets(text: &str) -> Result<Vec<KeySecret>> {
+    let mut found = Vec::new();
+    for node in yaml::read(text)? {
+        let mut fields = node.fields("")?;
+        if fields.optional_text("kind")? == Some("List") {
+            let items = fields.required("items")?;
+            for item in items.list("items")? {
+                found.push(read_key_secret(item)?);
+            }
+        } else {
+            found.push(read_key_secret(&node)?);
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::bad_input("the List has no items", "name the file with the key Secrets"));
+    }
+    Ok(found)
+}
+
+fn read_key_secret(node: &Node) -> Result<KeySecret> {
+    let mut fields = node.fields("")?;
+    super::sealed_secret::expect_kind(&mut fields, "v1", "Secret")?;
+    let kind = fields.optional_text("type")?;
+    if kind != Some("kubernetes.io/tls") {
+        return Err(Error::bad_input(
+            "`type` is not `kubernetes.io/tls`, as a sealing key Secret's has to be",
+            "name a backup of the controller's key Secrets",
+        )
+        .at(node.position));
+    }
+    let mut metadata = fields.required("metadata")?.fields("metadata")?;
+    let labels = strings(metadata.optional("labels"), "metadata.labels")?;
+    if labels.get(KEY_LABEL).is_some_and(|value| value != ACTIVE) {
+        return Err(Error::bad_input(
+            format!("the label `{KEY_LABEL}` is not `active`: this key was taken out of use"),
+            "set the label to `active` in a copy of the file if you still want to open values with it",
+        )
+        .at(node.position));
+    }
+    let mut data = fields.required("data")?.fields("data")?;
+    Ok(KeySecret {
+        certificate: decoded(&mut data, "tls.crt")?.to_string(),
+        private_key: decoded(&mut data, "tls.key")?,
+        position: node.position,
+    })
+}
+
+fn decoded(data: &mut Fields<'_>, name: &'static str) -> Result<Zeroizing<String>> {
+    let node = data.required(name)?;
+    let bytes = BASE64_STANDARD.decode(node.text(&data.path(name))?).map(Zeroizing::new);
+    let text = bytes.ok().and_then(|bytes| std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned())));
+    text.ok_or_else(|| {
+        Error::bad_input(format!("`data[{name}]` is not base64 of a PEM text"), "take the backup anew with `kubectl get secret -o yaml`")
+            .at(node.position)
+    })
+}
+
+/// The controller's key Secret as YAML: apply it before the controller starts.
+pub fn write_key_secret(namespace: &str, certificate: &str, private_key: &str) -> Zeroizing<String> {
+    let mut metadata = Metadata::new("sealed-secrets-key", Some(namespace));
+    metadata.labels.insert(KEY_LABEL.to_owned(), ACTIVE.to_owned());
+    let encode = |text: &str| Zeroizing::new(BASE64_STANDARD.encode(text));
+    let (certificate, private_key) = (encode(certificate), encode(private_key));
+    let data = BTreeMap::from([("tls.crt", certificate.as_str()), ("tls.key", private_key.as_str())]);
+    Zeroizing::new(yaml::write(&secret(metadata, "kubernetes.io/tls", false, data)))
+}
+
+#[derive(Serialize)]
+struct Body<'s> {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    immutable: bool,
+    data: BTreeMap<&'s str, &'s str>,
+    #[serde(rename = "type")]
+    kind: &'s str,
+}
+
+fn secret<'s>(metadata: Metadata, kind: &'s str, immutable: bool, data: BTreeMap<&'s str, &'s str>) -> Object<Body<'s>> {
+    Object { api_version: "v1", kind: "Secret", metadata: Some(metadata), rest: Body { immutable, data, kind } }
+}
+
+/// How `unseal` prints Secrets: kubectl's `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Several as a stream of documents.
+    Yaml,
+    /// Several as a List.
+    Json,
+}
+
+/// The Secrets that the controller would make of these SealedSecrets, each with its opened values.
+pub fn write_secrets(opened: &[(&SealedSecret, Vec<(String, SecretValue)>)], format: Format) -> Zeroizing<String> {
+    let encoded: Vec<Vec<(&str, Zeroizing<String>)>> = opened
+        .iter()
+        .map(|(_, values)| {
+            let encode = |value: &SecretValue| Zeroizing::new(BASE64_STANDARD.encode(value.expose()));
+            values.iter().map(|(key, value)| (key.as_str(), encode(value))).collect()
+        })
+        .collect();
+    let objects: Vec<Object<Body<'_>>> = opened
+        .iter()
+        .zip(&encoded)
+        .map(|((sealed, _), values)| {
+            let mut metadata = Metadata::new(&sealed.name, sealed.namespace.as_ref().map(|n| n.as_str()));
+            metadata.labels = sealed.template.labels.clone();
+            metadata.annotations = sealed.template.annotations.clone();
+            let data = values.iter().map(|(key, text)| (*key, text.as_str())).collect();
+            let kind = sealed.template.kind.as_deref().unwrap_or("Opaque");
+            secret(metadata, kind, sealed.template.immutable, data)
+        })
+        .collect();
+    Zeroizing::new(match (format, objects.as_slice()) {
+        (Format::Yaml, objects) => yaml::write_all(objects),
+        (Format::Json, [object]) => json(object),
+        (Format::Json, objects) => json(&serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects })),
+    })
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("strings, lists and mappings can be written");
+    text.push('\n');
+    text
+}
+
+/// The names of the documents of kind Secret that hold data in the clear. For `verify`: such a file must not be
+/// committed, so anything that is a Secret counts, well-formed or not.
+pub fn find_plaintext(text: &str) -> Result<Vec<(Option<Name>, Position)>> {
+    let mut found = Vec::new();
+    for node in yaml::read(text)? {
+        let Ok(mut fields) = node.fields("") else { continue };
+        let is_secret = fields.optional("kind").is_some_and(|kind| kind.text("kind") == Ok("Secret"));
+        if is_secret && (fields.optional("data").is_some() || fields.optional("stringData").is_some()) {
+            let metadata = fields.optional("metadata").and_then(|node| node.fields("metadata").ok());
+            let name = metadata.and_then(|mut metadata| metadata.parsed("name", Name::new).ok());
+            found.push((name, node.position));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,15 @@
+//! Bytes to text: UTF-8, with or without a byte-order mark.
+
+use crate::model::{Error, Result};
+
+/// The text of a file's bytes, without its byte-order mark.
+pub fn decode(bytes: &[u8]) -> Result<&str> {
+    if bytes.is_empty() {
+        return Err(Error::bad_input("empty file", "restore it, or name another file"));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Error::bad_input("UTF-16, not UTF-8", "save it as UTF-8"));
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| Error::bad_input(format!("not UTF-8 at byte {}", error.valid_up_to()), "save it as UTF-8"))
+}

@@ -1,0 +1,432 @@
+//! A strict reader of YAML into a tree that knows where everything stands, and the writer.
+//!
+//! Strict, because what two readers understand differently must not get into a secret's manifest: no aliases, merge
+//! keys, tags, duplicate keys or unquoted words that some reader takes for a number or a boolean. No error quotes a
+//! scalar: it may be a secret.
+
+use granit_parser::{ErrorKind as ParserError, Event, Options, Parser, ScalarStyle};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::model::{Error, Position, Result, near};
+
+/// The most that a document may be nested.
+const MOST_DEPTH: usize = 64;
+
+/// The largest text that is read, in bytes. Kubernetes' own limit for one object is 1.5 MiB.
+pub const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// A piece of YAML and where it begins: line and column, from 1.
+pub struct Node {
+    /// Where it begins.
+    pub position: Position,
+    value: Value,
+}
+
+enum Value {
+    /// The text, and whether it stood without quotes.
+    Scalar(Zeroizing<String>, bool),
+    Sequence(Vec<Node>),
+    Mapping(Vec<(String, Node)>),
+}
+
+/// The documents of a text, comments dropped. An empty text, or one with only comments, is an error.
+pub fn read(text: &str) -> Result<Vec<Node>> {
+    if text.is_empty() {
+        return Err(Error::bad_input("empty file", "restore it, or name another file"));
+    }
+    if text.len() > MOST_BYTES {
+        return Err(Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "split it into several files"));
+    }
+    if let Some(at) = text.find('\0') {
+        return Err(Error::bad_input("a NUL character, which YAML does not allow", "remove it; a text file never has one")
+            .at(position_of(text, at)));
+    }
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    options.flow_nesting_limit = MOST_DEPTH;
+    options.block_nesting_limit = MOST_DEPTH;
+    let mut documents = Vec::new();
+    let mut events = Events(Parser::new_from_str_with_options(text, options));
+    loop {
+        match events.next()? {
+            (Event::DocumentStart(..), _) => {
+                let first = events.next()?;
+                let node = events.node(first)?;
+                if !node.is_absent() {
+                    documents.push(node);
+                }
+            }
+            (Event::StreamEnd, _) => break,
+            _ => {}
+        }
+    }
+    if documents.is_empty() {
+        return Err(Error::bad_input("no document: only comments or white space", "restore it, or name another file"));
+    }
+    Ok(documents)
+}
+
+/// The one document of a text.
+pub fn read_one(text: &str) -> Result<Node> {
+    let mut documents = read(text)?;
+    if documents.len() > 1 {
+        return Err(Error::bad_input(format!("{} documents where one is expected", documents.len()), "keep one and remove the rest")
+            .at(documents[1].position));
+    }
+    Ok(documents.remove(0))
+}
+
+/// Line and column (from 1, in characters) of a byte offset.
+pub fn position_of(text: &str, offset: usize) -> Position {
+    let before = &text[..offset];
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    (line, before[start..].chars().count() + 1)
+}
+
+struct Events<'t>(Parser<'t, granit_parser::StrInput<'t>>);
+
+type Spanned<'t> = (Event<'t>, granit_parser::Span);
+
+impl<'t> Events<'t> {
+    fn next(&mut self) -> Result<Spanned<'t>> {
+        match self.0.next_event() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => Err(explain(error.kind()).at(place(error.marker()))),
+            None => Ok((Event::StreamEnd, granit_parser::Span::default())),
+        }
+    }
+
+    fn node(&mut self, (event, span): Spanned<'t>) -> Result<Node> {
+        let position = place(&span.start);
+        let unsupported = |what: &str, help: &str| Err(Error::bad_input(format!("{what} not supported"), help).at(position));
+        let value = match event {
+            Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                return unsupported("aliases (`*name`) are", "write the value out");
+            }
+            Event::Scalar(_, _, anchor, _) | Event::SequenceStart(_, anchor, _) | Event::MappingStart(_, anchor, _) if anchor != 0 => {
+                return unsupported("anchors (`&name`) are", "write the value out where it is used");
+            }
+            Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, _, Some(_)) | Event::MappingStart(_, _, Some(_)) => {
+                return unsupported("tags (`!name`) are", "remove the tag; quote the value if it is text");
+            }
+            Event::Scalar(text, style, ..) => Value::Scalar(Zeroizing::new(text.into_owned()), style == ScalarStyle::Plain),
+            Event::SequenceStart(..) => Value::Sequence(self.sequence()?),
+            Event::MappingStart(..) => Value::Mapping(self.mapping()?),
+            _ => return Err(Error::bad_input("unexpected end", "restore the rest of it").at(position)),
+        };
+        Ok(Node { position, value })
+    }
+
+    fn sequence(&mut self) -> Result<Vec<Node>> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(items),
+                event => items.push(self.node(event)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self) -> Result<Vec<(String, Node)>> {
+        let mut fields: Vec<(String, Node)> = Vec::new();
+        let mut lines = std::collections::HashMap::new();
+        loop {
+            let event = self.next()?;
+            if matches!(event.0, Event::MappingEnd) {
+                return Ok(fields);
+            }
+            let key = self.node(event)?;
+            let name = key.field_name()?;
+            if let Some(line) = lines.insert(name.clone(), key.position.0) {
+                return Err(Error::bad_input(format!("`{name}` stands here a second time, after line {line}"), "keep one of the two")
+                    .at(key.position));
+            }
+            let event = self.next()?;
+            fields.push((name, self.node(event)?));
+        }
+    }
+}
+
+fn place(marker: &granit_parser::Marker) -> Position {
+    (marker.line(), marker.col() + 1)
+}
+
+/// Our words for the parser's; its own may quote what it read.
+fn explain(error: &ParserError) -> Error {
+    use ParserError as E;
+    let (what, help) = match error {
+        E::UnexpectedEof
+        | E::UnexpectedEofFlowSequence
+        | E::UnexpectedEofFlowMapping
+        | E::UnexpectedEofImplicitFlowMapping
+        | E::UnexpectedEofBlockSequence
+        | E::UnexpectedEofBlockMapping
+        | E::UnclosedFlowCollection { .. }
+        | E::UnclosedQuotedScalar => ("unexpected end: a quote or bracket is not closed", "close it, or restore the rest of the file"),
+        E::TabNotAllowed | E::TabInBlockIndentation | E::TabInIndentation | E::TabAtBlockScalarStart => {
+            ("a tab, where YAML indents with spaces", "replace it with spaces")
+        }
+        E::RecursionLimitExceeded => ("nested deeper than 64 levels", "no Kubernetes manifest is; check where this file comes from"),
+        E::UnknownAnchor => ("an alias without its anchor", "write the value out"),
+        _ => ("not valid YAML", "check indentation, quotes and colons from this place upwards"),
+    };
+    Error::bad_input(what, help)
+}
+
+/// Whether some reader of YAML 1.1 or 1.2 takes this unquoted word for something else than text.
+fn is_ambiguous(plain: &str) -> bool {
+    const WORDS: &[&str] =
+        &["", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", "-.inf", "+.inf", ".nan", "<<", "="];
+    let lower = plain.to_ascii_lowercase();
+    let number = lower.bytes().next().is_some_and(|b| b.is_ascii_digit() || b"+-.".contains(&b))
+        && lower.bytes().any(|b| b.is_ascii_digit())
+        && lower.bytes().all(|b| b.is_ascii_hexdigit() || b"+-._:xot zTZ".contains(&b));
+    // A sequence of hex digits that begins with a digit is a number only if it is decimal, octal (0o), hex (0x),
+    // binary (0b), sexagesimal, a float or a timestamp: letters a-f may stand in it after 0x, or as one exponent `e`.
+    let hex = lower.trim_start_matches(['+', '-']).starts_with("0x");
+    let letters: String = lower.chars().filter(char::is_ascii_alphabetic).collect();
+    WORDS.contains(&lower.as_str()) || (number && (hex || matches!(letters.as_str(), "" | "e" | "o" | "b" | "t" | "z" | "tz")))
+}
+
+impl Node {
+    fn is_absent(&self) -> bool {
+        matches!(&self.value, Value::Scalar(text, true) if text.is_empty())
+    }
+
+    /// The name of a mapping's field: text, no merge key.
+    fn field_name(&self) -> Result<String> {
+        match &self.value {
+            Value::Scalar(text, true) if text.as_str() == "<<" => {
+                Err(Error::bad_input("merge keys (`<<`) are not supported", "write the fields out").at(self.position))
+            }
+            Value::Scalar(text, plain) if !*plain || text.as_str() == "y" || text.as_str() == "n" || !is_ambiguous(text) => {
+                Ok(text.to_string())
+            }
+            _ => Err(Error::bad_input("a field's name that is not text", "quote it, if it is meant as text").at(self.position)),
+        }
+    }
+
+    /// An error at this place; `path` is the field's full path.
+    fn wrong_type(&self, path: &str, expected: &str) -> Error {
+        let found = match &self.value {
+            Value::Scalar(text, true) if is_ambiguous(text) => {
+                return Error::bad_input(
+                    format!("`{path}` should be {expected}, but some readers take this for a number, a date or a boolean"),
+                    "quote it, if it is meant as text",
+                )
+                .at(self.position);
+            }
+            Value::Scalar(..) => "a scalar",
+            Value::Sequence(_) => "a list",
+            Value::Mapping(_) => "a mapping",
+        };
+        Error::bad_input(format!("`{path}` should be {expected}, not {found}"), format!("write {expected} there")).at(self.position)
+    }
+
+    /// Text: quoted, or a word that no reader takes for anything else.
+    pub fn text(&self, path: &str) -> Result<&str> {
+        match &self.value {
+            Value::Scalar(text, plain) if !*plain || !is_ambiguous(text) => Ok(text),
+            _ => Err(self.wrong_type(path, "text")),
+        }
+    }
+
+    /// Unquoted `true` or `false`.
+    pub fn boolean(&self, path: &str) -> Result<bool> {
+        match &self.value {
+            Value::Scalar(text, true) if text.as_str() == "true" => Ok(true),
+            Value::Scalar(text, true) if text.as_str() == "false" => Ok(false),
+            _ => {
+                Err(Error::bad_input(format!("`{path}` should be `true` or `false`"), "write one of the two, without quotes")
+                    .at(self.position))
+            }
+        }
+    }
+
+    /// An unquoted decimal number within bounds.
+    pub fn number(&self, path: &str, bounds: std::ops::RangeInclusive<u32>) -> Result<u32> {
+        let decimal = |text: &str| {
+            let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+            canonical.then(|| text.parse::<u32>().unwrap_or(u32::MAX))
+        };
+        let number = match &self.value {
+            Value::Scalar(text, true) => decimal(text),
+            _ => None,
+        };
+        number.filter(|n| bounds.contains(n)).ok_or_else(|| {
+            Error::bad_input(
+                format!("`{path}` should be a whole number from {} to {}", bounds.start(), bounds.end()),
+                "write a number within these bounds, without quotes",
+            )
+            .at(self.position)
+        })
+    }
+
+    /// A list.
+    pub fn list(&self, path: &str) -> Result<&[Node]> {
+        match &self.value {
+            Value::Sequence(items) => Ok(items),
+            _ => Err(self.wrong_type(path, "a list")),
+        }
+    }
+
+    /// A mapping, to be taken apart field by field.
+    pub fn fields<'n>(&'n self, path: &str) -> Result<Fields<'n>> {
+        match &self.value {
+            Value::Mapping(fields) => Ok(Fields { path: path.to_owned(), position: self.position, fields, asked: Vec::new() }),
+            _ => Err(self.wrong_type(path, "a mapping")),
+        }
+    }
+}
+
+/// A mapping's fields. It remembers which were asked for, so that it can name the one that nobody wanted.
+pub struct Fields<'n> {
+    path: String,
+    /// Where the mapping begins.
+    pub position: Position,
+    fields: &'n [(String, Node)],
+    asked: Vec<&'static str>,
+}
+
+impl<'n> Fields<'n> {
+    /// The full path of a field of this mapping.
+    pub fn path(&self, field: &str) -> String {
+        if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
+    }
+
+    /// A field that may be absent. `null` is not absence: nothing this tool reads has a use for it.
+    pub fn optional(&mut self, field: &'static str) -> Option<&'n Node> {
+        self.asked.push(field);
+        self.fields.iter().find(|(name, _)| name == field).map(|(_, node)| node)
+    }
+
+    /// A field that has to be there.
+    pub fn required(&mut self, field: &'static str) -> Result<&'n Node> {
+        self.optional(field).ok_or_else(|| {
+            let path = self.path(field);
+            Error::bad_input(format!("`{path}` is missing"), format!("add `{field}`")).at(self.position)
+        })
+    }
+
+    /// A required field's text.
+    pub fn text(&mut self, field: &'static str) -> Result<&'n str> {
+        let node = self.required(field)?;
+        node.text(&self.path(field))
+    }
+
+    /// An optional field's text.
+    pub fn optional_text(&mut self, field: &'static str) -> Result<Option<&'n str>> {
+        let path = self.path(field);
+        self.optional(field).map(|node| node.text(&path)).transpose()
+    }
+
+    /// An optional flag; absent is `false`.
+    pub fn flag(&mut self, field: &'static str) -> Result<bool> {
+        let path = self.path(field);
+        self.optional(field).map_or(Ok(false), |node| node.boolean(&path))
+    }
+
+    /// A field whose text is read by `parse`, whose error is put at its place.
+    pub fn parsed<T>(&mut self, field: &'static str, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
+        let node = self.required(field)?;
+        parsed(node, &self.path(field), parse)
+    }
+
+    /// Every field and its node, for a mapping whose names are data.
+    pub fn all(&self) -> &'n [(String, Node)] {
+        self.fields
+    }
+
+    /// A field that nobody asked for is an error, with the near one that somebody did.
+    pub fn finish(self) -> Result<()> {
+        let unknown = self.fields.iter().find(|(name, _)| !self.asked.contains(&name.as_str()));
+        let Some((name, node)) = unknown else {
+            return Ok(());
+        };
+        let help = match near(name, self.asked.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("remove it; known here are: {}", self.asked.join(", ")),
+        };
+        Err(Error::bad_input(format!("unknown field `{}`", self.path(name)), help).at(node.position))
+    }
+}
+
+/// A node's text, read by `parse`; the error says which field, and where.
+pub fn parsed<T>(node: &Node, path: &str, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
+    parse(node.text(path)?).map_err(|error| Error::new(error.kind, format!("`{path}` is {}", error.what()), error.help()).at(node.position))
+}
+
+/// YAML of a value, ending with a line feed: strings quoted wherever a reader could take them for something else.
+pub fn write<T: Serialize>(value: &T) -> String {
+    let mut options = serde_saphyr::SerializerOptions::default();
+    options.prefer_block_scalars = false;
+    let mut out = String::new();
+    serde_saphyr::to_fmt_writer_with_options(&mut out, value, options).expect("a document of strings, lists and mappings can be written");
+    if !out.ends_with('\n') {
+        out.push('\n');
+    }
+    out
+}
+
+/// Several documents as one stream.
+pub fn write_all<T: Serialize>(values: &[T]) -> String {
+    let texts: Vec<String> = values.iter().map(write).collect();
+    texts.join("---\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        match read(text).and_then(|mut nodes| nodes.remove(0).fields("")?.finish()) {
+            Ok(()) => panic!("accepted: {text:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_readers_disagree_on_is_refused_with_its_place() {
+        for (text, expected) in [
+            ("a: 1\n\tb: 2", "tab"),
+            ("a: 1\na: 2", "2:1: `a` stands here a second time, after line 1"),
+            ("a: &x 1\nb: *x", "anchors"),
+            ("a: *x", "alias"),
+            ("a: {<<: {b: c}}", "1:5: merge keys"),
+            ("a: !!binary aGk=", "1:13: tags"),
+            ("? [a]\n: b", "field's name that is not text"),
+            ("1: b", "field's name that is not text"),
+            ("a: 'b", "unexpected end"),
+            ("# only\n", "no document"),
+            ("a: b\0", "1:5: a NUL"),
+        ] {
+            assert!(error(text).contains(expected), "{text:?}: {}", error(text));
+        }
+        assert!(error(&"[".repeat(20_000)).contains("64 levels"));
+    }
+
+    #[test]
+    fn words_that_some_reader_takes_for_something_else_have_to_be_quoted() {
+        for word in
+            ["012", "1e10", "yes", "No", "~", "0x1F", "1_000", "2026-11-23", "12:30:45", "-1.5", ".5", "null", "2026-11-23T10:00:00Z"]
+        {
+            assert!(is_ambiguous(word), "{word}");
+            let node = read_one(&format!("a: '{word}'")).unwrap();
+            assert_eq!(node.fields("").unwrap().text("a"), Ok(word));
+        }
+        for word in ["a", "litellm-master-key", "sk-", "10.0.0.1a", "abc", "1f2d", "9a", "https://x", "AgBx", "v1"] {
+            assert!(!is_ambiguous(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_field_nobody_asked_for_suggests_the_near_one() {
+        let node = read_one("lenght: 3").unwrap();
+        let mut fields = node.fields("keys[0]").unwrap();
+        fields.optional("length");
+        let error = fields.finish().unwrap_err().to_string();
+        assert!(error.contains("`keys[0].lenght`") && error.contains("did you mean `length`?"), "{error}");
+    }
+}

@@ -1,0 +1,218 @@
+//! Which secrets a platform needs, how each is made, and who reads it.
+
+use super::{DataKey, Name, Namespace, Scope};
+
+/// The one data key of every source Secret, and every ExternalSecret's `remoteRef.property`. With `password` or `token`
+/// gitleaks' rule generic-api-key fires on most SealedSecrets; with `value` on none.
+pub const PROPERTY: &str = "value";
+
+/// The longest value that an operator may provide, in bytes: sealed and in base64 twice over it still fits into an
+/// object of etcd (1.5 MiB).
+pub const MOST_PROVIDED_BYTES: usize = 512 * 1024;
+
+/// A valid contract: names are unique, every reference leads somewhere, every recipe is within its bounds.
+/// Only `manifest::contract_file` makes one.
+#[derive(Debug)]
+pub struct Contract {
+    /// The ClusterSecretStore that the platform's ExternalSecrets name.
+    pub store: Name,
+    /// Where the source Secrets live.
+    pub namespace: Namespace,
+    /// The account with which the store reads them.
+    pub reader: Reader,
+    /// Lines of the platform's `.gitignore` that a file of ours must not match.
+    pub ignored: Vec<String>,
+    /// In the order of the file.
+    pub keys: Vec<Key>,
+    /// In the order of the file.
+    pub consumers: Vec<Consumer>,
+}
+
+/// The ServiceAccount of the store.
+#[derive(Debug)]
+pub struct Reader {
+    /// Its name; also that of its Role and RoleBinding.
+    pub name: Name,
+    /// Its namespace: where the External Secrets Operator runs.
+    pub namespace: Namespace,
+}
+
+/// One key of the contract.
+#[derive(Debug)]
+pub struct Key {
+    /// The name of its SealedSecret and source Secret.
+    pub name: Name,
+    /// What it is for, in one line.
+    pub about: String,
+    /// How its value is made.
+    pub recipe: Recipe,
+    /// When the platform needs it; none = always.
+    pub when: Option<When>,
+    /// Its loss or change destroys data.
+    pub write_once: bool,
+    /// Its value is also kept at `secrets/<name>`, for the operator.
+    pub operator_copy: bool,
+    /// The unit whose file it lives in.
+    pub unit: Name,
+    /// What to restart after its value changed.
+    pub after_rotation: Option<String>,
+}
+
+/// How a value is made.
+#[derive(Debug)]
+pub enum Recipe {
+    /// `prefix` and `bytes` random bytes in lower-case hex.
+    Hex {
+        /// How many random bytes.
+        bytes: usize,
+        /// Put before the digits.
+        prefix: String,
+    },
+    /// `bytes` random bytes in base64url without padding.
+    Base64Url {
+        /// How many random bytes.
+        bytes: usize,
+    },
+    /// `length` characters of `[0-9A-Za-z]`.
+    Alphanumeric {
+        /// How many characters.
+        length: usize,
+    },
+    /// The bcrypt hash, version `2a`, of another key's value.
+    Bcrypt {
+        /// The other key; it lives in the same unit.
+        of: Name,
+        /// The binary logarithm of the number of rounds.
+        cost: u32,
+    },
+    /// The operator supplies it.
+    Provided {
+        /// What the whole value has to match.
+        pattern: Option<regex::bytes::Regex>,
+        /// Where the operator gets it from.
+        hint: Option<String>,
+    },
+}
+
+impl Recipe {
+    /// How many bytes it makes, where that is fixed.
+    pub fn length(&self) -> Option<usize> {
+        match self {
+            Recipe::Hex { bytes, prefix } => Some(prefix.len() + 2 * bytes),
+            Recipe::Base64Url { bytes } => Some((bytes * 4).div_ceil(3)),
+            Recipe::Alphanumeric { length } => Some(*length),
+            Recipe::Bcrypt { .. } => Some(60),
+            Recipe::Provided { .. } => None,
+        }
+    }
+
+    /// The recipe in a few words.
+    pub fn describe(&self) -> String {
+        match self {
+            Recipe::Hex { bytes, prefix } if prefix.is_empty() => format!("{} hex", 2 * bytes),
+            Recipe::Hex { bytes, prefix } => format!("{prefix} + {} hex", 2 * bytes),
+            Recipe::Base64Url { bytes } => format!("{bytes} bytes base64url"),
+            Recipe::Alphanumeric { length } => format!("{length} alphanumeric"),
+            Recipe::Bcrypt { of, cost } => format!("bcrypt {cost} of {of}"),
+            Recipe::Provided { .. } => "provided".to_owned(),
+        }
+    }
+}
+
+/// When the platform needs a key: every term holds. Written `features.identity`, or
+/// `dns.automate and dns.provider = cloudflare`.
+#[derive(Debug)]
+pub struct When {
+    /// A path into the platform's configuration, and the word that has to stand there; none = `true`.
+    pub terms: Vec<(String, Option<String>)>,
+    /// As written.
+    pub text: String,
+}
+
+/// An ExternalSecret that reads keys.
+#[derive(Debug)]
+pub struct Consumer {
+    /// Where it is, and where its target Secret will be.
+    pub namespace: Namespace,
+    /// Its name; none where a helm chart renders it, so that there is no manifest to patch.
+    pub name: Option<Name>,
+    /// The Secret that ESO makes from it.
+    pub target: Name,
+    /// `spec.data`, in its order.
+    pub entries: Vec<Entry>,
+}
+
+/// One entry of an ExternalSecret's `spec.data`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `secretKey`: its key in the target Secret.
+    pub secret_key: DataKey,
+    /// `remoteRef.key`.
+    pub key: Name,
+}
+
+/// Keys that are made, sealed and committed together: one file.
+#[derive(Debug)]
+pub struct Unit<'a> {
+    /// The file's stem.
+    pub name: &'a Name,
+    /// At least one; a derived key comes after its source.
+    pub keys: Vec<&'a Key>,
+}
+
+impl Contract {
+    /// The scope of everything that this tool seals.
+    pub const SCOPE: Scope = Scope::Strict;
+
+    /// The units, in the order in which the contract first names them.
+    pub fn units(&self) -> Vec<Unit<'_>> {
+        let mut units: Vec<Unit<'_>> = Vec::new();
+        let mut index = std::collections::HashMap::new();
+        for key in &self.keys {
+            let at = *index.entry(&key.unit).or_insert_with(|| {
+                units.push(Unit { name: &key.unit, keys: Vec::new() });
+                units.len() - 1
+            });
+            units[at].keys.push(key);
+        }
+        for unit in &mut units {
+            // A derived key needs its source's value; only one level of derivation exists.
+            unit.keys.sort_by_key(|key| matches!(key.recipe, Recipe::Bcrypt { .. }));
+        }
+        units
+    }
+
+    /// The key of that name.
+    pub fn key(&self, name: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name.as_str() == name)
+    }
+
+    /// The keys that some ExternalSecret reads: what the store's account may see.
+    pub fn read_keys(&self) -> impl Iterator<Item = &Key> {
+        let read: std::collections::HashSet<&Name> =
+            self.consumers.iter().flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect();
+        self.keys.iter().filter(move |key| read.contains(&key.name))
+    }
+
+    /// The namespaces that have an ExternalSecret of this store, sorted.
+    pub fn consumer_namespaces(&self) -> std::collections::BTreeSet<&Namespace> {
+        self.consumers.iter().map(|consumer| &consumer.namespace).collect()
+    }
+}
+
+impl Unit<'_> {
+    /// Its file, relative to `out/`. No platform's ignore rule matches `*.sealed.yaml`, as `*-secret.yaml` would be.
+    pub fn file(&self) -> String {
+        format!("secret-source/{}.sealed.yaml", self.name)
+    }
+
+    /// Whether losing it destroys data.
+    pub fn write_once(&self) -> bool {
+        self.keys.iter().any(|key| key.write_once)
+    }
+
+    /// Whether the operator has to supply it.
+    pub fn provided(&self) -> bool {
+        self.keys.iter().any(|key| matches!(key.recipe, Recipe::Provided { .. }))
+    }
+}

@@ -1,0 +1,52 @@
+//! Which sealing key: the format of sealed-secrets has no key id of its own.
+
+use std::fmt;
+
+use super::{Error, Result};
+
+/// SHA-256 of a certificate's DER `SubjectPublicKeyInfo`, written `sha256:` and 64 lower-case hex digits.
+/// Of the public key and not of the certificate, so that a renewed certificate of the same key keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CertificateDigest([u8; 32]);
+
+impl CertificateDigest {
+    /// From the 32 bytes of the digest.
+    pub fn new(sha256: [u8; 32]) -> Self {
+        CertificateDigest(sha256)
+    }
+
+    /// Reads `sha256:` and 64 hex digits.
+    pub fn parse(text: &str) -> Result<Self> {
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64);
+        let nibble = |b: u8| (b as char).to_digit(16).map(|n| n as u8);
+        let mut digest = [0; 32];
+        for (i, byte) in digest.iter_mut().enumerate() {
+            let pair = hex.map(|hex| &hex.as_bytes()[2 * i..2 * i + 2]);
+            *byte = pair
+                .and_then(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?))
+                .ok_or_else(|| Error::bad_input("not a certificate digest", "write it as `sha256:` and 64 hex digits"))?;
+        }
+        Ok(CertificateDigest(digest))
+    }
+}
+
+impl fmt::Display for CertificateDigest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_reads_what_it_writes() {
+        let digest = CertificateDigest::new(std::array::from_fn(|i| (i * 7) as u8));
+        assert_eq!(CertificateDigest::parse(&digest.to_string()), Ok(digest));
+        for bad in ["", "sha256:", "sha256:zz", &format!("sha1:{}", "0".repeat(64)), &format!("sha256:{}", "ü".repeat(32))] {
+            assert!(CertificateDigest::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

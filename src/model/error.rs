@@ -1,0 +1,217 @@
+//! One error: what, why, help. And the one function from its kind to an exit code.
+
+use std::fmt;
+
+/// The library's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Line and column in a text, in characters, each from 1.
+pub type Position = (usize, usize);
+
+/// What went wrong, as far as the exit code cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The command line cannot be understood.
+    Usage,
+    /// A file or value cannot be used as it is.
+    BadInput,
+    /// It could be done, and would do harm.
+    Refused,
+    /// The operating system said no.
+    InputOutput,
+    /// A value cannot be opened, or randomness cannot be had.
+    Cryptography,
+    /// Another run holds the lock.
+    Busy,
+    /// Everything is written, but the disk did not confirm it.
+    Unconfirmed,
+    /// The operator pressed Ctrl-C at a prompt.
+    Interrupted,
+}
+
+impl ErrorKind {
+    /// The process's exit code (design.md, section 3). 0 and 1 are no errors: done, and "found something".
+    pub fn exit_code(self) -> u8 {
+        match self {
+            ErrorKind::Usage => 2,
+            ErrorKind::BadInput => 3,
+            ErrorKind::Refused => 4,
+            ErrorKind::InputOutput => 5,
+            ErrorKind::Cryptography => 6,
+            ErrorKind::Busy => 8,
+            ErrorKind::Unconfirmed => 9,
+            ErrorKind::Interrupted => 130,
+        }
+    }
+}
+
+/// What is wrong, why, and what to do. It never holds a value: names of files, keys and fields only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Decides the exit code.
+    pub kind: ErrorKind,
+    // In a box, so that a `Result` is small where nothing is wrong.
+    text: Box<Text>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Text {
+    file: Option<String>,
+    position: Option<Position>,
+    what: String,
+    why: Option<String>,
+    help: String,
+}
+
+impl Error {
+    /// `what` is wrong and `help` mends it; both in lower case, without a final period.
+    pub fn new(kind: ErrorKind, what: impl Into<String>, help: impl Into<String>) -> Self {
+        let text = Text { file: None, position: None, what: what.into(), why: None, help: help.into() };
+        Error { kind, text: Box::new(text) }
+    }
+
+    /// Input that cannot be used as it is (exit code 3).
+    pub fn bad_input(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(ErrorKind::BadInput, what, help)
+    }
+
+    /// Something that would do harm (exit code 4).
+    pub fn refused(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Refused, what, help)
+    }
+
+    /// A command line that cannot be understood (exit code 2).
+    pub fn usage(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, what, help)
+    }
+
+    /// A value that cannot be opened, or a cipher that failed (exit code 6).
+    pub fn cryptography(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Cryptography, what, help)
+    }
+
+    /// The reason, where `what` alone does not tell it.
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.text.why = Some(why.into());
+        self
+    }
+
+    /// At a line and column (from 1) of a text whose file the caller fills in with [`Error::in_file`].
+    pub fn at(mut self, position: Position) -> Self {
+        self.text.position = Some(position);
+        self
+    }
+
+    /// In this file; a file that is already named stays.
+    pub fn in_file(mut self, file: &str) -> Self {
+        self.text.file.get_or_insert_with(|| file.to_owned());
+        self
+    }
+
+    /// Its file, where it has one, is relative to this folder.
+    pub fn within(mut self, folder: &std::path::Path) -> Self {
+        self.text.file = self.text.file.map(|file| folder.join(file).to_string_lossy().into_owned());
+        self
+    }
+
+    /// What is wrong, in one line, without the place.
+    pub fn what(&self) -> String {
+        visible(&self.text.what)
+    }
+
+    /// What to do about it, in one line.
+    pub fn help(&self) -> String {
+        visible(&self.text.help)
+    }
+
+    /// Line and column, where they are known.
+    pub fn position(&self) -> Option<Position> {
+        self.text.position
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Text { file, position, what, why, help } = &*self.text;
+        write!(out, "error: ")?;
+        if let Some(file) = file {
+            write!(out, "{}:", visible(file))?;
+        }
+        if let Some((line, column)) = position {
+            write!(out, "{line}:{column}:")?;
+        }
+        if file.is_some() || position.is_some() {
+            write!(out, " ")?;
+        }
+        write!(out, "{}", visible(what))?;
+        if let Some(why) = why {
+            write!(out, "\n  {}", visible(why))?;
+        }
+        write!(out, "\nhelp: {}", visible(help))
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The text with every character that could move the cursor, start a line or hide itself written out.
+pub fn visible(text: &str) -> String {
+    let hides =
+        |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if hides(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Of `known`, the word nearest to `word`, where it is near enough to be what was meant.
+pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).min(3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// The Damerau-Levenshtein distance (optimal string alignment), in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let mut least = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    least = least.min(rows[i - 2][j - 2] + 1);
+                }
+                least
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_what_why_help_and_nothing_else_moves_the_cursor() {
+        let error = Error::refused("`a\nerror: b` is\u{1b}[2J odd", "do `c`").why("because").at((3, 4)).in_file("x.yaml");
+        assert_eq!(error.to_string(), "error: x.yaml:3:4: `a\\u{a}error: b` is\\u{1b}[2J odd\n  because\nhelp: do `c`");
+    }
+
+    #[test]
+    fn the_near_word_is_found_and_a_far_one_is_not() {
+        assert_eq!(near("lenght", ["bytes", "length"]), Some("length"));
+        assert_eq!(near("hunter2", ["bytes", "length"]), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! What `verify` reports.
+
+/// Whether a finding is a fault (exit code 1) or only worth knowing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something is wrong.
+    Error,
+    /// Nothing is wrong yet.
+    Warning,
+}
+
+impl Severity {
+    /// As printed and as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident $text:literal $severity:ident $about:literal)*) => {
+        /// A finding's stable code; each has one heading in `docs/findings.md`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $about] $variant),* }
+
+        impl Code {
+            /// Every code, in the order of the document.
+            pub const ALL: &'static [Code] = &[$(Code::$variant),*];
+
+            /// The code as printed, as in JSON, and as the document's heading.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $text),* }
+            }
+
+            /// How bad it is.
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$variant => Severity::$severity),* }
+            }
+        }
+    };
+}
+
+codes! {
+    CertificateUnusable "certificate-unusable" Error "`keys/sealing.crt` cannot be sealed to."
+    CertificateExpiresSoon "certificate-expires-soon" Warning "The sealing certificate ends within 30 days."
+    Unreadable "unreadable" Error "A file in `out/` cannot be read as what it should be."
+    UnitMissing "unit-missing" Error "A unit that can be made is not there."
+    WriteOnceMissing "write-once-missing" Error "A write-once unit that was there is gone."
+    HalfMissing "half-missing" Error "A unit has not all of its SealedSecrets."
+    NotYetProvided "not-yet-provided" Warning "A key that the operator supplies is not there yet."
+    Orphan "orphan" Warning "A sealed file that the contract does not know."
+    WriteOnceDropped "write-once-dropped" Error "A write-once value that the contract no longer has, or no longer calls write-once."
+    Misplaced "misplaced" Error "A SealedSecret stands in another file than its unit's, or twice."
+    WrongNamespace "wrong-namespace" Error "A SealedSecret is not in the source namespace."
+    WrongScope "wrong-scope" Error "A SealedSecret is not sealed with strict scope."
+    WrongData "wrong-data" Error "A SealedSecret has not exactly the one data key."
+    WrongBlob "wrong-blob" Error "A sealed value has not the shape of one."
+    WrongLength "wrong-length" Error "A sealed value has not the length that its recipe makes."
+    WrongCertificate "wrong-certificate" Error "A SealedSecret is sealed to another certificate, or does not say to which."
+    WriteOnceUnmarked "write-once-unmarked" Error "A write-once SealedSecret has lost its mark."
+    NamespaceDiffers "namespace-differs" Error "The namespace manifest is not what the contract asks for."
+    RbacDiffers "rbac-differs" Error "Role, RoleBinding or ServiceAccount are not what the contract asks for."
+    StoreDiffers "store-differs" Error "The ClusterSecretStore is not what the contract asks for."
+    PatchDiffers "patch-differs" Error "A property patch is not what the contract asks for."
+    KustomizationDiffers "kustomization-differs" Error "A kustomization does not list what is there."
+    RunbookDiffers "runbook-differs" Error "`INSTALL.md` does not describe these files."
+    PlaintextSecret "plaintext-secret" Error "A Secret in the clear lies in `out/`."
+    IgnoredByGit "ignored-by-git" Error "A file that must be committed matches an ignore rule."
+    StrayFile "stray-file" Warning "A file in `out/` that the tool neither wrote nor reads."
+    CannotOpen "cannot-open" Error "A sealed value does not open with the sealing key."
+    WrongValue "wrong-value" Error "A value is not what its recipe makes."
+    HashDiffers "hash-differs" Error "A hash does not belong to its password."
+    EscrowDiffers "escrow-differs" Error "The escrow does not hold the key of `keys/sealing.crt`."
+}
+
+/// One thing that `verify` found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// What kind of thing.
+    pub code: Code,
+    /// The file, as the operator names it, with `:line:column` where known.
+    pub place: String,
+    /// What is wrong, in one line.
+    pub what: String,
+    /// What to do, in one line.
+    pub help: String,
+}

@@ -1,0 +1,19 @@
+//! The words of the product. This ring depends on nothing: no file, no YAML, no cipher.
+
+mod contract;
+mod digest;
+mod entropy;
+mod error;
+mod finding;
+mod name;
+mod plan;
+mod secret_value;
+
+pub use contract::{Consumer, Contract, Entry, Key, MOST_PROVIDED_BYTES, PROPERTY, Reader, Recipe, Unit, When};
+pub use digest::CertificateDigest;
+pub use entropy::{Entropy, EntropyFailed};
+pub use error::{Error, ErrorKind, Position, Result, near, visible};
+pub use finding::{Code, Finding, Severity};
+pub use name::{DataKey, Name, Namespace, Scope};
+pub use plan::{Change, Plan, Reason};
+pub use secret_value::SecretValue;

@@ -1,0 +1,149 @@
+//! Names as Kubernetes takes them, and the scope that binds a sealed value to them.
+
+use std::fmt;
+
+use super::{Error, Result};
+
+/// A contract key: the name of its SealedSecret, of its source Secret, and an ExternalSecret's
+/// `remoteRef.key`. Also a unit's name, and any other object's. A DNS-1123 subdomain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+/// A namespace's name: a DNS-1123 label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(String);
+
+/// A key under a Secret's `data`: `[-._a-zA-Z0-9]{1,253}`, neither `.` nor `..`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DataKey(String);
+
+impl Name {
+    /// Kubernetes' `IsDNS1123Subdomain`: labels of `[a-z0-9]([-a-z0-9]*[a-z0-9])?` joined by dots, at most 253 bytes.
+    pub fn new(text: &str) -> Result<Self> {
+        if text.len() <= 253 && text.split('.').all(is_label) {
+            return Ok(Name(text.to_owned()));
+        }
+        Err(Error::bad_input(
+            "not a DNS-1123 name",
+            "use lower-case letters, digits, `-` and `.`, at most 253 of them, beginning and ending with a letter or digit",
+        ))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Namespace {
+    /// Kubernetes' `IsDNS1123Label`: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, at most 63 bytes.
+    pub fn new(text: &str) -> Result<Self> {
+        if text.len() <= 63 && is_label(text) {
+            return Ok(Namespace(text.to_owned()));
+        }
+        Err(Error::bad_input(
+            "not a DNS-1123 label, as a namespace has to be",
+            "use lower-case letters, digits and `-`, at most 63 of them, beginning and ending with a letter or digit",
+        ))
+    }
+
+    /// The namespace as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl DataKey {
+    /// Kubernetes' `IsConfigMapKey`.
+    pub fn new(text: &str) -> Result<Self> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let dots = text == "." || text.starts_with("..");
+        if (1..=253).contains(&text.len()) && text.bytes().all(legal) && !dots {
+            return Ok(DataKey(text.to_owned()));
+        }
+        Err(Error::bad_input(
+            "not a key that a Secret's data can have",
+            "use letters, digits, `-`, `_` and `.`, at most 253 of them, not beginning with `..`",
+        ))
+    }
+
+    /// The data key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    let bytes = label.as_bytes();
+    let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+    !bytes.is_empty() && bytes.iter().all(inner) && bytes[0] != b'-' && bytes[bytes.len() - 1] != b'-'
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DataKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// What a sealed value is bound to (sealed-secrets `pkg/apis/sealedsecrets/v1alpha1`, `SealingScope`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Namespace and name.
+    Strict,
+    /// The namespace only.
+    NamespaceWide,
+    /// Nothing: it opens anywhere in the cluster.
+    ClusterWide,
+}
+
+impl Scope {
+    /// The OAEP label (sealed-secrets `EncryptionLabel`; its `crypto.md` omits the slash and is wrong).
+    pub fn label(self, namespace: &str, name: &str) -> String {
+        match self {
+            Scope::Strict => format!("{namespace}/{name}"),
+            Scope::NamespaceWide => namespace.to_owned(),
+            Scope::ClusterWide => String::new(),
+        }
+    }
+
+    /// As kubeseal's `--scope` writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Strict => "strict",
+            Scope::NamespaceWide => "namespace-wide",
+            Scope::ClusterWide => "cluster-wide",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_kubernetes() {
+        for good in ["a", "litellm-master-key", "x.y-z.9", &"n".repeat(253)] {
+            assert!(Name::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "A", "a_b", "a/b", "-a", "a-", "a..b", ".a", "ü", &"n".repeat(254)] {
+            assert!(Name::new(bad).is_err(), "{bad}");
+        }
+        assert!(Namespace::new("x.y").is_err());
+        assert!(Namespace::new(&"m".repeat(64)).is_err());
+        for bad in ["", "a/b", ".", "..", "..a", &"k".repeat(254)] {
+            assert!(DataKey::new(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a run would do: one value that is printed, turned to JSON, and carried out.
+
+use super::{CertificateDigest, Name};
+
+/// Why a change is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It was never there.
+    New,
+    /// It was there, and is gone.
+    Missing,
+    /// The operator supplies it with this run.
+    Provided,
+    /// What it is derived from changed.
+    Updated,
+    /// Somebody changed it by hand, or another version wrote it.
+    Restored,
+}
+
+impl Reason {
+    /// As printed and as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::New => "new",
+            Reason::Missing => "missing",
+            Reason::Provided => "provided",
+            Reason::Updated => "updated",
+            Reason::Restored => "restored",
+        }
+    }
+}
+
+/// One step. Paths are relative to `out/`, with `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Make every value of a unit and seal it into one file.
+    Seal {
+        /// The unit.
+        unit: Name,
+        /// Its file.
+        file: String,
+        /// Its keys, a derived one after its source.
+        keys: Vec<Name>,
+        /// Those of the keys whose value is also kept for the operator.
+        copies: Vec<Name>,
+        /// Why.
+        reason: Reason,
+    },
+    /// Write a file that follows from the contract and the units.
+    Write {
+        /// The file.
+        file: String,
+        /// All that it will hold; no secret, by construction.
+        text: String,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// The steps from what is there to what the contract asks for. Nothing in it is a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The certificate that everything is, and will be, sealed to.
+    pub certificate: CertificateDigest,
+    /// The steps, in the order in which they are carried out.
+    pub changes: Vec<Change>,
+    /// Keys that the operator supplies and has not yet.
+    pub awaited: Vec<Name>,
+    /// Sealed files that the contract does not know; they stay.
+    pub orphans: Vec<String>,
+    /// Keys that the operator offered though they are sealed already; they stay.
+    pub kept: Vec<Name>,
+}

@@ -1,0 +1,29 @@
+//! Plaintext.
+
+use zeroize::Zeroizing;
+
+/// A secret in the clear. It is wiped when dropped, and by intention is neither `Debug`, `Display`, `Clone`,
+/// `PartialEq` nor `Serialize`: whoever wants its bytes has to write `.expose()`, and `tests/tidy.rs` says where.
+pub struct SecretValue(Zeroizing<Vec<u8>>);
+
+impl SecretValue {
+    /// Takes the bytes over; the caller keeps no copy.
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        SecretValue(bytes)
+    }
+
+    /// The bytes themselves.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// How many bytes; a SealedSecret tells that to everybody anyway.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

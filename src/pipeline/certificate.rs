@@ -1,0 +1,156 @@
+//! The sealing certificate: read, judged, and the only thing that values are sealed to.
+
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::signature;
+use rsa::pkcs1;
+use sha2::{Digest, Sha256};
+use x509_cert::Certificate;
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::{Decode, Encode, Header, Reader, SliceReader};
+
+use super::{pem, rsa_soundness};
+use crate::model::{CertificateDigest, Error, Result};
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const SHA256_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
+const SHA384_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
+const SHA512_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
+
+/// How long before its end a certificate is worth a warning.
+const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// A certificate that was read. Only [`SealingCertificate::judge`] says whether it may be sealed to.
+pub struct SealingCertificate {
+    certificate: Certificate,
+    /// DER of its SubjectPublicKeyInfo.
+    pub public_key: Vec<u8>,
+    /// Of that DER.
+    pub digest: CertificateDigest,
+    modulus: Vec<u8>,
+    exponent: Vec<u8>,
+}
+
+impl SealingCertificate {
+    /// Reads a PEM text with exactly one certificate, of an RSA key.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        let der = one_certificate(bytes)?;
+        let certificate = Certificate::from_der(&der).map_err(|_| {
+            Error::bad_input("not an X.509 version 3 certificate", "restore the certificate from git, or from the controller")
+        })?;
+        let tbs = certificate.tbs_certificate();
+        if tbs.version() != x509_cert::Version::V3 {
+            return Err(Error::bad_input("not an X.509 version 3 certificate", "make one with `seal-secrets keygen`"));
+        }
+        // RFC 5280, 4.1.2.2: the number is positive. The DER's first content octet carries the sign.
+        if tbs.serial_number().as_bytes().first().is_none_or(|first| first & 0x80 != 0) {
+            return Err(Error::bad_input("the certificate's serial number is negative", "make one with `seal-secrets keygen`"));
+        }
+        let spki = tbs.subject_public_key_info();
+        let algorithm = spki.algorithm.oid;
+        if algorithm != RSA {
+            let found = if algorithm == RSA_PSS { "an RSA-PSS key, which only signs" } else { "not an RSA key" };
+            return Err(Error::bad_input(
+                format!("RSA required: the certificate holds {found}"),
+                "the sealed-secrets controller only takes RSA; make a key with `seal-secrets keygen`",
+            ));
+        }
+        let unreadable = || Error::bad_input("the certificate's RSA key cannot be read", "make one with `seal-secrets keygen`");
+        let raw = spki.subject_public_key.as_bytes().ok_or_else(unreadable)?;
+        let key = pkcs1::RsaPublicKeyRef::from_der(raw).map_err(|_| unreadable())?;
+        let (modulus, exponent) = (key.modulus.as_bytes().to_vec(), key.public_exponent.as_bytes().to_vec());
+        let public_key = spki.to_der().map_err(|_| unreadable())?;
+        let digest = CertificateDigest::new(Sha256::digest(&public_key).into());
+        Ok(SealingCertificate { certificate, public_key, digest, modulus, exponent })
+    }
+
+    /// Whether values may be sealed to it now: sound RSA, signature, dates. Returns whether it ends within 30 days.
+    pub fn judge(&self, now: SystemTime, least_bits: u32) -> Result<bool> {
+        let validity = self.certificate.tbs_certificate().validity();
+        let (begins, ends) = (validity.not_before.to_system_time(), validity.not_after.to_system_time());
+        if now < begins {
+            return Err(Error::refused(
+                format!("the certificate is not valid before {}", validity.not_before),
+                "check this machine's clock with `date`",
+            ));
+        }
+        if now > ends {
+            return Err(Error::refused(
+                format!("the certificate ended on {}", validity.not_after),
+                "check this machine's clock with `date`; if it is right, a new sealing key is due",
+            )
+            .why("what is sealed already still opens; nothing new is sealed to it"));
+        }
+        rsa_soundness::check_public(&self.modulus, &self.exponent, least_bits)?;
+        self.check_signature()?;
+        Ok(now + SOON > ends)
+    }
+
+    /// The length of its RSA ciphertexts, in bytes.
+    pub fn size(&self) -> usize {
+        self.modulus.len()
+    }
+
+    /// When it ends, in RFC 3339.
+    pub fn ends(&self) -> String {
+        self.certificate.tbs_certificate().validity().not_after.to_string()
+    }
+
+    /// Where it signed itself, the signature has to be right: a changed certificate is not the one that was pinned.
+    fn check_signature(&self) -> Result<()> {
+        let tbs = self.certificate.tbs_certificate();
+        if tbs.issuer() != tbs.subject() {
+            return Ok(());
+        }
+        let algorithm = match self.certificate.signature_algorithm().oid {
+            SHA256_RSA => &signature::RSA_PKCS1_2048_8192_SHA256,
+            SHA384_RSA => &signature::RSA_PKCS1_2048_8192_SHA384,
+            SHA512_RSA => &signature::RSA_PKCS1_2048_8192_SHA512,
+            _ => {
+                return Err(Error::refused("the certificate's own signature is not RSA with SHA-2", "make one with `seal-secrets keygen`"));
+            }
+        };
+        let wrong = |_| {
+            Error::refused(
+                "the certificate's own signature is wrong: it was changed after it was made",
+                "restore it from git, or fetch it anew from the controller",
+            )
+        };
+        let message = tbs.to_der().map_err(|_| wrong(()))?;
+        let key = signature::UnparsedPublicKey::new(
+            algorithm,
+            self.certificate.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes(),
+        );
+        key.verify(&message, self.certificate.signature().raw_bytes()).map_err(|_| wrong(()))
+    }
+}
+
+/// The DER of the one certificate in a PEM text.
+fn one_certificate(bytes: &[u8]) -> Result<Vec<u8>> {
+    let expected = "name a PEM file with exactly one `CERTIFICATE`";
+    let looks_like_der =
+        SliceReader::new(bytes).ok().and_then(|mut reader| Header::decode(&mut reader).ok().filter(|_| !reader.is_finished()));
+    if looks_like_der.is_some() && bytes[0] == 0x30 {
+        return Err(Error::bad_input("DER, not PEM", "convert it: `openssl x509 -inform der -in FILE -out sealing.crt`"));
+    }
+    let text = crate::manifest::text::decode(bytes)?;
+    let blocks = pem::read(text)?;
+    if blocks.iter().any(|block| block.label.ends_with("PRIVATE KEY")) {
+        return Err(Error::refused(
+            "a private key, where a certificate is expected",
+            "take it out of this folder; if it was ever committed or copied it is exposed, and a new sealing key is due",
+        ));
+    }
+    let certificates: Vec<_> = blocks.iter().filter(|block| block.label == "CERTIFICATE").collect();
+    match (certificates.as_slice(), blocks.first()) {
+        ([one], _) => Ok(one.der.to_vec()),
+        ([], Some(other)) => Err(Error::bad_input(format!("a `{}`, where a certificate is expected", other.label), expected)),
+        ([], None) => Err(Error::bad_input("not PEM: it has no `-----BEGIN CERTIFICATE-----`", expected)),
+        (several, _) => Err(Error::bad_input(
+            format!("{} certificates where one is expected", several.len()),
+            "keep the one that the controller serves",
+        )
+        .at((several[1].line, 1))),
+    }
+}

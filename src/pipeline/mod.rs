@@ -1,0 +1,17 @@
+//! The stages, pure: no file, no terminal, no clock; randomness is handed to them.
+//!
+//! contract + inventory → plan → generate → seal → render; verify and unseal go the other way.
+
+pub mod certificate;
+pub mod escrow;
+pub mod generate;
+pub mod inventory;
+pub mod keygen;
+pub mod pem;
+pub mod plan;
+pub mod private_key;
+pub mod render;
+pub mod rsa_soundness;
+pub mod seal;
+pub mod unseal;
+pub mod verify;

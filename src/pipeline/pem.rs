@@ -1,0 +1,71 @@
+//! PEM text (RFC 7468): which blocks are there, and their bytes.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use zeroize::Zeroizing;
+
+use crate::model::{Error, Result};
+
+/// One block between its BEGIN and END lines.
+pub struct Block<'t> {
+    /// What stands after BEGIN, such as `CERTIFICATE`.
+    pub label: &'t str,
+    /// The block's DER.
+    pub der: Zeroizing<Vec<u8>>,
+    /// The line of its BEGIN, from 1.
+    pub line: usize,
+}
+
+/// The blocks of a text; whatever stands around them is passed over, as openssl and kubeseal do.
+pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(&str, usize, Zeroizing<String>)> = None;
+    for (i, line) in text.lines().enumerate() {
+        let line_number = i + 1;
+        let trimmed = line.trim();
+        let marker = |word: &str| trimmed.strip_prefix(word)?.strip_suffix("-----");
+        if let Some((label, begin, mut body)) = open.take() {
+            if marker("-----END ").is_some_and(|end| end == label) {
+                let der = BASE64_STANDARD.decode(body.as_bytes()).map_err(|_| {
+                    Error::bad_input(format!("the base64 of this `{label}` is incomplete"), "restore the file from where it came")
+                        .at((begin, 1))
+                })?;
+                blocks.push(Block { label, der: Zeroizing::new(der), line: begin });
+                continue;
+            }
+            if let Some(column) = trimmed.find(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)) {
+                return Err(Error::bad_input(
+                    format!("a character that is not base64, in the `{label}` that begins in line {begin}"),
+                    "restore the file from where it came",
+                )
+                .at((line_number, column + 1)));
+            }
+            body.push_str(trimmed);
+            open = Some((label, begin, body));
+        } else if let Some(label) = marker("-----BEGIN ") {
+            let body = Zeroizing::new(String::with_capacity(text.len()));
+            open = Some((label, line_number, body));
+        }
+    }
+    match open {
+        Some((label, begin, _)) => Err(Error::bad_input(
+            format!("the `{label}` that begins here has no END line"),
+            "it was cut off; restore the file from where it came",
+        )
+        .at((begin, 1))),
+        None => Ok(blocks),
+    }
+}
+
+/// PEM of these bytes.
+pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
+    let body = Zeroizing::new(BASE64_STANDARD.encode(der));
+    let mut text = Zeroizing::new(String::with_capacity(body.len() + body.len() / 64 + 2 * label.len() + 40));
+    text.push_str(&format!("-----BEGIN {label}-----\n"));
+    for start in (0..body.len()).step_by(64) {
+        text.push_str(&body[start..body.len().min(start + 64)]);
+        text.push('\n');
+    }
+    text.push_str(&format!("-----END {label}-----\n"));
+    text
+}

@@ -1,0 +1,128 @@
+//! From what is there to what the contract asks for.
+
+use std::collections::BTreeSet;
+
+use super::inventory::{self, Inventory};
+use super::render::render;
+use crate::model::{CertificateDigest, Change, Contract, Error, Name, Plan, Reason, Result, Unit};
+
+/// What the operator asks for beside the contract.
+#[derive(Default)]
+pub struct Wishes {
+    /// Keys whose values come with this run.
+    pub provided: BTreeSet<Name>,
+    /// Write-once keys that may be made anew, though that destroys what the old value protects.
+    pub destroyed: BTreeSet<Name>,
+}
+
+/// The plan, or why there cannot be one. Nothing that is there is ever changed.
+pub fn plan(contract: &Contract, inventory: &Inventory, certificate: CertificateDigest, wishes: &Wishes) -> Result<Plan> {
+    check_certificates(contract, inventory, certificate)?;
+    let mut plan = Plan { certificate, changes: Vec::new(), awaited: Vec::new(), orphans: orphans(contract, inventory)?, kept: Vec::new() };
+    for unit in contract.units() {
+        match inventory::unit(inventory, contract, &unit)? {
+            Some(secrets) => {
+                let marked = secrets.iter().find(|secret| secret.write_once && !unit.write_once());
+                if let Some(secret) = marked {
+                    return Err(write_once_dropped(secret.name.as_str(), &unit.file()));
+                }
+                let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
+                plan.kept.extend(kept.map(|key| key.name.clone()));
+            }
+            None => plan_unit(&mut plan, &inventory.others, &unit, wishes)?,
+        }
+    }
+    plan_derived(&mut plan, contract, inventory);
+    Ok(plan)
+}
+
+/// Nothing is sealed beside values that another key opens: nobody would notice until the cluster is rebuilt.
+fn check_certificates(contract: &Contract, inventory: &Inventory, present: CertificateDigest) -> Result<()> {
+    let sealed_to = inventory::certificates(inventory, contract);
+    let Some((other, file)) = sealed_to.iter().find(|(digest, _)| **digest != present) else {
+        return Ok(());
+    };
+    Err(Error::refused(
+        "the sealing certificate is not the one that the sealed files are sealed to",
+        "restore `sealing.crt` from git; to start over with this certificate, remove the sealed files first",
+    )
+    .why(format!("the certificate is {present}; this file is sealed to {other}"))
+    .in_file(file))
+}
+
+fn orphans(contract: &Contract, inventory: &Inventory) -> Result<Vec<String>> {
+    let known: BTreeSet<String> = contract.units().iter().map(Unit::file).collect();
+    let mut orphans = Vec::new();
+    for (path, secrets) in inventory.sealed.iter().filter(|(path, _)| !known.contains(*path)) {
+        if let Some(secret) = secrets.iter().find(|secret| secret.write_once && contract.key(secret.name.as_str()).is_none()) {
+            return Err(write_once_dropped(secret.name.as_str(), path));
+        }
+        orphans.push(path.clone());
+    }
+    Ok(orphans)
+}
+
+fn write_once_dropped(name: &str, file: &str) -> Error {
+    Error::refused(
+        format!("`{name}` is write-once, and the contract no longer says so"),
+        format!("put `{name}` with `write-once: true` back into the contract; if the data it protects is gone for good, remove {file}"),
+    )
+    .why("without its value, what it encrypts is lost")
+    .in_file(file)
+}
+
+fn plan_unit(plan: &mut Plan, others: &inventory::Files, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
+    let remembered = inventory::remembers(others, unit);
+    let offered = unit.keys.iter().any(|key| wishes.provided.contains(&key.name));
+    if unit.provided() && !offered {
+        plan.awaited.extend(unit.keys.iter().map(|key| key.name.clone()));
+        return Ok(());
+    }
+    let named = unit.keys.iter().any(|key| wishes.destroyed.contains(&key.name));
+    if unit.write_once() && remembered && !named {
+        let (name, file) = (unit.name, unit.file());
+        return Err(Error::refused(
+            format!("`{name}` is write-once, was sealed before, and its file is gone"),
+            format!("restore it: `git checkout -- {file}`, in the output folder; or, if what it protects is gone for good, name it: `--destroys-data {name}`"),
+        )
+        .why(format!("a new value would make unreadable what the old one encrypts: {}", unit.keys[0].about))
+        .in_file(&file));
+    }
+    let copies = unit.keys.iter().filter(|key| key.operator_copy);
+    plan.changes.push(Change::Seal {
+        unit: unit.name.clone(),
+        file: unit.file(),
+        keys: unit.keys.iter().map(|key| key.name.clone()).collect(),
+        copies: copies.map(|key| key.name.clone()).collect(),
+        reason: match (unit.provided(), remembered) {
+            (true, _) => Reason::Provided,
+            (false, true) => Reason::Missing,
+            (false, false) => Reason::New,
+        },
+    });
+    Ok(())
+}
+
+/// After the units: a crash between the two leaves units that no list names yet, and the next run adds them; the other
+/// way round a list would remember a write-once unit that never was.
+fn plan_derived(plan: &mut Plan, contract: &Contract, inventory: &Inventory) {
+    let before: BTreeSet<String> = inventory.sealed.keys().cloned().collect();
+    let mut after = before.clone();
+    for change in &plan.changes {
+        if let Change::Seal { file, .. } = change {
+            after.insert(file.clone());
+        }
+    }
+    let was = render(contract, plan.certificate, &before);
+    let known = was.keys().any(|path| inventory.others.contains_key(path));
+    for (file, text) in render(contract, plan.certificate, &after) {
+        let reason = match inventory.others.get(&file) {
+            Some(found) if *found == text.as_bytes() => continue,
+            Some(found) if was.get(&file).is_some_and(|was| *found == was.as_bytes()) => Reason::Updated,
+            Some(_) => Reason::Restored,
+            None if known => Reason::Missing,
+            None => Reason::New,
+        };
+        plan.changes.push(Change::Write { file, text, reason });
+    }
+}

@@ -1,0 +1,131 @@
+//! Sealing keys: read from PEM or from key Secrets, judged, and ready to open values.
+
+use aws_lc_rs::rsa::{OaepPrivateDecryptingKey, PrivateDecryptingKey};
+use crypto_bigint::BoxedUint;
+use rsa::PrivateKey;
+use rsa::pkcs1::DecodeRsaPrivateKey;
+use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
+use rsa::traits::{PrivateKeyParts, PublicKeyParts};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::certificate::SealingCertificate;
+use super::pem;
+use crate::manifest::secret::read_key_secrets;
+use crate::model::{CertificateDigest, Error, Result};
+
+/// The private half of a sealing key pair.
+pub struct SealingKey {
+    /// Of its public half.
+    pub digest: CertificateDigest,
+    pub(super) opener: OaepPrivateDecryptingKey,
+    /// The length of its RSA ciphertexts, in bytes.
+    pub(super) size: usize,
+}
+
+impl SealingKey {
+    /// Judges a key and makes it ready.
+    pub fn new(key: &PrivateKey) -> Result<Self> {
+        check_private(key)?;
+        let der = key.to_pkcs8_der().map_err(|_| unusable())?;
+        let public = key.to_public_key().to_public_key_der().map_err(|_| unusable())?;
+        let decrypting = PrivateDecryptingKey::from_pkcs8(der.as_bytes()).map_err(|_| unusable())?;
+        Ok(SealingKey {
+            digest: CertificateDigest::new(Sha256::digest(public.as_bytes()).into()),
+            size: decrypting.key_size_bytes(),
+            opener: OaepPrivateDecryptingKey::new(decrypting).map_err(|_| unusable())?,
+        })
+    }
+}
+
+fn unusable() -> Error {
+    Error::bad_input("the RSA private key cannot be used", "name the key with which the controller unseals")
+}
+
+/// Every sealing key of a file: PEM, or key Secrets in YAML or JSON, as kubeseal's `--recovery-private-key` takes them.
+pub fn read(text: &str) -> Result<Vec<SealingKey>> {
+    if text.contains("-----BEGIN ") && !text.contains("apiVersion") {
+        return read_pem(text)?.iter().map(SealingKey::new).collect();
+    }
+    let mut keys = Vec::new();
+    for secret in read_key_secrets(text)? {
+        let of_secret = |error: Error| error.at(secret.position);
+        let certificate = SealingCertificate::read(secret.certificate.as_bytes()).map_err(of_secret)?;
+        for key in read_pem(&secret.private_key).map_err(of_secret)? {
+            let key = SealingKey::new(&key).map_err(of_secret)?;
+            if key.digest != certificate.digest {
+                return Err(Error::refused("`tls.key` is not the key of `tls.crt`", "take the backup anew from the controller")
+                    .why(format!("the key is {}, the certificate {}", key.digest, certificate.digest))
+                    .at(secret.position));
+            }
+            keys.push(key);
+        }
+    }
+    Ok(keys)
+}
+
+/// Every RSA private key of a PEM text, PKCS#1 or PKCS#8; certificates beside them are passed over.
+pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
+    let mut keys = Vec::new();
+    for block in pem::read(text)? {
+        let at = |error: Error| error.at((block.line, 1));
+        match block.label {
+            "PRIVATE KEY" => keys.push(PrivateKey::from_pkcs8_der(&block.der).map_err(|_| at(not_rsa()))?),
+            "RSA PRIVATE KEY" => keys.push(PrivateKey::from_pkcs1_der(&block.der).map_err(|_| at(not_rsa()))?),
+            "ENCRYPTED PRIVATE KEY" => {
+                return Err(at(Error::cryptography(
+                    "the private key is encrypted with a passphrase",
+                    "decrypt it into a pipe, never into a file: `openssl pkcs8 -in FILE | seal-secrets unseal --recovery-private-key -`",
+                )));
+            }
+            label if label.ends_with("PRIVATE KEY") => return Err(at(not_rsa())),
+            _ => {}
+        }
+    }
+    if keys.is_empty() {
+        return Err(Error::bad_input(
+            "no private key in it",
+            "name a PEM file with a `PRIVATE KEY` or `RSA PRIVATE KEY`, or a backup of the controller's key Secrets",
+        ));
+    }
+    Ok(keys)
+}
+
+fn not_rsa() -> Error {
+    Error::bad_input(
+        "not a sound RSA private key of two primes",
+        "the sealed-secrets controller only takes RSA; name the key with which it unseals",
+    )
+}
+
+/// What the crates' own checks leave: they make sure that the numbers fit together.
+fn check_private(key: &PrivateKey) -> Result<()> {
+    let weak = |what: &str| {
+        Err(Error::refused(
+            format!("the RSA private key is weak: {what}"),
+            "do not use it; if values are sealed to it, treat them as exposed and make them anew",
+        ))
+    };
+    let bits = key.n().bit_width();
+    let [p, q] = key.primes() else {
+        return Err(not_rsa());
+    };
+    let difference = |a: &BoxedUint, b: &BoxedUint| {
+        if a > b { a.wrapping_sub(b) } else { b.wrapping_sub(a) }
+    };
+    let (p, q) = (p.as_ref(), q.as_ref());
+    // FIPS 186-5, A.1.1 and A.1.3: |p − q| > 2^(nlen/2 − 100), d > 2^(nlen/2).
+    if difference(p, q).bit_width() < (bits / 2).saturating_sub(99) {
+        return weak("its two primes are too close to each other");
+    }
+    if key.d().bit_width() <= bits / 2 {
+        return weak("its private exponent is too small");
+    }
+    Ok(())
+}
+
+/// PKCS#8 PEM of a key.
+pub fn write_pem(key: &PrivateKey) -> Result<Zeroizing<String>> {
+    let der = key.to_pkcs8_der().map_err(|_| unusable())?;
+    Ok(pem::write("PRIVATE KEY", der.as_bytes()))
+}

@@ -1,0 +1,56 @@
+//! Opening sealed values.
+
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
+use aws_lc_rs::rsa::OAEP_SHA256_MGF1SHA256;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use zeroize::Zeroizing;
+
+use super::private_key::SealingKey;
+use super::seal::{NONCE, TAG};
+use crate::manifest::sealed_secret::{Encrypted, SealedSecret};
+use crate::model::{Error, Result, SecretValue};
+
+/// Opens one blob with the first key that fits. Whatever is wrong, the answer is the same: a text that told a wrong
+/// key from a changed byte would be an oracle.
+pub fn open(keys: &[SealingKey], label: &str, blob: &str) -> Result<SecretValue> {
+    let bytes = BASE64_STANDARD.decode(blob).ok();
+    bytes.and_then(|bytes| keys.iter().find_map(|key| open_with(key, label, &bytes))).ok_or_else(|| {
+        let tried: Vec<String> = keys.iter().map(|key| key.digest.to_string()).collect();
+        Error::cryptography(
+            "a sealed value does not open",
+            "check namespace, name and scope against those it was sealed for, restore the file from git, or name the key it was sealed to",
+        )
+        .why(format!("tried {}", tried.join(", ")))
+    })
+}
+
+/// sealed-secrets `pkg/crypto/crypto.go`, `HybridDecrypt`; stricter, in that the RSA part has to have the key's length.
+fn open_with(key: &SealingKey, label: &str, blob: &[u8]) -> Option<SecretValue> {
+    let (length, rest) = blob.split_first_chunk::<2>()?;
+    let size = usize::from(u16::from_be_bytes(*length));
+    if size != key.size || rest.len() < size + TAG {
+        return None;
+    }
+    let (rsa, body) = rest.split_at(size);
+    let mut buffer = Zeroizing::new(vec![0; key.opener.min_output_size()]);
+    let session_key = key.opener.decrypt(&OAEP_SHA256_MGF1SHA256, rsa, &mut buffer, Some(label.as_bytes())).ok()?;
+    // A session key of another length than AES-256's is refused here.
+    let cipher = Aes256Gcm::new_from_slice(session_key).ok()?;
+    let (text, tag) = body.split_at(body.len() - TAG);
+    let mut value = Zeroizing::new(text.to_vec());
+    cipher.decrypt_inout_detached(&Nonce::from(NONCE), &[], value.as_mut_slice().into(), &Tag::try_from(tag).ok()?).ok()?;
+    Some(SecretValue::new(value))
+}
+
+/// Opens every value of a SealedSecret, in the order of its data keys.
+pub fn open_all(keys: &[SealingKey], sealed: &SealedSecret) -> Result<Vec<(String, SecretValue)>> {
+    let namespace = sealed.namespace.as_ref().map_or("", |namespace| namespace.as_str());
+    let label = sealed.scope.label(namespace, sealed.name.as_str());
+    let open_one = |one: &Encrypted| {
+        let value = open(keys, &label, &one.blob).map_err(|error| error.at(one.position))?;
+        Ok((one.key.to_string(), value))
+    };
+    sealed.encrypted.iter().map(open_one).collect()
+}

@@ -1,0 +1,329 @@
+//! Offline: do contract, sealed files, certificate and derived files agree? With the sealing key: is each value what its
+//! recipe makes?
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::certificate::SealingCertificate;
+use super::inventory::{self, Files, Inventory, SOURCE};
+use super::private_key::SealingKey;
+use super::render::render;
+use super::{generate, seal, unseal};
+use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
+use crate::manifest::{secret, text};
+use crate::model::{Code, Contract, Error, Finding, Key, PROPERTY, Position, Recipe, SecretValue, Unit};
+
+/// What is looked at.
+pub struct Evidence<'e> {
+    /// What should be there.
+    pub contract: &'e Contract,
+    /// The files of `out/`.
+    pub files: Files,
+    /// The certificate and whether it ends within 30 days, or why it cannot be sealed to.
+    pub certificate: Result<(&'e SealingCertificate, bool), Error>,
+    /// Which ignore rule a path below `out/` matches.
+    pub ignored: &'e dyn Fn(&str) -> Option<String>,
+    /// The keys of the escrow; none = no value is opened.
+    pub keys: Option<Vec<SealingKey>>,
+    /// How the operator names `out/`, for the findings' places.
+    pub out: &'e str,
+}
+
+/// Every finding, by place.
+pub fn verify(evidence: Evidence<'_>) -> Vec<Finding> {
+    let mut findings = Findings { out: evidence.out, list: Vec::new() };
+    findings.certificate(&evidence);
+    let inventory = findings.read(evidence.files.clone());
+    for path in evidence.files.keys() {
+        if let Some(rule) = (evidence.ignored)(path) {
+            let help = format!("rename it so that the rule `{rule}` does not match, or change the rule");
+            findings.add(Code::IgnoredByGit, path, None, format!("git ignores it, by the rule `{rule}`"), &help);
+        }
+    }
+    for unit in evidence.contract.units() {
+        findings.unit(&evidence, &inventory, &unit);
+    }
+    findings.orphans(evidence.contract, &inventory);
+    findings.derived(&evidence, &inventory);
+    findings.list.sort_by(|a, b| a.place.cmp(&b.place).then(a.code.cmp(&b.code)));
+    findings.list
+}
+
+struct Findings<'e> {
+    out: &'e str,
+    list: Vec<Finding>,
+}
+
+const RESTORE: &str = "run `seal-secrets bootstrap`: it restores the file";
+const FROM_GIT: &str = "restore the file from git";
+
+impl Findings<'_> {
+    fn add(&mut self, code: Code, path: &str, position: Option<Position>, what: String, help: &str) {
+        let mut place = format!("{}/{path}", self.out);
+        if let Some((line, column)) = position {
+            place.push_str(&format!(":{line}:{column}"));
+        }
+        self.list.push(Finding { code, place, what, help: help.to_owned() });
+    }
+
+    fn add_error(&mut self, code: Code, path: &str, error: &Error) {
+        self.add(code, path, error.position(), error.what(), &error.help());
+    }
+
+    fn certificate(&mut self, evidence: &Evidence<'_>) {
+        let place = "keys/sealing.crt".to_owned();
+        match &evidence.certificate {
+            Err(error) => self.list.push(Finding { code: Code::CertificateUnusable, place, what: error.what(), help: error.help() }),
+            Ok((certificate, true)) => self.list.push(Finding {
+                code: Code::CertificateExpiresSoon,
+                place,
+                what: format!("the certificate ends on {}", certificate.ends()),
+                help: "plan a new sealing key before that day".to_owned(),
+            }),
+            Ok(_) => {}
+        }
+        if let (Ok((certificate, _)), Some(keys)) = (&evidence.certificate, &evidence.keys)
+            && !keys.iter().any(|key| key.digest == certificate.digest)
+        {
+            self.list.push(Finding {
+                code: Code::EscrowDiffers,
+                place: "keys/sealing.key.age".to_owned(),
+                what: format!("it does not hold the key of {}", certificate.digest),
+                help: "restore the escrow that belongs to `sealing.crt`, or the certificate from git".to_owned(),
+            });
+        }
+    }
+
+    /// As much of an inventory as can be read.
+    fn read(&mut self, files: Files) -> Inventory {
+        let (sealed, others): (Files, Files) = files.into_iter().partition(|(path, _)| inventory::is_sealed(path));
+        let mut inventory = inventory::read(others).expect("only sealed files can be unreadable");
+        for (path, bytes) in sealed {
+            match text::decode(&bytes).and_then(sealed_secret::read) {
+                Err(error) => self.add_error(Code::Unreadable, &path, &error),
+                Ok(secrets) => {
+                    if let Err(error) = inventory.add(&path, secrets) {
+                        self.add_error(Code::Misplaced, &path, &error);
+                    }
+                }
+            }
+        }
+        inventory
+    }
+
+    fn unit(&mut self, evidence: &Evidence<'_>, inventory: &Inventory, unit: &Unit<'_>) {
+        let file = unit.file();
+        let Some(secrets) = inventory.sealed.get(&file) else {
+            // A file that cannot be read has its finding already.
+            if !evidence.files.contains_key(&file) {
+                self.missing_unit(inventory, unit);
+            }
+            return;
+        };
+        for secret in secrets.iter().filter(|secret| !unit.keys.iter().any(|key| key.name == secret.name)) {
+            let what = format!("`{}` does not belong into this file", secret.name);
+            self.add(Code::Misplaced, &file, Some(secret.position), what, FROM_GIT);
+        }
+        let mut values: Vec<(&Key, Option<SecretValue>)> = Vec::new();
+        for key in &unit.keys {
+            let Some(secret) = secrets.iter().find(|secret| secret.name == key.name) else {
+                let what = format!("`{}` is missing from its unit", key.name);
+                self.add(Code::HalfMissing, &file, None, what, FROM_GIT);
+                continue;
+            };
+            let sound = self.sealed(evidence, &file, key, secret);
+            let value = if sound { self.open(evidence, &file, key, secret) } else { None };
+            values.push((key, value));
+        }
+        self.hashes(&file, &values);
+    }
+
+    fn missing_unit(&mut self, inventory: &Inventory, unit: &Unit<'_>) {
+        let file = unit.file();
+        let (code, what, help) = match (unit.provided(), unit.write_once() && inventory::remembers(&inventory.others, unit)) {
+            (true, _) => {
+                (Code::NotYetProvided, "it is yours to supply", format!("run `seal-secrets bootstrap --provide {}=FILE`", unit.name))
+            }
+            (_, true) => (Code::WriteOnceMissing, "a write-once unit was sealed before, and its file is gone", FROM_GIT.to_owned()),
+            _ => (Code::UnitMissing, "the unit is not there", "run `seal-secrets bootstrap`".to_owned()),
+        };
+        self.add(code, &file, None, what.to_owned(), &help);
+    }
+
+    /// One SealedSecret against the contract; whether it is worth opening.
+    fn sealed(&mut self, evidence: &Evidence<'_>, file: &str, key: &Key, sealed: &SealedSecret) -> bool {
+        let before = self.list.len();
+        let contract = evidence.contract;
+        let at = Some(sealed.position);
+        if sealed.namespace.as_ref() != Some(&contract.namespace) {
+            let what = format!("`{}` is not in the namespace `{}`", key.name, contract.namespace);
+            self.add(Code::WrongNamespace, file, at, what, FROM_GIT);
+        }
+        if sealed.scope != Contract::SCOPE {
+            let what = format!("`{}` has the scope {}, not {}", key.name, sealed.scope.as_str(), Contract::SCOPE.as_str());
+            self.add(Code::WrongScope, file, at, what, FROM_GIT);
+        }
+        if key.write_once != sealed.write_once {
+            let (code, what) = if key.write_once {
+                (Code::WriteOnceUnmarked, format!("`{}` has lost its annotation `{}`", key.name, sealed_secret::WRITE_ONCE))
+            } else {
+                (Code::WriteOnceDropped, format!("`{}` is marked write-once, and the contract does not say so", key.name))
+            };
+            self.add(code, file, at, what, FROM_GIT);
+        }
+        if let Ok((certificate, _)) = &evidence.certificate
+            && sealed.certificate != Some(certificate.digest)
+        {
+            let to = sealed.certificate.map_or("it does not say to which".to_owned(), |digest| digest.to_string());
+            let what = format!("`{}` is not sealed to `keys/sealing.crt` ({}): {to}", key.name, certificate.digest);
+            self.add(Code::WrongCertificate, file, at, what, "restore the certificate, or the file, from git");
+        }
+        let [Encrypted { key: data_key, blob, position }] = sealed.encrypted.as_slice() else {
+            let what = format!("`{}` has {} data keys instead of only `{PROPERTY}`", key.name, sealed.encrypted.len());
+            self.add(Code::WrongData, file, at, what, FROM_GIT);
+            return false;
+        };
+        if data_key.as_str() != PROPERTY {
+            let what = format!("the data key of `{}` is `{data_key}`, not `{PROPERTY}`", key.name);
+            self.add(Code::WrongData, file, Some(*position), what, FROM_GIT);
+        }
+        self.blob(evidence, file, key, blob, *position);
+        self.list.len() == before
+    }
+
+    /// The blob's shape; the length of the value in it is public.
+    fn blob(&mut self, evidence: &Evidence<'_>, file: &str, key: &Key, blob: &str, position: Position) {
+        let Ok((certificate, _)) = &evidence.certificate else { return };
+        let bytes = BASE64_STANDARD.decode(blob).unwrap_or_default();
+        let size = certificate.size();
+        let head = bytes.first_chunk::<2>().map(|head| usize::from(u16::from_be_bytes(*head)));
+        let overhead = 2 + size + seal::TAG;
+        if head != Some(size) || bytes.len() < overhead {
+            let what = format!("the value of `{}` has not the shape of one that is sealed to this certificate", key.name);
+            self.add(Code::WrongBlob, file, Some(position), what, FROM_GIT);
+        } else if key.recipe.length().is_some_and(|length| length != bytes.len() - overhead) {
+            let what = format!(
+                "the value of `{}` has {} bytes; its recipe makes {}",
+                key.name,
+                bytes.len() - overhead,
+                key.recipe.length().unwrap_or_default()
+            );
+            self.add(Code::WrongLength, file, Some(position), what, "restore the file, or the contract, from git");
+        }
+    }
+
+    fn open(&mut self, evidence: &Evidence<'_>, file: &str, key: &Key, sealed: &SealedSecret) -> Option<SecretValue> {
+        let keys = evidence.keys.as_ref()?;
+        match unseal::open_all(keys, sealed) {
+            Err(error) => {
+                let what = format!("the value of `{}` does not open with the escrow's key", key.name);
+                self.add(Code::CannotOpen, file, error.position(), what, FROM_GIT);
+                None
+            }
+            Ok(mut values) => {
+                let (_, value) = values.pop()?;
+                if let Err(error) = generate::check(key, &value) {
+                    self.add(Code::WrongValue, file, Some(sealed.position), error.what(), &error.help());
+                }
+                Some(value)
+            }
+        }
+    }
+
+    fn hashes(&mut self, file: &str, values: &[(&Key, Option<SecretValue>)]) {
+        for (key, hash) in values {
+            let Recipe::Bcrypt { of, .. } = &key.recipe else { continue };
+            let source = values.iter().find(|(source, _)| source.name == *of).and_then(|(_, value)| value.as_ref());
+            if let (Some(hash), Some(source)) = (hash, source)
+                && !generate::matches(hash, source)
+            {
+                let what = format!("`{}` is not a hash of `{of}`: nobody could log in", key.name);
+                self.add(Code::HashDiffers, file, None, what, FROM_GIT);
+            }
+        }
+    }
+
+    fn orphans(&mut self, contract: &Contract, inventory: &Inventory) {
+        let known: BTreeSet<String> = contract.units().iter().map(Unit::file).collect();
+        for (path, secrets) in inventory.sealed.iter().filter(|(path, _)| !known.contains(*path)) {
+            for secret in secrets {
+                let at = Some(secret.position);
+                if let Some(key) = contract.key(secret.name.as_str()) {
+                    let what = format!("`{}` belongs into {SOURCE}{}.sealed.yaml", secret.name, key.unit);
+                    self.add(Code::Misplaced, path, at, what, FROM_GIT);
+                } else if secret.write_once {
+                    let what = format!("`{}` is write-once, and the contract no longer has it", secret.name);
+                    self.add(Code::WriteOnceDropped, path, at, what, "put it back into the contract");
+                } else {
+                    let what = format!("`{}` is not in the contract", secret.name);
+                    self.add(Code::Orphan, path, at, what, "remove the file if nobody needs it, or add the key to the contract");
+                }
+            }
+        }
+    }
+
+    fn derived(&mut self, evidence: &Evidence<'_>, inventory: &Inventory) {
+        for (path, bytes) in &inventory.others {
+            if !path.ends_with(".yaml") && !path.ends_with(".yml") && !path.ends_with(".json") {
+                continue;
+            }
+            match text::decode(bytes).and_then(secret::find_plaintext) {
+                Err(error) => self.add_error(Code::Unreadable, path, &error),
+                Ok(found) => {
+                    for (name, position) in found {
+                        let name = name.map_or("a Secret".to_owned(), |name| format!("the Secret `{name}`"));
+                        let help = "remove the file; if it was ever committed, its values are exposed and new ones are due";
+                        self.add(Code::PlaintextSecret, path, Some(position), format!("{name} lies here in the clear"), help);
+                    }
+                }
+            }
+        }
+        // Without a certificate the derived files cannot be known, but for its digest in the runbook.
+        let Ok((certificate, _)) = &evidence.certificate else { return };
+        let present = evidence.files.keys().filter(|path| inventory::is_sealed(path)).cloned().collect();
+        let expected = render(evidence.contract, certificate.digest, &present);
+        for (path, text) in &expected {
+            let code = derived_code(path);
+            match inventory.others.get(path) {
+                None => self.add(code, path, None, "it is not there".to_owned(), RESTORE),
+                Some(found) if found != text.as_bytes() => {
+                    let (line, should) = first_difference(text, found);
+                    let what = match should {
+                        Some(should) => format!("differs from what the contract asks for; here should stand `{should}`"),
+                        None => "has more than the contract asks for".to_owned(),
+                    };
+                    self.add(code, path, Some((line, 1)), what, RESTORE);
+                }
+                Some(_) => {}
+            }
+        }
+        for path in inventory.others.keys().filter(|path| !expected.contains_key(*path) && *path != "README.md") {
+            let help = "remove it, unless it is yours; no kustomization lists it";
+            self.add(Code::StrayFile, path, None, "the tool neither wrote nor reads it".to_owned(), help);
+        }
+    }
+}
+
+fn derived_code(path: &str) -> Code {
+    match path {
+        "INSTALL.md" => Code::RunbookDiffers,
+        "secret-source/namespace.yaml" => Code::NamespaceDiffers,
+        "secret-source/rbac.yaml" | "secret-store/service-account.yaml" => Code::RbacDiffers,
+        "secret-store/cluster-secret-store.yaml" => Code::StoreDiffers,
+        _ if path.starts_with("property-patches/") => Code::PatchDiffers,
+        _ => Code::KustomizationDiffers,
+    }
+}
+
+/// The first line that is not as it should be, from 1, and what should stand there. What does stand there is not
+/// shown: somebody may have pasted a secret.
+fn first_difference<'t>(expected: &'t str, found: &[u8]) -> (usize, Option<&'t str>) {
+    let mut found = found.split(|byte| *byte == b'\n');
+    let differs = expected.split('\n').enumerate().find(|(_, line)| found.next() != Some(line.as_bytes()));
+    match differs {
+        Some((i, line)) => (i + 1, Some(line)),
+        None => (expected.split('\n').count(), None),
+    }
+}

@@ -1,0 +1,71 @@
+//! git's ignore rules, read from the files where they stand; git itself is never run.
+
+use std::path::{Path, PathBuf};
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::model::Error;
+
+/// Ignore rules: those of a contract's platform, and those of the repository around a folder.
+pub struct IgnoreRules {
+    platform: Gitignore,
+    /// From the folder upwards; none = the folder is in no repository.
+    repository: Option<Vec<Gitignore>>,
+    folder: PathBuf,
+}
+
+impl IgnoreRules {
+    /// For files below `folder`.
+    pub fn new(folder: &Path, platform: &[String]) -> Self {
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let mut builder = GitignoreBuilder::new(&folder);
+        for line in platform {
+            // A rule that git itself could not read matches nothing.
+            let _ = builder.add_line(None, line);
+        }
+        IgnoreRules { platform: builder.build().unwrap_or_else(|_| Gitignore::empty()), repository: repository_rules(&folder), folder }
+    }
+
+    /// The rule by which git would not commit this path, relative to the folder.
+    pub fn matching(&self, path: &str) -> Option<String> {
+        let full = self.folder.join(path);
+        let decides = |rules: &Gitignore| match rules.matched_path_or_any_parents(&full, false) {
+            Match::None => None,
+            Match::Ignore(glob) => Some(Some(glob.original().to_owned())),
+            Match::Whitelist(_) => Some(None),
+        };
+        let by_repository = || self.repository.iter().flatten().find_map(decides).flatten();
+        decides(&self.platform).flatten().or_else(by_repository)
+    }
+
+    /// A secret must not be written where git would pick it up. Outside a repository there is nothing to fear.
+    pub fn check_ignored(folder: &Path, name: &str) -> Result<(), Error> {
+        let rules = IgnoreRules::new(folder, &[]);
+        if rules.repository.is_none() || rules.matching(name).is_some() {
+            return Ok(());
+        }
+        Err(Error::refused(
+            "a secret would be written here, into a git repository that does not ignore it",
+            format!("add `{name}` to its .gitignore, or name a folder outside of the repository"),
+        )
+        .in_file(&folder.join(name).to_string_lossy()))
+    }
+}
+
+/// The rules of the repository that a folder is in, the weightier ones first: each `.gitignore` from the folder up to
+/// the root, then `.git/info/exclude` (gitignore(5)).
+fn repository_rules(folder: &Path) -> Option<Vec<Gitignore>> {
+    let root = folder.ancestors().find(|ancestor| ancestor.join(".git").exists())?;
+    let below = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
+    let mut rules: Vec<Gitignore> = below.map(|folder| read_rules(folder, ".gitignore")).collect();
+    rules.push(read_rules(root, ".git/info/exclude"));
+    Some(rules)
+}
+
+fn read_rules(folder: &Path, file: &str) -> Gitignore {
+    let mut builder = GitignoreBuilder::new(folder);
+    // A file that is not there has no rules.
+    let _ = builder.add(folder.join(file));
+    builder.build().unwrap_or_else(|_| Gitignore::empty())
+}

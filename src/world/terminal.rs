@@ -1,0 +1,111 @@
+//! The terminal policy: data and results go to standard output, warnings and errors to standard error; a secret is
+//! asked for on the terminal itself, without echo; without a terminal nothing prompts.
+
+use std::io::{IsTerminal, Read, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::model::{Error, ErrorKind, MOST_PROVIDED_BYTES, Result, SecretValue, visible};
+
+/// Standard streams.
+pub struct Terminal {
+    /// Standard input.
+    pub stdin: Box<dyn Read>,
+    /// Standard output.
+    pub stdout: Box<dyn Write>,
+    /// Standard error.
+    pub stderr: Box<dyn Write>,
+    /// Whether a person reads standard output.
+    pub stdout_is_terminal: bool,
+    /// Whether a person sits at standard input.
+    pub stdin_is_terminal: bool,
+}
+
+impl Terminal {
+    /// The process's own.
+    pub fn real() -> Self {
+        Terminal {
+            stdin: Box::new(std::io::stdin()),
+            stdout: Box::new(std::io::stdout()),
+            stderr: Box::new(std::io::stderr()),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+        }
+    }
+
+    /// Data or a result, to standard output.
+    pub fn print(&mut self, text: &str) -> Result<()> {
+        self.print_bytes(text.as_bytes())
+    }
+
+    /// Data, to standard output.
+    pub fn print_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.stdout.write_all(bytes).and_then(|()| self.stdout.flush());
+        written.map_err(|error| {
+            Error::new(ErrorKind::InputOutput, "standard output cannot be written", "check the pipe or the disk it goes to")
+                .why(error.to_string())
+        })
+    }
+
+    /// A warning, to standard error; that it cannot be written is no reason to stop.
+    pub fn warn(&mut self, text: &str) {
+        let _ = writeln!(self.stderr, "warning: {}", visible(text));
+    }
+
+    /// The whole of standard input, which is a secret. Empty is a usage error.
+    pub fn read_secret(&mut self) -> Result<SecretValue> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_PROVIDED_BYTES + 1));
+        let read = (&mut self.stdin).take(MOST_PROVIDED_BYTES as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|error| {
+            Error::new(ErrorKind::InputOutput, "standard input cannot be read", "check where it comes from").why(error.to_string())
+        })?;
+        if bytes.is_empty() {
+            return Err(Error::usage("standard input is empty", "pipe the value into it, or name a file"));
+        }
+        Ok(SecretValue::new(bytes))
+    }
+
+    /// Asks for one line on the terminal, without echo.
+    pub fn ask(&mut self, prompt: &str) -> Result<SecretValue> {
+        let no_terminal =
+            || Error::refused("there is no terminal to ask at", "name a file, or pipe the value into standard input: `KEY=FILE`, `KEY=-`");
+        if !self.stdin_is_terminal {
+            return Err(no_terminal());
+        }
+        let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty").map_err(|_| no_terminal())?;
+        let before = tcgetattr(&terminal).map_err(|_| no_terminal())?;
+        let mut quiet = before.clone();
+        // Without ISIG, Ctrl-C is a byte: the echo is always switched on again.
+        quiet.local_modes -= LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON;
+        tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|_| no_terminal())?;
+        let answer = write!(terminal, "{}", visible(prompt)).and_then(|()| read_line(&mut terminal));
+        let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
+        let _ = writeln!(terminal);
+        match answer {
+            Ok(Some(line)) if line.is_empty() => Err(Error::bad_input("the answer is empty", "type or paste the value, then press Enter")),
+            Ok(Some(line)) => Ok(line),
+            Ok(None) => Err(Error::new(ErrorKind::Interrupted, "interrupted", "nothing was changed")),
+            Err(error) => {
+                Err(Error::new(ErrorKind::InputOutput, "the terminal cannot be read", "name a file instead").why(error.to_string()))
+            }
+        }
+    }
+}
+
+/// One line, byte by byte; `None` for Ctrl-C. Backspace works.
+fn read_line(terminal: &mut impl Read) -> std::io::Result<Option<SecretValue>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(MOST_PROVIDED_BYTES));
+    let mut byte = [0];
+    loop {
+        let ended = terminal.read(&mut byte)? == 0 || matches!(byte[0], b'\n' | b'\r' | 4);
+        match byte[0] {
+            _ if ended || line.len() == line.capacity() => break,
+            3 | 28 => return Ok(None),
+            8 | 127 => drop(line.pop()),
+            other => line.push(other),
+        }
+        byte.zeroize();
+    }
+    Ok(Some(SecretValue::new(line)))
+}

@@ -1,0 +1,16 @@
+//! Everything that needs no cluster. Each test has a folder of its own, a scrubbed environment, and no network.
+
+mod common;
+
+mod bad_input;
+mod bootstrap;
+mod contract;
+mod crash;
+mod delivery;
+mod keygen;
+mod leaks;
+mod property;
+mod readme;
+mod unseal;
+mod vectors;
+mod verify;
