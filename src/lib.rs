@@ -12,16 +12,12 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use commands::Outcome;
+use model::Result;
 use world::World;
 
 /// Runs one command line in this world; the result is the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
-    let outcome = match cli::parse(args) {
-        Ok(cli) => commands::run(cli, world),
-        Err(Ok(help)) => world.terminal.print(&help).map(|()| Outcome::Done),
-        Err(Err(error)) => Err(error),
-    };
-    match outcome {
+    match outcome(args, world) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Found) => 1,
         Err(error) => {
@@ -29,5 +25,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
             let _ = writeln!(world.terminal.stderr, "{error}");
             error.kind.exit_code()
         }
+    }
+}
+
+fn outcome(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Result<Outcome> {
+    // First of all, while nothing is made: the standard library panics where it finds no randomness for its hash maps.
+    world.entropy.try_fill_bytes(&mut [0])?;
+    match cli::parse(args) {
+        Ok(cli) => commands::run(cli, world),
+        Err(Ok(help)) => world.terminal.print(&help).map(|()| Outcome::Done),
+        Err(Err(error)) => Err(error),
     }
 }

@@ -14,7 +14,7 @@ use crate::pipeline::plan::Wishes;
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::{generate, inventory, plan};
 use crate::world::folder::{Existing, Folder, Writer};
-use crate::world::git::IgnoreRules;
+use crate::world::git;
 use crate::world::{World, files};
 
 /// Everything that a plan is made from, and the plan.
@@ -240,11 +240,10 @@ fn write_copies(secrets: &Path, copies: &[(&Name, Zeroizing<Vec<u8>>)], world: &
     if copies.is_empty() {
         return Ok(());
     }
-    for (name, _) in copies {
-        IgnoreRules::check_ignored(secrets, name.as_str())?;
-    }
     let folder = Folder::create(secrets, 0o700)?;
     folder.remove_leftovers()?;
+    let names: Vec<&str> = copies.iter().map(|(name, _)| name.as_str()).collect();
+    git::keep_out(&folder, &names, "*\n")?;
     let mut writer = Writer::new(&folder);
     for (name, value) in copies {
         writer.write(name.as_str(), value, 0o600, Existing::Replace)?;

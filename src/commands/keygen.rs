@@ -21,7 +21,10 @@ use crate::pipeline::{escrow, keygen, unseal};
 use crate::world::World;
 use crate::world::files;
 use crate::world::folder::{Existing, Folder, Writer};
-use crate::world::git::IgnoreRules;
+use crate::world::git;
+
+/// The escrow may be committed by a team with a private repository: it then removes that line.
+const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
 
 pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result<Outcome> {
     let named = args.recipients.iter().map(|text| read_recipient(text)).collect::<Result<Vec<_>>>()?;
@@ -29,10 +32,10 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
         return Err(Error::refused("is there already, and is never overwritten", "nothing is to do: `seal-secrets bootstrap` seals to it")
             .in_file(&folders.keys.join(CERTIFICATE).to_string_lossy()));
     }
-    IgnoreRules::check_ignored(&folders.keys, IDENTITY)?;
     let folder = Folder::create(&folders.keys, 0o755)?;
     let _lock = folder.lock()?;
     folder.remove_leftovers()?;
+    git::keep_out(&folder, &[IDENTITY], GITIGNORE)?;
     if files::exists(&folders.keys.join(ESCROW)) {
         return finish(folders, &folder, world);
     }

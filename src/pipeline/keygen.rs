@@ -30,8 +30,6 @@ const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
 
 /// A new RSA key: 4096 bits, e = 65537.
 pub fn new_key(entropy: &mut Entropy) -> Result<PrivateKey> {
-    // The source is asked once on its own, so that its failure has a name of its own.
-    entropy.try_fill_bytes(&mut [0; 32])?;
     PrivateKey::new(entropy, rsa_soundness::USUAL_BITS as usize)
         .map_err(|_| Error::cryptography("no RSA key could be made", "nothing was written; try again, and report it if it stays"))
 }

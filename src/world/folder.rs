@@ -50,10 +50,10 @@ impl Folder {
             return Ok(folder);
         }
         let folder = Self::create_at(CWD, path, path, mode)?;
-        // The new folder's own name has to last as well; where that cannot be had, the files in it still say so.
+        // The new folder's own name has to last as well.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if let Ok(Some(parent)) = Self::open(parent) {
-            let _ = rustix::fs::fsync(&parent.handle);
+        if let Some(parent) = Self::open_at(CWD, &parent.join("."), parent)? {
+            rustix::fs::fsync(&parent.handle).map_err(|errno| explain(&errno.into(), "made").in_file(&path.to_string_lossy()))?;
         }
         Ok(folder)
     }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use crate::model::Error;
+use super::files::exists;
+use super::folder::{Existing, Folder, Writer};
+use crate::model::{Error, Result};
 
 /// Ignore rules: those of a contract's platform, and those of the repository around a folder.
 pub struct IgnoreRules {
@@ -38,19 +40,27 @@ impl IgnoreRules {
         let by_repository = || self.repository.iter().flatten().find_map(decides).flatten();
         decides(&self.platform).flatten().or_else(by_repository)
     }
+}
 
-    /// A secret must not be written where git would pick it up. Outside a repository there is nothing to fear.
-    pub fn check_ignored(folder: &Path, name: &str) -> Result<(), Error> {
-        let rules = IgnoreRules::new(folder, &[]);
-        if rules.repository.is_none() || rules.matching(name).is_some() {
-            return Ok(());
-        }
-        Err(Error::refused(
-            "a secret would be written here, into a git repository that does not ignore it",
-            format!("add `{name}` to its .gitignore, or name a folder outside of the repository"),
-        )
-        .in_file(&folder.join(name).to_string_lossy()))
+/// Makes sure that git will not pick up these secrets: gives their folder a `.gitignore` of its own where it has none,
+/// and refuses where the rules that are there let one of them through.
+pub fn keep_out(folder: &Folder, names: &[&str], rules: &str) -> Result<()> {
+    if !exists(&folder.path().join(".gitignore")) {
+        let mut writer = Writer::new(folder);
+        writer.write(".gitignore", rules.as_bytes(), 0o644, Existing::Keep)?;
+        writer.finish()?;
     }
+    let rules = IgnoreRules::new(folder.path(), &[]);
+    for name in names {
+        if rules.repository.is_some() && rules.matching(name).is_none() {
+            return Err(Error::refused(
+                "a secret would be written here, into a git repository that does not ignore it",
+                format!("add `{name}` to the .gitignore of this folder, or name a folder outside of the repository"),
+            )
+            .in_file(&folder.path().join(name).to_string_lossy()));
+        }
+    }
+    Ok(())
 }
 
 /// The rules of the repository that a folder is in, the weightier ones first: each `.gitignore` from the folder up to

@@ -1,1 +1,378 @@
-//! To come.
+//! The main job: what it makes, and that it never changes what is there.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::common::{Sandbox, finish, fixture, fixture_text, run_at};
+
+const HEX_64: &str = "[0-9a-f]{64}";
+
+/// facts.md, section 3: each value in the form that its consumer needs.
+const FORMS: [(&str, &str); 15] = [
+    ("litellm-master-key", "sk-[0-9a-f]{64}"),
+    ("litellm-salt-key", HEX_64),
+    ("vllm-api-key", HEX_64),
+    ("litellm-db-password", HEX_64),
+    ("litellm-grafana-ro-password", HEX_64),
+    ("n8n-encryption-key", HEX_64),
+    ("oauth2-proxy-cookie-secret", "[0-9A-Za-z]{32}"),
+    ("dex-admin-password", "[0-9a-f]{32}"),
+    ("dex-admin-hash", r"\$2a\$10\$[./0-9A-Za-z]{53}"),
+    ("dex-oauth2-proxy-client-secret", HEX_64),
+    ("dex-argocd-client-secret", HEX_64),
+    ("dex-litellm-client-secret", HEX_64),
+    ("dex-grafana-client-secret", HEX_64),
+    ("dex-open-webui-client-secret", HEX_64),
+    ("dex-tabby-client-secret", HEX_64),
+];
+
+#[test]
+fn every_value_has_its_form_and_no_two_are_the_same() {
+    let sandbox = Sandbox::bootstrapped();
+    let mut values = BTreeSet::new();
+    for (key, form) in FORMS {
+        let value = sandbox.value(key);
+        let form = regex::Regex::new(&format!("^(?:{form})$")).unwrap();
+        assert!(form.is_match(&value), "{key} has another form");
+        values.insert(value);
+    }
+    assert_eq!(values.len(), FORMS.len());
+    let sealed = std::fs::read_dir(sandbox.path("out/secret-source")).unwrap();
+    let sealed = sealed.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".sealed.yaml"));
+    assert_eq!(sealed.count(), 14);
+}
+
+#[test]
+fn the_hash_belongs_to_the_password_and_the_operator_has_a_copy() {
+    let sandbox = Sandbox::bootstrapped();
+    let password = sandbox.value("dex-admin-password");
+    assert!(bcrypt::verify(&password, &sandbox.value("dex-admin-hash")).unwrap());
+    assert_eq!(sandbox.read("secrets/dex-admin-password"), password);
+    assert_eq!(sandbox.path("secrets/dex-admin-password").metadata().unwrap().mode() & 0o777, 0o600);
+    let both: Vec<&str> = ["dex-admin-hash", "dex-admin-password"].into();
+    let file = sandbox.read("out/secret-source/dex-admin.sealed.yaml");
+    assert!(both.iter().all(|key| file.contains(&format!("name: {key}\n"))) && file.matches("kind: SealedSecret").count() == 2);
+    assert!(!sandbox.read("out/secret-source/rbac.yaml").contains("dex-admin-password"), "the reader must not see the password");
+}
+
+#[test]
+fn the_second_run_writes_nothing() {
+    let sandbox = Sandbox::bootstrapped();
+    let before = sandbox.snapshot();
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stdout.starts_with("nothing to do\n"), "{}", ran.stdout);
+    for key in ["cloudflare-api-token", "anthropic-api-key", "hf-token"] {
+        assert!(ran.stdout.contains(&format!("  {key}: ")), "{}", ran.stdout);
+    }
+    assert_eq!(before, sandbox.snapshot());
+    sandbox.run(["plan", "--check"]).expect(0);
+}
+
+#[test]
+fn two_first_runs_differ_only_in_ciphertext_and_certificate() {
+    let text = |sandbox: &Sandbox, path: &str| sandbox.read(path);
+    let (one, two) = (Sandbox::bootstrapped(), Sandbox::with_keys());
+    two.run(["bootstrap"]).expect(0);
+    for path in one.snapshot().into_keys().filter(|path| path.is_file()) {
+        let path = path.strip_prefix(one.path("")).unwrap().to_string_lossy().into_owned();
+        if !path.starts_with("out/") {
+            continue;
+        }
+        if path.ends_with(".sealed.yaml") {
+            let blank = |text: String| regex::Regex::new("value: A[^\n]*").unwrap().replace_all(&text, "value:").into_owned();
+            assert_ne!(text(&one, &path), text(&two, &path));
+            assert_eq!(blank(text(&one, &path)), blank(text(&two, &path)));
+        } else {
+            assert_eq!(text(&one, &path), text(&two, &path));
+        }
+        let file = text(&one, &path);
+        assert!(!file.contains("null") && !file.contains("creationTimestamp") && !file.contains("status:"), "{path}");
+    }
+}
+
+#[test]
+fn plan_prints_what_bootstrap_carries_out() {
+    let sandbox = Sandbox::with_keys();
+    let before = sandbox.snapshot();
+    let planned = sandbox.run(["plan", "--json"]).expect(0).stdout;
+    assert_eq!(planned, sandbox.run(["bootstrap", "--dry-run", "--json"]).expect(0).stdout);
+    sandbox.run(["plan", "--check"]).expect(1);
+    assert_eq!(sandbox.run(["plan"]).expect(0).stdout, sandbox.run(["bootstrap", "--dry-run"]).expect(0).stdout);
+    assert_eq!(before, sandbox.snapshot(), "a plan changes nothing");
+    let plan: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    let files: BTreeSet<String> =
+        plan["changes"].as_array().unwrap().iter().map(|change| format!("out/{}", change["file"].as_str().unwrap())).collect();
+    sandbox.run(["bootstrap"]).expect(0);
+    let root = sandbox.path("");
+    let made: BTreeSet<String> = sandbox
+        .snapshot()
+        .into_keys()
+        .filter(|path| path.is_file() && path.starts_with(sandbox.path("out")))
+        .map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(files, made);
+    assert_eq!(plan["awaited"], serde_json::json!(["cloudflare-api-token", "anthropic-api-key", "hf-token"]));
+}
+
+#[test]
+fn a_deleted_unit_is_made_anew_and_the_rest_stays() {
+    let sandbox = Sandbox::bootstrapped();
+    let before = sandbox.snapshot();
+    sandbox.remove("out/secret-source/vllm-api-key.sealed.yaml");
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stdout.contains("seal   out/secret-source/vllm-api-key.sealed.yaml (missing)"), "{}", ran.stdout);
+    let after = sandbox.snapshot();
+    let changed: Vec<_> = before.keys().filter(|path| path.is_file() && before[*path] != after[*path]).collect();
+    assert_eq!(changed, [&sandbox.path("out/secret-source/vllm-api-key.sealed.yaml")]);
+}
+
+#[test]
+fn a_write_once_unit_that_was_there_is_not_made_anew_unless_named() {
+    let unit = "out/secret-source/litellm-salt-key.sealed.yaml";
+    for forgotten in [&["out/secret-source/kustomization.yaml"][..], &["out/INSTALL.md"], &[]] {
+        let sandbox = Sandbox::bootstrapped();
+        sandbox.remove(unit);
+        forgotten.iter().for_each(|file| sandbox.remove(file));
+        let before = sandbox.snapshot();
+        let ran = sandbox.run(["bootstrap"]).expect(4);
+        assert!(ran.stderr.contains("git checkout") && ran.stderr.contains("--destroys-data litellm-salt-key"), "{}", ran.stderr);
+        assert_eq!(before, sandbox.snapshot());
+        sandbox.run(["bootstrap", "--destroys-data", "n8n-encryption-key"]).expect(4);
+        sandbox.run(["bootstrap", "--destroys-data", "litellm-salt-key"]).expect(0);
+        assert!(sandbox.path(unit).exists());
+    }
+}
+
+#[test]
+fn a_write_once_value_is_kept_by_its_own_file() {
+    let unit = "out/secret-source/litellm-salt-key.sealed.yaml";
+    let renamed = Sandbox::bootstrapped();
+    std::fs::rename(renamed.path(unit), renamed.path("out/secret-source/other.sealed.yaml")).unwrap();
+    assert!(renamed.run(["bootstrap"]).expect(4).stderr.contains("rename it back"));
+    let truncated = Sandbox::bootstrapped();
+    truncated.write(unit, b"");
+    truncated.run(["bootstrap"]).expect(3);
+    let forgotten = Sandbox::bootstrapped();
+    let contract = fixture_text("../src/contract.yaml");
+    forgotten.write("c.yaml", contract.replacen("    write-once: true\n", "", 1).as_bytes());
+    assert!(forgotten.run(["bootstrap", "--contract", "c.yaml"]).expect(4).stderr.contains("`litellm-salt-key` is write-once"));
+    assert_eq!(forgotten.read(unit), Sandbox::bootstrapped().read(unit));
+}
+
+#[test]
+fn an_unknown_sealed_file_is_an_orphan_and_stays() {
+    let sandbox = Sandbox::bootstrapped();
+    let text = sandbox.read("out/secret-source/vllm-api-key.sealed.yaml").replace("vllm-api-key", "of-yesterday");
+    sandbox.write("out/secret-source/of-yesterday.sealed.yaml", text.as_bytes());
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stdout.contains("orphan: out/secret-source/of-yesterday.sealed.yaml"), "{}", ran.stdout);
+    assert_eq!(sandbox.read("out/secret-source/of-yesterday.sealed.yaml"), text);
+    assert!(sandbox.read("out/secret-source/kustomization.yaml").contains("of-yesterday"), "the cluster keeps it too");
+    assert!(!sandbox.read("out/secret-source/rbac.yaml").contains("of-yesterday"));
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do"));
+}
+
+#[test]
+fn a_derived_file_that_was_edited_is_restored_and_said_so() {
+    let sandbox = Sandbox::bootstrapped();
+    let before = sandbox.read("out/secret-source/rbac.yaml");
+    sandbox.edit("out/secret-source/rbac.yaml", "get", "list");
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stdout.contains("write  out/secret-source/rbac.yaml (restored)"), "{}", ran.stdout);
+    assert_eq!(sandbox.read("out/secret-source/rbac.yaml"), before);
+}
+
+#[test]
+fn half_a_pair_is_refused_with_its_remedy() {
+    let sandbox = Sandbox::bootstrapped();
+    let file = "out/secret-source/dex-admin.sealed.yaml";
+    let whole = sandbox.read(file);
+    let half = whole.split("---\n").next().unwrap().to_owned();
+    sandbox.write(file, half.as_bytes());
+    let ran = sandbox.run(["bootstrap"]).expect(4);
+    assert!(ran.stderr.contains("is missing from its unit") && ran.stderr.contains("remove the file"), "{}", ran.stderr);
+    sandbox.remove(file);
+    sandbox.run(["bootstrap"]).expect(0);
+    assert!(bcrypt::verify(sandbox.value("dex-admin-password"), &sandbox.value("dex-admin-hash")).unwrap());
+    assert_eq!(sandbox.read("secrets/dex-admin-password"), sandbox.value("dex-admin-password"));
+}
+
+#[test]
+fn another_certificate_seals_nothing() {
+    let sandbox = Sandbox::bootstrapped();
+    let other = Sandbox::empty();
+    other.run(["keygen"]).expect(0);
+    sandbox.write("keys/sealing.crt", other.read("keys/sealing.crt").as_bytes());
+    sandbox.remove("out/secret-source/vllm-api-key.sealed.yaml");
+    let before = sandbox.snapshot();
+    for command in ["bootstrap", "plan"] {
+        let ran = sandbox.run([command]).expect(4);
+        assert_eq!(ran.stderr.matches("sha256:").count(), 2, "{}", ran.stderr);
+    }
+    assert_eq!(before, sandbox.snapshot());
+}
+
+#[test]
+fn what_the_operator_provides_is_sealed_from_file_and_standard_input() {
+    let sandbox = Sandbox::bootstrapped();
+    sandbox.write_secret("token", b"hf_0123456789abcdef\n");
+    let args = ["bootstrap", "--provide", "hf-token=token", "--provide", "anthropic-api-key=-"];
+    let ran = sandbox.run_with_input(args, b"sk-ant-0123456789").expect(0);
+    assert!(ran.stderr.contains("removed the line feed at the end of `hf-token`") && !ran.stderr.contains("anthropic"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("write  out/secret-source/kustomization.yaml (updated)"), "{}", ran.stdout);
+    assert_eq!(sandbox.value("hf-token"), "hf_0123456789abcdef");
+    assert_eq!(sandbox.value("anthropic-api-key"), "sk-ant-0123456789");
+    let before = sandbox.snapshot();
+    sandbox.write_secret("token", b"hf_another0123456789");
+    let ran = sandbox.run(["bootstrap", "--provide", "hf-token=token"]).expect(0);
+    assert!(ran.stderr.contains("`hf-token` is sealed already"), "{}", ran.stderr);
+    assert_eq!(sandbox.value("hf-token"), "hf_0123456789abcdef");
+    assert_eq!(before[&sandbox.path("out/INSTALL.md")], sandbox.snapshot()[&sandbox.path("out/INSTALL.md")]);
+}
+
+#[test]
+fn a_value_that_breaks_its_pattern_is_refused_and_not_shown() {
+    let sandbox = Sandbox::with_keys();
+    for value in ["sk-not-a-token-0123", "hf_short", "hf_0123456789\nhf_0123456789", "hf_0123456789 "] {
+        sandbox.write_secret("token", value.as_bytes());
+        let ran = sandbox.run(["bootstrap", "--provide", "hf-token=token"]).expect(3);
+        assert!(ran.stderr.contains("`hf-token`") && !ran.stderr.contains(value), "{}", ran.stderr);
+        assert!(!sandbox.path("out/secret-source").exists());
+    }
+}
+
+#[test]
+fn a_value_is_asked_for_at_a_terminal_without_echo() {
+    let sandbox = Sandbox::bootstrapped();
+    let typed = |keys: &[u8]| {
+        let script = format!(
+            "stty -F /dev/tty echo; {} bootstrap --provide hf-token; code=$?; stty -F /dev/tty -a; exit $code",
+            crate::common::BINARY
+        );
+        let mut command = Command::new("script");
+        command.args(["-qec", &script, "/dev/null"]).current_dir(sandbox.path("")).env_clear().env("PATH", "/usr/bin:/bin");
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Typed once the prompt stands there: what was typed before it is thrown away.
+        let mut shown = Vec::new();
+        let mut stdout = child.stdout.take().unwrap();
+        let mut byte = [0];
+        while !shown.ends_with(b"hf-token: ") {
+            assert_eq!(stdout.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&shown));
+            shown.push(byte[0]);
+        }
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(keys).unwrap();
+        stdout.read_to_end(&mut shown).unwrap();
+        (child.wait().unwrap().code().unwrap(), String::from_utf8_lossy(&shown).into_owned())
+    };
+    let (code, shown) = typed(b"\x03");
+    assert_eq!(code, 130, "{shown}");
+    assert!(shown.contains(" echo ") && !shown.contains("-echo "), "the echo is on again: {shown}");
+    let (code, shown) = typed(b"hf_0123456789x\x7fabcdef\n");
+    assert_eq!(code, 0, "{shown}");
+    assert!(!shown.contains("hf_0123456789"), "{shown}");
+    assert_eq!(sandbox.value("hf-token"), "hf_0123456789abcdef");
+}
+
+#[test]
+fn without_a_terminal_nothing_is_asked() {
+    let sandbox = Sandbox::with_keys();
+    let ran = sandbox.run(["bootstrap", "--provide", "hf-token"]).expect(4);
+    assert!(ran.stderr.contains("KEY=FILE"), "{}", ran.stderr);
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// `good.crt` holds from 2020-01-01 to 2126-01-01.
+#[test]
+fn the_certificates_dates_are_kept_by_the_clock() {
+    const BEGINS: u64 = 1_577_836_800;
+    const ENDS: u64 = 4_922_899_200;
+    let cases: [(fn() -> SystemTime, i32, &str); 5] = [
+        (|| at(BEGINS - 1), 4, "not valid before 2020-01-01"),
+        (|| at(BEGINS), 0, ""),
+        (|| at(ENDS - 86_400 * 31), 0, ""),
+        (|| at(ENDS - 86_400 * 29), 0, "warning: the sealing certificate ends on 2126-01-01"),
+        (|| at(ENDS + 1), 4, "ended on 2126-01-01"),
+    ];
+    for (clock, code, says) in cases {
+        let sandbox = Sandbox::with_keys();
+        let path = |name: &str| sandbox.path(name).to_string_lossy().into_owned();
+        let ran = run_at(clock, ["plan", "--keys", &path("keys"), "--out", &path("out")]).expect(code);
+        assert!(ran.stderr.contains(says) && (says.is_empty() == ran.stderr.is_empty()), "{}", ran.stderr);
+    }
+    let sandbox = Sandbox::bootstrapped();
+    let path = |name: &str| sandbox.path(name).to_string_lossy().into_owned();
+    let late: fn() -> SystemTime = || at(ENDS + 1);
+    run_at(late, ["unseal", "--keys", &path("keys"), "--out", &path("out")]).expect(0);
+}
+
+#[test]
+fn a_contract_of_ones_own_serves_another_platform() {
+    let sandbox = Sandbox::with_keys();
+    let contract = fixture("fixtures/contracts/small.yaml");
+    let contract = ["--contract", contract.to_str().unwrap()];
+    sandbox.run([&["bootstrap"], &contract[..]].concat()).expect(0);
+    assert!(sandbox.path("out/secret-source/admin.sealed.yaml").exists());
+    assert!(sandbox.run([&["bootstrap"], &contract[..]].concat()).expect(0).stdout.starts_with("nothing to do"));
+    sandbox.run([&["verify", "--identity", "keys/operator.agekey"], &contract[..]].concat()).expect(0);
+    let store = sandbox.read("out/secret-store/cluster-secret-store.yaml");
+    assert!(store.contains("name: shop-store") && store.contains("remoteNamespace: shop-secrets"), "{store}");
+}
+
+#[test]
+fn what_an_interrupted_run_left_is_removed() {
+    let sandbox = Sandbox::bootstrapped();
+    sandbox.write("out/secret-source/.seal-secrets.123.4.tmp", b"half");
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stderr.contains("removed 1 temporary files"), "{}", ran.stderr);
+    assert!(!sandbox.path("out/secret-source/.seal-secrets.123.4.tmp").exists());
+}
+
+#[test]
+fn a_file_with_a_second_name_is_replaced_and_the_other_name_keeps_its_content() {
+    let sandbox = Sandbox::bootstrapped();
+    sandbox.edit("out/secret-source/rbac.yaml", "get", "list");
+    std::fs::hard_link(sandbox.path("out/secret-source/rbac.yaml"), sandbox.path("other")).unwrap();
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stderr.contains("hard link"), "{}", ran.stderr);
+    assert!(sandbox.read("other").contains("list") && !sandbox.read("out/secret-source/rbac.yaml").contains("list"));
+}
+
+#[test]
+fn modes_do_not_depend_on_the_umask() {
+    for umask in ["000", "777"] {
+        let sandbox = Sandbox::empty();
+        let script = format!("umask {umask}; {0} keygen && {0} bootstrap", crate::common::BINARY);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).current_dir(sandbox.path("")).env_clear().env("PATH", "/usr/bin:/bin");
+        finish(command).expect(0);
+        let mode = |path: &str| sandbox.path(path).metadata().unwrap().mode() & 0o777;
+        assert_eq!((mode("keys/operator.agekey"), mode("secrets/dex-admin-password"), mode("secrets")), (0o600, 0o600, 0o700));
+        assert_eq!((mode("out/secret-source"), mode("out/secret-source/rbac.yaml"), mode("keys/sealing.crt")), (0o755, 0o644, 0o644));
+    }
+}
+
+#[test]
+fn without_randomness_nothing_is_written() {
+    if !crate::crash::strace_works() {
+        return;
+    }
+    for args in [["keygen"], ["bootstrap"]] {
+        let sandbox = if args == ["keygen"] { Sandbox::empty() } else { Sandbox::with_keys() };
+        let mut command = Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-e", "inject=getrandom:error=EIO", crate::common::BINARY]).args(args);
+        command.current_dir(sandbox.path("")).env_clear().env("PATH", "/usr/bin:/bin");
+        let ran = finish(command);
+        assert_eq!(ran.code, 6, "{}", ran.stderr);
+        assert!(ran.stderr.contains("no randomness"), "{}", ran.stderr);
+        assert!(!sandbox.path("keys/operator.agekey").exists() || args == ["bootstrap"]);
+        assert!(!sandbox.path("out/secret-source").exists());
+    }
+}

@@ -1,13 +1,19 @@
 //! The harness: a folder of its own for each test, the binary in a scrubbed environment, and snapshots.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
+use seal_secrets::model::EntropyFailed;
+use seal_secrets::world::World;
+use seal_secrets::world::terminal::Terminal;
 use tempfile::TempDir;
 
 /// The binary under test.
@@ -182,4 +188,71 @@ fn test_escrow() -> &'static (String, Vec<u8>) {
         let (escrow, _) = seal_secrets::pipeline::escrow::encrypt(&pem, &recipients).unwrap();
         (identity.to_string(), escrow)
     })
+}
+
+/// Randomness that is the same in every run (splitmix64): for tests only, handed in through `World`.
+pub struct TestEntropy(pub u64);
+
+impl TestEntropy {
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+impl rand::TryRng for TestEntropy {
+    type Error = EntropyFailed;
+
+    fn try_next_u32(&mut self) -> Result<u32, EntropyFailed> {
+        self.try_next_u64().map(|number| number as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, EntropyFailed> {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
+        self.fill(bytes);
+        Ok(())
+    }
+}
+
+impl rand::TryCryptoRng for TestEntropy {}
+
+/// Runs a command line in this process, at this time of day.
+pub fn run_at<S: AsRef<OsStr>>(clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
+    #[derive(Clone, Default)]
+    struct Shared(Rc<RefCell<Vec<u8>>>);
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (stdout, stderr) = (Shared::default(), Shared::default());
+    let mut world = World {
+        terminal: Terminal {
+            stdin: Box::new(std::io::empty()),
+            stdout: Box::new(stdout.clone()),
+            stderr: Box::new(stderr.clone()),
+            stdin_is_terminal: false,
+            stdout_is_terminal: false,
+        },
+        clock,
+        entropy: Box::new(TestEntropy(7)),
+        threads: std::num::NonZeroUsize::MIN,
+    };
+    let args = std::iter::once("seal-secrets".into()).chain(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+    let code = i32::from(seal_secrets::run(args, &mut world));
+    let text = |shared: Shared| String::from_utf8(shared.0.borrow().clone()).unwrap();
+    Ran { code, stdout: text(stdout), stderr: text(stderr) }
 }

@@ -1,1 +1,217 @@
-//! To come.
+//! Ended at every file operation, and refused at every one: each file is the old or the new one, complete, and the next
+//! run converges. strace counts the operations of a run, then stops one run at each of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::common::{BINARY, Ran, Sandbox, finish, fixture};
+
+/// What changes a file or a folder. SIGKILL comes before the call is carried out, so the next one's "before" is its
+/// "after".
+const CALLS: [&str; 8] = ["openat", "write", "fchmod", "fchmodat", "fsync", "renameat", "renameat2", "mkdirat"];
+
+/// Whether strace can trace here; says why a test is skipped where it cannot.
+pub fn strace_works() -> bool {
+    let probe = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    let works = probe.is_ok_and(|output| output.status.success());
+    if !works {
+        println!("skipped: strace is missing, or may not trace here");
+    }
+    works
+}
+
+fn traced(sandbox: &Sandbox, args: &[&str], options: &[&str]) -> Ran {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o"]).arg(sandbox.path("trace")).args(options).arg(BINARY).args(args);
+    command.current_dir(sandbox.path("")).env_clear().env("PATH", "/usr/bin:/bin");
+    finish(command)
+}
+
+/// How often a run makes each call.
+fn count(sandbox: &Sandbox, args: &[&str]) -> BTreeMap<&'static str, usize> {
+    traced(sandbox, args, &["-e", &format!("trace={}", CALLS.join(","))]).expect(0);
+    let trace = sandbox.read("trace");
+    let times = |call: &str| {
+        trace.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|word| word.starts_with(&format!("{call}(")))).count()
+    };
+    CALLS.into_iter().map(|call| (call, times(call))).filter(|(_, times)| *times > 0).collect()
+}
+
+/// Runs `check` for each point at which a run can be stopped, on two threads.
+fn sweep(
+    make: &(dyn Fn() -> Sandbox + Sync),
+    args: &[&str],
+    stop: &str,
+    calls: &[&str],
+    check: &(dyn Fn(&Sandbox, Ran, &str) + Sync),
+) -> usize {
+    let points: Vec<(&str, usize)> = count(&make(), args)
+        .into_iter()
+        .filter(|(call, _)| calls.contains(call))
+        .flat_map(|(call, times)| (1..=times).map(move |n| (call, n)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some((call, n)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let sandbox = make();
+                    let inject = format!("inject={call}:{stop}:when={n}");
+                    let ran = traced(&sandbox, args, &["-e", &format!("trace={call}"), "-e", &inject]);
+                    std::fs::remove_file(sandbox.path("trace")).unwrap();
+                    check(&sandbox, ran, &format!("{call} {n}"));
+                }
+            });
+        }
+    });
+    points.len()
+}
+
+fn leftovers(sandbox: &Sandbox) -> Vec<PathBuf> {
+    sandbox.snapshot().into_keys().filter(|path| path.extension().is_some_and(|end| end == "tmp")).collect()
+}
+
+fn small() -> Vec<String> {
+    ["bootstrap", "--contract", fixture("fixtures/contracts/small.yaml").to_str().unwrap()].map(str::to_owned).into()
+}
+
+fn values(sandbox: &Sandbox) -> BTreeMap<String, String> {
+    let ran = sandbox.run(["unseal", "-o", "json"]);
+    // Nothing may be sealed yet; whatever is there has to open.
+    if ran.code == 3 && ran.stderr.contains("no sealed files") {
+        return BTreeMap::new();
+    }
+    let list: serde_json::Value = serde_json::from_str(&ran.expect(0).stdout).unwrap();
+    let items = list["items"].as_array().cloned().unwrap_or_else(|| vec![list.clone()]);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    items.iter().map(|item| (text(&item["metadata"]["name"]), text(&item["data"]["value"]))).collect()
+}
+
+/// After the stop: what is there is whole. After the next run: everything is there, and what was there is the same.
+fn converges(sandbox: &Sandbox, point: &str, kept: &BTreeMap<String, String>) {
+    let then = values(sandbox);
+    assert!(kept.iter().all(|(name, value)| then.get(name) == Some(value)), "{point}: a value changed");
+    assert_eq!(then.contains_key("admin-password"), then.contains_key("admin-hash"), "{point}: half a pair");
+    let args = small();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let ran = sandbox.run(&args);
+    assert_eq!(ran.code, 0, "{point}: {}", ran.stderr);
+    let now = values(sandbox);
+    assert!(then.iter().all(|(name, value)| now.get(name) == Some(value)), "{point}: the next run changed a value");
+    let verify = [&["verify", "--identity", "keys/operator.agekey"], &args[1..]].concat();
+    let ran = sandbox.run(&verify);
+    assert_eq!(ran.code, 0, "{point}: {}", ran.stdout);
+    let password = sandbox.read("secrets/admin-password");
+    assert_eq!(sandbox.value("admin-password"), password, "{point}: the operator's copy is another one");
+    assert_eq!(leftovers(sandbox), Vec::<PathBuf>::new(), "{point}");
+    let before = sandbox.snapshot();
+    assert!(sandbox.run(&args).expect(0).stdout.starts_with("nothing to do"), "{point}");
+    assert_eq!(before, sandbox.snapshot(), "{point}");
+}
+
+#[test]
+fn a_first_run_killed_at_any_point_leaves_whole_units_and_the_next_one_converges() {
+    if !strace_works() {
+        return;
+    }
+    let args = small();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let points = sweep(&Sandbox::with_keys, &args, "signal=KILL", &CALLS, &|sandbox, _, point| converges(sandbox, point, &BTreeMap::new()));
+    println!("{points} points");
+    assert!(points > 60, "{points}");
+}
+
+/// A state in which a unit, a list and a derived file have to be written anew, beside a write-once unit.
+fn worn() -> Sandbox {
+    let args = small();
+    let sandbox = Sandbox::with_keys();
+    sandbox.run(&args).expect(0);
+    sandbox.remove("out/secret-source/admin.sealed.yaml");
+    sandbox.edit("out/secret-store/cluster-secret-store.yaml", "shop-reader", "somebody");
+    sandbox
+}
+
+#[test]
+fn a_later_run_killed_at_any_point_keeps_what_was_there() {
+    if !strace_works() {
+        return;
+    }
+    let args = small();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let template = worn();
+    let kept = values(&template);
+    assert!(kept.contains_key("cart-salt"));
+    let make = || {
+        let copy = Sandbox::empty();
+        assert!(Command::new("cp").arg("-a").arg(template.path(".")).arg(copy.path(".")).status().unwrap().success());
+        copy
+    };
+    sweep(&make, &args, "signal=KILL", &CALLS, &|sandbox, _, point| converges(sandbox, point, &kept));
+}
+
+#[test]
+fn a_full_disk_or_a_failing_one_is_an_error_that_leaves_no_trace() {
+    if !strace_works() {
+        return;
+    }
+    let args = small();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    for (error, calls) in [("ENOSPC", &["write", "renameat", "mkdirat"][..]), ("EIO", &["fsync"])] {
+        let check = |sandbox: &Sandbox, ran: Ran, point: &str| {
+            // The last `write`s go to standard output: everything is done by then, but nobody was told.
+            assert!(matches!(ran.code, 5 | 9), "{point}: {} {}", ran.code, ran.stderr);
+            assert_eq!(ran.stderr.matches("error: ").count(), 1, "{point}: {}", ran.stderr);
+            assert_eq!(leftovers(sandbox), Vec::<PathBuf>::new(), "{point}");
+            converges(sandbox, point, &BTreeMap::new());
+        };
+        sweep(&Sandbox::with_keys, &args, &format!("error={error}"), calls, &check);
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_confirm_has_a_code_of_its_own() {
+    if !strace_works() {
+        return;
+    }
+    let args = small();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let sandbox = Sandbox::with_keys();
+    let last = count(&Sandbox::with_keys(), &args)["fsync"];
+    let ran = traced(&sandbox, &args, &["-e", "trace=fsync", "-e", &format!("inject=fsync:error=EIO:when={last}")]).expect(9);
+    assert!(ran.stderr.contains("everything is written, but the disk did not confirm it"), "{}", ran.stderr);
+}
+
+#[test]
+fn keygen_killed_at_any_point_is_finished_by_the_next_one() {
+    if !strace_works() {
+        return;
+    }
+    let calls = ["write", "fsync", "renameat2", "fchmod"];
+    let points = sweep(&Sandbox::empty, &["keygen"], "signal=KILL", &calls, &|sandbox, _, point| {
+        let identity = std::fs::read(sandbox.path("keys/operator.agekey")).ok();
+        let certificate = std::fs::read(sandbox.path("keys/sealing.crt")).ok();
+        let ran = sandbox.run(["keygen"]);
+        // The certificate comes last: where it is there already, nothing was left to do.
+        assert_eq!(ran.code, if certificate.is_some() { 4 } else { 0 }, "{point}: {}", ran.stderr);
+        assert!(identity.is_none_or(|identity| identity == std::fs::read(sandbox.path("keys/operator.agekey")).unwrap()), "{point}");
+        assert!(certificate.is_none_or(|before| before == std::fs::read(sandbox.path("keys/sealing.crt")).unwrap()), "{point}");
+        // The escrow opens, and belongs to the certificate.
+        sandbox.run(["key-secret"]).expect(0);
+    });
+    assert!(points >= 12, "{points}");
+}
+
+#[test]
+fn two_runs_at_once_one_is_told_to_wait() {
+    let sandbox = Sandbox::bootstrapped();
+    let folder = std::fs::File::open(sandbox.path("out")).unwrap();
+    folder.lock().unwrap();
+    let before = sandbox.snapshot();
+    let ran = sandbox.run(["bootstrap"]).expect(8);
+    assert!(ran.stderr.contains(&format!("(process {})", std::process::id())), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot());
+    folder.unlock().unwrap();
+    sandbox.run(["bootstrap"]).expect(0);
+}

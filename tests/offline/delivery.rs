@@ -1,1 +1,195 @@
-//! To come.
+//! What leaves this repository: kustomize and kubectl build it, git takes what must be committed, kubeseal can read it.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_yaml::Value;
+
+use crate::common::{Ran, Sandbox, finish};
+
+/// `kustomize build` of a folder, with kustomize or kubectl, whichever is installed.
+fn build(sandbox: &Sandbox, folder: &str) -> Option<Ran> {
+    let installed = |tool: &str| {
+        let places = std::env::var("PATH").unwrap_or_default() + ":/root/go/bin";
+        places.split(':').map(|place| format!("{place}/{tool}")).find(|path| std::path::Path::new(path).exists())
+    };
+    let (tool, verb) = match (installed("kustomize"), installed("kubectl")) {
+        (Some(kustomize), _) => (kustomize, "build"),
+        (None, Some(kubectl)) => (kubectl, "kustomize"),
+        (None, None) => {
+            println!("skipped: neither kustomize nor kubectl is installed");
+            return None;
+        }
+    };
+    let mut command = Command::new(tool);
+    command.args([verb, folder]).current_dir(sandbox.path(""));
+    Some(finish(command))
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    text.split("\n---\n").map(|text| serde_yaml::from_str(text).unwrap()).collect()
+}
+
+fn kind_and_name(document: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    format!("{} {}/{}", text(&document["kind"]), text(&document["metadata"]["namespace"]), text(&document["metadata"]["name"]))
+}
+
+#[test]
+fn kustomize_builds_everything_that_is_applied() {
+    let sandbox = Sandbox::bootstrapped();
+    let Some(built) = build(&sandbox, "out") else { return };
+    let built = documents(&built.expect(0).stdout);
+    let found: BTreeSet<String> = built.iter().map(kind_and_name).collect();
+    assert_eq!(built.len(), 20);
+    for expected in [
+        "Namespace -/secret-source",
+        "ServiceAccount external-secrets/eso-reader",
+        "Role secret-source/eso-reader",
+        "RoleBinding secret-source/eso-reader",
+        "ClusterSecretStore -/secret-store",
+        "SealedSecret secret-source/dex-admin-hash",
+        "SealedSecret secret-source/dex-admin-password",
+    ] {
+        assert!(found.contains(expected), "{expected} is missing from {found:?}");
+    }
+}
+
+/// facts.md, section 2: field by field what ESO accepts.
+#[test]
+fn the_store_is_the_one_that_eso_accepts() {
+    let sandbox = Sandbox::bootstrapped();
+    let store: Value = serde_yaml::from_str(&sandbox.read("out/secret-store/cluster-secret-store.yaml")).unwrap();
+    let expected: Value = serde_yaml::from_str(
+        "apiVersion: external-secrets.io/v1
+kind: ClusterSecretStore
+metadata: { name: secret-store }
+spec:
+  provider:
+    kubernetes:
+      remoteNamespace: secret-source
+      server:
+        url: https://kubernetes.default.svc
+        caProvider: { type: ConfigMap, name: kube-root-ca.crt, namespace: external-secrets, key: ca.crt }
+      auth:
+        serviceAccount: { name: eso-reader, namespace: external-secrets }
+  conditions:
+    - namespaces: [agentgateway-system, argocd, cert-manager, dex, experience, external-dns, kserve, litellm, monitoring, n8n, oauth2-proxy, serving]
+",
+    )
+    .unwrap();
+    assert_eq!(store, expected);
+    let role: Vec<Value> =
+        sandbox.read("out/secret-source/rbac.yaml").split("---\n").map(|text| serde_yaml::from_str(text).unwrap()).collect();
+    let rule = &role[0]["rules"][0];
+    assert_eq!(rule["verbs"], serde_yaml::from_str::<Value>("[get]").unwrap());
+    assert_eq!(rule["resourceNames"].as_sequence().unwrap().len(), 17);
+}
+
+/// A platform in small: each ExternalSecret of the contract, one kustomization a namespace.
+fn platform(sandbox: &Sandbox) {
+    let contract = sandbox.run(["contract", "--json"]).expect(0).stdout;
+    let contract: serde_json::Value = serde_json::from_str(&contract).unwrap();
+    for consumer in contract["consumers"].as_array().unwrap() {
+        let (Some(name), namespace) = (consumer["name"].as_str(), consumer["namespace"].as_str().unwrap()) else { continue };
+        let entry =
+            |entry: &serde_json::Value| serde_json::json!({ "secretKey": entry["secretKey"], "remoteRef": { "key": entry["key"] } });
+        let data: Vec<_> = consumer["data"].as_array().unwrap().iter().map(entry).collect();
+        let manifest = serde_json::json!({
+            "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": { "name": name },
+            "spec": { "secretStoreRef": { "name": "secret-store", "kind": "ClusterSecretStore" }, "data": data },
+        });
+        let folder = format!("apps/{namespace}-{name}");
+        sandbox.write(&format!("{folder}/es.yaml"), manifest.to_string().as_bytes());
+        // The namespace comes from the kustomization, as in many real ones: a patch must match nevertheless.
+        let kustomization = format!("namespace: {namespace}\nresources: [es.yaml]\ncomponents: [../../out/property-patches]\n");
+        sandbox.write(&format!("{folder}/kustomization.yaml"), kustomization.as_bytes());
+    }
+}
+
+#[test]
+fn the_component_adds_the_property_to_every_entry_and_nothing_else() {
+    let sandbox = Sandbox::bootstrapped();
+    platform(&sandbox);
+    let (mut manifests, mut entries) = (0, 0);
+    for folder in std::fs::read_dir(sandbox.path("apps")).unwrap() {
+        let folder = format!("apps/{}", folder.unwrap().file_name().to_string_lossy());
+        let Some(built) = build(&sandbox, &folder) else { return };
+        let mut built: Value = serde_yaml::from_str(&built.expect(0).stdout).unwrap();
+        for entry in built["spec"]["data"].as_sequence_mut().unwrap() {
+            let property = entry["remoteRef"].as_mapping_mut().unwrap().remove("property");
+            assert_eq!(property, Some("value".into()), "{folder}");
+            entries += 1;
+        }
+        built["metadata"].as_mapping_mut().unwrap().remove("namespace");
+        let original: Value = serde_yaml::from_str(&sandbox.read(&format!("{folder}/es.yaml"))).unwrap();
+        assert_eq!(built, original, "{folder}");
+        manifests += 1;
+    }
+    assert_eq!((manifests, entries), (15, 25));
+}
+
+#[test]
+fn a_reordered_external_secret_fails_the_build() {
+    let sandbox = Sandbox::bootstrapped();
+    platform(&sandbox);
+    let file = "apps/oauth2-proxy-oauth2-proxy-secrets/es.yaml";
+    let mut manifest: serde_json::Value = serde_json::from_str(&sandbox.read(file)).unwrap();
+    manifest["spec"]["data"].as_array_mut().unwrap().reverse();
+    sandbox.write(file, manifest.to_string().as_bytes());
+    let Some(built) = build(&sandbox, "apps/oauth2-proxy-oauth2-proxy-secrets") else { return };
+    assert_ne!(built.code, 0);
+    assert!(built.stderr.contains("testing value") || built.stderr.contains("test failed"), "{}", built.stderr);
+}
+
+fn git(sandbox: &Sandbox, args: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.args(args).current_dir(sandbox.path("")).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+    finish(command).expect(0).stdout
+}
+
+/// The rules of the platform (facts.md, section 3).
+const PLATFORM_RULES: &str =
+    "*-secret.yaml\n*.secret.yaml\nsecrets/\n*.key\n*.pem\n.env*\n*.agekey\n*.bak\n*.tmp\nkubeconfig\ndocs/private/\n";
+
+#[test]
+fn git_takes_what_must_be_committed_and_nothing_else() {
+    // With the platform's rules, and in a repository that has none.
+    for rules in [PLATFORM_RULES, ""] {
+        let sandbox = Sandbox::empty();
+        git(&sandbox, &["init", "-q"]);
+        sandbox.write(".gitignore", rules.as_bytes());
+        sandbox.run(["keygen"]).expect(0);
+        sandbox.run(["bootstrap"]).expect(0);
+        sandbox.run(["verify"]).expect(0);
+        git(&sandbox, &["add", "-A"]);
+        let taken: BTreeSet<String> = git(&sandbox, &["ls-files"]).lines().map(str::to_owned).collect();
+        let root = sandbox.path("");
+        let mut expected: BTreeSet<String> = sandbox
+            .snapshot()
+            .into_keys()
+            .filter(|path| path.is_file() && path.starts_with(sandbox.path("out")))
+            .map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned())
+            .collect();
+        expected.extend([".gitignore", "keys/.gitignore", "keys/sealing.crt"].map(str::to_owned));
+        assert_eq!(taken, expected);
+    }
+}
+
+/// The other direction is in `vectors.rs`: values that the real kubeseal sealed.
+#[test]
+fn the_real_kubeseal_opens_what_we_seal() {
+    let kubeseal = std::path::Path::new("/root/go/bin/kubeseal");
+    if !kubeseal.exists() {
+        println!("skipped: kubeseal is not installed");
+        return;
+    }
+    let sandbox = Sandbox::bootstrapped();
+    sandbox.write_secret("key.yaml", sandbox.run(["key-secret"]).expect(0).stdout.as_bytes());
+    let mut command = Command::new(kubeseal);
+    command.args(["--recovery-unseal", "--recovery-private-key", "key.yaml", "-o", "json"]).current_dir(sandbox.path(""));
+    command.stdin(std::fs::File::open(sandbox.path("out/secret-source/vllm-api-key.sealed.yaml")).unwrap());
+    let opened: serde_json::Value = serde_json::from_str(&finish(command).expect(0).stdout).unwrap();
+    let value = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, opened["data"]["value"].as_str().unwrap()).unwrap();
+    assert_eq!(sandbox.value("vllm-api-key").as_bytes(), value);
+}

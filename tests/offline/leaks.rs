@@ -1,1 +1,134 @@
-//! To come.
+//! No generated or provided value stands anywhere but in the operator's copy: not in files, streams or JSON, in success
+//! or in failure, plain, in hex or in base64.
+
+use std::process::Command;
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+
+use crate::common::Sandbox;
+
+/// The forms in which a value could be found. Base64 at each of its three offsets, without the characters that depend
+/// on the neighbours.
+fn forms(value: &[u8]) -> Vec<Vec<u8>> {
+    let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = vec![value.to_vec(), value.iter().rev().copied().collect(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
+    for offset in 0..3 {
+        let padded = [vec![0; offset], value.to_vec()].concat();
+        for text in [BASE64_STANDARD_NO_PAD.encode(&padded), BASE64_URL_SAFE_NO_PAD.encode(&padded)] {
+            forms.push(text[(offset * 4).div_ceil(3)..text.len() - 2].as_bytes().to_vec());
+        }
+    }
+    forms
+}
+
+fn holds(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[test]
+fn the_values_stand_nowhere_but_in_the_operators_copy() {
+    const PROVIDED: &str = "hf_Zk3vQ9xW7rT1yB5nM8cL2pJ6";
+    let sandbox = Sandbox::empty();
+    sandbox.write_secret("given", PROVIDED.as_bytes());
+    let mut streams = Vec::new();
+    let mut run = |args: &[&str], code: i32| {
+        let mut command = sandbox.command(args);
+        command.env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
+        let ran = crate::common::finish(command).expect(code);
+        streams.push((args.join(" "), ran.stdout + &ran.stderr));
+    };
+    run(&["keygen"], 0);
+    run(&["bootstrap", "--provide", "hf-token=given"], 0);
+    run(&["bootstrap"], 0);
+    run(&["plan", "--json"], 0);
+    run(&["verify", "--json", "--identity", "keys/operator.agekey"], 0);
+    run(&["contract", "--json"], 0);
+    // Ten that fail, each with something secret in reach.
+    run(&["keygen"], 4);
+    run(&["bootstrap", "--provide", PROVIDED], 2);
+    run(&["bootstrap", "--provide", &format!("anthropic-api-key={PROVIDED}")], 3);
+    run(&["bootstrap", "--provide", "anthropic-api-key=given"], 3);
+    run(&["bootstrap", "--provide", "vllm-api-key=given"], 2);
+    run(&["bootstrap", "--contract", "given"], 3);
+    run(&["unseal", "--identity", "given"], 3);
+    run(&["unseal", "--recovery-private-key", "given"], 3);
+    run(&["unseal", "-f", "given"], 3);
+    run(&["unseal", PROVIDED], 2);
+    run(&["verify", "--password", PROVIDED], 2);
+    run(&[PROVIDED], 2);
+    let secrets = sandbox.run(["unseal", "-o", "json"]).expect(0).stdout;
+    let secrets: serde_json::Value = serde_json::from_str(&secrets).unwrap();
+    let values: Vec<Vec<u8>> = secrets["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| base64::prelude::BASE64_STANDARD.decode(item["data"]["value"].as_str().unwrap()).unwrap())
+        .collect();
+    assert_eq!(values.len(), 16);
+    let allowed = [sandbox.path("secrets/dex-admin-password"), sandbox.path("given")];
+    let files = sandbox.snapshot();
+    for value in &values {
+        for form in forms(value) {
+            for (path, (_, _, _, content)) in files.iter().filter(|(path, _)| !allowed.contains(path)) {
+                assert!(!holds(content, &form), "{} holds a value", path.display());
+            }
+            for (args, text) in &streams {
+                assert!(!holds(text.as_bytes(), &form), "`{args}` shows a value: {text}");
+            }
+        }
+    }
+    assert!(holds(&files[&allowed[0]].3, &std::fs::read(&allowed[0]).unwrap()), "the search itself works");
+}
+
+#[test]
+fn the_search_finds_a_value_in_every_form() {
+    let value = b"Zk3vQ9xW7rT1yB5nM8cL2pJ6";
+    for offset in 0..3 {
+        let encoded = BASE64_STANDARD_NO_PAD.encode([vec![b'x'; offset], value.to_vec(), vec![b'y'; 2]].concat());
+        assert!(forms(value).iter().any(|form| holds(encoded.as_bytes(), form)), "base64 at offset {offset}");
+    }
+}
+
+#[test]
+fn core_dumps_are_off() {
+    let sandbox = Sandbox::bootstrapped();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -c unlimited; exec {} unseal --recovery-private-key -", crate::common::BINARY)]);
+    command
+        .current_dir(sandbox.path(""))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    // It waits for its standard input, hardened: nothing is read before.
+    let mut child = command.spawn().unwrap();
+    let limits = || std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap_or_default();
+    let off = |text: &str| text.lines().any(|line| line.starts_with("Max core file size") && line.split_whitespace().nth(4) == Some("0"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !off(&limits()) && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let found = limits();
+    assert!(off(&found), "{found}");
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn an_offline_command_makes_no_network_call() {
+    if !crate::crash::strace_works() {
+        return;
+    }
+    let sandbox = Sandbox::with_keys();
+    for args in [&["bootstrap"][..], &["verify", "--identity", "keys/operator.agekey"], &["unseal"], &["contract"]] {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-e", "trace=%network", "-o"]).arg(sandbox.path("trace")).arg(crate::common::BINARY).args(args);
+        crate::common::finish({
+            command.current_dir(sandbox.path(""));
+            command
+        })
+        .expect(0);
+        let trace = sandbox.read("trace");
+        assert!(!trace.contains("socket(") && !trace.contains("connect("), "{args:?}: {trace}");
+    }
+}

@@ -1,1 +1,167 @@
-//! To come.
+//! `verify`: each defect has its code, each code its heading.
+
+use std::collections::BTreeSet;
+
+use seal_secrets::manifest::contract_file;
+use seal_secrets::model::Code;
+use seal_secrets::pipeline::certificate::SealingCertificate;
+use seal_secrets::pipeline::seal::Sealer;
+use zeroize::Zeroizing;
+
+use crate::common::{Sandbox, TestEntropy, fixture, fixture_text, run_at};
+
+const SOURCE: &str = "out/secret-source/";
+
+/// A way to spoil a healthy state, and the code that it has to be found by.
+type Defect = (&'static str, fn(&Sandbox));
+
+const DEFECTS: &[Defect] = &[
+    ("certificate-unusable", |s| s.write("keys/sealing.crt", fixture_text("fixtures/certificates/roca.crt").as_bytes())),
+    ("unreadable", |s| s.edit("out/secret-source/vllm-api-key.sealed.yaml", "kind:", "\tkind:")),
+    ("unit-missing", |s| s.remove("out/secret-source/vllm-api-key.sealed.yaml")),
+    ("write-once-missing", |s| s.remove("out/secret-source/litellm-salt-key.sealed.yaml")),
+    ("half-missing", |s| {
+        let file = format!("{SOURCE}dex-admin.sealed.yaml");
+        s.write(&file, s.read(&file).split("---\n").nth(1).unwrap().as_bytes());
+    }),
+    ("not-yet-provided", |_| {}),
+    ("orphan", |s| {
+        s.write(
+            "out/secret-source/old.sealed.yaml",
+            s.read("out/secret-source/vllm-api-key.sealed.yaml").replace("vllm-api-key", "old").as_bytes(),
+        );
+        // It stays, and the kustomization lists it.
+        s.run(["bootstrap"]).expect(0);
+    }),
+    ("write-once-dropped", |s| {
+        s.write(
+            "out/secret-source/old.sealed.yaml",
+            s.read("out/secret-source/litellm-salt-key.sealed.yaml").replace("litellm-salt-key", "old").as_bytes(),
+        );
+    }),
+    ("misplaced", |s| s.write("out/secret-source/old.sealed.yaml", s.read("out/secret-source/vllm-api-key.sealed.yaml").as_bytes())),
+    ("wrong-namespace", |s| s.edit("out/secret-source/vllm-api-key.sealed.yaml", "namespace: secret-source", "namespace: elsewhere")),
+    ("wrong-scope", |s| {
+        s.edit(
+            "out/secret-source/vllm-api-key.sealed.yaml",
+            "  annotations:\n",
+            "  annotations:\n    sealedsecrets.bitnami.com/cluster-wide: \"true\"\n",
+        );
+    }),
+    ("wrong-data", |s| s.edit("out/secret-source/vllm-api-key.sealed.yaml", "    value: ", "    password: ")),
+    ("wrong-blob", |s| s.edit("out/secret-source/vllm-api-key.sealed.yaml", "    value: Ag", "    value: AQ")),
+    ("wrong-length", |s| reseal(s, "vllm-api-key", b"too short")),
+    ("wrong-certificate", |s| {
+        s.edit("out/secret-source/vllm-api-key.sealed.yaml", "seal-secrets/certificate: sha256:", "seal-secrets/other: sha256:")
+    }),
+    ("write-once-unmarked", |s| s.edit("out/secret-source/litellm-salt-key.sealed.yaml", "    seal-secrets/write-once: \"true\"\n", "")),
+    ("namespace-differs", |s| s.edit("out/secret-source/namespace.yaml", "secret-source", "other")),
+    ("rbac-differs", |s| s.edit("out/secret-source/rbac.yaml", "- vllm-api-key", "- another")),
+    ("store-differs", |s| s.edit("out/secret-store/cluster-secret-store.yaml", "- litellm", "- elsewhere")),
+    ("patch-differs", |s| s.edit("out/property-patches/hf-token.patch.yaml", "value: value", "value: other")),
+    ("kustomization-differs", |s| s.edit("out/secret-source/kustomization.yaml", "- vllm-api-key.sealed.yaml\n", "")),
+    ("runbook-differs", |s| s.remove("out/INSTALL.md")),
+    ("plaintext-secret", |s| {
+        s.write("out/secret-source/mine.yaml", b"apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {value: hunter2}\n");
+    }),
+    ("ignored-by-git", |s| s.write("out/secret-source/my-secret.yaml", b"kind: Anything\n")),
+    ("stray-file", |s| s.write("out/notes.txt", b"remember the milk\n")),
+    ("cannot-open", |s| {
+        let file = format!("{SOURCE}vllm-api-key.sealed.yaml");
+        let text = s.read(&file);
+        let at = text.find("value: ").unwrap() + 60;
+        let flipped = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
+        s.write(&file, format!("{}{flipped}{}", &text[..at], &text[at + 1..]).as_bytes());
+    }),
+    ("wrong-value", |s| reseal(s, "vllm-api-key", &[b'z'; 64])),
+    ("hash-differs", |s| reseal(s, "dex-admin-hash", b"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy")),
+    ("escrow-differs", |s| {
+        let other = Sandbox::empty();
+        other.run(["keygen"]).expect(0);
+        s.write("keys/sealing.key.age", &std::fs::read(other.path("keys/sealing.key.age")).unwrap());
+        s.write_secret("keys/operator.agekey", other.read("keys/operator.agekey").as_bytes());
+    }),
+];
+
+/// Seals another value in the place of a key's own.
+fn reseal(sandbox: &Sandbox, key: &str, value: &[u8]) {
+    let certificate = SealingCertificate::read(sandbox.read("keys/sealing.crt").as_bytes()).unwrap();
+    let values = vec![(format!("secret-source/{key}"), seal_secrets::model::SecretValue::new(Zeroizing::new(value.to_vec())))];
+    let blob = Sealer::new(&certificate).unwrap().seal_all(values, &mut TestEntropy(3), std::num::NonZeroUsize::MIN).unwrap().remove(0);
+    let contract = contract_file::read(contract_file::EMBEDDED).unwrap();
+    let file = format!("{SOURCE}{}.sealed.yaml", contract.key(key).unwrap().unit);
+    let text = sandbox.read(&file);
+    let documents: Vec<String> = text
+        .split("---\n")
+        .map(|document| {
+            let mine = document.contains(&format!("  name: {key}\n"));
+            let line = regex::Regex::new("    value: [^\n]*").unwrap();
+            if mine { line.replace(document, format!("    value: {blob}")).into_owned() } else { document.to_owned() }
+        })
+        .collect();
+    sandbox.write(&file, documents.join("---\n").as_bytes());
+}
+
+fn codes(sandbox: &Sandbox) -> (i32, BTreeSet<String>, String) {
+    let ran = sandbox.run(["verify", "--json", "--identity", "keys/operator.agekey"]);
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{} {}", ran.stdout, ran.stderr));
+    let codes = found["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect();
+    (ran.code, codes, ran.stdout)
+}
+
+#[test]
+fn each_defect_is_found_by_its_code() {
+    for (code, spoil) in DEFECTS {
+        let sandbox = Sandbox::bootstrapped();
+        spoil(&sandbox);
+        let before = sandbox.snapshot();
+        let (exit, found, json) = codes(&sandbox);
+        assert!(found.contains(*code), "{code}: {json}");
+        let is_error = Code::ALL.iter().any(|known| known.as_str() == *code && known.severity().as_str() == "error");
+        assert_eq!(exit, i32::from(is_error), "{code}: {json}");
+        assert!(!json.contains("hunter2") && !json.contains("milk"), "{json}");
+        assert_eq!(before, sandbox.snapshot(), "verify changes nothing");
+    }
+}
+
+#[test]
+fn every_code_has_a_defect_here_and_one_heading_in_the_document() {
+    let known: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let mut tested: BTreeSet<&str> = DEFECTS.iter().map(|(code, _)| *code).collect();
+    tested.insert("certificate-expires-soon");
+    assert_eq!(known, tested);
+    let document = std::fs::read_to_string(fixture("../docs/findings.md")).unwrap();
+    let headings: Vec<&str> = document.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let all: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(headings, all, "docs/findings.md has one heading for each code, in their order");
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_a_warning() {
+    use std::time::{Duration, UNIX_EPOCH};
+    let sandbox = Sandbox::bootstrapped();
+    let path = |name: &str| sandbox.path(name).to_string_lossy().into_owned();
+    let ran =
+        run_at(|| UNIX_EPOCH + Duration::from_secs(4_922_899_200 - 86_400), ["verify", "--keys", &path("keys"), "--out", &path("out")]);
+    assert!(ran.expect(0).stdout.contains("warning[certificate-expires-soon]"));
+}
+
+#[test]
+fn a_healthy_state_is_good_and_says_whether_values_were_opened() {
+    let sandbox = Sandbox::bootstrapped();
+    let ran = sandbox.run(["verify"]).expect(0);
+    assert!(ran.stdout.contains("good: ") && ran.stdout.contains("no value was opened"), "{}", ran.stdout);
+    let ran = sandbox.run(["verify", "--identity", "keys/operator.agekey"]).expect(0);
+    assert!(ran.stdout.contains("every value was opened"), "{}", ran.stdout);
+    let (_, found, _) = codes(&sandbox);
+    assert_eq!(found, BTreeSet::from(["not-yet-provided".to_owned()]));
+}
+
+#[test]
+fn a_derived_file_is_shown_where_it_differs_and_never_what_stands_there() {
+    let sandbox = Sandbox::bootstrapped();
+    sandbox.edit("out/secret-source/rbac.yaml", "- vllm-api-key", "- hunter2");
+    let ran = sandbox.run(["verify"]).expect(1);
+    assert!(ran.stdout.contains("here should stand `  - vllm-api-key`"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("hunter2"), "{}", ran.stdout);
+}
