@@ -73,6 +73,9 @@ pub struct Wishes {
     /// Make this write-once key anew though what its old value encrypts is lost
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
+    /// The folder for the operator's copies
+    #[arg(long, value_name = "DIR", default_value = "secrets")]
+    pub secrets: PathBuf,
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
@@ -84,9 +87,6 @@ pub struct Bootstrap {
     /// What to provide, what to destroy
     #[command(flatten)]
     pub wishes: Wishes,
-    /// The folder for the operator's copies
-    #[arg(long, value_name = "DIR", default_value = "secrets")]
-    pub secrets: PathBuf,
     /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,

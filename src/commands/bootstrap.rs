@@ -46,10 +46,10 @@ pub(super) fn run(folders: &Folders, args: &cli::Bootstrap, world: &mut World) -
         world.terminal.print(&format!("nothing to do\n{}", remarks(folders, &prepared)))?;
         return Ok(Outcome::Done);
     }
-    check_inputs(args, &out)?;
+    check_inputs(&args.wishes, &out)?;
     let provided = read_provided(&prepared, &args.wishes, world)?;
-    carry_out(&prepared, provided, &out, &args.secrets, world)?;
-    world.terminal.print(&render_plan(folders, &prepared, true))?;
+    carry_out(&prepared, provided, &out, &args.wishes.secrets, world)?;
+    world.terminal.print(&render_plan(folders, &args.wishes, &prepared, true))?;
     Ok(Outcome::Done)
 }
 
@@ -61,7 +61,7 @@ pub(super) fn plan(folders: &Folders, args: &cli::Plan, world: &mut World) -> Re
 fn show(folders: &Folders, wishes: &cli::Wishes, as_json: bool, world: &mut World) -> Result<Plan> {
     let prepared = prepare(folders, Folder::open(&folders.out)?.as_ref(), wishes, world)?;
     warn_kept(&prepared.plan, world);
-    let text = if as_json { json(&prepared.plan) } else { render_plan(folders, &prepared, false) };
+    let text = if as_json { json(&prepared.plan) } else { render_plan(folders, wishes, &prepared, false) };
     world.terminal.print(&text)?;
     Ok(prepared.plan)
 }
@@ -121,12 +121,12 @@ fn warn_kept(plan: &Plan, world: &mut World) {
 }
 
 /// A file that is read must not be one of those that are written.
-fn check_inputs(args: &cli::Bootstrap, out: &Folder) -> Result<()> {
+fn check_inputs(wishes: &cli::Wishes, out: &Folder) -> Result<()> {
     let mut outputs = out.identities()?;
-    if let Some(secrets) = Folder::open(&args.secrets)? {
+    if let Some(secrets) = Folder::open(&wishes.secrets)? {
         outputs.extend(secrets.identities()?);
     }
-    for (name, file) in &args.wishes.provide {
+    for (name, file) in &wishes.provide {
         let Some(file) = file else { continue };
         if files::identity(file).is_some_and(|identity| outputs.contains(&identity)) {
             return Err(Error::refused(
@@ -255,19 +255,23 @@ fn write_copies(secrets: &Path, copies: &[(&Name, Zeroizing<Vec<u8>>)], world: &
 }
 
 /// The plan for people: a line for each unit and each derived file; new derived files are only counted.
-fn render_plan(folders: &Folders, prepared: &Prepared, done: bool) -> String {
+fn render_plan(folders: &Folders, wishes: &cli::Wishes, prepared: &Prepared, done: bool) -> String {
     let out = folders.out.display();
     let mut text = String::new();
     let mut new: BTreeMap<&str, usize> = BTreeMap::new();
     for change in &prepared.plan.changes {
         match change {
-            Change::Seal { file, keys, reason, .. } => {
+            Change::Seal { file, keys, copies, reason, .. } => {
                 text.push_str(&format!("seal   {out}/{file} ({})", reason.as_str()));
                 if let [_, _, ..] = keys.as_slice() {
                     let keys: Vec<&str> = keys.iter().map(Name::as_str).collect();
                     text.push_str(&format!(": {}", keys.join(" and ")));
                 }
                 text.push('\n');
+                for name in copies {
+                    let copy = wishes.secrets.join(name.as_str());
+                    text.push_str(&format!("copy   {} (for you; never commit it)\n", copy.display()));
+                }
             }
             Change::Write { file, reason: Reason::New, .. } => {
                 *new.entry(file.rsplit_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;

@@ -1,6 +1,6 @@
 //! What is there: the files of `out/`, and which of them hold sealed units.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::manifest::sealed_secret::{self, SealedSecret};
 use crate::manifest::text;
@@ -61,17 +61,15 @@ pub fn is_sealed(path: &str) -> bool {
 /// The derived files that name every unit, and so remember one that was deleted.
 const MEMORY: [&str; 2] = ["secret-source/kustomization.yaml", "INSTALL.md"];
 
-/// Whether a unit that is gone was there once.
-pub fn remembers(others: &Files, unit: &Unit<'_>) -> bool {
-    let file = unit.file();
-    let name = file.trim_start_matches(SOURCE).as_bytes();
-    let apart = |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric() && !b"-.".contains(byte));
-    let names_it = |text: &Vec<u8>| {
-        text.windows(name.len()).enumerate().any(|(at, window)| {
-            window == name && apart(at.checked_sub(1).and_then(|before| text.get(before))) && apart(text.get(at + name.len()))
+/// The files of all units that were ever there, as far as these lists tell; a damaged list still tells the rest.
+pub fn remembered(others: &Files) -> BTreeSet<String> {
+    let texts = MEMORY.iter().filter_map(|path| others.get(*path)).map(|bytes| String::from_utf8_lossy(bytes));
+    let file_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    texts
+        .flat_map(|text| {
+            text.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}")).collect::<Vec<_>>()
         })
-    };
-    MEMORY.iter().filter_map(|path| others.get(*path)).any(names_it)
+        .collect()
 }
 
 /// A unit's SealedSecrets, in the order of its keys; `None` where its file is not there. A SealedSecret of the unit that

@@ -19,6 +19,7 @@ pub struct Wishes {
 pub fn plan(contract: &Contract, inventory: &Inventory, certificate: CertificateDigest, wishes: &Wishes) -> Result<Plan> {
     check_certificates(contract, inventory, certificate)?;
     let mut plan = Plan { certificate, changes: Vec::new(), awaited: Vec::new(), orphans: orphans(contract, inventory)?, kept: Vec::new() };
+    let remembered = inventory::remembered(&inventory.others);
     for unit in contract.units() {
         match inventory::unit(inventory, contract, &unit)? {
             Some(secrets) => {
@@ -29,7 +30,7 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
                 let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
                 plan.kept.extend(kept.map(|key| key.name.clone()));
             }
-            None => plan_unit(&mut plan, &inventory.others, &unit, wishes)?,
+            None => plan_unit(&mut plan, remembered.contains(&unit.file()), &unit, wishes)?,
         }
     }
     plan_derived(&mut plan, contract, inventory);
@@ -71,8 +72,7 @@ fn write_once_dropped(name: &str, file: &str) -> Error {
     .in_file(file)
 }
 
-fn plan_unit(plan: &mut Plan, others: &inventory::Files, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
-    let remembered = inventory::remembers(others, unit);
+fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
     let offered = unit.keys.iter().any(|key| wishes.provided.contains(&key.name));
     if unit.provided() && !offered {
         plan.awaited.extend(unit.keys.iter().map(|key| key.name.clone()));

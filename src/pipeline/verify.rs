@@ -142,7 +142,7 @@ impl Findings<'_> {
 
     fn missing_unit(&mut self, inventory: &Inventory, unit: &Unit<'_>) {
         let file = unit.file();
-        let (code, what, help) = match (unit.provided(), unit.write_once() && inventory::remembers(&inventory.others, unit)) {
+        let (code, what, help) = match (unit.provided(), unit.write_once() && inventory::remembered(&inventory.others).contains(&file)) {
             (true, _) => {
                 (Code::NotYetProvided, "it is yours to supply", format!("run `seal-secrets bootstrap --provide {}=FILE`", unit.name))
             }

@@ -29,6 +29,13 @@ pub fn fixture_text(path: &str) -> String {
     std::fs::read_to_string(fixture(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// Another program, where it is installed: in PATH, or where `go install` puts it.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let places = format!("{}:{home}/go/bin", std::env::var("PATH").unwrap_or_default());
+    places.split(':').map(|place| Path::new(place).join(name)).find(|path| path.exists())
+}
+
 /// What a run left on its streams.
 #[derive(Debug)]
 pub struct Ran {

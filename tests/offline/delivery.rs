@@ -5,15 +5,11 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use crate::common::{Ran, Sandbox, finish};
+use crate::common::{Ran, Sandbox, finish, tool};
 
 /// `kustomize build` of a folder, with kustomize or kubectl, whichever is installed.
 fn build(sandbox: &Sandbox, folder: &str) -> Option<Ran> {
-    let installed = |tool: &str| {
-        let places = std::env::var("PATH").unwrap_or_default() + ":/root/go/bin";
-        places.split(':').map(|place| format!("{place}/{tool}")).find(|path| std::path::Path::new(path).exists())
-    };
-    let (tool, verb) = match (installed("kustomize"), installed("kubectl")) {
+    let (program, verb) = match (tool("kustomize"), tool("kubectl")) {
         (Some(kustomize), _) => (kustomize, "build"),
         (None, Some(kubectl)) => (kubectl, "kustomize"),
         (None, None) => {
@@ -21,7 +17,7 @@ fn build(sandbox: &Sandbox, folder: &str) -> Option<Ran> {
             return None;
         }
     };
-    let mut command = Command::new(tool);
+    let mut command = Command::new(program);
     command.args([verb, folder]).current_dir(sandbox.path(""));
     Some(finish(command))
 }
@@ -179,11 +175,10 @@ fn git_takes_what_must_be_committed_and_nothing_else() {
 /// The other direction is in `vectors.rs`: values that the real kubeseal sealed.
 #[test]
 fn the_real_kubeseal_opens_what_we_seal() {
-    let kubeseal = std::path::Path::new("/root/go/bin/kubeseal");
-    if !kubeseal.exists() {
+    let Some(kubeseal) = tool("kubeseal") else {
         println!("skipped: kubeseal is not installed");
         return;
-    }
+    };
     let sandbox = Sandbox::bootstrapped();
     sandbox.write_secret("key.yaml", sandbox.run(["key-secret"]).expect(0).stdout.as_bytes());
     let mut command = Command::new(kubeseal);

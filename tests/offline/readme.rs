@@ -1,1 +1,83 @@
-//! To come.
+//! README.md: every console block is run, in order, in one folder, and shows what is shown.
+
+use std::process::Command;
+
+use crate::common::{BINARY, Sandbox, finish, fixture, fixture_text};
+
+/// What differs from run to run: certificate digests and dates.
+fn normal(text: &str) -> String {
+    let digest = regex::Regex::new("sha256:[0-9a-f]{64}").unwrap();
+    let date = regex::Regex::new("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z").unwrap();
+    date.replace_all(&digest.replace_all(text, "sha256:…"), "DATE").into_owned()
+}
+
+/// The commands of all console blocks, each with the output under it.
+fn commands(readme: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for block in readme.split("```console\n").skip(1) {
+        for line in block.split("```").next().unwrap().lines() {
+            match (line.strip_prefix("$ "), found.last_mut()) {
+                (Some(command), _) => found.push((command.to_owned(), String::new())),
+                (None, Some((_, output))) => output.push_str(&format!("{line}\n")),
+                (None, None) => panic!("output before the first command"),
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_console_block_shows_what_happens() {
+    let readme = fixture_text("../README.md");
+    let sandbox = Sandbox::empty();
+    std::fs::copy(fixture("../Makefile"), sandbox.path("Makefile")).unwrap();
+    sandbox.write("bin/.keep", b"");
+    std::os::unix::fs::symlink(BINARY, sandbox.path("bin/seal-secrets")).unwrap();
+    let mut blessed = readme.clone();
+    let commands = commands(&readme);
+    assert!(commands.len() >= 6);
+    for (command, shown) in &commands {
+        let mut shell = Command::new("sh");
+        // The binary is built already: `make` is told so.
+        shell.args(["-c", command]).current_dir(sandbox.path("")).env_clear();
+        shell.env("PATH", format!("{}:/usr/bin:/bin", sandbox.path("bin").display())).env("MAKEFLAGS", format!("CARGO=true BINARY={BINARY}"));
+        let mut output = finish(shell).expect(0).stdout;
+        if !output.ends_with('\n') {
+            output.push('\n');
+        }
+        if std::env::var_os("BLESS").is_some() && normal(&output) != normal(shown) {
+            blessed = blessed.replace(&format!("$ {command}\n{shown}"), &format!("$ {command}\n{output}"));
+            continue;
+        }
+        assert_eq!(normal(&output), normal(shown), "`$ {command}`; `make bless` renews README.md");
+    }
+    if blessed != readme {
+        std::fs::write(fixture("../README.md"), blessed).unwrap();
+    }
+}
+
+#[test]
+fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
+    let readme = fixture_text("../README.md");
+    assert!(readme.contains("```sh\nmake seal-secrets   # builds, then the main job\nmake test           # builds, then every test\n```"));
+    let dry = |target: &str| {
+        let mut make = Command::new("make");
+        make.args(["-n", target]).current_dir(fixture("..")).env_clear().env("PATH", std::env::var("PATH").unwrap());
+        finish(make).expect(0).stdout
+    };
+    assert_eq!(dry("test"), "cargo test --locked\n");
+    assert!(dry("seal-secrets").contains("cargo build --release") && dry("check").contains("cargo test --locked"));
+    assert!(fixture_text("../.ci/run").contains("make check"));
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_file() {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "THREAT_MODEL.md", "keys/README.md", "out/README.md"] {
+        let text = fixture_text(&format!("../{document}"));
+        let link = regex::Regex::new(r"\]\(([^)#:]+)\)").unwrap();
+        let folder = fixture(&format!("../{document}")).parent().unwrap().to_owned();
+        for found in link.captures_iter(&text) {
+            assert!(folder.join(&found[1]).exists(), "{document}: {}", &found[1]);
+        }
+    }
+}

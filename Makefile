@@ -1,0 +1,45 @@
+# `make` prints what there is. Everything here works offline once `cargo fetch` has run.
+CARGO ?= cargo
+BINARY ?= target/release/seal-secrets
+KEYS ?= keys
+OUT ?= out
+ARGS ?=
+
+.PHONY: help build seal-secrets seal-secrets-plan verify install test check bless bench audit
+
+help: ## print this
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
+
+build:
+	@$(CARGO) build --release --locked --quiet
+
+seal-secrets: build ## the main job: the sealing key where there is none, then every secret that is missing
+	@test -e $(KEYS)/sealing.crt || $(BINARY) --keys $(KEYS) keygen
+	@$(BINARY) --keys $(KEYS) --out $(OUT) bootstrap $(ARGS)
+
+seal-secrets-plan: build ## what `make seal-secrets` would do
+	@$(BINARY) --keys $(KEYS) --out $(OUT) plan $(ARGS)
+
+verify: build ## does everything in out/ agree?
+	@$(BINARY) --keys $(KEYS) --out $(OUT) verify $(ARGS)
+
+install: ## the binary into cargo's bin folder
+	cargo install --locked --path .
+
+test: ## everything that needs no cluster
+	cargo test --locked
+
+check: ## what CI runs: format, clippy, dependencies, tests
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	cargo deny --locked --offline check bans licenses sources
+	$(MAKE) test
+
+audit: ## known weaknesses of the dependencies; needs the network
+	cargo deny --locked check advisories
+
+bless: ## renew every golden file
+	BLESS=1 cargo test --locked --test offline -- contract readme
+
+bench: ## ratios against kubeseal and the bare primitives
+	cargo bench --locked --bench seal

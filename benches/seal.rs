@@ -1,0 +1,182 @@
+//! `make bench`: sealing against the real kubeseal and against the bare primitives, measured in one run, as ratios.
+
+use std::hint::black_box;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
+use seal_secrets::manifest::contract_file;
+use seal_secrets::manifest::sealed_secret::{self, Sealed};
+use seal_secrets::model::{Contract, SecretValue};
+use seal_secrets::pipeline::certificate::SealingCertificate;
+use seal_secrets::pipeline::generate::generate;
+use seal_secrets::pipeline::seal::Sealer;
+use seal_secrets::world::World;
+use zeroize::Zeroizing;
+
+const MANY: usize = 10_000;
+const FEW: usize = 15;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if args.get(1).is_some_and(|arg| arg == "--bootstrap-and-tell-memory") {
+        return bootstrap_and_tell_memory(&args[2..]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    let certificate = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/certificates/good.crt");
+    std::fs::copy(certificate, folder.path().join("keys/sealing.crt")).unwrap();
+    against_kubeseal(folder.path());
+    against_the_primitives(folder.path());
+    memory(folder.path());
+}
+
+fn sealing_certificate(folder: &Path) -> SealingCertificate {
+    SealingCertificate::read(&std::fs::read(folder.join("keys/sealing.crt")).unwrap()).unwrap()
+}
+
+/// The shortest of several runs: the least disturbed one.
+fn best<T>(times: usize, mut run: impl FnMut() -> T) -> Duration {
+    (0..times)
+        .map(|_| {
+            let start = Instant::now();
+            black_box(run());
+            start.elapsed()
+        })
+        .min()
+        .unwrap()
+}
+
+fn contract(keys: usize, recipe: &str) -> String {
+    let keys: String = (0..keys).map(|i| format!("  - {{ name: key-{i:05}, about: x, recipe: {{ {recipe} }} }}\n")).collect();
+    format!("version: 1\nstore: store\nnamespace: secret-source\nreader: {{ name: reader, namespace: eso }}\nkeys:\n{keys}")
+}
+
+/// (a) fifteen values, the same for both: in process, as one whole run of the binary, and by 15 calls of kubeseal.
+fn against_kubeseal(folder: &Path) {
+    let kubeseal =
+        std::env::var("KUBESEAL").map_or(PathBuf::from(std::env::var("HOME").unwrap_or_default()).join("go/bin/kubeseal"), PathBuf::from);
+    if !kubeseal.exists() {
+        println!("(a) skipped: no kubeseal at {}; name one with KUBESEAL", kubeseal.display());
+        return;
+    }
+    let value = [b'v'; 64];
+    let mut provide = Vec::new();
+    for i in 0..FEW {
+        let file = folder.join(format!("value-{i}"));
+        std::fs::write(&file, value).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        provide.extend(["--provide".to_owned(), format!("key-{i:05}=value-{i}")]);
+    }
+    std::fs::write(folder.join("few.yaml"), contract(FEW, "provided: {}")).unwrap();
+    let theirs = best(5, || {
+        for i in 0..FEW {
+            let status = Command::new(&kubeseal)
+                .args(["--raw", "--cert", "keys/sealing.crt", "--namespace", "secret-source"])
+                .args(["--name", &format!("key-{i:05}"), "--from-file", &format!("value-{i}")])
+                .current_dir(folder)
+                .stdout(Stdio::null())
+                .status();
+            assert!(status.unwrap().success());
+        }
+    });
+    let whole = best(5, || {
+        let _ = std::fs::remove_dir_all(folder.join("out"));
+        let status = Command::new(env!("CARGO_BIN_EXE_seal-secrets"))
+            .args(["bootstrap", "--contract", "few.yaml"])
+            .args(&provide)
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
+    });
+    let certificate = sealing_certificate(folder);
+    let mut world = World::real();
+    let stage = best(20, || {
+        let sealer = Sealer::new(&certificate).unwrap();
+        let values = (0..FEW).map(|i| (format!("secret-source/key-{i:05}"), SecretValue::new(Zeroizing::new(value.to_vec()))));
+        sealer.seal_all(values.collect(), world.entropy.as_mut(), world.threads).unwrap()
+    });
+    println!("(a) {FEW} values: kubeseal, {FEW} calls {theirs:.1?}; sealing them in process {stage:.2?}; a whole `bootstrap` {whole:.1?}");
+    println!("    sealing is {:.0}x faster (goal 100x), the whole run {:.1}x", ratio(theirs, stage), ratio(theirs, whole));
+}
+
+/// (b) the pipeline (generate, seal, render) against OAEP and AES-GCM alone, on the same sizes.
+fn against_the_primitives(folder: &Path) {
+    let contract = contract_file::read(&contract(MANY, "hex: { bytes: 32 }")).unwrap();
+    let certificate = sealing_certificate(folder);
+    let mut world = World::real();
+    let bare = best(3, || bare(&certificate));
+    let mut pipeline = |threads| best(3, || pipeline(&contract, &certificate, &mut world, NonZeroUsize::new(threads).unwrap()));
+    let (one, two) = (pipeline(1), pipeline(2));
+    let per_value = |time: Duration| time / MANY as u32;
+    println!(
+        "(b) {MANY} values, per value: bare primitives {:.1?}; generate, seal and render {:.1?} on one thread, {:.1?} on two",
+        per_value(bare),
+        per_value(one),
+        per_value(two)
+    );
+    println!("    one thread {:.2}x the primitives (goal 1.15x), two threads {:.2}x (goal 0.6x)", ratio(one, bare), ratio(two, bare));
+}
+
+fn bare(certificate: &SealingCertificate) -> usize {
+    let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&certificate.public_key).unwrap()).unwrap();
+    let mut rsa = vec![0; key.ciphertext_size()];
+    let mut total = 0;
+    for i in 0..MANY {
+        let session_key = [i as u8; 32];
+        key.encrypt(&OAEP_SHA256_MGF1SHA256, &session_key, &mut rsa, Some(b"secret-source/key-00000")).unwrap();
+        let mut value = [b'v'; 64];
+        let cipher = Aes256Gcm::new_from_slice(&session_key).unwrap();
+        let tag = cipher.encrypt_inout_detached(&Nonce::from([0; 12]), &[], value.as_mut_slice().into()).unwrap();
+        total += black_box(rsa.len() + value.len() + tag.len());
+    }
+    total
+}
+
+fn pipeline(contract: &Contract, certificate: &SealingCertificate, world: &mut World, threads: NonZeroUsize) -> usize {
+    let units = contract.units();
+    let mut values = Vec::with_capacity(MANY);
+    for unit in &units {
+        let made = generate(unit, &mut Default::default(), world.entropy.as_mut()).unwrap();
+        let label = |name: &str| Contract::SCOPE.label(contract.namespace.as_str(), name);
+        values.extend(unit.keys.iter().map(|key| label(key.name.as_str())).zip(made));
+    }
+    let blobs = Sealer::new(certificate).unwrap().seal_all(values, world.entropy.as_mut(), threads).unwrap();
+    let render = |(unit, blob): (&seal_secrets::model::Unit<'_>, String)| {
+        let sealed = Sealed { name: unit.keys[0].name.clone(), blob, write_once: false };
+        black_box(sealed_secret::write(contract, certificate.digest, &[sealed])).len()
+    };
+    units.iter().zip(blobs).map(render).sum()
+}
+
+/// A whole `bootstrap` of 10,000 units in a process of its own, which tells its peak.
+fn memory(folder: &Path) {
+    std::fs::write(folder.join("many.yaml"), contract(MANY, "hex: { bytes: 32 }")).unwrap();
+    let _ = std::fs::remove_dir_all(folder.join("out"));
+    let start = Instant::now();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--bootstrap-and-tell-memory", "bootstrap", "--contract", "many.yaml"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let peak = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    println!("(c) `bootstrap` of {MANY} units: {:.1?} with every file on the disk, peak memory {peak} MiB (goal 64)", start.elapsed());
+}
+
+fn bootstrap_and_tell_memory(args: &[String]) {
+    let args = std::iter::once("seal-secrets".into()).chain(args.iter().map(Into::into));
+    assert_eq!(seal_secrets::run(args, &mut World::real()), 0);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    eprintln!("{}", peak.unwrap() / 1024);
+}
+
+fn ratio(a: Duration, b: Duration) -> f64 {
+    a.as_secs_f64() / b.as_secs_f64()
+}

@@ -1,0 +1,140 @@
+//! The architecture's rules, as tests: who may name whom, where plaintext may be touched, what a pure ring may not do.
+
+use std::path::{Path, PathBuf};
+
+/// A source file: its path below `src/`, and its text without the tests at its end.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut waiting = vec![root.clone()];
+    let mut found = Vec::new();
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+                found.push((path.strip_prefix(&root).unwrap().to_string_lossy().into_owned(), code));
+            }
+        }
+    }
+    assert!(found.len() > 20, "the sources were not found");
+    found
+}
+
+fn ring(path: &str) -> &str {
+    path.split('/').next().unwrap()
+}
+
+/// Lines of code: no comments, for they may speak of anything.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// Every line of the files that `chosen` picks which holds one of the words.
+fn lines_with<'w>(chosen: impl Fn(&str) -> bool, words: &[&'w str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, text) in sources().iter().filter(|(path, _)| chosen(path)) {
+        for (number, line) in code(text) {
+            if let Some(word) = words.iter().find(|word| line.contains(**word)) {
+                found.push(format!("src/{path}:{number}: `{word}`"));
+            }
+        }
+    }
+    found
+}
+
+const NONE: Vec<String> = Vec::new();
+
+#[test]
+fn no_ring_names_an_outer_one() {
+    // From the inside outwards; `cli` is the command line's own words.
+    let may_name: [(&str, &[&str]); 5] = [
+        ("model", &["model"]),
+        ("manifest", &["model", "manifest"]),
+        ("pipeline", &["model", "manifest", "pipeline"]),
+        ("world", &["model", "manifest", "world"]),
+        ("cli.rs", &["model"]),
+    ];
+    for (inner, allowed) in may_name {
+        for (path, text) in sources().iter().filter(|(path, _)| ring(path) == inner) {
+            for (number, line) in code(text) {
+                for named in line.split("crate::").skip(1) {
+                    let named = named.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+                    assert!(allowed.contains(&named), "src/{path}:{number}: {inner} may not name `{named}`");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pure_rings_touch_nothing() {
+    let pure = |path: &str| matches!(ring(path), "model" | "manifest" | "pipeline");
+    let effects = [
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::process",
+        "std::io::std",
+        "SystemTime::now",
+        "Instant::now",
+        "println!",
+        "eprintln!",
+        "print!(",
+        "dbg!",
+        "SysRng",
+        "rustix",
+        "thread::sleep",
+    ];
+    assert_eq!(lines_with(pure, &effects), NONE);
+    // A terminal is written to through `Terminal` only.
+    assert_eq!(lines_with(|path| ring(path) != "world", &["println!", "eprintln!", "std::io::stdout", "std::io::stderr"]), NONE);
+    // The environment is not read at all, but for the command line.
+    assert_eq!(lines_with(|path| path != "main.rs", &["std::env", "env::var"]), NONE);
+}
+
+#[test]
+fn plaintext_is_exposed_only_where_it_has_to_be() {
+    let allowed = [
+        "pipeline/generate.rs",  // hashing, and checks against a recipe
+        "pipeline/seal.rs",      // encryption
+        "manifest/secret.rs",    // Secrets to standard output
+        "commands/bootstrap.rs", // the operator's copy, and the line feed at the end
+        "commands/keygen.rs",    // the probe
+        "commands/unseal.rs",    // the bare value, and keys from standard input
+    ];
+    assert_eq!(lines_with(|path| !allowed.contains(&path) && path != "model/secret_value.rs", &[".expose()"]), NONE);
+}
+
+#[test]
+fn a_secret_value_can_be_neither_shown_nor_copied() {
+    let (_, text) = sources().into_iter().find(|(path, _)| path == "model/secret_value.rs").unwrap();
+    assert!(!text.contains("derive") && text.matches("impl ").count() == 1, "SecretValue has its own methods and no trait");
+    assert_eq!(lines_with(|_| true, &["for SecretValue"]), NONE);
+}
+
+#[test]
+fn nothing_is_left_to_chance_or_for_later() {
+    assert_eq!(lines_with(|_| true, &["unsafe", ".unwrap()", "todo!", "unimplemented!", "#[ignore", "process::exit"]), NONE);
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_every_function_fits_on_a_screen() {
+    const SCREEN: usize = 60;
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "src/{path} begins without a word on what it is for");
+        let lines: Vec<&str> = text.lines().collect();
+        for (start, line) in lines.iter().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let is_function = ["fn ", "pub fn ", "pub(super) fn "].iter().any(|begin| line.trim_start().starts_with(begin));
+            if !is_function {
+                continue;
+            }
+            let end = lines[start..].iter().position(|line| line.starts_with(&format!("{}}}", " ".repeat(indent))));
+            let length = end.map_or(1, |end| end + 1);
+            assert!(length <= SCREEN, "src/{path}:{}: a function of {length} lines", start + 1);
+        }
+    }
+}
