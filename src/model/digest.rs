@@ -32,8 +32,10 @@ impl CertificateDigest {
 
 impl fmt::Display for CertificateDigest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        // In one piece: it stands in every sealed file.
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+        let hex: String = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+        write!(out, "sha256:{hex}")
     }
 }
 

@@ -40,7 +40,9 @@ fn every_console_block_shows_what_happens() {
         let mut shell = Command::new("sh");
         // The binary is built already: `make` is told so.
         shell.args(["-c", command]).current_dir(sandbox.path("")).env_clear();
-        shell.env("PATH", format!("{}:/usr/bin:/bin", sandbox.path("bin").display())).env("MAKEFLAGS", format!("CARGO=true BINARY={BINARY}"));
+        shell
+            .env("PATH", format!("{}:/usr/bin:/bin", sandbox.path("bin").display()))
+            .env("MAKEFLAGS", format!("CARGO=true BINARY={BINARY}"));
         let mut output = finish(shell).expect(0).stdout;
         if !output.ends_with('\n') {
             output.push('\n');
