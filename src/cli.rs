@@ -214,6 +214,8 @@ fn provide(text: &str) -> Result<(Name, Option<PathBuf>), Error> {
 
 /// What clap made of the command line, or its complaint in our words; `Err(Ok(text))` is help that was asked for.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<String, Error>> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    given_once(&args).map_err(Err)?;
     Cli::try_parse_from(args).map_err(|error| match error.kind() {
         ClapError::DisplayHelp | ClapError::DisplayVersion => Ok(error.to_string()),
         ClapError::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::usage(
@@ -224,6 +226,17 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
     })
 }
 
+/// clap takes a global flag once before the command and once behind it, and forgets the first.
+fn given_once(args: &[OsString]) -> Result<(), Error> {
+    for flag in ["--keys", "--out", "--contract"] {
+        let is_flag = |arg: &&OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(flag));
+        if args.iter().take_while(|arg| *arg != "--").filter(is_flag).count() > 1 {
+            return Err(Error::usage(format!("`{flag}` is given twice"), "give it once"));
+        }
+    }
+    Ok(())
+}
+
 fn explain(kind: ClapError, error: &clap::Error) -> Error {
     let context = |wanted: ContextKind| {
         error.context().find(|(kind, _)| *kind == wanted).map(|(_, value)| match value {
@@ -232,8 +245,7 @@ fn explain(kind: ClapError, error: &clap::Error) -> Error {
         })
     };
     // Names of flags are clap's or start with a dash; anything else that was typed is not repeated.
-    let flag =
-        |text: String| text.split(['=', ' ']).next().filter(|word| word.starts_with('-') || word.starts_with('<')).map(str::to_owned);
+    let flag = |text: String| text.split(['=', ' ']).next().filter(|word| word.starts_with(['-', '<', '['])).map(str::to_owned);
     let argument = context(ContextKind::InvalidArg).and_then(flag).map_or("an argument".to_owned(), |flag| format!("`{flag}`"));
     let help = |otherwise: &str| {
         let near = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];

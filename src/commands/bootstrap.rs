@@ -8,12 +8,14 @@ use zeroize::Zeroizing;
 use super::{Outcome, keys, read_contract};
 use crate::cli::{self, Folders};
 use crate::manifest::sealed_secret::{self, Sealed};
-use crate::model::{Change, Contract, Error, MOST_PROVIDED_BYTES, Name, Plan, Reason, Recipe, Result, SecretValue, near};
+use crate::model::{
+    Change, Contract, Error, ErrorKind, MOST_PROVIDED_BYTES, Name, Plan, Reason, Recipe, Result, SecretValue, near, visible,
+};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::plan::Wishes;
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::{generate, inventory, plan};
-use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::git;
 use crate::world::{World, files};
 
@@ -31,26 +33,48 @@ pub(super) fn run(folders: &Folders, args: &cli::Bootstrap, world: &mut World) -
     if args.dry_run {
         return show(folders, &args.wishes, args.json, world).map(|_| Outcome::Done);
     }
-    // The certificate and the contract are judged before the first folder is made.
-    read_contract(folders)?;
-    keys::certificate(folders)?;
-    let out = Folder::create(&folders.out, 0o755)?;
-    let _lock = out.lock()?;
-    let leftovers = out.remove_leftovers()?;
-    if leftovers > 0 {
-        world.terminal.warn(&format!("removed {leftovers} temporary files that an interrupted run left"));
-    }
-    let prepared = prepare(folders, Some(&out), &args.wishes, world)?;
+    let there = Folder::open(&folders.out)?;
+    let lock = there.as_ref().map(Folder::lock).transpose()?;
+    let prepared = prepare(folders, there.as_ref(), &args.wishes, world)?;
     warn_kept(&prepared.plan, world);
+    if let Some(out) = &there {
+        remove_leftovers(out, world)?;
+    }
     if prepared.plan.changes.is_empty() {
         world.terminal.print(&format!("nothing to do\n{}", remarks(folders, &prepared)))?;
         return Ok(Outcome::Done);
     }
-    check_inputs(&args.wishes, &out)?;
+    // Everything that can be refused is refused here, before the first folder or file is made.
+    check_inputs(&args.wishes, there.as_ref())?;
+    check_outputs(folders, &prepared.plan, there.as_ref(), &args.wishes.secrets)?;
     let provided = read_provided(&prepared, &args.wishes, world)?;
-    carry_out(&prepared, provided, &out, &args.wishes.secrets, world)?;
+    let made = make(&prepared, provided, world)?;
+    let (out, _lock) = match (there, lock) {
+        (Some(out), Some(lock)) => (out, lock),
+        _ => new_folder(&folders.out)?,
+    };
+    write(&prepared, made, &out, &args.wishes.secrets, world)?;
     world.terminal.print(&render_plan(folders, &args.wishes, &prepared, true))?;
     Ok(Outcome::Done)
+}
+
+/// The output folder, which was not there when the plan was made.
+fn new_folder(path: &Path) -> Result<(Folder, Lock)> {
+    let out = Folder::create(path, 0o755)?;
+    let lock = out.lock()?;
+    if !out.read_all()?.is_empty() {
+        let busy = Error::new(ErrorKind::Busy, "another run wrote here meanwhile", "run again: it adds what is missing");
+        return Err(busy.in_file(&path.to_string_lossy()));
+    }
+    Ok((out, lock))
+}
+
+fn remove_leftovers(out: &Folder, world: &mut World) -> Result<()> {
+    let removed = out.remove_leftovers()?;
+    if removed > 0 {
+        world.terminal.warn(&format!("removed {removed} temporary files that an interrupted run left"));
+    }
+    Ok(())
 }
 
 pub(super) fn plan(folders: &Folders, args: &cli::Plan, world: &mut World) -> Result<Outcome> {
@@ -68,7 +92,7 @@ fn show(folders: &Folders, wishes: &cli::Wishes, as_json: bool, world: &mut Worl
 
 /// contract, certificate, inventory → plan.
 fn prepare(folders: &Folders, out: Option<&Folder>, wishes: &cli::Wishes, world: &mut World) -> Result<Prepared> {
-    let (_, contract) = read_contract(folders)?;
+    let (_, contract) = read_contract(folders, world)?;
     let wishes_read = read_wishes(&contract, wishes)?;
     let certificate = keys::fit_certificate(folders, wishes.allow_rsa_bits, world)?;
     let files = out.map_or(Ok(BTreeMap::new()), Folder::read_all)?;
@@ -121,8 +145,8 @@ fn warn_kept(plan: &Plan, world: &mut World) {
 }
 
 /// A file that is read must not be one of those that are written.
-fn check_inputs(wishes: &cli::Wishes, out: &Folder) -> Result<()> {
-    let mut outputs = out.identities()?;
+fn check_inputs(wishes: &cli::Wishes, out: Option<&Folder>) -> Result<()> {
+    let mut outputs = out.map_or(Ok(Vec::new()), Folder::identities)?;
     if let Some(secrets) = Folder::open(&wishes.secrets)? {
         outputs.extend(secrets.identities()?);
     }
@@ -136,6 +160,38 @@ fn check_inputs(wishes: &cli::Wishes, out: &Folder) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What stands where the plan will write.
+fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>, secrets: &Path) -> Result<()> {
+    let copies = copied(plan);
+    if let Some(out) = out {
+        plan.changes.iter().try_for_each(|change| out.check(change.file(), Existing::Replace))?;
+    }
+    if copies.is_empty() {
+        return Ok(());
+    }
+    if files::is_within(secrets, &folders.out) {
+        return Err(Error::refused(
+            "the operator's copies would lie in the output folder, where everything is committed",
+            "name another folder with `--secrets DIR`",
+        )
+        .in_file(&secrets.to_string_lossy()));
+    }
+    let names: Vec<&str> = copies.iter().map(|name| name.as_str()).collect();
+    if let Some(secrets) = Folder::open(secrets)? {
+        names.iter().try_for_each(|name| secrets.check(name, Existing::Replace))?;
+    }
+    git::check_kept_out(secrets, &names)
+}
+
+/// The keys whose value is also kept for the operator.
+fn copied(plan: &Plan) -> Vec<&Name> {
+    let seals = plan.changes.iter().filter_map(|change| match change {
+        Change::Seal { copies, .. } => Some(copies),
+        Change::Write { .. } => None,
+    });
+    seals.flatten().collect()
 }
 
 /// The values that the plan seals, each checked against its key's pattern before anything is written.
@@ -186,83 +242,84 @@ fn trim(name: &Name, value: SecretValue, world: &mut World) -> SecretValue {
     SecretValue::new(Zeroizing::new(trimmed.to_vec()))
 }
 
-/// generate → operator's copies → seal → units → derived files.
-fn carry_out(
-    prepared: &Prepared,
-    mut provided: BTreeMap<Name, SecretValue>,
-    out: &Folder,
-    secrets: &Path,
-    world: &mut World,
-) -> Result<()> {
+/// What a plan's units hold: sealed, in the order of the plan, and in the clear where the operator gets a copy.
+struct Made {
+    blobs: Vec<String>,
+    copies: Vec<(Name, Zeroizing<Vec<u8>>)>,
+}
+
+/// generate → seal.
+fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, world: &mut World) -> Result<Made> {
     let contract = &prepared.contract;
     let units: BTreeMap<_, _> = contract.units().into_iter().map(|unit| (unit.name, unit)).collect();
-    let mut labelled = Vec::new();
-    let mut copies = Vec::new();
+    let (mut labelled, mut copies) = (Vec::new(), Vec::new());
     for change in &prepared.plan.changes {
         let Change::Seal { unit, copies: copied, .. } = change else { continue };
         let unit = &units[unit];
         let values = generate::generate(unit, &mut provided, world.entropy.as_mut())?;
         for (key, value) in unit.keys.iter().zip(values) {
             if copied.contains(&key.name) {
-                copies.push((&key.name, Zeroizing::new(value.expose().to_vec())));
+                copies.push((key.name.clone(), Zeroizing::new(value.expose().to_vec())));
             }
             labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), key.name.as_str()), value));
         }
     }
     let blobs = Sealer::new(&prepared.certificate)?.seal_all(labelled, world.entropy.as_mut(), world.threads)?;
+    Ok(Made { blobs, copies })
+}
+
+/// Operator's copies → units → derived files.
+fn write(prepared: &Prepared, made: Made, out: &Folder, secrets: &Path, world: &mut World) -> Result<()> {
     // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
-    write_copies(secrets, &copies, world)?;
-    drop(copies);
-    let mut blobs = blobs.into_iter();
+    write_copies(secrets, made.copies, world)?;
+    let contract = &prepared.contract;
+    let units: BTreeMap<_, _> = contract.units().into_iter().map(|unit| (unit.name, unit)).collect();
+    let mut blobs = made.blobs.into_iter();
     let mut writer = Writer::new(out);
     for change in &prepared.plan.changes {
-        let (file, text) = match change {
-            Change::Write { file, text, .. } => (file, text.clone()),
-            Change::Seal { unit, file, .. } => {
-                let keys = &units[unit].keys;
-                let sealed: Vec<Sealed> = keys
-                    .iter()
-                    .zip(blobs.by_ref())
-                    .map(|(key, blob)| Sealed { name: key.name.clone(), blob, write_once: key.write_once })
-                    .collect();
-                (file, sealed_secret::write(contract, prepared.certificate.digest, &sealed))
+        let text = match change {
+            Change::Write { text, .. } => text.clone(),
+            Change::Seal { unit, .. } => {
+                let sealed = units[unit].keys.iter().zip(blobs.by_ref()).map(|(key, blob)| Sealed { key, blob });
+                sealed_secret::write(contract, prepared.certificate.digest, &sealed.collect::<Vec<_>>())
             }
         };
-        writer.write(file, text.as_bytes(), 0o644, Existing::Replace)?;
+        writer.write(change.file(), text.as_bytes(), 0o644, Existing::Replace)?;
     }
+    finish(writer, world)
+}
+
+/// Makes what was written last, and tells of second names.
+fn finish(writer: Writer<'_>, world: &mut World) -> Result<()> {
     for name in writer.finish()? {
         world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));
     }
     Ok(())
 }
 
-fn write_copies(secrets: &Path, copies: &[(&Name, Zeroizing<Vec<u8>>)], world: &mut World) -> Result<()> {
+fn write_copies(secrets: &Path, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: &mut World) -> Result<()> {
     if copies.is_empty() {
         return Ok(());
     }
     let folder = Folder::create(secrets, 0o700)?;
     folder.remove_leftovers()?;
-    let names: Vec<&str> = copies.iter().map(|(name, _)| name.as_str()).collect();
-    git::keep_out(&folder, &names, "*\n")?;
+    git::keep_out(&folder, "*\n")?;
     let mut writer = Writer::new(&folder);
-    for (name, value) in copies {
+    for (name, value) in &copies {
         writer.write(name.as_str(), value, 0o600, Existing::Replace)?;
     }
-    for name in writer.finish()? {
-        world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));
-    }
-    Ok(())
+    finish(writer, world)
 }
 
 /// The plan for people: a line for each unit and each derived file; new derived files are only counted.
 fn render_plan(folders: &Folders, wishes: &cli::Wishes, prepared: &Prepared, done: bool) -> String {
-    let out = folders.out.display();
+    let shown = |path: &str| visible(&folders.out.join(path).to_string_lossy());
     let mut text = String::new();
     let mut new: BTreeMap<&str, usize> = BTreeMap::new();
     for change in &prepared.plan.changes {
         match change {
             Change::Seal { file, keys, copies, reason, .. } => {
-                text.push_str(&format!("seal   {out}/{file} ({})", reason.as_str()));
+                text.push_str(&format!("seal   {} ({})", shown(file), reason.as_str()));
                 if let [_, _, ..] = keys.as_slice() {
                     let keys: Vec<&str> = keys.iter().map(Name::as_str).collect();
                     text.push_str(&format!(": {}", keys.join(" and ")));
@@ -270,17 +327,17 @@ fn render_plan(folders: &Folders, wishes: &cli::Wishes, prepared: &Prepared, don
                 text.push('\n');
                 for name in copies {
                     let copy = wishes.secrets.join(name.as_str());
-                    text.push_str(&format!("copy   {} (for you; never commit it)\n", copy.display()));
+                    text.push_str(&format!("copy   {} (for you; never commit it)\n", visible(&copy.to_string_lossy())));
                 }
             }
             Change::Write { file, reason: Reason::New, .. } => {
                 *new.entry(file.rsplit_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;
             }
-            Change::Write { file, reason, .. } => text.push_str(&format!("write  {out}/{file} ({})\n", reason.as_str())),
+            Change::Write { file, reason, .. } => text.push_str(&format!("write  {} ({})\n", shown(file), reason.as_str())),
         }
     }
     for (folder, count) in new {
-        text.push_str(&format!("write  {} (new): {count} files\n", folders.out.join(folder).display()));
+        text.push_str(&format!("write  {} (new): {count} files\n", shown(folder)));
     }
     let (sealed, written) = prepared.plan.changes.iter().fold((0, 0), |(sealed, written), change| match change {
         Change::Seal { keys, .. } => (sealed + keys.len(), written),
@@ -299,7 +356,8 @@ fn remarks(folders: &Folders, prepared: &Prepared) -> String {
     let plan = &prepared.plan;
     let mut text = String::new();
     for orphan in &plan.orphans {
-        text.push_str(&format!("orphan: {}/{orphan} is not in the contract; it stays\n", folders.out.display()));
+        let orphan = visible(&folders.out.join(orphan).to_string_lossy());
+        text.push_str(&format!("orphan: {orphan} is not in the contract; it stays\n"));
     }
     if !plan.awaited.is_empty() {
         text.push_str("yours to add, with `seal-secrets bootstrap --provide KEY=FILE`:\n");

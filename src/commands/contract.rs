@@ -6,7 +6,7 @@ use crate::model::{Contract, Recipe, Result};
 use crate::world::World;
 
 pub(super) fn run(folders: &Folders, args: &cli::Contract, world: &mut World) -> Result<Outcome> {
-    let (text, contract) = read_contract(folders)?;
+    let (text, contract) = read_contract(folders, world)?;
     let format = if args.json { ContractFormat::Json } else { args.format };
     world.terminal.print(&match format {
         ContractFormat::Table => table(&contract),

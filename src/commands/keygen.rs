@@ -32,14 +32,22 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
         return Err(Error::refused("is there already, and is never overwritten", "nothing is to do: `seal-secrets bootstrap` seals to it")
             .in_file(&folders.keys.join(CERTIFICATE).to_string_lossy()));
     }
+    // What is there is judged before the first folder or file is made.
+    let recipients = recipients(folders, named)?;
+    if recipients.is_none() && files::exists(&folders.keys.join(IDENTITY)) {
+        keys::read_identities(&folders.keys.join(IDENTITY))?;
+    }
+    git::check_kept_out(&folders.keys, &[IDENTITY])?;
+    if let Some(folder) = Folder::open(&folders.keys)? {
+        [IDENTITY, ESCROW, CERTIFICATE].iter().try_for_each(|name| folder.check(name, Existing::Replace))?;
+    }
     let folder = Folder::create(&folders.keys, 0o755)?;
     let _lock = folder.lock()?;
     folder.remove_leftovers()?;
-    git::keep_out(&folder, &[IDENTITY], GITIGNORE)?;
+    git::keep_out(&folder, GITIGNORE)?;
     if files::exists(&folders.keys.join(ESCROW)) {
         return finish(folders, &folder, world);
     }
-    let recipients = recipients(folders, named)?;
     let key = keygen::new_key(world.entropy.as_mut())?;
     let certificate = keygen::new_certificate(&key, (world.clock)(), world.entropy.as_mut())?;
     let private = private_key::write_pem(&key)?;
@@ -52,7 +60,7 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
     };
     let (encrypted, proof) = escrow::encrypt(&pair, &recipients)?;
     write(&folder, ESCROW, &encrypted)?;
-    let written = folder.read_file(ESCROW, ESCROW)?;
+    let written = folder.read_file(ESCROW)?;
     let opened = if new_identity { open_with_own(folders, &written)? } else { escrow::decrypt(&written, &[&proof])? };
     check_pair(&opened, world)?;
     write(&folder, CERTIFICATE, certificate.as_bytes())?;

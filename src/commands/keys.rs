@@ -60,7 +60,11 @@ pub(super) fn escrow_path(folders: &Folders) -> PathBuf {
 }
 
 pub(super) fn read_identities(path: &Path) -> Result<Vec<age::x25519::Identity>> {
-    let name = path.to_string_lossy();
+    let mut name = path.to_string_lossy();
+    // An identity typed in the place of its file is a secret, and is not repeated.
+    if name.to_ascii_uppercase().contains("AGE-") {
+        name = "the file of `--identity`".into();
+    }
     let bytes = files::read(path, &name, files::Kind::Secret)?;
     text::decode(&bytes).and_then(escrow::read_identities).map_err(|error| error.in_file(&name))
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::cli::{Cli, Command, Folders};
 use crate::manifest::{contract_file, text};
-use crate::model::{Contract, Result};
+use crate::model::{Contract, Recipe, Result};
 use crate::world::{World, files};
 
 /// How a run ended that did not fail.
@@ -38,14 +38,24 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
     }
 }
 
+/// From here on a hash takes more than a second on a usual machine.
+const HIGH_COST: u32 = 13;
+
 /// The contract's text and what it says: the operator's file, or the one that is built in.
-fn read_contract(folders: &Folders) -> Result<(String, Contract)> {
+fn read_contract(folders: &Folders, world: &mut World) -> Result<(String, Contract)> {
     let text = match &folders.contract {
         Some(path) => read_text(path)?,
         None => contract_file::EMBEDDED.to_owned(),
     };
     let name = folders.contract.as_deref().map_or("the built-in contract".into(), Path::to_string_lossy);
     let contract = contract_file::read(&text).map_err(|error| error.in_file(&name))?;
+    for key in &contract.keys {
+        if let Recipe::Bcrypt { cost, .. } = key.recipe
+            && cost > HIGH_COST
+        {
+            world.terminal.warn(&format!("`{}` has the bcrypt cost {cost}: each login will take seconds", key.name));
+        }
+    }
     Ok((text, contract))
 }
 

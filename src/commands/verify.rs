@@ -11,7 +11,7 @@ use crate::world::folder::Folder;
 use crate::world::git::IgnoreRules;
 
 pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result<Outcome> {
-    let (_, contract) = read_contract(folders)?;
+    let (_, contract) = read_contract(folders, world)?;
     let certificate = keys::certificate(folders);
     if let Err(error) = &certificate
         && error.kind == ErrorKind::InputOutput

@@ -1,9 +1,9 @@
 //! The contract file (design.md, section 8): YAML to a valid `Contract`, or one error with its place.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::yaml::{self, Fields, Node, parsed};
-use crate::model::{Consumer, Contract, DataKey, Entry, Error, Key, Name, Namespace, Reader, Recipe, Result, When, near};
+use crate::model::{Consumer, Contract, DataKey, Entry, Error, Key, Name, Namespace, Reader, Recipe, Result, When, near, visible};
 
 /// The platform's contract, as shipped.
 pub const EMBEDDED: &str = include_str!("../contract.yaml");
@@ -84,13 +84,13 @@ fn read_key<'n>(node: &'n Node, path: &str) -> Result<Written<'n>> {
     };
     let recipe = fields.required("recipe")?;
     let key = Key {
-        about: fields.text("about")?.to_owned(),
+        about: visible(fields.text("about")?),
         recipe: read_recipe(recipe, &fields.path("recipe"))?,
         when,
         write_once: fields.flag("write-once")?,
         operator_copy: fields.flag("operator-copy")?,
         unit: unit.clone().unwrap_or_else(|| name.clone()),
-        after_rotation: fields.optional_text("after-rotation")?.map(str::to_owned),
+        after_rotation: fields.optional_text("after-rotation")?.map(visible),
         name,
     };
     fields.finish()?;
@@ -213,7 +213,7 @@ fn read_recipe(node: &Node, path: &str) -> Result<Recipe> {
                 Some(node) => Some(parsed(node, &format!("{path}.pattern"), read_pattern)?),
                 None => None,
             },
-            hint: fields.optional_text("hint")?.map(str::to_owned),
+            hint: fields.optional_text("hint")?.map(visible),
         },
         other => {
             let help = match near(other, KINDS) {
@@ -261,15 +261,15 @@ fn enough(bits: u32, node: &Node, path: &str) -> Result<()> {
 }
 
 fn read_consumers(node: &Node, keys: &HashSet<&Name>) -> Result<Vec<Consumer>> {
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     let mut consumers = Vec::new();
     for (i, node) in node.list("consumers")?.iter().enumerate() {
         let consumer = read_consumer(node, &format!("consumers[{i}]"), keys)?;
         if let Some(name) = &consumer.name
-            && !seen.insert((consumer.namespace.clone(), name.clone()))
+            && let Some(line) = seen.insert((consumer.namespace.clone(), name.clone()), node.position.0)
         {
             return Err(Error::bad_input(
-                format!("the ExternalSecret `{name}` of namespace `{}` stands here a second time", consumer.namespace),
+                format!("the ExternalSecret `{name}` of namespace `{}` stands here a second time, after line {line}", consumer.namespace),
                 "keep one of the two",
             )
             .at(node.position));

@@ -1,6 +1,6 @@
 //! The SealedSecret: `bitnami.com/v1alpha1`, as sealed-secrets v0.36–v0.38 reads and writes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,13 +8,17 @@ use serde::Serialize;
 
 use super::kubernetes::{Metadata, Object};
 use super::yaml::{self, Fields, Node};
-use crate::model::{CertificateDigest, Contract, DataKey, Error, Name, Namespace, PROPERTY, Position, Result, Scope};
+use crate::model::{CertificateDigest, Contract, DataKey, Error, Key, Name, Namespace, PROPERTY, Position, Result, Scope};
 
 /// Says to which sealing key: the format has no key id of its own.
 pub const CERTIFICATE: &str = "seal-secrets/certificate";
 
-/// Marks a write-once value in its own file, so that a contract that forgot it cannot lose it.
+/// Marks a write-once value in its own file, so that a contract that forgot it, or changed it, cannot lose it. Its text is
+/// the recipe's description.
 pub const WRITE_ONCE: &str = "seal-secrets/write-once";
+
+/// etcd's limit for a request (`--max-request-bytes`).
+const MOST_OBJECT_BYTES: usize = 1536 * 1024;
 
 const NAMESPACE_WIDE: &str = "sealedsecrets.bitnami.com/namespace-wide";
 const CLUSTER_WIDE: &str = "sealedsecrets.bitnami.com/cluster-wide";
@@ -29,8 +33,8 @@ pub struct SealedSecret {
     pub scope: Scope,
     /// From [`CERTIFICATE`].
     pub certificate: Option<CertificateDigest>,
-    /// From [`WRITE_ONCE`].
-    pub write_once: bool,
+    /// From [`WRITE_ONCE`]: how the value was made.
+    pub write_once: Option<String>,
     /// `spec.encryptedData`, in its order.
     pub encrypted: Vec<Encrypted>,
     /// What the Secret made of it gets beside its data.
@@ -65,11 +69,11 @@ pub struct Template {
 /// Every SealedSecret of a file, which may hold nothing else.
 pub fn read(text: &str) -> Result<Vec<SealedSecret>> {
     let secrets: Vec<SealedSecret> = yaml::read(text)?.iter().map(read_node).collect::<Result<_>>()?;
-    for (i, secret) in secrets.iter().enumerate() {
-        let same = |other: &&SealedSecret| other.name == secret.name && other.namespace == secret.namespace;
-        if let Some(first) = secrets[..i].iter().find(same) {
+    let mut lines = HashMap::new();
+    for secret in &secrets {
+        if let Some(line) = lines.insert((&secret.namespace, &secret.name), secret.position.0) {
             return Err(Error::bad_input(
-                format!("`{}` stands here a second time, after line {}", secret.name, first.position.0),
+                format!("`{}` stands here a second time, after line {line}", secret.name),
                 "keep one of the two; `git log -p` shows which came later",
             )
             .at(secret.position));
@@ -97,6 +101,10 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
         .at(data.position));
     }
     let encrypted = read_encrypted(spec.required("encryptedData")?)?;
+    if encrypted.iter().map(|one| one.blob.len()).sum::<usize>() > MOST_OBJECT_BYTES {
+        return Err(Error::bad_input("larger than the 1.5 MiB that an object in a cluster can have", "check where this file comes from")
+            .at(node.position));
+    }
     let template = spec.optional("template").map(read_template).transpose()?.unwrap_or_default();
     spec.finish()?;
     fields.optional("status");
@@ -118,7 +126,7 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
         namespace,
         scope,
         certificate,
-        write_once: annotations.get(WRITE_ONCE).is_some_and(|value| value == "true"),
+        write_once: annotations.get(WRITE_ONCE).cloned(),
         encrypted,
         template,
         position: node.position,
@@ -216,13 +224,11 @@ fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Re
 }
 
 /// One sealed value, ready to be written.
-pub struct Sealed {
+pub struct Sealed<'c> {
     /// Its key.
-    pub name: Name,
+    pub key: &'c Key,
     /// In base64.
     pub blob: String,
-    /// Marked as [`WRITE_ONCE`].
-    pub write_once: bool,
 }
 
 #[derive(Serialize)]
@@ -246,14 +252,14 @@ struct TemplateBody {
 }
 
 /// A unit's file: one SealedSecret for each of its keys, strict scope, one data key.
-pub fn write(contract: &Contract, certificate: CertificateDigest, sealed: &[Sealed]) -> String {
+pub fn write(contract: &Contract, certificate: CertificateDigest, sealed: &[Sealed<'_>]) -> String {
     let namespace = Some(contract.namespace.as_str());
-    let document = |sealed: &'_ Sealed| -> String {
-        let mut metadata = Metadata::new(&sealed.name, namespace);
+    let document = |sealed: &Sealed<'_>| -> String {
+        let mut metadata = Metadata::new(&sealed.key.name, namespace);
         let annotations = &mut metadata.annotations;
         annotations.insert(CERTIFICATE.to_owned(), certificate.to_string());
-        if sealed.write_once {
-            annotations.insert(WRITE_ONCE.to_owned(), "true".to_owned());
+        if sealed.key.write_once {
+            annotations.insert(WRITE_ONCE.to_owned(), sealed.key.recipe.describe());
         }
         yaml::write(&Object {
             api_version: "bitnami.com/v1alpha1",
@@ -262,7 +268,7 @@ pub fn write(contract: &Contract, certificate: CertificateDigest, sealed: &[Seal
             rest: Body {
                 spec: Spec {
                     encrypted_data: BTreeMap::from([(PROPERTY, sealed.blob.as_str())]),
-                    template: TemplateBody { metadata: Metadata::new(&sealed.name, namespace), kind: "Opaque" },
+                    template: TemplateBody { metadata: Metadata::new(&sealed.key.name, namespace), kind: "Opaque" },
                 },
             },
         })

@@ -67,7 +67,13 @@ fn read_key_secret(node: &Node) -> Result<KeySecret> {
         )
         .at(node.position));
     }
+    let in_clear = fields.optional("stringData").map(|node| node.fields("stringData")).transpose()?;
     let mut data = fields.required("data")?.fields("data")?;
+    let names = data.all();
+    let twice = in_clear.iter().flat_map(Fields::all).find(|(name, _)| names.iter().any(|(other, _)| other == name));
+    if let Some((name, node)) = twice {
+        return Err(Error::bad_input(format!("`{name}` stands in `data` and in `stringData`"), "keep one of the two").at(node.position));
+    }
     Ok(KeySecret {
         certificate: decoded(&mut data, "tls.crt")?.to_string(),
         private_key: decoded(&mut data, "tls.key")?,

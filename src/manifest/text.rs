@@ -10,6 +10,7 @@ pub fn decode(bytes: &[u8]) -> Result<&str> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Error::bad_input("UTF-16, not UTF-8", "save it as UTF-8"));
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|error| Error::bad_input(format!("not UTF-8 at byte {}", error.valid_up_to()), "save it as UTF-8"))
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Error::bad_input(format!("not UTF-8 at byte {}", error.valid_up_to()), "save it as UTF-8"))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }

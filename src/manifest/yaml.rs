@@ -47,7 +47,7 @@ pub fn read(text: &str) -> Result<Vec<Node>> {
     options.flow_nesting_limit = MOST_DEPTH;
     options.block_nesting_limit = MOST_DEPTH;
     let mut documents = Vec::new();
-    let mut events = Events(Parser::new_from_str_with_options(text, options));
+    let mut events = Events(Parser::new_from_str_with_options(text, options), text);
     loop {
         match events.next()? {
             (Event::DocumentStart(..), _) => {
@@ -85,7 +85,7 @@ pub fn position_of(text: &str, offset: usize) -> Position {
     (line, before[start..].chars().count() + 1)
 }
 
-struct Events<'t>(Parser<'t, granit_parser::StrInput<'t>>);
+struct Events<'t>(Parser<'t, granit_parser::StrInput<'t>>, &'t str);
 
 type Spanned<'t> = (Event<'t>, granit_parser::Span);
 
@@ -93,7 +93,7 @@ impl<'t> Events<'t> {
     fn next(&mut self) -> Result<Spanned<'t>> {
         match self.0.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(explain(error.kind()).at(place(error.marker()))),
+            Some(Err(error)) => Err(explain(&error, self.1)),
             None => Ok((Event::StreamEnd, granit_parser::Span::default())),
         }
     }
@@ -154,9 +154,11 @@ fn place(marker: &granit_parser::Marker) -> Position {
 }
 
 /// Our words for the parser's; its own may quote what it read.
-fn explain(error: &ParserError) -> Error {
+fn explain(error: &granit_parser::ScanError, text: &str) -> Error {
     use ParserError as E;
-    let (what, help) = match error {
+    const TAB: (&str, &str) = ("a tab, where YAML indents with spaces", "replace it with spaces");
+    let mut position = place(error.marker());
+    let (what, help) = match error.kind() {
         E::UnexpectedEof
         | E::UnexpectedEofFlowSequence
         | E::UnexpectedEofFlowMapping
@@ -165,14 +167,27 @@ fn explain(error: &ParserError) -> Error {
         | E::UnexpectedEofBlockMapping
         | E::UnclosedFlowCollection { .. }
         | E::UnclosedQuotedScalar => ("unexpected end: a quote or bracket is not closed", "close it, or restore the rest of the file"),
-        E::TabNotAllowed | E::TabInBlockIndentation | E::TabInIndentation | E::TabAtBlockScalarStart => {
-            ("a tab, where YAML indents with spaces", "replace it with spaces")
-        }
+        E::TabNotAllowed | E::TabInBlockIndentation | E::TabInIndentation | E::TabAtBlockScalarStart => TAB,
         E::RecursionLimitExceeded => ("nested deeper than 64 levels", "no Kubernetes manifest is; check where this file comes from"),
         E::UnknownAnchor => ("an alias without its anchor", "write the value out"),
-        _ => ("not valid YAML", "check indentation, quotes and colons from this place upwards"),
+        // The parser often trips over the line before a tab.
+        _ => match tab_near(text, position.0) {
+            Some(tab) => {
+                position = tab;
+                TAB
+            }
+            None => ("not valid YAML", "check indentation, quotes and colons from this place upwards"),
+        },
     };
-    Error::bad_input(what, help)
+    Error::bad_input(what, help).at(position)
+}
+
+/// A tab in the indentation of this line (from 1) or the next.
+fn tab_near(text: &str, line: usize) -> Option<Position> {
+    let lines = text.lines().enumerate().skip(line.saturating_sub(1)).take(2);
+    lines
+        .map(|(i, line)| (i + 1, line.chars().take_while(|c| c.is_whitespace()).position(|c| c == '\t')))
+        .find_map(|(line, column)| Some((line, column? + 1)))
 }
 
 /// Whether some reader of YAML 1.1 or 1.2 takes this unquoted word for something else than text.
@@ -305,6 +320,11 @@ impl<'n> Fields<'n> {
     /// A field that has to be there.
     pub fn required(&mut self, field: &'static str) -> Result<&'n Node> {
         self.optional(field).ok_or_else(|| {
+            let misspelt = self.fields.iter().find(|(name, _)| !self.asked.contains(&name.as_str()) && near(name, [field]).is_some());
+            if let Some((name, node)) = misspelt {
+                return Error::bad_input(format!("unknown field `{}`", self.path(name)), format!("did you mean `{field}`?"))
+                    .at(node.position);
+            }
             let path = self.path(field);
             Error::bad_input(format!("`{path}` is missing"), format!("add `{field}`")).at(self.position)
         })

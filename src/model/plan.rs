@@ -57,6 +57,15 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The file that it writes.
+    pub fn file(&self) -> &str {
+        match self {
+            Change::Seal { file, .. } | Change::Write { file, .. } => file,
+        }
+    }
+}
+
 /// The steps from what is there to what the contract asks for. Nothing in it is a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {

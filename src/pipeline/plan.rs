@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::inventory::{self, Inventory};
 use super::render::render;
-use crate::model::{CertificateDigest, Change, Contract, Error, Name, Plan, Reason, Result, Unit};
+use crate::manifest::sealed_secret::SealedSecret;
+use crate::model::{CertificateDigest, Change, Contract, Error, Key, Name, Plan, Reason, Result, Unit, visible};
 
 /// What the operator asks for beside the contract.
 #[derive(Default)]
@@ -23,10 +24,7 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
     for unit in contract.units() {
         match inventory::unit(inventory, contract, &unit)? {
             Some(secrets) => {
-                let marked = secrets.iter().find(|secret| secret.write_once && !unit.write_once());
-                if let Some(secret) = marked {
-                    return Err(write_once_dropped(secret.name.as_str(), &unit.file()));
-                }
+                unit.keys.iter().zip(secrets).try_for_each(|(key, secret)| check_write_once(key, secret, &unit.file()))?;
                 let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
                 plan.kept.extend(kept.map(|key| key.name.clone()));
             }
@@ -55,12 +53,27 @@ fn orphans(contract: &Contract, inventory: &Inventory) -> Result<Vec<String>> {
     let known: BTreeSet<String> = contract.units().iter().map(Unit::file).collect();
     let mut orphans = Vec::new();
     for (path, secrets) in inventory.sealed.iter().filter(|(path, _)| !known.contains(*path)) {
-        if let Some(secret) = secrets.iter().find(|secret| secret.write_once && contract.key(secret.name.as_str()).is_none()) {
+        if let Some(secret) = secrets.iter().find(|secret| secret.write_once.is_some() && contract.key(secret.name.as_str()).is_none()) {
             return Err(write_once_dropped(secret.name.as_str(), path));
         }
         orphans.push(path.clone());
     }
     Ok(orphans)
+}
+
+/// A write-once value that is sealed already: the contract says so still, and means the value that was made.
+fn check_write_once(key: &Key, sealed: &SealedSecret, file: &str) -> Result<()> {
+    match &sealed.write_once {
+        Some(_) if !key.write_once => Err(write_once_dropped(key.name.as_str(), file)),
+        Some(made) if *made != key.recipe.describe() => Err(Error::refused(
+            format!("`{}` is write-once, and the contract now makes it in another way", key.name),
+            "put its recipe back into the contract: the sealed value stays as it is",
+        )
+        .why(format!("it was made as `{}`, and the recipe says `{}`", visible(made), key.recipe.describe()))
+        .at(sealed.position)
+        .in_file(file)),
+        _ => Ok(()),
+    }
 }
 
 fn write_once_dropped(name: &str, file: &str) -> Error {

@@ -3,10 +3,11 @@
 use aws_lc_rs::rsa::{OaepPrivateDecryptingKey, PrivateDecryptingKey};
 use crypto_bigint::BoxedUint;
 use rsa::PrivateKey;
-use rsa::pkcs1::DecodeRsaPrivateKey;
-use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
+use rsa::pkcs1::{self, DecodeRsaPrivateKey, EncodeRsaPrivateKey};
+use rsa::pkcs8::{EncodePrivateKey, EncodePublicKey, PrivateKeyInfoRef};
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use sha2::{Digest, Sha256};
+use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
 use super::certificate::SealingCertificate;
@@ -70,8 +71,11 @@ pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
     for block in pem::read(text)? {
         let at = |error: Error| error.at((block.line, 1));
         match block.label {
-            "PRIVATE KEY" => keys.push(PrivateKey::from_pkcs8_der(&block.der).map_err(|_| at(not_rsa()))?),
-            "RSA PRIVATE KEY" => keys.push(PrivateKey::from_pkcs1_der(&block.der).map_err(|_| at(not_rsa()))?),
+            "PRIVATE KEY" => {
+                let info = PrivateKeyInfoRef::from_der(&block.der).map_err(|_| at(not_rsa()))?;
+                keys.push(read_pkcs1(info.private_key.as_bytes()).map_err(at)?);
+            }
+            "RSA PRIVATE KEY" => keys.push(read_pkcs1(&block.der).map_err(at)?),
             "ENCRYPTED PRIVATE KEY" => {
                 return Err(at(Error::cryptography(
                     "the private key is encrypted with a passphrase",
@@ -89,6 +93,20 @@ pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
         ));
     }
     Ok(keys)
+}
+
+/// One key of two primes, whose numbers fit together: what openers compute with is written down several times over, and
+/// a file that contradicts itself was damaged or made to leak (Boneh, DeMillo and Lipton, 1997).
+fn read_pkcs1(der: &[u8]) -> Result<PrivateKey> {
+    let written = pkcs1::RsaPrivateKeyRef::from_der(der).map_err(|_| not_rsa())?;
+    if written.other_prime_infos.is_some() {
+        return Err(not_rsa());
+    }
+    let contradicts =
+        || Error::refused("the numbers of this RSA private key do not fit together", "it is damaged or weak: name another copy of it");
+    let key = PrivateKey::from_pkcs1_der(der).map_err(|_| contradicts())?;
+    let again = key.to_pkcs1_der().map_err(|_| contradicts())?;
+    if again.as_bytes() == der { Ok(key) } else { Err(contradicts()) }
 }
 
 fn not_rsa() -> Error {

@@ -131,7 +131,7 @@ fn patches(contract: &Contract) -> Vec<Patch<'_>> {
         if !by_namespace && patches.iter().any(|patch| patch.name == *name) {
             continue;
         }
-        let file = if by_namespace { format!("{}.{name}.patch.yaml", consumer.namespace) } else { format!("{name}.patch.yaml") };
+        let file = if by_namespace { format!("{}_{name}.patch.yaml", consumer.namespace) } else { format!("{name}.patch.yaml") };
         patches.push(Patch { file, consumer, name, by_namespace, operations: operations(consumer) });
     }
     patches.sort_by(|a, b| a.file.cmp(&b.file));

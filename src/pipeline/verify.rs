@@ -165,13 +165,21 @@ impl Findings<'_> {
             let what = format!("`{}` has the scope {}, not {}", key.name, sealed.scope.as_str(), Contract::SCOPE.as_str());
             self.add(Code::WrongScope, file, at, what, FROM_GIT);
         }
-        if key.write_once != sealed.write_once {
-            let (code, what) = if key.write_once {
-                (Code::WriteOnceUnmarked, format!("`{}` has lost its annotation `{}`", key.name, sealed_secret::WRITE_ONCE))
-            } else {
-                (Code::WriteOnceDropped, format!("`{}` is marked write-once, and the contract does not say so", key.name))
-            };
-            self.add(code, file, at, what, FROM_GIT);
+        let made = key.recipe.describe();
+        match (key.write_once, &sealed.write_once) {
+            (true, None) => {
+                let what = format!("`{}` has lost its annotation `{}`", key.name, sealed_secret::WRITE_ONCE);
+                self.add(Code::WriteOnceUnmarked, file, at, what, FROM_GIT);
+            }
+            (false, Some(_)) => {
+                let what = format!("`{}` is marked write-once, and the contract does not say so", key.name);
+                self.add(Code::WriteOnceDropped, file, at, what, FROM_GIT);
+            }
+            (true, Some(before)) if *before != made => {
+                let what = format!("`{}` is write-once, was made as `{before}`, and the contract now says `{made}`", key.name);
+                self.add(Code::WriteOnceDropped, file, at, what, "put its recipe back into the contract");
+            }
+            _ => {}
         }
         if let Ok((certificate, _)) = &evidence.certificate
             && sealed.certificate != Some(certificate.digest)
@@ -253,7 +261,7 @@ impl Findings<'_> {
                 if let Some(key) = contract.key(secret.name.as_str()) {
                     let what = format!("`{}` belongs into {SOURCE}{}.sealed.yaml", secret.name, key.unit);
                     self.add(Code::Misplaced, path, at, what, FROM_GIT);
-                } else if secret.write_once {
+                } else if secret.write_once.is_some() {
                     let what = format!("`{}` is write-once, and the contract no longer has it", secret.name);
                     self.add(Code::WriteOnceDropped, path, at, what, "put it back into the contract");
                 } else {

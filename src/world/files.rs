@@ -34,10 +34,7 @@ pub fn read(path: &Path, name: &str, kind: Kind) -> Result<Zeroizing<Vec<u8>>> {
     }
     if !metadata.is_file() {
         let found = if metadata.file_type().is_fifo() { "a pipe" } else { "a device or socket" };
-        return Err(in_file(Error::bad_input(
-            format!("not a regular file but {found}"),
-            "name a regular file, or use `-` for standard input",
-        )));
+        return Err(in_file(not_regular(found)));
     }
     if kind == Kind::Secret {
         check_private(&metadata, path).map_err(in_file)?;
@@ -68,6 +65,20 @@ pub fn identity(path: &Path) -> Option<(u64, u64)> {
     path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
+/// Whether a path lies in a folder, or is that folder, with links followed as far as the paths exist.
+pub fn is_within(path: &Path, folder: &Path) -> bool {
+    let resolved = |path: &Path| {
+        let absolute = std::path::absolute(path).ok()?;
+        let there = absolute.ancestors().find_map(|ancestor| Some((ancestor.canonicalize().ok()?, ancestor)))?;
+        Some(there.0.join(absolute.strip_prefix(there.1).ok()?))
+    };
+    resolved(path).zip(resolved(folder)).is_some_and(|(path, folder)| path.starts_with(folder))
+}
+
+fn not_regular(found: &str) -> Error {
+    Error::bad_input(format!("not a regular file but {found}"), "name a regular file, or use `-` for standard input")
+}
+
 fn check_private(metadata: &std::fs::Metadata, path: &Path) -> Result<()> {
     let mode = metadata.mode() & 0o777;
     let chmod = format!("`chmod 600 {}`", path.display());
@@ -86,6 +97,8 @@ fn check_private(metadata: &std::fs::Metadata, path: &Path) -> Result<()> {
 
 fn explain_open(path: &Path, name: &str, error: &std::io::Error) -> Error {
     let error = match error.kind() {
+        // What open(2) says of a socket.
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => not_regular("a device or socket"),
         std::io::ErrorKind::NotFound => {
             let shown = name == path.to_string_lossy();
             let parent = nearest_parent(path).filter(|_| shown);

@@ -117,12 +117,25 @@ impl Folder {
         })
     }
 
+    /// Whether a file can be written at that path: what stands there, and on the way there, is no link, pipe or device, and
+    /// no folder where a file belongs or the other way round.
+    pub fn check(&self, path: &str, existing: Existing) -> Result<()> {
+        let shown = self.path.join(path);
+        match path.rsplit_once('/') {
+            None => check_target(self, path, existing).map(|_| ()).map_err(|error| error.in_file(&shown.to_string_lossy())),
+            Some((parent, name)) => match Self::open_at(&self.handle, Path::new(parent), &self.path.join(parent))? {
+                Some(folder) => folder.check(name, existing),
+                None => Ok(()),
+            },
+        }
+    }
+
     /// Every file below, by its path with `/`. Hidden ones are passed over; a link, pipe or device is refused.
     pub fn read_all(&self) -> Result<BTreeMap<String, Vec<u8>>> {
         let mut files = BTreeMap::new();
         self.walk("", MOST_DEPTH, &mut |folder, name, path| {
             if !name.starts_with('.') {
-                files.insert(path.to_owned(), folder.read_file(name, path)?);
+                files.insert(path.to_owned(), folder.read_file(name)?);
             }
             Ok(())
         })?;
@@ -175,15 +188,17 @@ impl Folder {
     }
 
     /// One file of this folder; a link is not followed.
-    pub fn read_file(&self, name: &str, shown: &str) -> Result<Vec<u8>> {
-        let failed = |error: std::io::Error| explain(&error, "read").in_file(shown);
+    pub fn read_file(&self, name: &str) -> Result<Vec<u8>> {
+        let shown = self.path.join(name);
+        let shown = shown.to_string_lossy();
+        let failed = |error: std::io::Error| explain(&error, "read").in_file(&shown);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(&self.handle, name, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
         let mut bytes = Vec::new();
         let read = std::fs::File::from(handle).take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes);
         read.map_err(failed)?;
         if bytes.len() > MOST_BYTES {
-            return Err(Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "restore it from git").in_file(shown));
+            return Err(Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "restore it from git").in_file(&shown));
         }
         Ok(bytes)
     }

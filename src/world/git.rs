@@ -42,25 +42,31 @@ impl IgnoreRules {
     }
 }
 
-/// Makes sure that git will not pick up these secrets: gives their folder a `.gitignore` of its own where it has none,
-/// and refuses where the rules that are there let one of them through.
-pub fn keep_out(folder: &Folder, names: &[&str], rules: &str) -> Result<()> {
-    if !exists(&folder.path().join(".gitignore")) {
-        let mut writer = Writer::new(folder);
-        writer.write(".gitignore", rules.as_bytes(), 0o644, Existing::Keep)?;
-        writer.finish()?;
+/// Whether git would pick up one of these secrets: refused where the folder has a `.gitignore` that lets it through. One
+/// that has none will get its own, from [`keep_out`].
+pub fn check_kept_out(folder: &Path, names: &[&str]) -> Result<()> {
+    if !exists(&folder.join(".gitignore")) {
+        return Ok(());
     }
-    let rules = IgnoreRules::new(folder.path(), &[]);
-    for name in names {
-        if rules.repository.is_some() && rules.matching(name).is_none() {
-            return Err(Error::refused(
-                "a secret would be written here, into a git repository that does not ignore it",
-                format!("add `{name}` to the .gitignore of this folder, or name a folder outside of the repository"),
-            )
-            .in_file(&folder.path().join(name).to_string_lossy()));
-        }
+    let rules = IgnoreRules::new(folder, &[]);
+    match names.iter().find(|name| rules.repository.is_some() && rules.matching(name).is_none()) {
+        None => Ok(()),
+        Some(name) => Err(Error::refused(
+            "a secret would be written here, into a git repository that does not ignore it",
+            format!("add `{name}` to the .gitignore of this folder, or name a folder outside of the repository"),
+        )
+        .in_file(&folder.join(name).to_string_lossy())),
     }
-    Ok(())
+}
+
+/// Gives a folder of secrets a `.gitignore` of its own, where it has none.
+pub fn keep_out(folder: &Folder, rules: &str) -> Result<()> {
+    if exists(&folder.path().join(".gitignore")) {
+        return Ok(());
+    }
+    let mut writer = Writer::new(folder);
+    writer.write(".gitignore", rules.as_bytes(), 0o644, Existing::Keep)?;
+    writer.finish().map(|_| ())
 }
 
 /// The rules of the repository that a folder is in, the weightier ones first: each `.gitignore` from the folder up to

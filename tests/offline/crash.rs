@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
 use crate::common::{BINARY, Ran, Sandbox, finish, fixture};
 
@@ -52,15 +55,20 @@ fn sweep(
         .filter(|(call, _)| calls.contains(call))
         .flat_map(|(call, times)| (1..=times).map(move |n| (call, n)))
         .collect();
-    let next = AtomicUsize::new(0);
+    let (next, unchanged) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some((call, n)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let sandbox = make();
+                    let before = sandbox.snapshot();
                     let inject = format!("inject={call}:{stop}:when={n}");
                     let ran = traced(&sandbox, args, &["-e", &format!("trace={call}"), "-e", &inject]);
                     std::fs::remove_file(sandbox.path("trace")).unwrap();
+                    // Stopped before the first change, a run leaves what `make` made: the first such point speaks for all.
+                    if before == sandbox.snapshot() && unchanged.swap(true, Ordering::Relaxed) && ran.code == 137 {
+                        continue;
+                    }
                     check(&sandbox, ran, &format!("{call} {n}"));
                 }
             });
@@ -86,7 +94,8 @@ fn values(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let list: serde_json::Value = serde_json::from_str(&ran.expect(0).stdout).unwrap();
     let items = list["items"].as_array().cloned().unwrap_or_else(|| vec![list.clone()]);
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    items.iter().map(|item| (text(&item["metadata"]["name"]), text(&item["data"]["value"]))).collect()
+    let decoded = |value: &serde_json::Value| String::from_utf8(BASE64_STANDARD.decode(text(value)).unwrap()).unwrap();
+    items.iter().map(|item| (text(&item["metadata"]["name"]), decoded(&item["data"]["value"]))).collect()
 }
 
 /// After the stop: what is there is whole. After the next run: everything is there, and what was there is the same.
@@ -104,7 +113,7 @@ fn converges(sandbox: &Sandbox, point: &str, kept: &BTreeMap<String, String>) {
     let ran = sandbox.run(&verify);
     assert_eq!(ran.code, 0, "{point}: {}", ran.stdout);
     let password = sandbox.read("secrets/admin-password");
-    assert_eq!(sandbox.value("admin-password"), password, "{point}: the operator's copy is another one");
+    assert_eq!(now["admin-password"], password, "{point}: the operator's copy is another one");
     assert_eq!(leftovers(sandbox), Vec::<PathBuf>::new(), "{point}");
     let before = sandbox.snapshot();
     assert!(sandbox.run(&args).expect(0).stdout.starts_with("nothing to do"), "{point}");

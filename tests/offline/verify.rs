@@ -54,7 +54,7 @@ const DEFECTS: &[Defect] = &[
     ("wrong-certificate", |s| {
         s.edit("out/secret-source/vllm-api-key.sealed.yaml", "seal-secrets/certificate: sha256:", "seal-secrets/other: sha256:")
     }),
-    ("write-once-unmarked", |s| s.edit("out/secret-source/litellm-salt-key.sealed.yaml", "    seal-secrets/write-once: \"true\"\n", "")),
+    ("write-once-unmarked", |s| s.edit("out/secret-source/litellm-salt-key.sealed.yaml", "    seal-secrets/write-once: 64 hex\n", "")),
     ("namespace-differs", |s| s.edit("out/secret-source/namespace.yaml", "secret-source", "other")),
     ("rbac-differs", |s| s.edit("out/secret-source/rbac.yaml", "- vllm-api-key", "- another")),
     ("store-differs", |s| s.edit("out/secret-store/cluster-secret-store.yaml", "- litellm", "- elsewhere")),
