@@ -33,7 +33,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Every line of the files that `chosen` picks which holds one of the words.
-fn lines_with<'w>(chosen: impl Fn(&str) -> bool, words: &[&'w str]) -> Vec<String> {
+fn lines_with(chosen: impl Fn(&str) -> bool, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in sources().iter().filter(|(path, _)| chosen(path)) {
         for (number, line) in code(text) {

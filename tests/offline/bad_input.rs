@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 
 use crate::common::{BINARY, Ran, Sandbox, finish, fixture, fixture_text};
+use crate::leaks::forms;
 
 /// Stands wherever a row has a secret: as a value, in a manifest, typed on the command line by mistake. No stream and no
 /// written file may show it. `{canary}` in a row becomes it. It is sealed in `fixtures/sealed/` too.
@@ -238,7 +239,7 @@ fn try_row(row: &Row) -> Vec<String> {
         None => hold(names.is_empty(), format!("U1: changed: {}", names.join(", "))),
         Some(check) => hold(check(&sandbox), format!("U1: not as it should be afterwards; changed: {}", names.join(", "))),
     }
-    for form in forms(CANARY) {
+    for form in forms(CANARY.as_bytes()) {
         let holds = |bytes: &[u8]| bytes.windows(form.len()).any(|window| window == form);
         hold(!holds(ran.stdout.as_bytes()) && !holds(ran.stderr.as_bytes()), "U2: a stream shows the canary".to_owned());
         let written = changed.iter().filter_map(|path| after.get(*path));
@@ -274,17 +275,6 @@ fn stream_problems(row: &Row, ran: &Ran) -> Vec<String> {
     let control = |text: &str| text.chars().any(|c| c.is_control() && c != '\n');
     hold(!control(&ran.stdout) && !control(&ran.stderr), "U7: a control character in a stream");
     problems
-}
-
-/// The canary plain, in hex, and in base64 at each of its three offsets without what depends on the neighbours.
-fn forms(value: &str) -> Vec<Vec<u8>> {
-    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut forms = vec![value.as_bytes().to_owned(), hex.into_bytes()];
-    for offset in 0..3 {
-        let text = BASE64_STANDARD_NO_PAD.encode([vec![0; offset], value.as_bytes().to_owned()].concat());
-        forms.push(text.as_bytes()[(offset * 4).div_ceil(3)..text.len() - 2].to_owned());
-    }
-    forms
 }
 
 /// Processes that work in that folder: a run leaves none.

@@ -74,6 +74,7 @@ fn the_second_run_writes_nothing() {
 #[test]
 fn two_first_runs_differ_only_in_ciphertext_and_certificate() {
     let text = |sandbox: &Sandbox, path: &str| sandbox.read(path);
+    let blob = regex::Regex::new("value: A[^\n]*").unwrap();
     let (one, two) = (Sandbox::bootstrapped(), Sandbox::with_keys());
     two.run(["bootstrap"]).expect(0);
     for path in one.snapshot().into_keys().filter(|path| path.is_file()) {
@@ -82,7 +83,7 @@ fn two_first_runs_differ_only_in_ciphertext_and_certificate() {
             continue;
         }
         if path.ends_with(".sealed.yaml") {
-            let blank = |text: String| regex::Regex::new("value: A[^\n]*").unwrap().replace_all(&text, "value:").into_owned();
+            let blank = |text: String| blob.replace_all(&text, "value:").into_owned();
             assert_ne!(text(&one, &path), text(&two, &path));
             assert_eq!(blank(text(&one, &path)), blank(text(&two, &path)));
         } else {
@@ -294,7 +295,8 @@ fn at(seconds: u64) -> SystemTime {
 fn the_certificates_dates_are_kept_by_the_clock() {
     const BEGINS: u64 = 1_577_836_800;
     const ENDS: u64 = 4_922_899_200;
-    let cases: [(fn() -> SystemTime, i32, &str); 5] = [
+    type Case = (fn() -> SystemTime, i32, &'static str);
+    let cases: [Case; 5] = [
         (|| at(BEGINS - 1), 4, "not valid before 2020-01-01"),
         (|| at(BEGINS), 0, ""),
         (|| at(ENDS - 86_400 * 31), 0, ""),

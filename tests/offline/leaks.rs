@@ -10,13 +10,13 @@ use crate::common::Sandbox;
 
 /// The forms in which a value could be found. Base64 at each of its three offsets, without the characters that depend
 /// on the neighbours.
-fn forms(value: &[u8]) -> Vec<Vec<u8>> {
+pub fn forms(value: &[u8]) -> Vec<Vec<u8>> {
     let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut forms = vec![value.to_vec(), value.iter().rev().copied().collect(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
     for offset in 0..3 {
         let padded = [vec![0; offset], value.to_vec()].concat();
         for text in [BASE64_STANDARD_NO_PAD.encode(&padded), BASE64_URL_SAFE_NO_PAD.encode(&padded)] {
-            forms.push(text[(offset * 4).div_ceil(3)..text.len() - 2].as_bytes().to_vec());
+            forms.push(text.as_bytes()[(offset * 4).div_ceil(3)..text.len() - 2].to_vec());
         }
     }
     forms

@@ -74,9 +74,9 @@ fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
 
 #[test]
 fn every_link_of_the_documents_leads_to_a_file() {
+    let link = regex::Regex::new(r"\]\(([^)#:]+)\)").unwrap();
     for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "THREAT_MODEL.md", "keys/README.md", "out/README.md"] {
         let text = fixture_text(&format!("../{document}"));
-        let link = regex::Regex::new(r"\]\(([^)#:]+)\)").unwrap();
         let folder = fixture(&format!("../{document}")).parent().unwrap().to_owned();
         for found in link.captures_iter(&text) {
             assert!(folder.join(&found[1]).exists(), "{document}: {}", &found[1]);
