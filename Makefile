@@ -32,6 +32,7 @@ test: ## everything that needs no cluster
 check: ## what CI runs: format, clippy, dependencies, tests
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo fetch --locked
 	cargo deny --locked --offline check bans licenses sources
 	$(MAKE) test
 

@@ -35,6 +35,61 @@ pub struct Folders {
     /// The contract: which secrets are needed, how each is made, who reads it [default: the platform's own]
     #[arg(long, global = true, value_name = "FILE")]
     pub contract: Option<PathBuf>,
+    /// The platform's checkout: who reads what is taken from its manifests, not from the contract
+    #[arg(long, global = true, value_name = "DIR")]
+    pub platform: Option<PathBuf>,
+    /// Which of the platform's `environments/` says which features are on [default: the only one]
+    #[arg(long, global = true, value_name = "NAME", requires = "platform")]
+    pub environment: Option<String>,
+}
+
+/// How the values get from the source Secrets to their readers.
+#[derive(Args)]
+pub struct Delivery {
+    /// One ClusterSecretStore, or a SecretStore in each namespace that reads
+    #[arg(long, value_name = "KIND", default_value = "ClusterSecretStore", ignore_case = true)]
+    pub store_kind: StoreKind,
+    /// One account for all, or one in each namespace that reads only its own keys
+    #[arg(long, value_name = "HOW", default_value = "shared")]
+    pub isolation: Isolation,
+    /// Roles that name each key, or that give the whole source namespace
+    #[arg(long, value_name = "HOW", default_value = "keys")]
+    pub rbac: Rbac,
+    /// Write the store into this file of the platform's, with the line that its scripts read, instead of `secret-store/`
+    #[arg(long, value_name = "FILE")]
+    pub store_file: Option<PathBuf>,
+    /// What the line `# projectID: <id>` of that file says [default: what it says now, or `none`]
+    #[arg(long, value_name = "ID", requires = "store_file")]
+    pub project_id: Option<String>,
+}
+
+/// `--store-kind`
+#[derive(Clone, Copy, ValueEnum)]
+pub enum StoreKind {
+    /// One, for the whole cluster
+    #[value(name = "ClusterSecretStore")]
+    ClusterSecretStore,
+    /// One in each namespace that reads
+    #[value(name = "SecretStore")]
+    SecretStore,
+}
+
+/// `--isolation`
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Isolation {
+    /// One account for all namespaces
+    Shared,
+    /// An account in each namespace, which reads only its own keys
+    Namespace,
+}
+
+/// `--rbac`
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Rbac {
+    /// Only the keys that are read
+    Keys,
+    /// Every Secret of the source namespace
+    Namespace,
 }
 
 /// The commands.
@@ -52,6 +107,8 @@ pub enum Command {
     Unseal(Unseal),
     /// Print the controller's key Secret, to be applied before the controller starts
     KeySecret(KeySecret),
+    /// Add `remoteRef.property` to a platform's ExternalSecrets
+    Patch(Patch),
     /// Show the contract: which keys, how each is made, who reads it
     Contract(Contract),
 }
@@ -76,6 +133,9 @@ pub struct Wishes {
     /// The folder for the operator's copies
     #[arg(long, value_name = "DIR", default_value = "secrets")]
     pub secrets: PathBuf,
+    /// How the values get to their readers
+    #[command(flatten)]
+    pub delivery: Delivery,
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
@@ -118,6 +178,9 @@ pub struct Verify {
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
+    /// How the values get to their readers
+    #[command(flatten)]
+    pub delivery: Delivery,
     /// Print the findings as JSON
     #[arg(long)]
     pub json: bool,
@@ -172,9 +235,40 @@ pub struct KeySecret {
     pub reveal: bool,
 }
 
+/// `patch`
+#[derive(Args)]
+pub struct Patch {
+    /// Read manifests from standard input and print them with the property: a helm post-renderer
+    #[arg(value_name = "-", value_parser = ["-"])]
+    pub filter: Option<String>,
+    /// Make the changes, instead of printing them as a diff that `git apply` takes
+    #[arg(long, conflicts_with = "filter")]
+    pub write: bool,
+    /// Where the property is put
+    #[arg(long, value_name = "FORMAT", default_value = "manifest", conflicts_with = "filter")]
+    pub format: PatchFormat,
+    /// How the values get to their readers
+    #[command(flatten)]
+    pub delivery: Delivery,
+}
+
+/// What `patch` changes.
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum PatchFormat {
+    /// The manifests themselves: one line behind each key
+    Manifest,
+    /// The output folder's `property-patches/`: one kustomize Component of guarded JSON 6902 patches
+    Component,
+    /// A patch file beside each manifest, listed in its kustomization
+    Json6902,
+}
+
 /// `contract`
 #[derive(Args)]
 pub struct Contract {
+    /// Draft a contract from this checkout, for `--contract`: known keys with their recipe, the rest as provided
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "format", "platform"])]
+    pub from_platform: Option<PathBuf>,
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: ContractFormat,
@@ -228,7 +322,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
 
 /// clap takes a global flag once before the command and once behind it, and forgets the first.
 fn given_once(args: &[OsString]) -> Result<(), Error> {
-    for flag in ["--keys", "--out", "--contract"] {
+    for flag in ["--keys", "--out", "--contract", "--platform", "--environment"] {
         let is_flag = |arg: &&OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(flag));
         if args.iter().take_while(|arg| *arg != "--").filter(is_flag).count() > 1 {
             return Err(Error::usage(format!("`{flag}` is given twice"), "give it once"));

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{Outcome, keys, read_contract};
+use super::setting::{self, Setting};
+use super::{Outcome, finding_text, findings_json, keys};
 use crate::cli::{self, Folders};
 use crate::manifest::sealed_secret::{self, Sealed};
 use crate::model::{
@@ -92,13 +93,14 @@ fn show(folders: &Folders, wishes: &cli::Wishes, as_json: bool, world: &mut Worl
 
 /// contract, certificate, inventory → plan.
 fn prepare(folders: &Folders, out: Option<&Folder>, wishes: &cli::Wishes, world: &mut World) -> Result<Prepared> {
-    let (_, contract) = read_contract(folders, world)?;
-    let wishes_read = read_wishes(&contract, wishes)?;
+    let Setting { contract, delivery, coverage, .. } = setting::read(folders, Some(&wishes.delivery), world)?;
+    let wishes_read = Wishes { delivery, ..read_wishes(&contract, wishes)? };
     let certificate = keys::fit_certificate(folders, wishes.allow_rsa_bits, world)?;
     let files = out.map_or(Ok(BTreeMap::new()), Folder::read_all)?;
     let in_out = |error: Error| error.within(&folders.out);
     let inventory = inventory::read(files).map_err(in_out)?;
     let plan = plan::plan(&contract, &inventory, certificate.digest, &wishes_read).map_err(in_out)?;
+    let plan = Plan { coverage, ..plan };
     Ok(Prepared { contract, certificate, plan })
 }
 
@@ -166,12 +168,19 @@ fn check_inputs(wishes: &cli::Wishes, out: Option<&Folder>) -> Result<()> {
 fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>, secrets: &Path) -> Result<()> {
     let copies = copied(plan);
     if let Some(out) = out {
-        plan.changes.iter().try_for_each(|change| out.check(change.file(), Existing::Replace))?;
+        let inside = plan.changes.iter().filter(|change| !matches!(change, Change::Place { .. }));
+        inside.into_iter().try_for_each(|change| out.check(change.file(), Existing::Replace))?;
+    }
+    for change in &plan.changes {
+        if let Change::Place { file, .. } = change {
+            let (folder, name) = place_folder(file)?;
+            folder.check(name, Existing::Replace)?;
+        }
     }
     if copies.is_empty() {
         return Ok(());
     }
-    if files::is_within(secrets, &folders.out) {
+    if files::relative_to(secrets, &folders.out).is_some() {
         return Err(Error::refused(
             "the operator's copies would lie in the output folder, where everything is committed",
             "name another folder with `--secrets DIR`",
@@ -185,11 +194,18 @@ fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>, secrets: 
     git::check_kept_out(secrets, &names)
 }
 
+/// The folder of a file of the platform's, which has to be there, and the file's name.
+fn place_folder(file: &str) -> Result<(Folder, &str)> {
+    let (parent, name) = file.rsplit_once('/').unwrap_or((".", file));
+    let missing = || Error::new(ErrorKind::InputOutput, "its folder is not there", "make the folder first: `mkdir -p`").in_file(file);
+    Ok((Folder::open(Path::new(parent))?.ok_or_else(missing)?, name))
+}
+
 /// The keys whose value is also kept for the operator.
 fn copied(plan: &Plan) -> Vec<&Name> {
     let seals = plan.changes.iter().filter_map(|change| match change {
         Change::Seal { copies, .. } => Some(copies),
-        Change::Write { .. } => None,
+        _ => None,
     });
     seals.flatten().collect()
 }
@@ -202,7 +218,7 @@ fn read_provided(prepared: &Prepared, wishes: &cli::Wishes, world: &mut World) -
         .iter()
         .flat_map(|change| match change {
             Change::Seal { keys, .. } => keys.as_slice(),
-            Change::Write { .. } => &[],
+            _ => &[],
         })
         .collect();
     let mut values = BTreeMap::new();
@@ -279,6 +295,7 @@ fn write(prepared: &Prepared, made: Made, out: &Folder, secrets: &Path, world: &
     for change in &prepared.plan.changes {
         let text = match change {
             Change::Write { text, .. } => text.clone(),
+            Change::Place { .. } => continue,
             Change::Seal { unit, .. } => {
                 let sealed = units[unit].keys.iter().zip(blobs.by_ref()).map(|(key, blob)| Sealed { key, blob });
                 sealed_secret::write(contract, prepared.certificate.digest, &sealed.collect::<Vec<_>>())
@@ -286,7 +303,16 @@ fn write(prepared: &Prepared, made: Made, out: &Folder, secrets: &Path, world: &
         };
         writer.write(change.file(), text.as_bytes(), 0o644, Existing::Replace)?;
     }
-    finish(writer, world)
+    finish(writer, world)?;
+    for change in &prepared.plan.changes {
+        if let Change::Place { file, text, .. } = change {
+            let (folder, name) = place_folder(file)?;
+            let mut writer = Writer::new(&folder);
+            writer.write(name, text.as_bytes(), 0o644, Existing::Replace)?;
+            finish(writer, world)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes what was written last, and tells of second names.
@@ -333,6 +359,7 @@ fn render_plan(folders: &Folders, wishes: &cli::Wishes, prepared: &Prepared, don
             Change::Write { file, reason: Reason::New, .. } => {
                 *new.entry(file.rsplit_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;
             }
+            Change::Place { file, reason, .. } => text.push_str(&format!("write  {} ({})\n", visible(file), reason.as_str())),
             Change::Write { file, reason, .. } => text.push_str(&format!("write  {} ({})\n", shown(file), reason.as_str())),
         }
     }
@@ -341,7 +368,7 @@ fn render_plan(folders: &Folders, wishes: &cli::Wishes, prepared: &Prepared, don
     }
     let (sealed, written) = prepared.plan.changes.iter().fold((0, 0), |(sealed, written), change| match change {
         Change::Seal { keys, .. } => (sealed + keys.len(), written),
-        Change::Write { .. } => (sealed, written + 1),
+        _ => (sealed, written + 1),
     });
     text.push_str(&match (prepared.plan.changes.is_empty(), done) {
         (true, _) => "nothing to do\n".to_owned(),
@@ -369,6 +396,7 @@ fn remarks(folders: &Folders, prepared: &Prepared) -> String {
         };
         text.push_str(&format!("  {name}{hint}\n"));
     }
+    plan.coverage.iter().for_each(|finding| text.push_str(&finding_text(finding)));
     text
 }
 
@@ -382,12 +410,14 @@ fn json(plan: &Plan) -> String {
             Change::Seal { unit, file, keys, copies, reason } => serde_json::json!({
                 "action": "seal", "unit": unit.as_str(), "file": file, "keys": names(keys), "copies": names(copies), "reason": reason.as_str(),
             }),
+            Change::Place { file, reason, .. } => serde_json::json!({ "action": "place", "file": file, "reason": reason.as_str() }),
             Change::Write { file, reason, .. } => serde_json::json!({ "action": "write", "file": file, "reason": reason.as_str() }),
         })
         .collect();
     let plan = serde_json::json!({
         "version": 1, "certificate": plan.certificate.to_string(), "changes": changes,
         "awaited": names(&plan.awaited), "orphans": plan.orphans, "kept": names(&plan.kept),
+        "coverage": findings_json(&plan.coverage),
     });
     format!("{plan:#}\n")
 }

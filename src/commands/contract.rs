@@ -1,19 +1,36 @@
 //! `contract`: the contract as table, JSON, YAML or picture.
 
-use super::{Outcome, read_contract};
+use std::path::Path;
+
+use super::setting::{self, Setting};
+use super::{Outcome, finding_text, findings_json, read_contract, read_text};
 use crate::cli::{self, ContractFormat, Folders};
-use crate::model::{Contract, Recipe, Result};
-use crate::world::World;
+use crate::model::{Contract, Finding, Recipe, Result};
+use crate::pipeline::draft;
+use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &cli::Contract, world: &mut World) -> Result<Outcome> {
-    let (text, contract) = read_contract(folders, world)?;
+    if let Some(root) = &args.from_platform {
+        return draft(folders, root, world);
+    }
+    let Setting { text, contract, coverage, .. } = setting::read(folders, None, world)?;
     let format = if args.json { ContractFormat::Json } else { args.format };
     world.terminal.print(&match format {
-        ContractFormat::Table => table(&contract),
-        ContractFormat::Json => json(&contract),
+        ContractFormat::Table => table(&contract) + &coverage.iter().map(finding_text).collect::<String>(),
+        ContractFormat::Json => json(&contract, &coverage),
         ContractFormat::Yaml => text,
         ContractFormat::Mermaid => mermaid(&contract),
     })?;
+    Ok(Outcome::Done)
+}
+
+/// A contract for another platform: what its manifests read, known keys with their recipe.
+fn draft(folders: &Folders, root: &Path, world: &mut World) -> Result<Outcome> {
+    let (_, known) = read_contract(folders, world)?;
+    let platform = setting::read_platform(root, world)?;
+    let rules = root.join(".gitignore");
+    let ignored = if files::exists(&rules) { read_text(&rules)? } else { String::new() };
+    world.terminal.print(&draft::draft(known, &platform, &ignored)?)?;
     Ok(Outcome::Done)
 }
 
@@ -43,14 +60,14 @@ fn table(contract: &Contract) -> String {
 }
 
 /// The contract for programs; fields are only ever added.
-fn json(contract: &Contract) -> String {
+fn json(contract: &Contract, coverage: &[Finding]) -> String {
     let keys: Vec<serde_json::Value> = contract
         .keys
         .iter()
         .map(|key| {
             serde_json::json!({
                 "name": key.name.as_str(), "about": key.about, "recipe": key.recipe.describe(), "unit": key.unit.as_str(),
-                "provided": matches!(key.recipe, Recipe::Provided { .. }), "when": key.when.as_ref().map(|when| &when.text),
+                "provided": matches!(key.recipe, Recipe::Provided { .. }), "when": key.when.as_ref().map(|when| &when.text), "needed": key.needed,
                 "writeOnce": key.write_once, "operatorCopy": key.operator_copy, "afterRotation": key.after_rotation,
                 "length": key.recipe.length(),
             })
@@ -71,7 +88,7 @@ fn json(contract: &Contract) -> String {
     let contract = serde_json::json!({
         "version": 1, "store": contract.store.as_str(), "namespace": contract.namespace.as_str(),
         "reader": { "name": contract.reader.name.as_str(), "namespace": contract.reader.namespace.as_str() },
-        "keys": keys, "consumers": consumers,
+        "keys": keys, "consumers": consumers, "coverage": findings_json(coverage),
     });
     format!("{contract:#}\n")
 }

@@ -5,6 +5,8 @@ mod contract;
 mod key_secret;
 mod keygen;
 mod keys;
+mod patch;
+mod setting;
 mod unseal;
 mod verify;
 
@@ -12,7 +14,7 @@ use std::path::Path;
 
 use crate::cli::{Cli, Command, Folders};
 use crate::manifest::{contract_file, text};
-use crate::model::{Contract, Recipe, Result};
+use crate::model::{Contract, Finding, Recipe, Result, visible};
 use crate::world::{World, files};
 
 /// How a run ended that did not fail.
@@ -34,6 +36,7 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Verify(args) => verify::run(folders, &args, world),
         Command::Unseal(args) => unseal::run(folders, &args, world),
         Command::KeySecret(args) => key_secret::run(folders, &args, world),
+        Command::Patch(args) => patch::run(folders, &args, world),
         Command::Contract(args) => contract::run(folders, &args, world),
     }
 }
@@ -57,6 +60,23 @@ fn read_contract(folders: &Folders, world: &mut World) -> Result<(String, Contra
         }
     }
     Ok((text, contract))
+}
+
+/// A finding for people.
+fn finding_text(finding: &Finding) -> String {
+    let (code, severity) = (finding.code.as_str(), finding.code.severity().as_str());
+    format!("{severity}[{code}]: {}: {}\n  help: {}\n", visible(&finding.place), visible(&finding.what), visible(&finding.help))
+}
+
+/// Findings for programs; fields are only ever added.
+fn findings_json(findings: &[Finding]) -> Vec<serde_json::Value> {
+    let finding = |finding: &Finding| {
+        serde_json::json!({
+            "code": finding.code.as_str(), "severity": finding.code.severity().as_str(),
+            "place": finding.place, "what": finding.what, "help": finding.help,
+        })
+    };
+    findings.iter().map(finding).collect()
 }
 
 /// The text of a file that is no secret.

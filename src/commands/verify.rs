@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{Outcome, keys, read_contract};
+use super::{Outcome, finding_text, findings_json, keys, setting};
 use crate::cli::{Folders, Verify};
-use crate::model::{Error, ErrorKind, Finding, Result, Severity, visible};
+use crate::model::{Error, ErrorKind, Finding, Result, Severity};
 use crate::pipeline::verify::{Evidence, verify};
 use crate::world::World;
 use crate::world::folder::Folder;
 use crate::world::git::IgnoreRules;
 
 pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result<Outcome> {
-    let (_, contract) = read_contract(folders, world)?;
+    let setting = setting::read(folders, Some(&args.delivery), world)?;
+    let contract = setting.contract;
     let certificate = keys::certificate(folders);
     if let Err(error) = &certificate
         && error.kind == ErrorKind::InputOutput
@@ -24,13 +25,15 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
     };
     let escrow = args.identity.as_deref().map(|identity| keys::escrow_keys(folders, Some(identity))).transpose()?;
     let opened = escrow.is_some();
-    let rules = IgnoreRules::new(&folders.out, &contract.ignored);
+    let rules = IgnoreRules::new(&folders.out, folders.platform.as_deref(), &contract.ignored);
     let findings = verify(Evidence {
         contract: &contract,
         files: Folder::open(&folders.out)?.map_or(Ok(BTreeMap::new()), |folder| folder.read_all())?,
         certificate: judged,
         ignored: &|path| rules.matching(path),
         keys: escrow,
+        delivery: &setting.delivery,
+        coverage: setting.coverage,
         out: &folders.out.to_string_lossy(),
     });
     let faults = findings.iter().filter(|finding| finding.code.severity() == Severity::Error).count();
@@ -42,13 +45,7 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
 fn human(findings: &[Finding], faults: usize, opened: bool) -> String {
     let mut text = String::new();
     for finding in findings {
-        let (code, severity) = (finding.code.as_str(), finding.code.severity().as_str());
-        text.push_str(&format!(
-            "{severity}[{code}]: {}: {}\n  help: {}\n",
-            visible(&finding.place),
-            visible(&finding.what),
-            visible(&finding.help)
-        ));
+        text.push_str(&finding_text(finding));
     }
     let looked =
         if opened { "every value was opened and held against its recipe" } else { "no value was opened; `--identity FILE` does that too" };
@@ -59,16 +56,6 @@ fn human(findings: &[Finding], faults: usize, opened: bool) -> String {
     }
 }
 
-/// The findings for programs; fields are only ever added.
 fn json(findings: &[Finding]) -> String {
-    let findings: Vec<serde_json::Value> = findings
-        .iter()
-        .map(|finding| {
-            serde_json::json!({
-                "code": finding.code.as_str(), "severity": finding.code.severity().as_str(),
-                "place": finding.place, "what": finding.what, "help": finding.help,
-            })
-        })
-        .collect();
-    format!("{:#}\n", serde_json::json!({ "version": 1, "findings": findings }))
+    format!("{:#}\n", serde_json::json!({ "version": 1, "findings": findings_json(findings) }))
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use serde_json::json;
+
 use super::yaml::{self, Fields, Node, parsed};
 use crate::model::{Consumer, Contract, DataKey, Entry, Error, Key, Name, Namespace, Reader, Recipe, Result, When, near, visible};
 
@@ -87,6 +89,7 @@ fn read_key<'n>(node: &'n Node, path: &str) -> Result<Written<'n>> {
         about: visible(fields.text("about")?),
         recipe: read_recipe(recipe, &fields.path("recipe"))?,
         when,
+        needed: true,
         write_once: fields.flag("write-once")?,
         operator_copy: fields.flag("operator-copy")?,
         unit: unit.clone().unwrap_or_else(|| name.clone()),
@@ -289,7 +292,7 @@ fn read_consumer(node: &Node, path: &str, keys: &HashSet<&Name>) -> Result<Consu
     let mut entries = Vec::new();
     for (i, node) in data.list(&fields.path("data"))?.iter().enumerate() {
         let mut fields = node.fields(&format!("{path}.data[{i}]"))?;
-        let entry = Entry { secret_key: fields.parsed("secretKey", DataKey::new)?, key: fields.parsed("key", Name::new)? };
+        let entry = Entry { index: i, secret_key: fields.parsed("secretKey", DataKey::new)?, key: fields.parsed("key", Name::new)? };
         fields.finish()?;
         if !keys.contains(&entry.key) {
             let help = match near(entry.key.as_str(), keys.iter().map(|name| name.as_str())) {
@@ -309,9 +312,83 @@ fn read_consumer(node: &Node, path: &str, keys: &HashSet<&Name>) -> Result<Consu
     Ok(consumer)
 }
 
+/// A contract as text, each key under its comment.
+pub fn write(contract: &Contract, comments: &BTreeMap<Name, String>) -> String {
+    let head = json!({
+        "version": 1, "store": contract.store.as_str(), "namespace": contract.namespace.as_str(),
+        "reader": { "name": contract.reader.name.as_str(), "namespace": contract.reader.namespace.as_str() },
+        "ignored": contract.ignored,
+    });
+    let mut text = yaml::write(&head);
+    text.push_str("keys:\n");
+    for key in &contract.keys {
+        if let Some(comment) = comments.get(&key.name) {
+            text.push_str(&format!("  # {}\n", visible(comment)));
+        }
+        text.push_str(&indented(&yaml::write(&[key_value(key)])));
+    }
+    let consumers: Vec<serde_json::Value> = contract.consumers.iter().map(consumer_value).collect();
+    text + "consumers:\n" + &indented(&yaml::write(&consumers))
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+fn key_value(key: &Key) -> serde_json::Value {
+    let mut value = json!({ "name": key.name.as_str(), "about": key.about, "recipe": recipe_value(&key.recipe) });
+    let mut set = |field: &str, wanted: Option<serde_json::Value>| {
+        if let Some(wanted) = wanted {
+            value[field] = wanted;
+        }
+    };
+    set("when", key.when.as_ref().map(|when| json!(when.text)));
+    set("write-once", key.write_once.then_some(json!(true)));
+    set("operator-copy", key.operator_copy.then_some(json!(true)));
+    let unit_is_its_own = key.unit != key.name && !matches!(key.recipe, Recipe::Bcrypt { .. });
+    set("unit", unit_is_its_own.then(|| json!(key.unit.as_str())));
+    set("after-rotation", key.after_rotation.as_ref().map(|text| json!(text)));
+    value
+}
+
+fn recipe_value(recipe: &Recipe) -> serde_json::Value {
+    match recipe {
+        Recipe::Hex { bytes, prefix } if prefix.is_empty() => json!({ "hex": { "bytes": bytes } }),
+        Recipe::Hex { bytes, prefix } => json!({ "hex": { "bytes": bytes, "prefix": prefix } }),
+        Recipe::Base64Url { bytes } => json!({ "base64url": { "bytes": bytes } }),
+        Recipe::Alphanumeric { length } => json!({ "alphanumeric": { "length": length } }),
+        Recipe::Bcrypt { of, cost } => json!({ "bcrypt": { "of": of.as_str(), "cost": cost } }),
+        Recipe::Provided { pattern, hint } => {
+            let mut fields = serde_json::Map::new();
+            // As `read_pattern` found it.
+            let bare = |pattern: &regex::bytes::Regex| pattern.as_str().trim_start_matches("^(?:").trim_end_matches(")$").to_owned();
+            fields.extend(pattern.as_ref().map(|pattern| ("pattern".to_owned(), json!(bare(pattern)))));
+            fields.extend(hint.as_ref().map(|hint| ("hint".to_owned(), json!(hint))));
+            json!({ "provided": fields })
+        }
+    }
+}
+
+fn consumer_value(consumer: &Consumer) -> serde_json::Value {
+    let entry = |entry: &Entry| json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str() });
+    let data: Vec<serde_json::Value> = consumer.entries.iter().map(entry).collect();
+    let mut value = json!({ "namespace": consumer.namespace.as_str(), "target": consumer.target.as_str(), "data": data });
+    if let Some(name) = &consumer.name {
+        value["name"] = json!(name.as_str());
+    }
+    value
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_contract_reads_what_it_writes() {
+        let contract = read(EMBEDDED).unwrap();
+        let again = read(&write(&contract, &BTreeMap::new())).unwrap();
+        assert_eq!(format!("{contract:?}"), format!("{again:?}"));
+    }
 
     #[test]
     fn the_embedded_contract_is_the_one_of_the_platform() {

@@ -1,7 +1,10 @@
 //! Kubernetes documents and the contract file, between YAML text and the words of the model.
 
 pub mod contract_file;
+pub mod external_secret;
+pub mod gitops;
 pub mod kubernetes;
+pub mod property;
 pub mod sealed_secret;
 pub mod secret;
 pub mod text;

@@ -2,7 +2,9 @@
 //!
 //! Strict, because what two readers understand differently must not get into a secret's manifest: no aliases, merge
 //! keys, tags, duplicate keys or unquoted words that some reader takes for a number or a boolean. No error quotes a
-//! scalar: it may be a secret.
+//! scalar: it may be a secret. Foreign documents, which others wrote and others apply, are read with fewer questions.
+
+use std::ops::Range;
 
 use granit_parser::{ErrorKind as ParserError, Event, Options, Parser, ScalarStyle};
 use serde::Serialize;
@@ -18,8 +20,12 @@ pub const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// A piece of YAML and where it begins: line and column, from 1.
 pub struct Node {
-    /// Where it begins.
+    /// Where it begins. A block mapping begins with its first field.
     pub position: Position,
+    /// Its bytes in the text; the end of a collection in block style is only a bound.
+    pub range: Range<usize>,
+    /// It has an anchor: an alias elsewhere may stand for it. Only in a foreign document.
+    pub anchored: bool,
     value: Value,
 }
 
@@ -28,10 +34,22 @@ enum Value {
     Scalar(Zeroizing<String>, bool),
     Sequence(Vec<Node>),
     Mapping(Vec<(String, Node)>),
+    /// Stands for an anchored node. Only in a foreign document.
+    Alias,
 }
 
 /// The documents of a text, comments dropped. An empty text, or one with only comments, is an error.
 pub fn read(text: &str) -> Result<Vec<Node>> {
+    read_as(text, true)
+}
+
+/// The documents of a text that is not ours: anchors, aliases, tags, merge keys and names of fields that are not text are
+/// taken as they stand. Fields that stand twice are an error here too: no two readers agree on them.
+pub fn read_foreign(text: &str) -> Result<Vec<Node>> {
+    read_as(text, false)
+}
+
+fn read_as(text: &str, strict: bool) -> Result<Vec<Node>> {
     if text.is_empty() {
         return Err(Error::bad_input("empty file", "restore it, or name another file"));
     }
@@ -47,7 +65,7 @@ pub fn read(text: &str) -> Result<Vec<Node>> {
     options.flow_nesting_limit = MOST_DEPTH;
     options.block_nesting_limit = MOST_DEPTH;
     let mut documents = Vec::new();
-    let mut events = Events(Parser::new_from_str_with_options(text, options), text);
+    let mut events = Events { parser: Parser::new_from_str_with_options(text, options), text, strict };
     loop {
         match events.next()? {
             (Event::DocumentStart(..), _) => {
@@ -85,60 +103,64 @@ pub fn position_of(text: &str, offset: usize) -> Position {
     (line, before[start..].chars().count() + 1)
 }
 
-struct Events<'t>(Parser<'t, granit_parser::StrInput<'t>>, &'t str);
+struct Events<'t> {
+    parser: Parser<'t, granit_parser::StrInput<'t>>,
+    text: &'t str,
+    strict: bool,
+}
 
 type Spanned<'t> = (Event<'t>, granit_parser::Span);
 
 impl<'t> Events<'t> {
     fn next(&mut self) -> Result<Spanned<'t>> {
-        match self.0.next_event() {
+        match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(explain(&error, self.1)),
+            Some(Err(error)) => Err(explain(&error, self.text)),
             None => Ok((Event::StreamEnd, granit_parser::Span::default())),
         }
     }
 
     fn node(&mut self, (event, span): Spanned<'t>) -> Result<Node> {
         let position = place(&span.start);
-        let unsupported = |what: &str, help: &str| Err(Error::bad_input(format!("{what} not supported"), help).at(position));
+        let mut range = span.byte_range().unwrap_or_default();
+        if self.strict {
+            check_strict(&event).map_err(|error| error.at(position))?;
+        }
+        let anchored = matches!(&event, Event::Scalar(_, _, anchor, _) | Event::SequenceStart(_, anchor, _) | Event::MappingStart(_, anchor, _) if *anchor != 0);
         let value = match event {
-            Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                return unsupported("aliases (`*name`) are", "write the value out");
-            }
-            Event::Scalar(_, _, anchor, _) | Event::SequenceStart(_, anchor, _) | Event::MappingStart(_, anchor, _) if anchor != 0 => {
-                return unsupported("anchors (`&name`) are", "write the value out where it is used");
-            }
-            Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, _, Some(_)) | Event::MappingStart(_, _, Some(_)) => {
-                return unsupported("tags (`!name`) are", "remove the tag; quote the value if it is text");
-            }
+            Event::Alias(_) | Event::UnresolvedAlias(_) => Value::Alias,
             Event::Scalar(text, style, ..) => Value::Scalar(Zeroizing::new(text.into_owned()), style == ScalarStyle::Plain),
-            Event::SequenceStart(..) => Value::Sequence(self.sequence()?),
-            Event::MappingStart(..) => Value::Mapping(self.mapping()?),
+            Event::SequenceStart(..) => Value::Sequence(self.sequence(&mut range)?),
+            Event::MappingStart(..) => Value::Mapping(self.mapping(&mut range)?),
             _ => return Err(Error::bad_input("unexpected end", "restore the rest of it").at(position)),
         };
-        Ok(Node { position, value })
+        Ok(Node { position, range, anchored, value })
     }
 
-    fn sequence(&mut self) -> Result<Vec<Node>> {
+    fn sequence(&mut self, range: &mut Range<usize>) -> Result<Vec<Node>> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(items),
+                (Event::SequenceEnd, span) => {
+                    range.end = span.byte_range().unwrap_or_default().end;
+                    return Ok(items);
+                }
                 event => items.push(self.node(event)?),
             }
         }
     }
 
-    fn mapping(&mut self) -> Result<Vec<(String, Node)>> {
+    fn mapping(&mut self, range: &mut Range<usize>) -> Result<Vec<(String, Node)>> {
         let mut fields: Vec<(String, Node)> = Vec::new();
         let mut lines = std::collections::HashMap::new();
         loop {
             let event = self.next()?;
-            if matches!(event.0, Event::MappingEnd) {
+            if let (Event::MappingEnd, span) = event {
+                range.end = span.byte_range().unwrap_or_default().end;
                 return Ok(fields);
             }
             let key = self.node(event)?;
-            let name = key.field_name()?;
+            let name = if self.strict { key.field_name()? } else { key.word().unwrap_or_default().to_owned() };
             if let Some(line) = lines.insert(name.clone(), key.position.0) {
                 return Err(Error::bad_input(format!("`{name}` stands here a second time, after line {line}"), "keep one of the two")
                     .at(key.position));
@@ -146,6 +168,21 @@ impl<'t> Events<'t> {
             let event = self.next()?;
             fields.push((name, self.node(event)?));
         }
+    }
+}
+
+/// What two readers may understand differently, and a manifest of secrets does without.
+fn check_strict(event: &Event<'_>) -> Result<()> {
+    let unsupported = |what: &str, help: &str| Err(Error::bad_input(format!("{what} not supported"), help));
+    match event {
+        Event::Alias(_) | Event::UnresolvedAlias(_) => unsupported("aliases (`*name`) are", "write the value out"),
+        Event::Scalar(_, _, anchor, _) | Event::SequenceStart(_, anchor, _) | Event::MappingStart(_, anchor, _) if *anchor != 0 => {
+            unsupported("anchors (`&name`) are", "write the value out where it is used")
+        }
+        Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, _, Some(_)) | Event::MappingStart(_, _, Some(_)) => {
+            unsupported("tags (`!name`) are", "remove the tag; quote the value if it is text")
+        }
+        _ => Ok(()),
     }
 }
 
@@ -223,6 +260,61 @@ impl Node {
         }
     }
 
+    /// A scalar's text, whatever a reader may take it for.
+    pub fn word(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(text, _) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A mapping's field.
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        self.entries().iter().find(|(field, _)| field == name).map(|(_, node)| node)
+    }
+
+    /// The field at the end of a path of mappings.
+    pub fn at(&self, path: &[&str]) -> Option<&Node> {
+        path.iter().try_fold(self, |node, name| node.get(name))
+    }
+
+    /// A mapping's fields; none for anything else.
+    pub fn entries(&self) -> &[(String, Node)] {
+        match &self.value {
+            Value::Mapping(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// A sequence's items; none for anything else.
+    pub fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::Sequence(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// Whether it is an alias, which stands for another node.
+    pub fn is_alias(&self) -> bool {
+        matches!(self.value, Value::Alias)
+    }
+
+    /// Whether another reading says the same, with the same styles.
+    pub fn same_as(&self, other: &Node) -> bool {
+        self.anchored == other.anchored
+            && match (&self.value, &other.value) {
+                (Value::Scalar(one, plain), Value::Scalar(two, other_plain)) => one == two && plain == other_plain,
+                (Value::Sequence(one), Value::Sequence(two)) => {
+                    one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.same_as(two))
+                }
+                (Value::Mapping(one), Value::Mapping(two)) => {
+                    one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.0 == two.0 && one.1.same_as(&two.1))
+                }
+                (Value::Alias, Value::Alias) => true,
+                _ => false,
+            }
+    }
+
     /// An error at this place; `path` is the field's full path.
     fn wrong_type(&self, path: &str, expected: &str) -> Error {
         let found = match &self.value {
@@ -236,6 +328,7 @@ impl Node {
             Value::Scalar(..) => "a scalar",
             Value::Sequence(_) => "a list",
             Value::Mapping(_) => "a mapping",
+            Value::Alias => "an alias",
         };
         Error::bad_input(format!("`{path}` should be {expected}, not {found}"), format!("write {expected} there")).at(self.position)
     }

@@ -38,7 +38,7 @@ pub struct Reader {
 }
 
 /// One key of the contract.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Key {
     /// The name of its SealedSecret and source Secret.
     pub name: Name,
@@ -48,6 +48,8 @@ pub struct Key {
     pub recipe: Recipe,
     /// When the platform needs it; none = always.
     pub when: Option<When>,
+    /// Whether it does, as far as its configuration is known; without one every key counts as needed.
+    pub needed: bool,
     /// Its loss or change destroys data.
     pub write_once: bool,
     /// Its value is also kept at `secrets/<name>`, for the operator.
@@ -59,7 +61,7 @@ pub struct Key {
 }
 
 /// How a value is made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Recipe {
     /// `prefix` and `bytes` random bytes in lower-case hex.
     Hex {
@@ -119,9 +121,12 @@ impl Recipe {
     }
 }
 
+/// A platform's configuration: the words at the ends of its paths, such as `features.identity`.
+pub type Configuration = std::collections::BTreeMap<String, String>;
+
 /// When the platform needs a key: every term holds. Written `features.identity`, or
 /// `dns.automate and dns.provider = cloudflare`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct When {
     /// A path into the platform's configuration, and the word that has to stand there; none = `true`.
     pub terms: Vec<(String, Option<String>)>,
@@ -129,8 +134,21 @@ pub struct When {
     pub text: String,
 }
 
+impl When {
+    /// Whether every term holds; what the configuration does not mention is off.
+    pub fn holds(&self, configuration: &Configuration) -> bool {
+        self.terms.iter().all(|(path, word)| {
+            let found = configuration.get(path).map(String::as_str);
+            match word {
+                Some(word) => found == Some(word),
+                None => found.is_some_and(|found| matches!(found.to_ascii_lowercase().as_str(), "true" | "yes" | "on")),
+            }
+        })
+    }
+}
+
 /// An ExternalSecret that reads keys.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consumer {
     /// Where it is, and where its target Secret will be.
     pub namespace: Namespace,
@@ -138,13 +156,15 @@ pub struct Consumer {
     pub name: Option<Name>,
     /// The Secret that ESO makes from it.
     pub target: Name,
-    /// `spec.data`, in its order.
+    /// The entries of `spec.data` that read keys of the contract, in its order.
     pub entries: Vec<Entry>,
 }
 
 /// One entry of an ExternalSecret's `spec.data`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// Its place in `spec.data`, from 0.
+    pub index: usize,
     /// `secretKey`: its key in the target Secret.
     pub secret_key: DataKey,
     /// `remoteRef.key`.
@@ -194,6 +214,12 @@ impl Contract {
         self.keys.iter().filter(move |key| read.contains(&key.name))
     }
 
+    /// The keys that a namespace's ExternalSecrets read, sorted.
+    pub fn keys_read_in(&self, namespace: &Namespace) -> std::collections::BTreeSet<&Name> {
+        let there = self.consumers.iter().filter(|consumer| consumer.namespace == *namespace);
+        there.flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect()
+    }
+
     /// The namespaces that have an ExternalSecret of this store, sorted.
     pub fn consumer_namespaces(&self) -> std::collections::BTreeSet<&Namespace> {
         self.consumers.iter().map(|consumer| &consumer.namespace).collect()
@@ -209,6 +235,11 @@ impl Unit<'_> {
     /// Whether losing it destroys data.
     pub fn write_once(&self) -> bool {
         self.keys.iter().any(|key| key.write_once)
+    }
+
+    /// Whether the platform needs one of its keys.
+    pub fn needed(&self) -> bool {
+        self.keys.iter().any(|key| key.needed)
     }
 
     /// Whether the operator has to supply it.

@@ -1,6 +1,7 @@
 //! The words of the product. This ring depends on nothing: no file, no YAML, no cipher.
 
 mod contract;
+mod delivery;
 mod digest;
 mod entropy;
 mod error;
@@ -9,7 +10,8 @@ mod name;
 mod plan;
 mod secret_value;
 
-pub use contract::{Consumer, Contract, Entry, Key, MOST_PROVIDED_BYTES, PROPERTY, Reader, Recipe, Unit, When};
+pub use contract::{Configuration, Consumer, Contract, Entry, Key, MOST_PROVIDED_BYTES, PROPERTY, Reader, Recipe, Unit, When};
+pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;
 pub use entropy::{Entropy, EntropyFailed};
 pub use error::{Error, ErrorKind, Position, Result, near, visible};

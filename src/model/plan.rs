@@ -1,6 +1,6 @@
 //! What a run would do: one value that is printed, turned to JSON, and carried out.
 
-use super::{CertificateDigest, Name};
+use super::{CertificateDigest, Finding, Name};
 
 /// Why a change is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +55,22 @@ pub enum Change {
         /// Why.
         reason: Reason,
     },
+    /// Write the store into a file of the platform's, outside of `out/`.
+    Place {
+        /// The file, as the operator names it.
+        file: String,
+        /// All that it will hold; no secret, by construction.
+        text: String,
+        /// Why.
+        reason: Reason,
+    },
 }
 
 impl Change {
     /// The file that it writes.
     pub fn file(&self) -> &str {
         match self {
-            Change::Seal { file, .. } | Change::Write { file, .. } => file,
+            Change::Seal { file, .. } | Change::Write { file, .. } | Change::Place { file, .. } => file,
         }
     }
 }
@@ -77,6 +86,8 @@ pub struct Plan {
     pub awaited: Vec<Name>,
     /// Sealed files that the contract does not know; they stay.
     pub orphans: Vec<String>,
+    /// What the platform's manifests say that the contract does not, and the other way round.
+    pub coverage: Vec<Finding>,
     /// Keys that the operator offered though they are sealed already; they stay.
     pub kept: Vec<Name>,
 }

@@ -3,14 +3,18 @@
 //! contract + inventory → plan → generate → seal → render; verify and unseal go the other way.
 
 pub mod certificate;
+pub mod draft;
 pub mod escrow;
 pub mod generate;
 pub mod inventory;
 pub mod keygen;
+pub mod patch;
 pub mod pem;
 pub mod plan;
+pub mod platform;
 pub mod private_key;
 pub mod render;
+pub mod resolve;
 pub mod rsa_soundness;
 pub mod seal;
 pub mod unseal;

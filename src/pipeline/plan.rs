@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::inventory::{self, Inventory};
-use super::render::render;
+use super::render::{render, store_file};
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{CertificateDigest, Change, Contract, Error, Key, Name, Plan, Reason, Result, Unit, visible};
+use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Key, Name, Plan, Reason, Result, Unit, visible};
 
 /// What the operator asks for beside the contract.
 #[derive(Default)]
@@ -14,12 +14,21 @@ pub struct Wishes {
     pub provided: BTreeSet<Name>,
     /// Write-once keys that may be made anew, though that destroys what the old value protects.
     pub destroyed: BTreeSet<Name>,
+    /// How the values get to their readers.
+    pub delivery: Delivery,
 }
 
 /// The plan, or why there cannot be one. Nothing that is there is ever changed.
 pub fn plan(contract: &Contract, inventory: &Inventory, certificate: CertificateDigest, wishes: &Wishes) -> Result<Plan> {
     check_certificates(contract, inventory, certificate)?;
-    let mut plan = Plan { certificate, changes: Vec::new(), awaited: Vec::new(), orphans: orphans(contract, inventory)?, kept: Vec::new() };
+    let mut plan = Plan {
+        certificate,
+        changes: Vec::new(),
+        awaited: Vec::new(),
+        orphans: orphans(contract, inventory)?,
+        coverage: Vec::new(),
+        kept: Vec::new(),
+    };
     let remembered = inventory::remembered(&inventory.others);
     for unit in contract.units() {
         match inventory::unit(inventory, contract, &unit)? {
@@ -31,7 +40,7 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
             None => plan_unit(&mut plan, remembered.contains(&unit.file()), &unit, wishes)?,
         }
     }
-    plan_derived(&mut plan, contract, inventory);
+    plan_derived(&mut plan, contract, inventory, &wishes.delivery);
     Ok(plan)
 }
 
@@ -86,25 +95,24 @@ fn write_once_dropped(name: &str, file: &str) -> Error {
 }
 
 fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
+    let (write_once, file) = (unit.write_once(), unit.file());
+    let named = unit.keys.iter().any(|key| wishes.destroyed.contains(&key.name));
+    // Even where no feature needs it now: the lists that remember it are written anew, and would forget it.
+    if write_once && remembered && !named {
+        return Err(write_once_gone(unit, &file));
+    }
     let offered = unit.keys.iter().any(|key| wishes.provided.contains(&key.name));
+    if !unit.needed() && !offered && !named {
+        return Ok(());
+    }
     if unit.provided() && !offered {
         plan.awaited.extend(unit.keys.iter().map(|key| key.name.clone()));
         return Ok(());
     }
-    let named = unit.keys.iter().any(|key| wishes.destroyed.contains(&key.name));
-    if unit.write_once() && remembered && !named {
-        let (name, file) = (unit.name, unit.file());
-        return Err(Error::refused(
-            format!("`{name}` is write-once, was sealed before, and its file is gone"),
-            format!("restore it: `git checkout -- {file}`, in the output folder; or, if what it protects is gone for good, name it: `--destroys-data {name}`"),
-        )
-        .why(format!("a new value would make unreadable what the old one encrypts: {}", unit.keys[0].about))
-        .in_file(&file));
-    }
     let copies = unit.keys.iter().filter(|key| key.operator_copy);
     plan.changes.push(Change::Seal {
         unit: unit.name.clone(),
-        file: unit.file(),
+        file,
         keys: unit.keys.iter().map(|key| key.name.clone()).collect(),
         copies: copies.map(|key| key.name.clone()).collect(),
         reason: match (unit.provided(), remembered) {
@@ -116,9 +124,19 @@ fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes
     Ok(())
 }
 
+fn write_once_gone(unit: &Unit<'_>, file: &str) -> Error {
+    let name = unit.name;
+    Error::refused(
+        format!("`{name}` is write-once, was sealed before, and its file is gone"),
+        format!("restore it: `git checkout -- {file}`, in the output folder; or, if what it protects is gone for good, name it: `--destroys-data {name}`"),
+    )
+    .why(format!("a new value would make unreadable what the old one encrypts: {}", unit.keys[0].about))
+    .in_file(file)
+}
+
 /// After the units: a crash between the two leaves units that no list names yet, and the next run adds them; the other
 /// way round a list would remember a write-once unit that never was.
-fn plan_derived(plan: &mut Plan, contract: &Contract, inventory: &Inventory) {
+fn plan_derived(plan: &mut Plan, contract: &Contract, inventory: &Inventory, delivery: &Delivery) {
     let before: BTreeSet<String> = inventory.sealed.keys().cloned().collect();
     let mut after = before.clone();
     for change in &plan.changes {
@@ -126,9 +144,9 @@ fn plan_derived(plan: &mut Plan, contract: &Contract, inventory: &Inventory) {
             after.insert(file.clone());
         }
     }
-    let was = render(contract, plan.certificate, &before);
+    let was = render(contract, delivery, plan.certificate, &before);
     let known = was.keys().any(|path| inventory.others.contains_key(path));
-    for (file, text) in render(contract, plan.certificate, &after) {
+    for (file, text) in render(contract, delivery, plan.certificate, &after) {
         let reason = match inventory.others.get(&file) {
             Some(found) if *found == text.as_bytes() => continue,
             Some(found) if was.get(&file).is_some_and(|was| *found == was.as_bytes()) => Reason::Updated,
@@ -137,5 +155,12 @@ fn plan_derived(plan: &mut Plan, contract: &Contract, inventory: &Inventory) {
             None => Reason::New,
         };
         plan.changes.push(Change::Write { file, text, reason });
+    }
+    if let Some(file) = &delivery.store_file {
+        let text = store_file(contract, delivery, &file.project_id);
+        let reason = if file.present.is_none() { Reason::New } else { Reason::Updated };
+        if file.present.as_deref() != Some(text.as_bytes()) {
+            plan.changes.push(Change::Place { file: file.path.clone(), text, reason });
+        }
     }
 }

@@ -9,12 +9,19 @@ use serde_json::json;
 use super::inventory::SOURCE;
 use crate::manifest::kubernetes::{Metadata, Object};
 use crate::manifest::yaml;
-use crate::model::{CertificateDigest, Consumer, Contract, Name, PROPERTY, Recipe, Unit};
+use crate::model::{
+    Application, CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, visible,
+};
 
 const HEADER: &str = "# Written by seal-secrets. Do not edit: the next run restores it.\n";
 
 /// The derived files, by path relative to `out/`; `sealed` are the paths of the sealed files.
-pub fn render(contract: &Contract, certificate: CertificateDigest, sealed: &BTreeSet<String>) -> BTreeMap<String, String> {
+pub fn render(
+    contract: &Contract,
+    delivery: &Delivery,
+    certificate: CertificateDigest,
+    sealed: &BTreeSet<String>,
+) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut add = |path: &str, documents: &[String]| {
         files.insert(path.to_owned(), format!("{HEADER}{}", documents.join("---\n")));
@@ -22,19 +29,40 @@ pub fn render(contract: &Contract, certificate: CertificateDigest, sealed: &BTre
     let mut sources = vec!["namespace.yaml".to_owned(), "rbac.yaml".to_owned()];
     sources.extend(sealed.iter().map(|path| path.trim_start_matches(SOURCE).to_owned()));
     add("secret-source/namespace.yaml", &[namespace(contract)]);
-    add("secret-source/rbac.yaml", &rbac(contract));
+    add("secret-source/rbac.yaml", &rbac(contract, delivery));
     add("secret-source/kustomization.yaml", &[kustomization(&sources)]);
-    add("secret-store/service-account.yaml", &[service_account(contract)]);
-    add("secret-store/cluster-secret-store.yaml", &[store(contract)]);
-    add("secret-store/kustomization.yaml", &[kustomization(&["service-account.yaml", "cluster-secret-store.yaml"])]);
-    add("kustomization.yaml", &[kustomization(&["secret-source", "secret-store"])]);
-    let patches = patches(contract);
-    for patch in &patches {
-        add(&format!("property-patches/{}", patch.file), &[yaml::write(&patch.operations)]);
+    add("secret-store/service-account.yaml", &accounts(contract, delivery));
+    let mut store = vec!["service-account.yaml"];
+    if delivery.store_file.is_none() {
+        let file = match delivery.store_kind {
+            StoreKind::ClusterSecretStore => "cluster-secret-store.yaml",
+            StoreKind::SecretStore => "secret-stores.yaml",
+        };
+        add(&format!("secret-store/{file}"), &stores(contract, delivery));
+        store.push(file);
     }
-    add("property-patches/kustomization.yaml", &[component(&patches)]);
-    files.insert("INSTALL.md".to_owned(), runbook(contract, certificate, sealed));
+    add("secret-store/kustomization.yaml", &[kustomization(&store)]);
+    add("kustomization.yaml", &[kustomization(&["secret-source", "secret-store"])]);
+    if let Some(wanted) = &delivery.application {
+        add("argocd-application.yaml", &[application(contract, wanted)]);
+    }
+    files.extend(component_files(contract, delivery));
+    files.insert("INSTALL.md".to_owned(), runbook(contract, delivery, certificate, sealed));
     files
+}
+
+/// The Component that adds the property, by path relative to `out/`.
+pub fn component_files(contract: &Contract, delivery: &Delivery) -> Vec<(String, String)> {
+    let patches = patches(contract, delivery);
+    let file = |name: &str, text: String| (format!("property-patches/{name}"), format!("{HEADER}{text}"));
+    let mut files: Vec<_> = patches.iter().map(|patch| file(&patch.file, yaml::write(&patch.operations))).collect();
+    files.push(file("kustomization.yaml", component(&patches)));
+    files
+}
+
+/// The patch of one ExternalSecret, for the kustomization beside it.
+pub fn patch_file(contract: &Contract, delivery: &Delivery, entries: &[Entry]) -> String {
+    format!("{HEADER}{}", yaml::write(&operations(contract, delivery, entries)))
 }
 
 fn object<T: Serialize>(api_version: &'static str, kind: &'static str, metadata: Metadata, rest: T) -> String {
@@ -55,17 +83,37 @@ fn namespace(contract: &Contract) -> String {
     object("v1", "Namespace", Metadata::new(&contract.namespace, None), json!({}))
 }
 
+/// The store's file among the platform's own: its scripts look for the line with the project, even in a comment.
+pub fn store_file(contract: &Contract, delivery: &Delivery, project_id: &str) -> String {
+    format!("# projectID: {project_id}\n{HEADER}{}", stores(contract, delivery).join("---\n"))
+}
+
 /// The Role names the keys that some ExternalSecret reads, sealed or not: a key that is not there yet is then "not
 /// found", and not "forbidden".
-fn rbac(contract: &Contract) -> [String; 2] {
+fn rbac(contract: &Contract, delivery: &Delivery) -> Vec<String> {
     let reader = &contract.reader;
-    let names: BTreeSet<&str> = contract.read_keys().map(|key| key.name.as_str()).collect();
-    let metadata = || Metadata::new(&reader.name, Some(contract.namespace.as_str()));
-    // A rule without names would give every Secret of the namespace.
-    let rules = if names.is_empty() {
-        json!([])
-    } else {
-        json!([{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"] }])
+    if !delivery.accounts_of_their_own() {
+        let names = contract.read_keys().map(|key| &key.name).collect();
+        return role(contract, delivery, reader.name.as_str(), &reader.namespace, &names).into();
+    }
+    let namespaces = contract.consumer_namespaces().into_iter();
+    namespaces
+        .flat_map(|namespace| {
+            let name = format!("{}-{namespace}", reader.name);
+            role(contract, delivery, &name, namespace, &contract.keys_read_in(namespace))
+        })
+        .collect()
+}
+
+/// A Role for these keys, bound to the reader's account in that namespace.
+fn role(contract: &Contract, delivery: &Delivery, name: &str, account: &Namespace, keys: &BTreeSet<&Name>) -> [String; 2] {
+    let names: BTreeSet<&str> = keys.iter().map(|name| name.as_str()).collect();
+    let metadata = || Metadata::new(name, Some(contract.namespace.as_str()));
+    let rules = match delivery.rbac {
+        Rbac::Namespace => json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]),
+        // A rule without names would give every Secret of the namespace.
+        Rbac::Keys if names.is_empty() => json!([]),
+        Rbac::Keys => json!([{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"] }]),
     };
     [
         object("rbac.authorization.k8s.io/v1", "Role", metadata(), json!({ "rules": rules })),
@@ -74,37 +122,70 @@ fn rbac(contract: &Contract) -> [String; 2] {
             "RoleBinding",
             metadata(),
             json!({
-                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": reader.name.as_str() },
-                "subjects": [{ "kind": "ServiceAccount", "name": reader.name.as_str(), "namespace": reader.namespace.as_str() }],
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+                "subjects": [{ "kind": "ServiceAccount", "name": contract.reader.name.as_str(), "namespace": account.as_str() }],
             }),
         ),
     ]
 }
 
-fn service_account(contract: &Contract) -> String {
-    let metadata = Metadata::new(&contract.reader.name, Some(contract.reader.namespace.as_str()));
-    object("v1", "ServiceAccount", metadata, json!({}))
+fn accounts(contract: &Contract, delivery: &Delivery) -> Vec<String> {
+    let namespaces =
+        if delivery.accounts_of_their_own() { contract.consumer_namespaces() } else { BTreeSet::from([&contract.reader.namespace]) };
+    let account =
+        |namespace: &Namespace| object("v1", "ServiceAccount", Metadata::new(&contract.reader.name, Some(namespace.as_str())), json!({}));
+    namespaces.into_iter().map(account).collect()
 }
 
 /// As ESO accepts it: `caProvider.namespace` is required in a ClusterSecretStore, and `server` has to be there for
-/// its url to have a default. Only the contract's namespaces may use it.
-fn store(contract: &Contract) -> String {
-    let account = contract.reader.namespace.as_str();
+/// its url to have a default; in a SecretStore it is forbidden. Without a namespace the account is that of the
+/// ExternalSecret's own (ESO's referent form). Only the contract's namespaces may use it.
+fn stores(contract: &Contract, delivery: &Delivery) -> Vec<String> {
     let namespaces: Vec<&str> = contract.consumer_namespaces().iter().map(|namespace| namespace.as_str()).collect();
+    let account = contract.reader.namespace.as_str();
     let mut spec = json!({
         "provider": { "kubernetes": {
             "remoteNamespace": contract.namespace.as_str(),
             "server": {
                 "url": "https://kubernetes.default.svc",
-                "caProvider": { "type": "ConfigMap", "name": "kube-root-ca.crt", "namespace": account, "key": "ca.crt" },
+                "caProvider": { "type": "ConfigMap", "name": "kube-root-ca.crt", "key": "ca.crt" },
             },
-            "auth": { "serviceAccount": { "name": contract.reader.name.as_str(), "namespace": account } },
+            "auth": { "serviceAccount": { "name": contract.reader.name.as_str() } },
         } },
     });
+    let kind = delivery.store_kind.as_str();
+    let store = |namespace, spec: &serde_json::Value| {
+        object("external-secrets.io/v1", kind, Metadata::new(&contract.store, namespace), json!({ "spec": spec }))
+    };
+    if delivery.store_kind == StoreKind::SecretStore {
+        return namespaces.into_iter().map(|namespace| store(Some(namespace), &spec)).collect();
+    }
+    let kubernetes = &mut spec["provider"]["kubernetes"];
+    kubernetes["server"]["caProvider"]["namespace"] = json!(account);
+    if !delivery.accounts_of_their_own() {
+        kubernetes["auth"]["serviceAccount"]["namespace"] = json!(account);
+    }
     if !namespaces.is_empty() {
         spec["conditions"] = json!([{ "namespaces": namespaces }]);
     }
-    object("external-secrets.io/v1", "ClusterSecretStore", Metadata::new(&contract.store, None), json!({ "spec": spec }))
+    vec![store(None, &spec)]
+}
+
+/// Nothing is pruned: what is gone from git by mistake must not be gone from the cluster.
+fn application(contract: &Contract, wanted: &Application) -> String {
+    let mut metadata = Metadata::new(&contract.namespace, Some(wanted.namespace.as_str()));
+    metadata.annotations.insert("argocd.argoproj.io/sync-wave".to_owned(), wanted.wave.to_string());
+    let spec = json!({
+        "project": wanted.project,
+        "source": { "repoURL": wanted.repository, "targetRevision": wanted.revision, "path": wanted.path },
+        "destination": { "server": "https://kubernetes.default.svc", "namespace": contract.namespace.as_str() },
+        "syncPolicy": {
+            "automated": { "prune": false, "selfHeal": true },
+            "syncOptions": ["CreateNamespace=false"],
+            "retry": { "limit": 10, "backoff": { "duration": "10s", "factor": 2, "maxDuration": "5m" } },
+        },
+    });
+    object("argoproj.io/v1alpha1", "Application", metadata, json!({ "spec": spec }))
 }
 
 /// The patch of the ExternalSecrets of one name that read the same.
@@ -119,7 +200,7 @@ struct Patch<'c> {
 
 /// JSON 6902, each `add` guarded by two `test`s: after a reorder the build fails, instead of putting the property
 /// somewhere else.
-fn patches(contract: &Contract) -> Vec<Patch<'_>> {
+fn patches<'c>(contract: &'c Contract, delivery: &Delivery) -> Vec<Patch<'c>> {
     let named: Vec<(&Consumer, &Name)> =
         contract.consumers.iter().filter_map(|consumer| Some((consumer, consumer.name.as_ref()?))).collect();
     let mut patches: Vec<Patch<'_>> = Vec::new();
@@ -131,23 +212,35 @@ fn patches(contract: &Contract) -> Vec<Patch<'_>> {
         if !by_namespace && patches.iter().any(|patch| patch.name == *name) {
             continue;
         }
+        // Two that read differently under one name and namespace: no patch can tell them apart, and `verify` says so.
+        let twins = named.iter().filter(alike).filter(|(other, _)| other.namespace == consumer.namespace);
+        if twins.count() > 1 && by_namespace {
+            continue;
+        }
         let file = if by_namespace { format!("{}_{name}.patch.yaml", consumer.namespace) } else { format!("{name}.patch.yaml") };
-        patches.push(Patch { file, consumer, name, by_namespace, operations: operations(consumer) });
+        patches.push(Patch { file, consumer, name, by_namespace, operations: operations(contract, delivery, &consumer.entries) });
     }
     patches.sort_by(|a, b| a.file.cmp(&b.file));
     patches
 }
 
-fn operations(consumer: &Consumer) -> serde_json::Value {
-    let guarded = consumer.entries.iter().enumerate().flat_map(|(i, entry)| {
-        let at = format!("/spec/data/{i}");
+fn operations(contract: &Contract, delivery: &Delivery, entries: &[Entry]) -> serde_json::Value {
+    let guarded = entries.iter().flat_map(|entry| {
+        let at = format!("/spec/data/{}", entry.index);
         [
             json!({ "op": "test", "path": format!("{at}/secretKey"), "value": entry.secret_key.as_str() }),
             json!({ "op": "test", "path": format!("{at}/remoteRef/key"), "value": entry.key.as_str() }),
             json!({ "op": "add", "path": format!("{at}/remoteRef/property"), "value": PROPERTY }),
         ]
     });
-    guarded.collect()
+    let kind = match delivery.store_kind {
+        StoreKind::ClusterSecretStore => Vec::new(),
+        StoreKind::SecretStore => vec![
+            json!({ "op": "test", "path": "/spec/secretStoreRef/name", "value": contract.store.as_str() }),
+            json!({ "op": "add", "path": "/spec/secretStoreRef/kind", "value": delivery.store_kind.as_str() }),
+        ],
+    };
+    guarded.chain(kind).collect()
 }
 
 fn component(patches: &[Patch<'_>]) -> String {
@@ -172,7 +265,7 @@ fn component(patches: &[Patch<'_>]) -> String {
 }
 
 /// `INSTALL.md`: the template with its holes filled.
-fn runbook(contract: &Contract, certificate: CertificateDigest, sealed: &BTreeSet<String>) -> String {
+fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDigest, sealed: &BTreeSet<String>) -> String {
     let files: String = sealed.iter().map(|path| format!("- `{path}`\n")).collect();
     let consumers: String = contract
         .consumers
@@ -188,7 +281,7 @@ fn runbook(contract: &Contract, certificate: CertificateDigest, sealed: &BTreeSe
         ("{certificate}", certificate.to_string()),
         ("{namespace}", contract.namespace.to_string()),
         ("{store}", contract.store.to_string()),
-        ("{reader}", contract.reader.name.to_string()),
+        ("{store-step}", store_step(contract, delivery)),
         ("{reader-namespace}", contract.reader.namespace.to_string()),
         ("{property}", PROPERTY.to_owned()),
         ("{files}", files),
@@ -198,6 +291,39 @@ fn runbook(contract: &Contract, certificate: CertificateDigest, sealed: &BTreeSe
         ("{copies}", copies(contract)),
     ];
     filled.iter().fold(template.to_owned(), |text, (hole, value)| text.replace(hole, value))
+}
+
+fn store_step(contract: &Contract, delivery: &Delivery) -> String {
+    let (store, source) = (&contract.store, &contract.namespace);
+    let mut text = "```sh\nkubectl apply -k secret-store\n".to_owned();
+    if let Some(file) = &delivery.store_file {
+        text.push_str(&format!("kubectl apply -f {}   # from the folder in which `--store-file` was given\n", visible(&file.path)));
+    }
+    match delivery.store_kind {
+        StoreKind::ClusterSecretStore => {
+            text.push_str(&format!("kubectl wait clustersecretstore/{store} --for=condition=Ready --timeout=2m\n"));
+        }
+        StoreKind::SecretStore => {
+            text.push_str("kubectl wait secretstore --all --all-namespaces --for=condition=Ready --timeout=2m\n");
+        }
+    }
+    text.push_str("```\n\n");
+    let may = match delivery.rbac {
+        Rbac::Keys => format!("the named Secrets of `{source}` and nothing else"),
+        Rbac::Namespace => format!("every Secret of `{source}`"),
+    };
+    text.push_str(&if delivery.accounts_of_their_own() {
+        format!(
+            "Each namespace has an account `{}` of its own, which may get {may}; the namespaces have to be there first.\n",
+            contract.reader.name
+        )
+    } else {
+        format!("It reads with the account `{}/{}`, which may get {may}.\n", contract.reader.namespace, contract.reader.name)
+    });
+    if delivery.application.is_some() {
+        text.push_str("\nWith Argo CD, apply `argocd-application.yaml` instead of steps 4 and 6, once steps 1 to 3 are done.\n");
+    }
+    text
 }
 
 fn rendered(contract: &Contract) -> String {
@@ -220,7 +346,7 @@ fn rendered(contract: &Contract) -> String {
 }
 
 fn awaited(contract: &Contract, sealed: &BTreeSet<String>) -> String {
-    let missing = |unit: &Unit<'_>| unit.provided() && !sealed.contains(&unit.file());
+    let missing = |unit: &Unit<'_>| unit.provided() && unit.needed() && !sealed.contains(&unit.file());
     let lines: Vec<String> = contract
         .units()
         .iter()

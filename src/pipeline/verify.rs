@@ -9,11 +9,11 @@ use base64::prelude::BASE64_STANDARD;
 use super::certificate::SealingCertificate;
 use super::inventory::{self, Files, Inventory, SOURCE};
 use super::private_key::SealingKey;
-use super::render::render;
+use super::render::{render, store_file};
 use super::{generate, seal, unseal};
 use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
 use crate::manifest::{secret, text};
-use crate::model::{Code, Contract, Error, Finding, Key, PROPERTY, Position, Recipe, SecretValue, Unit};
+use crate::model::{Code, Contract, Delivery, Error, Finding, Key, PROPERTY, Position, Recipe, SecretValue, Unit};
 
 /// What is looked at.
 pub struct Evidence<'e> {
@@ -27,13 +27,17 @@ pub struct Evidence<'e> {
     pub ignored: &'e dyn Fn(&str) -> Option<String>,
     /// The keys of the escrow; none = no value is opened.
     pub keys: Option<Vec<SealingKey>>,
+    /// How the values get to their readers.
+    pub delivery: &'e Delivery,
+    /// Where contract and platform disagree.
+    pub coverage: Vec<Finding>,
     /// How the operator names `out/`, for the findings' places.
     pub out: &'e str,
 }
 
 /// Every finding, by place.
 pub fn verify(evidence: Evidence<'_>) -> Vec<Finding> {
-    let mut findings = Findings { out: evidence.out, list: Vec::new() };
+    let mut findings = Findings { out: evidence.out, list: evidence.coverage.clone() };
     findings.certificate(&evidence);
     let inventory = findings.read(evidence.files.clone());
     for path in evidence.files.keys() {
@@ -140,9 +144,22 @@ impl Findings<'_> {
         self.hashes(&file, &values);
     }
 
+    /// The store among the platform's own files.
+    fn store_file(&mut self, evidence: &Evidence<'_>) {
+        let Some(file) = &evidence.delivery.store_file else { return };
+        if file.present.as_deref() != Some(store_file(evidence.contract, evidence.delivery, &file.project_id).as_bytes()) {
+            let what = "it is not the store that the contract asks for".to_owned();
+            self.list.push(Finding { code: Code::StoreDiffers, place: file.path.clone(), what, help: RESTORE.to_owned() });
+        }
+    }
+
     fn missing_unit(&mut self, inventory: &Inventory, unit: &Unit<'_>) {
         let file = unit.file();
-        let (code, what, help) = match (unit.provided(), unit.write_once() && inventory::remembered(&inventory.others).contains(&file)) {
+        let remembered = inventory::remembered(&inventory.others).contains(&file);
+        if !unit.needed() && !(unit.write_once() && remembered) {
+            return;
+        }
+        let (code, what, help) = match (unit.provided(), unit.write_once() && remembered) {
             (true, _) => {
                 (Code::NotYetProvided, "it is yours to supply", format!("run `seal-secrets bootstrap --provide {}=FILE`", unit.name))
             }
@@ -291,7 +308,8 @@ impl Findings<'_> {
         // Without a certificate the derived files cannot be known, but for its digest in the runbook.
         let Ok((certificate, _)) = &evidence.certificate else { return };
         let present = evidence.files.keys().filter(|path| inventory::is_sealed(path)).cloned().collect();
-        let expected = render(evidence.contract, certificate.digest, &present);
+        let expected = render(evidence.contract, evidence.delivery, certificate.digest, &present);
+        self.store_file(evidence);
         for (path, text) in &expected {
             let code = derived_code(path);
             match inventory.others.get(path) {
@@ -319,7 +337,8 @@ fn derived_code(path: &str) -> Code {
         "INSTALL.md" => Code::RunbookDiffers,
         "secret-source/namespace.yaml" => Code::NamespaceDiffers,
         "secret-source/rbac.yaml" | "secret-store/service-account.yaml" => Code::RbacDiffers,
-        "secret-store/cluster-secret-store.yaml" => Code::StoreDiffers,
+        "secret-store/cluster-secret-store.yaml" | "secret-store/secret-stores.yaml" => Code::StoreDiffers,
+        "argocd-application.yaml" => Code::ApplicationDiffers,
         _ if path.starts_with("property-patches/") => Code::PatchDiffers,
         _ => Code::KustomizationDiffers,
     }

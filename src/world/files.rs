@@ -60,19 +60,24 @@ pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
+/// A file's permissions.
+pub fn mode(path: &Path) -> Option<u32> {
+    path.metadata().ok().map(|metadata| metadata.mode() & 0o7777)
+}
+
 /// Device and inode: two paths with the same are one file.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Whether a path lies in a folder, or is that folder, with links followed as far as the paths exist.
-pub fn is_within(path: &Path, folder: &Path) -> bool {
+/// A path relative to a folder that it lies in, or is, with links followed as far as the paths exist.
+pub fn relative_to(path: &Path, folder: &Path) -> Option<PathBuf> {
     let resolved = |path: &Path| {
         let absolute = std::path::absolute(path).ok()?;
         let there = absolute.ancestors().find_map(|ancestor| Some((ancestor.canonicalize().ok()?, ancestor)))?;
         Some(there.0.join(absolute.strip_prefix(there.1).ok()?))
     };
-    resolved(path).zip(resolved(folder)).is_some_and(|(path, folder)| path.starts_with(folder))
+    Some(resolved(path)?.strip_prefix(resolved(folder)?).ok()?.to_owned())
 }
 
 fn not_regular(found: &str) -> Error {

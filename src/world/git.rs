@@ -18,15 +18,19 @@ pub struct IgnoreRules {
 }
 
 impl IgnoreRules {
-    /// For files below `folder`.
-    pub fn new(folder: &Path, platform: &[String]) -> Self {
+    /// For files below `folder`; `checkout` is a repository's root even where it has no `.git`.
+    pub fn new(folder: &Path, checkout: Option<&Path>, platform: &[String]) -> Self {
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let mut builder = GitignoreBuilder::new(&folder);
         for line in platform {
             // A rule that git itself could not read matches nothing.
             let _ = builder.add_line(None, line);
         }
-        IgnoreRules { platform: builder.build().unwrap_or_else(|_| Gitignore::empty()), repository: repository_rules(&folder), folder }
+        IgnoreRules {
+            platform: builder.build().unwrap_or_else(|_| Gitignore::empty()),
+            repository: repository_rules(&folder, checkout),
+            folder,
+        }
     }
 
     /// The rule by which git would not commit this path, relative to the folder.
@@ -48,7 +52,7 @@ pub fn check_kept_out(folder: &Path, names: &[&str]) -> Result<()> {
     if !exists(&folder.join(".gitignore")) {
         return Ok(());
     }
-    let rules = IgnoreRules::new(folder, &[]);
+    let rules = IgnoreRules::new(folder, None, &[]);
     match names.iter().find(|name| rules.repository.is_some() && rules.matching(name).is_none()) {
         None => Ok(()),
         Some(name) => Err(Error::refused(
@@ -71,8 +75,9 @@ pub fn keep_out(folder: &Folder, rules: &str) -> Result<()> {
 
 /// The rules of the repository that a folder is in, the weightier ones first: each `.gitignore` from the folder up to
 /// the root, then `.git/info/exclude` (gitignore(5)).
-fn repository_rules(folder: &Path) -> Option<Vec<Gitignore>> {
-    let root = folder.ancestors().find(|ancestor| ancestor.join(".git").exists())?;
+fn repository_rules(folder: &Path, checkout: Option<&Path>) -> Option<Vec<Gitignore>> {
+    let checkout = checkout.and_then(|checkout| std::path::absolute(checkout).ok()).filter(|checkout| folder.starts_with(checkout));
+    let root = folder.ancestors().find(|ancestor| ancestor.join(".git").exists()).or(checkout.as_deref())?;
     let below = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
     let mut rules: Vec<Gitignore> = below.map(|folder| read_rules(folder, ".gitignore")).collect();
     rules.push(read_rules(root, ".git/info/exclude"));

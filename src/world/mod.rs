@@ -5,6 +5,7 @@ pub mod folder;
 pub mod git;
 pub mod process;
 pub mod terminal;
+pub mod tree;
 
 use std::time::SystemTime;
 

@@ -48,6 +48,11 @@ impl Terminal {
         })
     }
 
+    /// Something to know beside the data, to standard error.
+    pub fn tell(&mut self, text: &str) {
+        let _ = self.stderr.write_all(text.as_bytes());
+    }
+
     /// A warning, to standard error; that it cannot be written is no reason to stop.
     pub fn warn(&mut self, text: &str) {
         let _ = writeln!(self.stderr, "warning: {}", visible(text));
@@ -57,13 +62,22 @@ impl Terminal {
     pub fn read_secret(&mut self) -> Result<SecretValue> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_PROVIDED_BYTES + 1));
         let read = (&mut self.stdin).take(MOST_PROVIDED_BYTES as u64 + 1).read_to_end(&mut bytes);
-        read.map_err(|error| {
-            Error::new(ErrorKind::InputOutput, "standard input cannot be read", "check where it comes from").why(error.to_string())
-        })?;
+        read.map_err(|error| unreadable(&error))?;
         if bytes.is_empty() {
             return Err(Error::usage("standard input is empty", "pipe the value into it, or name a file"));
         }
         Ok(SecretValue::new(bytes))
+    }
+
+    /// The whole of standard input, which is no secret: manifests to be filtered, of any usual size.
+    pub fn read_input(&mut self, most: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        (&mut self.stdin).take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+        if bytes.len() > most {
+            let help = "check where it comes from";
+            return Err(Error::bad_input(format!("standard input is larger than {} MiB", most >> 20), help));
+        }
+        Ok(bytes)
     }
 
     /// Asks for one line on the terminal, without echo.
@@ -91,6 +105,10 @@ impl Terminal {
             }
         }
     }
+}
+
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::InputOutput, "standard input cannot be read", "check where it comes from").why(error.to_string())
 }
 
 /// One line, byte by byte; `None` for Ctrl-C. Backspace works.

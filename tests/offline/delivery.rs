@@ -8,7 +8,7 @@ use serde_yaml::Value;
 use crate::common::{Ran, Sandbox, finish, tool};
 
 /// `kustomize build` of a folder, with kustomize or kubectl, whichever is installed.
-fn build(sandbox: &Sandbox, folder: &str) -> Option<Ran> {
+pub fn build(sandbox: &Sandbox, folder: &str) -> Option<Ran> {
     let (program, verb) = match (tool("kustomize"), tool("kubectl")) {
         (Some(kustomize), _) => (kustomize, "build"),
         (None, Some(kubectl)) => (kubectl, "kustomize"),
@@ -138,14 +138,14 @@ fn a_reordered_external_secret_fails_the_build() {
     assert!(built.stderr.contains("testing value") || built.stderr.contains("test failed"), "{}", built.stderr);
 }
 
-fn git(sandbox: &Sandbox, args: &[&str]) -> String {
+pub fn git(sandbox: &Sandbox, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args(args).current_dir(sandbox.path("")).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
     finish(command).expect(0).stdout
 }
 
 /// The rules of the platform (facts.md, section 3).
-const PLATFORM_RULES: &str =
+pub const PLATFORM_RULES: &str =
     "*-secret.yaml\n*.secret.yaml\nsecrets/\n*.key\n*.pem\n.env*\n*.agekey\n*.bak\n*.tmp\nkubeconfig\ndocs/private/\n";
 
 #[test]

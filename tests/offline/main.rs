@@ -9,6 +9,7 @@ mod crash;
 mod delivery;
 mod keygen;
 mod leaks;
+mod platform;
 mod property;
 mod readme;
 mod unseal;

@@ -1,0 +1,97 @@
+//! `patch`: the property into a platform's ExternalSecrets, as a diff, in place, or as a filter.
+
+use std::path::Path;
+
+use super::setting::{self, Setting};
+use super::{Outcome, finding_text};
+use crate::cli::{Folders, Patch, PatchFormat};
+use crate::manifest::yaml::MOST_BYTES;
+use crate::model::{Error, ErrorKind, Result, visible};
+use crate::pipeline::patch::{self, Edit, Edits};
+use crate::pipeline::{inventory::Files, platform, render};
+use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::{World, files, tree};
+
+pub(super) fn run(folders: &Folders, args: &Patch, world: &mut World) -> Result<Outcome> {
+    let Setting { contract, delivery, .. } = setting::read(folders, Some(&args.delivery), world)?;
+    if args.filter.is_some() {
+        let input = world.terminal.read_input(MOST_BYTES)?;
+        let output = patch::filter(&contract, &delivery, &input).map_err(|error| error.in_file("standard input"))?;
+        world.terminal.print_bytes(&output)?;
+        return Ok(Outcome::Done);
+    }
+    let Some(root) = &folders.platform else {
+        return Err(Error::usage("`patch` has no checkout to look at", "name it with `--platform DIR`, or use `-` as a filter"));
+    };
+    let wanted = |path: &str, bytes: &[u8]| platform::matters(path, bytes) || path.ends_with(".property.patch.yaml");
+    let tree = tree::read(root, &wanted, world.threads)?;
+    let platform = platform::scan(&root.to_string_lossy(), &tree.files, world.threads);
+    let edits = match args.format {
+        PatchFormat::Manifest => patch::manifests(&contract, &delivery, &platform, &tree.files),
+        PatchFormat::Json6902 => patch::json6902(&contract, &delivery, &platform, &tree.files),
+        PatchFormat::Component => component(folders, root, render::component_files(&contract, &delivery))?,
+    };
+    if args.write {
+        edits.edits.iter().try_for_each(|edit| write(root, edit))?;
+        world.terminal.print(&report(root, &edits))?;
+    } else {
+        world.terminal.print(&patch::diff(&edits.edits))?;
+    }
+    edits.refused.iter().for_each(|finding| world.terminal.tell(&finding_text(finding)));
+    Ok(if edits.refused.is_empty() { Outcome::Done } else { Outcome::Found })
+}
+
+/// The Component in the output folder, as edits of the checkout that the folder lies in.
+fn component(folders: &Folders, root: &Path, files: Vec<(String, String)>) -> Result<Edits> {
+    let Some(out) = setting::inside(&folders.out, root) else {
+        return Err(Error::usage(
+            "the output folder does not lie in the checkout, so nothing there can include its component",
+            "name a folder inside with `--out DIR`, or copy `out/property-patches` into it",
+        ));
+    };
+    let there = Folder::open(&folders.out)?.map_or(Ok(Files::new()), |folder| folder.read_all())?;
+    let mut found = Edits::default();
+    for (path, after) in files {
+        let before = there.get(&path).cloned();
+        if before.as_deref() != Some(after.as_bytes()) {
+            found.edits.push(Edit { path: format!("{out}/{path}"), before, after });
+        }
+    }
+    Ok(found)
+}
+
+/// One file, whole: what was read is what is replaced.
+fn write(root: &Path, edit: &Edit) -> Result<()> {
+    let path = root.join(&edit.path);
+    let (parent, name) = (path.parent().unwrap_or(root), path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
+    let folder = match Folder::open(parent)? {
+        Some(folder) => folder,
+        None => {
+            std::fs::create_dir_all(parent).map_err(|error| files::explain(&error, "made").in_file(&parent.to_string_lossy()))?;
+            Folder::create(parent, 0o755)?
+        }
+    };
+    let (mode, existing) = match &edit.before {
+        None => (0o644, Existing::Keep),
+        Some(before) => {
+            if folder.read_file(name)? != *before {
+                let busy = Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
+                return Err(busy.in_file(&path.to_string_lossy()));
+            }
+            (files::mode(&path).unwrap_or(0o644), Existing::Replace)
+        }
+    };
+    let mut writer = Writer::new(&folder);
+    writer.write(name, edit.after.as_bytes(), mode, existing)?;
+    writer.finish().map(|_| ())
+}
+
+fn report(root: &Path, edits: &Edits) -> String {
+    if edits.edits.is_empty() {
+        return "nothing to do\n".to_owned();
+    }
+    let mut text: String =
+        edits.edits.iter().map(|edit| format!("write  {}\n", visible(&root.join(&edit.path).to_string_lossy()))).collect();
+    text.push_str(&format!("done: {} properties, {} files written\n", edits.added, edits.edits.len()));
+    text
+}

@@ -1,0 +1,180 @@
+//! Puts `property` into ExternalSecrets where they stand: only bytes are added, and the result is read again and held
+//! against the original before anybody gets it.
+
+use std::ops::Range;
+
+use super::external_secret::{self, Entry, ExternalSecret, Slot};
+use super::yaml::{self, Node};
+use crate::model::{Error, PROPERTY, Position, Result, StoreKind};
+
+/// What an edit makes of a text.
+pub struct Edited {
+    /// The whole new text.
+    pub text: String,
+    /// How many entries got their property.
+    pub added: usize,
+}
+
+/// Adds the property to every entry that is `wanted` and has none, and names the store's kind where it is another one;
+/// `None` = nothing is to do. An entry that shares its text with other places, or a text that would not read as the same and
+/// these changes, is an error at its place, and nothing is edited.
+pub fn add(text: &str, kind: StoreKind, wanted: &dyn Fn(&ExternalSecret<'_>, &Entry<'_>) -> bool) -> Result<Option<Edited>> {
+    let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let (mark, body) = text.split_at(mark);
+    let before = yaml::read_foreign(body)?;
+    let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+    let mut first = None;
+    let mut added = 0;
+    for secret in external_secret::find(&before, body) {
+        let ours: Vec<&Entry<'_>> = secret.entries.iter().filter(|entry| wanted(&secret, entry)).collect();
+        for entry in ours.iter().filter(|entry| entry.property.is_none()) {
+            first.get_or_insert(entry.position);
+            let (at, text) = insertion(body, entry)?;
+            edits.push((at..at, text));
+            added += 1;
+        }
+        if let Some((range, found)) = &secret.kind
+            && !ours.is_empty()
+            && *found != kind.as_str()
+        {
+            first.get_or_insert(secret.position);
+            edits.push((range.clone(), kind.as_str().to_owned()));
+        }
+    }
+    let Some(first) = first else { return Ok(None) };
+    edits.sort_by_key(|(range, _)| range.start);
+    let mut edited = mark.to_owned();
+    let mut done = 0;
+    for (range, inserted) in &edits {
+        edited.push_str(&body[done..range.start]);
+        edited.push_str(inserted);
+        done = range.end;
+    }
+    edited.push_str(&body[done..]);
+    check(&before, &edited[mark.len()..], kind, edits.len(), first)?;
+    Ok(Some(Edited { text: edited, added }))
+}
+
+fn insertion(text: &str, entry: &Entry<'_>) -> Result<(usize, String)> {
+    match &entry.slot {
+        Slot::Shared => Err(Error::bad_input(
+            format!("`{}` is read through an anchor, an alias or a merge key", entry.key),
+            format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand where it is right for all its places"),
+        )
+        .at(entry.position)),
+        Slot::Inline { value } => Ok((value.end, format!(", property: {PROPERTY}"))),
+        Slot::Line { value, indent } => {
+            // A block scalar's range may reach past its last line.
+            let end = value.start + text[value.clone()].trim_end().len();
+            let indent = " ".repeat(*indent);
+            Ok(match text[end..].find('\n') {
+                Some(at) => {
+                    let ending = if text[..end + at].ends_with('\r') { "\r\n" } else { "\n" };
+                    (end + at + 1, format!("{indent}property: {PROPERTY}{ending}"))
+                }
+                // The last line of the text has no ending, and keeps none.
+                None => {
+                    let ending = if text.contains("\r\n") { "\r\n" } else { "\n" };
+                    (text.len(), format!("{ending}{indent}property: {PROPERTY}"))
+                }
+            })
+        }
+    }
+}
+
+/// Holds the new text against the old tree: the same, but for this many properties and kinds.
+fn check(before: &[Node], text: &str, kind: StoreKind, changes: usize, place: Position) -> Result<()> {
+    let wrong =
+        || Error::bad_input("the property cannot be added here without changing something else", "add it by hand in this file").at(place);
+    let after = yaml::read_foreign(text).map_err(|_| wrong())?;
+    let mut found = 0;
+    let same = before.len() == after.len() && before.iter().zip(&after).all(|(before, after)| grown(before, after, kind, &mut found));
+    if same && found == changes { Ok(()) } else { Err(wrong()) }
+}
+
+/// Whether `after` is `before` with `property: value` added to some mappings that have a `key`, and the kind of some stores.
+fn grown(before: &Node, after: &Node, kind: StoreKind, found: &mut usize) -> bool {
+    if before.same_as(after) {
+        return true;
+    }
+    if before.word().is_some() {
+        *found += 1;
+        return before.word().is_some_and(|word| word.ends_with("SecretStore")) && after.word() == Some(kind.as_str());
+    }
+    let (old, new) = (before.entries(), after.entries());
+    if old.is_empty() {
+        let (old, new) = (before.items(), after.items());
+        return !old.is_empty() && old.len() == new.len() && old.iter().zip(new).all(|(old, new)| grown(old, new, kind, found));
+    }
+    let added = new.len() == old.len() + 1 && before.get("key").is_some() && before.get("property").is_none();
+    let rest: Vec<&(String, Node)> = new.iter().filter(|(name, _)| !added || name != "property").collect();
+    if added {
+        if after.get("property").and_then(Node::word) != Some(PROPERTY) {
+            return false;
+        }
+        *found += 1;
+    }
+    old.len() == rest.len() && old.iter().zip(rest).all(|(old, new)| old.0 == new.0 && grown(&old.1, &new.1, kind, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(text: &str) -> Result<Option<String>> {
+        Ok(add(text, StoreKind::ClusterSecretStore, &|_, _| true)?.map(|edited| edited.text))
+    }
+
+    const HEAD: &str =
+        "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {name: a}\nspec:\n  secretStoreRef: {name: s}\n  data:\n";
+
+    #[test]
+    fn the_property_goes_behind_the_key_in_every_style() {
+        for (before, after) in [
+            (
+                "    - secretKey: a\n      remoteRef:\n        key: k\n",
+                "    - secretKey: a\n      remoteRef:\n        key: k\n        property: value\n",
+            ),
+            (
+                "    - secretKey: a\n      remoteRef:\n        key: k",
+                "    - secretKey: a\n      remoteRef:\n        key: k\n        property: value",
+            ),
+            (
+                "    - remoteRef:\n        version: v1\n        key: \"k\" # why\n        # end\n      secretKey: a\n",
+                "    - remoteRef:\n        version: v1\n        key: \"k\" # why\n        property: value\n        # end\n      secretKey: a\n",
+            ),
+            ("    - secretKey: a\n      remoteRef: {key: k}\n", "    - secretKey: a\n      remoteRef: {key: k, property: value}\n"),
+            (
+                "    - {secretKey: a, remoteRef: {key: 'k' , version: v}}\n",
+                "    - {secretKey: a, remoteRef: {key: 'k', property: value , version: v}}\n",
+            ),
+            (
+                "    - secretKey: a\n      remoteRef:\n        key: >-\n          k\n\n    # x\n",
+                "    - secretKey: a\n      remoteRef:\n        key: >-\n          k\n        property: value\n\n    # x\n",
+            ),
+            (
+                "    - secretKey: ü\n      remoteRef:\n        key:\n          k\n        version: v\n",
+                "    - secretKey: ü\n      remoteRef:\n        key:\n          k\n        property: value\n        version: v\n",
+            ),
+        ] {
+            let text = format!("{HEAD}{before}");
+            assert_eq!(edited(&text), Ok(Some(format!("{HEAD}{after}"))));
+            let crlf = text.replace('\n', "\r\n");
+            assert_eq!(edited(&crlf), Ok(Some(format!("{HEAD}{after}").replace('\n', "\r\n"))));
+            let marked = format!("\u{feff}{text}");
+            assert_eq!(edited(&marked), Ok(Some(format!("\u{feff}{HEAD}{after}"))));
+            assert_eq!(edited(&format!("{HEAD}{after}")), Ok(None));
+        }
+    }
+
+    #[test]
+    fn what_stands_for_several_places_is_refused() {
+        for entry in [
+            "    - secretKey: a\n      remoteRef: &r\n        key: k\n    - secretKey: b\n      remoteRef: *r\n",
+            "    - secretKey: a\n      remoteRef:\n        <<: {version: v}\n        key: k\n",
+            "    - &e\n      secretKey: a\n      remoteRef:\n        key: k\n",
+        ] {
+            assert!(edited(&format!("{HEAD}{entry}")).is_err(), "{entry}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! How the values get from the source Secrets to their readers, where an operator wants it otherwise than usual.
+
+use super::Namespace;
+
+/// The store's form. The default is one ClusterSecretStore with one account that reads the keys that somebody reads.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// ClusterSecretStore, or a SecretStore in each namespace.
+    pub store_kind: StoreKind,
+    /// One account for all, or one in each namespace that reads only its own keys.
+    pub isolation: Isolation,
+    /// What the Roles name.
+    pub rbac: Rbac,
+    /// A file of the platform's that holds the store instead of `secret-store/`.
+    pub store_file: Option<StoreFile>,
+    /// The Argo CD Application for the result.
+    pub application: Option<Application>,
+}
+
+/// `--store-kind`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreKind {
+    /// One, for the whole cluster.
+    #[default]
+    ClusterSecretStore,
+    /// One in each namespace that reads.
+    SecretStore,
+}
+
+/// `--isolation`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// One account for all namespaces.
+    #[default]
+    Shared,
+    /// ESO's referent form: an account in each namespace, and a Role that names only its keys.
+    Namespace,
+}
+
+/// `--rbac`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rbac {
+    /// `resourceNames`: only the keys that are read.
+    #[default]
+    Keys,
+    /// Every Secret of the source namespace: for an authorizer that returns incomplete rules.
+    Namespace,
+}
+
+/// A store file that the platform's scripts read.
+#[derive(Clone, Debug)]
+pub struct StoreFile {
+    /// As the operator names it.
+    pub path: String,
+    /// What is there; none = nothing.
+    pub present: Option<Vec<u8>>,
+    /// What the line `# projectID: <id>` says.
+    pub project_id: String,
+}
+
+/// An Argo CD Application, in the conventions of the platform's own.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// `spec.project`.
+    pub project: String,
+    /// `spec.source.repoURL`.
+    pub repository: String,
+    /// `spec.source.targetRevision`.
+    pub revision: String,
+    /// `spec.source.path`: the output folder in the repository.
+    pub path: String,
+    /// Where the Application itself lives.
+    pub namespace: Namespace,
+    /// `argocd.argoproj.io/sync-wave`: after the controllers, before those that read.
+    pub wave: i64,
+}
+
+impl Delivery {
+    /// Whether each namespace has an account of its own.
+    pub fn accounts_of_their_own(&self) -> bool {
+        self.isolation == Isolation::Namespace || self.store_kind == StoreKind::SecretStore
+    }
+}
+
+impl StoreKind {
+    /// The kind, as an ExternalSecret's `secretStoreRef` names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StoreKind::ClusterSecretStore => "ClusterSecretStore",
+            StoreKind::SecretStore => "SecretStore",
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A first contract for a platform, from what its manifests read.
+
+use std::collections::BTreeMap;
+
+use super::platform::Platform;
+use super::resolve;
+use crate::manifest::contract_file;
+use crate::model::{Contract, Error, Key, Name, Recipe, Result, Severity, visible};
+
+/// The text of a contract: keys that `known` has keep their recipe, the rest are provided; `ignored` is the platform's
+/// `.gitignore`.
+pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<String> {
+    let store = store(&known, platform)?;
+    let mut keys: Vec<Key> = Vec::new();
+    let mut comments = BTreeMap::new();
+    for reader in &platform.readers {
+        for entry in reader.entries.iter().filter(|entry| entry.store.1 == store.as_str()) {
+            let Ok(name) = Name::new(&entry.key) else { continue };
+            if keys.iter().any(|key| key.name == name) {
+                continue;
+            }
+            match known.key(name.as_str()) {
+                Some(key) => keys.extend(with_source(&known, key)),
+                None => {
+                    let (line, _) = entry.position;
+                    comments.insert(
+                        name.clone(),
+                        format!("read in {}:{line}; say how it is made: hex, base64url, alphanumeric, or provided", reader.file),
+                    );
+                    keys.push(provided(name, &reader.name));
+                }
+            }
+        }
+    }
+    for (_, key, _) in &platform.helm {
+        if let Some(key) = known.key(key).filter(|key| !keys.iter().any(|other| other.name == key.name)) {
+            keys.extend(with_source(&known, key));
+        }
+    }
+    let ignored = ignored.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
+    let contract = Contract { store, ignored, keys, ..known };
+    let resolved = resolve::resolve(contract, platform, None, None)?;
+    let open = resolved.coverage.iter().filter(|finding| finding.code.severity() == Severity::Error);
+    let open = open.filter(|finding| !matches!(finding.code, crate::model::Code::PropertyMissing));
+    let open: String = open.map(|finding| format!("# open: {}: {}\n", visible(&finding.place), visible(&finding.what))).collect();
+    let text =
+        format!("# A draft, from the ExternalSecrets of this checkout. Read it, complete it, and name it with `--contract`.\n{open}");
+    let text = text + &contract_file::write(&resolved.contract, &comments);
+    contract_file::read(&text)?;
+    Ok(text)
+}
+
+/// A hash brings the key that it is the hash of.
+fn with_source(known: &Contract, key: &Key) -> Vec<Key> {
+    match &key.recipe {
+        Recipe::Bcrypt { of, .. } => known.key(of.as_str()).into_iter().chain([key]).cloned().collect(),
+        _ => vec![key.clone()],
+    }
+}
+
+fn provided(name: Name, reader: &str) -> Key {
+    Key {
+        about: format!("read by {}", visible(reader)),
+        recipe: Recipe::Provided { pattern: None, hint: None },
+        when: None,
+        needed: true,
+        write_once: false,
+        operator_copy: false,
+        unit: name.clone(),
+        after_rotation: None,
+        name,
+    }
+}
+
+/// The store of the contract where somebody reads from it, otherwise the one that most entries name.
+fn store(known: &Contract, platform: &Platform) -> Result<Name> {
+    let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in platform.readers.iter().flat_map(|reader| &reader.entries) {
+        *votes.entry(&entry.store.1).or_default() += 1;
+    }
+    if votes.contains_key(known.store.as_str()) {
+        return Ok(known.store.clone());
+    }
+    let most = votes.into_iter().max_by_key(|(_, count)| *count).and_then(|(name, _)| Name::new(name).ok());
+    most.ok_or_else(|| {
+        Error::bad_input("no ExternalSecret in this checkout names a store", "name the root of the platform's checkout")
+            .in_file(&platform.root)
+    })
+}

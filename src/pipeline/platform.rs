@@ -1,0 +1,302 @@
+//! A platform's checkout, taken apart: its ExternalSecrets, the kustomizations that move them, its Applications, helm values
+//! and configurations. What follows from it is `resolve`'s.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+
+use super::inventory::Files;
+use crate::manifest::external_secret::{self, StoreRef};
+use crate::manifest::gitops::{self, AppProject, Application, Kustomization};
+use crate::manifest::{text, yaml};
+use crate::model::{Code, Configuration, Finding, Position};
+
+/// Who reads what in a checkout.
+#[derive(Default)]
+pub struct Platform {
+    /// How the operator names the checkout.
+    pub root: String,
+    /// Every ExternalSecret, by file.
+    pub readers: Vec<Reader>,
+    /// Keys that helm values name: file, key, place.
+    pub helm: Vec<(String, String, Position)>,
+    /// By folder.
+    pub kustomizations: BTreeMap<String, Kustomization>,
+    /// Argo CD's.
+    pub applications: Vec<Application>,
+    /// Argo CD's, by file.
+    pub projects: Vec<(String, AppProject)>,
+    /// By environment: `environments/<name>/config.yaml`.
+    pub configurations: BTreeMap<String, Configuration>,
+    /// What was met on the way.
+    pub notes: Vec<Finding>,
+    /// The folders of the kustomizations that list a file or folder.
+    listed_by: HashMap<String, BTreeSet<String>>,
+}
+
+/// An ExternalSecret in a file.
+pub struct Reader {
+    /// Its file, relative to the checkout.
+    pub file: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// As the manifest has them.
+    pub namespaces: Vec<String>,
+    /// Selectors decide on its namespaces.
+    pub cluster: bool,
+    /// The target Secret's name.
+    pub target: String,
+    /// `spec.data`.
+    pub entries: Vec<Read>,
+    /// `dataFrom`: the key of `extract`, none for `find`; its store; its place.
+    pub whole: Vec<(Option<String>, Store, Position)>,
+    /// Where it begins.
+    pub position: Position,
+}
+
+/// One entry of an ExternalSecret.
+pub struct Read {
+    /// Its place in `spec.data`, from 0.
+    pub index: usize,
+    /// `secretKey`.
+    pub secret_key: String,
+    /// `remoteRef.key`.
+    pub key: String,
+    /// `remoteRef.property`.
+    pub property: Option<String>,
+    /// From where.
+    pub store: Store,
+    /// Where its key stands.
+    pub position: Position,
+}
+
+/// A store that is read: kind and name.
+pub type Store = (String, String);
+
+/// Whether a YAML file can tell anything: everything else is not even parsed.
+pub fn matters(path: &str, bytes: &[u8]) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let mentions = |word: &[u8]| memchr::memmem::find(bytes, word).is_some();
+    is_kustomization(name)
+        || name == "Chart.yaml"
+        || environment(path).is_some()
+        || [&b"ExternalSecret"[..], b"remoteKey", b"argoproj.io/"].into_iter().any(mentions)
+}
+
+fn is_kustomization(name: &str) -> bool {
+    matches!(name, "kustomization.yaml" | "kustomization.yml")
+}
+
+/// The environment whose configuration this is.
+fn environment(path: &str) -> Option<&str> {
+    path.strip_prefix("environments/")?.strip_suffix("/config.yaml").filter(|name| !name.contains('/'))
+}
+
+/// The folder of a path; the checkout itself is "".
+pub fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Takes the files apart, on this many threads.
+pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Platform {
+    let charts: BTreeSet<String> = files.keys().filter(|path| path.ends_with("Chart.yaml")).map(|path| folder(path).to_owned()).collect();
+    let all: Vec<(&String, &Vec<u8>)> = files.iter().collect();
+    let share = all.len().div_ceil(threads.get()).max(1);
+    let scan_share = |share: &[(&String, &Vec<u8>)]| {
+        let mut part = Platform { root: root.to_owned(), ..Platform::default() };
+        share.iter().for_each(|(path, bytes)| part.add(path, bytes, &charts));
+        part
+    };
+    let parts = std::thread::scope(|scope| {
+        let running: Vec<_> = all.chunks(share).map(|share| scope.spawn(|| scan_share(share))).collect();
+        running.into_iter().filter_map(|thread| thread.join().ok()).collect::<Vec<_>>()
+    });
+    let mut whole = Platform { root: root.to_owned(), ..Platform::default() };
+    for part in parts {
+        whole.readers.extend(part.readers);
+        whole.helm.extend(part.helm);
+        whole.kustomizations.extend(part.kustomizations);
+        whole.applications.extend(part.applications);
+        whole.projects.extend(part.projects);
+        whole.configurations.extend(part.configurations);
+        whole.notes.extend(part.notes);
+    }
+    for (folder, kustomization) in &whole.kustomizations {
+        for entry in kustomization.resources.iter().chain(&kustomization.components) {
+            if let Some(path) = joined(folder, entry).filter(|path| path != folder) {
+                whole.listed_by.entry(path).or_default().insert(folder.clone());
+            }
+        }
+    }
+    whole
+}
+
+impl Platform {
+    fn add(&mut self, path: &str, bytes: &[u8], charts: &BTreeSet<String>) {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        // Examples are not applied.
+        if name == "Chart.yaml" || name.contains(".example.") {
+            return;
+        }
+        let text = match text::decode(bytes) {
+            Ok(text) => text,
+            Err(error) => return self.note(Code::Unreadable, path, None, error.what(), &error.help()),
+        };
+        if is_kustomization(name) {
+            self.kustomizations.extend(gitops::kustomization(text).map(|found| (folder(path).to_owned(), found)));
+        }
+        let mentions = text.contains("ExternalSecret");
+        let in_chart = path.match_indices("/templates/").any(|(at, _)| charts.contains(&path[..at]))
+            || (path.starts_with("templates/") && charts.contains(""));
+        if in_chart {
+            return if mentions {
+                self.helm_template(path)
+            };
+        }
+        let documents = match yaml::read_foreign(text) {
+            Ok(documents) => documents,
+            Err(_) if text.contains("{{") => {
+                return if mentions {
+                    self.helm_template(path)
+                };
+            }
+            Err(error) if mentions => return self.note(Code::Unreadable, path, error.position(), error.what(), &error.help()),
+            Err(_) => return,
+        };
+        if let Some(environment) = environment(path) {
+            self.configurations.insert(environment.to_owned(), gitops::configuration(&documents));
+        }
+        self.readers.extend(external_secret::find(&documents, text).into_iter().map(|found| owned(path, &found)));
+        let keys = gitops::remote_keys(&documents).into_iter();
+        self.helm.extend(keys.map(|(key, position)| (path.to_owned(), key, position)));
+        let (applications, projects) = gitops::argo(&documents);
+        self.applications.extend(applications);
+        self.projects.extend(projects.into_iter().map(|project| (path.to_owned(), project)));
+    }
+
+    /// Notes the links that were met and not followed.
+    pub fn pass_over(&mut self, links: &[String]) {
+        for path in links {
+            let (what, help) = ("a link, and links are not followed here", "put the file itself there if it holds an ExternalSecret");
+            self.note(Code::LinkPassedOver, path, None, what.to_owned(), help);
+        }
+    }
+
+    fn helm_template(&mut self, path: &str) {
+        let (what, help) = ("a helm template: who reads what is known only once it is rendered", "use `helm … | seal-secrets patch -`");
+        self.note(Code::HelmTemplate, path, None, what.to_owned(), help);
+    }
+
+    fn note(&mut self, code: Code, path: &str, position: Option<Position>, what: String, help: &str) {
+        self.notes.push(finding(&self.root, code, path, position, what, help));
+    }
+
+    /// The namespaces in which kustomize puts what this file or folder holds: the outermost `namespace` wins. None in it =
+    /// the manifest's own counts; several, where overlays share a base.
+    pub fn kustomized(&self, path: &str) -> BTreeSet<Option<String>> {
+        self.moved(path, &mut BTreeSet::new())
+    }
+
+    fn moved(&self, path: &str, seen: &mut BTreeSet<String>) -> BTreeSet<Option<String>> {
+        let mut found = BTreeSet::new();
+        for (folder, kustomization) in self.listing(path) {
+            if !seen.insert(folder.to_owned()) {
+                continue;
+            }
+            for outer in self.moved(folder, seen) {
+                found.insert(outer.or_else(|| kustomization.namespace.clone()));
+            }
+            seen.remove(folder);
+        }
+        if found.is_empty() {
+            found.insert(None);
+        }
+        found
+    }
+
+    /// The kustomizations that list this file or folder.
+    fn listing<'p>(&'p self, path: &str) -> impl Iterator<Item = (&'p str, &'p Kustomization)> + use<'p> {
+        let folders = self.listed_by.get(path).into_iter().flatten();
+        folders.map(|folder| (folder.as_str(), &self.kustomizations[folder]))
+    }
+
+    /// Whether every kustomization that applies this file includes that component, itself or further out.
+    pub fn includes(&self, path: &str, component: &str) -> bool {
+        let mut listing = self.listing(path).peekable();
+        listing.peek().is_some()
+            && listing.all(|(folder, kustomization)| {
+                kustomization.components.iter().any(|entry| joined(folder, entry).as_deref() == Some(component))
+                    || self.includes(folder, component)
+            })
+    }
+
+    /// The namespace that an Application gives to what has none: of the Application whose path is nearest.
+    pub fn destination(&self, path: &str) -> Option<&str> {
+        let holds = |source: &str| {
+            let source = source.trim_matches('/').trim_start_matches("./");
+            source == "." || path == source || path.strip_prefix(source).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let matching = self.applications.iter().flat_map(|application| {
+            application.sources.iter().filter(|(_, _, source)| holds(source)).map(move |(_, _, source)| (source.len(), application))
+        });
+        matching.max_by_key(|(length, _)| *length).and_then(|(_, application)| application.destination.as_deref())
+    }
+}
+
+/// A path as a kustomization in `folder` writes it, from the checkout's root; none where it leads out of it, or is a URL.
+pub fn joined(folder: &str, entry: &str) -> Option<String> {
+    let mut steps: Vec<&str> = folder.split('/').filter(|step| !step.is_empty()).collect();
+    for step in entry.split('/') {
+        match step {
+            "" | "." => {}
+            ".." => drop(steps.pop()?),
+            step => steps.push(step),
+        }
+    }
+    Some(steps.join("/"))
+}
+
+/// A finding at a place of the checkout.
+pub fn finding(root: &str, code: Code, path: &str, position: Option<Position>, what: String, help: &str) -> Finding {
+    let place = match position {
+        Some((line, column)) => format!("{root}/{path}:{line}:{column}"),
+        None => format!("{root}/{path}"),
+    };
+    Finding { code, place, what, help: help.to_owned() }
+}
+
+fn owned(path: &str, found: &external_secret::ExternalSecret<'_>) -> Reader {
+    let store = |store: StoreRef<'_>| (store.kind.to_owned(), store.name.to_owned());
+    Reader {
+        file: path.to_owned(),
+        name: found.name.unwrap_or_default().to_owned(),
+        namespaces: found.namespaces.iter().map(|&namespace| namespace.to_owned()).collect(),
+        cluster: found.cluster,
+        target: found.target.unwrap_or_default().to_owned(),
+        entries: found
+            .entries
+            .iter()
+            .map(|entry| Read {
+                index: entry.index,
+                secret_key: entry.secret_key.to_owned(),
+                key: entry.key.to_owned(),
+                property: entry.property.map(str::to_owned),
+                store: store(entry.store),
+                position: entry.position,
+            })
+            .collect(),
+        whole: found.whole.iter().map(|whole| (whole.key.map(str::to_owned), store(whole.store), whole.position)).collect(),
+        position: found.position,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_as_kustomize_does() {
+        assert_eq!(joined("apps/a", "../b/x.yaml").as_deref(), Some("apps/b/x.yaml"));
+        assert_eq!(joined("", "./x.yaml").as_deref(), Some("x.yaml"));
+        assert_eq!(joined("apps", "../../x"), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! Somebody else's checkout: read as far as it matters, links never followed, nothing written.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use super::files::explain;
+use crate::manifest::yaml::MOST_BYTES;
+use crate::model::{Error, Result};
+
+/// The YAML files of a checkout that matter.
+pub struct Tree {
+    /// By path below the checkout, with `/`.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Links to YAML files or folders; they were not followed.
+    pub links: Vec<String>,
+}
+
+/// Folders that hold no manifests of their own.
+const PASSED_OVER: [&str; 3] = [".git", "node_modules", ".terraform"];
+
+/// Reads every YAML file below a folder for which `matters` is true, on this many threads.
+pub fn read(root: &Path, matters: &(dyn Fn(&str, &[u8]) -> bool + Sync), threads: NonZeroUsize) -> Result<Tree> {
+    if !root.is_dir() {
+        let (what, help) = ("no such folder", "name the root of the platform's checkout");
+        return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
+    }
+    let mut paths = Vec::new();
+    let mut links = Vec::new();
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(folder) = waiting.pop() {
+        list(root, &folder, &mut waiting, &mut paths, &mut links)?;
+    }
+    let share = paths.len().div_ceil(threads.get()).max(1);
+    let read_share =
+        |share: &[String]| share.iter().filter_map(|path| read_one(root, path, matters).transpose()).collect::<Result<Vec<_>>>();
+    let shares = std::thread::scope(|scope| {
+        let running: Vec<_> = paths.chunks(share).map(|share| scope.spawn(|| read_share(share))).collect();
+        running.into_iter().map(|thread| thread.join().expect("reading files does not panic")).collect::<Result<Vec<_>>>()
+    })?;
+    links.sort();
+    Ok(Tree { files: shares.into_iter().flatten().collect(), links })
+}
+
+fn list(root: &Path, folder: &Path, waiting: &mut Vec<PathBuf>, paths: &mut Vec<String>, links: &mut Vec<String>) -> Result<()> {
+    let shown = root.join(folder);
+    let failed = |error: std::io::Error| explain(&error, "read").in_file(&shown.to_string_lossy());
+    for entry in shown.read_dir().map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let kind = entry.file_type().map_err(failed)?;
+        let path = folder.join(entry.file_name());
+        // A name that is not UTF-8 is no kustomize resource.
+        let (Some(name), Some(text)) = (path.file_name().and_then(|name| name.to_str()), path.to_str()) else { continue };
+        let is_yaml = [".yaml", ".yml"].iter().any(|end| name.ends_with(end));
+        if kind.is_dir() && !PASSED_OVER.contains(&name) {
+            waiting.push(path);
+        } else if kind.is_file() && is_yaml {
+            paths.push(text.to_owned());
+        } else if kind.is_symlink() && (is_yaml || entry.path().is_dir()) {
+            links.push(text.to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn read_one(root: &Path, path: &str, matters: &(dyn Fn(&str, &[u8]) -> bool + Sync)) -> Result<Option<(String, Vec<u8>)>> {
+    let full = root.join(path);
+    let failed = |error: std::io::Error| explain(&error, "read").in_file(&full.to_string_lossy());
+    let size = full.symlink_metadata().map_err(failed)?.len();
+    if size > MOST_BYTES as u64 {
+        // No manifest is as large; kustomize would not apply it either.
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&full).map_err(failed)?;
+    Ok(matters(path, &bytes).then(|| (path.to_owned(), bytes)))
+}

@@ -1,0 +1,521 @@
+//! A platform's checkout: `fixtures/platform` holds every ExternalSecret of facts.md, section 3, with its peculiarities.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use serde_yaml::Value;
+
+use crate::common::{Ran, Sandbox, fixture};
+use crate::delivery::{PLATFORM_RULES, build, git};
+
+/// A sandbox with the platform in `p/`.
+pub fn with_platform(sandbox: Sandbox) -> Sandbox {
+    assert!(Command::new("cp").arg("-a").arg(fixture("fixtures/platform")).arg(sandbox.path("p")).status().unwrap().success());
+    sandbox
+}
+
+const PROD: [&str; 4] = ["--platform", "p", "--environment", "prod"];
+const SMALL: [&str; 4] = ["--platform", "p", "--environment", "small"];
+
+fn run(sandbox: &Sandbox, args: &[&str], environment: &[&str]) -> Ran {
+    sandbox.run([args, environment].concat())
+}
+
+/// facts.md, section 3, "Who reads the keys": namespace, ExternalSecret, target, and `secretKey ← key` in their order.
+const INVENTORY: &[(&str, &str, &str, &str)] = &[
+    ("argocd", "argocd-oidc", "argocd-dex-oidc", "clientSecret=dex-argocd-client-secret"),
+    ("monitoring", "grafana-datasource-litellm", "grafana-datasource-litellm", "password=litellm-grafana-ro-password"),
+    ("n8n", "n8n-core-secrets", "n8n-core-secrets", "encryptionKey=n8n-encryption-key"),
+    ("experience", "open-webui-oidc", "open-webui-oidc", "clientSecret=dex-open-webui-client-secret"),
+    (
+        "dex",
+        "dex-secrets",
+        "dex-secrets",
+        "DEX_ADMIN_PASSWORD_HASH=dex-admin-hash OAUTH2_PROXY_CLIENT_SECRET=dex-oauth2-proxy-client-secret \
+         ARGOCD_CLIENT_SECRET=dex-argocd-client-secret LITELLM_CLIENT_SECRET=dex-litellm-client-secret \
+         GRAFANA_CLIENT_SECRET=dex-grafana-client-secret OPENWEBUI_CLIENT_SECRET=dex-open-webui-client-secret \
+         TABBY_CLIENT_SECRET=dex-tabby-client-secret",
+    ),
+    ("external-dns", "cloudflare-api-token", "cloudflare-api-token", "api-token=cloudflare-api-token"),
+    ("cert-manager", "cloudflare-api-token", "cloudflare-api-token", "api-token=cloudflare-api-token"),
+    ("litellm", "litellm-grafana-ro", "litellm-grafana-ro", "password=litellm-grafana-ro-password"),
+    (
+        "litellm",
+        "litellm-secrets",
+        "litellm-secrets",
+        "master=litellm-master-key salt=litellm-salt-key vllm=vllm-api-key genericClientSecret=dex-litellm-client-secret",
+    ),
+    ("litellm", "litellm-pg-app", "litellm-pg-app", "password=litellm-db-password"),
+    (
+        "oauth2-proxy",
+        "oauth2-proxy-secrets",
+        "oauth2-proxy-secrets",
+        "clientSecret=dex-oauth2-proxy-client-secret cookieSecret=oauth2-proxy-cookie-secret",
+    ),
+    ("monitoring", "grafana-oidc", "grafana-oidc", "clientSecret=dex-grafana-client-secret"),
+    ("agentgateway-system", "anthropic-api-key", "anthropic-api-key", "Authorization=anthropic-api-key"),
+    ("kserve", "hf-token", "hf-token", "token=hf-token"),
+    ("serving", "vllm-api-key", "vllm-api-key", "api-key=vllm-api-key"),
+    ("experience", "", "key-portal", "LITELLM_MASTER_KEY=litellm-master-key"),
+];
+
+/// The consumers of `contract --json`, as in the inventory.
+fn consumers(json: &str) -> BTreeSet<(String, String, String, String)> {
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let entry = |entry: &serde_json::Value| format!("{}={}", text(&entry["secretKey"]), text(&entry["key"]));
+    let consumer = |one: &serde_json::Value| {
+        let data: Vec<String> = one["data"].as_array().unwrap().iter().map(entry).collect();
+        (text(&one["namespace"]), text(&one["name"]), text(&one["target"]), data.join(" "))
+    };
+    json["consumers"].as_array().unwrap().iter().map(consumer).collect()
+}
+
+#[test]
+fn the_embedded_contract_and_the_checkout_both_say_what_the_inventory_says() {
+    let sandbox = with_platform(Sandbox::empty());
+    let expected: BTreeSet<_> = INVENTORY.iter().map(|(a, b, c, d)| (a.to_string(), b.to_string(), c.to_string(), d.to_string())).collect();
+    assert_eq!(expected.len(), 16);
+    assert_eq!(consumers(&sandbox.run(["contract", "--json"]).expect(0).stdout), expected);
+    assert_eq!(consumers(&run(&sandbox, &["contract", "--json"], &PROD).expect(0).stdout), expected);
+}
+
+/// The codes of what `plan` says about coverage.
+fn coverage(sandbox: &Sandbox, environment: &[&str]) -> Vec<(String, String)> {
+    let json: serde_json::Value = serde_json::from_str(&run(sandbox, &["contract", "--json"], environment).expect(0).stdout).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    json["coverage"].as_array().unwrap().iter().map(|finding| (text(&finding["code"]), text(&finding["what"]))).collect()
+}
+
+#[test]
+fn what_is_met_on_the_way_is_said() {
+    let sandbox = with_platform(Sandbox::empty());
+    symlink("..", sandbox.path("p/apps/loop")).unwrap();
+    symlink("/dev/zero", sandbox.path("p/apps/zero.yaml")).unwrap();
+    assert!(Command::new("mkfifo").arg(sandbox.path("p/apps/pipe.yaml")).status().unwrap().success());
+    let found = coverage(&sandbox, &PROD);
+    let count = |code: &str| found.iter().filter(|(found, _)| found == code).count();
+    assert_eq!((count("property-missing"), count("other-store"), count("rendered-by-helm")), (15, 1, 1));
+    assert_eq!((count("helm-template"), count("link-passed-over"), found.len()), (1, 2, 20), "{found:?}");
+    // Examples and generators read nothing.
+    assert!(!found.iter().any(|(_, what)| what.contains("example-only") || what.contains("session")), "{found:?}");
+}
+
+#[test]
+fn what_no_enabled_feature_needs_is_neither_missing_nor_an_orphan() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    let planned = run(&sandbox, &["plan", "--json"], &SMALL).expect(0).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    let units: Vec<&str> = plan["changes"].as_array().unwrap().iter().filter_map(|change| change["unit"].as_str()).collect();
+    assert_eq!(units.len(), 13, "{units:?}");
+    assert!(!units.contains(&"n8n-encryption-key") && plan["awaited"].as_array().unwrap().is_empty());
+    run(&sandbox, &["bootstrap"], &SMALL).expect(0);
+    run(&sandbox, &["patch", "--write"], &SMALL).expect(0);
+    let found = coverage(&sandbox, &SMALL);
+    let off: BTreeSet<&str> = found.iter().filter(|(code, _)| code == "key-not-needed").map(|(_, what)| what.as_str()).collect();
+    assert_eq!(off.len(), 4, "n8n, Cloudflare, Anthropic, Hugging Face: {off:?}");
+    assert!(found.iter().any(|(code, _)| code == "secret-backend"));
+    run(&sandbox, &["verify"], &SMALL).expect(0);
+    // Switched on and off again: the value stays, and is no orphan.
+    run(&sandbox, &["bootstrap"], &PROD).expect(0);
+    let salt = sandbox.value("n8n-encryption-key");
+    let planned = run(&sandbox, &["bootstrap"], &SMALL).expect(0).stdout;
+    assert!(!planned.contains("orphan"), "{planned}");
+    run(&sandbox, &["bootstrap"], &PROD).expect(0);
+    assert_eq!(sandbox.value("n8n-encryption-key"), salt);
+    // Off is no reason to forget a write-once value that was there.
+    sandbox.remove("out/secret-source/n8n-encryption-key.sealed.yaml");
+    assert!(run(&sandbox, &["bootstrap"], &SMALL).expect(4).stderr.contains("n8n-encryption-key"));
+}
+
+#[test]
+fn the_environment_has_to_be_named_where_there_are_several() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    assert!(sandbox.run(["plan", "--platform", "p"]).expect(2).stderr.contains("`prod`, `small`"));
+    assert!(sandbox.run(["plan", "--platform", "p", "--environment", "prd"]).expect(2).stderr.contains("`prod`"));
+    sandbox.run(["plan", "--environment", "prod"]).expect(2);
+    sandbox.run(["plan", "--platform", "no", "--environment", "prod"]).expect(3);
+    let ran = sandbox.run(["plan", "--platform", "keys"]).expect(3);
+    assert!(ran.stderr.contains("no ExternalSecret"), "{}", ran.stderr);
+}
+
+/// Every document of every YAML file of the checkout that a second reader can read.
+fn documents(sandbox: &Sandbox) -> BTreeMap<String, Vec<Value>> {
+    let mut found = BTreeMap::new();
+    for (path, (.., bytes)) in sandbox.snapshot() {
+        let name = path.to_string_lossy().into_owned();
+        if !name.ends_with(".yaml") || name.contains("/templates/") {
+            continue;
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        let all = serde_yaml::Deserializer::from_str(&text).map(|one| <Value as serde::Deserialize>::deserialize(one).unwrap());
+        found.insert(path.strip_prefix(sandbox.path("")).unwrap().to_string_lossy().into_owned(), all.collect());
+    }
+    found
+}
+
+/// Removes the property from every entry; how many there were.
+fn without_properties(documents: &mut [Value]) -> usize {
+    let mut removed = 0;
+    for document in documents.iter_mut().filter(|document| document["kind"] == Value::from("ExternalSecret")) {
+        for entry in document["spec"].get_mut("data").and_then(Value::as_sequence_mut).into_iter().flatten() {
+            let property = entry["remoteRef"].as_mapping_mut().unwrap().remove("property");
+            removed += usize::from(property == Some("value".into()));
+        }
+    }
+    removed
+}
+
+#[test]
+fn patch_writes_only_the_property_and_the_second_run_nothing() {
+    let sandbox = with_platform(Sandbox::empty());
+    let (texts, before) = (sandbox.snapshot(), documents(&sandbox));
+    let done = run(&sandbox, &["patch", "--write"], &PROD).expect(0).stdout;
+    assert!(done.ends_with("done: 25 properties, 14 files written\n"), "{done}");
+    let mut removed = 0;
+    let mut after = documents(&sandbox);
+    after.values_mut().for_each(|documents| removed += without_properties(documents));
+    assert_eq!((removed, &after), (25, &before));
+    // Every old line is still there, in its order, but for the one in flow style.
+    for (path, (mode, .., old)) in texts.iter().filter(|(path, _)| path.is_file()) {
+        let (now_mode, .., new) = &sandbox.snapshot()[path];
+        assert_eq!(mode, now_mode, "{}", path.display());
+        let (old, new) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
+        let kept = |line: &&str| !line.contains("property: value");
+        if !path.ends_with("n8n/n8n.yaml") {
+            let new: Vec<&str> = new.lines().filter(kept).collect();
+            assert_eq!(old.lines().collect::<Vec<_>>(), new, "{}", path.display());
+        }
+        assert_eq!(old.matches("\r\n").count() > 0, new.matches("\r\n").count() > 0);
+        assert_eq!(new.contains("\r\n"), new.contains('\n') && new.matches('\n').count() == new.matches("\r\n").count());
+        assert_eq!(old.ends_with('\n'), new.ends_with('\n'));
+    }
+    let patched = sandbox.snapshot();
+    assert_eq!(run(&sandbox, &["patch", "--write"], &PROD).expect(0).stdout, "nothing to do\n");
+    assert_eq!(run(&sandbox, &["patch"], &PROD).expect(0).stdout, "");
+    assert_eq!(patched, sandbox.snapshot());
+    assert!(!coverage(&sandbox, &PROD).iter().any(|(code, _)| code == "property-missing"));
+}
+
+#[test]
+fn the_diff_is_one_that_git_applies() {
+    for args in [&["patch"][..], &["patch", "--format", "json6902"]] {
+        let (one, two) = (with_platform(Sandbox::empty()), with_platform(Sandbox::empty()));
+        // The kustomization that is generated stays as it is: one file is refused, and named.
+        let code = i32::from(args.len() > 1);
+        let before = one.snapshot();
+        let ran = run(&one, args, &PROD).expect(code);
+        assert_eq!(before, one.snapshot());
+        assert_eq!(ran.stderr.contains("monitoring/kustomization.yaml"), code == 1, "{}", ran.stderr);
+        one.write("diff", ran.stdout.as_bytes());
+        git(&one, &["init", "-q", "p"]);
+        git(&one, &["-C", "p", "apply", "../diff"]);
+        run(&two, &[args, &["--write"]].concat(), &PROD).expect(code);
+        let apps = |sandbox: &Sandbox| -> BTreeMap<String, Vec<u8>> {
+            let files = sandbox.snapshot().into_iter().filter(|(path, _)| path.is_file() && path.starts_with(sandbox.path("p/apps")));
+            files.map(|(path, it)| (path.strip_prefix(sandbox.path("")).unwrap().to_string_lossy().into_owned(), it.3)).collect()
+        };
+        assert_eq!(apps(&one), apps(&two));
+    }
+}
+
+/// What kustomize makes of every folder that has a kustomization.
+fn built(sandbox: &Sandbox) -> Option<BTreeMap<String, Vec<Value>>> {
+    let mut found = BTreeMap::new();
+    let folders: BTreeSet<String> = documents(sandbox)
+        .into_keys()
+        .filter(|path| path.starts_with("p/apps") && path.ends_with("/kustomization.yaml"))
+        .map(|path| Path::new(&path).parent().unwrap().to_string_lossy().into_owned())
+        .collect();
+    for folder in folders {
+        let text = build(sandbox, &folder)?.expect(0).stdout;
+        let all = serde_yaml::Deserializer::from_str(&text).map(|one| <Value as serde::Deserialize>::deserialize(one).unwrap());
+        found.insert(folder, all.collect());
+    }
+    Some(found)
+}
+
+#[test]
+fn kustomize_builds_the_same_and_the_properties() {
+    let plain = with_platform(Sandbox::with_keys());
+    let Some(before) = built(&plain) else { return };
+    assert_eq!(before.len(), 13);
+    let total = |mut built: BTreeMap<String, Vec<Value>>| {
+        let removed: usize = built.values_mut().map(|documents| without_properties(documents)).sum();
+        (removed, built)
+    };
+    // In place. The base of `serving` is built by itself and through its overlay; `experience` and `n8n` once each.
+    run(&plain, &["patch", "--write"], &PROD).expect(0);
+    assert_eq!(total(built(&plain).unwrap()), (26, before.clone()));
+    // A patch file beside each manifest; not in the generated kustomization of `monitoring`.
+    let beside = with_platform(Sandbox::with_keys());
+    run(&beside, &["patch", "--write", "--format", "json6902"], &PROD).expect(1);
+    let (found, same) = total(built(&beside).unwrap());
+    assert_eq!((found, same), (24, before.clone()));
+    assert_eq!(run(&beside, &["patch", "--write", "--format", "json6902"], &PROD).expect(1).stdout, "nothing to do\n");
+    // The component, included by every kustomization.
+    let component = with_platform(Sandbox::with_keys());
+    let args = [&["--out", "p/platform/secret-source"][..], &PROD].concat();
+    std::fs::create_dir(component.path("p/platform")).unwrap();
+    run(&component, &["bootstrap"], &args).expect(0);
+    for folder in before.keys().filter(|folder| !folder.ends_with("base") && !folder.ends_with("billing")) {
+        let path = format!("{folder}/kustomization.yaml");
+        let up = "../".repeat(folder.split('/').count() - 1);
+        component
+            .write(&path, format!("{}components:\n  - {up}platform/secret-source/property-patches\n", component.read(&path)).as_bytes());
+    }
+    let (found, same) = total(built(&component).unwrap());
+    assert_eq!((found, same), (25, before));
+    // And then nothing is missing any more.
+    assert!(!coverage(&component, &args).iter().any(|(code, _)| code == "property-missing"));
+}
+
+#[test]
+fn a_drifted_target_fails_or_is_reported() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    std::fs::create_dir(sandbox.path("p/platform")).unwrap();
+    let args = [&["--out", "p/platform/secret-source"][..], &PROD].concat();
+    run(&sandbox, &["bootstrap"], &args).expect(0);
+    let kustomization = "p/apps/oauth2-proxy/kustomization.yaml";
+    sandbox.write(
+        kustomization,
+        format!("{}components: [../../platform/secret-source/property-patches]\n", sandbox.read(kustomization)).as_bytes(),
+    );
+    let manifest = "p/apps/oauth2-proxy/secrets.yaml";
+    let original = sandbox.read(manifest);
+    let Some(good) = build(&sandbox, "p/apps/oauth2-proxy") else { return };
+    good.expect(0);
+    let (head, entries) = original.split_once("    - secretKey: clientSecret\n").unwrap();
+    let (first, second) = entries.split_once("    - secretKey: cookieSecret\n").unwrap();
+    let reordered = format!("{head}    - secretKey: cookieSecret\n{second}    - secretKey: clientSecret\n{first}");
+    let removed = format!("{head}    - secretKey: cookieSecret\n{second}");
+    for text in [reordered, removed] {
+        sandbox.write(manifest, text.as_bytes());
+        let ran = build(&sandbox, "p/apps/oauth2-proxy").unwrap();
+        assert!(ran.code != 0, "{}", ran.stdout);
+        // `plan` would write the patch anew.
+        assert!(run(&sandbox, &["plan", "--check"], &args).expect(1).stdout.contains("oauth2-proxy-secrets.patch.yaml (restored)"));
+    }
+    // A renamed one is passed over by kustomize, and reported here.
+    sandbox.write(manifest, original.replacen("name: oauth2-proxy-secrets", "name: proxy-secrets", 1).as_bytes());
+    build(&sandbox, "p/apps/oauth2-proxy").unwrap().expect(0);
+    assert!(run(&sandbox, &["plan", "--check"], &args).expect(1).stdout.contains("proxy-secrets.patch.yaml"));
+}
+
+#[test]
+fn as_a_filter_it_is_a_helm_post_renderer() {
+    let sandbox = Sandbox::empty();
+    let rendered = "---\n# Source: key-portal/templates/externalsecret.yaml\napiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata:\n  name: key-portal\nspec:\n  secretStoreRef:\n    name: secret-store\n    kind: ClusterSecretStore\n  data:\n    - secretKey: LITELLM_MASTER_KEY\n      remoteRef:\n        key: litellm-master-key\n    - secretKey: OTHER\n      remoteRef:\n        key: not-ours\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {key: litellm-master-key}\n";
+    let out = sandbox.run_with_input(["patch", "-"], rendered.as_bytes()).expect(0).stdout;
+    assert_eq!(out, rendered.replace("key: litellm-master-key\n    -", "key: litellm-master-key\n        property: value\n    -"));
+    assert_eq!(sandbox.run_with_input(["patch", "-"], out.as_bytes()).expect(0).stdout, out);
+    let kinds = sandbox.run_with_input(["patch", "-", "--store-kind", "SecretStore"], rendered.as_bytes()).expect(0).stdout;
+    assert_eq!(kinds, out.replace("kind: ClusterSecretStore", "kind: SecretStore"));
+    assert!(sandbox.run_with_input(["patch", "-"], b"a: [").expect(3).stderr.contains("standard input:1:"));
+    sandbox.run(["patch"]).expect(2);
+}
+
+#[test]
+fn the_result_lies_where_the_platforms_own_checks_accept_it() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    std::fs::create_dir(sandbox.path("p/platform")).unwrap();
+    let args = [&["--out", "p/platform/secret-source"][..], &PROD].concat();
+    run(&sandbox, &["bootstrap"], &args).expect(0);
+    let before = sandbox.snapshot();
+    assert!(run(&sandbox, &["bootstrap"], &args).expect(0).stdout.starts_with("nothing to do"));
+    assert_eq!(before, sandbox.snapshot());
+    run(&sandbox, &["patch", "--write"], &args).expect(0);
+    run(&sandbox, &["verify", "--identity", "keys/operator.agekey"], &args).expect(0);
+    // Ignore rules: everything is committed.
+    assert_eq!(sandbox.read("p/.gitignore"), PLATFORM_RULES);
+    git(&sandbox, &["init", "-q", "p"]);
+    git(&sandbox, &["-C", "p", "add", "-A"]);
+    let taken = git(&sandbox, &["-C", "p", "ls-files", "platform"]).lines().count();
+    let there = sandbox.snapshot().keys().filter(|path| path.starts_with(sandbox.path("p/platform")) && path.is_file()).count();
+    assert_eq!(taken, there);
+    // gitleaks' generic-api-key: these words, then at most 20 characters, an assignment, and a long word.
+    let rule = regex::RegexBuilder::new(r#"(?i)[\w.-]{0,50}?(?:access|auth|api|credential|creds|key|passw(?:or)?d|secret|token)(?:[ \t\w.-]{0,20})[\s'"]{0,3}(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)[\x60'"\s=]{0,5}([\w.=-]{10,150}|[a-z0-9][a-z0-9+/]{11,}={0,3})(?:[\x60'"\s;]|\\[nr]|$)"#).unicode(false).build().unwrap();
+    let blob = regex::Regex::new("Ag[A-Za-z0-9+/]{200,}").unwrap();
+    for (path, (.., bytes)) in sandbox.snapshot().iter().filter(|(path, _)| path.to_string_lossy().ends_with(".sealed.yaml")) {
+        let text = String::from_utf8_lossy(bytes);
+        for found in rule.captures_iter(&text) {
+            assert!(!blob.is_match(&found[1]), "{}: gitleaks takes a blob for a key: {}", path.display(), &found[0]);
+        }
+    }
+    // kustomize's load restriction, and the Application in the platform's conventions.
+    let Some(ran) = build(&sandbox, "p/platform/secret-source") else { return };
+    ran.expect(0);
+    let application: Value = serde_yaml::from_str(&sandbox.read("p/platform/secret-source/argocd-application.yaml")).unwrap();
+    assert_eq!(application["spec"]["source"]["repoURL"], "https://git.example.org/platform.git");
+    assert_eq!(application["spec"]["source"]["path"], "platform/secret-source");
+    assert_eq!(application["spec"]["project"], "platform");
+    assert_eq!(application["metadata"]["namespace"], "argocd");
+    assert_eq!(application["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"], "-7");
+    assert!(application["spec"]["syncPolicy"]["retry"]["limit"].as_u64().unwrap() > 0);
+    sandbox.edit("p/argocd/project.yaml", "    - https://git.example.org/platform.git\n", "");
+    assert!(coverage(&sandbox, &args).iter().any(|(code, _)| code == "source-repository-missing"));
+}
+
+#[test]
+fn the_store_has_the_form_that_was_asked_for() {
+    let read = |sandbox: &Sandbox, path: &str| -> Vec<Value> {
+        let text = sandbox.read(path);
+        serde_yaml::Deserializer::from_str(&text).map(|one| <Value as serde::Deserialize>::deserialize(one).unwrap()).collect()
+    };
+    let with = |flags: &[&str]| {
+        let sandbox = with_platform(Sandbox::with_keys());
+        run(&sandbox, &[&["bootstrap"], flags].concat(), &PROD).expect(0);
+        run(&sandbox, &["patch", "--write"], &PROD).expect(0);
+        run(&sandbox, &[&["verify"], flags].concat(), &PROD).expect(0);
+        assert!(run(&sandbox, &[&["bootstrap"], flags].concat(), &PROD).expect(0).stdout.starts_with("nothing to do"));
+        build(&sandbox, "out").map(|ran| ran.expect(0));
+        sandbox
+    };
+    // ESO's referent form: an account and a Role in each namespace.
+    let referent = with(&["--isolation", "namespace"]);
+    let store = &read(&referent, "out/secret-store/cluster-secret-store.yaml")[0];
+    let kubernetes = &store["spec"]["provider"]["kubernetes"];
+    assert!(kubernetes["auth"]["serviceAccount"].get("namespace").is_none());
+    assert_eq!(kubernetes["server"]["caProvider"]["namespace"], "external-secrets");
+    assert_eq!(read(&referent, "out/secret-store/service-account.yaml").len(), 12);
+    let roles = read(&referent, "out/secret-source/rbac.yaml");
+    assert_eq!(roles.len(), 24);
+    let n8n = roles.iter().find(|role| role["kind"] == "Role" && role["metadata"]["name"] == "eso-reader-n8n").unwrap();
+    assert_eq!(n8n["rules"][0]["resourceNames"], serde_yaml::from_str::<Value>("[n8n-encryption-key]").unwrap());
+    // A SecretStore in each namespace, and the ExternalSecrets name its kind.
+    let stores = with(&["--store-kind", "SecretStore"]);
+    for store in read(&stores, "out/secret-store/secret-stores.yaml") {
+        assert_eq!(store["kind"], "SecretStore");
+        assert!(store["spec"]["provider"]["kubernetes"]["server"]["caProvider"].get("namespace").is_none());
+        assert!(store["metadata"].get("namespace").is_some() && store["spec"].get("conditions").is_none());
+    }
+    assert!(stores.read("out/property-patches/hf-token.patch.yaml").contains("/spec/secretStoreRef/kind"));
+    // Without names, for an authorizer that cannot tell them.
+    let wide = with(&["--rbac", "namespace"]);
+    assert!(read(&wide, "out/secret-source/rbac.yaml")[0]["rules"][0].get("resourceNames").is_none());
+}
+
+#[test]
+fn the_platforms_store_file_keeps_its_project() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    let file = "p/platform/store.yaml";
+    sandbox.write(
+        file,
+        b"# replace with your provider\nkind: ClusterSecretStore\nspec:\n  provider:\n    gcpsm:\n      projectID: my-project-1\n",
+    );
+    let args = ["bootstrap", "--store-file", file];
+    assert!(run(&sandbox, &args, &PROD).expect(0).stdout.contains("write  p/platform/store.yaml (updated)"));
+    let text = sandbox.read(file);
+    assert!(text.starts_with("# projectID: my-project-1\n") && !text.contains("gcpsm:") && !text.contains("replace with your provider"));
+    assert!(text.contains("kind: ClusterSecretStore") && !sandbox.path("out/secret-store/cluster-secret-store.yaml").exists());
+    let before = sandbox.snapshot();
+    assert!(run(&sandbox, &args, &PROD).expect(0).stdout.starts_with("nothing to do"));
+    assert_eq!(before, sandbox.snapshot());
+    run(&sandbox, &["patch", "--write"], &PROD).expect(0);
+    run(&sandbox, &["verify", "--store-file", file], &PROD).expect(0);
+    sandbox.edit(file, "eso-reader", "somebody");
+    assert!(run(&sandbox, &["verify", "--store-file", file], &PROD).expect(1).stdout.contains("store-differs"));
+    run(&sandbox, &["bootstrap", "--store-file", file, "--project-id", "a b"], &PROD).expect(2);
+    run(&sandbox, &["bootstrap", "--store-file", "no/such/store.yaml"], &PROD).expect(5);
+}
+
+#[test]
+fn a_contract_is_drafted_in_a_minute() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    sandbox.edit("p/apps/dex/dex-secrets.yaml", "key: dex-tabby-client-secret", "key: dex-forge-client-secret");
+    let text = sandbox.run(["contract", "--from-platform", "p"]).expect(0).stdout;
+    sandbox.write("mine.yaml", text.as_bytes());
+    assert!(text.contains("  # read in apps/dex/dex-secrets.yaml:"), "{text}");
+    let table = sandbox.run(["contract", "--contract", "mine.yaml"]).expect(0).stdout;
+    for line in ["dex-admin-hash", "bcrypt 10 of dex-admin-password", "sk- + 64 hex", "64 hex, write-once", "experience/key-portal"] {
+        assert!(table.contains(line), "{line}: {table}");
+    }
+    let forge = table.lines().find(|line| line.starts_with("dex-forge-client-secret")).unwrap();
+    assert!(forge.contains("provided") && forge.contains("dex/dex-secrets"), "{forge}");
+    assert!(!table.contains("dex-tabby-client-secret"));
+    run(&sandbox, &["bootstrap", "--contract", "mine.yaml"], &PROD).expect(0);
+    // Another platform altogether: its own store, nothing known.
+    let other = Sandbox::with_keys();
+    other.write("q/a.yaml", b"apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {name: web, namespace: shop}\nspec:\n  secretStoreRef: {kind: ClusterSecretStore, name: shop-store}\n  data:\n    - {secretKey: token, remoteRef: {key: web-token}}\n");
+    other.write("own.yaml", other.run(["contract", "--from-platform", "q"]).expect(0).stdout.as_bytes());
+    let planned = other.run(["plan", "--contract", "own.yaml", "--platform", "q"]).expect(0).stdout;
+    assert!(planned.contains("web-token") && other.read("own.yaml").contains("store: shop-store"), "{planned}");
+}
+
+/// A way to spoil the patched platform, and the code that says so.
+pub const DEFECTS: &[(&str, fn(&Sandbox))] = &[
+    ("unreadable", |s| s.write("p/apps/bad.yaml", b"kind: ExternalSecret\n\tmetadata: x\n")),
+    ("key-unknown", |s| s.edit("p/apps/n8n/n8n.yaml", "key: n8n-encryption-key", "key: n8n-encryptoin-key")),
+    ("key-unread", |s| s.remove("p/apps/n8n/n8n.yaml")),
+    ("key-not-needed", |s| s.edit("p/environments/prod/config.yaml", "n8n: true", "n8n: false")),
+    ("property-missing", |s| s.edit("p/apps/kserve/hf-token.yaml", "        property: value\n", "")),
+    ("property-differs", |s| s.edit("p/apps/kserve/hf-token.yaml", "property: value", "property: token")),
+    ("reads-whole-secret", |s| {
+        s.edit("p/apps/billing/generated.yaml", "  dataFrom:\n", "  secretStoreRef: {kind: ClusterSecretStore, name: secret-store}\n  dataFrom:\n    - extract: {key: hf-token}\n    - find: {name: {regexp: a}}\n")
+    }),
+    ("other-store", |_| {}),
+    ("namespace-unknown", |s| {
+        s.write(
+            "p/apps/lost.yaml",
+            s.read("p/apps/kserve/hf-token.yaml").replace("name: hf-token", "name: lost").replace("  namespace: kserve\n", "").as_bytes(),
+        );
+    }),
+    ("ambiguous-consumer", |s| {
+        s.write("p/apps/kserve/again.yaml", s.read("p/apps/kserve/hf-token.yaml").replace("key: hf-token", "key: vllm-api-key").as_bytes())
+    }),
+    ("rendered-by-helm", |_| {}),
+    ("helm-template", |_| {}),
+    ("link-passed-over", |s| symlink("kserve", s.path("p/apps/link")).unwrap()),
+    ("secret-backend", |s| s.edit("p/environments/prod/config.yaml", "secret_backend: kubernetes", "secret_backend: gcpsm")),
+    ("source-repository-missing", |s| s.edit("p/argocd/project.yaml", "    - https://git.example.org/platform.git\n", "")),
+    ("application-differs", |s| s.edit("p/platform/argocd-application.yaml", "project: platform", "project: other")),
+];
+
+#[test]
+fn each_disagreement_is_found_by_its_code() {
+    let template = with_platform(Sandbox::with_keys());
+    let args = [&["--out", "p/platform"][..], &PROD].concat();
+    run(&template, &["bootstrap"], &args).expect(0);
+    run(&template, &["patch", "--write"], &args).expect(0);
+    run(&template, &["verify"], &args).expect(0);
+    for (code, spoil) in DEFECTS {
+        let sandbox = Sandbox::empty();
+        assert!(Command::new("cp").arg("-a").arg(template.path(".")).arg(sandbox.path(".")).status().unwrap().success());
+        spoil(&sandbox);
+        let ran = run(&sandbox, &["verify", "--json"], &args);
+        assert!(ran.stdout.contains(&format!("\"code\": \"{code}\"")), "{code}: {} {}", ran.stdout, ran.stderr);
+    }
+}
+
+#[test]
+fn helm_values_inside_an_application_are_found() {
+    let sandbox = with_platform(Sandbox::empty());
+    sandbox.remove("p/apps/experience/key-portal/values.yaml");
+    sandbox.write("p/argocd/portal.yaml", b"apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: portal}\nspec:\n  source:\n    helm:\n      values: |\n        externalSecret:\n          remoteKey: litellm-master-key\n");
+    assert!(coverage(&sandbox, &PROD).iter().any(|(code, _)| code == "rendered-by-helm"));
+    sandbox.edit("p/argocd/portal.yaml", "litellm-master-key", "hf-token");
+    assert!(coverage(&sandbox, &PROD).iter().any(|(code, what)| code == "namespace-unknown" && what.contains("hf-token")));
+}
+
+#[test]
+fn a_base_that_several_overlays_share_is_read_in_each_namespace() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    sandbox.write("p/apps/serving/second/kustomization.yaml", b"namespace: serving-two\nresources: [../base]\n");
+    run(&sandbox, &["bootstrap"], &PROD).expect(0);
+    let store = sandbox.read("out/secret-store/cluster-secret-store.yaml");
+    assert!(store.contains("- serving\n") && store.contains("- serving-two\n"), "{store}");
+    assert!(sandbox.path("out/property-patches/vllm-api-key.patch.yaml").exists());
+}
+
+#[test]
+fn what_cannot_be_edited_is_refused_and_named_and_the_rest_is_done() {
+    let sandbox = with_platform(Sandbox::empty());
+    sandbox.edit("p/apps/kserve/hf-token.yaml", "      remoteRef:\n", "      remoteRef: &shared\n");
+    let before = sandbox.read("p/apps/kserve/hf-token.yaml");
+    let ran = run(&sandbox, &["patch", "--write"], &PROD).expect(1);
+    assert!(ran.stderr.contains("p/apps/kserve/hf-token.yaml:18:") && ran.stderr.contains("anchor"), "{}", ran.stderr);
+    assert!(ran.stdout.ends_with("done: 24 properties, 13 files written\n"), "{}", ran.stdout);
+    assert_eq!(sandbox.read("p/apps/kserve/hf-token.yaml"), before);
+}
