@@ -33,6 +33,7 @@ fn main() {
     against_kubeseal(folder.path());
     against_the_primitives(folder.path());
     memory(folder.path());
+    platform(folder.path());
 }
 
 fn sealing_certificate(folder: &Path) -> SealingCertificate {
@@ -167,6 +168,38 @@ fn memory(folder: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let peak = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     println!("(c) `bootstrap` of {MANY} units: {:.1?} with every file on the disk, peak memory {peak} MiB (goal 64)", start.elapsed());
+}
+
+/// (d) a checkout of 10,000 YAML files, a tenth of them ExternalSecrets: read and resolved, against only reading the bytes.
+fn platform(folder: &Path) {
+    let root = folder.join("platform");
+    for i in 0..MANY {
+        let place = root.join(format!("apps/{:03}", i / 50));
+        std::fs::create_dir_all(&place).unwrap();
+        let filler = "# a line of a usual manifest, as long as they are\n".repeat(40);
+        let text = if i % 10 == 0 {
+            format!(
+                "{filler}apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {{name: es-{i}, namespace: ns-{}}}\nspec:\n  secretStoreRef: {{name: secret-store, kind: ClusterSecretStore}}\n  data:\n    - secretKey: a\n      remoteRef:\n        key: vllm-api-key\n",
+                i / 50
+            )
+        } else {
+            format!("{filler}apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c-{i}}}\ndata: {{a: b}}\n")
+        };
+        std::fs::write(place.join(format!("file-{i}.yaml")), text).unwrap();
+    }
+    let reading = best(3, || {
+        let apps = (0..MANY).map(|i| std::fs::read(root.join(format!("apps/{:03}/file-{i}.yaml", i / 50))).unwrap().len());
+        apps.sum::<usize>()
+    });
+    let whole = best(3, || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seal-secrets"));
+        let status = command.args(["contract", "--platform", "platform"]).current_dir(folder).stdout(Stdio::null()).status();
+        assert!(status.unwrap().success());
+    });
+    println!(
+        "(d) a checkout of {MANY} YAML files: `contract --platform` {whole:.2?} (goal 1 s), {:.1}x only reading them",
+        ratio(whole, reading)
+    );
 }
 
 fn bootstrap_and_tell_memory(args: &[String]) {

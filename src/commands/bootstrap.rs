@@ -332,6 +332,9 @@ fn write_copies(secrets: &Path, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: 
     git::keep_out(&folder, "*\n")?;
     let mut writer = Writer::new(&folder);
     for (name, value) in &copies {
+        if files::exists(&secrets.join(name.as_str())) {
+            world.terminal.warn(&format!("{} held the value of another `{name}`; it is replaced", secrets.join(name.as_str()).display()));
+        }
         writer.write(name.as_str(), value, 0o600, Existing::Replace)?;
     }
     finish(writer, world)

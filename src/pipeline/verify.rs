@@ -156,7 +156,7 @@ impl Findings<'_> {
     fn missing_unit(&mut self, inventory: &Inventory, unit: &Unit<'_>) {
         let file = unit.file();
         let remembered = inventory::remembered(&inventory.others).contains(&file);
-        if !unit.needed() && !(unit.write_once() && remembered) {
+        if !(unit.needed() || unit.write_once() && remembered) {
             return;
         }
         let (code, what, help) = match (unit.provided(), unit.write_once() && remembered) {

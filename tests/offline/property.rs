@@ -103,3 +103,111 @@ fn many_threads_seal_in_the_order_of_the_values() {
         }
     }
 }
+
+/// How one entry is written.
+#[derive(Clone, Debug)]
+struct Written {
+    secret_key: String,
+    style: usize,
+    comment: bool,
+    property: bool,
+}
+
+fn written() -> impl Strategy<Value = Written> {
+    ("[a-zA-Z][a-zA-Z0-9_.-]{0,12}", 0usize..8, any::<bool>(), any::<bool>()).prop_map(|(secret_key, style, comment, property)| Written {
+        secret_key,
+        style,
+        comment,
+        property,
+    })
+}
+
+/// An entry of `spec.data` in one of many styles; each reads `hf-token`.
+fn entry(one: &Written) -> String {
+    let Written { secret_key, style, comment, property } = one;
+    let why = if *comment { "   # key: why" } else { "" };
+    let own = if *comment { "        # remoteRef: above\n" } else { "" };
+    let line = if *property { "        property: value\n" } else { "" };
+    let inline = if *property { ", property: value" } else { "" };
+    match style {
+        0 => format!("    - secretKey: \"{secret_key}\"\n      remoteRef:\n        key: hf-token{why}\n{line}"),
+        1 => format!(
+            "    - remoteRef:\n{own}        version: \"1\"\n        key: 'hf-token'{why}\n{line}      secretKey: \"{secret_key}\"\n"
+        ),
+        2 => format!("    - secretKey: \"{secret_key}\"\n      remoteRef: {{key: hf-token{inline}}}{why}\n"),
+        3 => format!("    - {{secretKey: \"{secret_key}\", remoteRef: {{ version: v, key: \"hf-token\"{inline} }}}}{why}\n"),
+        4 => format!(
+            "    -   secretKey: \"{secret_key}\"\n        remoteRef:\n            key: >-\n              hf-token\n{}",
+            line.replace("        ", "            ")
+        ),
+        5 => format!(
+            "    - secretKey: \"{secret_key}\"\n      remoteRef:\n        \"key\":\n{own}          hf-token{why}\n{line}        decodingStrategy: None\n"
+        ),
+        6 => format!("    - secretKey: \"{secret_key}\"\n      remoteRef: {{\n        key: hf-token{inline},\n        version: v }}\n"),
+        _ => format!(
+            "    - secretKey: \"{secret_key}\"\n      remoteRef:\n        metadataPolicy: None\n\n        key: hf-token{why}\n\n{line}"
+        ),
+    }
+}
+
+/// A file of several documents, some of them ExternalSecrets, all of them full of what looks like one.
+fn manifest() -> impl Strategy<Value = String> {
+    let document = (proptest::collection::vec(written(), 1..5), 0usize..4);
+    (proptest::collection::vec(document, 1..4), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(documents, crlf, mark, cut)| {
+        let mut text = String::from("# remoteRef:\n#   key: hf-token\n");
+        for (i, (entries, kind)) in documents.iter().enumerate() {
+            let data: String = entries.iter().map(entry).collect();
+            text.push_str(&match kind {
+                0 => format!("---\nkind: ConfigMap\napiVersion: v1\ndata:\n  es: |\n    kind: ExternalSecret\n    spec:\n      data:\n{}", data.replace('\n', "\n      ").trim_end_matches(' ').replace("    - ", "          - ")),
+                _ => format!("---\napiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata:\n  name: es-{i}\nspec:\n  secretStoreRef: {{name: secret-store, kind: ClusterSecretStore}}\n  data:\n{data}"),
+            });
+        }
+        if cut {
+            text.truncate(text.trim_end().len());
+        }
+        if crlf {
+            text = text.replace('\n', "\r\n");
+        }
+        if mark { format!("\u{feff}{text}") } else { text }
+    })
+}
+
+fn read_by_another(text: &str) -> Vec<serde_yaml::Value> {
+    let text = text.trim_start_matches('\u{feff}');
+    serde_yaml::Deserializer::from_str(text).map(|one| <serde_yaml::Value as serde::Deserialize>::deserialize(one).unwrap()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn patch_adds_the_property_and_changes_nothing_else(text in manifest()) {
+        use seal_secrets::manifest::property::add;
+        use seal_secrets::model::StoreKind;
+        let kind = StoreKind::ClusterSecretStore;
+        let edited = add(&text, kind, &|_, entry| entry.key == "hf-token").unwrap().map_or(text.clone(), |edited| edited.text);
+        prop_assert!(add(&edited, kind, &|_, _| true).unwrap().is_none(), "a second run changes nothing:\n{}", edited);
+        let (mut before, mut after) = (read_by_another(&text), read_by_another(&edited));
+        for document in before.iter_mut().chain(after.iter_mut()) {
+            for entry in document.get_mut("spec").and_then(|spec| spec.get_mut("data")).and_then(|data| data.as_sequence_mut()).into_iter().flatten() {
+                entry["remoteRef"].as_mapping_mut().unwrap().remove("property");
+            }
+        }
+        prop_assert_eq!(before, after);
+        // And every entry has it.
+        for document in read_by_another(&edited).iter().filter(|document| document["kind"] == "ExternalSecret") {
+            for entry in document["spec"]["data"].as_sequence().unwrap() {
+                prop_assert_eq!(&entry["remoteRef"]["property"], "value");
+            }
+        }
+        // What was there is still there, in its order.
+        let mut rest = edited.chars();
+        prop_assert!(text.chars().all(|c| rest.any(|other| other == c)));
+    }
+
+    #[test]
+    fn whatever_a_file_holds_nothing_panics(text in "(key: |remoteRef:|- |\\{|\\}|\\[|\\]|ExternalSecret|external-secrets.io/v1|kind: |apiVersion: |spec:|data:|&a |\\*a|<<: |\"|'|#| |  |\n|\t|\r\n|---|\\.\\.\\.|!!str |\\?|>-|\\||[a-zü]){0,60}") {
+        let _ = seal_secrets::manifest::property::add(&text, seal_secrets::model::StoreKind::SecretStore, &|_, _| true);
+        let _ = seal_secrets::manifest::gitops::kustomization(&text);
+    }
+}
