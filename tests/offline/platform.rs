@@ -159,7 +159,7 @@ fn documents(sandbox: &Sandbox) -> BTreeMap<String, Vec<Value>> {
 /// Removes the property from every entry; how many there were.
 fn without_properties(documents: &mut [Value]) -> usize {
     let mut removed = 0;
-    for document in documents.iter_mut().filter(|document| document["kind"] == Value::from("ExternalSecret")) {
+    for document in documents.iter_mut().filter(|document| document["kind"] == "ExternalSecret") {
         for entry in document["spec"].get_mut("data").and_then(Value::as_sequence_mut).into_iter().flatten() {
             let property = entry["remoteRef"].as_mapping_mut().unwrap().remove("property");
             removed += usize::from(property == Some("value".into()));
@@ -445,7 +445,7 @@ fn a_contract_is_drafted_in_a_minute() {
 }
 
 /// A way to spoil the patched platform, and the code that says so.
-pub const DEFECTS: &[(&str, fn(&Sandbox))] = &[
+pub const DEFECTS: &[crate::verify::Defect] = &[
     ("unreadable", |s| s.write("p/apps/bad.yaml", b"kind: ExternalSecret\n\tmetadata: x\n")),
     ("key-unknown", |s| s.edit("p/apps/n8n/n8n.yaml", "key: n8n-encryption-key", "key: n8n-encryptoin-key")),
     ("key-unread", |s| s.remove("p/apps/n8n/n8n.yaml")),

@@ -13,7 +13,7 @@ use crate::common::{Sandbox, TestEntropy, fixture, fixture_text, run_at};
 const SOURCE: &str = "out/secret-source/";
 
 /// A way to spoil a healthy state, and the code that it has to be found by.
-type Defect = (&'static str, fn(&Sandbox));
+pub type Defect = (&'static str, fn(&Sandbox));
 
 const DEFECTS: &[Defect] = &[
     ("certificate-unusable", |s| s.write("keys/sealing.crt", fixture_text("fixtures/certificates/roca.crt").as_bytes())),
