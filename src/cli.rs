@@ -46,9 +46,10 @@ pub struct Folders {
 /// How the values get from the source Secrets to their readers.
 #[derive(Args)]
 pub struct Delivery {
-    /// One ClusterSecretStore, or a SecretStore in each namespace that reads
-    #[arg(long, value_name = "KIND", default_value = "ClusterSecretStore", ignore_case = true)]
-    pub store_kind: StoreKind,
+    /// One ClusterSecretStore, or a SecretStore in each namespace that reads; named, ExternalSecrets are made to name it too
+    /// [default: ClusterSecretStore]
+    #[arg(long, value_name = "KIND", ignore_case = true)]
+    pub store_kind: Option<StoreKind>,
     /// One account for all, or one in each namespace that reads only its own keys
     #[arg(long, value_name = "HOW", default_value = "shared")]
     pub isolation: Isolation,

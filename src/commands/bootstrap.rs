@@ -52,7 +52,7 @@ pub(super) fn run(folders: &Folders, args: &cli::Bootstrap, world: &mut World) -
     let made = make(&prepared, provided, world)?;
     let (out, _lock) = match (there, lock) {
         (Some(out), Some(lock)) => (out, lock),
-        _ => new_folder(&folders.out)?,
+        _ => new_folder(folders)?,
     };
     write(&prepared, made, &out, &args.wishes.secrets, world)?;
     world.terminal.print(&render_plan(folders, &args.wishes, &prepared, true))?;
@@ -60,7 +60,14 @@ pub(super) fn run(folders: &Folders, args: &cli::Bootstrap, world: &mut World) -
 }
 
 /// The output folder, which was not there when the plan was made.
-fn new_folder(path: &Path) -> Result<(Folder, Lock)> {
+fn new_folder(folders: &Folders) -> Result<(Folder, Lock)> {
+    let path = &folders.out;
+    // Inside a checkout the folders on the way are made as well.
+    let inside = |folder: &&Path| folders.platform.as_deref().is_some_and(|root| files::relative_to(folder, root).is_some());
+    let missing: Vec<&Path> = path.ancestors().skip(1).take_while(inside).filter(|folder| !files::exists(folder)).collect();
+    for folder in missing.into_iter().rev() {
+        Folder::create(folder, 0o755)?;
+    }
     let out = Folder::create(path, 0o755)?;
     let lock = out.lock()?;
     if !out.read_all()?.is_empty() {
@@ -175,6 +182,11 @@ fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>, secrets: 
         if let Change::Place { file, .. } = change {
             let (folder, name) = place_folder(file)?;
             folder.check(name, Existing::Replace)?;
+            if files::relative_to(Path::new(file), secrets).is_some() {
+                return Err(
+                    Error::refused("the store file would lie among the operator's copies", "name a file of the platform's").in_file(file)
+                );
+            }
         }
     }
     if copies.is_empty() {

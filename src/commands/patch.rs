@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use super::setting::{self, Setting};
-use super::{Outcome, finding_text};
+use super::{Outcome, finding_text, read_contract};
 use crate::cli::{Folders, Patch, PatchFormat};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, Result, visible};
 use crate::pipeline::patch::{self, Edit, Edits};
 use crate::pipeline::{inventory::Files, platform, render};
 use crate::world::folder::{Existing, Folder, Writer};
-use crate::world::{World, files, tree};
+use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &Patch, world: &mut World) -> Result<Outcome> {
-    let Setting { contract, delivery, .. } = setting::read(folders, Some(&args.delivery), world)?;
+    let (_, contract) = read_contract(folders, world)?;
+    let delivery = setting::read_delivery(&args.delivery, folders)?;
     if args.filter.is_some() {
         let input = world.terminal.read_input(MOST_BYTES)?;
         let output = patch::filter(&contract, &delivery, &input).map_err(|error| error.in_file("standard input"))?;
@@ -23,17 +24,26 @@ pub(super) fn run(folders: &Folders, args: &Patch, world: &mut World) -> Result<
     let Some(root) = &folders.platform else {
         return Err(Error::usage("`patch` has no checkout to look at", "name it with `--platform DIR`, or use `-` as a filter"));
     };
-    let wanted = |path: &str, bytes: &[u8]| platform::matters(path, bytes) || path.ends_with(".property.patch.yaml");
-    let tree = tree::read(root, &wanted, world.threads)?;
+    let tree = setting::read_tree(root, setting::inside(&folders.out, root).as_deref(), world)?;
     let platform = platform::scan(&root.to_string_lossy(), &tree.files, world.threads);
     let edits = match args.format {
         PatchFormat::Manifest => patch::manifests(&contract, &delivery, &platform, &tree.files),
         PatchFormat::Json6902 => patch::json6902(&contract, &delivery, &platform, &tree.files),
-        PatchFormat::Component => component(folders, root, render::component_files(&contract, &delivery))?,
+        PatchFormat::Component => {
+            // Who reads what, where: only this format depends on it.
+            let Setting { contract, delivery, .. } = setting::read(folders, Some(&args.delivery), world)?;
+            component(folders, root, render::component_files(&contract, &delivery))?
+        }
     };
     if args.write {
-        edits.edits.iter().try_for_each(|edit| write(root, edit))?;
-        world.terminal.print(&report(root, &edits))?;
+        for edit in &edits.edits {
+            write(root, edit)?;
+            world.terminal.print(&format!("write  {}\n", visible(&root.join(&edit.path).to_string_lossy())))?;
+        }
+        world.terminal.print(&match edits.edits.len() {
+            0 => "nothing to do\n".to_owned(),
+            files => format!("done: {} properties, {files} files written\n", edits.added),
+        })?;
     } else {
         world.terminal.print(&patch::diff(&edits.edits))?;
     }
@@ -84,14 +94,4 @@ fn write(root: &Path, edit: &Edit) -> Result<()> {
     let mut writer = Writer::new(&folder);
     writer.write(name, edit.after.as_bytes(), mode, existing)?;
     writer.finish().map(|_| ())
-}
-
-fn report(root: &Path, edits: &Edits) -> String {
-    if edits.edits.is_empty() {
-        return "nothing to do\n".to_owned();
-    }
-    let mut text: String =
-        edits.edits.iter().map(|edit| format!("write  {}\n", visible(&root.join(&edit.path).to_string_lossy()))).collect();
-    text.push_str(&format!("done: {} properties, {} files written\n", edits.added, edits.edits.len()));
-    text
 }

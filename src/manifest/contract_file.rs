@@ -292,7 +292,12 @@ fn read_consumer(node: &Node, path: &str, keys: &HashSet<&Name>) -> Result<Consu
     let mut entries = Vec::new();
     for (i, node) in data.list(&fields.path("data"))?.iter().enumerate() {
         let mut fields = node.fields(&format!("{path}.data[{i}]"))?;
-        let entry = Entry { index: i, secret_key: fields.parsed("secretKey", DataKey::new)?, key: fields.parsed("key", Name::new)? };
+        let entry = Entry {
+            index: i,
+            secret_key: fields.parsed("secretKey", DataKey::new)?,
+            key: fields.parsed("key", Name::new)?,
+            own_store: false,
+        };
         fields.finish()?;
         if !keys.contains(&entry.key) {
             let help = match near(entry.key.as_str(), keys.iter().map(|name| name.as_str())) {
@@ -306,8 +311,13 @@ fn read_consumer(node: &Node, path: &str, keys: &HashSet<&Name>) -> Result<Consu
     if entries.is_empty() {
         return Err(Error::bad_input(format!("`{path}.data` is empty"), "name what it reads, or remove it").at(data.position));
     }
-    let consumer =
-        Consumer { namespace: fields.parsed("namespace", Namespace::new)?, target: fields.parsed("target", Name::new)?, name, entries };
+    let consumer = Consumer {
+        namespace: fields.parsed("namespace", Namespace::new)?,
+        target: fields.parsed("target", Name::new)?,
+        patchable: name.is_some(),
+        name,
+        entries,
+    };
     fields.finish()?;
     Ok(consumer)
 }

@@ -23,6 +23,8 @@ pub struct ExternalSecret<'n> {
     pub target: Option<&'n str>,
     /// `spec.data`, in its order.
     pub entries: Vec<Entry<'n>>,
+    /// Where a part of it is hidden behind an alias or a merge key: nobody can tell what it reads without resolving it.
+    pub hidden: Option<Position>,
     /// `spec.dataFrom`, in its order; generators are passed over.
     pub whole: Vec<Whole<'n>>,
     /// Where it begins.
@@ -48,6 +50,10 @@ pub struct Entry<'n> {
     pub key: &'n str,
     /// `remoteRef.property`.
     pub property: Option<&'n str>,
+    /// It names its own store: the bytes of that store's kind, and what it says.
+    pub own_kind: Option<(Range<usize>, &'n str)>,
+    /// Whether it names its own store.
+    pub own_store: bool,
     /// Its own `sourceRef.storeRef`, or the ExternalSecret's.
     pub store: StoreRef<'n>,
     /// Where a property would go.
@@ -104,7 +110,9 @@ fn collect<'n>(node: &'n Node, text: &str, found: &mut Vec<ExternalSecret<'n>>) 
         (Some("external-secrets.io"), Some("ClusterExternalSecret")) => {
             found.extend(node.at(&["spec", "externalSecretSpec"]).map(|spec| read(node, spec, text, true)));
         }
-        (_, Some("List")) => node.get("items").map(Node::items).unwrap_or_default().iter().for_each(|item| collect(item, text, found)),
+        (_, Some(kind)) if kind.ends_with("List") => {
+            node.get("items").map(Node::items).unwrap_or_default().iter().for_each(|item| collect(item, text, found))
+        }
         _ => {}
     }
 }
@@ -123,7 +131,14 @@ fn read<'n>(node: &'n Node, spec: &'n Node, text: &str, cluster: bool) -> Extern
     let shared = above.iter().flatten().any(|node| node.anchored || node.is_alias() || node.get("<<").is_some());
     let data = spec.get("data").map(Node::items).unwrap_or_default();
     let whole = spec.get("dataFrom").map(Node::items).unwrap_or_default();
+    let parts = data.iter().flat_map(|entry| {
+        let remote = entry.get("remoteRef");
+        [Some(entry), remote, remote.and_then(|remote| remote.get("key")), entry.get("sourceRef"), entry.at(&["sourceRef", "storeRef"])]
+    });
+    let stores = [spec.get("secretStoreRef"), spec.at(&["secretStoreRef", "name"]), spec.at(&["secretStoreRef", "kind"])];
+    let hidden = above.into_iter().chain(stores).chain(parts).flatten().find(|node| node.is_alias() || node.get("<<").is_some());
     ExternalSecret {
+        hidden: hidden.map(|node| node.position),
         name,
         namespaces,
         cluster,
@@ -156,6 +171,8 @@ fn read_entry<'n>(index: usize, node: &'n Node, store: StoreRef<'n>, shared: boo
         secret_key: node.get("secretKey").and_then(Node::word).unwrap_or(""),
         key: key.and_then(Node::word).unwrap_or(""),
         property: remote.get("property").and_then(Node::word),
+        own_kind: node.at(&["sourceRef", "storeRef", "kind"]).and_then(|node| Some((node.range.clone(), node.word()?))),
+        own_store: node.at(&["sourceRef", "storeRef"]).is_some(),
         store: node.at(&["sourceRef", "storeRef"]).map_or(store, store_ref),
         slot,
         position: key.unwrap_or(remote).position,

@@ -4,6 +4,9 @@
 use super::yaml::{self, Node};
 use crate::model::{Configuration, Error, Name, Position, Result};
 
+/// How the patch files end that `patch --format json6902` writes.
+pub const PATCH_FILE: &str = ".property.patch.yaml";
+
 /// A `kustomization.yaml` (kustomize v5), as far as it moves or lists things.
 pub struct Kustomization {
     /// `namespace`.
@@ -14,6 +17,12 @@ pub struct Kustomization {
     pub components: Vec<String>,
     /// A comment says that a program writes it: what is added is wiped.
     pub generated: bool,
+    /// The ExternalSecrets that a patch file of `patch --format json6902` is listed for.
+    pub patched: Vec<String>,
+    /// `path` of its patches, as written.
+    pub patch_files: Vec<String>,
+    /// Where a patch inside it speaks of a `remoteRef`.
+    pub patches_entries: Option<Position>,
 }
 
 /// Reads a kustomization; `None` where it is not YAML.
@@ -24,12 +33,23 @@ pub fn kustomization(text: &str) -> Option<Kustomization> {
         node.get(name).map(Node::items).unwrap_or_default().iter().filter_map(|item| item.word().map(str::to_owned)).collect()
     };
     let comments = text.lines().filter(|line| line.trim_start().starts_with('#'));
-    let lower = comments.map(str::to_ascii_lowercase).collect::<String>();
+    let comments = comments.collect::<String>();
+    let lower = comments.to_ascii_lowercase();
+    let patches = ["patches", "patchesStrategicMerge", "patchesJson6902"].into_iter().filter_map(|name| node.get(name));
+    let patches: Vec<&Node> = patches.flat_map(Node::items).collect();
+    let word = |node: &Node, path: &[&str]| node.at(path).and_then(Node::word).map(str::to_owned);
+    let inline = patches
+        .iter()
+        .find(|patch| [patch.word(), patch.get("patch").and_then(Node::word)].iter().flatten().any(|text| text.contains("remoteRef")));
+    let ours = patches.iter().filter(|patch| word(patch, &["path"]).is_some_and(|path| path.ends_with(PATCH_FILE)));
     Some(Kustomization {
+        patched: ours.filter_map(|patch| word(patch, &["target", "name"])).collect(),
+        patch_files: patches.iter().filter_map(|patch| word(patch, &["path"]).or_else(|| patch.word().map(str::to_owned))).collect(),
+        patches_entries: inline.map(|patch| patch.position),
         namespace: node.get("namespace").and_then(Node::word).map(str::to_owned),
         resources: [list("resources"), list("bases")].concat(),
         components: list("components"),
-        generated: lower.contains("generated") || lower.contains("do not edit"),
+        generated: comments.contains("GENERATED") || (lower.contains("generated") && lower.contains("do not edit")),
     })
 }
 
@@ -49,9 +69,10 @@ pub fn add_patches(text: &str, patches: &[(String, &Name)]) -> Result<Option<Str
     let ending = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let entries = |indent: &str| -> String {
         let entry = |(file, name): &&(String, &Name)| {
-            format!(
-                "{indent}- path: {file}{ending}{indent}  target: {{ group: external-secrets.io, kind: ExternalSecret, name: {name} }}{ending}"
-            )
+            // A name such as `123` needs its quotes.
+            let name = yaml::write(&name.as_str());
+            let target = format!("{{ group: external-secrets.io, kind: ExternalSecret, name: {} }}", name.trim_end());
+            format!("{indent}- path: {file}{ending}{indent}  target: {target}{ending}")
         };
         missing.iter().map(entry).collect()
     };
@@ -60,12 +81,24 @@ pub fn add_patches(text: &str, patches: &[(String, &Name)]) -> Result<Option<Str
             let gap = if text.ends_with('\n') { "" } else { ending };
             format!("{text}{gap}patches:{ending}{}", entries("  "))
         }
-        // In front of the first entry, whose dash stands at the list's own place.
-        (Some(list), Some(_)) if text[list.range.start..].starts_with('-') => {
-            let start = text[..list.range.start].rfind('\n').map_or(0, |at| at + 1);
-            format!("{}{}{}", &text[..start], entries(&" ".repeat(list.position.1 - 1)), &text[start..])
+        // In front of the first entry.
+        (Some(_), Some(first)) => {
+            let start = text[..first.range.start].rfind('\n').map_or(0, |at| at + 1);
+            let dash = text[start..first.range.start].trim_end();
+            if dash.trim_start() != "-" {
+                return Err(unfit("its `patches` is not a list in block style"));
+            }
+            format!("{}{}{}", &text[..start], entries(&dash[..dash.len() - 1]), &text[start..])
         }
-        _ => return Err(unfit("its `patches` is not a list in block style")),
+        (Some(empty), None) if &text[empty.range.clone()] == "[]" => {
+            format!(
+                "{}{ending}{}{}",
+                text[..empty.range.start].trim_end(),
+                entries("  "),
+                text[empty.range.end..].trim_start_matches(['\r', '\n'])
+            )
+        }
+        _ => return Err(unfit("its `patches` is not a list")),
     };
     let again = yaml::read_foreign(&edited)?;
     let grown = again.first().and_then(|node| node.get("patches")).map(Node::items).unwrap_or_default();
@@ -87,8 +120,10 @@ pub struct Application {
     pub project: String,
     /// `repoURL`, `targetRevision` and `path` of each git source.
     pub sources: Vec<(String, Option<String>, String)>,
-    /// `spec.destination.namespace`.
+    /// `spec.destination.namespace`: for what has no namespace.
     pub destination: Option<String>,
+    /// `spec.source.kustomize.namespace`: for everything.
+    pub moved_to: Option<String>,
 }
 
 /// An Argo CD AppProject.
@@ -115,6 +150,7 @@ pub fn argo(documents: &[Node]) -> (Vec<Application>, Vec<AppProject>) {
                 project: word(&["spec", "project"]).unwrap_or_else(|| "default".to_owned()),
                 sources: sources(node),
                 destination: word(&["spec", "destination", "namespace"]),
+                moved_to: word(&["spec", "source", "kustomize", "namespace"]),
             }),
             Some("AppProject") => {
                 if let Some(list) = node.at(&["spec", "sourceRepos"]) {
@@ -144,10 +180,16 @@ pub fn remote_keys(documents: &[Node]) -> Vec<(String, Position)> {
 
 fn collect_remote_keys(node: &Node, within: Option<Position>, found: &mut Vec<(String, Position)>) {
     if let Some(text) = node.word() {
-        if within.is_none() && text.contains('\n') && text.contains("remoteKey") {
+        if within.is_none() && text.contains("remoteKey") && text.contains(':') {
             let inner = yaml::read_foreign(text).unwrap_or_default();
             inner.iter().for_each(|inner| collect_remote_keys(inner, Some(node.position), found));
         }
+        return;
+    }
+    // A helm parameter: `name: externalSecret.remoteKey`, `value: …`.
+    let named = node.get("name").and_then(Node::word).is_some_and(|name| name.ends_with("remoteKey"));
+    if let Some(value) = node.get("value").filter(|_| named) {
+        found.extend(value.word().map(|key| (key.to_owned(), within.unwrap_or(value.position))));
         return;
     }
     for (name, value) in node.entries() {
@@ -159,11 +201,35 @@ fn collect_remote_keys(node: &Node, within: Option<Position>, found: &mut Vec<(S
     node.items().iter().for_each(|item| collect_remote_keys(item, within, found));
 }
 
-/// A platform's configuration: the words at the ends of its paths.
-pub fn configuration(documents: &[Node]) -> Configuration {
+/// A platform's configuration: the words at the ends of its paths. What decides on keys, `features` and `dns`, has to be
+/// readable without a doubt; the rest is none of our business.
+pub fn configuration(documents: &[Node]) -> Result<Configuration> {
     let mut found = Configuration::new();
-    documents.iter().for_each(|node| flatten(node, "", &mut found));
-    found
+    for document in documents {
+        let fault = |node: &Node, what: &str| Err(Error::bad_input(what, "write it out: `name: true` or `name: false`").at(node.position));
+        for part in [document.get("features"), document.get("dns")].into_iter().flatten() {
+            if part.is_alias()
+                || part.entries().is_empty()
+                    && part.word().is_none_or(|word| !matches!(word, "" | "~" | "null"))
+                    && !part.is_empty_mapping()
+            {
+                return fault(part, "`features` and `dns` should be mappings");
+            }
+            if part.entries().iter().any(|(name, value)| name == "<<" || value.is_alias()) {
+                return fault(part, "aliases and merge keys are not supported in `features` and `dns`");
+            }
+        }
+        let switches = document.get("features").map(Node::entries).unwrap_or_default().iter();
+        let automate = document.get("dns").map(Node::entries).unwrap_or_default().iter().filter(|(name, _)| name == "automate");
+        for (_, value) in switches.chain(automate) {
+            const WORDS: [&str; 6] = ["true", "false", "yes", "no", "on", "off"];
+            if !value.word().is_some_and(|word| WORDS.contains(&word.to_ascii_lowercase().as_str())) {
+                return fault(value, "a feature should be `true` or `false`");
+            }
+        }
+        flatten(document, "", &mut found);
+    }
+    Ok(found)
 }
 
 fn flatten(node: &Node, path: &str, found: &mut Configuration) {

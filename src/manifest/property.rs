@@ -18,7 +18,7 @@ pub struct Edited {
 /// Adds the property to every entry that is `wanted` and has none, and names the store's kind where it is another one;
 /// `None` = nothing is to do. An entry that shares its text with other places, or a text that would not read as the same and
 /// these changes, is an error at its place, and nothing is edited.
-pub fn add(text: &str, kind: StoreKind, wanted: &dyn Fn(&ExternalSecret<'_>, &Entry<'_>) -> bool) -> Result<Option<Edited>> {
+pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&ExternalSecret<'_>, &Entry<'_>) -> bool) -> Result<Option<Edited>> {
     let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let (mark, body) = text.split_at(mark);
     let before = yaml::read_foreign(body)?;
@@ -26,6 +26,13 @@ pub fn add(text: &str, kind: StoreKind, wanted: &dyn Fn(&ExternalSecret<'_>, &En
     let mut first = None;
     let mut added = 0;
     for secret in external_secret::find(&before, body) {
+        if let Some(position) = secret.hidden {
+            return Err(Error::bad_input(
+                "a part of this ExternalSecret is an alias or a merge key",
+                format!("write it out, or add `property: {PROPERTY}` by hand"),
+            )
+            .at(position));
+        }
         let ours: Vec<&Entry<'_>> = secret.entries.iter().filter(|entry| wanted(&secret, entry)).collect();
         for entry in ours.iter().filter(|entry| entry.property.is_none()) {
             first.get_or_insert(entry.position);
@@ -33,12 +40,12 @@ pub fn add(text: &str, kind: StoreKind, wanted: &dyn Fn(&ExternalSecret<'_>, &En
             edits.push((at..at, text));
             added += 1;
         }
-        if let Some((range, found)) = &secret.kind
-            && !ours.is_empty()
-            && *found != kind.as_str()
-        {
+        // The kinds of the stores that these entries are read from.
+        let shared = ours.iter().any(|entry| !entry.own_store).then_some(&secret.kind);
+        let kinds = ours.iter().map(|entry| &entry.own_kind).chain(shared).flatten();
+        for (range, _) in kinds.filter(|(_, found)| kind.is_some_and(|kind| *found != kind.as_str())) {
             first.get_or_insert(secret.position);
-            edits.push((range.clone(), kind.as_str().to_owned()));
+            edits.push((range.clone(), kind.map_or("", StoreKind::as_str).to_owned()));
         }
     }
     let Some(first) = first else { return Ok(None) };
@@ -83,7 +90,7 @@ fn insertion(text: &str, entry: &Entry<'_>) -> Result<(usize, String)> {
 }
 
 /// Holds the new text against the old tree: the same, but for this many properties and kinds.
-fn check(before: &[Node], text: &str, kind: StoreKind, changes: usize, place: Position) -> Result<()> {
+fn check(before: &[Node], text: &str, kind: Option<StoreKind>, changes: usize, place: Position) -> Result<()> {
     let wrong =
         || Error::bad_input("the property cannot be added here without changing something else", "add it by hand in this file").at(place);
     let after = yaml::read_foreign(text).map_err(|_| wrong())?;
@@ -93,13 +100,13 @@ fn check(before: &[Node], text: &str, kind: StoreKind, changes: usize, place: Po
 }
 
 /// Whether `after` is `before` with `property: value` added to some mappings that have a `key`, and the kind of some stores.
-fn grown(before: &Node, after: &Node, kind: StoreKind, found: &mut usize) -> bool {
+fn grown(before: &Node, after: &Node, kind: Option<StoreKind>, found: &mut usize) -> bool {
     if before.same_as(after) {
         return true;
     }
     if before.word().is_some() {
         *found += 1;
-        return before.word().is_some_and(|word| word.ends_with("SecretStore")) && after.word() == Some(kind.as_str());
+        return before.word().is_some_and(|word| word.ends_with("SecretStore")) && after.word() == kind.map(StoreKind::as_str);
     }
     let (old, new) = (before.entries(), after.entries());
     if old.is_empty() {
@@ -122,7 +129,7 @@ mod tests {
     use super::*;
 
     fn edited(text: &str) -> Result<Option<String>> {
-        Ok(add(text, StoreKind::ClusterSecretStore, &|_, _| true)?.map(|edited| edited.text))
+        Ok(add(text, None, &|_, entry| entry.key == "k")?.map(|edited| edited.text))
     }
 
     const HEAD: &str =
@@ -173,6 +180,8 @@ mod tests {
             "    - secretKey: a\n      remoteRef: &r\n        key: k\n    - secretKey: b\n      remoteRef: *r\n",
             "    - secretKey: a\n      remoteRef:\n        <<: {version: v}\n        key: k\n",
             "    - &e\n      secretKey: a\n      remoteRef:\n        key: k\n",
+            "    - secretKey: a\n      remoteRef: {key: &k k}\n    - secretKey: b\n      remoteRef: {key: *k}\n",
+            "    - &e {secretKey: a, remoteRef: {key: other}}\n    - *e\n",
         ] {
             assert!(edited(&format!("{HEAD}{entry}")).is_err(), "{entry}");
         }

@@ -294,6 +294,11 @@ impl Node {
         }
     }
 
+    /// Whether it is `{}`.
+    pub fn is_empty_mapping(&self) -> bool {
+        matches!(&self.value, Value::Mapping(fields) if fields.is_empty())
+    }
+
     /// Whether it is an alias, which stands for another node.
     pub fn is_alias(&self) -> bool {
         matches!(self.value, Value::Alias)

@@ -158,6 +158,8 @@ pub struct Consumer {
     pub target: Name,
     /// The entries of `spec.data` that read keys of the contract, in its order.
     pub entries: Vec<Entry>,
+    /// Whether a patch by name reaches it, and nobody else.
+    pub patchable: bool,
 }
 
 /// One entry of an ExternalSecret's `spec.data`.
@@ -169,6 +171,8 @@ pub struct Entry {
     pub secret_key: DataKey,
     /// `remoteRef.key`.
     pub key: Name,
+    /// Whether the entry names its store itself, and not the ExternalSecret for all.
+    pub own_store: bool,
 }
 
 /// Keys that are made, sealed and committed together: one file.

@@ -7,6 +7,8 @@ use super::Namespace;
 pub struct Delivery {
     /// ClusterSecretStore, or a SecretStore in each namespace.
     pub store_kind: StoreKind,
+    /// Whether the kind was asked for: then ExternalSecrets are made to name it, and those of the other kind are ours too.
+    pub names_kind: bool,
     /// One account for all, or one in each namespace that reads only its own keys.
     pub isolation: Isolation,
     /// What the Roles name.
@@ -76,6 +78,11 @@ pub struct Application {
 }
 
 impl Delivery {
+    /// The store's kind, where it was asked for.
+    pub fn kind_asked_for(&self) -> Option<StoreKind> {
+        self.names_kind.then_some(self.store_kind)
+    }
+
     /// Whether each namespace has an account of its own.
     pub fn accounts_of_their_own(&self) -> bool {
         self.isolation == Isolation::Namespace || self.store_kind == StoreKind::SecretStore

@@ -1,6 +1,6 @@
 //! A first contract for a platform, from what its manifests read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::platform::Platform;
 use super::resolve;
@@ -20,7 +20,7 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
                 continue;
             }
             match known.key(name.as_str()) {
-                Some(key) => keys.extend(with_source(&known, key)),
+                Some(key) => add(&mut keys, with_source(&known, key)),
                 None => {
                     let (line, _) = entry.position;
                     comments.insert(
@@ -34,12 +34,23 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
     }
     for (_, key, _) in &platform.helm {
         if let Some(key) = known.key(key).filter(|key| !keys.iter().any(|other| other.name == key.name)) {
-            keys.extend(with_source(&known, key));
+            add(&mut keys, with_source(&known, key));
         }
+    }
+    // A unit's name of the known contract may be a key's here.
+    let names: BTreeSet<Name> = keys.iter().map(|key| key.name.clone()).collect();
+    for key in keys.iter_mut().filter(|key| key.unit != key.name && names.contains(&key.unit)) {
+        key.unit = match &key.recipe {
+            Recipe::Bcrypt { of, .. } => of.clone(),
+            _ => key.name.clone(),
+        };
     }
     let ignored = ignored.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
     let contract = Contract { store, ignored, keys, ..known };
-    let resolved = resolve::resolve(contract, platform, None, None)?;
+    let mut resolved = resolve::resolve(contract, platform, None, None, Some(Default::default()))?;
+    // One of a name and namespace is enough: what a second one reads is said above.
+    let mut seen = BTreeSet::new();
+    resolved.contract.consumers.retain(|one| one.name.is_none() || seen.insert((one.namespace.clone(), one.name.clone())));
     let open = resolved.coverage.iter().filter(|finding| finding.code.severity() == Severity::Error);
     let open = open.filter(|finding| !matches!(finding.code, crate::model::Code::PropertyMissing));
     let open: String = open.map(|finding| format!("# open: {}: {}\n", visible(&finding.place), visible(&finding.what))).collect();
@@ -48,6 +59,11 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
     let text = text + &contract_file::write(&resolved.contract, &comments);
     contract_file::read(&text)?;
     Ok(text)
+}
+
+fn add(keys: &mut Vec<Key>, more: Vec<Key>) {
+    let known: BTreeSet<Name> = keys.iter().map(|key| key.name.clone()).collect();
+    keys.extend(more.into_iter().filter(|key| !known.contains(&key.name)));
 }
 
 /// A hash brings the key that it is the hash of.
@@ -78,7 +94,8 @@ fn store(known: &Contract, platform: &Platform) -> Result<Name> {
     for entry in platform.readers.iter().flat_map(|reader| &reader.entries) {
         *votes.entry(&entry.store.1).or_default() += 1;
     }
-    if votes.contains_key(known.store.as_str()) {
+    let helm = platform.helm.iter().any(|(_, key, _)| known.key(key).is_some());
+    if votes.contains_key(known.store.as_str()) || (votes.is_empty() && helm) {
         return Ok(known.store.clone());
     }
     let most = votes.into_iter().max_by_key(|(_, count)| *count).and_then(|(name, _)| Name::new(name).ok());

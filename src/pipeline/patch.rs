@@ -9,7 +9,7 @@ use super::platform::{self, Platform};
 use super::{render, resolve};
 use crate::manifest::external_secret::{Entry, ExternalSecret};
 use crate::manifest::{gitops, property, text};
-use crate::model::{Code, Contract, Delivery, Entry as Read, Error, Finding, Name, Result};
+use crate::model::{Code, Contract, Delivery, Entry as Read, Error, Finding, Name, Result, StoreKind};
 
 /// One file's change.
 pub struct Edit {
@@ -33,15 +33,15 @@ pub struct Edits {
 }
 
 /// Whether an entry is ours to deliver.
-fn is_ours(contract: &Contract) -> impl Fn(&ExternalSecret<'_>, &Entry<'_>) -> bool {
-    |_, entry| entry.store.name == contract.store.as_str() && contract.key(entry.key).is_some()
+fn is_ours(contract: &Contract, kind: Option<StoreKind>) -> impl Fn(&ExternalSecret<'_>, &Entry<'_>) -> bool {
+    move |_, entry| resolve::is_ours(contract, kind, (entry.store.kind, entry.store.name)) && contract.key(entry.key).is_some()
 }
 
 /// Standard input to standard output: the same manifests, with the property.
 pub fn filter(contract: &Contract, delivery: &Delivery, bytes: &[u8]) -> Result<Vec<u8>> {
     text::decode(bytes)?;
     let whole = std::str::from_utf8(bytes).unwrap_or_default();
-    Ok(match property::add(whole, delivery.store_kind, &is_ours(contract))? {
+    Ok(match property::add(whole, delivery.kind_asked_for(), &is_ours(contract, delivery.kind_asked_for()))? {
         Some(edited) => edited.text.into_bytes(),
         None => bytes.to_owned(),
     })
@@ -49,7 +49,7 @@ pub fn filter(contract: &Contract, delivery: &Delivery, bytes: &[u8]) -> Result<
 
 /// The manifests themselves.
 pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, files: &Files) -> Edits {
-    let mut found = Edits::default();
+    let mut found = Edits::unreadable(platform);
     let mut last = "";
     for reader in &platform.readers {
         // Several ExternalSecrets of one file follow each other.
@@ -58,12 +58,8 @@ pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, 
         }
         let Some(bytes) = files.get(&reader.file) else { continue };
         let edited = std::str::from_utf8(bytes).map_err(|_| not_text()).and_then(|whole| {
-            // A line of a diff cannot hold such a name.
-            if reader.file.contains(['\n', '"', '\\']) {
-                Err(not_text())
-            } else {
-                property::add(whole, delivery.store_kind, &is_ours(contract))
-            }
+            let kind = delivery.kind_asked_for();
+            property::add(whole, kind, &is_ours(contract, kind))
         });
         match edited {
             Ok(None) => {}
@@ -78,10 +74,16 @@ pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, 
 }
 
 fn not_text() -> Error {
-    Error::bad_input("its name or its text cannot stand in a diff", "rename it, or add the property by hand")
+    Error::bad_input("not UTF-8", "save it as UTF-8")
 }
 
 impl Edits {
+    /// Nothing yet, but for the files that nobody can read.
+    fn unreadable(platform: &Platform) -> Edits {
+        let refused = platform.notes.iter().filter(|note| note.code == Code::Unreadable).cloned().collect();
+        Edits { refused, ..Edits::default() }
+    }
+
     fn refuse(&mut self, platform: &Platform, path: &str, error: &Error) {
         self.refused.push(platform::finding(&platform.root, Code::PropertyMissing, path, error.position(), error.what(), &error.help()));
     }
@@ -92,18 +94,33 @@ type Readers = BTreeMap<Name, Vec<Read>>;
 
 /// A patch file beside each manifest, listed in the kustomization of its folder.
 pub fn json6902(contract: &Contract, delivery: &Delivery, platform: &Platform, files: &Files) -> Edits {
-    let mut found = Edits::default();
+    let mut found = Edits::unreadable(platform);
     let mut folders: BTreeMap<&str, Readers> = BTreeMap::new();
     for reader in &platform.readers {
-        let (Ok(name), entries) = (Name::new(&reader.name), resolve::delivered(contract, reader)) else { continue };
-        if entries.is_empty() {
+        let (Ok(name), entries) = (Name::new(&reader.name), resolve::delivered(contract, delivery.kind_asked_for(), reader)) else {
+            continue;
+        };
+        let folder = platform::folder(&reader.file);
+        let twin = |other: &&platform::Reader| {
+            other.name == reader.name && platform::folder(&other.file) == folder && !std::ptr::eq(*other, reader)
+        };
+        if entries.is_empty() || platform.is_patch(&reader.file) {
             continue;
         }
-        let readers = folders.entry(platform::folder(&reader.file)).or_default();
-        if readers.insert(name, entries.clone()).is_some_and(|before| before != entries) {
-            let error = Error::bad_input("two ExternalSecrets of one name here read differently", "use `--format manifest`");
-            found.refuse(platform, &reader.file, &error);
+        let stranger =
+            platform.readers.iter().filter(twin).any(|other| resolve::delivered(contract, delivery.kind_asked_for(), other) != entries);
+        let fault = match () {
+            () if reader.hidden.is_some() => "a part of it is an alias or a merge key",
+            () if reader.cluster => "it is a ClusterExternalSecret",
+            () if !platform.lists(folder, &reader.file) => "the kustomization of its folder does not list it",
+            () if stranger => "another ExternalSecret of its name here reads differently",
+            () => "",
+        };
+        if !fault.is_empty() {
+            found.refuse(platform, &reader.file, &Error::bad_input(fault, "use `--format manifest`"));
+            continue;
         }
+        folders.entry(folder).or_default().insert(name, entries);
     }
     for (folder, readers) in folders {
         let names = ["kustomization.yaml", "kustomization.yml"].map(|name| platform::joined(folder, name).unwrap_or_default());
@@ -157,14 +174,32 @@ pub fn diff(edits: &[Edit]) -> String {
     let mut out = String::new();
     for edit in edits {
         let before = edit.before.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-        // git ends a name with a tab where it holds white space.
-        let name = |side: &str| format!("{side}/{}{}", edit.path, if edit.path.contains(' ') { "\t" } else { "" });
-        let from = if edit.before.is_some() { name("a") } else { "/dev/null".to_owned() };
-        out.push_str(&format!("diff --git a/{0} b/{0}\n", edit.path));
+        let (old, new) = (quoted(&format!("a/{}", edit.path)), quoted(&format!("b/{}", edit.path)));
+        out.push_str(&format!("diff --git {old} {new}\n"));
         if edit.before.is_none() {
             out.push_str("new file mode 100644\n");
         }
-        out.push_str(&TextDiff::from_lines(before.as_ref(), edit.after.as_str()).unified_diff().header(&from, &name("b")).to_string());
+        // git ends a name with a tab where it holds white space and no quotes.
+        let ended = |name: &str| if name.contains(' ') && !name.starts_with('"') { format!("{name}\t") } else { name.to_owned() };
+        let old = if edit.before.is_some() { ended(&old) } else { "/dev/null".to_owned() };
+        out.push_str(&TextDiff::from_lines(before.as_ref(), edit.after.as_str()).unified_diff().header(&old, &ended(&new)).to_string());
     }
     out
+}
+
+/// A name as git writes it (`quote_c_style`): in quotes, with escapes, where a line could not hold it otherwise.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| !c.is_control() && c != '"' && c != '\\';
+    if name.chars().all(plain) {
+        return name.to_owned();
+    }
+    let mut out = String::from("\"");
+    for byte in name.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            0x20..0x7f => out.push(char::from(byte)),
+            other => out.push_str(&format!("\\{other:03o}")),
+        }
+    }
+    out + "\""
 }

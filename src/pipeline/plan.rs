@@ -40,6 +40,7 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
             None => plan_unit(&mut plan, remembered.contains(&unit.file()), &unit, wishes)?,
         }
     }
+    check_foreign(contract, inventory, &wishes.delivery, certificate)?;
     plan_derived(&mut plan, contract, inventory, &wishes.delivery);
     Ok(plan)
 }
@@ -132,6 +133,20 @@ fn write_once_gone(unit: &Unit<'_>, file: &str) -> Error {
     )
     .why(format!("a new value would make unreadable what the old one encrypts: {}", unit.keys[0].about))
     .in_file(file)
+}
+
+/// A folder that was never ours, and holds a file of somebody's where one of ours would go.
+fn check_foreign(contract: &Contract, inventory: &Inventory, delivery: &Delivery, certificate: CertificateDigest) -> Result<()> {
+    let ours = inventory.others.values().any(|bytes| memchr::memmem::find(bytes, b"Written by seal-secrets").is_some());
+    let expected = render(contract, delivery, certificate, &BTreeSet::new());
+    match inventory.others.keys().find(|path| expected.contains_key(*path)) {
+        Some(path) if !ours && inventory.sealed.is_empty() => Err(Error::refused(
+            "this file is not ours, and would be overwritten",
+            "name an empty folder with `--out DIR`, or one that `bootstrap` has written to before",
+        )
+        .in_file(path)),
+        _ => Ok(()),
+    }
 }
 
 /// After the units: a crash between the two leaves units that no list names yet, and the next run adds them; the other

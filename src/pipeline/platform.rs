@@ -1,6 +1,7 @@
 //! A platform's checkout, taken apart: its ExternalSecrets, the kustomizations that move them, its Applications, helm values
 //! and configurations. What follows from it is `resolve`'s.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 
@@ -8,7 +9,7 @@ use super::inventory::Files;
 use crate::manifest::external_secret::{self, StoreRef};
 use crate::manifest::gitops::{self, AppProject, Application, Kustomization};
 use crate::manifest::{text, yaml};
-use crate::model::{Code, Configuration, Finding, Position};
+use crate::model::{Code, Configuration, Finding, Position, Result};
 
 /// Who reads what in a checkout.
 #[derive(Default)]
@@ -26,12 +27,18 @@ pub struct Platform {
     /// Argo CD's, by file.
     pub projects: Vec<(String, AppProject)>,
     /// By environment: `environments/<name>/config.yaml`.
-    pub configurations: BTreeMap<String, Configuration>,
+    pub configurations: BTreeMap<String, Result<Configuration>>,
     /// What was met on the way.
     pub notes: Vec<Finding>,
     /// The folders of the kustomizations that list a file or folder.
     listed_by: HashMap<String, BTreeSet<String>>,
+    /// What [`Platform::kustomized`] has found out.
+    moves: RefCell<HashMap<String, BTreeSet<Moved>>>,
 }
+
+/// Where kustomize puts something: the namespace of the outermost kustomization that names one, and the folder of the
+/// outermost kustomization of all.
+pub type Moved = (Option<String>, String);
 
 /// An ExternalSecret in a file.
 pub struct Reader {
@@ -49,6 +56,8 @@ pub struct Reader {
     pub entries: Vec<Read>,
     /// `dataFrom`: the key of `extract`, none for `find`; its store; its place.
     pub whole: Vec<(Option<String>, Store, Position)>,
+    /// A part of it is an alias or a merge key.
+    pub hidden: Option<Position>,
     /// Where it begins.
     pub position: Position,
 }
@@ -65,6 +74,8 @@ pub struct Read {
     pub property: Option<String>,
     /// From where.
     pub store: Store,
+    /// Whether the entry names that store itself.
+    pub own_store: bool,
     /// Where its key stands.
     pub position: Position,
 }
@@ -83,7 +94,7 @@ pub fn matters(path: &str, bytes: &[u8]) -> bool {
 }
 
 fn is_kustomization(name: &str) -> bool {
-    matches!(name, "kustomization.yaml" | "kustomization.yml")
+    matches!(name, "kustomization.yaml" | "kustomization.yml" | "Kustomization")
 }
 
 /// The environment whose configuration this is.
@@ -134,7 +145,7 @@ impl Platform {
     fn add(&mut self, path: &str, bytes: &[u8], charts: &BTreeSet<String>) {
         let name = path.rsplit('/').next().unwrap_or(path);
         // Examples are not applied.
-        if name == "Chart.yaml" || name.contains(".example.") {
+        if name == "Chart.yaml" || name.ends_with(".example.yaml") || name.ends_with(".example.yml") {
             return;
         }
         let text = match text::decode(bytes) {
@@ -154,7 +165,13 @@ impl Platform {
         }
         let documents = match yaml::read_foreign(text) {
             Ok(documents) => documents,
-            Err(_) if text.contains("{{") => {
+            Err(error) if environment(path).is_some() => {
+                let error = error.in_file(&format!("{}/{path}", self.root));
+                self.configurations.insert(environment(path).unwrap_or_default().to_owned(), Err(error));
+                return;
+            }
+            // Outside of quotes, where YAML would begin a mapping in a mapping.
+            Err(_) if text.lines().any(|line| line.trim_start().starts_with("{{")) => {
                 return if mentions {
                     self.helm_template(path)
                 };
@@ -163,7 +180,8 @@ impl Platform {
             Err(_) => return,
         };
         if let Some(environment) = environment(path) {
-            self.configurations.insert(environment.to_owned(), gitops::configuration(&documents));
+            let configuration = gitops::configuration(&documents).map_err(|error| error.in_file(&format!("{}/{path}", self.root)));
+            self.configurations.insert(environment.to_owned(), configuration);
         }
         self.readers.extend(external_secret::find(&documents, text).into_iter().map(|found| owned(path, &found)));
         let keys = gitops::remote_keys(&documents).into_iter();
@@ -176,7 +194,7 @@ impl Platform {
     /// Notes the links that were met and not followed.
     pub fn pass_over(&mut self, links: &[String]) {
         for path in links {
-            let (what, help) = ("a link, and links are not followed here", "put the file itself there if it holds an ExternalSecret");
+            let (what, help) = ("not read: a link, or larger than 16 MiB", "put the file itself there if it holds an ExternalSecret");
             self.note(Code::LinkPassedOver, path, None, what.to_owned(), help);
         }
     }
@@ -190,26 +208,22 @@ impl Platform {
         self.notes.push(finding(&self.root, code, path, position, what, help));
     }
 
-    /// The namespaces in which kustomize puts what this file or folder holds: the outermost `namespace` wins. None in it =
-    /// the manifest's own counts; several, where overlays share a base.
-    pub fn kustomized(&self, path: &str) -> BTreeSet<Option<String>> {
-        self.moved(path, &mut BTreeSet::new())
-    }
-
-    fn moved(&self, path: &str, seen: &mut BTreeSet<String>) -> BTreeSet<Option<String>> {
+    /// Where kustomize puts what this file or folder holds; several places, where overlays share a base.
+    pub fn kustomized(&self, path: &str) -> BTreeSet<Moved> {
+        if let Some(known) = self.moves.borrow().get(path) {
+            return known.clone();
+        }
+        let itself = BTreeSet::from([(None, path.to_owned())]);
+        // For a kustomization that lists itself by a detour; kustomize refuses it.
+        self.moves.borrow_mut().insert(path.to_owned(), itself.clone());
         let mut found = BTreeSet::new();
         for (folder, kustomization) in self.listing(path) {
-            if !seen.insert(folder.to_owned()) {
-                continue;
+            for (outer, root) in self.kustomized(folder) {
+                found.insert((outer.or_else(|| kustomization.namespace.clone()), root));
             }
-            for outer in self.moved(folder, seen) {
-                found.insert(outer.or_else(|| kustomization.namespace.clone()));
-            }
-            seen.remove(folder);
         }
-        if found.is_empty() {
-            found.insert(None);
-        }
+        let found = if found.is_empty() { itself } else { found };
+        self.moves.borrow_mut().insert(path.to_owned(), found.clone());
         found
     }
 
@@ -221,16 +235,46 @@ impl Platform {
 
     /// Whether every kustomization that applies this file includes that component, itself or further out.
     pub fn includes(&self, path: &str, component: &str) -> bool {
-        let mut listing = self.listing(path).peekable();
-        listing.peek().is_some()
-            && listing.all(|(folder, kustomization)| {
-                kustomization.components.iter().any(|entry| joined(folder, entry).as_deref() == Some(component))
-                    || self.includes(folder, component)
-            })
+        self.includes_known(path, component, &mut HashMap::new())
     }
 
-    /// The namespace that an Application gives to what has none: of the Application whose path is nearest.
-    pub fn destination(&self, path: &str) -> Option<&str> {
+    fn includes_known(&self, path: &str, component: &str, known: &mut HashMap<String, bool>) -> bool {
+        if let Some(known) = known.get(path) {
+            return *known;
+        }
+        known.insert(path.to_owned(), false);
+        let mut listing = self.listing(path).peekable();
+        let includes = listing.peek().is_some()
+            && listing.all(|(folder, kustomization)| {
+                kustomization.components.iter().any(|entry| joined(folder, entry).as_deref() == Some(component))
+                    || self.includes_known(folder, component, known)
+            });
+        known.insert(path.to_owned(), includes);
+        includes
+    }
+
+    /// Whether every kustomization that lists this file has a patch of `patch --format json6902` for that name.
+    pub fn patches(&self, path: &str, name: &str) -> bool {
+        let mut listing = self.listing(path).peekable();
+        listing.peek().is_some() && listing.all(|(_, kustomization)| kustomization.patched.iter().any(|patched| patched == name))
+    }
+
+    /// Whether the kustomization of that folder lists the file.
+    pub fn lists(&self, folder: &str, path: &str) -> bool {
+        self.listing(path).any(|(found, _)| found == folder)
+    }
+
+    /// Whether the file is only a patch, for a kustomization to merge.
+    pub fn is_patch(&self, path: &str) -> bool {
+        self.listing(path).next().is_none()
+            && self
+                .kustomizations
+                .iter()
+                .any(|(folder, found)| found.patch_files.iter().any(|entry| joined(folder, entry).as_deref() == Some(path)))
+    }
+
+    /// The Application that applies this folder: the one whose path is nearest.
+    pub fn applied_by(&self, path: &str) -> Option<&Application> {
         let holds = |source: &str| {
             let source = source.trim_matches('/').trim_start_matches("./");
             source == "." || path == source || path.strip_prefix(source).is_some_and(|rest| rest.starts_with('/'))
@@ -238,7 +282,7 @@ impl Platform {
         let matching = self.applications.iter().flat_map(|application| {
             application.sources.iter().filter(|(_, _, source)| holds(source)).map(move |(_, _, source)| (source.len(), application))
         });
-        matching.max_by_key(|(length, _)| *length).and_then(|(_, application)| application.destination.as_deref())
+        matching.max_by_key(|(length, _)| *length).map(|(_, application)| application)
     }
 }
 
@@ -281,10 +325,12 @@ fn owned(path: &str, found: &external_secret::ExternalSecret<'_>) -> Reader {
                 key: entry.key.to_owned(),
                 property: entry.property.map(str::to_owned),
                 store: store(entry.store),
+                own_store: entry.own_store,
                 position: entry.position,
             })
             .collect(),
         whole: found.whole.iter().map(|whole| (whole.key.map(str::to_owned), store(whole.store), whole.position)).collect(),
+        hidden: found.hidden,
         position: found.position,
     }
 }

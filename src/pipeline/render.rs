@@ -201,8 +201,12 @@ struct Patch<'c> {
 /// JSON 6902, each `add` guarded by two `test`s: after a reorder the build fails, instead of putting the property
 /// somewhere else.
 fn patches<'c>(contract: &'c Contract, delivery: &Delivery) -> Vec<Patch<'c>> {
-    let named: Vec<(&Consumer, &Name)> =
-        contract.consumers.iter().filter_map(|consumer| Some((consumer, consumer.name.as_ref()?))).collect();
+    let named: Vec<(&Consumer, &Name)> = contract
+        .consumers
+        .iter()
+        .filter(|consumer| consumer.patchable)
+        .filter_map(|consumer| Some((consumer, consumer.name.as_ref()?)))
+        .collect();
     let mut patches: Vec<Patch<'_>> = Vec::new();
     for (consumer, name) in &named {
         let alike = |other: &&(&Consumer, &Name)| other.1 == *name;
@@ -210,11 +214,6 @@ fn patches<'c>(contract: &'c Contract, delivery: &Delivery) -> Vec<Patch<'c>> {
         // matches nothing, silently. So it is named only where two of the same name read differently.
         let by_namespace = named.iter().filter(alike).any(|(other, _)| other.entries != consumer.entries);
         if !by_namespace && patches.iter().any(|patch| patch.name == *name) {
-            continue;
-        }
-        // Two that read differently under one name and namespace: no patch can tell them apart, and `verify` says so.
-        let twins = named.iter().filter(alike).filter(|(other, _)| other.namespace == consumer.namespace);
-        if twins.count() > 1 && by_namespace {
             continue;
         }
         let file = if by_namespace { format!("{}_{name}.patch.yaml", consumer.namespace) } else { format!("{name}.patch.yaml") };
@@ -225,6 +224,15 @@ fn patches<'c>(contract: &'c Contract, delivery: &Delivery) -> Vec<Patch<'c>> {
 }
 
 fn operations(contract: &Contract, delivery: &Delivery, entries: &[Entry]) -> serde_json::Value {
+    let store = contract.store.as_str();
+    // The store is tested as well: another store's ExternalSecret of that name is none of ours.
+    let shared = entries.iter().any(|entry| !entry.own_store).then_some("/spec/secretStoreRef".to_owned());
+    let own = entries.iter().filter(|entry| entry.own_store).map(|entry| format!("/spec/data/{}/sourceRef/storeRef", entry.index));
+    let stores = shared.into_iter().chain(own).flat_map(|at| {
+        let test = json!({ "op": "test", "path": format!("{at}/name"), "value": store });
+        let kind = json!({ "op": "add", "path": format!("{at}/kind"), "value": delivery.store_kind.as_str() });
+        [Some(test), delivery.names_kind.then_some(kind)].into_iter().flatten()
+    });
     let guarded = entries.iter().flat_map(|entry| {
         let at = format!("/spec/data/{}", entry.index);
         [
@@ -233,14 +241,7 @@ fn operations(contract: &Contract, delivery: &Delivery, entries: &[Entry]) -> se
             json!({ "op": "add", "path": format!("{at}/remoteRef/property"), "value": PROPERTY }),
         ]
     });
-    let kind = match delivery.store_kind {
-        StoreKind::ClusterSecretStore => Vec::new(),
-        StoreKind::SecretStore => vec![
-            json!({ "op": "test", "path": "/spec/secretStoreRef/name", "value": contract.store.as_str() }),
-            json!({ "op": "add", "path": "/spec/secretStoreRef/kind", "value": delivery.store_kind.as_str() }),
-        ],
-    };
-    guarded.chain(kind).collect()
+    stores.chain(guarded).collect()
 }
 
 fn component(patches: &[Patch<'_>]) -> String {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::platform::{self, Platform, Read, Reader};
 use crate::model::{
     Application, Code, Configuration, Consumer, Contract, DataKey, Entry, Error, Finding, Name, Namespace, PROPERTY, Position, Result,
-    near, visible,
+    StoreKind, near, visible,
 };
 
 /// What the commands go by.
@@ -20,47 +20,56 @@ pub struct Resolved {
 pub fn configuration<'p>(platform: &'p Platform, environment: Option<&str>) -> Result<Option<(&'p str, &'p Configuration)>> {
     let known: Vec<&str> = platform.configurations.keys().map(String::as_str).collect();
     let list = || known.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", ");
-    match (environment, known.as_slice()) {
-        (None, []) => Ok(None),
-        (None, [one]) => Ok(Some((one, &platform.configurations[*one]))),
-        (None, _) => Err(Error::usage("the platform has several environments", format!("name one with `--environment`: {}", list()))),
-        (Some(name), _) => match platform.configurations.get_key_value(name) {
-            Some((name, configuration)) => Ok(Some((name.as_str(), configuration))),
-            None if known.is_empty() => Err(Error::usage(
-                "the platform has no `environments/<name>/config.yaml`",
-                "drop `--environment`: every key counts as needed",
-            )),
-            None => Err(Error::usage("`--environment` names none of the platform's", format!("it has {}", list()))),
-        },
+    let name = match (environment, known.as_slice()) {
+        (None, []) => return Ok(None),
+        (None, [one]) => one,
+        (None, _) => {
+            return Err(Error::usage("the platform has several environments", format!("name one with `--environment`: {}", list())));
+        }
+        (Some(name), _) => name,
+    };
+    match platform.configurations.get_key_value(name) {
+        Some((name, Ok(configuration))) => Ok(Some((name.as_str(), configuration))),
+        Some((_, Err(error))) => Err(error.clone()),
+        None if known.is_empty() => {
+            Err(Error::usage("the platform has no `environments/<name>/config.yaml`", "drop `--environment`: every key counts as needed"))
+        }
+        None => Err(Error::usage("`--environment` names none of the platform's", format!("it has {}", list()))),
     }
 }
 
 /// Puts the platform's own consumers in the place of the contract's; `patches` is the component that adds the property, as a
-/// path in the checkout, where it lies in it.
+/// path in the checkout, where it lies in it; `kind` is the store's, where it was asked for.
 pub fn resolve(
     mut contract: Contract,
     platform: &Platform,
     environment: Option<(&str, &Configuration)>,
     patches: Option<&str>,
+    kind: Option<StoreKind>,
 ) -> Result<Resolved> {
     if let Some((_, configuration)) = environment {
         for key in &mut contract.keys {
             key.needed = key.when.as_ref().is_none_or(|when| when.holds(configuration));
         }
     }
-    let mut coverage = Coverage { platform, contract: &contract, patches, found: Vec::new(), consumers: Vec::new() };
-    coverage.found.extend(platform.notes.iter().map(|note| Finding { ..note.clone() }));
-    platform.readers.iter().for_each(|reader| coverage.reader(reader));
+    let mut coverage = Coverage { platform, contract: &contract, patches, kind, found: platform.notes.clone(), consumers: Vec::new() };
+    let readers: Vec<&Reader> = platform.readers.iter().filter(|reader| coverage.is_manifest(reader)).collect();
+    for reader in &readers {
+        coverage.reader(reader);
+    }
     coverage.helm();
-    if coverage.consumers.is_empty() {
+    let read_at_all = !coverage.consumers.is_empty() || readers.iter().any(|reader| !delivered(&contract, kind, reader).is_empty());
+    if !read_at_all {
         return Err(nobody(&contract, platform));
     }
-    coverage.unread();
     coverage.ambiguous();
+    readers.iter().for_each(|reader| coverage.delivery(reader));
+    coverage.unread();
     coverage.backend(environment);
-    let Coverage { mut found, mut consumers, .. } = coverage;
+    let Coverage { mut found, consumers, .. } = coverage;
     found.sort();
     found.dedup();
+    let mut consumers: Vec<Consumer> = consumers.into_iter().map(|(_, consumer)| consumer).collect();
     consumers.sort_by(|a, b| (&a.namespace, &a.name, &a.target).cmp(&(&b.namespace, &b.name, &b.target)));
     consumers.dedup();
     contract.consumers = consumers;
@@ -89,13 +98,19 @@ fn nobody(contract: &Contract, platform: &Platform) -> Error {
     .in_file(&platform.root)
 }
 
+/// Whether a store is the contract's: of the kind that is written when nobody asks for one, or of either when one is asked for.
+pub fn is_ours(contract: &Contract, kind: Option<StoreKind>, store: (&str, &str)) -> bool {
+    store.1 == contract.store.as_str() && (kind.is_some() || store.0 == StoreKind::ClusterSecretStore.as_str())
+}
+
 /// The entries of an ExternalSecret that read keys of the contract from its store, and have no other property.
-pub fn delivered(contract: &Contract, reader: &Reader) -> Vec<Entry> {
-    let ours = reader.entries.iter().filter(|read| read.store.1 == contract.store.as_str());
+pub fn delivered(contract: &Contract, kind: Option<StoreKind>, reader: &Reader) -> Vec<Entry> {
+    let ours = reader.entries.iter().filter(|read| is_ours(contract, kind, (&read.store.0, &read.store.1)));
     let entry = |read: &Read| {
-        let key = contract.key(&read.key)?;
+        let key = contract.key(&read.key)?.name.clone();
         let fits = read.property.as_deref().is_none_or(|property| property == PROPERTY);
-        fits.then_some(Entry { index: read.index, secret_key: DataKey::new(&read.secret_key).ok()?, key: key.name.clone() })
+        let secret_key = DataKey::new(&read.secret_key).ok()?;
+        fits.then_some(Entry { index: read.index, secret_key, key, own_store: read.own_store })
     };
     ours.filter_map(entry).collect()
 }
@@ -104,20 +119,36 @@ struct Coverage<'p> {
     platform: &'p Platform,
     contract: &'p Contract,
     patches: Option<&'p str>,
+    kind: Option<StoreKind>,
     found: Vec<Finding>,
-    consumers: Vec<Consumer>,
+    /// With the manifest that each comes from; none = a helm chart's.
+    consumers: Vec<(Option<&'p Reader>, Consumer)>,
 }
 
-impl Coverage<'_> {
+impl<'p> Coverage<'p> {
     fn add(&mut self, code: Code, file: &str, position: Position, what: String, help: &str) {
         self.found.push(platform::finding(&self.platform.root, code, file, Some(position), what, help));
     }
 
     fn is_ours(&self, store: &platform::Store) -> bool {
-        store.1 == self.contract.store.as_str()
+        is_ours(self.contract, self.kind, (&store.0, &store.1))
     }
 
-    fn reader(&mut self, reader: &Reader) {
+    /// A manifest that can be read, and not only a patch for one.
+    fn is_manifest(&mut self, reader: &Reader) -> bool {
+        if self.platform.is_patch(&reader.file) {
+            let what = format!("a patch for the ExternalSecret `{}`: what it adds is not seen", reader.name);
+            self.add(Code::PatchedElsewhere, &reader.file, reader.position, what, "write it into the manifest itself");
+            return false;
+        }
+        if let Some(position) = reader.hidden {
+            let what = format!("a part of `{}` is an alias or a merge key: nobody can tell what it reads", reader.name);
+            self.add(Code::Unreadable, &reader.file, position, what, "write it out");
+        }
+        reader.hidden.is_none()
+    }
+
+    fn reader(&mut self, reader: &'p Reader) {
         for (key, store, position) in &reader.whole {
             if !self.is_ours(store) {
                 continue;
@@ -131,26 +162,47 @@ impl Coverage<'_> {
             let help = "name each value in `spec.data`, with `remoteRef.key` and `remoteRef.property`";
             self.add(Code::ReadsWholeSecret, &reader.file, *position, what, help);
         }
-        let others: BTreeSet<&str> =
-            reader.entries.iter().filter(|entry| !self.is_ours(&entry.store)).map(|entry| entry.store.1.as_str()).collect();
+        let others: BTreeSet<String> = reader
+            .entries
+            .iter()
+            .filter(|entry| !self.is_ours(&entry.store))
+            .map(|entry| format!("`{}/{}`", visible(&entry.store.0), visible(&entry.store.1)))
+            .collect();
         if !others.is_empty() {
-            let names: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
-            let what = format!("`{}` reads from {}, not from `{}`", reader.name, names.join(", "), self.contract.store);
+            let names: Vec<String> = others.into_iter().collect();
+            let what = format!("`{}` reads from {}, not from `ClusterSecretStore/{}`", reader.name, names.join(", "), self.contract.store);
             let help = "nothing is to do if that is meant; otherwise name this store in `secretStoreRef`";
             self.add(Code::OtherStore, &reader.file, reader.position, what, help);
         }
         let ours: Vec<&Read> = reader.entries.iter().filter(|entry| self.is_ours(&entry.store)).collect();
         ours.iter().for_each(|read| self.read(reader, read));
-        let bare: Vec<&&Read> = ours.iter().filter(|read| read.property.is_none() && self.contract.key(&read.key).is_some()).collect();
-        let added = self.patches.is_some_and(|patches| self.platform.includes(&reader.file, patches));
-        if let Some(first) = bare.first().filter(|_| !added) {
+        let entries = delivered(self.contract, self.kind, reader);
+        if !entries.is_empty() {
+            self.consumer(reader, &entries);
+        }
+    }
+
+    /// Whether its entries get their property, and its store the kind that was asked for.
+    fn delivery(&mut self, reader: &Reader) {
+        let ours: Vec<&Read> =
+            reader.entries.iter().filter(|read| self.is_ours(&read.store) && self.contract.key(&read.key).is_some()).collect();
+        let mine = |other: &Option<&Reader>| other.is_some_and(|other| std::ptr::eq(other, reader));
+        let patchable = self.consumers.iter().filter(|(from, _)| mine(from)).all(|(_, consumer)| consumer.patchable);
+        let included = self.patches.is_some_and(|patches| self.platform.includes(&reader.file, patches));
+        if (included && patchable) || self.platform.patches(&reader.file, &reader.name) {
+            return;
+        }
+        let bare: Vec<&&Read> = ours.iter().filter(|read| read.property.is_none()).collect();
+        if let Some(first) = bare.first() {
             let what = format!("`{}` has {} entries without a property: its target would hold JSON", reader.name, bare.len());
             let help = "run `seal-secrets patch --write`, or include the component `property-patches`";
             self.add(Code::PropertyMissing, &reader.file, first.position, what, help);
         }
-        let entries = delivered(self.contract, reader);
-        if !entries.is_empty() {
-            self.consumer(reader, &entries);
+        let Some(kind) = self.kind else { return };
+        if let Some(other) = ours.iter().find(|read| read.store.0 != kind.as_str()) {
+            let what = format!("`{}` names the store as a {}, not a {}", reader.name, visible(&other.store.0), kind.as_str());
+            let help = format!("run `seal-secrets patch --write --store-kind {}`", kind.as_str());
+            self.add(Code::StoreKindDiffers, &reader.file, reader.position, what, &help);
         }
     }
 
@@ -175,10 +227,14 @@ impl Coverage<'_> {
             let what = format!("`{}` reads another property of `{}` than `{PROPERTY}`", reader.name, key.name);
             self.add(Code::PropertyDiffers, &reader.file, read.position, what, &format!("write `property: {PROPERTY}`"));
         }
+        if DataKey::new(&read.secret_key).is_err() {
+            let what = format!("`{}` has an entry whose `secretKey` no Secret can have", reader.name);
+            self.add(Code::Unreadable, &reader.file, read.position, what, "use letters, digits, `-`, `_` and `.`");
+        }
     }
 
     /// A consumer for each namespace in which this ExternalSecret will be.
-    fn consumer(&mut self, reader: &Reader, entries: &[Entry]) {
+    fn consumer(&mut self, reader: &'p Reader, entries: &[Entry]) {
         let (name, target) = (Name::new(&reader.name), Name::new(&reader.target));
         let (Ok(name), Ok(target)) = (name, target) else {
             let what = "an ExternalSecret, or its target, has no name that Kubernetes takes".to_owned();
@@ -187,7 +243,8 @@ impl Coverage<'_> {
         for namespace in self.namespaces(reader) {
             match Namespace::new(&namespace) {
                 Ok(namespace) => {
-                    self.consumers.push(Consumer { namespace, name: Some(name.clone()), target: target.clone(), entries: entries.to_vec() })
+                    let (name, target, entries) = (Some(name.clone()), target.clone(), entries.to_vec());
+                    self.consumers.push((Some(reader), Consumer { namespace, name, target, entries, patchable: !reader.cluster }));
                 }
                 Err(_) => {
                     let what = format!("nothing says in which namespace `{name}` will be: the store would refuse it");
@@ -204,13 +261,17 @@ impl Coverage<'_> {
             let named: BTreeSet<String> = reader.namespaces.iter().cloned().collect();
             return if named.is_empty() { BTreeSet::from([String::new()]) } else { named };
         }
-        let own = || {
-            let contract =
-                self.contract.consumers.iter().find(|consumer| consumer.name.as_ref().is_some_and(|name| name.as_str() == reader.name));
-            let known = reader.namespaces.first().map(String::as_str).or_else(|| self.platform.destination(platform::folder(&reader.file)));
-            known.or_else(|| contract.map(|consumer| consumer.namespace.as_str())).unwrap_or("").to_owned()
+        let contract =
+            self.contract.consumers.iter().find(|consumer| consumer.name.as_ref().is_some_and(|name| name.as_str() == reader.name));
+        let place = |(moved, root): platform::Moved| {
+            let application = self.platform.applied_by(if root == reader.file { platform::folder(&root) } else { &root });
+            let own = || reader.namespaces.first().cloned();
+            let given = || application.and_then(|application| application.destination.clone());
+            let known = || contract.map(|consumer| consumer.namespace.to_string());
+            let outermost = application.and_then(|application| application.moved_to.clone());
+            outermost.or(moved).or_else(own).or_else(given).or_else(known).unwrap_or_default()
         };
-        self.platform.kustomized(&reader.file).into_iter().map(|moved| moved.unwrap_or_else(own)).collect()
+        self.platform.kustomized(&reader.file).into_iter().map(place).collect()
     }
 
     /// Keys that helm values name: their ExternalSecret is the one that the contract knows without a manifest.
@@ -225,7 +286,7 @@ impl Coverage<'_> {
                 self.add(Code::NamespaceUnknown, file, *position, what, help);
                 continue;
             }
-            let consumers: Vec<Consumer> = readers.cloned().collect();
+            let consumers: Vec<_> = readers.map(|consumer| (None, consumer.clone())).collect();
             let what = format!("a helm chart reads `{}`: there is no manifest to patch", key.name);
             let help = format!(
                 "give its ExternalSecret `property: {PROPERTY}` through the chart's values, or use `seal-secrets patch -` as a post-renderer"
@@ -236,7 +297,7 @@ impl Coverage<'_> {
     }
 
     fn unread(&mut self) {
-        let read: BTreeSet<&Name> = self.consumers.iter().flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect();
+        let read: BTreeSet<&Name> = self.consumers.iter().flat_map(|(_, consumer)| &consumer.entries).map(|entry| &entry.key).collect();
         let unread = self.contract.keys.iter().filter(|key| key.needed && !key.operator_copy && !read.contains(&key.name));
         let unread: Vec<Finding> = unread
             .map(|key| Finding {
@@ -249,22 +310,39 @@ impl Coverage<'_> {
         self.found.extend(unread);
     }
 
-    /// Two of one name in one namespace: a patch by name cannot serve both where they read differently.
+    /// Where two of one name read differently, a patch needs the namespace to tell them apart, and finds it only in the
+    /// manifest: kustomize patches before it moves. A ClusterExternalSecret has no patch at all.
     fn ambiguous(&mut self) {
-        let mut seen: BTreeMap<(&Namespace, &Name), &Vec<Entry>> = BTreeMap::new();
-        let mut twice = BTreeSet::new();
-        for consumer in &self.consumers {
-            let Some(name) = &consumer.name else { continue };
-            if seen.insert((&consumer.namespace, name), &consumer.entries).is_some_and(|before| *before != consumer.entries) {
-                twice.insert((consumer.namespace.to_string(), name.to_string()));
+        let mut alike: BTreeMap<Name, Vec<usize>> = BTreeMap::new();
+        for (i, (reader, consumer)) in self.consumers.iter().enumerate() {
+            if let (Some(_), Some(name)) = (reader, &consumer.name) {
+                alike.entry(name.clone()).or_default().push(i);
             }
         }
-        for (namespace, name) in twice {
-            let readers = self.platform.readers.iter().filter(|reader| reader.name == name);
-            let files: Vec<&str> = readers.map(|reader| reader.file.as_str()).collect();
-            let what = format!("`{name}` of `{namespace}` reads different things in {}", files.join(" and "));
-            let help = "use `seal-secrets patch --write`, or give them names of their own".to_owned();
+        for (name, group) in alike {
+            let first = &self.consumers[group[0]].1.entries;
+            let same = group.iter().all(|i| self.consumers[*i].1.entries == *first);
+            let own = |i: &usize| self.consumers[*i].0.and_then(|reader| reader.namespaces.first().cloned());
+            let told_apart = group.iter().all(|i| own(i).as_deref() == Some(self.consumers[*i].1.namespace.as_str()));
+            let namespaces: BTreeSet<&Namespace> = group.iter().map(|i| &self.consumers[*i].1.namespace).collect();
+            let cluster = group.iter().any(|i| !self.consumers[*i].1.patchable);
+            if !cluster && (same || (told_apart && namespaces.len() == group.len())) {
+                continue;
+            }
+            let files: BTreeSet<&str> = group.iter().filter_map(|i| self.consumers[*i].0).map(|reader| reader.file.as_str()).collect();
+            let files: Vec<&str> = files.into_iter().collect();
+            let what = format!("no patch by name can serve `{name}` in {}", files.join(" and "));
+            let help = "use `seal-secrets patch --write`, or give each a name, or a `metadata.namespace`, of its own".to_owned();
             self.found.push(Finding { code: Code::AmbiguousConsumer, place: self.platform.root.clone(), what, help });
+            group.iter().for_each(|i| self.consumers[*i].1.patchable = false);
+        }
+        for (folder, kustomization) in &self.platform.kustomizations {
+            if let Some(position) = kustomization.patches_entries {
+                let what = "a patch here speaks of a `remoteRef`: what it adds is not seen".to_owned();
+                let path = if folder.is_empty() { "kustomization.yaml".to_owned() } else { format!("{folder}/kustomization.yaml") };
+                let help = "write it into the manifest, or add its keys to the contract's `consumers`";
+                self.found.push(platform::finding(&self.platform.root, Code::PatchedElsewhere, &path, Some(position), what, help));
+            }
         }
     }
 
@@ -313,15 +391,20 @@ pub fn application(platform: &Platform, path: &str) -> Option<Application> {
 /// Whether the Application's project allows its repository (Argo CD: `sourceRepos`, with `*`).
 pub fn check_project(platform: &Platform, application: &Application) -> Option<Finding> {
     let (file, project) = platform.projects.iter().find(|(_, project)| project.name == application.project)?;
-    let allows = |pattern: &String| {
-        pattern == "*"
-            || *pattern == application.repository
-            || pattern.strip_suffix('*').is_some_and(|start| application.repository.starts_with(start))
-    };
-    if project.repositories.iter().any(allows) {
+    let bare = |url: &str| url.trim_end_matches('/').trim_end_matches(".git").to_owned();
+    let matches = |pattern: &str| is_like(&bare(pattern), &bare(&application.repository));
+    let (denied, allowed): (Vec<&String>, Vec<&String>) = project.repositories.iter().partition(|pattern| pattern.starts_with('!'));
+    if allowed.iter().any(|pattern| matches(pattern)) && !denied.iter().any(|pattern| matches(&pattern[1..])) {
         return None;
     }
     let what = format!("the AppProject `{}` does not allow the repository `{}`", project.name, application.repository);
     let help = format!("add `{}` to its `sourceRepos`", application.repository);
     Some(platform::finding(&platform.root, Code::SourceRepositoryMissing, file, Some(project.position), what, &help))
+}
+
+/// Argo CD's glob: `*` stands for any text.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(tail) = text.strip_prefix(head) else { return false };
+    (0..=tail.len()).filter(|at| tail.is_char_boundary(*at)).any(|at| is_like(rest, &tail[at..]))
 }

@@ -1,10 +1,10 @@
-//! Somebody else's checkout: read as far as it matters, links never followed, nothing written.
+//! Somebody else's checkout: read as far as it matters, passed_over never followed, nothing written.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::files::explain;
+use super::files::{self, explain};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result};
 
@@ -12,8 +12,8 @@ use crate::model::{Error, Result};
 pub struct Tree {
     /// By path below the checkout, with `/`.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Links to YAML files or folders; they were not followed.
-    pub links: Vec<String>,
+    /// What was not read: passed_over to YAML files or folders, and files larger than any manifest.
+    pub passed_over: Vec<String>,
 }
 
 /// Folders that hold no manifests of their own.
@@ -26,10 +26,10 @@ pub fn read(root: &Path, matters: &(dyn Fn(&str, &[u8]) -> bool + Sync), threads
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     }
     let mut paths = Vec::new();
-    let mut links = Vec::new();
+    let mut passed_over = Vec::new();
     let mut waiting = vec![PathBuf::new()];
     while let Some(folder) = waiting.pop() {
-        list(root, &folder, &mut waiting, &mut paths, &mut links)?;
+        list(root, &folder, &mut waiting, &mut paths, &mut passed_over)?;
     }
     let share = paths.len().div_ceil(threads.get()).max(1);
     let read_share =
@@ -38,11 +38,11 @@ pub fn read(root: &Path, matters: &(dyn Fn(&str, &[u8]) -> bool + Sync), threads
         let running: Vec<_> = paths.chunks(share).map(|share| scope.spawn(|| read_share(share))).collect();
         running.into_iter().map(|thread| thread.join().expect("reading files does not panic")).collect::<Result<Vec<_>>>()
     })?;
-    links.sort();
-    Ok(Tree { files: shares.into_iter().flatten().collect(), links })
+    passed_over.sort();
+    Ok(Tree { files: shares.into_iter().flatten().collect(), passed_over })
 }
 
-fn list(root: &Path, folder: &Path, waiting: &mut Vec<PathBuf>, paths: &mut Vec<String>, links: &mut Vec<String>) -> Result<()> {
+fn list(root: &Path, folder: &Path, waiting: &mut Vec<PathBuf>, paths: &mut Vec<String>, passed_over: &mut Vec<String>) -> Result<()> {
     let shown = root.join(folder);
     let failed = |error: std::io::Error| explain(&error, "read").in_file(&shown.to_string_lossy());
     for entry in shown.read_dir().map_err(failed)? {
@@ -51,13 +51,14 @@ fn list(root: &Path, folder: &Path, waiting: &mut Vec<PathBuf>, paths: &mut Vec<
         let path = folder.join(entry.file_name());
         // A name that is not UTF-8 is no kustomize resource.
         let (Some(name), Some(text)) = (path.file_name().and_then(|name| name.to_str()), path.to_str()) else { continue };
-        let is_yaml = [".yaml", ".yml"].iter().any(|end| name.ends_with(end));
+        let is_yaml = name == "Kustomization" || [".yaml", ".yml"].iter().any(|end| name.ends_with(end));
         if kind.is_dir() && !PASSED_OVER.contains(&name) {
             waiting.push(path);
         } else if kind.is_file() && is_yaml {
-            paths.push(text.to_owned());
+            let large = entry.metadata().is_ok_and(|metadata| metadata.len() > MOST_BYTES as u64);
+            if large { passed_over.push(text.to_owned()) } else { paths.push(text.to_owned()) }
         } else if kind.is_symlink() && (is_yaml || entry.path().is_dir()) {
-            links.push(text.to_owned());
+            passed_over.push(text.to_owned());
         }
     }
     Ok(())
@@ -65,12 +66,9 @@ fn list(root: &Path, folder: &Path, waiting: &mut Vec<PathBuf>, paths: &mut Vec<
 
 fn read_one(root: &Path, path: &str, matters: &(dyn Fn(&str, &[u8]) -> bool + Sync)) -> Result<Option<(String, Vec<u8>)>> {
     let full = root.join(path);
-    let failed = |error: std::io::Error| explain(&error, "read").in_file(&full.to_string_lossy());
-    let size = full.symlink_metadata().map_err(failed)?.len();
-    if size > MOST_BYTES as u64 {
-        // No manifest is as large; kustomize would not apply it either.
+    if full.symlink_metadata().is_ok_and(|metadata| metadata.len() == 0) {
         return Ok(None);
     }
-    let bytes = std::fs::read(&full).map_err(failed)?;
-    Ok(matters(path, &bytes).then(|| (path.to_owned(), bytes)))
+    let bytes = files::read(&full, &full.to_string_lossy(), files::Kind::Public)?;
+    Ok(matters(path, &bytes).then(|| (path.to_owned(), bytes.to_vec())))
 }

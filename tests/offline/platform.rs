@@ -367,7 +367,12 @@ fn the_store_has_the_form_that_was_asked_for() {
     let with = |flags: &[&str]| {
         let sandbox = with_platform(Sandbox::with_keys());
         run(&sandbox, &[&["bootstrap"], flags].concat(), &PROD).expect(0);
-        run(&sandbox, &["patch", "--write"], &PROD).expect(0);
+        let kind: Vec<&str> = if flags[0] == "--store-kind" { flags.to_vec() } else { Vec::new() };
+        if !kind.is_empty() {
+            let said = run(&sandbox, &[&["verify"], flags].concat(), &PROD).expect(1).stdout;
+            assert_eq!(said.matches("store-kind-differs").count(), 15, "{said}");
+        }
+        run(&sandbox, &[&["patch", "--write"], &kind[..]].concat(), &PROD).expect(0);
         run(&sandbox, &[&["verify"], flags].concat(), &PROD).expect(0);
         assert!(run(&sandbox, &[&["bootstrap"], flags].concat(), &PROD).expect(0).stdout.starts_with("nothing to do"));
         build(&sandbox, "out").map(|ran| ran.expect(0));
@@ -465,6 +470,10 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
     ("ambiguous-consumer", |s| {
         s.write("p/apps/kserve/again.yaml", s.read("p/apps/kserve/hf-token.yaml").replace("key: hf-token", "key: vllm-api-key").as_bytes())
     }),
+    ("patched-elsewhere", |s| {
+        let patch = "patches:\n  - target: {kind: ExternalSecret}\n    patch: '[{op: add, path: /spec/data/-, value: {secretKey: a, remoteRef: {key: k}}}]'\n";
+        s.write("p/apps/kserve/kustomization.yaml", format!("{}{patch}", s.read("p/apps/kserve/kustomization.yaml")).as_bytes());
+    }),
     ("rendered-by-helm", |_| {}),
     ("helm-template", |_| {}),
     ("link-passed-over", |s| symlink("kserve", s.path("p/apps/link")).unwrap()),
@@ -485,7 +494,7 @@ fn each_disagreement_is_found_by_its_code() {
         assert!(Command::new("cp").arg("-a").arg(template.path(".")).arg(sandbox.path(".")).status().unwrap().success());
         spoil(&sandbox);
         let ran = run(&sandbox, &["verify", "--json"], &args);
-        assert!(ran.stdout.contains(&format!("\"code\": \"{code}\"")), "{code}: {} {}", ran.stdout, ran.stderr);
+        assert!(ran.code < 2 && ran.stdout.contains(&format!("\"code\": \"{code}\"")), "{code}: {} {}", ran.stdout, ran.stderr);
     }
 }
 
@@ -518,4 +527,261 @@ fn what_cannot_be_edited_is_refused_and_named_and_the_rest_is_done() {
     assert!(ran.stderr.contains("p/apps/kserve/hf-token.yaml:18:") && ran.stderr.contains("anchor"), "{}", ran.stderr);
     assert!(ran.stdout.ends_with("done: 24 properties, 13 files written\n"), "{}", ran.stdout);
     assert_eq!(sandbox.read("p/apps/kserve/hf-token.yaml"), before);
+}
+
+/// An ExternalSecret with one entry.
+fn es(name: &str, namespace: &str, key: &str, store: &str) -> String {
+    let namespace = if namespace.is_empty() { String::new() } else { format!(", namespace: {namespace}") };
+    format!(
+        "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {{name: {name}{namespace}}}\nspec:\n  secretStoreRef: {{name: {store}, kind: ClusterSecretStore}}\n  data:\n    - secretKey: a\n      remoteRef:\n        key: {key}\n"
+    )
+}
+
+/// A checkout `q/` of these files, beside `keys/`.
+fn mini(files: &[(&str, &str)]) -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    files.iter().for_each(|(path, text)| sandbox.write(&format!("q/{path}"), text.as_bytes()));
+    sandbox
+}
+
+const MINI: [&str; 4] = ["--platform", "q", "--out", "q/out"];
+const COMPONENT: &str = "components: [../out/property-patches]\n";
+
+#[test]
+fn kustomizations_that_list_each_other_end() {
+    let app = es("app", "n", "litellm-master-key", "secret-store");
+    let cycle = mini(&[
+        ("a/x.yaml", &app),
+        ("a/kustomization.yaml", "resources: [x.yaml, ../b]\n"),
+        ("b/kustomization.yaml", "resources: [../a]\n"),
+    ]);
+    run(&cycle, &["plan"], &MINI).expect(0);
+    // Each layer lists both of the one below: as many ways as 2^26.
+    let deep = mini(&[
+        ("l0a/x.yaml", &app),
+        ("l0a/kustomization.yaml", "resources: [x.yaml]\n"),
+        ("l0b/kustomization.yaml", "resources: [../l0a]\n"),
+    ]);
+    for i in 1..26 {
+        for side in ["a", "b"] {
+            deep.write(&format!("q/l{i}{side}/kustomization.yaml"), format!("resources: [../l{0}a, ../l{0}b]\n", i - 1).as_bytes());
+        }
+    }
+    run(&deep, &["plan"], &MINI).expect(0);
+}
+
+#[test]
+fn a_component_that_reaches_nothing_is_not_called_good() {
+    let of = |key| es("app", "", key, "secret-store");
+    let moved = |namespace: &str| format!("namespace: {namespace}\nresources: [x.yaml]\n{COMPONENT}");
+    // One name, moved to two namespaces by kustomize, which patches before it moves.
+    let (one, two) = (of("litellm-master-key"), of("vllm-api-key"));
+    let (first, second) = (moved("ns-a"), moved("ns-b"));
+    let sandbox = mini(&[("a/x.yaml", &one), ("a/kustomization.yaml", &first), ("b/x.yaml", &two), ("b/kustomization.yaml", &second)]);
+    run(&sandbox, &["bootstrap"], &MINI).expect(0);
+    let said = run(&sandbox, &["verify"], &MINI).expect(1).stdout;
+    assert!(said.contains("ambiguous-consumer") && said.matches("property-missing").count() == 2, "{said}");
+    run(&sandbox, &["patch", "--write"], &MINI).expect(0);
+    assert!(!run(&sandbox, &["verify"], &MINI).stdout.contains("property-missing"));
+    // A ClusterExternalSecret.
+    let cluster = "apiVersion: external-secrets.io/v1\nkind: ClusterExternalSecret\nmetadata: {name: app}\nspec:\n  namespaces: [n]\n  externalSecretSpec:\n    secretStoreRef: {name: secret-store, kind: ClusterSecretStore}\n    data:\n      - secretKey: a\n        remoteRef:\n          key: vllm-api-key\n";
+    let sandbox = mini(&[("a/x.yaml", cluster), ("a/kustomization.yaml", &format!("resources: [x.yaml]\n{COMPONENT}"))]);
+    run(&sandbox, &["bootstrap"], &MINI).expect(0);
+    assert!(run(&sandbox, &["verify"], &MINI).expect(1).stdout.contains("property-missing"));
+    run(&sandbox, &["patch", "--write", "--format", "json6902"], &MINI).expect(1);
+    run(&sandbox, &["patch", "--write"], &MINI).expect(0);
+    assert!(sandbox.read("q/a/x.yaml").ends_with("key: vllm-api-key\n          property: value\n"));
+}
+
+#[test]
+fn another_stores_external_secret_is_none_of_ours() {
+    let (ours, theirs) = (es("app", "n", "litellm-master-key", "secret-store"), es("app", "m", "litellm-master-key", "vault"));
+    let kustomization = format!("resources: [x.yaml]\n{COMPONENT}");
+    let sandbox = mini(&[
+        ("a/x.yaml", &ours),
+        ("a/kustomization.yaml", &kustomization),
+        ("b/x.yaml", &theirs),
+        ("b/kustomization.yaml", &kustomization),
+    ]);
+    run(&sandbox, &["bootstrap"], &MINI).expect(0);
+    if let Some(built) = build(&sandbox, "q/a") {
+        assert!(built.expect(0).stdout.contains("property: value"));
+        assert_ne!(build(&sandbox, "q/b").unwrap().code, 0, "the guard tests the store");
+    }
+    // In one folder a patch by name would meet both.
+    let both = mini(&[("a/x.yaml", &ours), ("a/y.yaml", &theirs), ("a/kustomization.yaml", "resources: [x.yaml, y.yaml]\n")]);
+    assert!(run(&both, &["patch", "--format", "json6902"], &MINI).expect(1).stderr.contains("a/x.yaml"));
+    assert_eq!(run(&both, &["patch"], &MINI).expect(0).stdout.matches("+        property: value").count(), 1);
+    // A team's own SecretStore of that name stays, and so does the vault beside an entry of ours.
+    let own = ours.replace("kind: ClusterSecretStore", "kind: SecretStore");
+    let mixed = es("app", "n", "x", "vault")
+        + "    - secretKey: b\n      sourceRef: {storeRef: {name: secret-store, kind: ClusterSecretStore}}\n      remoteRef: {key: hf-token}\n";
+    let filter = |text: &str, flags: &[&str]| sandbox.run_with_input([&["patch", "-"], flags].concat(), text.as_bytes()).expect(0).stdout;
+    assert_eq!(filter(&own, &[]), own);
+    assert_eq!(filter(&mixed, &[]), mixed.replace("{key: hf-token}", "{key: hf-token, property: value}"));
+    let namespaced = filter(&mixed, &["--store-kind", "SecretStore"]);
+    assert_eq!(namespaced.matches("kind: SecretStore").count(), 1, "{namespaced}");
+    assert!(namespaced.contains("{name: vault, kind: ClusterSecretStore}"), "{namespaced}");
+}
+
+#[test]
+fn what_hides_behind_an_alias_is_refused_and_named() {
+    let sandbox = Sandbox::empty();
+    let whole = es("app", "n", "hf-token", "secret-store");
+    for (from, to) in [
+        ("      remoteRef:\n        key: hf-token\n", "      remoteRef: *r\n"),
+        ("        key: hf-token\n", "        <<: *r\n"),
+        ("key: hf-token", "key: *r"),
+        ("    - secretKey: a\n      remoteRef:\n        key: hf-token\n", "    - *r\n"),
+        ("{name: secret-store, kind: ClusterSecretStore}", "*r"),
+        ("kind: ClusterSecretStore}", "kind: *r}"),
+    ] {
+        let text = format!("x: &r {{key: hf-token}}\n{}", whole.replace(from, to));
+        let ran = sandbox.run_with_input(["patch", "-"], text.as_bytes()).expect(3);
+        assert!(ran.stderr.contains("standard input:") && ran.stderr.contains("alias"), "{to}: {}", ran.stderr);
+    }
+    // And what cannot be read at all is named too.
+    let sandbox = mini(&[("a/x.yaml", &whole), ("a/y.yaml", &whole.replace("  data:", "\tdata:"))]);
+    assert!(run(&sandbox, &["patch"], &MINI).expect(1).stderr.contains("q/a/y.yaml:"));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_stops_the_run() {
+    let app = es("app", "n", "hf-token", "secret-store");
+    for config in [
+        "features:\n  identity: true\n  identity: false\n",
+        "features:\n\tidentity: true\n",
+        "x: &f {identity: true}\nfeatures: *f\n",
+        "x: &f {identity: true}\nfeatures: {<<: *f}\n",
+        "features: [identity]\n",
+        "features: {identity: 1}\n",
+        "dns: {automate: maybe}\n",
+        "# nothing\n",
+    ] {
+        let sandbox = mini(&[("a/x.yaml", &app), ("environments/one/config.yaml", config)]);
+        let ran = run(&sandbox, &["plan"], &MINI).expect(3);
+        assert!(ran.stderr.contains("q/environments/one/config.yaml"), "{config}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_store_file_is_never_something_else() {
+    let app = es("app", "n", "hf-token", "secret-store");
+    let sandbox =
+        mini(&[("a/x.yaml", &app), ("a/kustomization.yaml", "resources: [x.yaml]\n"), ("README.yaml", "a: b\n"), ("c/x.yaml", &app)]);
+    run(&sandbox, &["bootstrap"], &MINI).expect(0);
+    symlink("x.yaml", sandbox.path("q/a/link.yaml")).unwrap();
+    let before = sandbox.snapshot();
+    let refused = [
+        ("keys/sealing.key.age", 2),
+        ("keys/new.yaml", 4),
+        ("q/out/kustomization.yaml", 4),
+        ("q/a/x.yaml", 4),
+        ("q/README.yaml", 4),
+        ("q/a/link.yaml", 4),
+        ("q/.git", 2),
+    ];
+    for (file, code) in refused {
+        run(&sandbox, &["bootstrap", "--store-file", file], &MINI).expect(code);
+    }
+    run(&sandbox, &["bootstrap", "--store-file", "q/store.yaml", "--project-id", "gcpsm:"], &MINI).expect(2);
+    // Nor is a folder that is somebody else's written to.
+    run(&sandbox, &["bootstrap"], &["--platform", "q", "--out", "q/a"]).expect(4);
+    assert_eq!(before, sandbox.snapshot());
+}
+
+#[test]
+fn patches_beside_the_manifest_are_known_and_quote_their_names() {
+    let app = es("\"123\"", "n", "hf-token", "secret-store");
+    for kustomization in [
+        "resources: [x.yaml]\n",
+        "resources: [x.yaml]\npatches:\n- path: y.yaml\n  target: {kind: Deployment}\n",
+        "resources: [x.yaml]\npatches: []\n",
+    ] {
+        let sandbox = mini(&[("a/x.yaml", &app), ("a/y.yaml", "[]\n"), ("a/kustomization.yaml", kustomization)]);
+        run(&sandbox, &["patch", "--write", "--format", "json6902"], &MINI).expect(0);
+        run(&sandbox, &["bootstrap"], &MINI).expect(0);
+        assert!(!run(&sandbox, &["verify"], &MINI).stdout.contains("property-missing"));
+        if let Some(built) = build(&sandbox, "q/a") {
+            assert!(built.expect(0).stdout.contains("property: value"), "{kustomization}");
+        }
+    }
+}
+
+#[test]
+fn namespaces_come_from_whoever_decides_them() {
+    let app = es("litellm-secrets", "", "litellm-master-key", "secret-store");
+    let application = |extra: &str, path: &str| {
+        format!(
+            "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {{name: a}}\nspec:\n  source:\n    repoURL: r\n    path: {path}\n{extra}  destination: {{namespace: llm}}\n"
+        )
+    };
+    let namespace = |files: &[(&str, &str)]| {
+        let found = consumers(&run(&mini(files), &["contract", "--json"], &MINI).expect(0).stdout);
+        found.into_iter().next().unwrap().0
+    };
+    let base = [
+        ("base/x.yaml", app.as_str()),
+        ("base/kustomization.yaml", "resources: [x.yaml]\n"),
+        ("over/kustomization.yaml", "resources: [../base]\n"),
+    ];
+    // An overlay without a namespace, whose Application has one.
+    assert_eq!(namespace(&[&base[..], &[("apps.yaml", &application("", "over"))]].concat()), "llm");
+    assert_eq!(namespace(&[&base[..], &[("apps.yaml", &application("    kustomize: {namespace: moved}\n", "over"))]].concat()), "moved");
+    assert_eq!(namespace(&base), "litellm", "the contract knows it");
+    // Where nobody knows, it is said; and `patch` needs no namespace.
+    let sandbox = mini(&[("a/x.yaml", &es("lost", "", "hf-token", "secret-store"))]);
+    assert!(run(&sandbox, &["plan"], &MINI).expect(0).stdout.contains("namespace-unknown"));
+    run(&sandbox, &["patch", "--write"], &MINI).expect(0);
+}
+
+#[test]
+fn our_own_application_is_no_example_for_itself() {
+    let app = es("app", "n", "hf-token", "secret-store");
+    let application = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata:\n  name: external-secrets\n  annotations: {argocd.argoproj.io/sync-wave: '-8'}\nspec:\n  source: {repoURL: r, path: eso}\n";
+    let sandbox = mini(&[("a/x.yaml", &app), ("apps.yaml", application)]);
+    let contract = sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout;
+    sandbox.write("c.yaml", contract.replace("namespace: secret-source", "namespace: sealed-secrets-source").as_bytes());
+    run(&sandbox, &["bootstrap", "--contract", "c.yaml"], &MINI).expect(0);
+    assert!(run(&sandbox, &["bootstrap", "--contract", "c.yaml"], &MINI).expect(0).stdout.starts_with("nothing to do"));
+}
+
+#[test]
+fn a_draft_is_always_a_contract() {
+    let both = es("one", "n", "dex-admin-password", "secret-store") + "---\n" + &es("two", "n", "dex-admin-hash", "secret-store");
+    let unit = es("one", "n", "dex-admin", "secret-store") + "---\n" + &es("two", "n", "dex-admin-hash", "secret-store");
+    let twice = es("one", "n", "a-key", "secret-store") + "---\n" + &es("one", "n", "b-key", "secret-store");
+    for (what, file, text) in [
+        ("a pair", "x.yaml", both.as_str()),
+        ("a unit's name", "x.yaml", &unit),
+        ("one name twice", "x.yaml", &twice),
+        ("no namespace", "x.yaml", &es("one", "", "a-key", "secret-store")),
+        ("only helm", "values.yaml", "externalSecret: {remoteKey: litellm-master-key}\n"),
+        ("a helm parameter", "values.yaml", "parameters: [{name: externalSecret.remoteKey, value: litellm-master-key}]\n"),
+    ] {
+        let sandbox = mini(&[(file, text)]);
+        sandbox.write("q/.gitignore", b"");
+        let draft = sandbox.run(["contract", "--from-platform", "q"]).expect(0).stdout;
+        sandbox.write("c.yaml", draft.as_bytes());
+        let ran = sandbox.run(["bootstrap", "--contract", "c.yaml"]);
+        assert_eq!(ran.code, 0, "{what}: {} {draft}", ran.stderr);
+    }
+}
+
+#[test]
+fn odd_names_stand_in_the_diff_as_git_writes_them() {
+    let app = es("app", "n", "hf-token", "secret-store");
+    let sandbox = Sandbox::empty();
+    for name in ["a b", "t\tab", "q\"uote", "back\\slash", "esc\u{1b}[2J", "new\nline", "ü"] {
+        sandbox.write(&format!("q/{name}/x.yaml"), app.as_bytes());
+        sandbox.write(&format!("q/{name}/kustomization.yaml"), b"resources: [x.yaml]\n");
+    }
+    for (format, count) in [("manifest", 7), ("json6902", 7)] {
+        let diff = run(&sandbox, &["patch", "--format", format], &["--platform", "q"]).expect(0).stdout;
+        assert!(!diff.contains('\u{1b}'), "{diff}");
+        assert!(diff.matches("property").count() >= count, "{diff}");
+        sandbox.write("diff", diff.as_bytes());
+        git(&sandbox, &["init", "-q", "q"]);
+        git(&sandbox, &["-C", "q", "apply", "--check", "../diff"]);
+    }
 }

@@ -183,8 +183,7 @@ proptest! {
     #[test]
     fn patch_adds_the_property_and_changes_nothing_else(text in manifest()) {
         use seal_secrets::manifest::property::add;
-        use seal_secrets::model::StoreKind;
-        let kind = StoreKind::ClusterSecretStore;
+        let kind = None;
         let edited = add(&text, kind, &|_, entry| entry.key == "hf-token").unwrap().map_or(text.clone(), |edited| edited.text);
         prop_assert!(add(&edited, kind, &|_, _| true).unwrap().is_none(), "a second run changes nothing:\n{}", edited);
         let (mut before, mut after) = (read_by_another(&text), read_by_another(&edited));
@@ -207,7 +206,7 @@ proptest! {
 
     #[test]
     fn whatever_a_file_holds_nothing_panics(text in "(key: |remoteRef:|- |\\{|\\}|\\[|\\]|ExternalSecret|external-secrets.io/v1|kind: |apiVersion: |spec:|data:|&a |\\*a|<<: |\"|'|#| |  |\n|\t|\r\n|---|\\.\\.\\.|!!str |\\?|>-|\\||[a-zü]){0,60}") {
-        let _ = seal_secrets::manifest::property::add(&text, seal_secrets::model::StoreKind::SecretStore, &|_, _| true);
+        let _ = seal_secrets::manifest::property::add(&text, Some(seal_secrets::model::StoreKind::SecretStore), &|_, _| true);
         let _ = seal_secrets::manifest::gitops::kustomization(&text);
     }
 }
