@@ -4,8 +4,9 @@ BINARY ?= target/release/seal-secrets
 KEYS ?= keys
 OUT ?= out
 ARGS ?=
+SKIP ?=
 
-.PHONY: help build seal-secrets seal-secrets-plan verify install test check bless bench audit
+.PHONY: help build seal-secrets seal-secrets-plan verify install test cluster-test check bless bench audit
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -28,6 +29,15 @@ install: ## the binary into cargo's bin folder
 
 test: ## everything that needs no cluster
 	cargo test --locked
+
+# The programs are built with a network, the tests run without one.
+cluster-test: ## against a real control plane, built once; SKIP=1 passes where none can run; ARGS=NAME picks tests
+	@tests/cluster/build --check || test -n "$(SKIP)"
+	@if tests/cluster/build --check 2>/dev/null; then set -ex; \
+	  tests/cluster/build; \
+	  $(CARGO) test --locked --test cluster --no-run; \
+	  tests/cluster/enter $(CARGO) test --locked --offline --test cluster -- --test-threads=1 $(ARGS); \
+	fi
 
 check: ## what CI runs: format, clippy, dependencies, tests
 	cargo fmt --check
