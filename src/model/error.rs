@@ -21,6 +21,8 @@ pub enum ErrorKind {
     InputOutput,
     /// A value cannot be opened, or randomness cannot be had.
     Cryptography,
+    /// A live cluster cannot be reached, or says no.
+    Cluster,
     /// Another run holds the lock.
     Busy,
     /// Everything is written, but the disk did not confirm it.
@@ -38,6 +40,7 @@ impl ErrorKind {
             ErrorKind::Refused => 4,
             ErrorKind::InputOutput => 5,
             ErrorKind::Cryptography => 6,
+            ErrorKind::Cluster => 7,
             ErrorKind::Busy => 8,
             ErrorKind::Unconfirmed => 9,
             ErrorKind::Interrupted => 130,

@@ -1,5 +1,7 @@
 //! Every effect: files, terminal, clock, entropy, git's ignore rules. It never decides what is done.
 
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod files;
 pub mod folder;
 pub mod git;

@@ -1,0 +1,264 @@
+//! A live cluster, through its API server: only the one that the operator named, with a limit on everything.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::time::Duration;
+
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
+
+use super::terminal::Terminal;
+use crate::model::{Error, ErrorKind, Result, visible};
+
+/// How long one request may take, its answer included.
+const MOST_TIME: Duration = Duration::from_secs(15);
+
+/// The largest answer that is read, in bytes.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
+
+/// How often a request is repeated that the server had no time for.
+const MOST_RETRIES: u32 = 3;
+
+/// Which cluster: `--kubeconfig` (or `KUBECONFIG`), `--context`.
+pub struct Access<'a> {
+    /// The kubeconfig files, separated by `:`; none = `~/.kube/config`, and then the context has to be named.
+    pub kubeconfig: Option<&'a str>,
+    /// The context; none = the kubeconfig's current one.
+    pub context: Option<&'a str>,
+}
+
+/// A connection.
+pub struct Cluster {
+    runtime: tokio::runtime::Runtime,
+    client: kube::Client,
+    /// The context's name.
+    pub context: String,
+}
+
+/// What a server answered.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+fn failed(what: impl Into<String>, help: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Cluster, what, help)
+}
+
+impl Cluster {
+    /// Reads the kubeconfig and says which cluster it is; no request is made yet.
+    pub fn connect(access: &Access<'_>, terminal: &mut Terminal) -> Result<Cluster> {
+        if access.kubeconfig.is_none() && access.context.is_none() {
+            return Err(Error::usage("no cluster is named", "name it with `--context NAME`, `--kubeconfig FILE`, or both"));
+        }
+        let kubeconfig = read_kubeconfig(access.kubeconfig)?;
+        let context = choose(&kubeconfig, access.context)?;
+        let server = check(&kubeconfig, &context)?;
+        terminal.tell(&format!("context {}, {}\n", visible(&context), visible(&server)));
+        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| failed("no connection can be made", "try again").why(error.to_string()))?;
+        let unusable = || {
+            let help = "try it with `kubectl --context NAME version`; a plugin that gets credentials has to be installed and logged in";
+            failed(format!("the context `{}` cannot be used", visible(&context)), help)
+        };
+        let client = runtime.block_on(async {
+            let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|_| unusable())?;
+            config.connect_timeout = Some(MOST_TIME);
+            config.read_timeout = Some(MOST_TIME);
+            config.write_timeout = Some(MOST_TIME);
+            config.default_retry = false;
+            kube::Client::try_from(config).map_err(|_| unusable())
+        })?;
+        Ok(Cluster { runtime, client, context })
+    }
+
+    /// An object; none where there is none.
+    pub fn get(&self, path: &str) -> Result<Option<Value>> {
+        self.read(path, "application/json")
+    }
+
+    /// An object's metadata, without its values (`PartialObjectMetadata`); none where there is none.
+    pub fn metadata(&self, path: &str) -> Result<Option<Value>> {
+        self.read(path, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
+    }
+
+    /// The metadata of several objects, without their values.
+    pub fn metadata_list(&self, path: &str) -> Result<Option<Value>> {
+        self.read(path, "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
+    }
+
+    fn read(&self, path: &str, accept: &str) -> Result<Option<Value>> {
+        let answer = self.ask(path, accept)?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => parse(path, &answer.body).map(Some),
+            _ => Err(refusal("get", path, &answer)),
+        }
+    }
+
+    /// Whatever a path answers, as it is.
+    pub fn ask(&self, path: &str, accept: &str) -> Result<Answer> {
+        self.send(&|| Request::get(path).header(header::ACCEPT, accept).body(Vec::new()))
+    }
+
+    /// Makes an object of a review: what the server says of it.
+    pub fn review(&self, path: &str, object: &Value) -> Result<Value> {
+        self.change("create", path, &|| {
+            Request::post(path).header(header::CONTENT_TYPE, "application/json").body(object.to_string().into_bytes())
+        })
+    }
+
+    /// Server-side apply; what is there is taken over.
+    pub fn apply(&self, path: &str, yaml: &str) -> Result<Value> {
+        let path = format!("{path}?fieldManager=seal-secrets&force=true");
+        self.change("patch", &path, &|| {
+            Request::patch(&path).header(header::CONTENT_TYPE, "application/apply-patch+yaml").body(yaml.as_bytes().to_vec())
+        })
+    }
+
+    fn change(&self, verb: &str, path: &str, make: &dyn Fn() -> http::Result<Request<Vec<u8>>>) -> Result<Value> {
+        let answer = self.send(make)?;
+        if answer.status.is_success() { parse(path, &answer.body) } else { Err(refusal(verb, path, &answer)) }
+    }
+
+    fn send(&self, make: &dyn Fn() -> http::Result<Request<Vec<u8>>>) -> Result<Answer> {
+        for retry in 0.. {
+            let request = make().map_err(|_| failed("a request cannot be made", "check the names in it"))?;
+            let (answer, wait) = self.runtime.block_on(async {
+                match tokio::time::timeout(MOST_TIME, self.send_once(request)).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(failed("the API server did not answer within 15 seconds", "check the network, and the server's load")),
+                }
+            })?;
+            let busy = answer.status == StatusCode::TOO_MANY_REQUESTS || answer.status.is_server_error();
+            if !busy || retry == MOST_RETRIES {
+                return Ok(answer);
+            }
+            let wait = wait.unwrap_or(Duration::from_millis(200 << retry)).min(Duration::from_secs(5));
+            self.runtime.block_on(tokio::time::sleep(wait));
+        }
+        unreachable!("the last answer is returned")
+    }
+
+    async fn send_once(&self, request: Request<Vec<u8>>) -> Result<(Answer, Option<Duration>)> {
+        let response = self.client.send(request.map(Into::into)).await.map_err(|error| unreachable_server(&error))?;
+        let (head, body) = response.into_parts();
+        if head.status.is_redirection() {
+            return Err(Error::refused(
+                "the API server redirects to another place",
+                "name that server in the kubeconfig if it is the right one",
+            ));
+        }
+        let body = Limited::new(body, MOST_BYTES).collect().await.map_err(|error| {
+            let large = error.is::<http_body_util::LengthLimitError>();
+            let what = if large { "an answer is larger than 32 MiB" } else { "an answer breaks off" };
+            failed(what, "check what stands between this machine and the API server")
+        })?;
+        let wait = head.headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        Ok((Answer { status: head.status, body: body.to_bytes().to_vec() }, wait))
+    }
+}
+
+fn read_kubeconfig(files: Option<&str>) -> Result<Kubeconfig> {
+    let Some(files) = files else {
+        return Kubeconfig::read()
+            .map_err(|_| failed("there is no kubeconfig at `~/.kube/config`, or it cannot be read", "name one with `--kubeconfig FILE`"));
+    };
+    let mut merged = Kubeconfig::default();
+    for file in files.split(':').filter(|file| !file.is_empty()) {
+        if !Path::new(file).exists() {
+            return Err(failed("no such file", "name the kubeconfig with `--kubeconfig FILE`").in_file(file));
+        }
+        let one = Kubeconfig::read_from(file);
+        let merge = one.and_then(|one| std::mem::take(&mut merged).merge(one));
+        merged = merge.map_err(|_| failed("not a kubeconfig", "try it with `kubectl --kubeconfig FILE config view`").in_file(file))?;
+    }
+    Ok(merged)
+}
+
+fn choose(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<String> {
+    let known: Vec<String> = kubeconfig.contexts.iter().map(|context| format!("`{}`", visible(&context.name))).collect();
+    let list = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+    match wanted.map(str::to_owned).or_else(|| kubeconfig.current_context.clone()) {
+        Some(name) if kubeconfig.contexts.iter().any(|context| context.name == name) => Ok(name),
+        Some(_) => Err(failed("the kubeconfig has no such context", format!("name one with `--context`: {list}"))),
+        None => Err(failed("the kubeconfig has no current context", format!("name one with `--context`: {list}"))),
+    }
+}
+
+/// The server of a context. Without a checked certificate anybody in between could read everything.
+fn check(kubeconfig: &Kubeconfig, context: &str) -> Result<String> {
+    let context = kubeconfig.contexts.iter().find(|named| named.name == context).and_then(|named| named.context.as_ref());
+    let cluster = kubeconfig.clusters.iter().find(|named| context.is_some_and(|context| named.name == context.cluster));
+    let Some(cluster) = cluster.and_then(|named| named.cluster.as_ref()) else {
+        return Err(failed("the context names a cluster that the kubeconfig does not have", "mend the kubeconfig"));
+    };
+    if cluster.insecure_skip_tls_verify == Some(true) {
+        let help = "remove it from the kubeconfig, and name the server's CA with `certificate-authority`";
+        return Err(Error::refused("the kubeconfig says `insecure-skip-tls-verify`", help)
+            .why("anybody between this machine and the server could read and change everything"));
+    }
+    let server = cluster.server.clone().unwrap_or_default();
+    if !server.starts_with("https://") {
+        return Err(Error::refused("the server of this context is not an https URL", "write `server: https://…` in the kubeconfig"));
+    }
+    Ok(server)
+}
+
+fn parse(path: &str, body: &[u8]) -> Result<Value> {
+    serde_json::from_slice(body).map_err(|_| {
+        let what = format!("the answer to `{}` is not JSON", visible(path));
+        failed(what, "check what stands between this machine and the API server: a proxy, a login page")
+    })
+}
+
+/// A "no" in our words, with the server's own message: it holds names, never values.
+fn refusal(verb: &str, path: &str, answer: &Answer) -> Error {
+    let message = serde_json::from_slice::<Value>(&answer.body).ok().and_then(|status| Some(status["message"].as_str()?.to_owned()));
+    let path = visible(path.split('?').next().unwrap_or(path));
+    let error = match answer.status {
+        StatusCode::UNAUTHORIZED => failed("the API server does not take these credentials", "log in again, or name another context"),
+        StatusCode::FORBIDDEN => {
+            let help = "use another account, or give this one the Role that `seal-secrets doctor --print-rbac` prints";
+            failed(format!("this account may not {verb} `{path}`"), help)
+        }
+        status => failed(format!("the API server answered {} to {verb} `{path}`", status.as_u16()), "try again; see the server's own log"),
+    };
+    match message {
+        Some(message) => error.why(visible(&message)),
+        None => error,
+    }
+}
+
+/// Why nothing answered, from the chain of causes; library texts are looked at, and not repeated.
+fn unreachable_server(error: &kube::Error) -> Error {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        chain.push_str(&format!(" {inner}"));
+        cause = inner.source();
+    }
+    let chain = chain.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| chain.contains(word));
+    if has(&["certificate", "unknownissuer", "notvalid", "tls"]) {
+        failed(
+            "the API server's certificate is not the one that the kubeconfig trusts",
+            "check `certificate-authority` and the server's name and clock",
+        )
+    } else if has(&["refused"]) {
+        failed("nothing listens at the API server's address", "check the server's address in the kubeconfig, and whether it runs")
+    } else if has(&["lookup", "dns", "resolve"]) {
+        failed("the API server's name cannot be resolved", "check the server's address in the kubeconfig, and the DNS")
+    } else if has(&["timed out", "timeout", "elapsed"]) {
+        failed("the API server did not answer within 15 seconds", "check the network, and the server's load")
+    } else if has(&["exec", "auth"]) {
+        failed("the credentials of this context cannot be had", "run its login anew; a plugin that gets them has to be installed")
+    } else {
+        failed("the API server cannot be reached", "check the server's address in the kubeconfig, and the network")
+    }
+}
