@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapError};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "cluster")]
+use crate::model::CertificateDigest;
 use crate::model::{Error, Name, Namespace};
 
 /// Makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.
@@ -110,6 +112,12 @@ pub enum Command {
     KeySecret(KeySecret),
     /// Add `remoteRef.property` to a platform's ExternalSecrets
     Patch(Patch),
+    /// Pin the certificate of a running controller, or of a file
+    #[cfg(feature = "cluster")]
+    FetchCert(FetchCert),
+    /// Follow each value through a live cluster, and say where it stops and why
+    #[cfg(feature = "cluster")]
+    Doctor(Doctor),
     /// Show the contract: which keys, how each is made, who reads it
     Contract(Contract),
 }
@@ -222,6 +230,57 @@ pub enum Output {
     Json,
 }
 
+/// Which cluster, and where its controller is.
+#[cfg(feature = "cluster")]
+#[derive(Args)]
+pub struct Cluster {
+    /// The kubeconfig file; several are separated by `:`
+    #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+    /// The context [default: the current one of a kubeconfig that is named]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The controller's namespace
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", value_parser = namespace)]
+    pub controller_namespace: Namespace,
+    /// The controller's Service
+    #[arg(long, value_name = "NAME", default_value = "sealed-secrets-controller", value_parser = name)]
+    pub controller_name: Name,
+}
+
+/// `fetch-cert`
+#[cfg(feature = "cluster")]
+#[derive(Args)]
+pub struct FetchCert {
+    /// Which cluster
+    #[command(flatten)]
+    pub access: Cluster,
+    /// Take it from this file instead of a cluster
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kubeconfig", "context"])]
+    pub file: Option<PathBuf>,
+    /// Accept exactly this certificate, without a question; also in the place of the one that is pinned
+    #[arg(long, value_name = "sha256:…", value_parser = digest)]
+    pub accept_certificate: Option<CertificateDigest>,
+}
+
+/// `doctor`
+#[cfg(feature = "cluster")]
+#[derive(Args)]
+pub struct Doctor {
+    /// Which cluster
+    #[command(flatten)]
+    pub access: Cluster,
+    /// Wait until all is well, at most so long: `90s`, `5m`
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub wait: Option<std::time::Duration>,
+    /// Print the Roles that this command needs, and nothing else
+    #[arg(long)]
+    pub print_rbac: bool,
+    /// Print the checks as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `key-secret`
 #[derive(Args)]
 pub struct KeySecret {
@@ -234,6 +293,18 @@ pub struct KeySecret {
     /// Print the key even to a terminal
     #[arg(long)]
     pub reveal: bool,
+    /// Apply it to the cluster of the named context, and read it back
+    #[cfg(feature = "cluster")]
+    #[arg(long, requires = "context")]
+    pub apply: bool,
+    /// The kubeconfig file; several are separated by `:`
+    #[cfg(feature = "cluster")]
+    #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+    /// The context
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
 }
 
 /// `patch`
@@ -297,6 +368,25 @@ fn name(text: &str) -> Result<Name, Error> {
 
 fn namespace(text: &str) -> Result<Namespace, Error> {
     Namespace::new(text)
+}
+
+#[cfg(feature = "cluster")]
+fn digest(text: &str) -> Result<CertificateDigest, Error> {
+    CertificateDigest::parse(text)
+}
+
+/// A number and `s`, `m` or `h`.
+#[cfg(feature = "cluster")]
+fn duration(text: &str) -> Result<std::time::Duration, Error> {
+    let wrong = || Error::bad_input("not a duration", "write a number and `s`, `m` or `h`, such as `90s`");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u32>().map(|number| std::time::Duration::from_secs(u64::from(number) * seconds)).map_err(|_| wrong())
 }
 
 fn provide(text: &str) -> Result<(Name, Option<PathBuf>), Error> {

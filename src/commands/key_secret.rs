@@ -8,7 +8,7 @@ use crate::pipeline::private_key::{self, SealingKey};
 use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &KeySecret, world: &mut World) -> Result<Outcome> {
-    if world.terminal.stdout_is_terminal && !args.reveal {
+    if world.terminal.stdout_is_terminal && !args.reveal && !applies(args) {
         return Err(super::unseal::to_a_terminal("seal-secrets key-secret | kubectl apply -f -"));
     }
     let certificate = keys::certificate(folders)?;
@@ -37,6 +37,47 @@ pub(super) fn run(folders: &Folders, args: &KeySecret, world: &mut World) -> Res
     let pem = files::read(&path, &path.to_string_lossy(), files::Kind::Public)?;
     let pem = String::from_utf8_lossy(&pem);
     let secret = secret::write_key_secret(args.controller_namespace.as_str(), &pem, &private_key::write_pem(key)?);
+    #[cfg(feature = "cluster")]
+    if args.apply {
+        return apply(args, &secret, world);
+    }
     world.terminal.print(&secret)?;
+    Ok(Outcome::Done)
+}
+
+#[cfg(feature = "cluster")]
+fn applies(args: &KeySecret) -> bool {
+    args.apply
+}
+
+#[cfg(not(feature = "cluster"))]
+fn applies(_: &KeySecret) -> bool {
+    false
+}
+
+/// Applies the Secret, reads it back, and compares the two.
+#[cfg(feature = "cluster")]
+fn apply(args: &KeySecret, secret: &str, world: &mut World) -> Result<Outcome> {
+    use crate::model::ErrorKind;
+    use crate::world::cluster::{Access, Cluster};
+    let access = Access { kubeconfig: args.kubeconfig.as_deref(), context: args.context.as_deref() };
+    let cluster = Cluster::connect(&access, &mut world.terminal)?;
+    let (namespace, name) = (&args.controller_namespace, secret::KEY_SECRET);
+    let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+    let failed = |what: &str, help: String| Error::new(ErrorKind::Cluster, what, help).in_file(&format!("{namespace}/{name}"));
+    if cluster.metadata(&format!("/api/v1/namespaces/{namespace}"))?.is_none() {
+        return Err(failed("the controller's namespace is not there", format!("make it: `kubectl create namespace {namespace}`")));
+    }
+    cluster.apply(&path, secret)?;
+    let there = cluster.get(&path)?.unwrap_or_default();
+    let same = secret::read_key_secrets(secret)?
+        .iter()
+        .zip(secret::read_key_secrets(&there.to_string())?)
+        .all(|(ours, theirs)| ours.certificate == theirs.certificate && *ours.private_key == *theirs.private_key);
+    if !same {
+        return Err(failed("what was read back is not what was applied", "look for a webhook that changes Secrets".to_owned()));
+    }
+    let next = "install the controller with `keyrenewperiod: \"0\"`; if it runs already, restart it";
+    world.terminal.print(&format!("applied {namespace}/{name}; read back, and it is the same\nnext: {next}\n"))?;
     Ok(Outcome::Done)
 }

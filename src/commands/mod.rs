@@ -2,6 +2,10 @@
 
 mod bootstrap;
 mod contract;
+#[cfg(feature = "cluster")]
+mod doctor;
+#[cfg(feature = "cluster")]
+mod fetch_cert;
 mod key_secret;
 mod keygen;
 mod keys;
@@ -37,6 +41,10 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Unseal(args) => unseal::run(folders, &args, world),
         Command::KeySecret(args) => key_secret::run(folders, &args, world),
         Command::Patch(args) => patch::run(folders, &args, world),
+        #[cfg(feature = "cluster")]
+        Command::FetchCert(args) => fetch_cert::run(folders, &args, world),
+        #[cfg(feature = "cluster")]
+        Command::Doctor(args) => doctor::run(folders, &args, world),
         Command::Contract(args) => contract::run(folders, &args, world),
     }
 }

@@ -14,6 +14,8 @@ use crate::model::{Error, Name, Position, Result, SecretValue};
 
 /// The label by which the controller finds its keys, and the value that makes it use one.
 pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
+/// The name of the key Secret that this tool makes.
+pub const KEY_SECRET: &str = "sealed-secrets-key";
 const ACTIVE: &str = "active";
 
 /// A key Secret's two halves, in PEM.
@@ -93,7 +95,7 @@ fn decoded(data: &mut Fields<'_>, name: &'static str) -> Result<Zeroizing<String
 
 /// The controller's key Secret as YAML: apply it before the controller starts.
 pub fn write_key_secret(namespace: &str, certificate: &str, private_key: &str) -> Zeroizing<String> {
-    let mut metadata = Metadata::new("sealed-secrets-key", Some(namespace));
+    let mut metadata = Metadata::new(KEY_SECRET, Some(namespace));
     metadata.labels.insert(KEY_LABEL.to_owned(), ACTIVE.to_owned());
     let encode = |text: &str| Zeroizing::new(BASE64_STANDARD.encode(text));
     let (certificate, private_key) = (encode(certificate), encode(private_key));

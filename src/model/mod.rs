@@ -1,5 +1,6 @@
 //! The words of the product. This ring depends on nothing: no file, no YAML, no cipher.
 
+mod check;
 mod contract;
 mod delivery;
 mod digest;
@@ -10,6 +11,7 @@ mod name;
 mod plan;
 mod secret_value;
 
+pub use check::{Check, Status, Symptom};
 pub use contract::{Configuration, Consumer, Contract, Entry, Key, MOST_PROVIDED_BYTES, PROPERTY, Reader, Recipe, Unit, When};
 pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;

@@ -22,6 +22,11 @@ impl SecretValue {
         self.0.len()
     }
 
+    /// Whether it is the word `yes`: an answer and not a secret.
+    pub fn is_yes(&self) -> bool {
+        self.0.as_slice() == b"yes"
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -92,6 +92,11 @@ impl SealingCertificate {
         self.modulus.len()
     }
 
+    /// When it begins, in RFC 3339.
+    pub fn begins(&self) -> String {
+        self.certificate.tbs_certificate().validity().not_before.to_string()
+    }
+
     /// When it ends, in RFC 3339.
     pub fn ends(&self) -> String {
         self.certificate.tbs_certificate().validity().not_after.to_string()

@@ -3,6 +3,7 @@
 //! contract + inventory → plan → generate → seal → render; verify and unseal go the other way.
 
 pub mod certificate;
+pub mod diagnose;
 pub mod draft;
 pub mod escrow;
 pub mod generate;

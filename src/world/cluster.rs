@@ -77,6 +77,11 @@ impl Cluster {
         Ok(Cluster { runtime, client, context })
     }
 
+    /// Lets the cluster work for a while.
+    pub fn pause(&self, time: Duration) {
+        self.runtime.block_on(tokio::time::sleep(time));
+    }
+
     /// An object; none where there is none.
     pub fn get(&self, path: &str) -> Result<Option<Value>> {
         self.read(path, "application/json")

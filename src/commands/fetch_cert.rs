@@ -1,0 +1,102 @@
+//! `fetch-cert`: pins the certificate of a controller whose key exists already.
+
+use http::StatusCode;
+
+use super::Outcome;
+use super::keys::{self, CERTIFICATE};
+use crate::cli::{FetchCert, Folders};
+use crate::model::{Error, ErrorKind, Result, visible};
+use crate::pipeline::certificate::SealingCertificate;
+use crate::pipeline::rsa_soundness::LEAST_BITS;
+use crate::world::cluster::Cluster;
+use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::{World, files};
+
+pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Result<Outcome> {
+    let (pem, from) = match &args.file {
+        Some(path) => (files::read(path, &path.to_string_lossy(), files::Kind::Public)?.to_vec(), path.to_string_lossy().into_owned()),
+        None => {
+            let cluster = Cluster::connect(&args.access.access(), &mut world.terminal)?;
+            let (namespace, name) = (args.access.controller_namespace.as_str(), args.access.controller_name.as_str());
+            (served(&cluster, namespace, name)?, format!("the controller {namespace}/{name}"))
+        }
+    };
+    let fetched = SealingCertificate::read(&pem).map_err(|error| error.in_file(&from))?;
+    fetched.judge((world.clock)(), LEAST_BITS).map_err(|error| error.in_file(&from))?;
+    let digest = fetched.digest;
+    world.terminal.tell(&format!(
+        "{}: {digest}, RSA-{}, from {} until {}\n",
+        visible(&from),
+        8 * fetched.size(),
+        fetched.begins(),
+        fetched.ends()
+    ));
+    let path = folders.keys.join(CERTIFICATE);
+    let pinned = if files::exists(&path) { Some(keys::certificate(folders)?.digest) } else { None };
+    if pinned == Some(digest) {
+        world.terminal.print(&format!("nothing to do: {} is pinned already\n", path.display()))?;
+        return Ok(Outcome::Done);
+    }
+    match (args.accept_certificate, pinned) {
+        (Some(accepted), _) if accepted == digest => {}
+        (Some(accepted), _) => {
+            return Err(Error::refused(
+                "it is not the certificate that was to be accepted",
+                "compare the two with whoever runs the controller",
+            )
+            .why(format!("it is {digest}, and `--accept-certificate` says {accepted}")));
+        }
+        (None, Some(pinned)) => {
+            return Err(Error::refused(
+                "another certificate is pinned",
+                format!("if the controller's key was renewed on purpose: `--accept-certificate {digest}`"),
+            )
+            .why(format!("pinned is {pinned}, fetched was {digest}"))
+            .in_file(&path.to_string_lossy()));
+        }
+        (None, None) => confirm(digest, world)?,
+    }
+    let folder = Folder::create(&folders.keys, 0o755)?;
+    let _lock = folder.lock()?;
+    let mut writer = Writer::new(&folder);
+    writer.write(CERTIFICATE, &pem, 0o644, if pinned.is_some() { Existing::Replace } else { Existing::Keep })?;
+    writer.finish()?;
+    world.terminal.print(&format!(
+        "pinned {} {digest}\nnext: seal-secrets bootstrap, and `seal-secrets backup` for its private key\n",
+        path.display()
+    ))?;
+    Ok(Outcome::Done)
+}
+
+/// A certificate is not taken on trust: the operator says yes, or names its digest.
+fn confirm(digest: crate::model::CertificateDigest, world: &mut World) -> Result<()> {
+    let help = format!("compare the digest with whoever runs the controller, and accept it: `--accept-certificate {digest}`");
+    if !world.terminal.stdin_is_terminal {
+        return Err(Error::refused("nobody has said that this certificate is the right one", help));
+    }
+    let answer = world.terminal.ask("pin it? type yes: ")?;
+    if answer.is_yes() { Ok(()) } else { Err(Error::refused("it was not pinned", help)) }
+}
+
+/// The certificate that a controller serves, through the API server's service proxy: the port's name is the Service's first.
+pub(super) fn served(cluster: &Cluster, namespace: &str, name: &str) -> Result<Vec<u8>> {
+    let missing = |message: &str| {
+        Error::new(
+            ErrorKind::Cluster,
+            format!("there is no Service `{namespace}/{name}`"),
+            "name it with `--controller-namespace` and `--controller-name`; the helm chart's is `sealed-secrets`",
+        )
+        .why(message.to_owned())
+    };
+    let service = cluster
+        .get(&format!("/api/v1/namespaces/{namespace}/services/{name}"))?
+        .ok_or_else(|| missing("the API server does not know it"))?;
+    let port = service.pointer("/spec/ports/0/name").and_then(|name| name.as_str()).unwrap_or("");
+    let answer = cluster.ask(&format!("/api/v1/namespaces/{namespace}/services/http:{name}:{port}/proxy/v1/cert.pem"), "*/*")?;
+    if answer.status == StatusCode::OK && !answer.body.is_empty() {
+        return Ok(answer.body);
+    }
+    let help = format!("see whether it runs: `kubectl -n {namespace} get pods`, and whether this account may use `services/proxy`");
+    Err(Error::new(ErrorKind::Cluster, format!("the controller behind `{namespace}/{name}` does not serve its certificate"), help)
+        .why(format!("the API server answered {}", answer.status.as_u16())))
+}
