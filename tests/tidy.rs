@@ -138,3 +138,18 @@ fn every_file_says_what_it_is_for_and_every_function_fits_on_a_screen() {
         }
     }
 }
+
+#[test]
+fn without_the_cluster_no_networking_crate_is_linked() {
+    let tree = |features: &[&str]| {
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"]).args(features);
+        let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let networking = ["hyper v", "tokio v", "rustls v", "kube v", "http v", "socket2 v"];
+    let found = |tree: &str| networking.iter().filter(|name| tree.lines().any(|line| line.starts_with(**name))).count();
+    assert_eq!(found(&tree(&["--no-default-features"])), 0);
+    assert!(found(&tree(&[])) >= 5, "the search itself works");
+}

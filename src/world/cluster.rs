@@ -79,7 +79,7 @@ impl Cluster {
 
     /// Lets the cluster work for a while.
     pub fn pause(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     /// An object; none where there is none.
@@ -145,7 +145,7 @@ impl Cluster {
                 return Ok(answer);
             }
             let wait = wait.unwrap_or(Duration::from_millis(200 << retry)).min(Duration::from_secs(5));
-            self.runtime.block_on(tokio::time::sleep(wait));
+            self.pause(wait);
         }
         unreachable!("the last answer is returned")
     }

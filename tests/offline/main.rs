@@ -2,6 +2,8 @@
 
 mod common;
 
+#[cfg(feature = "cluster")]
+mod api_server;
 mod bad_input;
 mod bootstrap;
 mod contract;

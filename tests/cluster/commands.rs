@@ -1,0 +1,84 @@
+//! The commands that meet a cluster: `key-secret --apply` and `fetch-cert`.
+
+use std::process::{Command, Output};
+
+use crate::harness::{Cluster, OWN_KEY};
+use crate::repository::Repository;
+
+/// The binary in that folder, with nothing of the caller's environment.
+fn run(folder: &std::path::Path, args: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seal-secrets"));
+    let Output { status, stdout, stderr } = command.args(args).current_dir(folder).env_clear().output().expect("seal-secrets starts");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+#[test]
+fn the_key_secret_is_applied_and_read_back() {
+    let (cluster, repository) = (Cluster::start(), Repository::bootstrapped());
+    let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
+    let apply = |more: &[&str]| run(&repository.path(""), &[&["key-secret", "--apply", "--kubeconfig", &kubeconfig], more].concat());
+    let (code, stdout, stderr) = apply(&["--context", "admin"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("applied kube-system/sealed-secrets-key; read back, and it is the same"), "{stdout}");
+    assert!(stderr.contains("context admin, https://192.0.2.10"), "{stderr}");
+    assert!(!stdout.contains("PRIVATE KEY") && !stderr.contains("PRIVATE KEY"));
+    let label = "sealedsecrets.bitnami.com/sealed-secrets-key=active";
+    let found = cluster.kubectl(&["-n", "kube-system", "get", "secret", "-l", label, "-o", "jsonpath={.items[*].type}"]);
+    assert_eq!(found, "kubernetes.io/tls");
+    // A second time it is the same; and the controller serves it.
+    assert_eq!(apply(&["--context", "admin"]).0, 0);
+    cluster.start_sealed_secrets(OWN_KEY);
+    let (code, stdout, stderr) = run(&repository.path(""), &["fetch-cert", "--kubeconfig", &kubeconfig]);
+    assert!(code == 0 && stdout.contains("is pinned already"), "{stdout} {stderr}");
+    // Which cluster has to be said, and has to be there.
+    assert_eq!(apply(&[]).0, 2);
+    let (code, _, stderr) = apply(&["--context", "other"]);
+    assert!(code == 7 && stderr.contains("it has `admin`"), "{stderr}");
+    let (code, _, stderr) = apply(&["--context", "admin", "--controller-namespace", "nowhere"]);
+    assert!(code == 7 && stderr.contains("kubectl create namespace nowhere"), "{stderr}");
+    // An account without the right to.
+    cluster.kubectl(&["create", "serviceaccount", "nobody"]);
+    let nobody = cluster.kubeconfig_for("default", "nobody").to_string_lossy().into_owned();
+    let (code, _, stderr) = run(&repository.path(""), &["key-secret", "--apply", "--kubeconfig", &nobody, "--context", "default.nobody"]);
+    assert!(code == 7 && stderr.contains("may not get"), "{stderr}");
+}
+
+#[test]
+fn a_certificate_is_pinned_only_after_a_yes() {
+    let cluster = Cluster::start();
+    let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
+    // The controller makes a key of its own.
+    cluster.start_sealed_secrets(OWN_KEY);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fetch = |more: &[&str]| run(folder.path(), &[&["fetch-cert", "--kubeconfig", &kubeconfig], more].concat());
+    let (code, _, stderr) = fetch(&[]);
+    assert!(code == 4 && !folder.path().join("keys").exists(), "{stderr}");
+    let digest =
+        stderr.split_whitespace().find(|word| word.starts_with("sha256:")).expect("the digest is shown").trim_matches(',').to_owned();
+    let other = format!("sha256:{}", "0".repeat(64));
+    assert_eq!(fetch(&["--accept-certificate", &other]).0, 4);
+    assert_eq!(fetch(&["--accept-certificate", "sha256:12"]).0, 2);
+    assert_eq!(fetch(&["--accept-certificate", &digest]).0, 0);
+    let pinned = std::fs::read(folder.path().join("keys/sealing.crt")).expect("it is pinned");
+    let served =
+        cluster.kubectl(&["get", "--raw", "/api/v1/namespaces/kube-system/services/http:sealed-secrets-controller:http/proxy/v1/cert.pem"]);
+    assert_eq!(String::from_utf8_lossy(&pinned), served);
+    assert!(fetch(&[]).1.contains("is pinned already"));
+    // What is sealed to it, the controller opens.
+    let (code, _, stderr) = run(folder.path(), &["bootstrap"]);
+    assert_eq!(code, 0, "{stderr}");
+    // Another one that is pinned is never replaced without a word.
+    let ours = Repository::bootstrapped().path("keys/sealing.crt");
+    std::fs::copy(&ours, folder.path().join("keys/sealing.crt")).expect("another certificate");
+    let (code, _, stderr) = fetch(&[]);
+    assert!(code == 4 && stderr.contains("another certificate is pinned") && stderr.contains(&digest), "{stderr}");
+    assert_eq!(fetch(&["--accept-certificate", &digest]).0, 0);
+    // A Service of another name, and from a file.
+    let (code, _, stderr) = fetch(&["--controller-name", "sealed-secrets"]);
+    assert!(code == 7 && stderr.contains("--controller-name"), "{stderr}");
+    let (code, _, stderr) = run(folder.path(), &["fetch-cert", "--file", &ours.to_string_lossy()]);
+    assert!(code == 4 && stderr.contains("another certificate is pinned"), "{stderr}");
+    // No cluster is ever taken by default.
+    assert_eq!(run(folder.path(), &["fetch-cert"]).0, 2);
+}

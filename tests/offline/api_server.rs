@@ -1,0 +1,184 @@
+//! A fake API server, for what the real one will not do: each case is what it answers, and what a command must make of it.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::common::{Ran, Sandbox, fixture, fixture_text};
+
+/// What it answers to the n-th request: the whole response, as bytes.
+type Answers = fn(usize, &str) -> Vec<u8>;
+
+fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}", body.len()).into_bytes()
+}
+
+/// Serves until the test process ends; the port, and how many requests there were.
+fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
+    let certificate = CertificateDer::from_pem_file(fixture("fixtures/tls/server.crt")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(fixture("fixtures/tls/server.key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (config, counted) = (config.clone(), counted.clone());
+            std::thread::spawn(move || {
+                let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+                let mut request = Vec::new();
+                let mut byte = [0];
+                while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+                    request.push(byte[0]);
+                }
+                let text = String::from_utf8_lossy(&request).into_owned();
+                let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+                if !path.is_empty() {
+                    let answer = answers(counted.fetch_add(1, Ordering::SeqCst), &path);
+                    let _ = stream.write_all(&answer).and_then(|()| stream.flush());
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
+                }
+            });
+        }
+    });
+    (port, count)
+}
+
+/// The kubeconfig of a server, which trusts this certificate.
+fn kubeconfig(sandbox: &Sandbox, server: &str, certificate: &str, more: &str) {
+    let ca = BASE64_STANDARD.encode(fixture_text(certificate));
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: fake\nclusters:\n- name: c\n  cluster: {{server: \"{server}\", certificate-authority-data: {ca}{more}}}\nusers:\n- name: u\n  user: {{token: hunter2-token}}\ncontexts:\n- name: fake\n  context: {{cluster: c, user: u}}\n"
+    );
+    sandbox.write_secret("kubeconfig", text.as_bytes());
+}
+
+fn fetch(answers: Answers) -> (Ran, usize) {
+    let (port, count) = serve(answers);
+    let sandbox = Sandbox::empty();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    let before = sandbox.snapshot();
+    let accept = format!("sha256:{}", "0".repeat(64));
+    let ran = sandbox.run(["fetch-cert", "--kubeconfig", "kubeconfig", "--accept-certificate", &accept]);
+    assert_eq!(before, sandbox.snapshot(), "nothing changed");
+    assert!(!ran.stderr.contains("hunter2") && !ran.stdout.contains("hunter2"), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("context fake, https://127.0.0.1:"), "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
+    (ran, count.load(Ordering::SeqCst))
+}
+
+const SERVICE: &str = r#"{"kind":"Service","spec":{"ports":[{"name":"http"}]}}"#;
+
+/// The Service as it should be, and this where the certificate is asked for.
+fn with_certificate(path: &str, answer: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    if path.ends_with("/cert.pem") { answer() } else { response("200 OK", "Content-Type: application/json\r\n", SERVICE) }
+}
+
+fn pem(names: &[&str]) -> Vec<u8> {
+    let body: String = names.iter().map(|name| fixture_text(&format!("fixtures/certificates/{name}"))).collect();
+    response("200 OK", "Content-Type: application/x-pem-file\r\n", &body)
+}
+
+/// proof.md, section 2, C: what it answers, the exit code, and what is said.
+const CASES: &[(&str, Answers, i32, &str)] = &[
+    ("C07", |_, _| response("401 Unauthorized", "", r#"{"kind":"Status","message":"Unauthorized"}"#), 7, "does not take these credentials"),
+    ("C08", |_, _| response("403 Forbidden", "", r#"{"kind":"Status","message":"services is forbidden"}"#), 7, "--print-rbac"),
+    ("C09", |_, _| response("404 Not Found", "", r#"{"kind":"Status"}"#), 7, "`sealed-secrets`"),
+    ("C12", |_, _| response("302 Found", "Location: https://192.0.2.1/\r\n", ""), 4, "redirects to another place"),
+    ("HTML", |_, _| response("200 OK", "Content-Type: text/html\r\n", "<html>log in</html>"), 7, "is not JSON"),
+    ("truncated", |_, _| response("200 OK", "", "{\"kind\":\"Service\",\"spec\":{"), 7, "is not JSON"),
+    ("cut off", |_, _| b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"kind\":".to_vec(), 7, "breaks off"),
+    ("C14", |_, _| response("200 OK", "", &"x".repeat(50 << 20)), 7, "larger than 32 MiB"),
+    ("C15 empty", |_, path| with_certificate(path, || response("200 OK", "", "")), 7, "does not serve its certificate"),
+    ("C15 two", |_, path| with_certificate(path, || pem(&["good.crt", "good-3072.crt"])), 3, "2 certificates where one is expected"),
+    ("C15 garbage", |_, path| with_certificate(path, || response("200 OK", "", "garbage\n")), 3, "not PEM"),
+    ("C15 private key", |_, path| with_certificate(path, || pem(&["private-key.crt"])), 4, "a private key, where a certificate"),
+    ("C15 weak", |_, path| with_certificate(path, || pem(&["roca.crt"])), 4, "ROCA"),
+    ("C16", |_, path| with_certificate(path, || pem(&["good.crt"])), 4, "not the certificate that was to be accepted"),
+];
+
+#[test]
+fn each_odd_answer_has_its_error() {
+    std::thread::scope(|scope| {
+        for (what, answers, code, says) in CASES {
+            scope.spawn(move || {
+                let (ran, _) = fetch(*answers);
+                assert_eq!(ran.code, *code, "{what}: {}", ran.stderr);
+                assert!(ran.stderr.contains(says), "{what}: {}", ran.stderr);
+            });
+        }
+    });
+}
+
+#[test]
+fn c11_a_busy_server_is_asked_again_and_not_for_ever() {
+    let (ran, asked) = fetch(|_, _| response("429 Too Many Requests", "Retry-After: 0\r\n", "{}"));
+    assert_eq!((ran.code, asked), (7, 4), "{}", ran.stderr);
+    let (ran, _) = fetch(|n, path| match n {
+        0 => response("503 Service Unavailable", "Retry-After: 0\r\n", ""),
+        _ => with_certificate(path, || pem(&["good.crt"])),
+    });
+    assert_eq!(ran.code, 4, "it came through, and met another digest: {}", ran.stderr);
+}
+
+#[test]
+fn c06_a_server_that_never_answers_is_given_up_on() {
+    let (port, _) = serve(|_, _| {
+        std::thread::park();
+        Vec::new()
+    });
+    let sandbox = Sandbox::empty();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    let began = std::time::Instant::now();
+    let ran = sandbox.run(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7);
+    assert!(ran.stderr.contains("within 15 seconds") && began.elapsed().as_secs() < 25, "{}", ran.stderr);
+}
+
+#[test]
+fn a_kubeconfig_that_is_no_good_is_refused_before_any_request() {
+    let (port, count) = serve(|_, _| response("200 OK", "", "{}"));
+    let server = format!("https://127.0.0.1:{port}");
+    let good = "fixtures/tls/server.crt";
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for (what, server, ca, more, args, code, says) in [
+        ("C03", server.as_str(), good, ", insecure-skip-tls-verify: true", &[][..], 4, "insecure-skip-tls-verify"),
+        ("K32", "http://127.0.0.1:1", good, "", &[], 4, "not an https URL"),
+        ("C04", &server, "fixtures/tls/other.crt", "", &[], 7, "certificate is not the one"),
+        ("C05", &format!("https://127.0.0.1:{closed}"), good, "", &[], 7, "nothing listens"),
+        ("C01", &server, good, "", &["--context", "other"], 7, "it has `fake`"),
+    ] {
+        let sandbox = Sandbox::empty();
+        kubeconfig(&sandbox, server, ca, more);
+        for command in ["fetch-cert", "doctor"] {
+            if command == "doctor" && code == 7 && what != "C01" {
+                continue;
+            }
+            sandbox.write("keys/sealing.crt", fixture_text("fixtures/certificates/good.crt").as_bytes());
+            let ran = sandbox.run([&[command, "--kubeconfig", "kubeconfig"], args].concat());
+            if command == "doctor" && ran.code == 3 {
+                continue; // It looks at `out/` first.
+            }
+            assert_eq!(ran.code, code, "{what}: {}", ran.stderr);
+            assert!(ran.stderr.contains(says) && ran.stderr.matches("error: ").count() == 1, "{what}: {}", ran.stderr);
+        }
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+    let sandbox = Sandbox::empty();
+    assert!(sandbox.run(["fetch-cert", "--kubeconfig", "none"]).expect(7).stderr.contains("none: no such file"));
+    sandbox.write("bad", b"a: [hunter2");
+    let ran = sandbox.run(["fetch-cert", "--kubeconfig", "bad"]).expect(7);
+    assert!(ran.stderr.contains("bad: not a kubeconfig") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    // No cluster is ever taken by default.
+    sandbox.run(["fetch-cert"]).expect(2);
+}
