@@ -42,6 +42,8 @@ cluster-test: ## against a real control plane, built once; SKIP=1 passes where n
 check: ## what CI runs: format, clippy, dependencies, tests
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --test cluster -- --deny warnings
+	cargo clippy --locked --no-default-features -- --deny warnings
 	cargo fetch --locked
 	cargo deny --locked --offline check bans licenses sources
 	$(MAKE) test
