@@ -112,6 +112,9 @@ pub enum Command {
     KeySecret(KeySecret),
     /// Add `remoteRef.property` to a platform's ExternalSecrets
     Patch(Patch),
+    /// Put every active sealing key of a live controller into the escrow, and prove that it opens everything
+    #[cfg(feature = "cluster")]
+    Backup(Backup),
     /// Pin the certificate of a running controller, or of a file
     #[cfg(feature = "cluster")]
     FetchCert(FetchCert),
@@ -248,6 +251,18 @@ pub struct Cluster {
     pub controller_name: Name,
 }
 
+/// `backup`
+#[cfg(feature = "cluster")]
+#[derive(Args)]
+pub struct Backup {
+    /// Which cluster
+    #[command(flatten)]
+    pub access: Cluster,
+    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+}
+
 /// `fetch-cert`
 #[cfg(feature = "cluster")]
 #[derive(Args)]
@@ -256,7 +271,7 @@ pub struct FetchCert {
     #[command(flatten)]
     pub access: Cluster,
     /// Take it from this file instead of a cluster
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["kubeconfig", "context"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "context")]
     pub file: Option<PathBuf>,
     /// Accept exactly this certificate, without a question; also in the place of the one that is pinned
     #[arg(long, value_name = "sha256:…", value_parser = digest)]

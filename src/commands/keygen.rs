@@ -24,7 +24,7 @@ use crate::world::folder::{Existing, Folder, Writer};
 use crate::world::git;
 
 /// The escrow may be committed by a team with a private repository: it then removes that line.
-const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
+pub(super) const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
 
 pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result<Outcome> {
     let named = args.recipients.iter().map(|text| read_recipient(text)).collect::<Result<Vec<_>>>()?;
@@ -77,7 +77,7 @@ fn read_recipient(text: &str) -> Result<Recipient> {
 }
 
 /// The recipients that the operator named; `None` = none, so an identity is needed.
-fn recipients(folders: &Folders, mut named: Vec<Recipient>) -> Result<Option<Vec<Recipient>>> {
+pub(super) fn recipients(folders: &Folders, mut named: Vec<Recipient>) -> Result<Option<Vec<Recipient>>> {
     let path = folders.keys.join(RECIPIENTS);
     if files::exists(&path) {
         let text = super::read_text(&path)?;
@@ -95,7 +95,7 @@ fn recipients(folders: &Folders, mut named: Vec<Recipient>) -> Result<Option<Vec
 }
 
 /// The recipient of `operator.agekey`, which is made where it is not there yet.
-fn own_identity(folders: &Folders, folder: &Folder) -> Result<Recipient> {
+pub(super) fn own_identity(folders: &Folders, folder: &Folder) -> Result<Recipient> {
     let path = folders.keys.join(IDENTITY);
     if !files::exists(&path) {
         let (text, _) = escrow::new_identity();

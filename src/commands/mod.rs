@@ -1,5 +1,7 @@
 //! One file per command: it joins stages with the world, and is short.
 
+#[cfg(feature = "cluster")]
+mod backup;
 mod bootstrap;
 mod contract;
 #[cfg(feature = "cluster")]
@@ -41,6 +43,8 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Unseal(args) => unseal::run(folders, &args, world),
         Command::KeySecret(args) => key_secret::run(folders, &args, world),
         Command::Patch(args) => patch::run(folders, &args, world),
+        #[cfg(feature = "cluster")]
+        Command::Backup(args) => backup::run(folders, &args, world),
         #[cfg(feature = "cluster")]
         Command::FetchCert(args) => fetch_cert::run(folders, &args, world),
         #[cfg(feature = "cluster")]

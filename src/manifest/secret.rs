@@ -49,9 +49,20 @@ pub fn read_key_secrets(text: &str) -> Result<Vec<KeySecret>> {
     Ok(found)
 }
 
+/// The key Secrets of a SecretList, as the API server answers it: its items do not repeat their kind.
+pub fn read_key_list(text: &str) -> Result<Vec<KeySecret>> {
+    let list = yaml::read_one(text)?;
+    let mut fields = list.fields("")?;
+    fields.required("items")?.list("items")?.iter().map(|item| read_key(item, item.fields("")?)).collect()
+}
+
 fn read_key_secret(node: &Node) -> Result<KeySecret> {
     let mut fields = node.fields("")?;
     super::sealed_secret::expect_kind(&mut fields, "v1", "Secret")?;
+    read_key(node, fields)
+}
+
+fn read_key(node: &Node, mut fields: Fields<'_>) -> Result<KeySecret> {
     let kind = fields.optional_text("type")?;
     if kind != Some("kubernetes.io/tls") {
         return Err(Error::bad_input(

@@ -8,6 +8,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::terminal::Terminal;
 use crate::model::{Error, ErrorKind, Result, visible};
@@ -104,6 +105,12 @@ impl Cluster {
             status if status.is_success() => parse(path, &answer.body).map(Some),
             _ => Err(refusal("get", path, &answer)),
         }
+    }
+
+    /// An answer that holds secrets: bytes that are wiped.
+    pub fn read_secret(&self, path: &str) -> Result<Zeroizing<Vec<u8>>> {
+        let answer = self.ask(path, "application/json")?;
+        if answer.status.is_success() { Ok(Zeroizing::new(answer.body)) } else { Err(refusal("list", path, &answer)) }
     }
 
     /// Whatever a path answers, as it is.

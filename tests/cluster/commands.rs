@@ -82,3 +82,49 @@ fn a_certificate_is_pinned_only_after_a_yes() {
     // No cluster is ever taken by default.
     assert_eq!(run(folder.path(), &["fetch-cert"]).0, 2);
 }
+
+#[test]
+fn every_active_key_of_a_controller_is_backed_up() {
+    let cluster = Cluster::start();
+    let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
+    cluster.start_sealed_secrets(OWN_KEY);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let run = |args: &[&str]| run(folder.path(), args);
+    let backup = |more: &[&str]| run(&[&["backup", "--kubeconfig", &kubeconfig], more].concat());
+    let (_, _, stderr) = run(&["fetch-cert", "--kubeconfig", &kubeconfig]);
+    let digest =
+        stderr.split_whitespace().find(|word| word.starts_with("sha256:")).expect("the digest is shown").trim_matches(',').to_owned();
+    assert_eq!(run(&["fetch-cert", "--kubeconfig", &kubeconfig, "--accept-certificate", &digest]).0, 0);
+    assert_eq!(run(&["bootstrap"]).0, 0);
+    let (code, stdout, stderr) = backup(&[]);
+    assert!(code == 0 && stdout.contains(&format!("added {digest}")) && stdout.contains("opens 15 of 15"), "{stdout} {stderr}");
+    assert!(!stdout.contains("PRIVATE KEY") && !stderr.contains("PRIVATE KEY"));
+    let escrow = std::fs::read_to_string(folder.path().join("keys/sealing.key.age")).expect("the escrow");
+    assert!(escrow.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"));
+    // A second time there is nothing to add; a second key is added, and the first stays.
+    let (code, stdout, _) = backup(&[]);
+    assert!(code == 0 && stdout.contains("holds all 1 active keys"), "{stdout}");
+    let other = Repository::bootstrapped().run(&["key-secret"]);
+    cluster.kubectl_with_input(&["apply", "-f", "-"], &String::from_utf8_lossy(&other));
+    let (code, stdout, stderr) = backup(&[]);
+    assert!(code == 0 && stdout.matches("added ").count() == 1 && stdout.contains("opens 15 of 15"), "{stdout} {stderr}");
+    assert!(backup(&[]).1.contains("holds all 2 active keys"));
+    // With the cluster gone, the escrow opens everything.
+    let (code, value, _) = run(&["unseal", "--value", "vllm-api-key"]);
+    assert!(code == 0 && value.len() == 64);
+    // What another key sealed is named.
+    let third = tempfile::tempdir().expect("a temporary folder");
+    assert_eq!(self::run(third.path(), &["keygen"]).0, 0);
+    assert_eq!(self::run(third.path(), &["bootstrap"]).0, 0);
+    std::fs::copy(
+        third.path().join("out/secret-source/vllm-api-key.sealed.yaml"),
+        folder.path().join("out/secret-source/vllm-api-key.sealed.yaml"),
+    )
+    .expect("copied");
+    let (code, stdout, _) = backup(&[]);
+    assert!(code == 1 && stdout.contains("does not open: vllm-api-key") && stdout.contains("opens 14 of 15"), "{stdout}");
+    // Without an identity that opens the escrow, nothing is written.
+    std::fs::remove_file(folder.path().join("keys/operator.agekey")).expect("removed");
+    assert_eq!(backup(&[]).0, 3);
+    assert!(!std::fs::read_to_string(folder.path().join("keys/sealing.key.age")).expect("the escrow").is_empty());
+}

@@ -1,0 +1,126 @@
+//! `backup`: every active sealing key of a live controller into the escrow, and the proof that the escrow opens `out/`.
+
+use std::collections::BTreeSet;
+
+use age::x25519::{Identity, Recipient};
+use zeroize::Zeroizing;
+
+use super::keys::{self, ESCROW, IDENTITY, RECIPIENTS};
+use super::{Outcome, keygen};
+use crate::cli::{Backup, Folders};
+use crate::manifest::secret::{self, KEY_LABEL, KeySecret};
+use crate::manifest::text;
+use crate::model::{CertificateDigest, Error, ErrorKind, Result, visible};
+use crate::pipeline::private_key::{self, SealingKey};
+use crate::pipeline::{escrow, inventory, unseal};
+use crate::world::cluster::Cluster;
+use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::{World, files, git};
+
+pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result<Outcome> {
+    let recipients = keygen::recipients(folders, Vec::new())?;
+    git::check_kept_out(&folders.keys, &[IDENTITY])?;
+    let before = escrowed(folders, args)?;
+    let cluster = Cluster::connect(&args.access.access(), &mut world.terminal)?;
+    let found = active_keys(&cluster, args.access.controller_namespace.as_str())?;
+    let known: BTreeSet<CertificateDigest> = digests(&before)?.into_iter().collect();
+    let mut after = Zeroizing::new(before.to_string());
+    let mut added = Vec::new();
+    for pair in &found {
+        for digest in digests(&pair.private_key)? {
+            if !known.contains(&digest) && !added.contains(&digest) {
+                after.push_str(&format!("{}\n", pair.certificate.trim_end()));
+                after.push_str(&Zeroizing::new(format!("{}\n", pair.private_key.trim_end())));
+                added.push(digest);
+            }
+        }
+    }
+    if added.is_empty() {
+        world.terminal.print(&format!(
+            "nothing to add: {} holds all {} active keys\n",
+            keys::escrow_path(folders).display(),
+            found.len()
+        ))?;
+    } else {
+        store(folders, &after, recipients, args)?;
+        added.iter().try_for_each(|digest| world.terminal.print(&format!("added {digest}\n")))?;
+        world.terminal.print(&format!("wrote {}; read back, and it holds every key\n", keys::escrow_path(folders).display()))?;
+    }
+    prove(folders, &after, world)
+}
+
+/// What the escrow holds; nothing where there is none.
+fn escrowed(folders: &Folders, args: &Backup) -> Result<Zeroizing<String>> {
+    if files::exists(&keys::escrow_path(folders)) { keys::open_escrow(folders, args.identity.as_deref()) } else { Ok(Zeroizing::default()) }
+}
+
+/// The public halves' digests of the keys in a PEM text; every key is judged.
+fn digests(pem: &str) -> Result<Vec<CertificateDigest>> {
+    if pem.is_empty() {
+        return Ok(Vec::new());
+    }
+    private_key::read_pem(pem)?.iter().map(|key| SealingKey::new(key).map(|key| key.digest)).collect()
+}
+
+/// The controller's key Secrets that it unseals with.
+fn active_keys(cluster: &Cluster, namespace: &str) -> Result<Vec<KeySecret>> {
+    let path = format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active");
+    let answer = cluster.read_secret(&path)?;
+    let from = format!("the key Secrets of `{namespace}`");
+    // The items of a List of one kind do not repeat it.
+    let list = text::decode(&answer)?;
+    let keys = secret::read_key_list(list).map_err(|error| error.in_file(&from))?;
+    if keys.is_empty() {
+        let help = "name the controller's namespace with `--controller-namespace`";
+        return Err(Error::new(ErrorKind::Cluster, "there is no active sealing key", help).in_file(&visible(namespace)));
+    }
+    Ok(keys)
+}
+
+/// Encrypts, writes in one step, reads back from the disk and opens it.
+fn store(folders: &Folders, pem: &str, recipients: Option<Vec<Recipient>>, args: &Backup) -> Result<()> {
+    let folder = Folder::create(&folders.keys, 0o755)?;
+    let _lock = folder.lock()?;
+    folder.remove_leftovers()?;
+    git::keep_out(&folder, keygen::GITIGNORE)?;
+    let recipients = match (recipients, &args.identity) {
+        (Some(recipients), _) => recipients,
+        // An identity that is named may be the only one that there is.
+        (None, Some(path)) => keys::read_identities(path)?.iter().map(Identity::to_public).collect(),
+        (None, None) => vec![keygen::own_identity(folders, &folder)?],
+    };
+    let (encrypted, proof) = escrow::encrypt(pem, &recipients)?;
+    let mut writer = Writer::new(&folder);
+    writer.write(ESCROW, &encrypted, 0o644, Existing::Replace)?;
+    writer.finish()?;
+    let opened = escrow::decrypt(&folder.read_file(ESCROW)?, &[&proof])?;
+    if *opened == *pem {
+        return Ok(());
+    }
+    let help = format!("run again; {RECIPIENTS} and the disk should be looked at if it stays");
+    Err(Error::cryptography("the escrow that was read back is not the one that was written", help))
+}
+
+/// Opens every value of the output folder, and names what does not open.
+fn prove(folders: &Folders, pem: &str, world: &mut World) -> Result<Outcome> {
+    let opened = private_key::read_pem(pem)?.iter().map(SealingKey::new).collect::<Result<Vec<_>>>()?;
+    let Some(folder) = Folder::open(&folders.out)? else {
+        world.terminal.print("there is no output folder to try the escrow on\n")?;
+        return Ok(Outcome::Done);
+    };
+    let inventory = inventory::read(folder.read_all()?).map_err(|error| error.within(&folders.out))?;
+    let (mut good, mut bad) = (0, 0);
+    for (path, secrets) in &inventory.sealed {
+        for secret in secrets {
+            if unseal::open_all(&opened, secret).is_ok() {
+                good += 1;
+            } else {
+                bad += 1;
+                let path = folders.out.join(path);
+                world.terminal.print(&format!("does not open: {} in {}\n", secret.name, visible(&path.to_string_lossy())))?;
+            }
+        }
+    }
+    world.terminal.print(&format!("the escrow opens {good} of {} sealed values\n", good + bad))?;
+    Ok(if bad == 0 { Outcome::Done } else { Outcome::Found })
+}
