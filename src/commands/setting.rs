@@ -49,7 +49,11 @@ pub(super) fn read_platform(root: &Path, out: Option<&str>, world: &World) -> Re
 
 /// The files of a checkout that matter.
 pub(super) fn read_tree(root: &Path, out: Option<&str>, world: &World) -> Result<Tree> {
-    let ours = |path: &str| out.is_some_and(|out| path.strip_prefix(out).is_some_and(|rest| rest.starts_with('/')));
+    // Only what is written there: a platform's own manifests may lie beside it.
+    const OURS: [&str; 4] = ["secret-source/", "secret-store/", "property-patches/", "argocd-application.yaml"];
+    let inside =
+        |path: &str, out: &str| path.strip_prefix(out)?.strip_prefix('/').map(|rest| OURS.iter().any(|ours| rest.starts_with(ours)));
+    let ours = |path: &str| out.is_some_and(|out| inside(path, out) == Some(true));
     let matters =
         |path: &str, bytes: &[u8]| !ours(path) && (platform::matters(path, bytes) || path.ends_with(crate::manifest::gitops::PATCH_FILE));
     tree::read(root, &matters, world.threads)

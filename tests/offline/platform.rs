@@ -744,6 +744,10 @@ fn our_own_application_is_no_example_for_itself() {
     sandbox.write("c.yaml", contract.replace("namespace: secret-source", "namespace: sealed-secrets-source").as_bytes());
     run(&sandbox, &["bootstrap", "--contract", "c.yaml"], &MINI).expect(0);
     assert!(run(&sandbox, &["bootstrap", "--contract", "c.yaml"], &MINI).expect(0).stdout.starts_with("nothing to do"));
+    // What is the platform's own beside our files still counts.
+    sandbox.write("q/out/apps/y.yaml", es("beside", "m", "vllm-api-key", "secret-store").as_bytes());
+    let table = run(&sandbox, &["contract", "--contract", "c.yaml"], &MINI).expect(0).stdout;
+    assert!(table.contains("m/beside"), "{table}");
 }
 
 #[test]
