@@ -421,7 +421,7 @@ impl Checks<'_> {
             let cause = format!("a Secret of that name {} there, and not the controller's", if there { "is" } else { "was" });
             (Symptom::SecretInTheWay, cause, if there { format!("{adopt} && {restart}") } else { restart })
         } else {
-            (Symptom::SealedSecretFailed, visible(message), restart)
+            (Symptom::SealedSecretFailed, visible(message), format!("{APPLY_SOURCE} && {restart}"))
         };
         Some(why)
     }
