@@ -7,6 +7,8 @@ mod bootstrap;
 mod contract;
 mod crash;
 mod delivery;
+#[cfg(feature = "cluster")]
+mod doctor;
 mod keygen;
 mod leaks;
 mod platform;
