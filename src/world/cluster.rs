@@ -77,9 +77,9 @@ impl Cluster {
         Ok(Cluster { runtime, client, context })
     }
 
-    /// Lets the cluster work for a while.
+    /// Lets the cluster work for a while. The timer is made inside the runtime, which it needs.
     pub fn pause(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     /// An object; none where there is none.
@@ -145,7 +145,7 @@ impl Cluster {
                 return Ok(answer);
             }
             let wait = wait.unwrap_or(Duration::from_millis(200 << retry)).min(Duration::from_secs(5));
-            self.runtime.block_on(tokio::time::sleep(wait));
+            self.pause(wait);
         }
         unreachable!("the last answer is returned")
     }

@@ -36,7 +36,7 @@ const CASES: &[Case] = &[
     ),
     case(
         "a SealedSecret is deleted",
-        "kubectl -n secret-source delete sealedsecret n8n-encryption-key",
+        "kubectl -n secret-source delete sealedsecret n8n-encryption-key --cascade=foreground",
         "sealed-secret-missing",
         "n8n-encryption-key",
     ),
@@ -49,14 +49,14 @@ const CASES: &[Case] = &[
     case(
         "a namePrefix",
         "sed 's/^  name: /&prod-/' out/secret-source/n8n-encryption-key.sealed.yaml | kubectl apply -f -
-         kubectl -n secret-source delete sealedsecret n8n-encryption-key",
+         kubectl -n secret-source delete sealedsecret n8n-encryption-key --cascade=foreground",
         "sealed-secret-moved",
         "n8n-encryption-key",
     ),
     case(
         "another namespace",
         "sed 's/^  namespace: .*/  namespace: default/' out/secret-source/n8n-encryption-key.sealed.yaml | kubectl apply -f -
-         kubectl -n secret-source delete sealedsecret n8n-encryption-key",
+         kubectl -n secret-source delete sealedsecret n8n-encryption-key --cascade=foreground",
         "sealed-secret-moved",
         "n8n-encryption-key",
     ),
@@ -301,12 +301,19 @@ impl Patient<'_> {
     }
 }
 
+/// A cluster with everything in its place.
+fn healthy<'c>(cluster: &'c Cluster, repository: &'c Repository) -> Patient<'c> {
+    crate::install(cluster, repository);
+    let patient = Patient { cluster, repository };
+    cluster.wait_for("a healthy cluster", SOON, || patient.faults(&[]).is_empty().then_some(()));
+    patient
+}
+
 #[test]
 fn doctor_names_the_cause_and_its_remedy_heals() {
     let repository = Repository::bootstrapped();
     let cluster = Cluster::start();
-    crate::install(&cluster, repository);
-    let patient = Patient { cluster: &cluster, repository };
+    let patient = healthy(&cluster, repository);
     patient
         .shell(
             "mkdir other
@@ -315,7 +322,6 @@ fn doctor_names_the_cause_and_its_remedy_heals() {
              git init --quiet && git add out && git -c user.name=x -c user.email=x@example.com commit --quiet --message out",
         )
         .expect("another key, and a history");
-    cluster.wait_for("a healthy cluster", SOON, || patient.faults(&[]).is_empty().then_some(()));
     let mut wrong = Vec::new();
     let only = std::env::var("DOCTOR_CASE").unwrap_or_default();
     for case in CASES.iter().filter(|case| case.name.contains(&only)) {
@@ -329,4 +335,56 @@ fn doctor_names_the_cause_and_its_remedy_heals() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The one fault, its code first.
+#[track_caller]
+fn expect(patient: &Patient<'_>, args: &[&str], code: &str) -> Fault {
+    let faults = patient.faults(args);
+    assert!(matches!(&faults[..], [[found, _, _]] if found == code), "{code}: {faults:#?}");
+    faults.into_iter().next().expect("one fault")
+}
+
+#[test]
+fn doctor_tells_a_closed_door_from_an_empty_house() {
+    let repository = Repository::bootstrapped();
+    let mut cluster = Cluster::start();
+    let patient = healthy(&cluster, repository);
+
+    // An account without rights, then with exactly those that doctor prints.
+    cluster.kubectl(&["-n", "default", "create", "serviceaccount", "doctor"]);
+    let account = cluster.kubeconfig_for("default", "doctor");
+    let account = ["--kubeconfig", &account.to_string_lossy()];
+    let [_, _, remedy] = expect(&patient, &account, "forbidden");
+    patient.shell(&remedy).expect("the administrator gives it the rights");
+    cluster.wait_for("the rights are enough", SOON, || patient.faults(&account).is_empty().then_some(()));
+
+    let said = patient.ask(&["--context", "production"]);
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.status.code() == Some(7) && text.contains("no such context") && text.contains("`admin`"), "{text}");
+
+    let expired = repository.path("expired.kubeconfig");
+    let text = std::fs::read_to_string(cluster.kubeconfig()).expect("the kubeconfig");
+    std::fs::write(&expired, text.replace("admin-token", "expired")).expect("a kubeconfig is written");
+    expect(&patient, &["--kubeconfig", &expired.to_string_lossy()], "credentials-refused");
+
+    let [_, _, remedy] = expect(&patient, &["--controller-name", "sealed-secrets"], "service-missing");
+    assert_eq!(remedy, "add --controller-name sealed-secrets-controller");
+    expect(&patient, &["--controller-namespace", "default"], "controller-missing");
+
+    cluster.stop_eso();
+    let [_, _, remedy] = expect(&patient, &[], "operator-down");
+    patient.shell(&remedy).expect("the remedy works");
+    assert!(patient.ask(&["--wait", "60s"]).status.success(), "doctor waits until all is well");
+
+    cluster.stop_api_server();
+    let patient = Patient { cluster: &cluster, repository };
+    expect(&patient, &[], "api-unreachable");
+    cluster.start_api_server();
+    let patient = Patient { cluster: &cluster, repository };
+    cluster.wait_for("the API server is back", SOON, || patient.faults(&[]).is_empty().then_some(()));
+
+    cluster.kubectl(&["delete", "crd", "sealedsecrets.bitnami.com"]);
+    cluster.wait_for("the CRD is gone", SOON, || (patient.faults(&[])[0][0] == "crd-missing").then_some(()));
+    expect(&patient, &[], "crd-missing");
 }
