@@ -426,10 +426,13 @@ impl Checks<'_> {
         Some(why)
     }
 
+    fn is_unsealed(&self, name: &Name) -> bool {
+        self.in_place(name).and_then(|object| condition(object, "Synced")).is_some_and(|(status, _)| status == "True")
+    }
+
     fn source(&mut self, name: &Name) {
         const CATEGORY: &str = "source secrets";
-        let unsealed = self.in_place(name).and_then(|object| condition(object, "Synced"));
-        if unsealed.is_none_or(|(status, _)| status != "True") {
+        if !self.is_unsealed(name) {
             return self.skip(CATEGORY, name.as_str());
         }
         let namespace = &self.wanted.contract.namespace;
@@ -557,7 +560,8 @@ impl Checks<'_> {
         let refreshed = text(object, "/status/refreshTime");
         let sources = &self.snapshot.sources;
         let newer = |key: &Name| sources.get(key).and_then(Option::as_ref).is_some_and(|source| written(source) > refreshed);
-        let newer = consumer.entries.iter().find(|entry| newer(&entry.key));
+        // A source that the controller did not write has its own check.
+        let newer = consumer.entries.iter().find(|entry| newer(&entry.key) && self.is_unsealed(&entry.key));
         let fault = if reader.target.is_none() {
             let cause = format!("the target Secret `{}` is not in `{}`", consumer.target, consumer.namespace);
             (Symptom::TargetMissing, cause)
