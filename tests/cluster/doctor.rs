@@ -29,12 +29,6 @@ const fn case(name: &'static str, breaks: &'static str, code: &'static str, what
 /// Each is broken, found and healed in turn, on the same cluster.
 const CASES: &[Case] = &[
     case(
-        "a source Secret is newer than its target",
-        r#"kubectl -n secret-source patch secret oauth2-proxy-cookie-secret -p '{"stringData":{"value":"rotated"}}'"#,
-        "target-stale",
-        "oauth2-proxy/oauth2-proxy-secrets",
-    ),
-    case(
         "a SealedSecret is deleted",
         "kubectl -n secret-source delete sealedsecret n8n-encryption-key --cascade=foreground",
         "sealed-secret-missing",
@@ -138,9 +132,9 @@ const CASES: &[Case] = &[
         "secret-store",
     ),
     case(
-        "a store with a wrong address",
+        "a store with a wrong CA",
         r#"kubectl patch clustersecretstore secret-store --type=merge \
-             -p '{"spec":{"provider":{"kubernetes":{"server":{"url":"https://192.0.2.10:1"}}}}}'"#,
+             -p '{"spec":{"provider":{"kubernetes":{"server":{"caProvider":{"name":"nope"}}}}}}'"#,
         "store-not-ready",
         "secret-store",
     ),
@@ -201,6 +195,12 @@ const CASES: &[Case] = &[
          kubectl -n kube-system rollout restart deployment/sealed-secrets-controller",
         "controller-down",
         "kube-system/sealed-secrets-controller",
+    ),
+    case(
+        "a source Secret is newer than its target",
+        r#"kubectl -n secret-source patch secret oauth2-proxy-cookie-secret -p '{"stringData":{"value":"rotated"}}'"#,
+        "target-stale",
+        "oauth2-proxy/oauth2-proxy-secrets",
     ),
 ];
 
@@ -272,6 +272,7 @@ impl Patient<'_> {
             if faults.is_empty() {
                 return Ok(());
             }
+            eprintln!("  next: {:?}", faults.iter().map(|[code, what, _]| format!("{code} {what}")).collect::<Vec<_>>());
         }
         Err(format!("four remedies later doctor finds {faults:#?}"))
     }
