@@ -1,6 +1,6 @@
 //! `doctor`: follows each value through a live cluster, and says where it stops and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +9,8 @@ use super::setting::{self, Setting};
 use super::{Outcome, keys};
 use crate::cli::{Cluster as Access, Doctor, Folders};
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{CertificateDigest, Check, Contract, Error, Name, Result, Status, Symptom, visible};
+use crate::manifest::secret::KEY_LABEL;
+use crate::model::{CertificateDigest, Check, Contract, Error, ErrorKind, Name, Result, Status, Symptom, visible};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::diagnose::{self, APIS, Reader, Snapshot, Wanted};
 use crate::pipeline::inventory;
@@ -63,38 +64,37 @@ fn sealed_keys(folders: &Folders) -> Result<BTreeMap<Name, Option<CertificateDig
 
 /// One look at everything. An API server that does not answer is a check like any other, and the only one.
 fn look(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Vec<Check>> {
-    let version = match cluster.get("/version") {
-        Ok(version) => version.unwrap_or_default(),
-        Err(error) if error.kind == crate::model::ErrorKind::Cluster => return Ok(vec![unreachable_api(cluster, &error)]),
-        Err(error) => return Err(error),
+    let error = match gather(cluster, wanted) {
+        Ok(snapshot) => return Ok(diagnose::diagnose(&snapshot, wanted)),
+        Err(error) => error,
     };
+    let symptom = match error.kind {
+        ErrorKind::Cluster => Symptom::ApiUnreachable,
+        ErrorKind::Unauthorized => Symptom::CredentialsRefused,
+        ErrorKind::Forbidden => Symptom::Forbidden,
+        _ => return Err(error),
+    };
+    let what = format!("context {}", cluster.context);
+    let (status, symptom) = (Status::Bad, Some(symptom));
+    Ok(vec![Check { category: "api server", what, status, symptom, cause: error.what(), remedy: error.help() }])
+}
+
+fn gather(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Snapshot> {
+    let version = cluster.get("/version")?.unwrap_or_default();
     let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
-    let user = match cluster.review("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review) {
-        Ok(user) => user["status"]["userInfo"]["username"].as_str().unwrap_or("somebody").to_owned(),
-        Err(error) => return Ok(vec![unreachable_api(cluster, &error)]),
-    };
+    let user = cluster.review("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review)?;
     let snapshot = Snapshot {
-        user,
-        version: format!("Kubernetes {}", version["gitVersion"].as_str().unwrap_or("of an unknown version")),
+        user: visible(user["status"]["userInfo"]["username"].as_str().unwrap_or("somebody")),
+        version: format!("Kubernetes {}", visible(version["gitVersion"].as_str().unwrap_or("of an unknown version"))),
         ..Snapshot::default()
     };
     let mut gathering = Gathering { cluster, wanted, snapshot };
-    gathering.surroundings();
-    gathering.values();
-    gathering.store();
-    gathering.readers();
-    Ok(diagnose::diagnose(&gathering.snapshot, wanted))
-}
-
-fn unreachable_api(cluster: &Cluster, error: &Error) -> Check {
-    Check {
-        category: "api server",
-        what: format!("context {}", cluster.context),
-        status: Status::Bad,
-        symptom: Some(Symptom::ApiUnreachable),
-        cause: error.what(),
-        remedy: error.help(),
-    }
+    gathering.surroundings()?;
+    gathering.controller()?;
+    gathering.values()?;
+    gathering.store()?;
+    gathering.readers()?;
+    Ok(gathering.snapshot)
 }
 
 struct Gathering<'g> {
@@ -105,79 +105,90 @@ struct Gathering<'g> {
 
 impl Gathering<'_> {
     /// What a request brought; what this account may not see is remembered, and counts as not there.
-    fn had<T>(&mut self, what: &str, result: Result<Option<T>>) -> Option<T> {
-        result.unwrap_or_else(|error| {
-            self.snapshot.forbidden.push((what.to_owned(), error.what()));
-            None
-        })
+    fn had<T>(&mut self, what: &str, result: Result<Option<T>>) -> Result<Option<T>> {
+        match result {
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                self.snapshot.forbidden.push((what.split('?').next().unwrap_or(what).to_owned(), error.what()));
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
-    fn get(&mut self, path: &str) -> Option<Value> {
+    fn get(&mut self, path: &str) -> Result<Option<Value>> {
         let result = self.cluster.get(path);
         self.had(path, result)
     }
 
-    fn metadata(&mut self, path: &str) -> Option<Value> {
+    fn metadata(&mut self, path: &str) -> Result<Option<Value>> {
         let result = self.cluster.metadata(path);
         self.had(path, result)
     }
 
-    fn items(&mut self, path: &str) -> Vec<Value> {
-        self.get(path).and_then(|mut list| Some(std::mem::take(list.get_mut("items")?.as_array_mut()?))).unwrap_or_default()
+    fn items(&mut self, path: &str) -> Result<Vec<Value>> {
+        Ok(items(self.get(path)?))
     }
 
-    fn events(&mut self, namespace: &str, kind: &str, name: &str) -> Vec<Value> {
+    fn events(&mut self, namespace: &str, kind: &str, name: &str) -> Result<Vec<Value>> {
         self.items(&format!("/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.kind={kind},involvedObject.name={name}"))
     }
 
-    fn deployment(&mut self, namespace: &str, label: &str) -> Option<Value> {
-        self.items(&format!("/apis/apps/v1/namespaces/{namespace}/deployments?labelSelector=app.kubernetes.io/name={label}"))
-            .into_iter()
-            .next()
+    fn deployment(&mut self, namespace: &str, label: &str) -> Result<Option<Value>> {
+        let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?labelSelector=app.kubernetes.io/name={label}");
+        Ok(self.items(&path)?.into_iter().next())
     }
 
-    fn surroundings(&mut self) {
-        for (_, group) in APIS {
-            let served = self.get(&format!("/apis/{group}")).is_some();
-            self.snapshot.apis.insert(group, served);
+    fn surroundings(&mut self) -> Result<()> {
+        for (_, group, resources) in APIS {
+            let served = self.get(&format!("/apis/{group}"))?;
+            let served = served.as_ref().and_then(|list| list["resources"].as_array()).map(Vec::as_slice).unwrap_or_default();
+            let all = resources.iter().all(|resource| served.iter().any(|one| one["name"] == *resource));
+            self.snapshot.apis.insert(group, all);
         }
         let contract = self.wanted.contract;
-        let (namespace, name) = self.wanted.controller;
-        for one in [contract.namespace.as_str(), contract.reader.namespace.as_str(), namespace] {
-            let there = self.metadata(&format!("/api/v1/namespaces/{one}")).is_some();
+        for one in [contract.namespace.as_str(), contract.reader.namespace.as_str(), self.wanted.controller.0] {
+            let there = self.metadata(&format!("/api/v1/namespaces/{one}"))?.is_some();
             self.snapshot.namespaces.insert(one.to_owned(), there);
         }
-        self.snapshot.controller = self.deployment(namespace, "sealed-secrets");
-        if let Ok(pem) = super::fetch_cert::served(self.cluster, namespace, name) {
-            self.snapshot.served = SealingCertificate::read(&pem).ok().map(|certificate| certificate.digest);
-        }
-        let label = "sealedsecrets.bitnami.com/sealed-secrets-key";
-        let keys = self.cluster.metadata_list(&format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={label}"));
-        let keys = self.had("the key Secrets", keys);
-        self.snapshot.keys = keys.and_then(|list| list["items"].as_array().cloned()).unwrap_or_default();
-        self.snapshot.operator = self.deployment(contract.reader.namespace.as_str(), "external-secrets");
+        self.snapshot.operator = self.deployment(contract.reader.namespace.as_str(), "external-secrets")?;
+        Ok(())
     }
 
-    fn values(&mut self) {
-        let namespace = &self.wanted.contract.namespace;
+    fn controller(&mut self) -> Result<()> {
+        let (namespace, name) = self.wanted.controller;
+        self.snapshot.controller = self.deployment(namespace, "sealed-secrets")?;
+        let services =
+            self.items(&format!("/api/v1/namespaces/{namespace}/services?labelSelector=app.kubernetes.io/name=sealed-secrets"))?;
+        // The chart has a second one, for its metrics.
+        let services = services.iter().filter(|service| service["spec"]["ports"][0]["name"] == "http");
+        self.snapshot.services = services.filter_map(|service| Some(visible(service["metadata"]["name"].as_str()?))).collect();
+        match super::fetch_cert::served(self.cluster, namespace, name) {
+            Ok(pem) => self.snapshot.served = SealingCertificate::read(&pem).ok().map(|certificate| certificate.digest),
+            Err(error) if error.kind == ErrorKind::Cluster => {}
+            Err(error) => drop(self.had::<()>("its certificate", Err(error))?),
+        }
+        let keys = self.cluster.metadata_list(&format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active"));
+        self.snapshot.keys = items(self.had("the key Secrets", keys)?);
+        Ok(())
+    }
+
+    fn values(&mut self) -> Result<()> {
+        self.snapshot.sealed = self.items("/apis/bitnami.com/v1alpha1/sealedsecrets")?;
         for name in self.wanted.sealed.keys() {
-            let object = self.get(&format!("/apis/bitnami.com/v1alpha1/namespaces/{namespace}/sealedsecrets/{name}"));
-            self.snapshot.sealed.insert(name.clone(), object);
-            let source = self.metadata(&format!("/api/v1/namespaces/{namespace}/secrets/{name}"));
+            let source = self.metadata(&format!("/api/v1/namespaces/{}/secrets/{name}", self.wanted.contract.namespace))?;
             self.snapshot.sources.insert(name.clone(), source);
         }
+        Ok(())
     }
 
-    fn store(&mut self) {
+    fn store(&mut self) -> Result<()> {
         let contract = self.wanted.contract;
         let (reader, store) = (&contract.reader, &contract.store);
-        self.snapshot.account =
-            self.metadata(&format!("/api/v1/namespaces/{}/serviceaccounts/{}", reader.namespace, reader.name)).is_some();
-        self.snapshot.store = self.get(&format!("/apis/external-secrets.io/v1/clustersecretstores/{store}"));
-        self.snapshot.store_events = self.events("default", "ClusterSecretStore", store.as_str());
-        let names: Vec<Name> =
-            contract.read_keys().map(|key| key.name.clone()).filter(|name| self.wanted.sealed.contains_key(name)).collect();
-        for name in names {
+        let account = self.metadata(&format!("/api/v1/namespaces/{}/serviceaccounts/{}", reader.namespace, reader.name))?;
+        self.snapshot.account = account.is_some();
+        self.snapshot.store = self.get(&format!("/apis/external-secrets.io/v1/clustersecretstores/{store}"))?;
+        self.snapshot.store_events = self.events("default", "ClusterSecretStore", store.as_str())?;
+        for name in contract.read_keys().map(|key| &key.name).filter(|name| self.wanted.sealed.contains_key(name)) {
             let review = json!({
                 "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
                 "spec": {
@@ -186,24 +197,35 @@ impl Gathering<'_> {
                 },
             });
             let answer = self.cluster.review("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).map(Some);
-            if let Some(answer) = self.had("a subjectaccessreview", answer) {
-                self.snapshot.access.insert(name, answer["status"]["allowed"].as_bool().unwrap_or(false));
+            if let Some(answer) = self.had("a subjectaccessreview", answer)? {
+                self.snapshot.access.insert(name.clone(), answer["status"]["allowed"].as_bool().unwrap_or(false));
             }
         }
+        Ok(())
     }
 
-    fn readers(&mut self) {
+    fn readers(&mut self) -> Result<()> {
         for (index, consumer) in self.wanted.contract.consumers.iter().enumerate() {
             let Some(name) = &consumer.name else { continue };
             let namespace = consumer.namespace.as_str();
-            let object = self.get(&format!("/apis/external-secrets.io/v1/namespaces/{namespace}/externalsecrets/{name}"));
+            let object = self.get(&format!("/apis/external-secrets.io/v1/namespaces/{namespace}/externalsecrets/{name}"))?;
             let mut reader = Reader { index, object, events: Vec::new(), target: None };
             if reader.object.is_some() {
-                reader.events = self.events(namespace, "ExternalSecret", name.as_str());
-                reader.target = self.metadata(&format!("/api/v1/namespaces/{namespace}/secrets/{}", consumer.target));
+                reader.events = self.events(namespace, "ExternalSecret", name.as_str())?;
+                reader.target = self.metadata(&format!("/api/v1/namespaces/{namespace}/secrets/{}", consumer.target))?;
             }
             self.snapshot.readers.push(reader);
         }
+        Ok(())
+    }
+}
+
+/// The objects of a list.
+fn items(list: Option<Value>) -> Vec<Value> {
+    let Some(Value::Object(mut list)) = list else { return Vec::new() };
+    match list.remove("items") {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
     }
 }
 
@@ -246,26 +268,31 @@ fn as_json(checks: &[Check]) -> String {
     format!("{:#}\n", json!({ "version": 1, "checks": checks }))
 }
 
-/// Exactly what `doctor` asks for: metadata of Secrets, never more rights than reading.
+/// Exactly what `doctor` asks for. No right says "metadata only", so the Secrets are named.
 fn rbac(contract: &Contract, controller: &str) -> String {
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
+    let targets = contract.consumers.iter().map(|consumer| consumer.target.as_str());
+    let secrets: BTreeSet<&str> = contract.keys.iter().map(|key| key.name.as_str()).chain(targets).collect();
+    let mut named = rule(&[""], &["secrets"], &["get"]);
+    named["resourceNames"] = json!(secrets);
     let rules = [
-        rule(&[""], &["namespaces", "serviceaccounts", "services", "secrets"], &["get"]),
+        named,
+        rule(&[""], &["namespaces", "serviceaccounts"], &["get"]),
         rule(&[""], &["events"], &["list"]),
         rule(&["apps"], &["deployments"], &["list"]),
-        rule(&["bitnami.com"], &["sealedsecrets"], &["get"]),
+        rule(&["bitnami.com"], &["sealedsecrets"], &["list"]),
         rule(&["external-secrets.io"], &["clustersecretstores", "externalsecrets"], &["get"]),
         rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
     ];
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "seal-secrets-doctor" }, "rules": rules,
     });
+    let controllers =
+        [rule(&[""], &["services"], &["get", "list"]), rule(&[""], &["services/proxy"], &["get"]), rule(&[""], &["secrets"], &["list"])];
     let controllers = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-        "metadata": { "name": "seal-secrets-doctor", "namespace": controller },
-        "rules": [rule(&[""], &["services/proxy"], &["get"]), rule(&[""], &["secrets"], &["list"])],
+        "metadata": { "name": "seal-secrets-doctor", "namespace": controller }, "rules": controllers,
     });
-    let _ = contract;
     crate::manifest::yaml::write_all(&[role, controllers])
 }
 

@@ -97,6 +97,7 @@ pub(super) fn served(cluster: &Cluster, namespace: &str, name: &str) -> Result<V
         return Ok(answer.body);
     }
     let help = format!("see whether it runs: `kubectl -n {namespace} get pods`, and whether this account may use `services/proxy`");
-    Err(Error::new(ErrorKind::Cluster, format!("the controller behind `{namespace}/{name}` does not serve its certificate"), help)
+    let kind = if answer.status == StatusCode::FORBIDDEN { ErrorKind::Forbidden } else { ErrorKind::Cluster };
+    Err(Error::new(kind, format!("the controller behind `{namespace}/{name}` does not serve its certificate"), help)
         .why(format!("the API server answered {}", answer.status.as_u16())))
 }

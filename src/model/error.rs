@@ -23,6 +23,10 @@ pub enum ErrorKind {
     Cryptography,
     /// A live cluster cannot be reached, or says no.
     Cluster,
+    /// An API server does not take the credentials.
+    Unauthorized,
+    /// An API server knows who asks, and says no.
+    Forbidden,
     /// Another run holds the lock.
     Busy,
     /// Everything is written, but the disk did not confirm it.
@@ -40,7 +44,7 @@ impl ErrorKind {
             ErrorKind::Refused => 4,
             ErrorKind::InputOutput => 5,
             ErrorKind::Cryptography => 6,
-            ErrorKind::Cluster => 7,
+            ErrorKind::Cluster | ErrorKind::Unauthorized | ErrorKind::Forbidden => 7,
             ErrorKind::Busy => 8,
             ErrorKind::Unconfirmed => 9,
             ErrorKind::Interrupted => 130,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::manifest::secret::{KEY_LABEL, KEY_SECRET};
 use crate::model::{CertificateDigest, Check, Consumer, Contract, Name, PROPERTY, Status, Symptom, visible};
 
 /// What was looked at. No value of any Secret is in it.
@@ -14,18 +15,20 @@ pub struct Snapshot {
     pub user: String,
     /// The API server's version.
     pub version: String,
-    /// Whether the API groups of sealed-secrets and ESO are served.
+    /// Whether the resources of sealed-secrets and ESO are served.
     pub apis: BTreeMap<&'static str, bool>,
     /// Namespaces that should be there.
     pub namespaces: BTreeMap<String, bool>,
     /// The controller's Deployment, by `app.kubernetes.io/name`.
     pub controller: Option<Value>,
+    /// The Services it may have, by the same label; the one that was named is in it when it is there.
+    pub services: Vec<String>,
     /// What certificate it serves, where it serves one.
     pub served: Option<CertificateDigest>,
     /// The metadata of its key Secrets.
     pub keys: Vec<Value>,
-    /// The SealedSecrets that should be there.
-    pub sealed: BTreeMap<Name, Option<Value>>,
+    /// Every SealedSecret of the cluster.
+    pub sealed: Vec<Value>,
     /// The metadata of their source Secrets.
     pub sources: BTreeMap<Name, Option<Value>>,
     /// ESO's Deployment.
@@ -68,39 +71,53 @@ pub struct Wanted<'w> {
     pub controller: (&'w str, &'w str),
 }
 
-/// The groups that have to be served.
-pub const APIS: [(&str, &str); 2] = [("sealed-secrets", "bitnami.com/v1alpha1"), ("External Secrets Operator", "external-secrets.io/v1")];
+/// What has to be served: whose, the group, its resources.
+pub const APIS: [(&str, &str, &[&str]); 2] = [
+    ("sealed-secrets", "bitnami.com/v1alpha1", &["sealedsecrets"]),
+    ("External Secrets Operator", "external-secrets.io/v1", &["clustersecretstores", "externalsecrets"]),
+];
 
 /// Every check, in the order of a value's way.
 pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
-    let mut checks = Checks { list: Vec::new() };
+    let mut checks = Checks { snapshot, wanted, list: Vec::new() };
     checks.good("api server", format!("{}, as {}", snapshot.version, snapshot.user));
-    for (what, message) in &snapshot.forbidden {
-        let remedy = "seal-secrets doctor --print-rbac | kubectl apply -f -, and bind it to this account";
-        checks.bad("api server", what.clone(), Symptom::Forbidden, visible(message), remedy.to_owned());
+    if checks.forbidden() {
+        checks.skip("api server", "everything else");
+        return checks.list;
     }
-    let sealed_api = checks.api(snapshot, 0, "install the sealed-secrets controller: step 2 of out/INSTALL.md");
-    let operator_api = checks.api(snapshot, 1, "install the External Secrets Operator with its CRDs: step 3 of out/INSTALL.md");
-    checks.namespaces(snapshot);
-    let serving = checks.controller(snapshot, wanted);
+    let sealed_api = checks.api(0, "install the sealed-secrets controller: step 2 of out/INSTALL.md");
+    let operator_api = checks.api(1, "install the External Secrets Operator with its CRDs: step 3 of out/INSTALL.md");
+    checks.namespaces();
+    let controller = checks.controller();
     if sealed_api {
-        checks.sealed(snapshot, wanted, serving);
+        wanted.sealed.keys().for_each(|name| checks.sealed(name, controller));
     } else {
         checks.skip("sealed secrets", "every SealedSecret");
     }
-    checks.sources(snapshot, wanted);
-    checks.operator(snapshot, wanted);
+    wanted.sealed.keys().for_each(|name| checks.source(name));
+    let operator = checks.operator();
     if !operator_api {
         checks.skip("store", "the store and every ExternalSecret");
         return checks.list;
     }
-    let store = checks.store(snapshot, wanted);
-    checks.access(snapshot, wanted);
-    snapshot.readers.iter().for_each(|reader| checks.reader(snapshot, wanted, reader, store));
+    let store = checks.store(operator);
+    checks.access();
+    snapshot.readers.iter().for_each(|reader| checks.reader(reader, operator, store));
     checks.list
 }
 
-struct Checks {
+/// How the sealed-secrets controller does.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Controller {
+    Down,
+    /// It serves another certificate than the pinned one, or none.
+    Strange,
+    Serving,
+}
+
+struct Checks<'c> {
+    snapshot: &'c Snapshot,
+    wanted: &'c Wanted<'c>,
     list: Vec<Check>,
 }
 
@@ -115,10 +132,9 @@ fn condition<'v>(object: &'v Value, kind: &str) -> Option<(&'v str, &'v str)> {
     Some((text(one, "/status"), text(one, "/message")))
 }
 
-/// The message of the newest event with one of these texts.
-fn event<'v>(events: &'v [Value], words: &str) -> Option<&'v str> {
-    let matching = events.iter().filter(|event| text(event, "/message").contains(words));
-    matching.max_by_key(|event| time(event).to_owned()).map(|event| text(event, "/message"))
+/// The newest event's message.
+fn newest(events: &[Value]) -> Option<&str> {
+    events.iter().max_by_key(|event| time(event).to_owned()).map(|event| text(event, "/message"))
 }
 
 fn time(event: &Value) -> &str {
@@ -129,24 +145,43 @@ fn time(event: &Value) -> &str {
         .unwrap_or("")
 }
 
-/// The data keys of a Secret, from its managed fields: the values themselves are never read.
-fn data_keys(metadata: &Value) -> Vec<String> {
+/// Who wrote the data of a Secret, from its managed fields: the values themselves are never read.
+fn writers(metadata: &Value) -> impl Iterator<Item = (&Value, &serde_json::Map<String, Value>)> {
     let managers = metadata.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
-    let fields = managers.filter_map(|manager| manager.pointer("/fieldsV1/f:data")?.as_object());
-    fields.flat_map(|fields| fields.keys().filter_map(|key| key.strip_prefix("f:").map(str::to_owned))).collect()
+    managers.filter_map(|manager| Some((manager, manager.pointer("/fieldsV1/f:data")?.as_object()?)))
 }
 
-/// When a Secret was last written, from its managed fields.
+fn has_value(metadata: &Value) -> bool {
+    writers(metadata).any(|(_, fields)| fields.contains_key(&format!("f:{PROPERTY}")))
+}
+
+/// When its data was last written.
 fn written(metadata: &Value) -> &str {
-    let managers = metadata.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
-    managers.map(|manager| text(manager, "/time")).max().unwrap_or("")
+    writers(metadata).map(|(manager, _)| text(manager, "/time")).max().unwrap_or("")
 }
 
+/// Every Pod that should be there is there; during an update that means the new one too.
 fn is_available(deployment: &Value) -> bool {
-    deployment.pointer("/status/availableReplicas").and_then(Value::as_u64).unwrap_or(0) > 0
+    let count = |path: &str| deployment.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    count("/status/availableReplicas") > 0 && count("/status/unavailableReplicas") == 0
 }
 
-impl Checks {
+fn is_ready(object: &Value) -> bool {
+    condition(object, "Ready").is_some_and(|(status, _)| status == "True")
+}
+
+/// Whether the store's conditions let a namespace in, as far as they are lists of names.
+fn lets_in(store: &Value, namespace: &str) -> bool {
+    let conditions = store.pointer("/spec/conditions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let names = |condition: &Value| condition["namespaces"].as_array().is_some_and(|all| all.iter().any(|one| one == namespace));
+    let other = |condition: &Value| !condition["namespaceSelector"].is_null() || !condition["namespaceRegexes"].is_null();
+    conditions.is_empty() || conditions.iter().any(|condition| names(condition) || other(condition))
+}
+
+const APPLY_SOURCE: &str = "kubectl apply -k out/secret-source";
+const APPLY_STORE: &str = "kubectl apply -k out/secret-store";
+
+impl Checks<'_> {
     fn add(&mut self, category: &'static str, what: String, status: Status, symptom: Option<Symptom>, cause: String, remedy: String) {
         self.list.push(Check { category, what, status, symptom, cause, remedy });
     }
@@ -163,20 +198,41 @@ impl Checks {
         self.add(category, what, Status::Bad, Some(symptom), cause, remedy);
     }
 
-    fn api(&mut self, snapshot: &Snapshot, index: usize, remedy: &str) -> bool {
-        let (name, group) = APIS[index];
-        let served = snapshot.apis.get(group).copied().unwrap_or(false);
+    fn warn(&mut self, category: &'static str, what: String, symptom: Symptom, cause: String, remedy: String) {
+        self.add(category, what, Status::Warning, Some(symptom), cause, remedy);
+    }
+
+    /// Whether there is something that this account may not look at: nothing can be said of the rest then.
+    fn forbidden(&mut self) -> bool {
+        let Some((what, message)) = self.snapshot.forbidden.first() else { return false };
+        let (count, user) = (self.snapshot.forbidden.len(), &self.snapshot.user);
+        let cause = format!("{} (one of {count} requests that were refused)", visible(message));
+        let name = "seal-secrets-doctor";
+        let remedy = format!(
+            "seal-secrets doctor --print-rbac --controller-namespace {namespace} | kubectl apply -f - && \
+             kubectl create clusterrolebinding {name} --clusterrole={name} --user='{user}' && \
+             kubectl -n {namespace} create rolebinding {name} --role={name} --user='{user}'",
+            namespace = self.wanted.controller.0
+        );
+        self.bad("api server", what.clone(), Symptom::Forbidden, cause, remedy);
+        true
+    }
+
+    fn api(&mut self, index: usize, remedy: &str) -> bool {
+        let (name, group, resources) = APIS[index];
+        let served = self.snapshot.apis.get(group).copied().unwrap_or(false);
         if served {
             self.good("api server", format!("{group} is served"));
         } else {
-            let cause = format!("the API server does not serve {group}: the CRDs of {name} are not installed");
+            let cause =
+                format!("the API server does not serve {} of {group}: the CRDs of {name} are not installed", resources.join(" and "));
             self.bad("api server", group.to_owned(), Symptom::CrdMissing, cause, remedy.to_owned());
         }
         served
     }
 
-    fn namespaces(&mut self, snapshot: &Snapshot) {
-        for (name, there) in &snapshot.namespaces {
+    fn namespaces(&mut self) {
+        for (name, there) in &self.snapshot.namespaces {
             if *there {
                 self.good("namespaces", name.clone());
             } else {
@@ -186,66 +242,99 @@ impl Checks {
         }
     }
 
-    /// Whether it serves the pinned certificate.
-    fn controller(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>) -> bool {
+    /// The command that restarts the controller.
+    fn restart(&self) -> String {
+        let (namespace, service) = self.wanted.controller;
+        let name = self.snapshot.controller.as_ref().map_or(service, |deployment| text(deployment, "/metadata/name"));
+        format!("kubectl -n {namespace} rollout restart deployment/{name}")
+    }
+
+    fn controller(&mut self) -> Controller {
         const CATEGORY: &str = "controller";
-        let (namespace, name) = wanted.controller;
-        let restart = format!("kubectl -n {namespace} rollout restart deployment/{name}");
-        let Some(deployment) = &snapshot.controller else {
+        let (namespace, name) = self.wanted.controller;
+        let what = format!("{namespace}/{name}");
+        let Some(deployment) = &self.snapshot.controller else {
             let cause = format!("there is no sealed-secrets controller in `{namespace}`");
             let remedy = "step 2 of out/INSTALL.md; elsewhere? name it with --controller-namespace and --controller-name".to_owned();
-            self.bad(CATEGORY, format!("{namespace}/{name}"), Symptom::ControllerMissing, cause, remedy);
-            return false;
+            self.bad(CATEGORY, what, Symptom::ControllerMissing, cause, remedy);
+            return Controller::Down;
         };
         if !is_available(deployment) {
-            let scaled = deployment.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0);
-            let (cause, remedy) = if scaled {
-                (
-                    "it is scaled to nothing",
-                    format!("kubectl -n {namespace} scale deployment/{} --replicas=1", text(deployment, "/metadata/name")),
-                )
-            } else {
-                (
-                    "it does not come up; a key Secret that is no RSA key in PEM crashes it",
-                    format!(
-                        "kubectl -n {namespace} get secrets -l sealedsecrets.bitnami.com/sealed-secrets-key; delete the one that is not of `seal-secrets key-secret`"
-                    ),
-                )
-            };
-            self.bad(CATEGORY, format!("{namespace}/{name}"), Symptom::ControllerDown, cause.to_owned(), remedy);
-            return false;
+            let (cause, remedy) = self.why_down(deployment);
+            self.bad(CATEGORY, what, Symptom::ControllerDown, cause, remedy);
+            return Controller::Down;
         }
-        self.good(CATEGORY, format!("{namespace}/{name} runs"));
+        self.good(CATEGORY, format!("{what} runs"));
         self.renewal(deployment, namespace);
-        match snapshot.served {
-            Some(served) if served == wanted.certificate => {
-                self.good(CATEGORY, format!("it serves the pinned certificate {served}"));
-                true
+        if self.certificate() { Controller::Serving } else { Controller::Strange }
+    }
+
+    fn why_down(&self, deployment: &Value) -> (String, String) {
+        let (namespace, name) = (self.wanted.controller.0, text(deployment, "/metadata/name"));
+        if deployment.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0) {
+            return ("it is scaled to nothing".to_owned(), format!("kubectl -n {namespace} scale deployment/{name} --replicas=1"));
+        }
+        match self.put_aside() {
+            Some(put_aside) => {
+                let cause =
+                    "a Pod of it does not come up: a key Secret that is no RSA key in PEM crashes it, and one is not ours".to_owned();
+                (cause, format!("{put_aside} && {}", self.restart()))
             }
-            Some(served) => {
-                let cause = format!("it serves {served}, and keys/sealing.crt is {}", wanted.certificate);
-                let remedy = format!("seal-secrets key-secret --controller-namespace {namespace} | kubectl apply -f - && {restart}");
-                let several = snapshot.keys.len() > 1;
-                let symptom = if several { Symptom::SeveralKeys } else { Symptom::CertificateDiffers };
-                let remedy = if several {
-                    format!(
-                        "delete the key Secret that the controller made (kubectl -n {namespace} get secrets -l sealedsecrets.bitnami.com/sealed-secrets-key), set keyrenewperiod: \"0\", and: {restart}"
-                    )
-                } else {
-                    remedy
-                };
-                self.bad(CATEGORY, "its certificate".to_owned(), symptom, cause, remedy);
-                false
+            None => ("a Pod of it does not come up".to_owned(), format!("kubectl -n {namespace} logs deployment/{name} --previous")),
+        }
+    }
+
+    /// The command that takes the label from the key Secrets that are not ours. It can be undone; what is sealed to them is not opened until then.
+    fn put_aside(&self) -> Option<String> {
+        let mut keys: Vec<&Value> = self.snapshot.keys.iter().collect();
+        keys.sort_by_key(|key| text(key, "/metadata/creationTimestamp"));
+        let names: Vec<&str> = keys.iter().map(|key| text(key, "/metadata/name")).collect();
+        let strange = match names.contains(&KEY_SECRET) {
+            true => names.into_iter().filter(|name| *name != KEY_SECRET).collect(),
+            // Ours has another name: the newest is the one that came between.
+            false if names.len() > 1 => vec![names[names.len() - 1]],
+            false => Vec::new(),
+        };
+        let namespace = self.wanted.controller.0;
+        (!strange.is_empty())
+            .then(|| format!("kubectl -n {namespace} label secret {} {KEY_LABEL}=compromised --overwrite", strange.join(" ")))
+    }
+
+    /// Whether it serves the pinned certificate.
+    fn certificate(&mut self) -> bool {
+        const CATEGORY: &str = "controller";
+        let ((namespace, name), pinned) = (self.wanted.controller, self.wanted.certificate);
+        let what = "its certificate".to_owned();
+        let Some(served) = self.snapshot.served else {
+            let here = self.snapshot.services.iter().any(|service| service == name);
+            let other = self.snapshot.services.first().filter(|_| !here);
+            let (cause, remedy) = match other {
+                Some(other) => {
+                    (format!("there is no Service `{name}`, but one called `{other}`"), format!("add --controller-name {other}"))
+                }
+                None if here => (format!("its Service `{name}` does not answer"), self.restart()),
+                None => (format!("there is no Service `{name}` for it in `{namespace}`"), "step 2 of out/INSTALL.md".to_owned()),
+            };
+            self.bad(CATEGORY, what, Symptom::ServiceMissing, cause, remedy);
+            return false;
+        };
+        if served == pinned {
+            self.good(CATEGORY, format!("it serves the pinned certificate {served}"));
+            return true;
+        }
+        let cause = format!("it serves {served}, and keys/sealing.crt is {pinned}");
+        match self.put_aside() {
+            Some(put_aside) => {
+                let remedy = format!("{put_aside} && {}", self.restart());
+                self.bad(CATEGORY, what, Symptom::SeveralKeys, format!("{cause}: it has several keys, and serves the newest"), remedy);
             }
             None => {
-                let cause = format!("its Service `{name}` does not answer");
-                let remedy = format!(
-                    "kubectl -n {namespace} get service; name it with --controller-name (the helm chart's default is sealed-secrets)"
-                );
-                self.bad(CATEGORY, "its certificate".to_owned(), Symptom::ControllerMissing, cause, remedy);
-                false
+                let remedy =
+                    format!("seal-secrets key-secret --controller-namespace {namespace} | kubectl apply -f - && {}", self.restart());
+                self.bad(CATEGORY, what, Symptom::CertificateDiffers, cause, remedy);
             }
         }
+        false
     }
 
     /// Whether it will make a key of its own.
@@ -262,267 +351,246 @@ impl Checks {
         let cause =
             format!("its renewal period is {}: it will make a key of its own and serve that one", period.unwrap_or("the default, 30 days"));
         let remedy = format!("set keyrenewperiod: \"0\" in the chart's values and upgrade the release in {namespace}");
-        self.add("controller", "its renewal period".to_owned(), Status::Warning, Some(Symptom::KeyRenewal), cause, remedy);
+        self.warn("controller", "its renewal period".to_owned(), Symptom::KeyRenewal, cause, remedy);
     }
 
-    fn sealed(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>, serving: bool) {
-        for name in wanted.sealed.keys() {
-            match snapshot.sealed.get(name).and_then(Option::as_ref) {
-                None => {
-                    let cause = format!("the SealedSecret `{name}` is not in `{}`", wanted.contract.namespace);
-                    self.bad(
-                        "sealed secrets",
-                        name.to_string(),
-                        Symptom::SealedSecretMissing,
-                        cause,
-                        "kubectl apply -k out/secret-source".to_owned(),
-                    );
-                }
-                Some(object) => self.sealed_secret(snapshot, wanted, name, object, serving),
-            }
-        }
+    /// The SealedSecret in its place.
+    fn in_place(&self, name: &Name) -> Option<&Value> {
+        let namespace = self.wanted.contract.namespace.as_str();
+        let here = |object: &&Value| text(object, "/metadata/name") == name.as_str() && text(object, "/metadata/namespace") == namespace;
+        self.snapshot.sealed.iter().find(here)
     }
 
-    fn sealed_secret(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>, name: &Name, object: &Value, serving: bool) {
+    fn sealed(&mut self, name: &Name, controller: Controller) {
         const CATEGORY: &str = "sealed secrets";
-        let (namespace, controller) = wanted.controller;
-        let restart = format!("kubectl -n {namespace} rollout restart deployment/{controller}");
-        let generation = |path: &str| object.pointer(path).and_then(Value::as_u64);
-        let current = generation("/metadata/generation") == generation("/status/observedGeneration");
-        let message = match condition(object, "Synced") {
-            Some(("True", _)) if current => return self.good(CATEGORY, name.to_string()),
-            Some(("False", message)) => message,
+        let namespace = self.wanted.contract.namespace.as_str();
+        let Some(object) = self.in_place(name) else {
+            // kustomize changes the object's own name and namespace, and not those inside the template.
+            let sealed_as = |object: &&Value| {
+                text(object, "/spec/template/metadata/name") == name.as_str()
+                    && text(object, "/spec/template/metadata/namespace") == namespace
+            };
+            let Some(moved) = self.snapshot.sealed.iter().find(sealed_as) else {
+                let cause = format!("the SealedSecret `{name}` is not in `{namespace}`");
+                return self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretMissing, cause, APPLY_SOURCE.to_owned());
+            };
+            let (place, called) = (text(moved, "/metadata/namespace"), text(moved, "/metadata/name"));
+            let cause = format!(
+                "it is `{place}/{called}` in the cluster, and opens as `{namespace}/{name}` only: a kustomization sets namePrefix, nameSuffix or namespace"
+            );
+            let remedy = format!("{APPLY_SOURCE} && kubectl -n {place} delete sealedsecret {called}");
+            return self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretMoved, cause, remedy);
+        };
+        let number = |path: &str| object.pointer(path).and_then(Value::as_u64);
+        let current = number("/metadata/generation") == number("/status/observedGeneration");
+        match condition(object, "Synced") {
+            Some(("True", _)) if current => self.good(CATEGORY, name.to_string()),
+            _ if controller == Controller::Down => self.skip(CATEGORY, name.as_str()),
+            Some(("False", message)) if current => match self.why_sealed(name, object, message, controller) {
+                Some((symptom, cause, remedy)) => self.bad(CATEGORY, name.to_string(), symptom, cause, remedy),
+                None => self.skip(CATEGORY, name.as_str()),
+            },
             _ => {
                 let cause = "the controller has not looked at its newest state".to_owned();
-                return self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretPending, cause, restart);
+                self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretPending, cause, self.restart());
             }
-        };
+        }
+    }
+
+    /// Why it is not unsealed; none where the controller's own fault explains it.
+    fn why_sealed(&self, name: &Name, object: &Value, message: &str, controller: Controller) -> Option<(Symptom, String, String)> {
         let annotation = text(object, "/metadata/annotations/seal-secrets~1certificate");
-        let ours = annotation == wanted.certificate.to_string();
-        let moved = object
-            .pointer("/spec/template/metadata/name")
-            .and_then(Value::as_str)
-            .is_some_and(|sealed| sealed != text(object, "/metadata/name"));
-        let source = snapshot.sources.get(name).and_then(Option::as_ref);
-        let (symptom, cause, remedy) = if message.contains("no key could decrypt") && !ours {
-            let cause = format!(
-                "it is sealed to {}, not to the pinned certificate",
-                if annotation.is_empty() { "an unknown key" } else { annotation }
-            );
-            (Symptom::SealedToAnotherKey, cause, "kubectl apply -k out/secret-source".to_owned())
-        } else if message.contains("no key could decrypt") && moved {
-            (
-                Symptom::SealedSecretMoved,
-                "it was renamed or moved after it was sealed; strict scope binds it to its name".to_owned(),
-                "remove namePrefix, nameSuffix and namespace from the kustomization, and: kubectl apply -k out/secret-source".to_owned(),
-            )
-        } else if message.contains("no key could decrypt") && !serving {
-            (
-                Symptom::SealedToAnotherKey,
-                "the controller does not have the key of the pinned certificate".to_owned(),
-                format!("seal-secrets key-secret --controller-namespace {namespace} | kubectl apply -f - && {restart}"),
-            )
-        } else if message.contains("no key could decrypt") {
-            (
-                Symptom::KeyCameLater,
-                "it arrived before its key, or its text was changed; the controller gave up".to_owned(),
-                format!("{restart}; if it stays, kubectl apply -k out/secret-source"),
-            )
-        } else if message.contains("illegal base64") {
-            (
-                Symptom::SealedSecretCorrupt,
-                visible(message),
-                "git checkout -- out/secret-source && kubectl apply -k out/secret-source".to_owned(),
-            )
-        } else if message.contains("already exists and is not managed") {
-            let source_namespace = &wanted.contract.namespace;
-            let there = if source.is_some() {
-                "a Secret of that name is there, and not the controller's"
+        let restart = self.restart();
+        let why = if message.contains("no key could decrypt") {
+            if annotation != self.wanted.certificate.to_string() {
+                let sealed_to = if annotation.is_empty() { "an unknown key".to_owned() } else { visible(annotation) };
+                let cause = format!("it is sealed to {sealed_to}, not to the pinned certificate");
+                (Symptom::SealedToAnotherKey, cause, APPLY_SOURCE.to_owned())
+            } else if controller == Controller::Serving {
+                let cause = "it arrived before its key, or its text was changed; the controller gave up".to_owned();
+                (Symptom::KeyCameLater, cause, format!("{APPLY_SOURCE} && {restart}"))
             } else {
-                "a Secret of that name was there"
-            };
-            (
-                Symptom::SecretInTheWay,
-                there.to_owned(),
-                format!(
-                    "kubectl -n {source_namespace} annotate secret {name} sealedsecrets.bitnami.com/managed=true --overwrite && {restart}"
-                ),
-            )
+                return None;
+            }
+        } else if message.contains("illegal base64") {
+            (Symptom::SealedSecretCorrupt, visible(message), format!("git checkout -- out/secret-source && {APPLY_SOURCE}"))
+        } else if message.contains("already exists and is not managed") {
+            let namespace = &self.wanted.contract.namespace;
+            let adopt = format!("kubectl -n {namespace} annotate secret {name} sealedsecrets.bitnami.com/managed=true --overwrite");
+            let there = self.snapshot.sources.get(name).is_some_and(Option::is_some);
+            let cause = format!("a Secret of that name {} there, and not the controller's", if there { "is" } else { "was" });
+            (Symptom::SecretInTheWay, cause, if there { format!("{adopt} && {restart}") } else { restart })
         } else {
-            (Symptom::SealedSecretFailed, visible(message), restart)
+            (Symptom::SealedSecretFailed, visible(message), format!("{APPLY_SOURCE} && {restart}"))
         };
-        self.bad(CATEGORY, name.to_string(), symptom, cause, remedy);
+        Some(why)
     }
 
-    fn sources(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>) {
-        for name in wanted.sealed.keys() {
-            let unsealed = snapshot.sealed.get(name).and_then(Option::as_ref).and_then(|object| condition(object, "Synced"));
-            if unsealed.is_none_or(|(status, _)| status != "True") {
-                self.skip("source secrets", name.as_str());
-                continue;
+    fn is_unsealed(&self, name: &Name) -> bool {
+        self.in_place(name).and_then(|object| condition(object, "Synced")).is_some_and(|(status, _)| status == "True")
+    }
+
+    fn source(&mut self, name: &Name) {
+        const CATEGORY: &str = "source secrets";
+        if !self.is_unsealed(name) {
+            return self.skip(CATEGORY, name.as_str());
+        }
+        let namespace = &self.wanted.contract.namespace;
+        // In the foreground: the next one would find the old Secret in its way.
+        let again = format!("kubectl -n {namespace} delete sealedsecret {name} --cascade=foreground && {APPLY_SOURCE}");
+        match self.snapshot.sources.get(name).and_then(Option::as_ref) {
+            None => {
+                let cause = format!("the Secret `{name}` is not in `{namespace}`, though its SealedSecret is synced");
+                self.bad(CATEGORY, name.to_string(), Symptom::SourceMissing, cause, again);
             }
-            let namespace = &wanted.contract.namespace;
-            let again = format!("kubectl -n {namespace} delete sealedsecret {name} && kubectl apply -k out/secret-source");
-            match snapshot.sources.get(name).and_then(Option::as_ref) {
-                None => {
-                    let cause = format!("the Secret `{name}` is not in `{namespace}`, though its SealedSecret is synced");
-                    self.bad("source secrets", name.to_string(), Symptom::SourceMissing, cause, again);
-                }
-                Some(metadata) if !data_keys(metadata).iter().any(|key| key == PROPERTY) => {
-                    let cause = format!("the Secret `{name}` has no data key `{PROPERTY}`");
-                    self.bad("source secrets", name.to_string(), Symptom::SourceWithoutValue, cause, again);
-                }
-                Some(_) => self.good("source secrets", name.to_string()),
+            Some(metadata) if !has_value(metadata) => {
+                let cause = format!("the Secret `{name}` has no data key `{PROPERTY}`");
+                self.bad(CATEGORY, name.to_string(), Symptom::SourceWithoutValue, cause, again);
             }
+            Some(_) => self.good(CATEGORY, name.to_string()),
         }
     }
 
-    fn operator(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>) {
-        let namespace = &wanted.contract.reader.namespace;
-        match &snapshot.operator {
-            Some(deployment) if is_available(deployment) => self.good("store", "the External Secrets Operator runs".to_owned()),
-            found => {
-                let remedy = match found {
-                    Some(deployment) => {
-                        format!("kubectl -n {namespace} scale deployment/{} --replicas=1", text(deployment, "/metadata/name"))
-                    }
-                    None => "install it: step 3 of out/INSTALL.md".to_owned(),
-                };
-                let cause = format!("the External Secrets Operator does not run in `{namespace}`");
-                self.bad("store", "the External Secrets Operator".to_owned(), Symptom::OperatorDown, cause, remedy);
+    fn operator(&mut self) -> bool {
+        let namespace = &self.wanted.contract.reader.namespace;
+        let remedy = match &self.snapshot.operator {
+            Some(deployment) if is_available(deployment) => {
+                self.good("store", "the External Secrets Operator runs".to_owned());
+                return true;
             }
-        }
+            Some(deployment) => {
+                let name = text(deployment, "/metadata/name");
+                match deployment.pointer("/spec/replicas").and_then(Value::as_u64) {
+                    Some(0) => format!("kubectl -n {namespace} scale deployment/{name} --replicas=1"),
+                    _ => format!("kubectl -n {namespace} logs deployment/{name} --previous"),
+                }
+            }
+            None => "install it: step 3 of out/INSTALL.md".to_owned(),
+        };
+        let cause = format!("the External Secrets Operator does not run in `{namespace}`");
+        self.bad("store", "the External Secrets Operator".to_owned(), Symptom::OperatorDown, cause, remedy);
+        false
     }
 
     /// Whether it is ready.
-    fn store(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>) -> bool {
-        let contract = wanted.contract;
-        let apply = "kubectl apply -k out/secret-store".to_owned();
-        if !snapshot.account {
+    fn store(&mut self, operator: bool) -> bool {
+        let contract = self.wanted.contract;
+        let (what, account) = (contract.store.to_string(), self.snapshot.account);
+        // ESO looks at a store again after five minutes, or when it changes.
+        let again = format!("{APPLY_STORE} && kubectl annotate clustersecretstore {} force-sync=$(date +%s) --overwrite", contract.store);
+        if !account {
             let cause = format!("the account `{}/{}` is not there", contract.reader.namespace, contract.reader.name);
-            self.bad("store", contract.reader.name.to_string(), Symptom::AccountMissing, cause, apply.clone());
+            self.bad("store", contract.reader.name.to_string(), Symptom::AccountMissing, cause, again.clone());
         }
-        let Some(store) = &snapshot.store else {
+        let Some(store) = &self.snapshot.store else {
             let cause = format!("there is no ClusterSecretStore `{}`", contract.store);
-            self.bad("store", contract.store.to_string(), Symptom::StoreMissing, cause, apply);
+            self.bad("store", what, Symptom::StoreMissing, cause, APPLY_STORE.to_owned());
             return false;
         };
         let ca = store.pointer("/spec/provider/kubernetes/server/caProvider");
-        if ca.is_none_or(|ca| ca.get("namespace").is_none()) {
+        if ca.is_some_and(|ca| ca.get("namespace").is_none()) {
             let cause = "`caProvider.namespace` is missing, which a ClusterSecretStore needs".to_owned();
-            self.bad("store", contract.store.to_string(), Symptom::CaNamespaceMissing, cause, apply);
+            self.bad("store", what, Symptom::CaNamespaceMissing, cause, APPLY_STORE.to_owned());
             return false;
         }
-        match condition(store, "Ready") {
-            Some(("True", _)) => {
-                self.good("store", contract.store.to_string());
-                true
-            }
-            found => {
-                // An account that is not there has its own check.
-                let event = snapshot.store_events.iter().max_by_key(|event| time(event).to_owned()).map(|event| text(event, "/message"));
-                let cause = event.or(found.map(|(_, message)| message)).unwrap_or("the operator has not looked at it");
-                if snapshot.account {
-                    let (cause, remedy) = (visible(cause), format!("{apply}; kubectl describe clustersecretstore {}", contract.store));
-                    self.bad("store", contract.store.to_string(), Symptom::StoreNotReady, cause, remedy);
-                } else {
-                    self.skip("store", contract.store.as_str());
-                }
-                false
-            }
+        if is_ready(store) {
+            self.good("store", what);
+            return account;
+        }
+        if account && operator {
+            let message = newest(&self.snapshot.store_events).or(condition(store, "Ready").map(|(_, message)| message));
+            let cause = visible(message.unwrap_or("the operator has not looked at it"));
+            self.bad("store", what, Symptom::StoreNotReady, cause, again);
+        } else {
+            self.skip("store", &what);
+        }
+        false
+    }
+
+    fn access(&mut self) {
+        for name in self.snapshot.access.iter().filter(|(_, allowed)| !**allowed).map(|(name, _)| name) {
+            let reader = &self.wanted.contract.reader;
+            let cause = format!("the account `{}/{}` may not get the Secret `{name}`", reader.namespace, reader.name);
+            self.bad("store", name.to_string(), Symptom::RoleWithoutName, cause, APPLY_SOURCE.to_owned());
         }
     }
 
-    fn access(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>) {
-        for (name, allowed) in &snapshot.access {
-            if !allowed {
-                let reader = &wanted.contract.reader;
-                let cause = format!("the account `{}/{}` may not get the Secret `{name}`", reader.namespace, reader.name);
-                self.bad("store", name.to_string(), Symptom::RoleWithoutName, cause, "kubectl apply -k out/secret-source".to_owned());
-            }
-        }
-    }
-
-    fn reader(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>, reader: &Reader, store: bool) {
+    fn reader(&mut self, reader: &Reader, operator: bool, store: bool) {
         const CATEGORY: &str = "external secrets";
-        let consumer: &Consumer = &wanted.contract.consumers[reader.index];
+        let consumer: &Consumer = &self.wanted.contract.consumers[reader.index];
         let Some(name) = &consumer.name else { return };
         let what = format!("{}/{name}", consumer.namespace);
         let Some(object) = &reader.object else {
             let cause = format!("the ExternalSecret `{name}` is not in `{}`", consumer.namespace);
-            return self.add(
-                CATEGORY,
-                what,
-                Status::Warning,
-                Some(Symptom::ExternalSecretMissing),
-                cause,
-                "sync the platform's Application that holds it".to_owned(),
-            );
+            let remedy = "sync the platform's Application that holds it".to_owned();
+            return self.warn(CATEGORY, what, Symptom::ExternalSecretMissing, cause, remedy);
         };
+        if let Some((symptom, cause, remedy)) = property(consumer, name, object) {
+            return self.bad(CATEGORY, what, symptom, cause, remedy);
+        }
+        if let Some(entry) = consumer.entries.iter().find(|entry| !self.wanted.sealed.contains_key(&entry.key)) {
+            let (cause, remedy) =
+                (format!("`{}` is not sealed yet", entry.key), format!("seal-secrets bootstrap --provide {}=FILE", entry.key));
+            return self.warn(CATEGORY, what, Symptom::NotSealedYet, cause, remedy);
+        }
         let force = format!("kubectl -n {} annotate externalsecret {name} force-sync=$(date +%s) --overwrite", consumer.namespace);
-        let entries = object.pointer("/spec/data").and_then(Value::as_array).into_iter().flatten();
-        for entry in entries.filter(|entry| consumer.entries.iter().any(|one| one.key.as_str() == text(entry, "/remoteRef/key"))) {
-            let key = text(entry, "/remoteRef/key");
-            let fault = match entry.pointer("/remoteRef/property").and_then(Value::as_str) {
-                Some(PROPERTY) => continue,
-                Some(other) => (Symptom::PropertyWrong, format!("it reads the property `{}` of `{key}`, not `{PROPERTY}`", visible(other))),
-                None => (Symptom::PropertyMissing, format!("it reads `{key}` without a property: its target holds JSON")),
-            };
-            let remedy = format!("seal-secrets patch --platform DIR --write, sync it, and: {force}");
-            return self.bad(CATEGORY, what, fault.0, fault.1, remedy);
+        if self.snapshot.store.as_ref().is_some_and(|store| !lets_in(store, consumer.namespace.as_str())) {
+            let cause =
+                format!("`conditions` of the store `{}` do not name the namespace `{}`", self.wanted.contract.store, consumer.namespace);
+            return self.bad(CATEGORY, what, Symptom::NamespaceNotAllowed, cause, format!("{APPLY_STORE} && {force}"));
         }
-        // Not sealed yet: only the operator can supply it.
-        let missing: Vec<String> =
-            consumer.entries.iter().filter(|entry| !wanted.sealed.contains_key(&entry.key)).map(|entry| entry.key.to_string()).collect();
-        if !missing.is_empty() {
-            let cause = format!("{} is not sealed yet", missing.join(" and "));
-            let remedy = format!("seal-secrets bootstrap --provide {}=FILE", missing[0]);
-            return self.add(CATEGORY, what, Status::Warning, Some(Symptom::SourceMissing), cause, remedy);
+        let sound = |key: &Name| {
+            let source = self.snapshot.sources.get(key).and_then(Option::as_ref);
+            source.is_some_and(has_value) && self.snapshot.access.get(key) != Some(&false)
+        };
+        if is_ready(object) {
+            self.good(CATEGORY, what.clone());
+            self.target(reader, object, what, force, operator && store);
+        } else if !operator || !store || !consumer.entries.iter().all(|entry| sound(&entry.key)) {
+            self.skip(CATEGORY, &what);
+        } else {
+            let message = newest(&reader.events).or(condition(object, "Ready").map(|(_, message)| message));
+            let cause = visible(message.unwrap_or("the operator has not looked at it"));
+            self.bad(CATEGORY, what, Symptom::ExternalSecretFailed, cause, force);
         }
-        if let Some(message) = event(&reader.events, "is not allowed from namespace").filter(|_| !is_ready(object)) {
-            let (cause, remedy) = (
-                visible(message),
-                "kubectl apply -k out/secret-store, after `seal-secrets bootstrap` with this namespace in the contract".to_owned(),
-            );
-            return self.bad(CATEGORY, what, Symptom::NamespaceNotAllowed, cause, remedy);
-        }
-        if !store {
-            return self.skip(CATEGORY, &what);
-        }
-        if !is_ready(object) {
-            let sources = consumer.entries.iter().all(|entry| snapshot.sources.get(&entry.key).is_some_and(Option::is_some));
-            let allowed = consumer.entries.iter().all(|entry| snapshot.access.get(&entry.key) != Some(&false));
-            if !sources || !allowed {
-                return self.skip(CATEGORY, &what);
-            }
-            let newest = reader.events.iter().max_by_key(|event| time(event).to_owned()).map(|event| text(event, "/message"));
-            let message = newest.or(condition(object, "Ready").map(|(_, message)| message)).unwrap_or("the operator has not looked at it");
-            return self.bad(CATEGORY, what, Symptom::ExternalSecretFailed, visible(message), force);
-        }
-        self.good(CATEGORY, what.clone());
-        self.target(snapshot, consumer, reader, object, what, force);
     }
 
-    fn target(&mut self, snapshot: &Snapshot, consumer: &Consumer, reader: &Reader, object: &Value, what: String, force: String) {
-        let Some(_) = &reader.target else {
-            let cause = format!("the target Secret `{}` is not in `{}`", consumer.target, consumer.namespace);
-            return self.bad("targets", what, Symptom::TargetMissing, cause, force);
-        };
+    fn target(&mut self, reader: &Reader, object: &Value, what: String, force: String, works: bool) {
+        let consumer: &Consumer = &self.wanted.contract.consumers[reader.index];
         let refreshed = text(object, "/status/refreshTime");
-        let newer = consumer
-            .entries
-            .iter()
-            .find(|entry| snapshot.sources.get(&entry.key).and_then(Option::as_ref).is_some_and(|source| written(source) > refreshed));
-        match newer {
-            Some(entry) => {
-                let cause = format!("`{}` was written after the target was refreshed at {refreshed}", entry.key);
-                self.bad("targets", what, Symptom::TargetStale, cause, force);
-            }
-            None => self.good("targets", what),
-        }
+        let sources = &self.snapshot.sources;
+        let newer = |key: &Name| sources.get(key).and_then(Option::as_ref).is_some_and(|source| written(source) > refreshed);
+        // A source that the controller did not write has its own check.
+        let newer = consumer.entries.iter().find(|entry| newer(&entry.key) && self.is_unsealed(&entry.key));
+        let fault = if reader.target.is_none() {
+            let cause = format!("the target Secret `{}` is not in `{}`", consumer.target, consumer.namespace);
+            (Symptom::TargetMissing, cause)
+        } else if let Some(entry) = newer {
+            let cause = format!("`{}` was written after the target was refreshed at {}", entry.key, visible(refreshed));
+            (Symptom::TargetStale, cause)
+        } else {
+            return self.good("targets", what);
+        };
+        if works { self.bad("targets", what, fault.0, fault.1, force) } else { self.skip("targets", &what) }
     }
 }
 
-fn is_ready(object: &Value) -> bool {
-    condition(object, "Ready").is_some_and(|(status, _)| status == "True")
+/// Entries of ours that do not read the one property; what mends them in the cluster.
+fn property(consumer: &Consumer, name: &Name, object: &Value) -> Option<(Symptom, String, String)> {
+    let entries = object.pointer("/spec/data").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let ours = |entry: &Value| consumer.entries.iter().any(|one| one.key.as_str() == text(entry, "/remoteRef/key"));
+    let wrong = entries.filter(|(_, entry)| ours(entry) && text(entry, "/remoteRef/property") != PROPERTY);
+    let wrong: Vec<(usize, &Value)> = wrong.collect();
+    let (_, first) = wrong.first()?;
+    let key = visible(text(first, "/remoteRef/key"));
+    let lasting = "in git `seal-secrets patch` mends it";
+    let (symptom, cause) = match text(first, "/remoteRef/property") {
+        "" => (Symptom::PropertyMissing, format!("it reads `{key}` without a property, so its target holds JSON; {lasting}")),
+        other => (Symptom::PropertyWrong, format!("it reads the property `{}` of `{key}`, not `{PROPERTY}`; {lasting}", visible(other))),
+    };
+    let add =
+        |(index, _): &(usize, &Value)| format!(r#"{{"op":"add","path":"/spec/data/{index}/remoteRef/property","value":"{PROPERTY}"}}"#);
+    let patch = wrong.iter().map(add).collect::<Vec<_>>().join(",");
+    let remedy = format!("kubectl -n {} patch externalsecret {name} --type=json -p '[{patch}]'", consumer.namespace);
+    Some((symptom, cause, remedy))
 }

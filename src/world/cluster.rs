@@ -78,7 +78,7 @@ impl Cluster {
         Ok(Cluster { runtime, client, context })
     }
 
-    /// Lets the cluster work for a while.
+    /// Lets the cluster work for a while. The timer is made inside the runtime, which it needs.
     pub fn pause(&self, time: Duration) {
         self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
@@ -234,10 +234,13 @@ fn refusal(verb: &str, path: &str, answer: &Answer) -> Error {
     let message = serde_json::from_slice::<Value>(&answer.body).ok().and_then(|status| Some(status["message"].as_str()?.to_owned()));
     let path = visible(path.split('?').next().unwrap_or(path));
     let error = match answer.status {
-        StatusCode::UNAUTHORIZED => failed("the API server does not take these credentials", "log in again, or name another context"),
+        StatusCode::UNAUTHORIZED => {
+            let help = "log in again, or name another context";
+            Error::new(ErrorKind::Unauthorized, "the API server does not take these credentials", help)
+        }
         StatusCode::FORBIDDEN => {
             let help = "use another account, or give this one the Role that `seal-secrets doctor --print-rbac` prints";
-            failed(format!("this account may not {verb} `{path}`"), help)
+            Error::new(ErrorKind::Forbidden, format!("this account may not {verb} `{path}`"), help)
         }
         status => failed(format!("the API server answered {} to {verb} `{path}`", status.as_u16()), "try again; see the server's own log"),
     };

@@ -1,6 +1,7 @@
 //! What seal-secrets makes meets the real parts. `make cluster-test` builds them, enters a network of their own and runs this.
 
 mod commands;
+mod doctor;
 mod harness;
 mod kubectl;
 mod node;

@@ -9,6 +9,8 @@ mod bootstrap;
 mod contract;
 mod crash;
 mod delivery;
+#[cfg(feature = "cluster")]
+mod doctor;
 mod keygen;
 mod leaks;
 mod platform;
