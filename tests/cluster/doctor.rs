@@ -326,6 +326,7 @@ fn doctor_names_the_cause_and_its_remedy_heals() {
         )
         .expect("another key, and a history");
     let mut wrong = Vec::new();
+    // To try one of them: DOCTOR_CASE="a namePrefix".
     let only = std::env::var("DOCTOR_CASE").unwrap_or_default();
     for case in CASES.iter().filter(|case| case.name.contains(&only)) {
         let start = std::time::Instant::now();
@@ -352,6 +353,11 @@ fn expect(patient: &Patient<'_>, args: &[&str], code: &str) -> Fault {
 fn doctor_tells_a_closed_door_from_an_empty_house() {
     let repository = Repository::bootstrapped();
     let mut cluster = Cluster::start();
+    let patient = Patient { cluster: &cluster, repository };
+    let empty: Vec<Fault> = patient.faults(&[]);
+    let codes: Vec<&str> = empty.iter().map(|[code, _, _]| code.as_str()).collect();
+    let all = ["namespace-missing", "namespace-missing", "controller-missing", "operator-down", "account-missing", "store-missing"];
+    assert_eq!(codes, all, "nothing is installed yet");
     let patient = healthy(&cluster, repository);
 
     // An account without rights, then with exactly those that doctor prints.
@@ -379,6 +385,12 @@ fn doctor_tells_a_closed_door_from_an_empty_house() {
     let [_, _, remedy] = expect(&patient, &[], "operator-down");
     patient.shell(&remedy).expect("the remedy works");
     assert!(patient.ask(&["--wait", "60s"]).status.success(), "doctor waits until all is well");
+
+    let warned = || String::from_utf8_lossy(&patient.ask(&["--json"]).stdout).contains("\"key-renewal\"");
+    assert!(!warned(), "a renewal period of 0 is what it should be");
+    let period = r#"[{"op":"replace","path":"/spec/template/spec/containers/0/args/2","value":"720h"}]"#;
+    cluster.kubectl(&["-n", "kube-system", "patch", "deployment", "sealed-secrets-controller", "--type=json", "-p", period]);
+    cluster.wait_for("a warning", SOON, || (warned() && patient.faults(&[]).is_empty()).then_some(()));
 
     cluster.stop_api_server();
     let patient = Patient { cluster: &cluster, repository };
