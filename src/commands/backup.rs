@@ -65,7 +65,7 @@ fn digests(pem: &str) -> Result<Vec<CertificateDigest>> {
 /// The controller's key Secrets that it unseals with.
 fn active_keys(cluster: &Cluster, namespace: &str) -> Result<Vec<KeySecret>> {
     let path = format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active");
-    let answer = cluster.read_secret(&path)?;
+    let answer = cluster.read_secret("list", &path)?;
     let from = format!("the key Secrets of `{namespace}`");
     // The items of a List of one kind do not repeat it.
     let list = text::decode(&answer)?;

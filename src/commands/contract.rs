@@ -27,7 +27,7 @@ pub(super) fn run(folders: &Folders, args: &cli::Contract, world: &mut World) ->
 /// A contract for another platform: what its manifests read, known keys with their recipe.
 fn draft(folders: &Folders, root: &Path, world: &mut World) -> Result<Outcome> {
     let (_, known) = read_contract(folders, world)?;
-    let platform = setting::read_platform(root, setting::inside(&folders.out, root).as_deref(), world)?;
+    let (platform, _) = setting::read_platform(root, setting::inside(&folders.out, root).as_deref(), world)?;
     let rules = root.join(".gitignore");
     let filled = rules.metadata().is_ok_and(|metadata| metadata.len() > 0);
     let ignored = if filled { read_text(&rules)? } else { String::new() };

@@ -69,10 +69,10 @@ fn apply(args: &KeySecret, secret: &str, world: &mut World) -> Result<Outcome> {
         return Err(failed("the controller's namespace is not there", format!("make it: `kubectl create namespace {namespace}`")));
     }
     cluster.apply(&path, secret)?;
-    let there = cluster.get(&path)?.unwrap_or_default();
+    let there = cluster.read_secret("get", &path)?;
     let same = secret::read_key_secrets(secret)?
         .iter()
-        .zip(secret::read_key_secrets(&there.to_string())?)
+        .zip(secret::read_key_secrets(crate::manifest::text::decode(&there)?)?)
         .all(|(ours, theirs)| ours.certificate == theirs.certificate && *ours.private_key == *theirs.private_key);
     if !same {
         return Err(failed("what was read back is not what was applied", "look for a webhook that changes Secrets".to_owned()));

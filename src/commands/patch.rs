@@ -8,7 +8,7 @@ use crate::cli::{Folders, Patch, PatchFormat};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, Result, visible};
 use crate::pipeline::patch::{self, Edit, Edits};
-use crate::pipeline::{inventory::Files, platform, render};
+use crate::pipeline::{inventory::Files, render};
 use crate::world::folder::{Existing, Folder, Writer};
 use crate::world::{World, files};
 
@@ -24,16 +24,14 @@ pub(super) fn run(folders: &Folders, args: &Patch, world: &mut World) -> Result<
     let Some(root) = &folders.platform else {
         return Err(Error::usage("`patch` has no checkout to look at", "name it with `--platform DIR`, or use `-` as a filter"));
     };
-    let tree = setting::read_tree(root, setting::inside(&folders.out, root).as_deref(), world)?;
-    let platform = platform::scan(&root.to_string_lossy(), &tree.files, world.threads);
-    let edits = match args.format {
-        PatchFormat::Manifest => patch::manifests(&contract, &delivery, &platform, &tree.files),
-        PatchFormat::Json6902 => patch::json6902(&contract, &delivery, &platform, &tree.files),
-        PatchFormat::Component => {
-            // Who reads what, where: only this format depends on it.
-            let Setting { contract, delivery, .. } = setting::read(folders, Some(&args.delivery), world)?;
-            component(folders, root, render::component_files(&contract, &delivery))?
-        }
+    let edits = if args.format == PatchFormat::Component {
+        // Who reads what, where: only this format depends on it.
+        let Setting { contract, delivery, .. } = setting::read(folders, Some(&args.delivery), world)?;
+        component(folders, root, render::component_files(&contract, &delivery))?
+    } else {
+        let make = if args.format == PatchFormat::Json6902 { patch::json6902 } else { patch::manifests };
+        let (platform, files) = setting::read_platform(root, setting::inside(&folders.out, root).as_deref(), world)?;
+        make(&contract, &delivery, &platform, &files)
     };
     if args.write {
         for edit in &edits.edits {

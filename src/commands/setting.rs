@@ -6,6 +6,7 @@ use super::{read_contract, read_text};
 use crate::cli::{self, Folders};
 use crate::manifest::yaml::{self, Node};
 use crate::model::{Contract, Delivery, Error, Finding, Isolation, Rbac, Result, StoreFile, StoreKind};
+use crate::pipeline::inventory::Files;
 use crate::pipeline::platform::{self, Platform};
 use crate::pipeline::resolve::{self, Resolved};
 use crate::world::tree::{self, Tree};
@@ -28,7 +29,7 @@ pub(super) fn read(folders: &Folders, delivery: Option<&cli::Delivery>, world: &
         return Ok(Setting { text, contract, coverage: Vec::new(), delivery });
     };
     let out = inside(&folders.out, root);
-    let platform = read_platform(root, out.as_deref(), world)?;
+    let (platform, _) = read_platform(root, out.as_deref(), world)?;
     let patches = out.as_deref().map(|out| format!("{out}/property-patches"));
     let environment = resolve::configuration(&platform, folders.environment.as_deref())?;
     let Resolved { contract, mut coverage } =
@@ -38,17 +39,17 @@ pub(super) fn read(folders: &Folders, delivery: Option<&cli::Delivery>, world: &
     Ok(Setting { text, contract, coverage, delivery })
 }
 
-/// A checkout, read and taken apart; what lies in our own output folder says nothing about the platform.
-pub(super) fn read_platform(root: &Path, out: Option<&str>, world: &World) -> Result<Platform> {
+/// A checkout, read and taken apart, and its files; what lies in our own output folder says nothing about the platform.
+pub(super) fn read_platform(root: &Path, out: Option<&str>, world: &World) -> Result<(Platform, Files)> {
     let tree = read_tree(root, out, world)?;
     let shown = root.to_string_lossy();
     let mut platform = platform::scan(shown.trim_end_matches('/'), &tree.files, world.threads);
     platform.pass_over(&tree.passed_over);
-    Ok(platform)
+    Ok((platform, tree.files))
 }
 
 /// The files of a checkout that matter.
-pub(super) fn read_tree(root: &Path, out: Option<&str>, world: &World) -> Result<Tree> {
+fn read_tree(root: &Path, out: Option<&str>, world: &World) -> Result<Tree> {
     // Only what is written there: a platform's own manifests may lie beside it.
     const OURS: [&str; 4] = ["secret-source/", "secret-store/", "property-patches/", "argocd-application.yaml"];
     let inside =

@@ -25,9 +25,8 @@ pub struct Kustomization {
     pub patches_entries: Option<Position>,
 }
 
-/// Reads a kustomization; `None` where it is not YAML.
-pub fn kustomization(text: &str) -> Option<Kustomization> {
-    let documents = yaml::read_foreign(text).ok()?;
+/// A kustomization from its text, read already; `None` where there is nothing in it.
+pub fn kustomization(documents: &[Node], text: &str) -> Option<Kustomization> {
     let node = documents.first()?;
     let list = |name: &str| -> Vec<String> {
         node.get(name).map(Node::items).unwrap_or_default().iter().filter_map(|item| item.word().map(str::to_owned)).collect()

@@ -7,7 +7,7 @@ use similar::TextDiff;
 use super::inventory::Files;
 use super::platform::{self, Platform};
 use super::{render, resolve};
-use crate::manifest::external_secret::{Entry, ExternalSecret};
+use crate::manifest::external_secret::Entry;
 use crate::manifest::{gitops, property, text};
 use crate::model::{Code, Contract, Delivery, Entry as Read, Error, Finding, Name, Result, StoreKind};
 
@@ -33,8 +33,8 @@ pub struct Edits {
 }
 
 /// Whether an entry is ours to deliver.
-fn is_ours(contract: &Contract, kind: Option<StoreKind>) -> impl Fn(&ExternalSecret<'_>, &Entry<'_>) -> bool {
-    move |_, entry| resolve::is_ours(contract, kind, (entry.store.kind, entry.store.name)) && contract.key(entry.key).is_some()
+fn is_ours(contract: &Contract, kind: Option<StoreKind>) -> impl Fn(&Entry<'_>) -> bool {
+    move |entry| resolve::is_ours(contract, kind, (entry.store.kind, entry.store.name)) && contract.key(entry.key).is_some()
 }
 
 /// Standard input to standard output: the same manifests, with the property.
@@ -155,7 +155,7 @@ fn beside(
         let help = "use `--format manifest`, or tell what generates it";
         return Err(Error::refused("it is generated: what is added to it is wiped", help));
     }
-    let listed: Vec<(String, &Name)> = readers.keys().map(|name| (format!("{name}.property.patch.yaml"), name)).collect();
+    let listed: Vec<(String, &Name)> = readers.keys().map(|name| (format!("{name}{}", gitops::PATCH_FILE), name)).collect();
     let whole = std::str::from_utf8(bytes).map_err(|_| not_text())?;
     let kustomization = gitops::add_patches(whole, &listed)?;
     let mut edits = Vec::new();

@@ -2,7 +2,7 @@
 //! and configurations. What follows from it is `resolve`'s.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 
 use super::inventory::Files;
@@ -32,6 +32,8 @@ pub struct Platform {
     pub notes: Vec<Finding>,
     /// The folders of the kustomizations that list a file or folder.
     listed_by: HashMap<String, BTreeSet<String>>,
+    /// The files that kustomizations name as patches.
+    patch_files: HashSet<String>,
     /// What [`Platform::kustomized`] has found out.
     moves: RefCell<HashMap<String, BTreeSet<Moved>>>,
 }
@@ -137,6 +139,7 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Platform {
                 whole.listed_by.entry(path).or_default().insert(folder.clone());
             }
         }
+        whole.patch_files.extend(kustomization.patch_files.iter().filter_map(|entry| joined(folder, entry)));
     }
     whole
 }
@@ -152,9 +155,6 @@ impl Platform {
             Ok(text) => text,
             Err(error) => return self.note(Code::Unreadable, path, None, error.what(), &error.help()),
         };
-        if is_kustomization(name) {
-            self.kustomizations.extend(gitops::kustomization(text).map(|found| (folder(path).to_owned(), found)));
-        }
         let mentions = text.contains("ExternalSecret");
         let in_chart = path.match_indices("/templates/").any(|(at, _)| charts.contains(&path[..at]))
             || (path.starts_with("templates/") && charts.contains(""));
@@ -179,6 +179,9 @@ impl Platform {
             Err(error) if mentions => return self.note(Code::Unreadable, path, error.position(), error.what(), &error.help()),
             Err(_) => return,
         };
+        if is_kustomization(name) {
+            self.kustomizations.extend(gitops::kustomization(&documents, text).map(|found| (folder(path).to_owned(), found)));
+        }
         if let Some(environment) = environment(path) {
             let configuration = gitops::configuration(&documents).map_err(|error| error.in_file(&format!("{}/{path}", self.root)));
             self.configurations.insert(environment.to_owned(), configuration);
@@ -266,11 +269,7 @@ impl Platform {
 
     /// Whether the file is only a patch, for a kustomization to merge.
     pub fn is_patch(&self, path: &str) -> bool {
-        self.listing(path).next().is_none()
-            && self
-                .kustomizations
-                .iter()
-                .any(|(folder, found)| found.patch_files.iter().any(|entry| joined(folder, entry).as_deref() == Some(path)))
+        self.listing(path).next().is_none() && self.patch_files.contains(path)
     }
 
     /// The Application that applies this folder: the one whose path is nearest.

@@ -108,9 +108,9 @@ impl Cluster {
     }
 
     /// An answer that holds secrets: bytes that are wiped.
-    pub fn read_secret(&self, path: &str) -> Result<Zeroizing<Vec<u8>>> {
+    pub fn read_secret(&self, verb: &str, path: &str) -> Result<Zeroizing<Vec<u8>>> {
         let answer = self.ask(path, "application/json")?;
-        if answer.status.is_success() { Ok(Zeroizing::new(answer.body)) } else { Err(refusal("list", path, &answer)) }
+        if answer.status.is_success() { Ok(Zeroizing::new(answer.body)) } else { Err(refusal(verb, path, &answer)) }
     }
 
     /// Whatever a path answers, as it is.
