@@ -104,6 +104,8 @@ pub enum Command {
     Bootstrap(Bootstrap),
     /// Show what `bootstrap` would do
     Plan(Plan),
+    /// Seal values that exist already; what is sealed stays, unless it is named
+    Import(Import),
     /// Check offline that contract, sealed files and certificate agree
     Verify(Verify),
     /// Open sealed values: recovery when the cluster is gone
@@ -142,6 +144,14 @@ pub struct Wishes {
     /// Make this write-once key anew though what its old value encrypts is lost
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
+    /// Where to, and for whom
+    #[command(flatten)]
+    pub sealing: Sealing,
+}
+
+/// What every command that seals has in common.
+#[derive(Args)]
+pub struct Sealing {
     /// The folder for the operator's copies
     #[arg(long, value_name = "DIR", default_value = "secrets")]
     pub secrets: PathBuf,
@@ -179,6 +189,52 @@ pub struct Plan {
     /// Print the plan as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `import`
+#[derive(Args)]
+#[group(id = "sources", required = true, multiple = true)]
+pub struct Import {
+    /// Lines `KEY=VALUE`; a key is written as in the contract, or `LIKE_THIS`
+    #[arg(long = "env-file", value_name = "FILE", group = "sources")]
+    pub env_files: Vec<PathBuf>,
+    /// Secrets in YAML or JSON, named as in the contract: a key's source Secret or a reader's target; `-` is standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE", group = "sources")]
+    pub files: Vec<PathBuf>,
+    /// A folder with a file for each key, as `--secrets` is one
+    #[arg(long = "from-directory", value_name = "DIR", group = "sources")]
+    pub directories: Vec<PathBuf>,
+    /// The Secrets of a live cluster that hold the contract's keys, and no other
+    #[cfg(feature = "cluster")]
+    #[arg(long, requires = "context", group = "sources")]
+    pub from_cluster: bool,
+    /// Only those of this namespace; may be repeated
+    #[cfg(feature = "cluster")]
+    #[arg(long = "namespace", value_name = "NAMESPACE", requires = "from_cluster", value_parser = namespace)]
+    pub namespaces: Vec<Namespace>,
+    /// The kubeconfig file; several are separated by `:`
+    #[cfg(feature = "cluster")]
+    #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+    /// The context
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "NAME", requires = "from_cluster")]
+    pub context: Option<String>,
+    /// Put the imported value in the place of this key's sealed one; may be repeated
+    #[arg(long, value_name = "KEY", value_parser = name)]
+    pub replace: Vec<Name>,
+    /// Replace even this write-once key, though what its sealed value encrypts is lost
+    #[arg(long, value_name = "KEY", value_parser = name)]
+    pub destroys_data: Vec<Name>,
+    /// Only show the plan
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where to, and for whom
+    #[command(flatten)]
+    pub sealing: Sealing,
 }
 
 /// `verify`
@@ -482,6 +538,15 @@ fn explain(kind: ClapError, error: &clap::Error) -> Error {
             }
         }
         ClapError::InvalidUtf8 => Error::usage("an argument that is not UTF-8", "rename the file, or give the path in another way"),
+        ClapError::MissingRequiredArgument => {
+            // `<--one <FILE>|--other>` where one of several is needed.
+            let flags = context(ContextKind::InvalidArg).unwrap_or_default();
+            let flags: Vec<&str> = flags.split(['<', '>', '|', ' ']).filter(|word| word.starts_with("--")).collect();
+            match flags.as_slice() {
+                [_, _, ..] => Error::usage(format!("one of `{}` is needed", flags.join("`, `")), "see `seal-secrets COMMAND --help`"),
+                _ => Error::usage(format!("the command line is not complete: {argument}"), see),
+            }
+        }
         _ => Error::usage(format!("the command line is not complete: {argument}"), see),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! contract + inventory → plan → generate → seal → render; verify and unseal go the other way.
 
+pub mod adopt;
 pub mod certificate;
 pub mod diagnose;
 pub mod draft;

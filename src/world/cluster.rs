@@ -107,6 +107,16 @@ impl Cluster {
         }
     }
 
+    /// A Secret with its values, in bytes that are wiped; none where there is none.
+    pub fn find_secret(&self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let answer = self.ask(path, "application/json")?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(Zeroizing::new(answer.body))),
+            _ => Err(refusal("get", path, &answer)),
+        }
+    }
+
     /// An answer that holds secrets: bytes that are wiped.
     pub fn read_secret(&self, verb: &str, path: &str) -> Result<Zeroizing<Vec<u8>>> {
         let answer = self.ask(path, "application/json")?;
