@@ -297,7 +297,7 @@ pub struct Doctor {
     /// Wait until all is well, at most so long: `90s`, `5m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<std::time::Duration>,
-    /// Print the Roles that this command needs of a cluster, or all of them; nothing else is done
+    /// Print the Roles that a command needs of a cluster, and do nothing else [default: those of every command]
     #[arg(long, value_name = "COMMAND", num_args = 0..=1, require_equals = true)]
     pub print_rbac: Option<Option<NeedsRights>>,
     /// Print the checks as JSON

@@ -20,14 +20,14 @@ pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result
     git::check_kept_out(&folders.keys, &[IDENTITY])?;
     let (path, before) = (keys::escrow_path(folders), escrowed(folders, args)?);
     let name = path.to_string_lossy();
-    let mut keys = if before.is_empty() { Vec::new() } else { private_key::read(&before).map_err(|error| error.in_file(&name))? };
+    let mut keys = if before.is_empty() { Vec::new() } else { judged(&before).map_err(|error| error.in_file(&name))? };
     let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
     let found = active_keys(&cluster, args.cluster.controller_namespace.as_str())?;
     let mut after = Zeroizing::new(before.to_string());
     let held = keys.len();
     for pair in &found {
-        let mut new = private_key::read(&pair.private_key)?;
-        new.retain(|key| keys.iter().all(|known: &SealingKey| known.digest != key.digest));
+        let mut new = judged(&pair.private_key)?;
+        new.retain(|key| keys.iter().all(|known| known.digest != key.digest));
         if !new.is_empty() {
             after.push_str(&format!("{}\n", pair.certificate.trim_end()));
             after.push_str(&Zeroizing::new(format!("{}\n", pair.private_key.trim_end())));
@@ -48,6 +48,11 @@ pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result
 /// What the escrow holds; nothing where there is none.
 fn escrowed(folders: &Folders, args: &Backup) -> Result<Zeroizing<String>> {
     if files::exists(&keys::escrow_path(folders)) { keys::open_escrow(folders, args.identity.as_deref()) } else { Ok(Zeroizing::default()) }
+}
+
+/// The keys of a PEM text, fit to be used.
+fn judged(pem: &str) -> Result<Vec<SealingKey>> {
+    private_key::read_pem(pem)?.iter().map(SealingKey::new).collect()
 }
 
 /// The controller's key Secrets that it unseals with.
