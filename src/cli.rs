@@ -289,16 +289,25 @@ pub enum Output {
     Json,
 }
 
-/// Which cluster, and where its controller is.
+/// Which cluster.
 #[cfg(feature = "cluster")]
 #[derive(Args)]
-pub struct Cluster {
+pub struct Access {
     /// The kubeconfig file; several are separated by `:`
     #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
     pub kubeconfig: Option<String>,
     /// The context [default: the current one of a kubeconfig that is named]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+}
+
+/// Which cluster, and where its controller is.
+#[cfg(feature = "cluster")]
+#[derive(Args)]
+pub struct Cluster {
+    /// Which cluster
+    #[command(flatten)]
+    pub access: Access,
     /// The controller's namespace
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", value_parser = namespace)]
     pub controller_namespace: Namespace,
@@ -313,7 +322,7 @@ pub struct Cluster {
 pub struct Backup {
     /// Which cluster
     #[command(flatten)]
-    pub access: Cluster,
+    pub cluster: Cluster,
     /// The age identity for the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
@@ -325,7 +334,7 @@ pub struct Backup {
 pub struct FetchCert {
     /// Which cluster
     #[command(flatten)]
-    pub access: Cluster,
+    pub cluster: Cluster,
     /// Take it from this file instead of a cluster
     #[arg(long, value_name = "FILE", conflicts_with = "context")]
     pub file: Option<PathBuf>,
@@ -340,16 +349,32 @@ pub struct FetchCert {
 pub struct Doctor {
     /// Which cluster
     #[command(flatten)]
-    pub access: Cluster,
+    pub cluster: Cluster,
     /// Wait until all is well, at most so long: `90s`, `5m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<std::time::Duration>,
-    /// Print the Roles that this command needs, and nothing else
-    #[arg(long)]
-    pub print_rbac: bool,
+    /// Print the Roles that a command needs of a cluster, and do nothing else [default: those of every command]
+    #[arg(long, value_name = "COMMAND", num_args = 0..=1, require_equals = true)]
+    pub print_rbac: Option<Option<NeedsRights>>,
     /// Print the checks as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The commands that `--print-rbac` knows the Roles of.
+#[cfg(feature = "cluster")]
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum NeedsRights {
+    /// `doctor`
+    Doctor,
+    /// `key-secret --apply`
+    KeySecret,
+    /// `fetch-cert`
+    FetchCert,
+    /// `backup`
+    Backup,
+    /// `import` from a live namespace
+    Import,
 }
 
 /// `key-secret`
@@ -368,14 +393,10 @@ pub struct KeySecret {
     #[cfg(feature = "cluster")]
     #[arg(long, requires = "context")]
     pub apply: bool,
-    /// The kubeconfig file; several are separated by `:`
+    /// Which cluster
     #[cfg(feature = "cluster")]
-    #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
-    pub kubeconfig: Option<String>,
-    /// The context
-    #[cfg(feature = "cluster")]
-    #[arg(long, value_name = "NAME")]
-    pub context: Option<String>,
+    #[command(flatten)]
+    pub access: Access,
 }
 
 /// `patch`

@@ -138,3 +138,11 @@ fn read_text(path: &Path) -> Result<String> {
     let bytes = files::read(path, &name, files::Kind::Public)?;
     Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
 }
+
+#[cfg(feature = "cluster")]
+impl crate::cli::Access {
+    /// As the world takes it.
+    fn named(&self) -> crate::world::cluster::Access<'_> {
+        crate::world::cluster::Access { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() }
+    }
+}

@@ -15,6 +15,7 @@ pub mod pem;
 pub mod plan;
 pub mod platform;
 pub mod private_key;
+pub mod rbac;
 pub mod render;
 pub mod resolve;
 pub mod rsa_soundness;
