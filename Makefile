@@ -6,7 +6,7 @@ OUT ?= out
 ARGS ?=
 SKIP ?=
 
-.PHONY: help build seal-secrets seal-secrets-plan verify install test cluster-test check bless bench audit
+.PHONY: help build seal-secrets seal-secrets-plan reset-dex-admin verify install test cluster-test check bless bench audit
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -20,6 +20,9 @@ seal-secrets: build ## the main job: the sealing key where there is none, then e
 
 seal-secrets-plan: build ## what `make seal-secrets` would do
 	@$(BINARY) --keys $(KEYS) --out $(OUT) plan $(ARGS)
+
+reset-dex-admin: build ## a new password for Dex's administrator, its hash, and your copy of it
+	@$(BINARY) --keys $(KEYS) --out $(OUT) rotate dex-admin-password --yes $(ARGS)
 
 verify: build ## does everything in out/ agree?
 	@$(BINARY) --keys $(KEYS) --out $(OUT) verify $(ARGS)

@@ -106,6 +106,8 @@ pub enum Command {
     Plan(Plan),
     /// Seal values that exist already; what is sealed stays, unless it is named
     Import(Import),
+    /// Make new values for keys that are sealed, and say what has to be restarted
+    Rotate(Rotate),
     /// Check offline that contract, sealed files and certificate agree
     Verify(Verify),
     /// Open sealed values: recovery when the cluster is gone
@@ -222,6 +224,36 @@ pub struct Import {
     /// Replace even this write-once key, though what its sealed value encrypts is lost
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
+    /// Only show the plan
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where to, and for whom
+    #[command(flatten)]
+    pub sealing: Sealing,
+}
+
+/// `rotate`
+#[derive(Args)]
+#[group(id = "chosen", required = true, multiple = true)]
+pub struct Rotate {
+    /// The keys; a hash is made anew with its password
+    #[arg(value_name = "KEY", value_parser = name, group = "chosen")]
+    pub names: Vec<Name>,
+    /// Every generated key whose value is older, or of unknown age: `90d`; write-once ones stay
+    #[arg(long, value_name = "DAYS", value_parser = days, group = "chosen")]
+    pub older_than: Option<u32>,
+    /// The new value of a key that is provided: from a file, from standard input (`KEY=-`), or asked for without echo (`KEY`)
+    #[arg(long, value_name = "KEY[=FILE]", value_parser = provide, group = "chosen")]
+    pub provide: Vec<(Name, Option<PathBuf>)>,
+    /// Make even this write-once key anew, though what its value encrypts is lost
+    #[arg(long, value_name = "KEY", value_parser = name, group = "chosen")]
+    pub destroys_data: Vec<Name>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
     /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,
@@ -475,6 +507,12 @@ fn duration(text: &str) -> Result<std::time::Duration, Error> {
         _ => return Err(wrong()),
     };
     number.parse::<u32>().map(|number| std::time::Duration::from_secs(u64::from(number) * seconds)).map_err(|_| wrong())
+}
+
+/// A number of days and `d`.
+fn days(text: &str) -> Result<u32, Error> {
+    let number = text.strip_suffix('d').and_then(|number| number.parse().ok()).filter(|days| *days <= 36_500);
+    number.ok_or_else(|| Error::bad_input("not a number of days", "write a number and `d`, such as `90d`"))
 }
 
 fn provide(text: &str) -> Result<(Name, Option<PathBuf>), Error> {

@@ -11,6 +11,7 @@ use crate::cli::{Folders, Sealing};
 use crate::manifest::sealed_secret::{self, Sealed};
 use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Recipe, Result, SecretValue, visible};
 use crate::pipeline::certificate::SealingCertificate;
+use crate::pipeline::inventory::Inventory;
 use crate::pipeline::plan::Wishes;
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::{generate, inventory, plan};
@@ -25,21 +26,25 @@ pub(super) struct Prepared {
     pub(super) plan: Plan,
 }
 
+/// What is in the output folder.
+pub(super) fn inventory(folders: &Folders, out: Option<&Folder>) -> Result<Inventory> {
+    let files = out.map_or(Ok(BTreeMap::new()), Folder::read_all)?;
+    inventory::read(files).map_err(|error| error.within(&folders.out))
+}
+
 /// contract, certificate, inventory → plan.
 pub(super) fn prepare(
     folders: &Folders,
-    out: Option<&Folder>,
     setting: Setting,
+    inventory: &Inventory,
     wishes: Wishes,
     args: &Sealing,
     world: &mut World,
 ) -> Result<Prepared> {
     let Setting { contract, delivery, coverage, .. } = setting;
     let certificate = keys::fit_certificate(folders, args.allow_rsa_bits, world)?;
-    let files = out.map_or(Ok(BTreeMap::new()), Folder::read_all)?;
-    let in_out = |error: Error| error.within(&folders.out);
-    let inventory = inventory::read(files).map_err(in_out)?;
-    let plan = plan::plan(&contract, &inventory, certificate.digest, &Wishes { delivery, ..wishes }).map_err(in_out)?;
+    let plan = plan::plan(&contract, inventory, certificate.digest, &Wishes { delivery, ..wishes });
+    let plan = plan.map_err(|error| error.within(&folders.out))?;
     for name in &plan.kept {
         world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
     }
@@ -82,16 +87,20 @@ impl Output {
     }
 }
 
+/// The day on which the value of a key was made, where that is known.
+pub(super) type MadeOn<'d> = &'d dyn Fn(&Name) -> Option<String>;
+
 /// generate → seal → write, of a plan that [`check_outputs`] passed.
 pub(super) fn carry_out(
     folders: &Folders,
     args: &Sealing,
     prepared: &Prepared,
     provided: BTreeMap<Name, SecretValue>,
+    made_on: MadeOn<'_>,
     output: Output,
     world: &mut World,
 ) -> Result<()> {
-    let made = make(prepared, provided, world)?;
+    let made = make(prepared, provided, made_on, world)?;
     let (out, _lock) = match (output.folder, output.lock) {
         (Some(out), Some(lock)) => (out, lock),
         _ => new_folder(folders)?,
@@ -176,7 +185,7 @@ struct Made {
 }
 
 /// generate → seal.
-fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, world: &mut World) -> Result<Made> {
+fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, made_on: MadeOn<'_>, world: &mut World) -> Result<Made> {
     let contract = &prepared.contract;
     let units: BTreeMap<_, _> = contract.units().into_iter().map(|unit| (unit.name, unit)).collect();
     let (mut labelled, mut copies, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
@@ -190,7 +199,7 @@ fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, world: &
                 copies.push((key.name.clone(), Zeroizing::new(value.expose().to_vec())));
             }
             let imported = generate::check(key, &value).is_err();
-            of_unit.push(Sealed { key, blob: String::new(), imported });
+            of_unit.push(Sealed { key, blob: String::new(), imported, made: made_on(&key.name) });
             labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), key.name.as_str()), value));
         }
         sealed.push(of_unit);

@@ -75,7 +75,7 @@ fn confirm(digest: crate::model::CertificateDigest, world: &mut World) -> Result
         return Err(Error::refused("nobody has said that this certificate is the right one", help));
     }
     let answer = world.terminal.ask("pin it? type yes: ")?;
-    if answer.is_yes() { Ok(()) } else { Err(Error::refused("it was not pinned", help)) }
+    if answer.is("yes") { Ok(()) } else { Err(Error::refused("it was not pinned", help)) }
 }
 
 /// The certificate that a controller serves, through the API server's service proxy: the port's name is the Service's first.

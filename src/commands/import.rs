@@ -6,7 +6,7 @@ use super::carry_out::{self, Output, Prepared};
 use super::{Outcome, known_key, read_input, setting, without_line_feed, write_once_key};
 use crate::cli::{Folders, Import};
 use crate::manifest::{env_file, secret, text};
-use crate::model::{Change, Contract, Error, Result, SecretValue, visible};
+use crate::model::{Contract, Error, Result, SecretValue, visible};
 use crate::pipeline::adopt::Adopted;
 use crate::pipeline::plan::Wishes;
 use crate::world::folder::Folder;
@@ -18,12 +18,14 @@ pub(super) fn run(folders: &Folders, args: &Import, world: &mut World) -> Result
     let found = find(&setting.contract, args, world)?;
     let wishes = read_wishes(&setting.contract, args, &found)?;
     if args.dry_run {
-        let prepared = carry_out::prepare(folders, Folder::open(&folders.out)?.as_ref(), setting, wishes, &args.sealing, world)?;
+        let inventory = carry_out::inventory(folders, Folder::open(&folders.out)?.as_ref())?;
+        let prepared = carry_out::prepare(folders, setting, &inventory, wishes, &args.sealing, world)?;
         show(folders, args, &prepared, &found, world)?;
         return Ok(Outcome::Done);
     }
     let output = Output::open(folders)?;
-    let prepared = carry_out::prepare(folders, output.folder.as_ref(), setting, wishes, &args.sealing, world)?;
+    let inventory = carry_out::inventory(folders, output.folder.as_ref())?;
+    let prepared = carry_out::prepare(folders, setting, &inventory, wishes, &args.sealing, world)?;
     output.clean(world)?;
     if prepared.plan.changes.is_empty() {
         world.terminal.print(&format!("nothing to do\n{}", report(&prepared, &found)))?;
@@ -31,7 +33,7 @@ pub(super) fn run(folders: &Folders, args: &Import, world: &mut World) -> Result
     }
     carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref(), &args.sealing.secrets)?;
     let report = report(&prepared, &found);
-    carry_out::carry_out(folders, &args.sealing, &prepared, found.values, output, world)?;
+    carry_out::carry_out(folders, &args.sealing, &prepared, found.values, &|_| None, output, world)?;
     world.terminal.print(&format!("{report}next: seal-secrets bootstrap, for what is still missing\n"))?;
     Ok(Outcome::Done)
 }
@@ -50,13 +52,12 @@ fn show(folders: &Folders, args: &Import, prepared: &Prepared, found: &Adopted, 
 
 /// Where each value that is sealed comes from, and what else there is to know.
 fn report(prepared: &Prepared, found: &Adopted) -> String {
-    let sealed = prepared.plan.changes.iter().filter_map(|change| if let Change::Seal { keys, .. } = change { Some(keys) } else { None });
     let line = |name| {
         let from = visible(found.from.get(name)?);
         let unlike = found.unlike.get(name).map(|made| format!("; not what its recipe makes ({made}), so it is marked as imported"));
         Some(format!("from   {from}: {name}{}\n", unlike.unwrap_or_default()))
     };
-    let mut text: String = sealed.flatten().filter_map(line).collect();
+    let mut text: String = prepared.plan.sealed().filter_map(line).collect();
     found.remarks.iter().for_each(|remark| text.push_str(&format!("note   {}\n", visible(remark))));
     text
 }

@@ -14,6 +14,8 @@ mod key_secret;
 mod keygen;
 mod keys;
 mod patch;
+mod provide;
+mod rotate;
 mod setting;
 mod unseal;
 mod verify;
@@ -44,6 +46,7 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Bootstrap(args) => bootstrap::run(folders, &args, world),
         Command::Plan(args) => bootstrap::plan(folders, &args, world),
         Command::Import(args) => import::run(folders, &args, world),
+        Command::Rotate(args) => rotate::run(folders, &args, world),
         Command::Verify(args) => verify::run(folders, &args, world),
         Command::Unseal(args) => unseal::run(folders, &args, world),
         Command::KeySecret(args) => key_secret::run(folders, &args, world),
@@ -94,6 +97,19 @@ fn write_once_key(contract: &Contract, name: &Name) -> Result<Name> {
         return Ok(name.clone());
     }
     Err(Error::usage(format!("`{name}` is not write-once"), "drop `--destroys-data`: no data depends on it"))
+}
+
+/// Whoever asks for something that cannot be undone says so: at the terminal, or with `--yes`.
+fn confirm(what: &str, yes: bool, world: &mut World) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let help = "run it at a terminal, or say so with `--yes`";
+    if !world.terminal.stdin_is_terminal {
+        return Err(Error::refused(format!("nobody has said yes: {what}"), help));
+    }
+    let answer = world.terminal.ask(&format!("{what}: type yes: "))?;
+    if answer.is("yes") { Ok(()) } else { Err(Error::refused("nothing was changed: the answer was not yes", help)) }
 }
 
 /// Editors and `echo` end a file with a line feed that is hardly ever part of the secret.

@@ -20,6 +20,9 @@ pub const WRITE_ONCE: &str = "seal-secrets/write-once";
 /// Marks a value that came from elsewhere, and is not what its recipe makes.
 pub const IMPORTED: &str = "seal-secrets/imported";
 
+/// The day on which a value was made, `YYYY-MM-DD`. Absent where nobody knows: the value came from elsewhere.
+pub const MADE: &str = "seal-secrets/made";
+
 /// etcd's limit for a request (`--max-request-bytes`).
 const MOST_OBJECT_BYTES: usize = 1536 * 1024;
 
@@ -38,6 +41,8 @@ pub struct SealedSecret {
     pub certificate: Option<CertificateDigest>,
     /// From [`WRITE_ONCE`]: how the value was made.
     pub write_once: Option<String>,
+    /// From [`MADE`]; none where it is no day.
+    pub made: Option<String>,
     /// From [`IMPORTED`].
     pub imported: bool,
     /// `spec.encryptedData`, in its order.
@@ -132,11 +137,17 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
         scope,
         certificate,
         write_once: annotations.get(WRITE_ONCE).cloned(),
+        made: annotations.get(MADE).filter(|text| is_day(text)).cloned(),
         imported: annotations.contains_key(IMPORTED),
         encrypted,
         template,
         position: node.position,
     })
+}
+
+fn is_day(text: &str) -> bool {
+    let form = b"0000-00-00";
+    text.len() == form.len() && text.bytes().zip(form).all(|(b, form)| if *form == b'-' { b == b'-' } else { b.is_ascii_digit() })
 }
 
 /// `apiVersion` and `kind` have to be these.
@@ -237,6 +248,8 @@ pub struct Sealed<'c> {
     pub blob: String,
     /// Whether the value is not what the key's recipe makes.
     pub imported: bool,
+    /// The day on which the value was made, where that is known.
+    pub made: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -266,6 +279,9 @@ pub fn write(contract: &Contract, certificate: CertificateDigest, sealed: &[Seal
         let mut metadata = Metadata::new(&sealed.key.name, namespace);
         let annotations = &mut metadata.annotations;
         annotations.insert(CERTIFICATE.to_owned(), certificate.to_string());
+        if let Some(day) = &sealed.made {
+            annotations.insert(MADE.to_owned(), day.clone());
+        }
         if sealed.imported {
             annotations.insert(IMPORTED.to_owned(), "true".to_owned());
         }

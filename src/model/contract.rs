@@ -175,6 +175,15 @@ pub struct Entry {
     pub own_store: bool,
 }
 
+impl Consumer {
+    /// The command that has ESO make its target anew now, and not at the next refresh.
+    pub fn force_sync(&self) -> String {
+        // One that a chart renders has a name that only the cluster knows.
+        let name = self.name.as_ref().map_or("--all", Name::as_str);
+        format!("kubectl -n {} annotate externalsecret {name} force-sync=$(date +%s) --overwrite", self.namespace)
+    }
+}
+
 /// Keys that are made, sealed and committed together: one file.
 #[derive(Debug)]
 pub struct Unit<'a> {

@@ -78,6 +78,17 @@ impl Change {
     }
 }
 
+impl Plan {
+    /// The keys whose values it seals.
+    pub fn sealed(&self) -> impl Iterator<Item = &Name> {
+        let keys = |change| match change {
+            &Change::Seal { ref keys, .. } => keys.as_slice(),
+            _ => &[],
+        };
+        self.changes.iter().flat_map(keys)
+    }
+}
+
 /// The steps from what is there to what the contract asks for. Nothing in it is a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {

@@ -27,9 +27,9 @@ impl SecretValue {
         self.0.len()
     }
 
-    /// Whether it is the word `yes`: an answer and not a secret.
-    pub fn is_yes(&self) -> bool {
-        self.0.as_slice() == b"yes"
+    /// Whether it is this word: an answer and not a secret.
+    pub fn is(&self, word: &str) -> bool {
+        self.0.as_slice() == word.as_bytes()
     }
 
     /// Without the one line feed at its end, and whether there was one.

@@ -9,12 +9,13 @@ pub mod process;
 pub mod terminal;
 pub mod tree;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rand::rngs::SysRng;
 use rand::{TryCryptoRng, TryRng};
+use x509_cert::der::DateTime;
 
-use crate::model::{Entropy, EntropyFailed};
+use crate::model::{Entropy, EntropyFailed, Error, Result};
 use terminal::Terminal;
 
 /// What a run may touch beside the files that the operator named. A test makes its own.
@@ -30,6 +31,14 @@ pub struct World {
 }
 
 impl World {
+    /// The day, so many days ago: `YYYY-MM-DD`, in UTC.
+    pub fn day(&self, days_ago: u32) -> Result<String> {
+        let unusable = || Error::bad_input("the clock shows no day that can be written", "set the clock");
+        let then = (self.clock)().checked_sub(Duration::from_secs(u64::from(days_ago) * 24 * 60 * 60)).ok_or_else(unusable)?;
+        let text = DateTime::from_system_time(then).map_err(|_| unusable())?.to_string();
+        text.get(..10).map(str::to_owned).ok_or_else(unusable)
+    }
+
     /// The real one.
     pub fn real() -> Self {
         World {

@@ -1430,6 +1430,8 @@ fn secrets_on_the_command_line() -> Vec<Row> {
         typed(&["bootstrap", "--provide", "hf-token", "hf_{canary}"], 2, &["unknown"]),
         typed(&["bootstrap", "--destroys-data", "{canary}"], 2, &["--destroys-data"]),
         typed(&["unseal", "{canary}"], 2, &[]),
+        typed(&["rotate", "{canary}", "--yes"], 2, &["DNS-1123"]),
+        typed(&["rotate", "--older-than", "{canary}"], 2, &["`--older-than"]),
         typed(&["import", "{canary}"], 2, &["unknown"]),
         typed(&["import", "--env-file", "in.env", "--replace", "{canary}"], 2, &["`--replace"]),
         row("L13", "variable of another shape", &["import", "--env-file", "in.env"], 3, &["in.env:1: the value of `hf-token`"])

@@ -160,6 +160,38 @@ fn a_later_run_killed_at_any_point_keeps_what_was_there() {
     sweep(&make, &args, "signal=KILL", &CALLS, &|sandbox, _, point| converges(sandbox, point, &kept));
 }
 
+/// A rotation of a pair with its copy, and of a single key: after the stop each unit is the old or the new one, and the
+/// next run makes the rest.
+#[test]
+fn a_rotation_killed_at_any_point_leaves_whole_pairs_and_the_next_one_converges() {
+    if !strace_works() {
+        return;
+    }
+    let small = small();
+    let contract = &small[1..];
+    let template = worn();
+    template.run(&small).expect(0);
+    let kept = values(&template);
+    let rotate: Vec<&str> =
+        ["rotate", "admin-hash", "session-key", "--yes"].into_iter().chain(contract.iter().map(String::as_str)).collect();
+    let make = || {
+        let copy = Sandbox::empty();
+        assert!(Command::new("cp").arg("-a").arg(template.path(".")).arg(copy.path(".")).status().unwrap().success());
+        copy
+    };
+    let points = sweep(&make, &rotate, "signal=KILL", &CALLS, &|sandbox, _, point| {
+        let then = values(sandbox);
+        assert!(bcrypt::verify(&then["admin-password"], &then["admin-hash"]).unwrap(), "{point}: the pair does not match");
+        let others = |name: &&String| !["admin-password", "admin-hash", "session-key"].contains(&name.as_str());
+        assert!(kept.keys().filter(others).all(|name| then[name] == kept[name]), "{point}: another value changed");
+        sandbox.run(&rotate).expect(0);
+        let rotated = values(sandbox);
+        assert!(rotated.keys().all(|name| (rotated[name] == kept[name]) == others(&name)), "{point}: not converged");
+        converges(sandbox, point, &rotated);
+    });
+    assert!(points > 20, "{points}");
+}
+
 #[test]
 fn a_full_disk_or_a_failing_one_is_an_error_that_leaves_no_trace() {
     if !strace_works() {
