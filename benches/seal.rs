@@ -154,7 +154,7 @@ fn pipeline(contract: &Contract, certificate: &SealingCertificate, world: &mut W
     }
     let blobs = Sealer::new(certificate).unwrap().seal_all(values, world.entropy.as_mut(), threads).unwrap();
     let render = |(unit, blob): (&seal_secrets::model::Unit<'_>, String)| {
-        let sealed = Sealed { key: unit.keys[0], blob };
+        let sealed = Sealed { key: unit.keys[0], blob, imported: false };
         black_box(sealed_secret::write(contract, certificate.digest, &[sealed])).len()
     };
     units.iter().zip(blobs).map(render).sum()

@@ -104,6 +104,8 @@ pub enum Command {
     Bootstrap(Bootstrap),
     /// Show what `bootstrap` would do
     Plan(Plan),
+    /// Seal values that exist already; what is sealed stays, unless it is named
+    Import(Import),
     /// Check offline that contract, sealed files and certificate agree
     Verify(Verify),
     /// Open sealed values: recovery when the cluster is gone
@@ -142,6 +144,14 @@ pub struct Wishes {
     /// Make this write-once key anew though what its old value encrypts is lost
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
+    /// Where to, and for whom
+    #[command(flatten)]
+    pub sealing: Sealing,
+}
+
+/// What every command that seals has in common.
+#[derive(Args)]
+pub struct Sealing {
     /// The folder for the operator's copies
     #[arg(long, value_name = "DIR", default_value = "secrets")]
     pub secrets: PathBuf,
@@ -179,6 +189,52 @@ pub struct Plan {
     /// Print the plan as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `import`
+#[derive(Args)]
+#[group(id = "sources", required = true, multiple = true)]
+pub struct Import {
+    /// Lines `KEY=VALUE`; a key is written as in the contract, or `LIKE_THIS`
+    #[arg(long = "env-file", value_name = "FILE", group = "sources")]
+    pub env_files: Vec<PathBuf>,
+    /// Secrets in YAML or JSON, named as in the contract: a key's source Secret or a reader's target; `-` is standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE", group = "sources")]
+    pub files: Vec<PathBuf>,
+    /// A folder with a file for each key, as `--secrets` is one
+    #[arg(long = "from-directory", value_name = "DIR", group = "sources")]
+    pub directories: Vec<PathBuf>,
+    /// The Secrets of a live cluster that hold the contract's keys, and no other
+    #[cfg(feature = "cluster")]
+    #[arg(long, requires = "context", group = "sources")]
+    pub from_cluster: bool,
+    /// Only those of this namespace; may be repeated
+    #[cfg(feature = "cluster")]
+    #[arg(long = "namespace", value_name = "NAMESPACE", requires = "from_cluster", value_parser = namespace)]
+    pub namespaces: Vec<Namespace>,
+    /// The kubeconfig file; several are separated by `:`
+    #[cfg(feature = "cluster")]
+    #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+    /// The context
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "NAME", requires = "from_cluster")]
+    pub context: Option<String>,
+    /// Put the imported value in the place of this key's sealed one; may be repeated
+    #[arg(long, value_name = "KEY", value_parser = name)]
+    pub replace: Vec<Name>,
+    /// Replace even this write-once key, though what its sealed value encrypts is lost
+    #[arg(long, value_name = "KEY", value_parser = name)]
+    pub destroys_data: Vec<Name>,
+    /// Only show the plan
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where to, and for whom
+    #[command(flatten)]
+    pub sealing: Sealing,
 }
 
 /// `verify`
@@ -233,16 +289,25 @@ pub enum Output {
     Json,
 }
 
-/// Which cluster, and where its controller is.
+/// Which cluster.
 #[cfg(feature = "cluster")]
 #[derive(Args)]
-pub struct Cluster {
+pub struct Access {
     /// The kubeconfig file; several are separated by `:`
     #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
     pub kubeconfig: Option<String>,
     /// The context [default: the current one of a kubeconfig that is named]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+}
+
+/// Which cluster, and where its controller is.
+#[cfg(feature = "cluster")]
+#[derive(Args)]
+pub struct Cluster {
+    /// Which cluster
+    #[command(flatten)]
+    pub access: Access,
     /// The controller's namespace
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", value_parser = namespace)]
     pub controller_namespace: Namespace,
@@ -257,7 +322,7 @@ pub struct Cluster {
 pub struct Backup {
     /// Which cluster
     #[command(flatten)]
-    pub access: Cluster,
+    pub cluster: Cluster,
     /// The age identity for the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
@@ -269,7 +334,7 @@ pub struct Backup {
 pub struct FetchCert {
     /// Which cluster
     #[command(flatten)]
-    pub access: Cluster,
+    pub cluster: Cluster,
     /// Take it from this file instead of a cluster
     #[arg(long, value_name = "FILE", conflicts_with = "context")]
     pub file: Option<PathBuf>,
@@ -284,19 +349,35 @@ pub struct FetchCert {
 pub struct Doctor {
     /// Which cluster
     #[command(flatten)]
-    pub access: Cluster,
+    pub cluster: Cluster,
     /// How the values get to their readers
     #[command(flatten)]
     pub delivery: Delivery,
     /// Wait until all is well, at most so long: `90s`, `5m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<std::time::Duration>,
-    /// Print the Roles that this command needs, and nothing else
-    #[arg(long)]
-    pub print_rbac: bool,
+    /// Print the Roles that a command needs of a cluster, and do nothing else [default: those of every command]
+    #[arg(long, value_name = "COMMAND", num_args = 0..=1, require_equals = true)]
+    pub print_rbac: Option<Option<NeedsRights>>,
     /// Print the checks as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The commands that `--print-rbac` knows the Roles of.
+#[cfg(feature = "cluster")]
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum NeedsRights {
+    /// `doctor`
+    Doctor,
+    /// `key-secret --apply`
+    KeySecret,
+    /// `fetch-cert`
+    FetchCert,
+    /// `backup`
+    Backup,
+    /// `import` from a live namespace
+    Import,
 }
 
 /// `key-secret`
@@ -315,14 +396,10 @@ pub struct KeySecret {
     #[cfg(feature = "cluster")]
     #[arg(long, requires = "context")]
     pub apply: bool,
-    /// The kubeconfig file; several are separated by `:`
+    /// Which cluster
     #[cfg(feature = "cluster")]
-    #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
-    pub kubeconfig: Option<String>,
-    /// The context
-    #[cfg(feature = "cluster")]
-    #[arg(long, value_name = "NAME")]
-    pub context: Option<String>,
+    #[command(flatten)]
+    pub access: Access,
 }
 
 /// `patch`
@@ -485,6 +562,15 @@ fn explain(kind: ClapError, error: &clap::Error) -> Error {
             }
         }
         ClapError::InvalidUtf8 => Error::usage("an argument that is not UTF-8", "rename the file, or give the path in another way"),
+        ClapError::MissingRequiredArgument => {
+            // `<--one <FILE>|--other>` where one of several is needed.
+            let flags = context(ContextKind::InvalidArg).unwrap_or_default();
+            let flags: Vec<&str> = flags.split(['<', '>', '|', ' ']).filter(|word| word.starts_with("--")).collect();
+            match flags.as_slice() {
+                [_, _, ..] => Error::usage(format!("one of `{}` is needed", flags.join("`, `")), "see `seal-secrets COMMAND --help`"),
+                _ => Error::usage(format!("the command line is not complete: {argument}"), see),
+            }
+        }
         _ => Error::usage(format!("the command line is not complete: {argument}"), see),
     }
 }

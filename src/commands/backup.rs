@@ -1,7 +1,5 @@
 //! `backup`: every active sealing key of a live controller into the escrow, and the proof that the escrow opens `out/`.
 
-use std::collections::BTreeSet;
-
 use age::x25519::{Identity, Recipient};
 use zeroize::Zeroizing;
 
@@ -10,7 +8,7 @@ use super::{Outcome, keygen};
 use crate::cli::{Backup, Folders};
 use crate::manifest::secret::{self, KEY_LABEL, KeySecret};
 use crate::manifest::text;
-use crate::model::{CertificateDigest, Error, ErrorKind, Result, visible};
+use crate::model::{Error, ErrorKind, Result, visible};
 use crate::pipeline::private_key::{self, SealingKey};
 use crate::pipeline::{escrow, inventory, unseal};
 use crate::world::cluster::Cluster;
@@ -20,33 +18,31 @@ use crate::world::{World, files, git};
 pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result<Outcome> {
     let recipients = keygen::recipients(folders, Vec::new())?;
     git::check_kept_out(&folders.keys, &[IDENTITY])?;
-    let before = escrowed(folders, args)?;
-    let cluster = Cluster::connect(&args.access.access(), &mut world.terminal)?;
-    let found = active_keys(&cluster, args.access.controller_namespace.as_str())?;
-    let known: BTreeSet<CertificateDigest> = digests(&before)?.into_iter().collect();
+    let (path, before) = (keys::escrow_path(folders), escrowed(folders, args)?);
+    let name = path.to_string_lossy();
+    let mut keys = if before.is_empty() { Vec::new() } else { judged(&before).map_err(|error| error.in_file(&name))? };
+    let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
+    let found = active_keys(&cluster, args.cluster.controller_namespace.as_str())?;
     let mut after = Zeroizing::new(before.to_string());
-    let mut added = Vec::new();
+    let held = keys.len();
     for pair in &found {
-        for digest in digests(&pair.private_key)? {
-            if !known.contains(&digest) && !added.contains(&digest) {
-                after.push_str(&format!("{}\n", pair.certificate.trim_end()));
-                after.push_str(&Zeroizing::new(format!("{}\n", pair.private_key.trim_end())));
-                added.push(digest);
-            }
+        let mut new = judged(&pair.private_key)?;
+        new.retain(|key| keys.iter().all(|known| known.digest != key.digest));
+        if !new.is_empty() {
+            after.push_str(&format!("{}\n", pair.certificate.trim_end()));
+            after.push_str(&Zeroizing::new(format!("{}\n", pair.private_key.trim_end())));
+            keys.append(&mut new);
         }
     }
+    let added = &keys[held..];
     if added.is_empty() {
-        world.terminal.print(&format!(
-            "nothing to add: {} holds all {} active keys\n",
-            keys::escrow_path(folders).display(),
-            found.len()
-        ))?;
+        world.terminal.print(&format!("nothing to add: {name} holds all {} active keys\n", found.len()))?;
     } else {
         store(folders, &after, recipients, args)?;
-        added.iter().try_for_each(|digest| world.terminal.print(&format!("added {digest}\n")))?;
-        world.terminal.print(&format!("wrote {}; read back, and it holds every key\n", keys::escrow_path(folders).display()))?;
+        added.iter().try_for_each(|key| world.terminal.print(&format!("added {}\n", key.digest)))?;
+        world.terminal.print(&format!("wrote {name}; read back, and it holds every key\n"))?;
     }
-    prove(folders, &after, world)
+    prove(folders, &keys, world)
 }
 
 /// What the escrow holds; nothing where there is none.
@@ -54,12 +50,9 @@ fn escrowed(folders: &Folders, args: &Backup) -> Result<Zeroizing<String>> {
     if files::exists(&keys::escrow_path(folders)) { keys::open_escrow(folders, args.identity.as_deref()) } else { Ok(Zeroizing::default()) }
 }
 
-/// The public halves' digests of the keys in a PEM text; every key is judged.
-fn digests(pem: &str) -> Result<Vec<CertificateDigest>> {
-    if pem.is_empty() {
-        return Ok(Vec::new());
-    }
-    private_key::read_pem(pem)?.iter().map(|key| SealingKey::new(key).map(|key| key.digest)).collect()
+/// The keys of a PEM text, fit to be used.
+fn judged(pem: &str) -> Result<Vec<SealingKey>> {
+    private_key::read_pem(pem)?.iter().map(SealingKey::new).collect()
 }
 
 /// The controller's key Secrets that it unseals with.
@@ -102,8 +95,7 @@ fn store(folders: &Folders, pem: &str, recipients: Option<Vec<Recipient>>, args:
 }
 
 /// Opens every value of the output folder, and names what does not open.
-fn prove(folders: &Folders, pem: &str, world: &mut World) -> Result<Outcome> {
-    let opened = private_key::read_pem(pem)?.iter().map(SealingKey::new).collect::<Result<Vec<_>>>()?;
+fn prove(folders: &Folders, keys: &[SealingKey], world: &mut World) -> Result<Outcome> {
     let Some(folder) = Folder::open(&folders.out)? else {
         world.terminal.print("there is no output folder to try the escrow on\n")?;
         return Ok(Outcome::Done);
@@ -112,7 +104,7 @@ fn prove(folders: &Folders, pem: &str, world: &mut World) -> Result<Outcome> {
     let (mut good, mut bad) = (0, 0);
     for (path, secrets) in &inventory.sealed {
         for secret in secrets {
-            if unseal::open_all(&opened, secret).is_ok() {
+            if unseal::open_all(keys, secret).is_ok() {
                 good += 1;
             } else {
                 bad += 1;

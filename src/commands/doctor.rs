@@ -3,36 +3,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::setting::{self, Setting};
 use super::{Outcome, keys};
-use crate::cli::{Cluster as Access, Doctor, Folders};
+use crate::cli::{Doctor, Folders, NeedsRights};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::manifest::secret::KEY_LABEL;
+use crate::manifest::yaml;
 use crate::model::{
     CertificateDigest, Check, Consumer, Contract, Delivery, Error, ErrorKind, Isolation, Name, Namespace, Rbac, Result, Status, Symptom,
     visible,
 };
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::diagnose::{self, Called, Part, Reader, Snapshot, Store, Wanted};
-use crate::pipeline::inventory;
+use crate::pipeline::{inventory, rbac};
 use crate::world::World;
 use crate::world::cluster::Cluster;
 use crate::world::folder::Folder;
 
 pub(super) fn run(folders: &Folders, args: &Doctor, world: &mut World) -> Result<Outcome> {
     let Setting { contract, delivery, .. } = setting::read(folders, Some(&args.delivery), world)?;
-    if args.print_rbac {
-        world.terminal.print(&rbac(&contract, args.access.controller_namespace.as_str()))?;
+    let controller = (args.cluster.controller_namespace.as_str(), args.cluster.controller_name.as_str());
+    if let Some(command) = args.print_rbac {
+        world.terminal.print(&roles(command, &contract, &delivery, controller))?;
         return Ok(Outcome::Done);
     }
     let certificate = keys::certificate(folders)?.digest;
     let sealed = sealed_keys(folders)?;
-    let controller = (args.access.controller_namespace.as_str(), args.access.controller_name.as_str());
     let called = called(folders, &delivery);
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, called: &called };
-    let cluster = Cluster::connect(&args.access.access(), &mut world.terminal)?;
+    let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
     let began = (world.clock)();
     let mut told = usize::MAX;
     let checks = loop {
@@ -51,6 +53,20 @@ pub(super) fn run(folders: &Folders, args: &Doctor, world: &mut World) -> Result
     let text = if args.json { as_json(&checks) } else { human(&checks) };
     world.terminal.print(&text)?;
     Ok(if checks.iter().any(|check| check.status == Status::Bad) { Outcome::Found } else { Outcome::Done })
+}
+
+/// The Roles of one command, or of all.
+fn roles(command: Option<NeedsRights>, contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> String {
+    let all = NeedsRights::value_variants().iter().copied();
+    let of = |command| match command {
+        NeedsRights::Doctor => rbac::doctor(contract, delivery, controller),
+        NeedsRights::KeySecret => rbac::key_secret(controller.0),
+        NeedsRights::FetchCert => rbac::fetch_cert(controller),
+        NeedsRights::Backup => rbac::backup(controller.0),
+        NeedsRights::Import => rbac::import(contract),
+    };
+    let roles: Vec<Value> = all.filter(|one| command.is_none_or(|command| command == *one)).flat_map(of).collect();
+    yaml::write_all(&roles)
 }
 
 /// The keys that are sealed in the output folder.
@@ -355,40 +371,4 @@ fn as_json(checks: &[Check]) -> String {
     };
     let checks: Vec<Value> = checks.iter().map(check).collect();
     format!("{:#}\n", json!({ "version": 1, "checks": checks }))
-}
-
-/// Exactly what `doctor` asks for. No right says "metadata only", so the Secrets are named.
-fn rbac(contract: &Contract, controller: &str) -> String {
-    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
-    let targets = contract.consumers.iter().map(|consumer| consumer.target.as_str());
-    let secrets: BTreeSet<&str> = contract.keys.iter().map(|key| key.name.as_str()).chain(targets).collect();
-    let mut named = rule(&[""], &["secrets"], &["get"]);
-    named["resourceNames"] = json!(secrets);
-    let rules = [
-        named,
-        rule(&[""], &["namespaces", "serviceaccounts"], &["get"]),
-        rule(&[""], &["events"], &["list"]),
-        rule(&["apps"], &["deployments"], &["list"]),
-        rule(&["bitnami.com"], &["sealedsecrets"], &["list"]),
-        rule(&["external-secrets.io"], &["clustersecretstores", "secretstores"], &["get"]),
-        rule(&["external-secrets.io"], &["externalsecrets"], &["list"]),
-        rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
-    ];
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "seal-secrets-doctor" }, "rules": rules,
-    });
-    let controllers =
-        [rule(&[""], &["services"], &["get", "list"]), rule(&[""], &["services/proxy"], &["get"]), rule(&[""], &["secrets"], &["list"])];
-    let controllers = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-        "metadata": { "name": "seal-secrets-doctor", "namespace": controller }, "rules": controllers,
-    });
-    crate::manifest::yaml::write_all(&[role, controllers])
-}
-
-impl Access {
-    /// As the world takes it.
-    pub(super) fn access(&self) -> crate::world::cluster::Access<'_> {
-        crate::world::cluster::Access { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() }
-    }
 }

@@ -16,8 +16,8 @@ pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Res
     let (pem, from) = match &args.file {
         Some(path) => (files::read(path, &path.to_string_lossy(), files::Kind::Public)?.to_vec(), path.to_string_lossy().into_owned()),
         None => {
-            let cluster = Cluster::connect(&args.access.access(), &mut world.terminal)?;
-            let (namespace, name) = (args.access.controller_namespace.as_str(), args.access.controller_name.as_str());
+            let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
+            let (namespace, name) = (args.cluster.controller_namespace.as_str(), args.cluster.controller_name.as_str());
             (served(&cluster, namespace, name)?, format!("the controller {namespace}/{name}"))
         }
     };
@@ -92,12 +92,11 @@ pub(super) fn served(cluster: &Cluster, namespace: &str, name: &str) -> Result<V
         .get(&format!("/api/v1/namespaces/{namespace}/services/{name}"))?
         .ok_or_else(|| missing("the API server does not know it"))?;
     let port = service.pointer("/spec/ports/0/name").and_then(|name| name.as_str()).unwrap_or("");
-    let answer = cluster.ask(&format!("/api/v1/namespaces/{namespace}/services/http:{name}:{port}/proxy/v1/cert.pem"), "*/*")?;
+    let answer = cluster.ask("get", &format!("/api/v1/namespaces/{namespace}/services/http:{name}:{port}/proxy/v1/cert.pem"), "*/*")?;
     if answer.status == StatusCode::OK && !answer.body.is_empty() {
         return Ok(answer.body);
     }
-    let help = format!("see whether it runs: `kubectl -n {namespace} get pods`, and whether this account may use `services/proxy`");
-    let kind = if answer.status == StatusCode::FORBIDDEN { ErrorKind::Forbidden } else { ErrorKind::Cluster };
-    Err(Error::new(kind, format!("the controller behind `{namespace}/{name}` does not serve its certificate"), help)
+    let what = format!("the controller behind `{namespace}/{name}` does not serve its certificate");
+    Err(Error::new(ErrorKind::Cluster, what, format!("see whether it runs: `kubectl -n {namespace} get pods`"))
         .why(format!("the API server answered {}", answer.status.as_u16())))
 }

@@ -59,9 +59,8 @@ fn applies(_: &KeySecret) -> bool {
 #[cfg(feature = "cluster")]
 fn apply(args: &KeySecret, secret: &str, world: &mut World) -> Result<Outcome> {
     use crate::model::ErrorKind;
-    use crate::world::cluster::{Access, Cluster};
-    let access = Access { kubeconfig: args.kubeconfig.as_deref(), context: args.context.as_deref() };
-    let cluster = Cluster::connect(&access, &mut world.terminal)?;
+    use crate::world::cluster::Cluster;
+    let cluster = Cluster::connect(&args.access.named(), &mut world.terminal)?;
     let (namespace, name) = (&args.controller_namespace, secret::KEY_SECRET);
     let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
     let failed = |what: &str, help: String| Error::new(ErrorKind::Cluster, what, help).in_file(&format!("{namespace}/{name}"));

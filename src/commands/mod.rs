@@ -3,11 +3,13 @@
 #[cfg(feature = "cluster")]
 mod backup;
 mod bootstrap;
+mod carry_out;
 mod contract;
 #[cfg(feature = "cluster")]
 mod doctor;
 #[cfg(feature = "cluster")]
 mod fetch_cert;
+mod import;
 mod key_secret;
 mod keygen;
 mod keys;
@@ -18,9 +20,11 @@ mod verify;
 
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use crate::cli::{Cli, Command, Folders};
 use crate::manifest::{contract_file, text};
-use crate::model::{Contract, Finding, Recipe, Result, visible};
+use crate::model::{Contract, Error, Finding, Key, Name, Recipe, Result, SecretValue, near, visible};
 use crate::world::{World, files};
 
 /// How a run ended that did not fail.
@@ -39,6 +43,7 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Keygen(args) => keygen::run(folders, &args, world),
         Command::Bootstrap(args) => bootstrap::run(folders, &args, world),
         Command::Plan(args) => bootstrap::plan(folders, &args, world),
+        Command::Import(args) => import::run(folders, &args, world),
         Command::Verify(args) => verify::run(folders, &args, world),
         Command::Unseal(args) => unseal::run(folders, &args, world),
         Command::KeySecret(args) => key_secret::run(folders, &args, world),
@@ -74,6 +79,32 @@ fn read_contract(folders: &Folders, world: &mut World) -> Result<(String, Contra
     Ok((text, contract))
 }
 
+/// The contract's key that a flag names.
+fn known_key<'c>(contract: &'c Contract, flag: &str, name: &Name) -> Result<&'c Key> {
+    contract.key(name.as_str()).ok_or_else(|| {
+        let names = contract.keys.iter().map(|key| key.name.as_str());
+        let help = near(name.as_str(), names).map_or("see `seal-secrets contract`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+        Error::usage(format!("`{flag}` names a key that the contract does not have"), help)
+    })
+}
+
+/// The key that `--destroys-data` names.
+fn write_once_key(contract: &Contract, name: &Name) -> Result<Name> {
+    if known_key(contract, "--destroys-data", name)?.write_once {
+        return Ok(name.clone());
+    }
+    Err(Error::usage(format!("`{name}` is not write-once"), "drop `--destroys-data`: no data depends on it"))
+}
+
+/// Editors and `echo` end a file with a line feed that is hardly ever part of the secret.
+fn without_line_feed(name: &str, value: SecretValue, world: &mut World) -> SecretValue {
+    let (value, removed) = value.without_line_feed();
+    if removed {
+        world.terminal.warn(&format!("removed the line feed at the end of `{name}`"));
+    }
+    value
+}
+
 /// A finding for people.
 fn finding_text(finding: &Finding) -> String {
     let (code, severity) = (finding.code.as_str(), finding.code.severity().as_str());
@@ -91,9 +122,27 @@ fn findings_json(findings: &[Finding]) -> Vec<serde_json::Value> {
     findings.iter().map(finding).collect()
 }
 
+/// A file's name and bytes; `-` is standard input.
+fn read_input(path: &Path, kind: files::Kind, world: &mut World) -> Result<(String, Zeroizing<Vec<u8>>)> {
+    if path.as_os_str() == "-" {
+        return Ok(("standard input".to_owned(), world.terminal.read_secret()?.into_bytes()));
+    }
+    let name = path.to_string_lossy().into_owned();
+    let bytes = files::read(path, &name, kind)?;
+    Ok((name, bytes))
+}
+
 /// The text of a file that is no secret.
 fn read_text(path: &Path) -> Result<String> {
     let name = path.to_string_lossy();
     let bytes = files::read(path, &name, files::Kind::Public)?;
     Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
+}
+
+#[cfg(feature = "cluster")]
+impl crate::cli::Access {
+    /// As the world takes it.
+    fn named(&self) -> crate::world::cluster::Access<'_> {
+        crate::world::cluster::Access { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() }
+    }
 }

@@ -1,8 +1,6 @@
 //! `unseal`: recovery, with the escrow or with backups of the controller's keys.
 
-use std::path::Path;
-
-use super::{Outcome, keys};
+use super::{Outcome, keys, read_input};
 use crate::cli::{Folders, Output, Unseal};
 use crate::manifest::sealed_secret::{self, SealedSecret};
 use crate::manifest::{secret, text};
@@ -80,16 +78,6 @@ fn read_sealed(folders: &Folders, args: &Unseal, world: &mut World) -> Result<Ve
         all.extend(secrets.into_iter().map(|secret| (name.clone(), secret)));
     }
     Ok(all)
-}
-
-fn read_input(path: &Path, kind: files::Kind, world: &mut World) -> Result<(String, zeroize::Zeroizing<Vec<u8>>)> {
-    if path.as_os_str() == "-" {
-        let value = world.terminal.read_secret()?;
-        return Ok(("standard input".to_owned(), zeroize::Zeroizing::new(value.expose().to_vec())));
-    }
-    let name = path.to_string_lossy().into_owned();
-    let bytes = files::read(path, &name, kind)?;
-    Ok((name, bytes))
 }
 
 /// Those that were named, or all.

@@ -1,6 +1,7 @@
 //! Kubernetes documents and the contract file, between YAML text and the words of the model.
 
 pub mod contract_file;
+pub mod env_file;
 pub mod external_secret;
 pub mod gitops;
 pub mod kubernetes;

@@ -17,6 +17,9 @@ pub const CERTIFICATE: &str = "seal-secrets/certificate";
 /// the recipe's description.
 pub const WRITE_ONCE: &str = "seal-secrets/write-once";
 
+/// Marks a value that came from elsewhere, and is not what its recipe makes.
+pub const IMPORTED: &str = "seal-secrets/imported";
+
 /// etcd's limit for a request (`--max-request-bytes`).
 const MOST_OBJECT_BYTES: usize = 1536 * 1024;
 
@@ -35,6 +38,8 @@ pub struct SealedSecret {
     pub certificate: Option<CertificateDigest>,
     /// From [`WRITE_ONCE`]: how the value was made.
     pub write_once: Option<String>,
+    /// From [`IMPORTED`].
+    pub imported: bool,
     /// `spec.encryptedData`, in its order.
     pub encrypted: Vec<Encrypted>,
     /// What the Secret made of it gets beside its data.
@@ -127,6 +132,7 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
         scope,
         certificate,
         write_once: annotations.get(WRITE_ONCE).cloned(),
+        imported: annotations.contains_key(IMPORTED),
         encrypted,
         template,
         position: node.position,
@@ -229,6 +235,8 @@ pub struct Sealed<'c> {
     pub key: &'c Key,
     /// In base64.
     pub blob: String,
+    /// Whether the value is not what the key's recipe makes.
+    pub imported: bool,
 }
 
 #[derive(Serialize)]
@@ -258,6 +266,9 @@ pub fn write(contract: &Contract, certificate: CertificateDigest, sealed: &[Seal
         let mut metadata = Metadata::new(&sealed.key.name, namespace);
         let annotations = &mut metadata.annotations;
         annotations.insert(CERTIFICATE.to_owned(), certificate.to_string());
+        if sealed.imported {
+            annotations.insert(IMPORTED.to_owned(), "true".to_owned());
+        }
         if sealed.key.write_once {
             annotations.insert(WRITE_ONCE.to_owned(), sealed.key.recipe.describe());
         }

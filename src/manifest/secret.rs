@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::kubernetes::{Metadata, Object};
 use super::sealed_secret::{SealedSecret, strings};
 use super::yaml::{self, Fields, Node};
-use crate::model::{Error, Name, Position, Result, SecretValue};
+use crate::model::{DataKey, Error, Name, Namespace, Position, Result, SecretValue};
 
 /// The label by which the controller finds its keys, and the value that makes it use one.
 pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
@@ -31,20 +31,25 @@ pub struct KeySecret {
 /// The key Secrets of a backup: a Secret, several documents, or a List, in YAML or JSON, as
 /// `kubectl get secret -l sealedsecrets.bitnami.com/sealed-secrets-key -o yaml` prints them.
 pub fn read_key_secrets(text: &str) -> Result<Vec<KeySecret>> {
+    each_object(text, read_key_secret)
+}
+
+/// Every object of a text, where a List stands for its items.
+fn each_object<T>(text: &str, read: fn(&Node) -> Result<T>) -> Result<Vec<T>> {
     let mut found = Vec::new();
     for node in yaml::read(text)? {
         let mut fields = node.fields("")?;
         if fields.optional_text("kind")? == Some("List") {
             let items = fields.required("items")?;
             for item in items.list("items")? {
-                found.push(read_key_secret(item)?);
+                found.push(read(item)?);
             }
         } else {
-            found.push(read_key_secret(&node)?);
+            found.push(read(&node)?);
         }
     }
     if found.is_empty() {
-        return Err(Error::bad_input("the List has no items", "name the file with the key Secrets"));
+        return Err(Error::bad_input("the List has no items", "name the file with the Secrets"));
     }
     Ok(found)
 }
@@ -54,6 +59,52 @@ pub fn read_key_list(text: &str) -> Result<Vec<KeySecret>> {
     let list = yaml::read_one(text)?;
     let mut fields = list.fields("")?;
     fields.required("items")?.list("items")?.iter().map(|item| read_key(item, item.fields("")?)).collect()
+}
+
+/// A Secret in the clear, as far as its values matter.
+pub struct PlainSecret {
+    /// `metadata.namespace`.
+    pub namespace: Option<Namespace>,
+    /// `metadata.name`.
+    pub name: Name,
+    /// `data`, decoded, and `stringData`, in their order.
+    pub values: Vec<(DataKey, SecretValue)>,
+    /// Where it begins in its file.
+    pub position: Position,
+}
+
+/// The Secrets of a text, which may hold nothing else: one, several documents, or a List, in YAML or JSON.
+pub fn read_plain(text: &str) -> Result<Vec<PlainSecret>> {
+    each_object(text, read_plain_secret)
+}
+
+fn read_plain_secret(node: &Node) -> Result<PlainSecret> {
+    let mut fields = node.fields("")?;
+    super::sealed_secret::expect_kind(&mut fields, "v1", "Secret")?;
+    let mut metadata = fields.required("metadata")?.fields("metadata")?;
+    let namespace = metadata.optional("namespace").map(|node| yaml::parsed(node, "metadata.namespace", Namespace::new)).transpose()?;
+    let mut secret = PlainSecret { namespace, name: metadata.parsed("name", Name::new)?, values: Vec::new(), position: node.position };
+    for field in ["data", "stringData"] {
+        let Some(values) = fields.optional(field) else { continue };
+        for (name, value) in values.fields(field)?.all() {
+            let key = DataKey::new(name).map_err(|error| error.at(value.position))?;
+            let text = value.text(&format!("{field}.{key}"))?;
+            let bytes = if field == "data" { BASE64_STANDARD.decode(text).ok() } else { Some(text.as_bytes().to_vec()) };
+            let Some(bytes) = bytes.map(Zeroizing::new) else {
+                let help = "take the Secret anew with `kubectl get secret -o yaml`";
+                return Err(Error::bad_input(format!("`data[{key}]` is not base64"), help).at(value.position));
+            };
+            if secret.values.iter().any(|(other, _)| *other == key) {
+                return Err(twice(&key.to_string(), value.position));
+            }
+            secret.values.push((key, SecretValue::new(bytes)));
+        }
+    }
+    Ok(secret)
+}
+
+fn twice(name: &str, position: Position) -> Error {
+    Error::bad_input(format!("`{name}` stands in `data` and in `stringData`"), "keep one of the two").at(position)
 }
 
 fn read_key_secret(node: &Node) -> Result<KeySecret> {
@@ -83,9 +134,9 @@ fn read_key(node: &Node, mut fields: Fields<'_>) -> Result<KeySecret> {
     let in_clear = fields.optional("stringData").map(|node| node.fields("stringData")).transpose()?;
     let mut data = fields.required("data")?.fields("data")?;
     let names = data.all();
-    let twice = in_clear.iter().flat_map(Fields::all).find(|(name, _)| names.iter().any(|(other, _)| other == name));
-    if let Some((name, node)) = twice {
-        return Err(Error::bad_input(format!("`{name}` stands in `data` and in `stringData`"), "keep one of the two").at(node.position));
+    let both = in_clear.iter().flat_map(Fields::all).find(|(name, _)| names.iter().any(|(other, _)| other == name));
+    if let Some((name, node)) = both {
+        return Err(twice(name, node.position));
     }
     Ok(KeySecret {
         certificate: decoded(&mut data, "tls.crt")?.to_string(),

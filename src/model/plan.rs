@@ -11,6 +11,8 @@ pub enum Reason {
     Missing,
     /// The operator supplies it with this run.
     Provided,
+    /// It is there, and gives way to another value.
+    Replaced,
     /// What it is derived from changed.
     Updated,
     /// Somebody changed it by hand, or another version wrote it.
@@ -24,6 +26,7 @@ impl Reason {
             Reason::New => "new",
             Reason::Missing => "missing",
             Reason::Provided => "provided",
+            Reason::Replaced => "replaced",
             Reason::Updated => "updated",
             Reason::Restored => "restored",
         }

@@ -17,6 +17,11 @@ impl SecretValue {
         &self.0
     }
 
+    /// The bytes, which go on being wiped when dropped.
+    pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
+        self.0
+    }
+
     /// How many bytes; a SealedSecret tells that to everybody anyway.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -25,6 +30,15 @@ impl SecretValue {
     /// Whether it is the word `yes`: an answer and not a secret.
     pub fn is_yes(&self) -> bool {
         self.0.as_slice() == b"yes"
+    }
+
+    /// Without the one line feed at its end, and whether there was one.
+    pub fn without_line_feed(self) -> (Self, bool) {
+        let trimmed = self.0.strip_suffix(b"\r\n").or_else(|| self.0.strip_suffix(b"\n"));
+        match trimmed {
+            Some(trimmed) => (SecretValue(Zeroizing::new(trimmed.to_vec())), true),
+            None => (self, false),
+        }
     }
 
     /// Whether there are none.

@@ -278,12 +278,14 @@ impl Checks<'_> {
             return;
         }
         let cause = format!("this account may not {}", rights.into_iter().collect::<Vec<_>>().join(", "));
-        let (name, user, program) = ("seal-secrets-doctor", &self.snapshot.user, &self.wanted.called.program);
+        let (name, user) = ("seal-secrets-doctor", &self.snapshot.user);
+        let Called { program, delivery, .. } = self.wanted.called;
         let remedy = format!(
-            "{program} doctor --print-rbac --controller-namespace {namespace} | kubectl apply -f - && \
+            "{program} doctor{delivery} --print-rbac=doctor --controller-namespace {namespace} --controller-name {service} | kubectl apply -f - && \
              kubectl create clusterrolebinding {name} --clusterrole={name} --user='{user}' && \
              kubectl -n {namespace} create rolebinding {name} --role={name} --user='{user}'",
-            namespace = self.wanted.controller.0
+            namespace = self.wanted.controller.0,
+            service = self.wanted.controller.1
         );
         self.bad("api server", user.clone(), Symptom::Forbidden, cause, remedy);
     }

@@ -15,14 +15,14 @@ const ALPHANUMERIC: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghij
 pub fn generate(unit: &Unit<'_>, provided: &mut BTreeMap<Name, SecretValue>, entropy: &mut Entropy) -> Result<Vec<SecretValue>> {
     let mut values: Vec<SecretValue> = Vec::with_capacity(unit.keys.len());
     for (i, key) in unit.keys.iter().enumerate() {
-        let value = match &key.recipe {
-            Recipe::Bcrypt { of, cost } => {
+        let value = match (provided.remove(&key.name), &key.recipe) {
+            (Some(value), _) => value,
+            (None, Recipe::Bcrypt { of, cost }) => {
                 let source = unit.keys[..i].iter().position(|key| key.name == *of);
                 let source = source.expect("a contract's hash comes after its source, in the same unit");
                 hash(&values[source], *cost, entropy)?
             }
-            Recipe::Provided { .. } => provided.remove(&key.name).expect("a plan seals only what was provided"),
-            recipe => draw(recipe, entropy)?,
+            (None, recipe) => draw(recipe, entropy)?,
         };
         values.push(value);
     }
@@ -53,7 +53,7 @@ fn draw(recipe: &Recipe, entropy: &mut Entropy) -> Result<SecretValue> {
                 text.extend(fair.take(missing));
             }
         }
-        Recipe::Bcrypt { .. } | Recipe::Provided { .. } => unreachable!("neither is drawn"),
+        Recipe::Bcrypt { .. } | Recipe::Provided { .. } => unreachable!("a hash is computed, and a plan awaits what is not provided"),
     }
     Ok(SecretValue::new(text))
 }

@@ -2,6 +2,7 @@
 //!
 //! contract + inventory → plan → generate → seal → render; verify and unseal go the other way.
 
+pub mod adopt;
 pub mod certificate;
 pub mod diagnose;
 pub mod draft;
@@ -14,6 +15,7 @@ pub mod pem;
 pub mod plan;
 pub mod platform;
 pub mod private_key;
+pub mod rbac;
 pub mod render;
 pub mod resolve;
 pub mod rsa_soundness;

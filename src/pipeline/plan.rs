@@ -12,6 +12,10 @@ use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Key, Na
 pub struct Wishes {
     /// Keys whose values come with this run.
     pub provided: BTreeSet<Name>,
+    /// Whether only units with such keys are sealed, and not every one that is missing.
+    pub only_provided: bool,
+    /// Keys whose sealed value gives way to a new one.
+    pub replaced: BTreeSet<Name>,
     /// Write-once keys that may be made anew, though that destroys what the old value protects.
     pub destroyed: BTreeSet<Name>,
     /// How the values get to their readers.
@@ -32,6 +36,7 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
     let remembered = inventory::remembered(&inventory.others);
     for unit in contract.units() {
         match inventory::unit(inventory, contract, &unit)? {
+            Some(_) if named(&unit, &wishes.replaced) => replace_unit(&mut plan, &unit, wishes)?,
             Some(secrets) => {
                 unit.keys.iter().zip(secrets).try_for_each(|(key, secret)| check_write_once(key, secret, &unit.file()))?;
                 let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
@@ -95,33 +100,64 @@ fn write_once_dropped(name: &str, file: &str) -> Error {
     .in_file(file)
 }
 
+fn named(unit: &Unit<'_>, names: &BTreeSet<Name>) -> bool {
+    unit.keys.iter().any(|key| names.contains(&key.name))
+}
+
+/// A sealed unit that is to be made anew, all of it.
+fn replace_unit(plan: &mut Plan, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
+    if unit.write_once() && !named(unit, &wishes.destroyed) {
+        return Err(write_once_replaced(unit));
+    }
+    plan.changes.push(seal(unit, Reason::Replaced));
+    Ok(())
+}
+
+fn write_once_replaced(unit: &Unit<'_>) -> Error {
+    let name = unit.name;
+    Error::refused(
+        format!("`{name}` is write-once, and sealed already"),
+        format!(
+            "keep it; or, if what it protects is gone for good, or was never made with the sealed value, name it: `--destroys-data {name}`"
+        ),
+    )
+    .why(format!("another value would make unreadable what the sealed one encrypts: {}", unit.keys[0].about))
+    .in_file(&unit.file())
+}
+
+fn seal(unit: &Unit<'_>, reason: Reason) -> Change {
+    let copies = unit.keys.iter().filter(|key| key.operator_copy);
+    Change::Seal {
+        unit: unit.name.clone(),
+        file: unit.file(),
+        keys: unit.keys.iter().map(|key| key.name.clone()).collect(),
+        copies: copies.map(|key| key.name.clone()).collect(),
+        reason,
+    }
+}
+
 fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
     let (write_once, file) = (unit.write_once(), unit.file());
-    let named = unit.keys.iter().any(|key| wishes.destroyed.contains(&key.name));
+    let (named, offered) = (named(unit, &wishes.destroyed), named(unit, &wishes.provided));
     // Even where no feature needs it now: the lists that remember it are written anew, and would forget it.
     if write_once && remembered && !named {
         return Err(write_once_gone(unit, &file));
     }
-    let offered = unit.keys.iter().any(|key| wishes.provided.contains(&key.name));
-    if !unit.needed() && !offered && !named {
+    if !offered && (wishes.only_provided || (!unit.needed() && !named)) {
         return Ok(());
     }
     if unit.provided() && !offered {
         plan.awaited.extend(unit.keys.iter().map(|key| key.name.clone()));
         return Ok(());
     }
-    let copies = unit.keys.iter().filter(|key| key.operator_copy);
-    plan.changes.push(Change::Seal {
-        unit: unit.name.clone(),
-        file,
-        keys: unit.keys.iter().map(|key| key.name.clone()).collect(),
-        copies: copies.map(|key| key.name.clone()).collect(),
-        reason: match (unit.provided(), remembered) {
+    plan.changes.push(seal(
+        unit,
+        match (offered, remembered) {
             (true, _) => Reason::Provided,
             (false, true) => Reason::Missing,
             (false, false) => Reason::New,
         },
-    });
+    ));
     Ok(())
 }
 

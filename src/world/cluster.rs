@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use k8s_openapi::jiff::fmt::rfc2822;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::client::AuthError;
+use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
+use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -66,17 +68,21 @@ impl Cluster {
         let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed("no connection can be made", "try again").why(error.to_string()))?;
-        let unusable = || {
-            let help = "try it with `kubectl --context NAME version`; a plugin that gets credentials has to be installed and logged in";
-            failed(format!("the context `{}` cannot be used", visible(&context)), help)
-        };
         let client = runtime.block_on(async {
-            let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|_| unusable())?;
+            let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|_| unusable(&context))?;
+            let plugin = config.auth_info.exec.as_mut().map(|plugin| {
+                // Else it shares our terminal, and what it complains of may quote a secret.
+                plugin.interactive_mode = Some(ExecInteractiveMode::Never);
+                plugin.command.clone().unwrap_or_default()
+            });
             config.connect_timeout = Some(MOST_TIME);
             config.read_timeout = Some(MOST_TIME);
             config.write_timeout = Some(MOST_TIME);
             config.default_retry = false;
-            kube::Client::try_from(config).map_err(|_| unusable())
+            quietly(|| kube::Client::try_from(config)).map_err(|error| match (&error, plugin) {
+                (None | Some(kube::Error::Auth(_)), Some(plugin)) => no_credentials(&plugin, error.as_ref()),
+                _ => unusable(&context),
+            })
         })?;
         Ok(Cluster { runtime, client, context, time: Cell::new(None) })
     }
@@ -107,7 +113,7 @@ impl Cluster {
     }
 
     fn read(&self, path: &str, accept: &str) -> Result<Option<Value>> {
-        let answer = self.ask(path, accept)?;
+        let answer = self.ask("get", path, accept)?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => parse(path, &answer.body).map(Some),
@@ -115,15 +121,33 @@ impl Cluster {
         }
     }
 
+    /// A Secret with its values, in bytes that are wiped; none where there is none.
+    pub fn find_secret(&self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let answer = self.ask(path, "application/json")?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(Zeroizing::new(answer.body))),
+            _ => Err(refusal("get", path, &answer)),
+        }
+    }
+
     /// An answer that holds secrets: bytes that are wiped.
     pub fn read_secret(&self, verb: &str, path: &str) -> Result<Zeroizing<Vec<u8>>> {
-        let answer = self.ask(path, "application/json")?;
+        let answer = self.ask(verb, path, "application/json")?;
         if answer.status.is_success() { Ok(Zeroizing::new(answer.body)) } else { Err(refusal(verb, path, &answer)) }
     }
 
-    /// Whatever a path answers, as it is.
-    pub fn ask(&self, path: &str, accept: &str) -> Result<Answer> {
-        self.send(&|| Request::get(path).header(header::ACCEPT, accept).body(Vec::new()))
+    /// Whatever a path answers, as it is, but for a "no" to this account. `verb` is what the path is asked for: `get`, `list`.
+    pub fn ask(&self, verb: &str, path: &str, accept: &str) -> Result<Answer> {
+        let answer = self.send(&|| Request::get(path).header(header::ACCEPT, accept).body(Vec::new()))?;
+        if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(refusal(verb, path, &answer));
+        }
+        if is_part(&answer.body) {
+            let what = format!("the answer to `{}` is only a part of the list", visible(path));
+            return Err(failed(what, "check what stands between this machine and the API server: it cuts lists short"));
+        }
+        Ok(answer)
     }
 
     /// Makes an object of a review: what the server says of it.
@@ -232,11 +256,48 @@ fn check(kubeconfig: &Kubeconfig, context: &str) -> Result<String> {
     Ok(server)
 }
 
+/// Whether there is more of a list. No limit is asked for, so no API server does that; what is not seen would count as not there.
+fn is_part(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct List {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(rename = "continue")]
+        next: String,
+    }
+    serde_json::from_slice::<List>(body).is_ok_and(|list| !list.metadata.next.is_empty())
+}
+
 fn parse(path: &str, body: &[u8]) -> Result<Value> {
     serde_json::from_slice(body).map_err(|_| {
         let what = format!("the answer to `{}` is not JSON", visible(path));
         failed(what, "check what stands between this machine and the API server: a proxy, a login page")
     })
+}
+
+fn unusable(context: &str) -> Error {
+    failed(format!("the context `{}` cannot be used", visible(context)), "try it with `kubectl --context NAME version`")
+}
+
+/// The kubeconfig's plugin for credentials is missing, or failed. Its name is enough: its arguments and words may hold secrets.
+fn no_credentials(plugin: &str, error: Option<&kube::Error>) -> Error {
+    let plugin = visible(plugin);
+    if let Some(kube::Error::Auth(AuthError::AuthExecStart(_))) = error {
+        return failed(format!("the kubeconfig's plugin `{plugin}` cannot be started"), "install it, or name another context");
+    }
+    let help = "log in with it first, and try it with `kubectl --context NAME version`";
+    failed(format!("the kubeconfig's plugin `{plugin}` gives no credentials"), help)
+}
+
+/// Makes a client; no error where it panics, as kube does over a token that no header can hold.
+fn quietly<T>(make: impl FnOnce() -> kube::Result<T>) -> Result<T, Option<kube::Error>> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make));
+    std::panic::set_hook(hook);
+    made.map_err(|_| None)?.map_err(Some)
 }
 
 /// A "no" in our words, with the server's own message: it holds names, never values.
@@ -265,6 +326,12 @@ fn unreachable_server(error: &kube::Error) -> Error {
     let mut chain = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
+        if inner.is::<AuthError>() {
+            return failed(
+                "the credentials of this context cannot be had",
+                "log in again: its plugin, or token file, no longer gives them",
+            );
+        }
         chain.push_str(&format!(" {inner}"));
         cause = inner.source();
     }
@@ -281,8 +348,6 @@ fn unreachable_server(error: &kube::Error) -> Error {
         failed("the API server's name cannot be resolved", "check the server's address in the kubeconfig, and the DNS")
     } else if has(&["timed out", "timeout", "elapsed"]) {
         failed("the API server did not answer within 15 seconds", "check the network, and the server's load")
-    } else if has(&["exec", "auth"]) {
-        failed("the credentials of this context cannot be had", "run its login anew; a plugin that gets them has to be installed")
     } else {
         failed("the API server cannot be reached", "check the server's address in the kubeconfig, and the network")
     }

@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Read, Write};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, MOST_PROVIDED_BYTES, Result, SecretValue, visible};
 
 /// Standard streams.
@@ -58,11 +59,15 @@ impl Terminal {
         let _ = writeln!(self.stderr, "warning: {}", visible(text));
     }
 
-    /// The whole of standard input, which is a secret. Empty is a usage error.
+    /// The whole of standard input, which is or holds secrets, of at most 16 MiB. Empty is a usage error.
     pub fn read_secret(&mut self) -> Result<SecretValue> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_PROVIDED_BYTES + 1));
-        let read = (&mut self.stdin).take(MOST_PROVIDED_BYTES as u64 + 1).read_to_end(&mut bytes);
+        // All of it at once: a vector that grows leaves copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES + 1));
+        let read = (&mut self.stdin).take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|error| unreadable(&error))?;
+        if bytes.len() > MOST_BYTES {
+            return Err(too_large(MOST_BYTES));
+        }
         if bytes.is_empty() {
             return Err(Error::usage("standard input is empty", "pipe the value into it, or name a file"));
         }
@@ -74,8 +79,7 @@ impl Terminal {
         let mut bytes = Vec::new();
         (&mut self.stdin).take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
         if bytes.len() > most {
-            let help = "check where it comes from";
-            return Err(Error::bad_input(format!("standard input is larger than {} MiB", most >> 20), help));
+            return Err(too_large(most));
         }
         Ok(bytes)
     }
@@ -105,6 +109,10 @@ impl Terminal {
             }
         }
     }
+}
+
+fn too_large(most: usize) -> Error {
+    Error::bad_input(format!("standard input is larger than {} MiB", most >> 20), "check where it comes from")
 }
 
 fn unreadable(error: &std::io::Error) -> Error {

@@ -6,7 +6,7 @@ use crate::harness::{Cluster, OWN_KEY};
 use crate::repository::Repository;
 
 /// The binary in that folder, with nothing of the caller's environment.
-fn run(folder: &std::path::Path, args: &[&str]) -> (i32, String, String) {
+pub fn run(folder: &std::path::Path, args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seal-secrets"));
     let Output { status, stdout, stderr } = command.args(args).current_dir(folder).env_clear().output().expect("seal-secrets starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

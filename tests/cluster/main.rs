@@ -7,6 +7,7 @@ mod kubectl;
 mod node;
 mod process;
 mod repository;
+mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

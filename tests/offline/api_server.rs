@@ -97,6 +97,7 @@ fn pem(names: &[&str]) -> Vec<u8> {
 const CASES: &[(&str, Answers, i32, &str)] = &[
     ("C07", |_, _| response("401 Unauthorized", "", r#"{"kind":"Status","message":"Unauthorized"}"#), 7, "does not take these credentials"),
     ("C08", |_, _| response("403 Forbidden", "", r#"{"kind":"Status","message":"services is forbidden"}"#), 7, "--print-rbac"),
+    ("C08 proxy", |_, path| with_certificate(path, || response("403 Forbidden", "", "{}")), 7, "/proxy/v1/cert.pem`"),
     ("C09", |_, _| response("404 Not Found", "", r#"{"kind":"Status"}"#), 7, "`sealed-secrets`"),
     ("C12", |_, _| response("302 Found", "Location: https://192.0.2.1/\r\n", ""), 4, "redirects to another place"),
     ("HTML", |_, _| response("200 OK", "Content-Type: text/html\r\n", "<html>log in</html>"), 7, "is not JSON"),
@@ -184,4 +185,77 @@ fn a_kubeconfig_that_is_no_good_is_refused_before_any_request() {
     assert!(ran.stderr.contains("bad: not a kubeconfig") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
     // No cluster is ever taken by default.
     sandbox.run(["fetch-cert"]).expect(2);
+}
+
+#[test]
+fn c02_a_plugin_without_credentials_is_named_and_not_quoted() {
+    let (port, count) = serve(|_, _| response("401 Unauthorized", "", "{}"));
+    let run = |plugin: &str, script: &str| {
+        let sandbox = Sandbox::empty();
+        kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+        // `Always`: it would get our terminal.
+        let exec = format!(
+            "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always, command: {plugin}, args: [-c, {script:?}, hunter2]}}"
+        );
+        sandbox.edit("kubeconfig", "token: hunter2-token", &exec);
+        let ran = sandbox.run(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7);
+        assert!(!ran.stderr.contains("hunter2") && ran.stdout.is_empty(), "{script}: {}", ran.stderr);
+        assert_eq!(ran.stderr.matches("error: ").count(), 1, "{script}: {}", ran.stderr);
+        ran.stderr
+    };
+    let credential = |status: &str| {
+        format!(r#"printf %s '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{{status}}}}}'"#)
+    };
+    let good = credential(r#""token":"hunter2""#);
+    assert!(run("no-such-plugin", "").contains("plugin `no-such-plugin` cannot be started"));
+    for script in [
+        "echo hunter2; echo hunter2 >&2; exit 1",
+        "echo hunter2 >&2; kill -9 $$",
+        "echo 'hunter2: ['; echo hunter2 >&2",
+        "read line && echo hunter2",
+        "echo '{}'",
+        &credential(r#""token":"hunter2\n""#),
+    ] {
+        assert!(run("sh", script).contains("plugin `sh` gives no credentials"), "{script}");
+    }
+    // The same token without a plugin.
+    let sandbox = Sandbox::empty();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    sandbox.edit("kubeconfig", "hunter2-token", r#""hunter2\n""#);
+    let said = sandbox.run(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7).stderr;
+    assert!(said.contains("`fake` cannot be used") && !said.contains("hunter2") && !said.contains("panicked"), "{said}");
+    assert_eq!(count.load(Ordering::SeqCst), 0, "nobody was asked without credentials");
+    // One that works is used, whatever it says beside; the server does not take what it gives here.
+    assert!(run("sh", &format!("echo hunter2 >&2; {good}")).contains("does not take these credentials"));
+    // One that is needed again, for its token has expired, and fails then: at whatever call.
+    let expired = credential(r#""token":"hunter2","expirationTimestamp":"2020-01-01T00:00:00Z""#);
+    for calls in 0..4 {
+        let script = format!("echo x >>calls; test $(wc -l <calls) -le {calls} && {expired}");
+        let said = run("sh", &script);
+        assert!(["gives no credentials", "cannot be had", "does not take"].iter().any(|end| said.contains(end)), "{calls}: {said}");
+    }
+}
+
+/// A part of a list, and always another one.
+fn part() -> Vec<u8> {
+    let (certificate, key) = ("fixtures/certificates/good.crt", "fixtures/private-keys/good-pkcs8.pem");
+    let encode = |path: &str| BASE64_STANDARD.encode(fixture_text(path));
+    let data = format!(r#"{{"tls.crt":"{}","tls.key":"{}"}}"#, encode(certificate), encode(key));
+    let list = r#"{"kind":"SecretList","apiVersion":"v1","metadata":{"continue":"more"},"items":[{"metadata":{"name":"k"},"type":"kubernetes.io/tls","data":DATA}]}"#;
+    response("200 OK", "Content-Type: application/json\r\n", &list.replace("DATA", &data))
+}
+
+#[test]
+fn c24_a_list_that_never_ends_is_not_taken_for_a_whole_one() {
+    let (port, count) = serve(|_, _| part());
+    let sandbox = Sandbox::bootstrapped();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    let before = sandbox.snapshot();
+    let ran = sandbox.run(["backup", "--kubeconfig", "kubeconfig"]).expect(7);
+    assert!(ran.stderr.contains("only a part of the list") && ran.stderr.matches("error: ").count() == 1, "{}", ran.stderr);
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    let ran = sandbox.run(["doctor", "--kubeconfig", "kubeconfig"]).expect(1);
+    assert!(ran.stdout.contains("only a part of the list"), "{}", ran.stdout);
+    assert!(count.load(Ordering::SeqCst) < 4);
+    assert_eq!(before, sandbox.snapshot(), "nothing changed");
 }

@@ -354,6 +354,8 @@ const INPUTS: &[Input] = &[
         args: &["bootstrap", "--provide", "hf-token=given"],
         shown: "the file of `--provide hf-token`",
     },
+    Input { what: "variables", path: "in.env", start: Start::Keys, args: &["import", "--env-file", "in.env"], shown: "in.env" },
+    Input { what: "Secrets", path: "in.yaml", start: Start::Keys, args: &["import", "-f", "in.yaml"], shown: "in.yaml" },
 ];
 
 const WITH_CONTRACT: [&str; 3] = ["bootstrap", "--contract", "contract.yaml"];
@@ -418,6 +420,7 @@ fn files_that_cannot_be_read() -> Vec<Row> {
         let says = match input.what {
             "certificate" => "not PEM",
             "identity" => "no age identity",
+            "variables" => "there is no value of a key of the contract",
             _ => "no document",
         };
         rows.push(input_row(input, "F05", "only comments", 3, says).file(input.path, "# nothing\n\n  \n"));
@@ -1427,6 +1430,14 @@ fn secrets_on_the_command_line() -> Vec<Row> {
         typed(&["bootstrap", "--provide", "hf-token", "hf_{canary}"], 2, &["unknown"]),
         typed(&["bootstrap", "--destroys-data", "{canary}"], 2, &["--destroys-data"]),
         typed(&["unseal", "{canary}"], 2, &[]),
+        typed(&["import", "{canary}"], 2, &["unknown"]),
+        typed(&["import", "--env-file", "in.env", "--replace", "{canary}"], 2, &["`--replace"]),
+        row("L13", "variable of another shape", &["import", "--env-file", "in.env"], 3, &["in.env:1: the value of `hf-token`"])
+            .file("in.env", planted("HF_TOKEN={canary}")),
+        row("L13", "a line that is no assignment", &["import", "--env-file", "in.env"], 3, &["in.env:2:1: "])
+            .file("in.env", planted("A=1\n{canary}\n")),
+        row("L13", "variables that nobody knows", &["import", "--env-file", "in.env"], 3, &["in.env: there is no value"])
+            .file("in.env", planted("{canary}={canary}\nHF_TOKEN=\n")),
         typed(&["unseal", "--value", "{canary}"], 2, &["`--value"]),
         typed(&["keygen", "--recipient", "AGE-SECRET-KEY-1{canary}"], 2, &["--recipient", "identity is a secret"]).start(Start::Empty),
         typed(&["unseal", "--identity", "AGE-SECRET-KEY-1{canary}"], 3, &["--identity", "no such file"]).start(Start::Bootstrapped),

@@ -1,4 +1,4 @@
-//! `doctor` where no cluster is: what it makes of what an API server says that a real one seldom does.
+//! `doctor` where no cluster is: its Roles, and what it makes of what an API server says that a real one seldom does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -8,6 +8,7 @@ use seal_secrets::model::{Check, Delivery, Symptom};
 use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::diagnose::{Called, Snapshot, Wanted, diagnose};
 use serde_json::{Value, json};
+use serde_yaml::Value as Yaml;
 
 use crate::api_server::{Answers, kubeconfig, response, serve};
 use crate::common::{Sandbox, fixture, fixture_text};
@@ -171,4 +172,59 @@ fn the_reader_that_a_helm_chart_renders_is_found_by_its_target() {
     // Where it is not there, it is not missed.
     let checks = ask(bare, &[]);
     assert!(!checks.iter().any(|check| check["what"].as_str().unwrap().contains("portal")), "{checks:#?}");
+}
+
+/// The Roles of a command line.
+fn roles(sandbox: &Sandbox, args: &[&str]) -> Vec<Yaml> {
+    let text = sandbox.run([&["doctor"], args].concat()).expect(0).stdout;
+    serde_yaml::Deserializer::from_str(&text).map(|document| serde::Deserialize::deserialize(document).unwrap()).collect()
+}
+
+fn rules(roles: &[Yaml]) -> impl Iterator<Item = &Yaml> {
+    roles.iter().flat_map(|role| role["rules"].as_sequence().unwrap())
+}
+
+#[test]
+fn the_roles_of_each_command_are_printed_and_give_little() {
+    let sandbox = Sandbox::empty();
+    let all = roles(&sandbox, &["--print-rbac"]);
+    let commands = ["doctor", "key-secret", "fetch-cert", "backup", "import"];
+    let each: Vec<Vec<Yaml>> = commands.iter().map(|command| roles(&sandbox, &[&format!("--print-rbac={command}")])).collect();
+    assert_eq!(all, each.concat());
+    for (command, roles) in commands.iter().zip(&each) {
+        assert!(roles.iter().all(|role| role["metadata"]["name"] == format!("seal-secrets-{command}")), "{roles:?}");
+    }
+    for rule in rules(&all) {
+        let has = |verb: &str| rule["verbs"].as_sequence().unwrap().contains(&verb.into());
+        let names = rule["resourceNames"].as_sequence();
+        assert!(!has("*") && names.is_none_or(|names| !names.is_empty()), "{rule:?}");
+        // A review changes nothing, and the Services are listed beside.
+        let free = ["subjectaccessreviews", "services"].iter().any(|free| rule["resources"][0] == *free);
+        assert!(names.is_some() || free || (has("list") && !has("get") && !has("create")), "{rule:?}");
+    }
+    sandbox.run(["doctor", "--print-rbac=unseal"]).expect(2);
+}
+
+#[test]
+fn roles_follow_the_contract_and_the_controller() {
+    let sandbox = Sandbox::empty();
+    let contract = fixture_text("fixtures/contracts/small.yaml");
+    sandbox.write("contract.yaml", contract.as_bytes());
+    sandbox.write("unread.yaml", contract.split("consumers:").next().unwrap().as_bytes());
+    let names = |args: &[&str]| -> String {
+        let roles = roles(&sandbox, args);
+        rules(&roles).map(|rule| serde_yaml::to_string(&rule["resourceNames"]).unwrap()).collect()
+    };
+    let fetch = names(&["--print-rbac=fetch-cert", "--controller-namespace", "sealing", "--controller-name", "sealer"]);
+    assert_eq!(fetch, "- sealer\n- 'http:sealer:'\n- http:sealer:http\n");
+    let keys = "- admin-hash\n- admin-password\n- cart-salt\n- session-key\n";
+    assert_eq!(names(&["--contract", "contract.yaml", "--print-rbac=import"]), format!("- shop\n{keys}"));
+    // Nobody to import from: an empty list of names would be the right to everything.
+    assert_eq!(names(&["--contract", "unread.yaml", "--print-rbac=import"]), keys);
+    // Each form has its own store, and namespaces with an account.
+    let form = names(&["--store-kind", "SecretStore", "--print-rbac=doctor"]);
+    let usual = names(&["--print-rbac=doctor"]);
+    assert!(form.contains("- n8n\n") && !usual.contains("- n8n\n"), "{form}");
+    let doctor = roles(&sandbox, &["--store-kind", "SecretStore", "--print-rbac=doctor"]);
+    assert!(rules(&doctor).any(|rule| rule["resources"][0] == "secretstores"), "{doctor:?}");
 }

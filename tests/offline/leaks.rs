@@ -28,6 +28,7 @@ fn holds(haystack: &[u8], needle: &[u8]) -> bool {
 
 #[test]
 fn the_values_stand_nowhere_but_in_the_operators_copy() {
+    const IMPORTED: &str = "rW4tY7uI0pL3kJ6hG9fD2sA5";
     const PROVIDED: &str = "hf_Zk3vQ9xW7rT1yB5nM8cL2pJ6";
     let sandbox = Sandbox::empty();
     sandbox.write_secret("given", PROVIDED.as_bytes());
@@ -40,6 +41,9 @@ fn the_values_stand_nowhere_but_in_the_operators_copy() {
     };
     run(&["keygen"], 0);
     run(&["bootstrap", "--provide", "hf-token=given"], 0);
+    sandbox.write_secret("given.env", format!("LITELLM_MASTER_KEY={IMPORTED}\n{IMPORTED}={IMPORTED}\n").as_bytes());
+    run(&["import", "--env-file", "given.env", "--dry-run", "--json"], 0);
+    run(&["import", "--env-file", "given.env", "--replace", "litellm-master-key"], 0);
     run(&["bootstrap"], 0);
     run(&["plan", "--json"], 0);
     run(&["verify", "--json", "--identity", "keys/operator.agekey"], 0);
@@ -51,6 +55,8 @@ fn the_values_stand_nowhere_but_in_the_operators_copy() {
     run(&["bootstrap", "--provide", "anthropic-api-key=given"], 3);
     run(&["bootstrap", "--provide", "vllm-api-key=given"], 2);
     run(&["bootstrap", "--contract", "given"], 3);
+    run(&["import", "--env-file", "given"], 3);
+    run(&["import", "-f", "given"], 3);
     run(&["unseal", "--identity", "given"], 3);
     run(&["unseal", "--recovery-private-key", "given"], 3);
     run(&["unseal", "-f", "given"], 3);
@@ -66,7 +72,7 @@ fn the_values_stand_nowhere_but_in_the_operators_copy() {
         .map(|item| base64::prelude::BASE64_STANDARD.decode(item["data"]["value"].as_str().unwrap()).unwrap())
         .collect();
     assert_eq!(values.len(), 16);
-    let allowed = [sandbox.path("secrets/dex-admin-password"), sandbox.path("given")];
+    let allowed = ["secrets/dex-admin-password", "given", "given.env"].map(|path| sandbox.path(path));
     let files = sandbox.snapshot();
     for value in &values {
         for form in forms(value) {

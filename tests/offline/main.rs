@@ -11,6 +11,7 @@ mod crash;
 mod delivery;
 #[cfg(feature = "cluster")]
 mod doctor;
+mod import;
 mod keygen;
 mod leaks;
 mod platform;

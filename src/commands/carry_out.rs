@@ -1,0 +1,343 @@
+//! What `bootstrap` and `import` have in common: a plan is made, shown, and carried out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::setting::Setting;
+use super::{finding_text, findings_json, keys};
+use crate::cli::{Folders, Sealing};
+use crate::manifest::sealed_secret::{self, Sealed};
+use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Recipe, Result, SecretValue, visible};
+use crate::pipeline::certificate::SealingCertificate;
+use crate::pipeline::plan::Wishes;
+use crate::pipeline::seal::Sealer;
+use crate::pipeline::{generate, inventory, plan};
+use crate::world::folder::{Existing, Folder, Lock, Writer};
+use crate::world::git;
+use crate::world::{World, files};
+
+/// Everything that a plan is made from, and the plan.
+pub(super) struct Prepared {
+    pub(super) contract: Contract,
+    certificate: SealingCertificate,
+    pub(super) plan: Plan,
+}
+
+/// contract, certificate, inventory → plan.
+pub(super) fn prepare(
+    folders: &Folders,
+    out: Option<&Folder>,
+    setting: Setting,
+    wishes: Wishes,
+    args: &Sealing,
+    world: &mut World,
+) -> Result<Prepared> {
+    let Setting { contract, delivery, coverage, .. } = setting;
+    let certificate = keys::fit_certificate(folders, args.allow_rsa_bits, world)?;
+    let files = out.map_or(Ok(BTreeMap::new()), Folder::read_all)?;
+    let in_out = |error: Error| error.within(&folders.out);
+    let inventory = inventory::read(files).map_err(in_out)?;
+    let plan = plan::plan(&contract, &inventory, certificate.digest, &Wishes { delivery, ..wishes }).map_err(in_out)?;
+    for name in &plan.kept {
+        world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
+    }
+    Ok(Prepared { contract, certificate, plan: Plan { coverage, ..plan } })
+}
+
+/// The plan, and nothing else.
+pub(super) fn show(folders: &Folders, args: &Sealing, prepared: &Prepared, world: &mut World) -> Result<()> {
+    world.terminal.print(&render_plan(folders, &args.secrets, prepared, false))
+}
+
+/// `--json` stands for a plan, not for what is done.
+pub(super) fn check_json(json: bool, dry_run: bool) -> Result<()> {
+    if json && !dry_run {
+        return Err(Error::usage("`--json` shows a plan, and this would carry it out", "add `--dry-run`"));
+    }
+    Ok(())
+}
+
+/// The output folder as a run finds it, locked where there is one.
+pub(super) struct Output {
+    pub(super) folder: Option<Folder>,
+    lock: Option<Lock>,
+}
+
+impl Output {
+    pub(super) fn open(folders: &Folders) -> Result<Self> {
+        let folder = Folder::open(&folders.out)?;
+        let lock = folder.as_ref().map(Folder::lock).transpose()?;
+        Ok(Output { folder, lock })
+    }
+
+    /// Removes what an interrupted run left there.
+    pub(super) fn clean(&self, world: &mut World) -> Result<()> {
+        let removed = self.folder.as_ref().map_or(Ok(0), Folder::remove_leftovers)?;
+        if removed > 0 {
+            world.terminal.warn(&format!("removed {removed} temporary files that an interrupted run left"));
+        }
+        Ok(())
+    }
+}
+
+/// generate → seal → write, of a plan that [`check_outputs`] passed.
+pub(super) fn carry_out(
+    folders: &Folders,
+    args: &Sealing,
+    prepared: &Prepared,
+    provided: BTreeMap<Name, SecretValue>,
+    output: Output,
+    world: &mut World,
+) -> Result<()> {
+    let made = make(prepared, provided, world)?;
+    let (out, _lock) = match (output.folder, output.lock) {
+        (Some(out), Some(lock)) => (out, lock),
+        _ => new_folder(folders)?,
+    };
+    write(prepared, made, &out, &args.secrets, world)?;
+    world.terminal.print(&render_plan(folders, &args.secrets, prepared, true))
+}
+
+/// The output folder, which was not there when the plan was made.
+fn new_folder(folders: &Folders) -> Result<(Folder, Lock)> {
+    let path = &folders.out;
+    // Inside a checkout the folders on the way are made as well.
+    let inside = |folder: &&Path| folders.platform.as_deref().is_some_and(|root| files::relative_to(folder, root).is_some());
+    let missing: Vec<&Path> = path.ancestors().skip(1).take_while(inside).filter(|folder| !files::exists(folder)).collect();
+    for folder in missing.into_iter().rev() {
+        Folder::create(folder, 0o755)?;
+    }
+    let out = Folder::create(path, 0o755)?;
+    let lock = out.lock()?;
+    if !out.read_all()?.is_empty() {
+        let busy = Error::new(ErrorKind::Busy, "another run wrote here meanwhile", "run again: it adds what is missing");
+        return Err(busy.in_file(&path.to_string_lossy()));
+    }
+    Ok((out, lock))
+}
+
+/// What stands where the plan will write.
+pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>, secrets: &Path) -> Result<()> {
+    let copies = copied(plan);
+    if let Some(out) = out {
+        let inside = plan.changes.iter().filter(|change| !matches!(change, Change::Place { .. }));
+        inside.into_iter().try_for_each(|change| out.check(change.file(), Existing::Replace))?;
+    }
+    for change in &plan.changes {
+        if let Change::Place { file, .. } = change {
+            let (folder, name) = place_folder(file)?;
+            folder.check(name, Existing::Replace)?;
+            if files::relative_to(Path::new(file), secrets).is_some() {
+                return Err(
+                    Error::refused("the store file would lie among the operator's copies", "name a file of the platform's").in_file(file)
+                );
+            }
+        }
+    }
+    if copies.is_empty() {
+        return Ok(());
+    }
+    if files::relative_to(secrets, &folders.out).is_some() {
+        return Err(Error::refused(
+            "the operator's copies would lie in the output folder, where everything is committed",
+            "name another folder with `--secrets DIR`",
+        )
+        .in_file(&secrets.to_string_lossy()));
+    }
+    let names: Vec<&str> = copies.iter().map(|name| name.as_str()).collect();
+    if let Some(secrets) = Folder::open(secrets)? {
+        names.iter().try_for_each(|name| secrets.check(name, Existing::Replace))?;
+    }
+    git::check_kept_out(secrets, &names)
+}
+
+/// The folder of a file of the platform's, which has to be there, and the file's name.
+fn place_folder(file: &str) -> Result<(Folder, &str)> {
+    let (parent, name) = file.rsplit_once('/').unwrap_or((".", file));
+    let missing = || Error::new(ErrorKind::InputOutput, "its folder is not there", "make the folder first: `mkdir -p`").in_file(file);
+    Ok((Folder::open(Path::new(parent))?.ok_or_else(missing)?, name))
+}
+
+/// The keys whose value is also kept for the operator.
+fn copied(plan: &Plan) -> Vec<&Name> {
+    let seals = plan.changes.iter().filter_map(|change| match change {
+        Change::Seal { copies, .. } => Some(copies),
+        _ => None,
+    });
+    seals.flatten().collect()
+}
+
+/// What a plan's units hold: their files' texts in the order of the plan, and in the clear where the operator gets a copy.
+struct Made {
+    files: Vec<String>,
+    copies: Vec<(Name, Zeroizing<Vec<u8>>)>,
+}
+
+/// generate → seal.
+fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, world: &mut World) -> Result<Made> {
+    let contract = &prepared.contract;
+    let units: BTreeMap<_, _> = contract.units().into_iter().map(|unit| (unit.name, unit)).collect();
+    let (mut labelled, mut copies, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
+    for change in &prepared.plan.changes {
+        let Change::Seal { unit, copies: copied, .. } = change else { continue };
+        let unit = &units[unit];
+        let values = generate::generate(unit, &mut provided, world.entropy.as_mut())?;
+        let mut of_unit = Vec::with_capacity(values.len());
+        for (key, value) in unit.keys.iter().zip(values) {
+            if copied.contains(&key.name) {
+                copies.push((key.name.clone(), Zeroizing::new(value.expose().to_vec())));
+            }
+            let imported = generate::check(key, &value).is_err();
+            of_unit.push(Sealed { key, blob: String::new(), imported });
+            labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), key.name.as_str()), value));
+        }
+        sealed.push(of_unit);
+    }
+    let mut blobs = Sealer::new(&prepared.certificate)?.seal_all(labelled, world.entropy.as_mut(), world.threads)?.into_iter();
+    let files = sealed.into_iter().map(|unit| {
+        let unit: Vec<_> = unit.into_iter().zip(blobs.by_ref()).map(|(sealed, blob)| Sealed { blob, ..sealed }).collect();
+        sealed_secret::write(contract, prepared.certificate.digest, &unit)
+    });
+    Ok(Made { files: files.collect(), copies })
+}
+
+/// Operator's copies → units → derived files.
+fn write(prepared: &Prepared, made: Made, out: &Folder, secrets: &Path, world: &mut World) -> Result<()> {
+    // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
+    write_copies(secrets, made.copies, world)?;
+    let mut files = made.files.iter();
+    let mut writer = Writer::new(out);
+    for change in &prepared.plan.changes {
+        let text = match change {
+            Change::Write { text, .. } => text,
+            Change::Place { .. } => continue,
+            Change::Seal { .. } => files.next().expect("each unit of the plan was made"),
+        };
+        writer.write(change.file(), text.as_bytes(), 0o644, Existing::Replace)?;
+    }
+    finish(writer, world)?;
+    for change in &prepared.plan.changes {
+        if let Change::Place { file, text, .. } = change {
+            let (folder, name) = place_folder(file)?;
+            let mut writer = Writer::new(&folder);
+            writer.write(name, text.as_bytes(), 0o644, Existing::Replace)?;
+            finish(writer, world)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes what was written last, and tells of second names.
+fn finish(writer: Writer<'_>, world: &mut World) -> Result<()> {
+    for name in writer.finish()? {
+        world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));
+    }
+    Ok(())
+}
+
+fn write_copies(secrets: &Path, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: &mut World) -> Result<()> {
+    if copies.is_empty() {
+        return Ok(());
+    }
+    let folder = Folder::create(secrets, 0o700)?;
+    folder.remove_leftovers()?;
+    git::keep_out(&folder, "*\n")?;
+    let mut writer = Writer::new(&folder);
+    for (name, value) in &copies {
+        let there = files::exists(&secrets.join(name.as_str()));
+        if there && Zeroizing::new(folder.read_file(name.as_str())?) == *value {
+            continue;
+        }
+        if there {
+            world.terminal.warn(&format!("{} held the value of another `{name}`; it is replaced", secrets.join(name.as_str()).display()));
+        }
+        writer.write(name.as_str(), value, 0o600, Existing::Replace)?;
+    }
+    finish(writer, world)
+}
+
+/// The plan for people: a line for each unit and each derived file; new derived files are only counted.
+fn render_plan(folders: &Folders, secrets: &Path, prepared: &Prepared, done: bool) -> String {
+    let shown = |path: &str| visible(&folders.out.join(path).to_string_lossy());
+    let mut text = String::new();
+    let mut new: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in &prepared.plan.changes {
+        match change {
+            Change::Seal { file, keys, copies, reason, .. } => {
+                text.push_str(&format!("seal   {} ({})", shown(file), reason.as_str()));
+                if let [_, _, ..] = keys.as_slice() {
+                    let keys: Vec<&str> = keys.iter().map(Name::as_str).collect();
+                    text.push_str(&format!(": {}", keys.join(" and ")));
+                }
+                text.push('\n');
+                for name in copies {
+                    let copy = secrets.join(name.as_str());
+                    text.push_str(&format!("copy   {} (for you; never commit it)\n", visible(&copy.to_string_lossy())));
+                }
+            }
+            Change::Write { file, reason: Reason::New, .. } => {
+                *new.entry(file.rsplit_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;
+            }
+            Change::Place { file, reason, .. } => text.push_str(&format!("write  {} ({})\n", visible(file), reason.as_str())),
+            Change::Write { file, reason, .. } => text.push_str(&format!("write  {} ({})\n", shown(file), reason.as_str())),
+        }
+    }
+    for (folder, count) in new {
+        text.push_str(&format!("write  {} (new): {count} files\n", shown(folder)));
+    }
+    let (sealed, written) = prepared.plan.changes.iter().fold((0, 0), |(sealed, written), change| match change {
+        Change::Seal { keys, .. } => (sealed + keys.len(), written),
+        _ => (sealed, written + 1),
+    });
+    text.push_str(&match (prepared.plan.changes.is_empty(), done) {
+        (true, _) => "nothing to do\n".to_owned(),
+        (false, false) => format!("to do: {sealed} values to seal, {written} files to write\n"),
+        (false, true) => format!("done: {sealed} values sealed to {}, {written} files written\n", prepared.plan.certificate),
+    });
+    text + &remarks(folders, prepared)
+}
+
+/// What a plan leaves: orphans, and what only the operator has.
+pub(super) fn remarks(folders: &Folders, prepared: &Prepared) -> String {
+    let plan = &prepared.plan;
+    let mut text = String::new();
+    for orphan in &plan.orphans {
+        let orphan = visible(&folders.out.join(orphan).to_string_lossy());
+        text.push_str(&format!("orphan: {orphan} is not in the contract; it stays\n"));
+    }
+    if !plan.awaited.is_empty() {
+        text.push_str("yours to add, with `seal-secrets bootstrap --provide KEY=FILE`:\n");
+    }
+    for name in &plan.awaited {
+        let hint = match prepared.contract.key(name.as_str()).map(|key| &key.recipe) {
+            Some(Recipe::Provided { hint: Some(hint), .. }) => format!(": {hint}"),
+            _ => String::new(),
+        };
+        text.push_str(&format!("  {name}{hint}\n"));
+    }
+    plan.coverage.iter().for_each(|finding| text.push_str(&finding_text(finding)));
+    text
+}
+
+/// The plan for programs; fields are only ever added.
+pub(super) fn json(plan: &Plan) -> serde_json::Value {
+    let names = |names: &[Name]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+    let changes: Vec<serde_json::Value> = plan
+        .changes
+        .iter()
+        .map(|change| match change {
+            Change::Seal { unit, file, keys, copies, reason } => serde_json::json!({
+                "action": "seal", "unit": unit.as_str(), "file": file, "keys": names(keys), "copies": names(copies), "reason": reason.as_str(),
+            }),
+            Change::Place { file, reason, .. } => serde_json::json!({ "action": "place", "file": file, "reason": reason.as_str() }),
+            Change::Write { file, reason, .. } => serde_json::json!({ "action": "write", "file": file, "reason": reason.as_str() }),
+        })
+        .collect();
+    serde_json::json!({
+        "version": 1, "certificate": plan.certificate.to_string(), "changes": changes,
+        "awaited": names(&plan.awaited), "orphans": plan.orphans, "kept": names(&plan.kept),
+        "coverage": findings_json(&plan.coverage),
+    })
+}

@@ -1,0 +1,132 @@
+//! Files of `KEY=VALUE` lines, as shells, systemd and `docker compose --env-file` take them. No value is expanded, and no
+//! crate is used: those that exist expand `$NAME` from the process's environment, and keep values in memory that is not wiped.
+
+use zeroize::Zeroizing;
+
+use crate::model::{Error, Result, SecretValue};
+
+/// One assignment.
+pub struct Variable<'t> {
+    /// Its name: letters, digits, `_`, `-` and `.`.
+    pub name: &'t str,
+    /// Its value, without quotes.
+    pub value: SecretValue,
+    /// Its line, from 1.
+    pub line: usize,
+}
+
+/// Every assignment of a text: blank lines and `#` comments are passed over, `export ` is taken, a value may be in quotes.
+/// In single quotes everything stands for itself; in double quotes `\n`, `\r`, `\t`, `\"`, `\\` and `\$` are escapes. Both
+/// may go over several lines. Without quotes a value ends with its line, or before ` #`.
+pub fn read(text: &str) -> Result<Vec<Variable<'_>>> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
+        let (first, after) = rest.split_once('\n').unwrap_or((rest, ""));
+        let trimmed = first.trim();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            rest = after;
+            continue;
+        }
+        let at = |error: Error| error.at((line, 1));
+        let (name, value) = first.split_once('=').ok_or_else(|| at(not_an_assignment()))?;
+        let name = name.trim();
+        let name = name.strip_prefix("export ").unwrap_or(name).trim();
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) {
+            return Err(at(not_an_assignment()));
+        }
+        let value = value.trim_start();
+        let quoted = value.starts_with(['\'', '"']);
+        let (value, behind) = if quoted { read_quoted(&rest[first.len() - value.len()..]).map_err(at)? } else { (bare(value), after) };
+        found.push(Variable { name, value: SecretValue::new(value.map_err(at)?), line });
+        rest = behind;
+    }
+    Ok(found)
+}
+
+type Value = Result<Zeroizing<Vec<u8>>>;
+
+fn not_an_assignment() -> Error {
+    Error::bad_input("not a `KEY=VALUE` line", "write one assignment a line; a value of several lines goes into quotes")
+}
+
+fn bare(value: &str) -> Value {
+    let value = value.find(" #").map_or(value, |end| &value[..end]);
+    let value = if value.starts_with('#') { "" } else { value.trim_end() };
+    if value.contains("${") {
+        return Err(expands());
+    }
+    Ok(Zeroizing::new(value.as_bytes().to_vec()))
+}
+
+fn expands() -> Error {
+    Error::bad_input(
+        "the value refers to another variable (`${`), and nothing is expanded here",
+        "write the value itself; in single quotes everything stands for itself",
+    )
+}
+
+/// A value that begins with its quote, and the lines behind it.
+fn read_quoted(text: &str) -> Result<(Value, &str)> {
+    let unclosed = || Error::bad_input("its quotes are not closed", "end the value with the quote that it begins with");
+    let (quote, body) = text.split_at(1);
+    let mut value = Zeroizing::new(Vec::with_capacity(body.len()));
+    let mut chars = body.char_indices();
+    let end = loop {
+        let (at, c) = chars.next().ok_or_else(unclosed)?;
+        match c {
+            _ if quote.starts_with(c) => break at,
+            '\\' if quote == "\"" => match chars.next().ok_or_else(unclosed)?.1 {
+                'n' => value.push(b'\n'),
+                'r' => value.push(b'\r'),
+                't' => value.push(b'\t'),
+                c @ ('"' | '\\' | '$') => value.push(c as u8),
+                other => {
+                    value.push(b'\\');
+                    value.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            },
+            '$' if quote == "\"" && body[at..].starts_with("${") => return Err(expands()),
+            c => value.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    };
+    let (tail, after) = body[end + 1..].split_once('\n').unwrap_or((&body[end + 1..], ""));
+    if !tail.trim().is_empty() && !tail.trim_start().starts_with('#') {
+        return Err(Error::bad_input(
+            "something follows its closing quote",
+            "put a quote inside of quotes as `\\\"`, or use the other kind",
+        ));
+    }
+    Ok((Ok(value), after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_a_shell_would_and_nothing_is_expanded() {
+        let text =
+            "# c\r\nA=plain # c\nexport B = 'it is $HOME # \"x\"'\nC=\"a\\\"b\\n\\$x\\y\" # c\n\nD=\"two\nlines\"\nE=\nF=$2a$10$ab#c\nG=#c";
+        let found: Vec<_> = read(text).unwrap().into_iter().map(|one| (one.name, one.line, one.value.expose().to_vec())).collect();
+        let expected: [(&str, usize, &[u8]); 7] = [
+            ("A", 2, b"plain"),
+            ("B", 3, b"it is $HOME # \"x\""),
+            ("C", 4, b"a\"b\n$x\\y"),
+            ("D", 6, b"two\nlines"),
+            ("E", 8, b""),
+            ("F", 9, b"$2a$10$ab#c"),
+            ("G", 10, b""),
+        ];
+        assert_eq!(found, expected.map(|(name, line, value)| (name, line, value.to_vec())));
+    }
+
+    #[test]
+    fn what_is_no_assignment_is_said_with_its_line_and_without_its_text() {
+        for bad in ["hunter2", "=hunter2", "A B=hunter2", "A='hunter2", "A=\"hunter2", "A='hunter2'x", "A=${hunter2}", "A=\"${hunter2}\""] {
+            let error = read(&format!("X=1\n{bad}\n")).err().expect(bad).to_string();
+            assert!(error.contains("2:1:") && !error.contains("hunter2"), "{bad}: {error}");
+        }
+    }
+}

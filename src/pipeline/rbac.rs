@@ -1,0 +1,86 @@
+//! The rights that each command needs of a cluster, as the Roles that give exactly these: a name wherever a right can have one.
+//! They are applied as they are, and give nothing until they are bound.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::manifest::secret::KEY_SECRET;
+use crate::model::{Contract, Delivery};
+
+/// `doctor`. No right says "metadata only", so the Secrets are named, and so is what else can be.
+pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> Vec<Value> {
+    let (namespace, service) = controller;
+    let targets = contract.consumers.iter().map(|consumer| consumer.target.as_str());
+    let secrets: BTreeSet<&str> = contract.keys.iter().map(|key| key.name.as_str()).chain(targets).collect();
+    let accounts = delivery.accounts(contract).into_keys().map(|account| account.as_str());
+    let namespaces = accounts.chain([contract.namespace.as_str(), contract.reader.namespace.as_str(), namespace]).collect();
+    let everywhere = [
+        named("", "secrets", &["get"], secrets),
+        named("", "namespaces", &["get"], namespaces),
+        named("", "serviceaccounts", &["get"], [contract.reader.name.as_str()].into()),
+        named("external-secrets.io", delivery.store_kind.resource(), &["get"], [contract.store.as_str()].into()),
+        // One that a helm chart renders has a name that is not known.
+        rule("external-secrets.io", "externalsecrets", &["list"]),
+        rule("", "events", &["list"]),
+        rule("apps", "deployments", &["list"]),
+        rule("bitnami.com", "sealedsecrets", &["list"]),
+        rule("authorization.k8s.io", "subjectaccessreviews", &["create"]),
+    ];
+    // A Service of another name is looked for, so that it can be told to the operator.
+    let there = [rule("", "services", &["get", "list"]), proxy(service), rule("", "secrets", &["list"])];
+    vec![role("doctor", None, &everywhere), role("doctor", Some(namespace), &there)]
+}
+
+/// `key-secret --apply`: server-side apply is `create` where there is none yet, and then there is a name to it, too.
+pub fn key_secret(namespace: &str) -> Vec<Value> {
+    let secret = named("", "secrets", &["get", "create", "patch"], [KEY_SECRET].into());
+    vec![role("key-secret", Some(namespace), &[named("", "namespaces", &["get"], [namespace].into()), secret])]
+}
+
+/// `fetch-cert`
+pub fn fetch_cert((namespace, service): (&str, &str)) -> Vec<Value> {
+    vec![role("fetch-cert", Some(namespace), &[named("", "services", &["get"], [service].into()), proxy(service)])]
+}
+
+/// `backup`: the key Secrets are found by their label, and a right to list has no names.
+pub fn backup(namespace: &str) -> Vec<Value> {
+    vec![role("backup", Some(namespace), &[rule("", "secrets", &["list"])])]
+}
+
+/// `import` from a live namespace: the targets where they are read, and the source Secrets.
+pub fn import(contract: &Contract) -> Vec<Value> {
+    let mut secrets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for consumer in &contract.consumers {
+        secrets.entry(consumer.namespace.as_str()).or_default().insert(consumer.target.as_str());
+    }
+    secrets.entry(contract.namespace.as_str()).or_default().extend(contract.keys.iter().map(|key| key.name.as_str()));
+    secrets.into_iter().map(|(namespace, names)| role("import", Some(namespace), &[named("", "secrets", &["get"], names)])).collect()
+}
+
+/// The controller's own words, through the API server. The Service's port has the chart's name, or none.
+fn proxy(service: &str) -> Value {
+    let names = [format!("http:{service}:"), format!("http:{service}:http")];
+    named("", "services/proxy", &["get"], names.iter().map(String::as_str).collect())
+}
+
+fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
+    json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs })
+}
+
+/// For these objects only.
+fn named(group: &str, resource: &str, verbs: &[&str], names: BTreeSet<&str>) -> Value {
+    json!({ "apiGroups": [group], "resources": [resource], "resourceNames": names, "verbs": verbs })
+}
+
+/// A Role in a namespace, or a ClusterRole.
+fn role(command: &str, namespace: Option<&str>, rules: &[Value]) -> Value {
+    let name = format!("seal-secrets-{command}");
+    let (kind, metadata) = match namespace {
+        Some(namespace) => ("Role", json!({ "name": name, "namespace": namespace })),
+        None => ("ClusterRole", json!({ "name": name })),
+    };
+    // A rule with an empty list of names would give every object.
+    let rules: Vec<&Value> = rules.iter().filter(|rule| rule["resourceNames"] != json!([])).collect();
+    json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, "rules": rules })
+}

@@ -1,0 +1,126 @@
+//! Each command runs with exactly the Roles that `doctor --print-rbac` prints for it; with one right less it names that right.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::commands::run;
+use crate::harness::{Cluster, SOON};
+use crate::repository::Repository;
+
+/// An account with the Roles of one command, and nothing else.
+struct Account<'c> {
+    cluster: &'c Cluster,
+    command: &'c str,
+    roles: Vec<Value>,
+    kubeconfig: PathBuf,
+}
+
+impl<'c> Account<'c> {
+    fn new(cluster: &'c Cluster, repository: &Repository, command: &'c str) -> Account<'c> {
+        let printed = repository.run(&["doctor", &format!("--print-rbac={command}")]);
+        let documents = serde_yaml::Deserializer::from_slice(&printed);
+        let roles: Vec<Value> = documents.map(|role| serde::Deserialize::deserialize(role).expect("a Role")).collect();
+        cluster.kubectl(&["create", "serviceaccount", command]);
+        let account = format!("--serviceaccount=default:{command}");
+        for role in &roles {
+            let (name, namespace) = (crate::text(&role["metadata"]["name"]), role["metadata"]["namespace"].as_str());
+            match namespace {
+                Some(namespace) => {
+                    cluster.kubectl(&["-n", namespace, "create", "rolebinding", name, &format!("--role={name}"), &account]);
+                }
+                None => {
+                    cluster.kubectl(&["create", "clusterrolebinding", name, &format!("--clusterrole={name}"), &account]);
+                }
+            }
+        }
+        Account { cluster, command, roles, kubeconfig: cluster.kubeconfig_for("default", command) }
+    }
+
+    fn may(&self, roles: &[Value]) {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": roles });
+        self.cluster.kubectl_with_input(&["apply", "-f", "-"], &list.to_string());
+    }
+
+    /// Its Roles without one right, for each: the verb, the resource, the rest.
+    fn lessened(&self) -> Vec<(String, String, Vec<Value>)> {
+        let mut all = Vec::new();
+        for (i, role) in self.roles.iter().enumerate() {
+            let rules = role["rules"].as_array().expect("rules");
+            for (j, rule) in rules.iter().enumerate() {
+                for (k, verb) in rule["verbs"].as_array().expect("verbs").iter().enumerate() {
+                    let mut roles = self.roles.clone();
+                    let rules = roles[i]["rules"].as_array_mut().expect("rules");
+                    rules[j]["verbs"].as_array_mut().expect("verbs").remove(k);
+                    rules.retain(|rule| rule["verbs"] != json!([]));
+                    all.push((crate::text(verb).to_owned(), crate::text(&rule["resources"][0]).to_owned(), roles));
+                }
+            }
+        }
+        all
+    }
+
+    fn run(&self, repository: &Repository, args: &[&str]) -> (i32, String) {
+        let kubeconfig = self.kubeconfig.to_string_lossy();
+        let context = format!("default.{}", self.command);
+        let (code, stdout, stderr) =
+            run(&repository.path(""), &[&[self.command], args, &["--kubeconfig", &kubeconfig, "--context", &context]].concat());
+        (code, stdout + &stderr)
+    }
+}
+
+#[test]
+fn each_command_needs_the_rights_that_are_printed_and_no_others() {
+    let (cluster, repository) = (Cluster::start(), Repository::bootstrapped());
+    crate::install(&cluster, repository);
+    // The chart lets everybody have the certificate, unless it is told not to.
+    cluster.kubectl(&["-n", "kube-system", "delete", "rolebinding", "sealed-secrets-controller-service-proxier"]);
+    // All of them at once, as an administrator would.
+    let mut shell = cluster.command("bash");
+    shell.args(["-euo", "pipefail", "-c", "seal-secrets doctor --print-rbac | kubectl apply -f -"]).current_dir(repository.path(""));
+    crate::kubectl::run(&mut shell, "").expect("kubectl takes the whole stream");
+    // The last one takes the key Secret away.
+    for (command, args) in [("doctor", &[][..]), ("fetch-cert", &[]), ("backup", &[]), ("key-secret", &["--apply"])] {
+        let account = Account::new(&cluster, repository, command);
+        let ask = |roles: &[Value], what: &str, ends: &dyn Fn(i32, &str) -> bool| {
+            account.may(roles);
+            let mut last = String::new();
+            // The API server learns of a change a little later.
+            let ended = crate::process::poll(SOON / 3, || {
+                if command == "key-secret" {
+                    // What applies it anew needs the right to make it, too.
+                    cluster.kubectl(&["-n", "kube-system", "delete", "secret", "sealed-secrets-key", "--ignore-not-found"]);
+                }
+                let (code, said) = account.run(repository, args);
+                let ended = ends(code, &said);
+                last = format!("{code}: {said}");
+                ended.then_some(())
+            });
+            assert!(ended.is_some(), "{command} {what}: {last}");
+        };
+        ask(&account.roles, "with its Roles", &|code, _| code == 0);
+        for (verb, resource, roles) in account.lessened() {
+            let right = format!("cannot {verb} resource \"{resource}\"");
+            let refused = |code: i32, said: &str| match command {
+                // Which is what it is there to find.
+                "doctor" => code == 1 && said.contains("[forbidden]") && said.contains("may not"),
+                _ => code == 7 && said.contains("may not") && said.contains(&right) && said.contains("--print-rbac"),
+            };
+            ask(&roles, &format!("without {verb} {resource}"), &refused);
+            eprintln!("{command}: without {verb} {resource}: refused");
+        }
+        ask(&account.roles, "with its Roles again", &|code, _| code == 0);
+    }
+    let account = Account::new(&cluster, repository, "import");
+    let reader = cluster.kubectl_for("default", "import");
+    for role in &account.roles {
+        let (namespace, names) = (crate::text(&role["metadata"]["namespace"]), &role["rules"][0]["resourceNames"]);
+        for name in names.as_array().expect("names").iter().map(crate::text) {
+            let answer = reader.run(&["-n", namespace, "get", "secret", name], "");
+            let may = answer.as_ref().err().is_none_or(|error| error.contains("not found"));
+            assert!(may, "{namespace}/{name}: {answer:?}");
+        }
+        assert!(reader.run(&["-n", namespace, "get", "secret"], "").is_err_and(|error| error.contains("cannot list")));
+    }
+    assert!(reader.run(&["-n", "kube-system", "get", "secret", "sealed-secrets-key"], "").is_err_and(|error| error.contains("forbidden")));
+}
