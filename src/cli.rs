@@ -212,14 +212,10 @@ pub struct Import {
     #[cfg(feature = "cluster")]
     #[arg(long = "namespace", value_name = "NAMESPACE", requires = "from_cluster", value_parser = namespace)]
     pub namespaces: Vec<Namespace>,
-    /// The kubeconfig file; several are separated by `:`
+    /// Which cluster
     #[cfg(feature = "cluster")]
-    #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
-    pub kubeconfig: Option<String>,
-    /// The context
-    #[cfg(feature = "cluster")]
-    #[arg(long, value_name = "NAME", requires = "from_cluster")]
-    pub context: Option<String>,
+    #[command(flatten)]
+    pub access: Access,
     /// Put the imported value in the place of this key's sealed one; may be repeated
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub replace: Vec<Name>,

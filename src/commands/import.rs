@@ -144,8 +144,7 @@ fn add_cluster(contract: &Contract, args: &Import, found: &mut Adopted, world: &
         let help = format!("name `{}`, or the namespace of a reader: see `seal-secrets contract`", contract.namespace);
         return Err(Error::usage(format!("nothing of the contract is in the namespace `{unknown}`"), help));
     }
-    let access = crate::world::cluster::Access { kubeconfig: args.kubeconfig.as_deref(), context: args.context.as_deref() };
-    let cluster = crate::world::cluster::Cluster::connect(&access, &mut world.terminal)?;
+    let cluster = crate::world::cluster::Cluster::connect(&args.access.named(), &mut world.terminal)?;
     for (namespace, name) in places.into_iter().filter(|(namespace, _)| args.namespaces.is_empty() || args.namespaces.contains(namespace)) {
         if let Some(bytes) = cluster.find_secret(&format!("/api/v1/namespaces/{namespace}/secrets/{name}"))? {
             add_secrets(contract, &bytes, &format!("{namespace}/{name}"), found)?;

@@ -123,7 +123,7 @@ impl Cluster {
 
     /// A Secret with its values, in bytes that are wiped; none where there is none.
     pub fn find_secret(&self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let answer = self.ask(path, "application/json")?;
+        let answer = self.ask("get", path, "application/json")?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => Ok(Some(Zeroizing::new(answer.body))),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::commands::run;
@@ -80,7 +82,14 @@ fn each_command_needs_the_rights_that_are_printed_and_no_others() {
     shell.args(["-euo", "pipefail", "-c", "seal-secrets doctor --print-rbac | kubectl apply -f -"]).current_dir(repository.path(""));
     crate::kubectl::run(&mut shell, "").expect("kubectl takes the whole stream");
     // The last one takes the key Secret away.
-    for (command, args) in [("doctor", &[][..]), ("fetch-cert", &[]), ("backup", &[]), ("key-secret", &["--apply"])] {
+    let commands = [
+        ("doctor", &[][..]),
+        ("fetch-cert", &[]),
+        ("backup", &[]),
+        ("import", &["--from-cluster", "--dry-run"]),
+        ("key-secret", &["--apply"]),
+    ];
+    for (command, args) in commands {
         let account = Account::new(&cluster, repository, command);
         let ask = |roles: &[Value], what: &str, ends: &dyn Fn(i32, &str) -> bool| {
             account.may(roles);
@@ -111,16 +120,43 @@ fn each_command_needs_the_rights_that_are_printed_and_no_others() {
         }
         ask(&account.roles, "with its Roles again", &|code, _| code == 0);
     }
-    let account = Account::new(&cluster, repository, "import");
-    let reader = cluster.kubectl_for("default", "import");
-    for role in &account.roles {
-        let (namespace, names) = (crate::text(&role["metadata"]["namespace"]), &role["rules"][0]["resourceNames"]);
-        for name in names.as_array().expect("names").iter().map(crate::text) {
-            let answer = reader.run(&["-n", namespace, "get", "secret", name], "");
-            let may = answer.as_ref().err().is_none_or(|error| error.contains("not found"));
-            assert!(may, "{namespace}/{name}: {answer:?}");
-        }
-        assert!(reader.run(&["-n", namespace, "get", "secret"], "").is_err_and(|error| error.contains("cannot list")));
+    what_is_live_is_imported(&cluster, repository);
+    // Nothing but these Secrets, and not by asking for all.
+    let importer = cluster.kubectl_for("default", "import");
+    for namespace in ["secret-source", "kube-system"] {
+        assert!(importer.run(&["-n", namespace, "get", "secret"], "").is_err_and(|error| error.contains("cannot list")));
     }
-    assert!(reader.run(&["-n", "kube-system", "get", "secret", "sealed-secrets-key"], "").is_err_and(|error| error.contains("forbidden")));
+    assert!(
+        importer.run(&["-n", "kube-system", "get", "secret", "sealed-secrets-key"], "").is_err_and(|error| error.contains("forbidden"))
+    );
+}
+
+/// Into a repository with another key: from the source Secrets, and from what the readers have.
+fn what_is_live_is_imported(cluster: &Cluster, repository: &Repository) {
+    let contract = repository.contract();
+    let consumers = contract["consumers"].as_array().expect("consumers");
+    let readers: std::collections::BTreeSet<&str> = consumers.iter().map(|consumer| crate::text(&consumer["namespace"])).collect();
+    let readers: Vec<&str> = readers.into_iter().flat_map(|namespace| ["--namespace", namespace]).collect();
+    let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
+    for (namespaces, all) in [(&["--namespace", "secret-source"][..], true), (&readers, false)] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(run(folder.path(), &["keygen"]).0, 0);
+        let args = ["import", "--from-cluster", "--kubeconfig", &kubeconfig, "--context", "admin"];
+        let (code, stdout, stderr) = run(folder.path(), &[&args, namespaces].concat());
+        assert!(code == 0 && stderr.contains("context admin, "), "{stdout}{stderr}");
+        assert_eq!(!all, stdout.contains("`dex-admin-hash` is not taken: `dex-admin-password`"), "{stdout}");
+        let mut same = 0;
+        for (key, value) in &repository.values {
+            let (code, live, _) = run(folder.path(), &["unseal", "--value", key]);
+            assert!(!all || code == 0, "{key} was not imported");
+            if code == 0 {
+                assert_eq!(STANDARD.encode(live), *value, "{key} is another one");
+                same += 1;
+            }
+        }
+        assert!(same == repository.values.len() || !all && same > 10, "{same}");
+        let (code, stdout, _) = run(folder.path(), &["verify", "--identity", "keys/operator.agekey"]);
+        assert_eq!(code, i32::from(!all), "{stdout}");
+        assert!(!stdout.contains("wrong-value") && !stdout.contains("hash-differs"), "{stdout}");
+    }
 }
