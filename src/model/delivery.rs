@@ -103,6 +103,11 @@ impl Delivery {
         if self.accounts_of_their_own() { namespace } else { &contract.reader.namespace }
     }
 
+    /// The namespace of the store that the ExternalSecrets of this one read from; none = it is there for the whole cluster.
+    pub fn store<'c>(&self, namespace: &'c Namespace) -> Option<&'c Namespace> {
+        (self.store_kind == StoreKind::SecretStore).then_some(namespace)
+    }
+
     /// The namespace of each store; none = it is there for the whole cluster.
     pub fn stores<'c>(&self, contract: &'c Contract) -> Vec<Option<&'c Namespace>> {
         match self.store_kind {

@@ -122,6 +122,15 @@ fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given
 
     let checks = ask(bare, &["--store-kind", "SecretStore", "--store-file", "platform/store.yaml"]);
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing")), (12, 12));
+    // A namespace of readers that is not there may never be needed.
+    fn without(n: usize, path: &str) -> Vec<u8> {
+        if path.ends_with("/namespaces/n8n") { response("404 Not Found", JSON, "{}") } else { bare(n, path) }
+    }
+    let less = ask(without, &["--store-kind", "SecretStore"]);
+    assert_eq!((count(&less, "account-missing"), count(&less, "store-missing")), (11, 11));
+    let missing = with_code(&less, "namespace-missing");
+    assert!(missing.len() == 1 && missing[0]["what"] == "n8n" && missing[0]["status"] == "warning", "{missing:?}");
+
     let remedy = with_code(&checks, "store-missing")[0]["remedy"].as_str().unwrap();
     assert!(remedy.ends_with("/secret-store && kubectl apply -f platform/store.yaml"), "{remedy}");
 }

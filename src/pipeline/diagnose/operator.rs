@@ -52,9 +52,8 @@ impl<'c> Checks<'c> {
                     self.good(CATEGORY, what);
                     continue;
                 }
-                let store = delivery.stores(contract).into_iter().find(|store| *store == Some(namespace)).flatten();
-                let (cause, again) = (format!("the account `{what}` is not there"), self.again(store));
-                self.bad(CATEGORY, what, Symptom::AccountMissing, cause, again);
+                let cause = format!("the account `{what}` is not there");
+                self.bad(CATEGORY, what, Symptom::AccountMissing, cause, self.again(delivery.store(namespace)));
             }
         }
         let house = self.is_there(&contract.namespace);
@@ -169,8 +168,7 @@ impl<'c> Checks<'c> {
             return self.warn(CATEGORY, what, Symptom::NotSealedYet, format!("`{}` is not sealed yet", entry.key), remedy);
         }
         let account = delivery.account(contract, &consumer.namespace);
-        let store = delivery.stores(contract).into_iter().find(|store| store.is_none_or(|one| *one == consumer.namespace)).flatten();
-        let works = operator && ready.contains(&store) && self.has_account(account);
+        let works = operator && ready.contains(&delivery.store(&consumer.namespace)) && self.has_account(account);
         if is_ready(object) {
             self.good(CATEGORY, what.clone());
             self.target(reader, object, what, force, works);
