@@ -378,6 +378,9 @@ pub struct Doctor {
     /// Which cluster
     #[command(flatten)]
     pub cluster: Cluster,
+    /// How the values get to their readers
+    #[command(flatten)]
+    pub delivery: Delivery,
     /// Wait until all is well, at most so long: `90s`, `5m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<std::time::Duration>,

@@ -1,7 +1,7 @@
 //! `doctor`: follows each value through a live cluster, and says where it stops and why.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -12,29 +12,33 @@ use crate::cli::{Doctor, Folders, NeedsRights};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::manifest::secret::KEY_LABEL;
 use crate::manifest::yaml;
-use crate::model::{CertificateDigest, Check, Contract, Error, ErrorKind, Name, Result, Status, Symptom, visible};
+use crate::model::{
+    CertificateDigest, Check, Consumer, Contract, Delivery, Error, ErrorKind, Isolation, Name, Namespace, Rbac, Result, Status, Symptom,
+    visible,
+};
 use crate::pipeline::certificate::SealingCertificate;
-use crate::pipeline::diagnose::{self, APIS, Reader, Snapshot, Wanted};
+use crate::pipeline::diagnose::{self, Called, Part, Reader, Snapshot, Store, Wanted};
 use crate::pipeline::{inventory, rbac};
 use crate::world::World;
 use crate::world::cluster::Cluster;
 use crate::world::folder::Folder;
 
 pub(super) fn run(folders: &Folders, args: &Doctor, world: &mut World) -> Result<Outcome> {
-    let Setting { contract, .. } = setting::read(folders, None, world)?;
+    let Setting { contract, delivery, .. } = setting::read(folders, Some(&args.delivery), world)?;
     let controller = (args.cluster.controller_namespace.as_str(), args.cluster.controller_name.as_str());
     if let Some(command) = args.print_rbac {
-        world.terminal.print(&roles(command, &contract, controller))?;
+        world.terminal.print(&roles(command, &contract, &delivery, controller))?;
         return Ok(Outcome::Done);
     }
     let certificate = keys::certificate(folders)?.digest;
     let sealed = sealed_keys(folders)?;
-    let wanted = Wanted { contract: &contract, certificate, sealed: &sealed, controller };
+    let called = called(folders, &delivery);
+    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, called: &called };
     let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
     let began = (world.clock)();
     let mut told = usize::MAX;
     let checks = loop {
-        let checks = look(&cluster, &wanted)?;
+        let checks = look(&cluster, &wanted, world.clock)?;
         let open = checks.iter().filter(|check| matches!(check.status, Status::Bad | Status::Skipped)).count();
         let passed = (world.clock)().duration_since(began).unwrap_or_default();
         if open == 0 || args.wait.is_none_or(|wait| passed >= wait) {
@@ -52,10 +56,10 @@ pub(super) fn run(folders: &Folders, args: &Doctor, world: &mut World) -> Result
 }
 
 /// The Roles of one command, or of all.
-fn roles(command: Option<NeedsRights>, contract: &Contract, controller: (&str, &str)) -> String {
+fn roles(command: Option<NeedsRights>, contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> String {
     let all = NeedsRights::value_variants().iter().copied();
     let of = |command| match command {
-        NeedsRights::Doctor => rbac::doctor(contract, controller),
+        NeedsRights::Doctor => rbac::doctor(contract, delivery, controller),
         NeedsRights::KeySecret => rbac::key_secret(controller.0),
         NeedsRights::FetchCert => rbac::fetch_cert(controller),
         NeedsRights::Backup => rbac::backup(controller.0),
@@ -78,9 +82,36 @@ fn sealed_keys(folders: &Folders) -> Result<BTreeMap<Name, Option<CertificateDig
     if sealed.is_empty() { Err(nothing()) } else { Ok(sealed) }
 }
 
+/// How the operator calls things: remedies are pasted where this command was run.
+fn called(folders: &Folders, delivery: &Delivery) -> Called {
+    let path = |path: &std::path::Path| quoted(&visible(&path.to_string_lossy()));
+    let (keys, out) = (path(&folders.keys), path(&folders.out));
+    let mut program = "seal-secrets".to_owned();
+    let mut add = |flag: &str, value: Option<String>| program.extend(value.map(|value| format!(" {flag} {value}")));
+    add("--keys", Some(keys.clone()).filter(|keys| keys != "keys"));
+    add("--out", Some(out.clone()).filter(|out| out != "out"));
+    add("--contract", folders.contract.as_deref().map(path));
+    add("--platform", folders.platform.as_deref().map(path));
+    add("--environment", folders.environment.as_deref().map(|name| quoted(&visible(name))));
+    let store_file = delivery.store_file.as_ref().map(|file| quoted(&visible(&file.path)));
+    let flags = [
+        delivery.kind_asked_for().map(|kind| format!(" --store-kind {}", kind.as_str())),
+        (delivery.isolation == Isolation::Namespace).then(|| " --isolation namespace".to_owned()),
+        (delivery.rbac == Rbac::Namespace).then(|| " --rbac namespace".to_owned()),
+        store_file.as_ref().map(|file| format!(" --store-file {file}")),
+    ];
+    Called { program, delivery: flags.into_iter().flatten().collect(), keys, out, store_file }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// One look at everything. An API server that does not answer is a check like any other, and the only one.
-fn look(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Vec<Check>> {
-    let error = match gather(cluster, wanted) {
+fn look(cluster: &Cluster, wanted: &Wanted<'_>, clock: fn() -> SystemTime) -> Result<Vec<Check>> {
+    let error = match gather(cluster, wanted, clock) {
         Ok(snapshot) => return Ok(diagnose::diagnose(&snapshot, wanted)),
         Err(error) => error,
     };
@@ -95,20 +126,23 @@ fn look(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Vec<Check>> {
     Ok(vec![Check { category: "api server", what, status, symptom, cause: error.what(), remedy: error.help() }])
 }
 
-fn gather(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Snapshot> {
+fn gather(cluster: &Cluster, wanted: &Wanted<'_>, clock: fn() -> SystemTime) -> Result<Snapshot> {
     let version = cluster.get("/version")?.unwrap_or_default();
+    let clocks = cluster.time().map(|theirs| (theirs, clock()));
     let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
     let user = cluster.review("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review)?;
     let snapshot = Snapshot {
         user: visible(user["status"]["userInfo"]["username"].as_str().unwrap_or("somebody")),
         version: format!("Kubernetes {}", visible(version["gitVersion"].as_str().unwrap_or("of an unknown version"))),
+        clocks,
         ..Snapshot::default()
     };
     let mut gathering = Gathering { cluster, wanted, snapshot };
     gathering.surroundings()?;
     gathering.controller()?;
     gathering.values()?;
-    gathering.store()?;
+    gathering.accounts()?;
+    gathering.stores()?;
     gathering.readers()?;
     Ok(gathering.snapshot)
 }
@@ -120,119 +154,174 @@ struct Gathering<'g> {
 }
 
 impl Gathering<'_> {
-    /// What a request brought; what this account may not see is remembered, and counts as not there.
-    fn had<T>(&mut self, what: &str, result: Result<Option<T>>) -> Result<Option<T>> {
+    /// What a request brought; a right that this account lacks is remembered, and what it would show counts as not there.
+    fn had<T>(&mut self, part: Part, right: impl FnOnce() -> String, result: Result<Option<T>>) -> Result<Option<T>> {
         match result {
             Err(error) if error.kind == ErrorKind::Forbidden => {
-                self.snapshot.forbidden.push((what.split('?').next().unwrap_or(what).to_owned(), error.what()));
+                self.snapshot.forbidden.entry(part).or_default().insert(right());
                 Ok(None)
             }
             other => other,
         }
     }
 
-    fn get(&mut self, path: &str) -> Result<Option<Value>> {
+    fn get(&mut self, part: Part, path: &str) -> Result<Option<Value>> {
         let result = self.cluster.get(path);
-        self.had(path, result)
+        self.had(part, || right(path), result)
     }
 
-    fn metadata(&mut self, path: &str) -> Result<Option<Value>> {
+    fn metadata(&mut self, part: Part, path: &str) -> Result<Option<Value>> {
         let result = self.cluster.metadata(path);
-        self.had(path, result)
+        self.had(part, || right(path), result)
     }
 
-    fn items(&mut self, path: &str) -> Result<Vec<Value>> {
-        Ok(items(self.get(path)?))
+    fn items(&mut self, part: Part, path: &str) -> Result<Vec<Value>> {
+        Ok(items(self.get(part, path)?))
     }
 
     fn events(&mut self, namespace: &str, kind: &str, name: &str) -> Result<Vec<Value>> {
-        self.items(&format!("/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.kind={kind},involvedObject.name={name}"))
+        let path = format!("/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.kind={kind},involvedObject.name={name}");
+        self.items(Part::Events, &path)
     }
 
-    fn deployment(&mut self, namespace: &str, label: &str) -> Result<Option<Value>> {
+    fn deployment(&mut self, part: Part, namespace: &str, label: &str) -> Result<Option<Value>> {
         let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?labelSelector=app.kubernetes.io/name={label}");
-        Ok(self.items(&path)?.into_iter().next())
+        Ok(self.items(part, &path)?.into_iter().next())
     }
 
     fn surroundings(&mut self) -> Result<()> {
-        for (_, group, resources) in APIS {
-            let served = self.get(&format!("/apis/{group}"))?;
+        let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
+        for (_, group, resources) in diagnose::apis(delivery) {
+            let served = self.get(Part::Apis, &format!("/apis/{group}"))?;
+            if self.snapshot.forbidden.contains_key(&Part::Apis) {
+                continue;
+            }
             let served = served.as_ref().and_then(|list| list["resources"].as_array()).map(Vec::as_slice).unwrap_or_default();
             let all = resources.iter().all(|resource| served.iter().any(|one| one["name"] == *resource));
             self.snapshot.apis.insert(group, all);
         }
-        let contract = self.wanted.contract;
-        for one in [contract.namespace.as_str(), contract.reader.namespace.as_str(), self.wanted.controller.0] {
-            let there = self.metadata(&format!("/api/v1/namespaces/{one}"))?.is_some();
-            self.snapshot.namespaces.insert(one.to_owned(), there);
+        let own = delivery.accounts(contract).into_keys();
+        let all = own.chain([&contract.namespace, &contract.reader.namespace]).map(Namespace::as_str).chain([self.wanted.controller.0]);
+        for one in all.collect::<BTreeSet<&str>>() {
+            let there = self.metadata(Part::Namespaces, &format!("/api/v1/namespaces/{one}"))?.is_some();
+            if !self.snapshot.forbidden.contains_key(&Part::Namespaces) {
+                self.snapshot.namespaces.insert(one.to_owned(), there);
+            }
         }
-        self.snapshot.operator = self.deployment(contract.reader.namespace.as_str(), "external-secrets")?;
+        self.snapshot.operator = self.deployment(Part::Operator, contract.reader.namespace.as_str(), "external-secrets")?;
         Ok(())
     }
 
     fn controller(&mut self) -> Result<()> {
         let (namespace, name) = self.wanted.controller;
-        self.snapshot.controller = self.deployment(namespace, "sealed-secrets")?;
-        let services =
-            self.items(&format!("/api/v1/namespaces/{namespace}/services?labelSelector=app.kubernetes.io/name=sealed-secrets"))?;
+        self.snapshot.controller = self.deployment(Part::Controller, namespace, "sealed-secrets")?;
+        let services = format!("/api/v1/namespaces/{namespace}/services?labelSelector=app.kubernetes.io/name=sealed-secrets");
+        let services = self.items(Part::Certificate, &services)?;
         // The chart has a second one, for its metrics.
         let services = services.iter().filter(|service| service["spec"]["ports"][0]["name"] == "http");
         self.snapshot.services = services.filter_map(|service| Some(visible(service["metadata"]["name"].as_str()?))).collect();
         match super::fetch_cert::served(self.cluster, namespace, name) {
             Ok(pem) => self.snapshot.served = SealingCertificate::read(&pem).ok().map(|certificate| certificate.digest),
             Err(error) if error.kind == ErrorKind::Cluster => {}
-            Err(error) => drop(self.had::<()>("its certificate", Err(error))?),
+            Err(error) => {
+                let right = || format!("get services/proxy in {namespace}");
+                let _: Option<()> = self.had(Part::Certificate, right, Err(error))?;
+            }
         }
-        let keys = self.cluster.metadata_list(&format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active"));
-        self.snapshot.keys = items(self.had("the key Secrets", keys)?);
+        let path = format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active");
+        let keys = self.cluster.metadata_list(&path);
+        self.snapshot.keys = items(self.had(Part::Keys, || right(&path), keys)?);
         Ok(())
     }
 
     fn values(&mut self) -> Result<()> {
-        self.snapshot.sealed = self.items("/apis/bitnami.com/v1alpha1/sealedsecrets")?;
+        self.snapshot.sealed = self.items(Part::Sealed, "/apis/bitnami.com/v1alpha1/sealedsecrets")?;
         for name in self.wanted.sealed.keys() {
-            let source = self.metadata(&format!("/api/v1/namespaces/{}/secrets/{name}", self.wanted.contract.namespace))?;
+            let path = format!("/api/v1/namespaces/{}/secrets/{name}", self.wanted.contract.namespace);
+            let source = self.metadata(Part::Sources, &path)?;
             self.snapshot.sources.insert(name.clone(), source);
         }
         Ok(())
     }
 
-    fn store(&mut self) -> Result<()> {
+    fn accounts(&mut self) -> Result<()> {
         let contract = self.wanted.contract;
-        let (reader, store) = (&contract.reader, &contract.store);
-        let account = self.metadata(&format!("/api/v1/namespaces/{}/serviceaccounts/{}", reader.namespace, reader.name))?;
-        self.snapshot.account = account.is_some();
-        self.snapshot.store = self.get(&format!("/apis/external-secrets.io/v1/clustersecretstores/{store}"))?;
-        self.snapshot.store_events = self.events("default", "ClusterSecretStore", store.as_str())?;
-        for name in contract.read_keys().map(|key| &key.name).filter(|name| self.wanted.sealed.contains_key(name)) {
-            let review = json!({
-                "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-                "spec": {
-                    "user": format!("system:serviceaccount:{}:{}", reader.namespace, reader.name),
-                    "resourceAttributes": { "verb": "get", "resource": "secrets", "namespace": contract.namespace.as_str(), "name": name.as_str() },
-                },
-            });
-            let answer = self.cluster.review("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).map(Some);
-            if let Some(answer) = self.had("a subjectaccessreview", answer)? {
-                self.snapshot.access.insert(name.clone(), answer["status"]["allowed"].as_bool().unwrap_or(false));
+        let reader = &contract.reader.name;
+        for (namespace, keys) in self.wanted.delivery.accounts(contract) {
+            let account = self.metadata(Part::Accounts, &format!("/api/v1/namespaces/{namespace}/serviceaccounts/{reader}"))?;
+            if !self.snapshot.forbidden.contains_key(&Part::Accounts) {
+                self.snapshot.accounts.insert(namespace.clone(), account.is_some());
+            }
+            for name in keys.into_iter().filter(|name| self.wanted.sealed.contains_key(*name)) {
+                let review = json!({
+                    "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+                    "spec": {
+                        "user": format!("system:serviceaccount:{namespace}:{reader}"),
+                        "groups": ["system:authenticated", "system:serviceaccounts", format!("system:serviceaccounts:{namespace}")],
+                        "resourceAttributes": { "verb": "get", "resource": "secrets", "namespace": contract.namespace.as_str(), "name": name.as_str() },
+                    },
+                });
+                let answer = self.cluster.review("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).map(Some);
+                let right = || "create subjectaccessreviews".to_owned();
+                if let Some(answer) = self.had(Part::Access, right, answer)? {
+                    let allowed = answer["status"]["allowed"].as_bool().unwrap_or(false);
+                    self.snapshot.access.insert((namespace.clone(), name.clone()), allowed);
+                }
             }
         }
         Ok(())
     }
 
+    fn stores(&mut self) -> Result<()> {
+        let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
+        let (kind, name) = (delivery.store_kind, &contract.store);
+        for namespace in delivery.stores(contract) {
+            let place = namespace.map_or(String::new(), |namespace| format!("namespaces/{namespace}/"));
+            let path = format!("/apis/external-secrets.io/v1/{place}{}/{name}", kind.resource());
+            let object = self.get(Part::Stores, &path)?;
+            let events = self.events(namespace.map_or("default", Namespace::as_str), kind.as_str(), name.as_str())?;
+            self.snapshot.stores.push(Store { namespace: namespace.cloned(), object, events });
+        }
+        Ok(())
+    }
+
     fn readers(&mut self) -> Result<()> {
+        let mut all = self.items(Part::Readers, "/apis/external-secrets.io/v1/externalsecrets")?;
         for (index, consumer) in self.wanted.contract.consumers.iter().enumerate() {
-            let Some(name) = &consumer.name else { continue };
-            let namespace = consumer.namespace.as_str();
-            let object = self.get(&format!("/apis/external-secrets.io/v1/namespaces/{namespace}/externalsecrets/{name}"))?;
-            let mut reader = Reader { index, object, events: Vec::new(), target: None };
-            if reader.object.is_some() {
-                reader.events = self.events(namespace, "ExternalSecret", name.as_str())?;
-                reader.target = self.metadata(&format!("/api/v1/namespaces/{namespace}/secrets/{}", consumer.target))?;
+            let found = all.iter().position(|object| is_of(object, consumer));
+            let mut reader = Reader { index, object: found.map(|at| all.swap_remove(at)), events: Vec::new(), target: None };
+            if let Some(object) = &reader.object {
+                let namespace = consumer.namespace.as_str();
+                let (name, target) = (object["metadata"]["name"].as_str().unwrap_or("").to_owned(), diagnose::target_of(object).to_owned());
+                reader.events = self.events(namespace, "ExternalSecret", &name)?;
+                reader.target = self.metadata(Part::Targets, &format!("/api/v1/namespaces/{namespace}/secrets/{target}"))?;
             }
             self.snapshot.readers.push(reader);
         }
         Ok(())
+    }
+}
+
+/// Whether an ExternalSecret is this consumer. The name that a helm chart gives to its own is not known, but its target is.
+fn is_of(object: &Value, consumer: &Consumer) -> bool {
+    let called = match &consumer.name {
+        Some(name) => object["metadata"]["name"] == name.as_str(),
+        None => diagnose::target_of(object) == consumer.target.as_str(),
+    };
+    called && object["metadata"]["namespace"] == consumer.namespace.as_str()
+}
+
+/// The right that a request needs, in words.
+fn right(path: &str) -> String {
+    let parts: Vec<&str> = path.split('?').next().unwrap_or(path).trim_start_matches('/').split('/').collect();
+    // What stands before the resource: `api/v1`, or `apis/GROUP/VERSION`.
+    let version = if parts[0] == "api" { 2 } else { 3 };
+    match parts.get(version..).unwrap_or_default() {
+        ["namespaces", namespace, resource] => format!("list {resource} in {namespace}"),
+        ["namespaces", namespace, resource, _] => format!("get {resource} in {namespace}"),
+        [resource, _] => format!("get {resource}"),
+        [resource] => format!("list {resource}"),
+        _ => format!("get {path}"),
     }
 }
 

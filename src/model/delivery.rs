@@ -1,6 +1,8 @@
 //! How the values get from the source Secrets to their readers, where an operator wants it otherwise than usual.
 
-use super::Namespace;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Contract, Name, Namespace};
 
 /// The store's form. The default is one ClusterSecretStore with one account that reads the keys that somebody reads.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +89,32 @@ impl Delivery {
     pub fn accounts_of_their_own(&self) -> bool {
         self.isolation == Isolation::Namespace || self.store_kind == StoreKind::SecretStore
     }
+
+    /// The namespace of each account that reads, and the keys that it may get.
+    pub fn accounts<'c>(&self, contract: &'c Contract) -> BTreeMap<&'c Namespace, BTreeSet<&'c Name>> {
+        if self.accounts_of_their_own() {
+            return contract.consumer_namespaces().into_iter().map(|namespace| (namespace, contract.keys_read_in(namespace))).collect();
+        }
+        BTreeMap::from([(&contract.reader.namespace, contract.read_keys().map(|key| &key.name).collect())])
+    }
+
+    /// The namespace of the account that reads for the ExternalSecrets of this one.
+    pub fn account<'c>(&self, contract: &'c Contract, namespace: &'c Namespace) -> &'c Namespace {
+        if self.accounts_of_their_own() { namespace } else { &contract.reader.namespace }
+    }
+
+    /// The namespace of the store that the ExternalSecrets of this one read from; none = it is there for the whole cluster.
+    pub fn store<'c>(&self, namespace: &'c Namespace) -> Option<&'c Namespace> {
+        (self.store_kind == StoreKind::SecretStore).then_some(namespace)
+    }
+
+    /// The namespace of each store; none = it is there for the whole cluster.
+    pub fn stores<'c>(&self, contract: &'c Contract) -> Vec<Option<&'c Namespace>> {
+        match self.store_kind {
+            StoreKind::ClusterSecretStore => vec![None],
+            StoreKind::SecretStore => contract.consumer_namespaces().into_iter().map(Some).collect(),
+        }
+    }
 }
 
 impl StoreKind {
@@ -95,6 +123,14 @@ impl StoreKind {
         match self {
             StoreKind::ClusterSecretStore => "ClusterSecretStore",
             StoreKind::SecretStore => "SecretStore",
+        }
+    }
+
+    /// The kind's resource, as the API server and kubectl name it.
+    pub fn resource(self) -> &'static str {
+        match self {
+            StoreKind::ClusterSecretStore => "clustersecretstores",
+            StoreKind::SecretStore => "secretstores",
         }
     }
 }

@@ -6,21 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::manifest::secret::KEY_SECRET;
-use crate::model::Contract;
+use crate::model::{Contract, Delivery};
 
 /// `doctor`. No right says "metadata only", so the Secrets are named, and so is what else can be.
-pub fn doctor(contract: &Contract, controller: (&str, &str)) -> Vec<Value> {
+pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> Vec<Value> {
     let (namespace, service) = controller;
     let targets = contract.consumers.iter().map(|consumer| consumer.target.as_str());
     let secrets: BTreeSet<&str> = contract.keys.iter().map(|key| key.name.as_str()).chain(targets).collect();
-    let namespaces = BTreeSet::from([contract.namespace.as_str(), contract.reader.namespace.as_str(), namespace]);
-    let external_secrets = contract.consumers.iter().filter_map(|consumer| Some(consumer.name.as_ref()?.as_str())).collect();
+    let accounts = delivery.accounts(contract).into_keys().map(|account| account.as_str());
+    let namespaces = accounts.chain([contract.namespace.as_str(), contract.reader.namespace.as_str(), namespace]).collect();
     let everywhere = [
         named("", "secrets", &["get"], secrets),
         named("", "namespaces", &["get"], namespaces),
         named("", "serviceaccounts", &["get"], [contract.reader.name.as_str()].into()),
-        named("external-secrets.io", "clustersecretstores", &["get"], [contract.store.as_str()].into()),
-        named("external-secrets.io", "externalsecrets", &["get"], external_secrets),
+        named("external-secrets.io", delivery.store_kind.resource(), &["get"], [contract.store.as_str()].into()),
+        // One that a helm chart renders has a name that is not known.
+        rule("external-secrets.io", "externalsecrets", &["list"]),
         rule("", "events", &["list"]),
         rule("apps", "deployments", &["list"]),
         rule("bitnami.com", "sealedsecrets", &["list"]),

@@ -91,18 +91,10 @@ pub fn store_file(contract: &Contract, delivery: &Delivery, project_id: &str) ->
 /// The Role names the keys that some ExternalSecret reads, sealed or not: a key that is not there yet is then "not
 /// found", and not "forbidden".
 fn rbac(contract: &Contract, delivery: &Delivery) -> Vec<String> {
-    let reader = &contract.reader;
-    if !delivery.accounts_of_their_own() {
-        let names = contract.read_keys().map(|key| &key.name).collect();
-        return role(contract, delivery, reader.name.as_str(), &reader.namespace, &names).into();
-    }
-    let namespaces = contract.consumer_namespaces().into_iter();
-    namespaces
-        .flat_map(|namespace| {
-            let name = format!("{}-{namespace}", reader.name);
-            role(contract, delivery, &name, namespace, &contract.keys_read_in(namespace))
-        })
-        .collect()
+    let reader = &contract.reader.name;
+    let name = |account| if delivery.accounts_of_their_own() { format!("{reader}-{account}") } else { reader.to_string() };
+    let accounts = delivery.accounts(contract);
+    accounts.iter().flat_map(|(account, keys)| role(contract, delivery, &name(account), account, keys)).collect()
 }
 
 /// A Role for these keys, bound to the reader's account in that namespace.
@@ -130,18 +122,24 @@ fn role(contract: &Contract, delivery: &Delivery, name: &str, account: &Namespac
 }
 
 fn accounts(contract: &Contract, delivery: &Delivery) -> Vec<String> {
-    let namespaces =
-        if delivery.accounts_of_their_own() { contract.consumer_namespaces() } else { BTreeSet::from([&contract.reader.namespace]) };
     let account =
         |namespace: &Namespace| object("v1", "ServiceAccount", Metadata::new(&contract.reader.name, Some(namespace.as_str())), json!({}));
-    namespaces.into_iter().map(account).collect()
+    delivery.accounts(contract).into_keys().map(account).collect()
+}
+
+fn stores(contract: &Contract, delivery: &Delivery) -> Vec<String> {
+    let spec = store_spec(contract, delivery);
+    let store = |namespace: Option<&Namespace>| {
+        let metadata = Metadata::new(&contract.store, namespace.map(Namespace::as_str));
+        object("external-secrets.io/v1", delivery.store_kind.as_str(), metadata, json!({ "spec": spec }))
+    };
+    delivery.stores(contract).into_iter().map(store).collect()
 }
 
 /// As ESO accepts it: `caProvider.namespace` is required in a ClusterSecretStore, and `server` has to be there for
 /// its url to have a default; in a SecretStore it is forbidden. Without a namespace the account is that of the
 /// ExternalSecret's own (ESO's referent form). Only the contract's namespaces may use it.
-fn stores(contract: &Contract, delivery: &Delivery) -> Vec<String> {
-    let namespaces: Vec<&str> = contract.consumer_namespaces().iter().map(|namespace| namespace.as_str()).collect();
+pub fn store_spec(contract: &Contract, delivery: &Delivery) -> serde_json::Value {
     let account = contract.reader.namespace.as_str();
     let mut spec = json!({
         "provider": { "kubernetes": {
@@ -153,22 +151,19 @@ fn stores(contract: &Contract, delivery: &Delivery) -> Vec<String> {
             "auth": { "serviceAccount": { "name": contract.reader.name.as_str() } },
         } },
     });
-    let kind = delivery.store_kind.as_str();
-    let store = |namespace, spec: &serde_json::Value| {
-        object("external-secrets.io/v1", kind, Metadata::new(&contract.store, namespace), json!({ "spec": spec }))
-    };
     if delivery.store_kind == StoreKind::SecretStore {
-        return namespaces.into_iter().map(|namespace| store(Some(namespace), &spec)).collect();
+        return spec;
     }
     let kubernetes = &mut spec["provider"]["kubernetes"];
     kubernetes["server"]["caProvider"]["namespace"] = json!(account);
     if !delivery.accounts_of_their_own() {
         kubernetes["auth"]["serviceAccount"]["namespace"] = json!(account);
     }
+    let namespaces: Vec<&str> = contract.consumer_namespaces().iter().map(|namespace| namespace.as_str()).collect();
     if !namespaces.is_empty() {
         spec["conditions"] = json!([{ "namespaces": namespaces }]);
     }
-    vec![store(None, &spec)]
+    spec
 }
 
 /// Nothing is pruned: what is gone from git by mistake must not be gone from the cluster.

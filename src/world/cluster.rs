@@ -1,11 +1,13 @@
 //! A live cluster, through its API server: only the one that the operator named, with a limit on everything.
 
+use std::cell::Cell;
 use std::error::Error as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use k8s_openapi::jiff::fmt::rfc2822;
 use kube::client::AuthError;
 use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
@@ -38,6 +40,7 @@ pub struct Cluster {
     client: kube::Client,
     /// The context's name.
     pub context: String,
+    time: Cell<Option<SystemTime>>,
 }
 
 /// What a server answered.
@@ -81,12 +84,17 @@ impl Cluster {
                 _ => unusable(&context),
             })
         })?;
-        Ok(Cluster { runtime, client, context })
+        Ok(Cluster { runtime, client, context, time: Cell::new(None) })
     }
 
     /// Lets the cluster work for a while. The timer is made inside the runtime, which it needs.
     pub fn pause(&self, time: Duration) {
         self.runtime.block_on(async { tokio::time::sleep(time).await });
+    }
+
+    /// What time it was at the API server when it last answered, to the second.
+    pub fn time(&self) -> Option<SystemTime> {
+        self.time.get()
     }
 
     /// An object; none where there is none.
@@ -184,6 +192,8 @@ impl Cluster {
     async fn send_once(&self, request: Request<Vec<u8>>) -> Result<(Answer, Option<Duration>)> {
         let response = self.client.send(request.map(Into::into)).await.map_err(|error| unreachable_server(&error))?;
         let (head, body) = response.into_parts();
+        let date = head.headers.get(header::DATE).and_then(|date| rfc2822::parse(date.to_str().ok()?).ok());
+        self.time.set(date.map(|date| date.timestamp().into()));
         if head.status.is_redirection() {
             return Err(Error::refused(
                 "the API server redirects to another place",

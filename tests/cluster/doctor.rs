@@ -1,5 +1,6 @@
 //! `doctor` before a real cluster that was broken on purpose: it names exactly the cause, and its remedy heals.
 
+use std::collections::BTreeSet;
 use std::process::Output;
 
 use base64::Engine;
@@ -81,6 +82,21 @@ const CASES: &[Case] = &[
         "secret-in-the-way",
         "n8n-encryption-key",
     ),
+    // Nobody waits for a controller that is slow: it is made to look as if it had not come by yet.
+    case(
+        "a SealedSecret that the controller has not looked at",
+        "kubectl -n secret-source patch sealedsecret n8n-encryption-key --subresource=status --type=merge -p '{\"status\":{\"observedGeneration\":0}}'",
+        "sealed-secret-pending",
+        "n8n-encryption-key",
+    ),
+    // One that it does not own is not made again.
+    case(
+        "a source Secret is deleted",
+        r#"kubectl -n secret-source patch secret n8n-encryption-key --type=json -p '[{"op":"remove","path":"/metadata/ownerReferences"}]'
+         kubectl -n secret-source delete secret n8n-encryption-key"#,
+        "source-missing",
+        "n8n-encryption-key",
+    ),
     case(
         "a source Secret without value",
         r#"kubectl -n secret-source patch secret n8n-encryption-key --type=json -p '[{"op":"remove","path":"/data/value"}]'"#,
@@ -122,7 +138,7 @@ const CASES: &[Case] = &[
          kubectl annotate clustersecretstore secret-store force-sync=account --overwrite
          kubectl wait clustersecretstore secret-store --for=condition=Ready=False --timeout=30s",
         "account-missing",
-        "eso-reader",
+        "external-secrets/eso-reader",
     ),
     case(
         "caProvider without namespace",
@@ -136,6 +152,13 @@ const CASES: &[Case] = &[
         r#"kubectl patch clustersecretstore secret-store --type=merge \
              -p '{"spec":{"provider":{"kubernetes":{"server":{"caProvider":{"name":"nope"}}}}}}'"#,
         "store-not-ready",
+        "secret-store",
+    ),
+    case(
+        "a store with a wrong URL",
+        r#"kubectl patch clustersecretstore secret-store --type=merge \
+             -p '{"spec":{"provider":{"kubernetes":{"server":{"url":"https://kubernetes.default.svc:6443"}}}}}'"#,
+        "store-differs",
         "secret-store",
     ),
     case("no store", "kubectl delete clustersecretstore secret-store", "store-missing", "secret-store"),
@@ -196,6 +219,14 @@ const CASES: &[Case] = &[
         "controller-down",
         "kube-system/sealed-secrets-controller",
     ),
+    // ESO makes a target again that it sees go, and it sees those with its label.
+    case(
+        "a target is deleted",
+        "kubectl -n n8n label secret n8n-core-secrets reconcile.external-secrets.io/managed-
+         kubectl -n n8n delete secret n8n-core-secrets",
+        "target-missing",
+        "n8n/n8n-core-secrets",
+    ),
     case(
         "a source Secret is newer than its target",
         r#"kubectl -n secret-source patch secret oauth2-proxy-cookie-secret -p '{"stringData":{"value":"rotated"}}'"#,
@@ -204,12 +235,64 @@ const CASES: &[Case] = &[
     ),
 ];
 
+/// A form of delivery, in a folder of its own: its flags, and the ways to break it.
+struct Form {
+    folder: &'static str,
+    args: &'static [&'static str],
+    /// What doctor has to mend before all is well.
+    first: Option<&'static str>,
+    cases: &'static [Case],
+}
+
+/// The forms that are not the usual one.
+const FORMS: [Form; 2] = [
+    Form {
+        folder: "isolated",
+        args: &["--out", "isolated", "--isolation", "namespace"],
+        first: None,
+        cases: &[
+            case(
+                "isolated: an account is missing",
+                "kubectl -n n8n delete serviceaccount eso-reader
+                 kubectl -n n8n annotate externalsecret n8n-core-secrets force-sync=account --overwrite",
+                "account-missing",
+                "n8n/eso-reader",
+            ),
+            case(
+                "isolated: a Role without a name",
+                "kubectl -n secret-source get role eso-reader-litellm -o yaml | sed '/^ *- litellm-salt-key$/d' | kubectl replace -f -
+                 kubectl -n litellm annotate externalsecret litellm-secrets force-sync=role --overwrite",
+                "role-without-name",
+                "litellm/litellm-salt-key",
+            ),
+        ],
+    },
+    Form {
+        folder: "stores",
+        args: &["--out", "stores", "--store-kind", "SecretStore"],
+        first: Some("other-store"),
+        cases: &[
+            case("SecretStore: one is missing", "kubectl -n n8n delete secretstore secret-store", "store-missing", "n8n/secret-store"),
+            case(
+                "SecretStore: an account is missing",
+                "kubectl -n n8n delete serviceaccount eso-reader
+                 kubectl -n n8n annotate secretstore secret-store force-sync=account --overwrite
+                 kubectl -n n8n wait secretstore secret-store --for=condition=Ready=False --timeout=30s",
+                "account-missing",
+                "n8n/eso-reader",
+            ),
+        ],
+    },
+];
+
 /// What a healed cluster may need next: the operator looks again later, and a key that was added is not served yet.
 const NEXT: [&str; 3] = ["target-stale", "external-secret-failed", "several-keys"];
 
 struct Patient<'c> {
     cluster: &'c Cluster,
     repository: &'c Repository,
+    /// What doctor is told of its form.
+    form: &'static [&'static str],
 }
 
 impl Patient<'_> {
@@ -220,10 +303,20 @@ impl Patient<'_> {
         crate::kubectl::run(&mut shell, "")
     }
 
+    /// Runs a remedy. kubectl does not restart what was restarted within the same second, and says so.
+    fn paste(&self, remedy: &str) -> Result<(), String> {
+        let ran = crate::process::poll(SOON, || match self.shell(remedy) {
+            Err(why) if why.contains("please wait before attempting to trigger another") => None,
+            ran => Some(ran.map(drop)),
+        });
+        ran.unwrap_or_else(|| Err(format!("still to wait for: {remedy}")))
+    }
+
     /// `doctor` with these arguments. No value is ever in what it says.
     fn ask(&self, args: &[&str]) -> Output {
         let mut command = self.cluster.command(env!("CARGO_BIN_EXE_seal-secrets"));
-        let said = command.arg("doctor").args(args).current_dir(self.repository.path("")).output().expect("seal-secrets starts");
+        let said =
+            command.arg("doctor").args(self.form).args(args).current_dir(self.repository.path("")).output().expect("seal-secrets starts");
         let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
         for (key, value) in &self.repository.values {
             let plain = STANDARD.decode(value).expect("base64");
@@ -257,9 +350,9 @@ impl Patient<'_> {
     fn heal(&self, by_hand: Option<&str>) -> Result<(), String> {
         let mut faults = self.faults(&[]);
         for _ in 0..4 {
-            let remedies = faults.iter().map(|[_, _, remedy]| remedy.as_str());
-            for remedy in by_hand.map_or(remedies.collect(), |by_hand| vec![by_hand]) {
-                self.shell(remedy)?;
+            let remedies: BTreeSet<&str> = faults.iter().map(|[_, _, remedy]| remedy.as_str()).collect();
+            for remedy in by_hand.map_or(remedies, |by_hand| BTreeSet::from([by_hand])) {
+                self.paste(remedy)?;
             }
             let before = std::mem::take(&mut faults);
             let mut last = Vec::new();
@@ -275,6 +368,55 @@ impl Patient<'_> {
             eprintln!("  next: {:?}", faults.iter().map(|[code, what, _]| format!("{code} {what}")).collect::<Vec<_>>());
         }
         Err(format!("four remedies later doctor finds {faults:#?}"))
+    }
+
+    /// Breaks and heals in each of these ways; those that went wrong, and why.
+    fn try_all(&self, cases: &[Case]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        // To try one of them: DOCTOR_CASE="a namePrefix".
+        let only = std::env::var("DOCTOR_CASE").unwrap_or_default();
+        for case in cases.iter().filter(|case| case.name.contains(&only)) {
+            let start = std::time::Instant::now();
+            let result = self.names(case).and_then(|()| self.heal(case.by_hand));
+            eprintln!("{:.1?} {} {}", start.elapsed(), case.name, if result.is_ok() { "ok" } else { "WRONG" });
+            if let Err(why) = result {
+                eprintln!("{why}");
+                wrong.push(format!("{}: {why}", case.name));
+                if self.form.is_empty() {
+                    self.mend();
+                }
+            }
+        }
+        wrong
+    }
+
+    /// Another form takes the place of the one that is there.
+    fn turn_into(&self, form: &Form) -> Patient<'_> {
+        let (folder, flags) = (form.folder, form.args.join(" "));
+        self.shell(&format!(
+            "cp -r out {folder} && seal-secrets bootstrap {flags}
+             kubectl -n secret-source delete role,rolebinding --all
+             kubectl -n external-secrets delete serviceaccount eso-reader --ignore-not-found
+             kubectl delete clustersecretstore --all
+             kubectl apply -k {folder}/secret-source && kubectl apply -k {folder}/secret-store
+             kubectl annotate externalsecret -A --all force-sync={folder} --overwrite"
+        ))
+        .expect("the form is applied");
+        let patient = Patient { form: form.args, ..*self };
+        if let Some(code) = form.first {
+            let all = |faults: Vec<Fault>| !faults.is_empty() && faults.iter().all(|[found, _, _]| found == code);
+            self.cluster.wait_for(code, SOON, || all(patient.faults(&[])).then_some(()));
+            patient.heal(None).unwrap_or_else(|why| panic!("{}: {why}", form.folder));
+        }
+        self.cluster.wait_for(form.folder, SOON, || patient.faults(&[]).is_empty().then_some(()));
+        patient
+    }
+
+    /// Whether it warns of this.
+    fn warns(&self, code: &str) -> bool {
+        let said = self.ask(&["--json"]);
+        let report: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        report["checks"].as_array().expect("checks").iter().any(|check| check["status"] == "warning" && check["code"] == code)
     }
 
     /// When a remedy did not: the next case needs a healthy cluster.
@@ -307,7 +449,7 @@ impl Patient<'_> {
 /// A cluster with everything in its place.
 fn healthy<'c>(cluster: &'c Cluster, repository: &'c Repository) -> Patient<'c> {
     crate::install(cluster, repository);
-    let patient = Patient { cluster, repository };
+    let patient = Patient { cluster, repository, form: &[] };
     cluster.wait_for("a healthy cluster", SOON, || patient.faults(&[]).is_empty().then_some(()));
     patient
 }
@@ -325,18 +467,12 @@ fn doctor_names_the_cause_and_its_remedy_heals() {
              git init --quiet && git add out && git -c user.name=x -c user.email=x@example.com commit --quiet --message out",
         )
         .expect("another key, and a history");
-    let mut wrong = Vec::new();
-    // To try one of them: DOCTOR_CASE="a namePrefix".
-    let only = std::env::var("DOCTOR_CASE").unwrap_or_default();
-    for case in CASES.iter().filter(|case| case.name.contains(&only)) {
+    let mut wrong = patient.try_all(CASES);
+    for form in &FORMS {
         let start = std::time::Instant::now();
-        let result = patient.names(case).and_then(|()| patient.heal(case.by_hand));
-        eprintln!("{:.1?} {} {}", start.elapsed(), case.name, if result.is_ok() { "ok" } else { "WRONG" });
-        if let Err(why) = result {
-            eprintln!("{why}");
-            wrong.push(format!("{}: {why}", case.name));
-            patient.mend();
-        }
+        let patient = patient.turn_into(form);
+        eprintln!("{:.1?} {}", start.elapsed(), form.folder);
+        wrong.extend(patient.try_all(form.cases));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -353,10 +489,10 @@ fn expect(patient: &Patient<'_>, args: &[&str], code: &str) -> Fault {
 fn doctor_tells_a_closed_door_from_an_empty_house() {
     let repository = Repository::bootstrapped();
     let mut cluster = Cluster::start();
-    let patient = Patient { cluster: &cluster, repository };
+    let patient = Patient { cluster: &cluster, repository, form: &[] };
     let empty: Vec<Fault> = patient.faults(&[]);
     let codes: Vec<&str> = empty.iter().map(|[code, _, _]| code.as_str()).collect();
-    let all = ["namespace-missing", "namespace-missing", "controller-missing", "operator-down", "account-missing", "store-missing"];
+    let all = ["namespace-missing", "namespace-missing", "controller-missing", "operator-down", "store-missing"];
     assert_eq!(codes, all, "nothing is installed yet");
     let patient = healthy(&cluster, repository);
 
@@ -386,20 +522,37 @@ fn doctor_tells_a_closed_door_from_an_empty_house() {
     patient.shell(&remedy).expect("the remedy works");
     assert!(patient.ask(&["--wait", "60s"]).status.success(), "doctor waits until all is well");
 
-    let warned = || String::from_utf8_lossy(&patient.ask(&["--json"]).stdout).contains("\"key-renewal\"");
-    assert!(!warned(), "a renewal period of 0 is what it should be");
+    assert!(patient.warns("not-sealed-yet"), "nobody has provided the keys that only the operator has");
+    assert!(!patient.warns("external-secret-missing"));
+    cluster.kubectl(&["-n", "n8n", "delete", "externalsecret", "n8n-core-secrets"]);
+    assert!(patient.warns("external-secret-missing") && patient.faults(&[]).is_empty(), "its feature may be off");
+    crate::apply_external_secrets(&cluster, repository);
+
+    assert!(!patient.warns("key-renewal"), "a renewal period of 0 is what it should be");
     let period = r#"[{"op":"replace","path":"/spec/template/spec/containers/0/args/2","value":"720h"}]"#;
     cluster.kubectl(&["-n", "kube-system", "patch", "deployment", "sealed-secrets-controller", "--type=json", "-p", period]);
-    cluster.wait_for("a warning", SOON, || (warned() && patient.faults(&[]).is_empty()).then_some(()));
+    cluster.wait_for("a warning", SOON, || (patient.warns("key-renewal") && patient.faults(&[]).is_empty()).then_some(()));
 
     cluster.stop_api_server();
-    let patient = Patient { cluster: &cluster, repository };
+    let patient = Patient { cluster: &cluster, repository, form: &[] };
     expect(&patient, &[], "api-unreachable");
     cluster.start_api_server();
-    let patient = Patient { cluster: &cluster, repository };
+    let patient = Patient { cluster: &cluster, repository, form: &[] };
     cluster.wait_for("the API server is back", SOON, || patient.faults(&[]).is_empty().then_some(()));
 
-    cluster.kubectl(&["delete", "crd", "sealedsecrets.bitnami.com"]);
-    cluster.wait_for("the CRD is gone", SOON, || (patient.faults(&[])[0][0] == "crd-missing").then_some(()));
-    expect(&patient, &[], "crd-missing");
+    // With the CRDs goes all that was made of them. The controllers take a while to see that they are back, if they do.
+    cluster.kubectl(&["delete", "crd", "sealedsecrets.bitnami.com", "externalsecrets.external-secrets.io"]);
+    let codes = || patient.faults(&[]).into_iter().map(|[code, _, _]| code).collect::<Vec<_>>();
+    cluster.wait_for("the CRDs are gone", SOON, || (codes() == ["crd-missing", "crd-missing"]).then_some(()));
+    // What the garbage collector does too, within a minute.
+    cluster.kubectl(&["-n", "secret-source", "delete", "secret", "--all"]);
+    cluster.kubectl(&["delete", "secret", "-A", "-l", "reconcile.external-secrets.io/managed=true"]);
+    cluster.install_crds();
+    crate::apply_external_secrets(&cluster, repository);
+    for (namespace, deployment) in [("kube-system", "sealed-secrets-controller"), ("external-secrets", "external-secrets")] {
+        cluster.kubectl(&["-n", namespace, "rollout", "restart", &format!("deployment/{deployment}")]);
+    }
+    let settled = |codes: Vec<String>| !codes.is_empty() && codes.iter().all(|code| code == "sealed-secret-missing");
+    cluster.wait_for("the CRDs are back", SOON, || settled(codes()).then_some(()));
+    patient.heal(None).expect("the rest is mended by what doctor says");
 }

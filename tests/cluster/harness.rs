@@ -101,9 +101,10 @@ impl Cluster {
         self.others.push(Process::start("kube-controller-manager", &mut manager, &self.place.logs));
     }
 
-    fn install_crds(&self) {
-        // Not `apply`, whose annotation would be too long; and `wait` asks for one after the other.
-        self.kubectl(&["create", "--validate=false", "-f", &cache().join("crds").to_string_lossy()]);
+    /// The CRDs of sealed-secrets and ESO, those that are not there.
+    pub fn install_crds(&self) {
+        // Not `apply` of the client, whose annotation would be too long; and `wait` asks for one after the other.
+        self.kubectl(&["apply", "--server-side", "--validate=false", "-f", &cache().join("crds").to_string_lossy()]);
         let all = self.kubectl(&["get", "crd", "-o", "name"]).lines().count();
         let established = "jsonpath={.items[*].status.conditions[?(@.type==\"Established\")].status}";
         self.wait_for("every CRD is established", SOON, || {

@@ -14,14 +14,14 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::common::{Ran, Sandbox, fixture, fixture_text};
 
 /// What it answers to the n-th request: the whole response, as bytes.
-type Answers = fn(usize, &str) -> Vec<u8>;
+pub type Answers = fn(usize, &str) -> Vec<u8>;
 
-fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
+pub fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}", body.len()).into_bytes()
 }
 
 /// Serves until the test process ends; the port, and how many requests there were.
-fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
+pub fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
     let certificate = CertificateDer::from_pem_file(fixture("fixtures/tls/server.crt")).unwrap();
     let key = PrivateKeyDer::from_pem_file(fixture("fixtures/tls/server.key.pem")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -42,6 +42,9 @@ fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
                     request.push(byte[0]);
                 }
                 let text = String::from_utf8_lossy(&request).into_owned();
+                let length = text.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+                // A body that nobody reads would break the connection.
+                let _ = stream.read_exact(&mut vec![0; length.unwrap_or(0)]);
                 let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
                 if !path.is_empty() {
                     let answer = answers(counted.fetch_add(1, Ordering::SeqCst), &path);
@@ -56,7 +59,7 @@ fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
 }
 
 /// The kubeconfig of a server, which trusts this certificate.
-fn kubeconfig(sandbox: &Sandbox, server: &str, certificate: &str, more: &str) {
+pub fn kubeconfig(sandbox: &Sandbox, server: &str, certificate: &str, more: &str) {
     let ca = BASE64_STANDARD.encode(fixture_text(certificate));
     let text = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: fake\nclusters:\n- name: c\n  cluster: {{server: \"{server}\", certificate-authority-data: {ca}{more}}}\nusers:\n- name: u\n  user: {{token: hunter2-token}}\ncontexts:\n- name: fake\n  context: {{cluster: c, user: u}}\n"

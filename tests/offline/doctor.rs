@@ -1,9 +1,16 @@
-//! `doctor` where no cluster is: its codes are documented, its Roles can be printed.
+//! `doctor` where no cluster is: its Roles, and what it makes of what an API server says that a real one seldom does.
 
-use seal_secrets::model::Symptom;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
-use serde_yaml::Value;
+use seal_secrets::manifest::contract_file;
+use seal_secrets::model::{Check, Delivery, Symptom};
+use seal_secrets::pipeline::certificate::SealingCertificate;
+use seal_secrets::pipeline::diagnose::{Called, Snapshot, Wanted, diagnose};
+use serde_json::{Value, json};
+use serde_yaml::Value as Yaml;
 
+use crate::api_server::{Answers, kubeconfig, response, serve};
 use crate::common::{Sandbox, fixture, fixture_text};
 
 #[test]
@@ -14,13 +21,175 @@ fn every_code_is_explained() {
     assert_eq!(headings, all, "docs/troubleshooting.md has one heading for each code, in their order");
 }
 
+/// The checks of a snapshot that have this code.
+fn found(snapshot: &Snapshot, symptom: Symptom) -> Vec<Check> {
+    let contract = contract_file::read(contract_file::EMBEDDED).unwrap();
+    let certificate = SealingCertificate::read(fixture_text("fixtures/certificates/good.crt").as_bytes()).unwrap().digest;
+    let folder = |name: &str| name.to_owned();
+    let called =
+        Called { program: folder("seal-secrets"), delivery: folder(""), keys: folder("keys"), out: folder("out"), store_file: None };
+    let (delivery, sealed) = (Delivery::default(), BTreeMap::new());
+    let controller = ("kube-system", "sealed-secrets-controller");
+    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, called: &called };
+    diagnose(snapshot, &wanted).into_iter().filter(|check| check.symptom == Some(symptom)).collect()
+}
+
+#[test]
+fn c18_a_controller_with_a_known_vulnerability_is_named() {
+    for (image, label, says) in [
+        ("docker.io/bitnami/sealed-secrets-controller:0.35.0", "", Some("version 0.35.0 has CVE-2026-22728")),
+        ("sealed-secrets-controller:v0.9.8", "0.36.6", Some("version 0.9.8 has")),
+        ("registry.example:5000/sealed-secrets-controller:0.27.1-debian-12-r0@sha256:00", "", Some("version 0.27.1 has")),
+        ("registry.example:5000/sealed-secrets-controller@sha256:00", "0.29.0", Some("version 0.29.0 has")),
+        ("sealed-secrets-controller:latest", "0.30.0", Some("version 0.30.0 has")),
+        ("sealed-secrets-controller:0.36.0", "0.35.0", None),
+        ("sealed-secrets-controller:0.36.6", "", None),
+        ("sealed-secrets-controller:1.0.0", "", None),
+        ("sealed-secrets-controller:latest", "", None),
+    ] {
+        let controller = json!({
+            "metadata": { "name": "x", "labels": { "app.kubernetes.io/version": label } },
+            "spec": { "template": { "spec": { "containers": [{ "image": image }] } } },
+            "status": { "availableReplicas": 1 },
+        });
+        let snapshot = Snapshot { controller: Some(controller), ..Snapshot::default() };
+        let found = found(&snapshot, Symptom::ControllerVulnerable);
+        assert_eq!(found.len(), usize::from(says.is_some()), "{image} {label}: {found:?}");
+        assert!(found.iter().all(|check| check.cause.starts_with(says.unwrap()) && check.remedy.contains("0.36.0")), "{image}: {found:?}");
+    }
+}
+
+#[test]
+fn c20_clocks_that_are_apart_are_noticed() {
+    let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    for (ahead, behind, says) in
+        [(299, 0, None), (0, 300, None), (480, 0, Some("8 minutes ahead of")), (0, 86400, Some("1440 minutes behind"))]
+    {
+        let ours = noon + Duration::from_secs(ahead) - Duration::from_secs(behind);
+        let snapshot = Snapshot { clocks: Some((noon, ours)), ..Snapshot::default() };
+        let found = found(&snapshot, Symptom::ClockSkew);
+        assert_eq!(found.len(), usize::from(says.is_some()), "{found:?}");
+        assert!(found.iter().all(|check| check.cause.contains(says.unwrap())), "{found:?}");
+    }
+}
+
+/// The checks that `doctor` makes of a fake API server's answers.
+fn ask(answers: Answers, args: &[&str]) -> Vec<Value> {
+    let (port, _) = serve(answers);
+    let sandbox = Sandbox::bootstrapped();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    std::fs::create_dir(sandbox.path("some where")).unwrap();
+    std::fs::rename(sandbox.path("out"), sandbox.path("some where/out")).unwrap();
+    let ran = sandbox.run([&["doctor", "--json", "--kubeconfig", "kubeconfig", "--out", "some where/out"], args].concat()).expect(1);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    report["checks"].as_array().unwrap().clone()
+}
+
+fn with_code<'c>(checks: &'c [Value], code: &str) -> Vec<&'c Value> {
+    checks.iter().filter(|check| check["code"] == code).collect()
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+/// A cluster with CRDs and namespaces, and nothing else.
+fn bare(_: usize, path: &str) -> Vec<u8> {
+    const BITNAMI: &str = r#"{"resources":[{"name":"sealedsecrets"}]}"#;
+    const ESO: &str = r#"{"resources":[{"name":"clustersecretstores"},{"name":"secretstores"},{"name":"externalsecrets"}]}"#;
+    let ok = |body| response("200 OK", JSON, body);
+    match path {
+        "/version" => response("200 OK", &format!("{JSON}Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"), r#"{"gitVersion":"v1.34.4"}"#),
+        "/apis/bitnami.com/v1alpha1" => ok(BITNAMI),
+        "/apis/external-secrets.io/v1" => ok(ESO),
+        _ if path.ends_with("selfsubjectreviews") => ok(r#"{"status":{"userInfo":{"username":"me"}}}"#),
+        _ if path.ends_with("subjectaccessreviews") => ok(r#"{"status":{"allowed":true}}"#),
+        _ if path.starts_with("/api/v1/namespaces/") && path.matches('/').count() == 4 => ok("{}"),
+        _ => response("404 Not Found", JSON, "{}"),
+    }
+}
+
+#[test]
+fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given() {
+    let checks = ask(bare, &[]);
+    let count = |checks: &[Value], code| with_code(checks, code).len();
+    assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing"), count(&checks, "clock-skew")), (1, 1, 1));
+    assert_eq!(with_code(&checks, "store-missing")[0]["remedy"], "kubectl apply -k 'some where/out'/secret-store");
+    assert!(!checks.iter().any(|check| check["remedy"].as_str().unwrap().contains(" out/")), "{checks:#?}");
+    let provide = &with_code(&checks, "sealed-secret-missing")[0]["remedy"];
+    assert_eq!(provide, "kubectl apply -k 'some where/out'/secret-source");
+
+    let checks = ask(bare, &["--isolation", "namespace"]);
+    assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing")), (12, 1));
+
+    let checks = ask(bare, &["--store-kind", "SecretStore", "--store-file", "platform/store.yaml"]);
+    assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing")), (12, 12));
+    // A namespace of readers that is not there may never be needed.
+    fn without(n: usize, path: &str) -> Vec<u8> {
+        if path.ends_with("/namespaces/n8n") { response("404 Not Found", JSON, "{}") } else { bare(n, path) }
+    }
+    let less = ask(without, &["--store-kind", "SecretStore"]);
+    assert_eq!((count(&less, "account-missing"), count(&less, "store-missing")), (11, 11));
+    let missing = with_code(&less, "namespace-missing");
+    assert!(missing.len() == 1 && missing[0]["what"] == "n8n" && missing[0]["status"] == "warning", "{missing:?}");
+
+    let remedy = with_code(&checks, "store-missing")[0]["remedy"].as_str().unwrap();
+    assert!(remedy.ends_with("/secret-store && kubectl apply -f platform/store.yaml"), "{remedy}");
+}
+
+#[test]
+fn a_right_that_is_missing_hides_only_what_depends_on_it() {
+    fn answers(n: usize, path: &str) -> Vec<u8> {
+        let refused = path.contains("/secrets/") || path.contains("/serviceaccounts/") || path.contains("/events");
+        if refused { response("403 Forbidden", JSON, "{}") } else { bare(n, path) }
+    }
+    let checks = ask(answers, &[]);
+    let forbidden = with_code(&checks, "forbidden");
+    let rights = "this account may not get secrets in secret-source, get serviceaccounts in external-secrets, list events in default";
+    assert!(forbidden.len() == 1 && forbidden[0]["cause"] == rights, "{forbidden:#?}");
+    let remedy = forbidden[0]["remedy"].as_str().unwrap();
+    assert!(remedy.starts_with("seal-secrets --out 'some where/out' doctor --print-rbac"), "{remedy}");
+    let skipped: BTreeSet<&str> =
+        checks.iter().filter(|check| check["status"] == "skipped").map(|check| check["category"].as_str().unwrap()).collect();
+    assert_eq!(skipped, BTreeSet::from(["accounts", "source secrets"]));
+    for code in ["controller-missing", "sealed-secret-missing", "operator-down", "store-missing"] {
+        assert!(!with_code(&checks, code).is_empty(), "{code} is seen all the same");
+    }
+}
+
+#[test]
+fn the_reader_that_a_helm_chart_renders_is_found_by_its_target() {
+    fn answers(n: usize, path: &str) -> Vec<u8> {
+        const LIST: &str = r#"{"items":[
+            {"metadata":{"name":"release-portal","namespace":"elsewhere"},"spec":{"target":{"name":"key-portal"}}},
+            {"metadata":{"name":"release-portal","namespace":"experience"},"spec":{
+                "target":{"name":"key-portal"},"secretStoreRef":{"kind":"ClusterSecretStore","name":"secret-store"},
+                "data":[{"secretKey":"LITELLM_MASTER_KEY","remoteRef":{"key":"litellm-master-key"}}]}},
+            {"metadata":{"name":"vllm-api-key","namespace":"serving"},"spec":{
+                "data":[{"secretKey":"api-key","remoteRef":{"key":"vllm-api-key","property":"value"}}],
+                "secretStoreRef":{"name":"secret-store"}}}]}"#;
+        if path.ends_with("/v1/externalsecrets") { response("200 OK", JSON, LIST) } else { bare(n, path) }
+    }
+    let checks = ask(answers, &[]);
+    let found = with_code(&checks, "property-missing");
+    assert!(found.len() == 1 && found[0]["what"] == "experience/release-portal", "{found:#?}");
+    assert!(found[0]["cause"].as_str().unwrap().contains("its chart's values"), "{found:#?}");
+    assert!(!with_code(&checks, "external-secret-missing").iter().any(|check| check["what"].as_str().unwrap().contains("portal")));
+    // Without a kind an ExternalSecret means a SecretStore.
+    let found = with_code(&checks, "other-store");
+    assert!(found.len() == 1 && found[0]["what"] == "serving/vllm-api-key", "{found:#?}");
+    let patch = r#"[{"op":"add","path":"/spec/secretStoreRef","value":{"kind":"ClusterSecretStore","name":"secret-store"}}]"#;
+    assert!(found[0]["remedy"].as_str().unwrap().ends_with(&format!("--type=json -p '{patch}'")), "{found:#?}");
+    // Where it is not there, it is not missed.
+    let checks = ask(bare, &[]);
+    assert!(!checks.iter().any(|check| check["what"].as_str().unwrap().contains("portal")), "{checks:#?}");
+}
+
 /// The Roles of a command line.
-fn roles(sandbox: &Sandbox, args: &[&str]) -> Vec<Value> {
+fn roles(sandbox: &Sandbox, args: &[&str]) -> Vec<Yaml> {
     let text = sandbox.run([&["doctor"], args].concat()).expect(0).stdout;
     serde_yaml::Deserializer::from_str(&text).map(|document| serde::Deserialize::deserialize(document).unwrap()).collect()
 }
 
-fn rules(roles: &[Value]) -> impl Iterator<Item = &Value> {
+fn rules(roles: &[Yaml]) -> impl Iterator<Item = &Yaml> {
     roles.iter().flat_map(|role| role["rules"].as_sequence().unwrap())
 }
 
@@ -29,7 +198,7 @@ fn the_roles_of_each_command_are_printed_and_give_little() {
     let sandbox = Sandbox::empty();
     let all = roles(&sandbox, &["--print-rbac"]);
     let commands = ["doctor", "key-secret", "fetch-cert", "backup", "import"];
-    let each: Vec<Vec<Value>> = commands.iter().map(|command| roles(&sandbox, &[&format!("--print-rbac={command}")])).collect();
+    let each: Vec<Vec<Yaml>> = commands.iter().map(|command| roles(&sandbox, &[&format!("--print-rbac={command}")])).collect();
     assert_eq!(all, each.concat());
     for (command, roles) in commands.iter().zip(&each) {
         assert!(roles.iter().all(|role| role["metadata"]["name"] == format!("seal-secrets-{command}")), "{roles:?}");
@@ -61,6 +230,10 @@ fn roles_follow_the_contract_and_the_controller() {
     assert_eq!(names(&["--contract", "contract.yaml", "--print-rbac=import"]), format!("- shop\n{keys}"));
     // Nobody to import from: an empty list of names would be the right to everything.
     assert_eq!(names(&["--contract", "unread.yaml", "--print-rbac=import"]), keys);
-    let doctor = roles(&sandbox, &["--contract", "unread.yaml", "--print-rbac=doctor"]);
-    assert!(rules(&doctor).all(|rule| rule["resources"][0] != "externalsecrets"), "{doctor:?}");
+    // Each form has its own store, and namespaces with an account.
+    let form = names(&["--store-kind", "SecretStore", "--print-rbac=doctor"]);
+    let usual = names(&["--print-rbac=doctor"]);
+    assert!(form.contains("- n8n\n") && !usual.contains("- n8n\n"), "{form}");
+    let doctor = roles(&sandbox, &["--store-kind", "SecretStore", "--print-rbac=doctor"]);
+    assert!(rules(&doctor).any(|rule| rule["resources"][0] == "secretstores"), "{doctor:?}");
 }

@@ -1,0 +1,280 @@
+//! The first half of the way: controller, SealedSecret, source Secret.
+
+use serde_json::Value;
+
+use super::{Checks, Part, condition, has_value, is_available, text};
+use crate::manifest::secret::{KEY_LABEL, KEY_SECRET};
+use crate::model::{Name, PROPERTY, Symptom, visible};
+
+/// Known faults of the controller: what, the first version without it, what it does.
+const VULNERABILITIES: [(&str, (u32, u32, u32), &str); 1] =
+    [("CVE-2026-22728", (0, 36, 0), "who may ask it to re-encrypt a value can widen its scope, and so read it")];
+
+/// How the sealed-secrets controller does.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub(super) enum Controller {
+    /// Or nobody can tell.
+    Down,
+    /// It serves another certificate than the pinned one, or none.
+    Strange,
+    Serving,
+}
+
+impl Checks<'_> {
+    /// The command that restarts the controller.
+    fn restart(&self) -> String {
+        let (namespace, service) = self.wanted.controller;
+        let name = self.snapshot.controller.as_ref().map_or(service, |deployment| text(deployment, "/metadata/name"));
+        format!("kubectl -n {namespace} rollout restart deployment/{name}")
+    }
+
+    pub(super) fn controller(&mut self) -> Controller {
+        const CATEGORY: &str = "controller";
+        let (namespace, name) = self.wanted.controller;
+        let what = format!("{namespace}/{name}");
+        if !self.may(Part::Controller, CATEGORY, &what) {
+            return Controller::Down;
+        }
+        let Some(deployment) = &self.snapshot.controller else {
+            let cause = format!("there is no sealed-secrets controller in `{namespace}`");
+            let out = &self.wanted.called.out;
+            let remedy = format!("step 2 of {out}/INSTALL.md; elsewhere? name it with --controller-namespace and --controller-name");
+            self.bad(CATEGORY, what, Symptom::ControllerMissing, cause, remedy);
+            return Controller::Down;
+        };
+        if !is_available(deployment) {
+            let (cause, remedy) = self.why_down(deployment);
+            self.bad(CATEGORY, what, Symptom::ControllerDown, cause, remedy);
+            return Controller::Down;
+        }
+        self.good(CATEGORY, format!("{what} runs"));
+        self.vulnerabilities(deployment);
+        self.renewal(deployment, namespace);
+        if self.certificate() { Controller::Serving } else { Controller::Strange }
+    }
+
+    fn why_down(&self, deployment: &Value) -> (String, String) {
+        let (namespace, name) = (self.wanted.controller.0, text(deployment, "/metadata/name"));
+        if deployment.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0) {
+            return ("it is scaled to nothing".to_owned(), format!("kubectl -n {namespace} scale deployment/{name} --replicas=1"));
+        }
+        match self.put_aside() {
+            Some(put_aside) => {
+                let cause =
+                    "a Pod of it does not come up: a key Secret that is no RSA key in PEM crashes it, and one is not ours".to_owned();
+                (cause, format!("{put_aside} && {}", self.restart()))
+            }
+            None => ("a Pod of it does not come up".to_owned(), format!("kubectl -n {namespace} logs deployment/{name} --previous")),
+        }
+    }
+
+    /// The command that takes the label from the key Secrets that are not ours. It can be undone; what is sealed to them is not opened until then.
+    fn put_aside(&self) -> Option<String> {
+        let mut keys: Vec<&Value> = self.snapshot.keys.iter().collect();
+        keys.sort_by_key(|key| text(key, "/metadata/creationTimestamp"));
+        let names: Vec<&str> = keys.iter().map(|key| text(key, "/metadata/name")).collect();
+        let strange = match names.contains(&KEY_SECRET) {
+            true => names.into_iter().filter(|name| *name != KEY_SECRET).collect(),
+            // Ours has another name: the newest is the one that came between.
+            false if names.len() > 1 => vec![names[names.len() - 1]],
+            false => Vec::new(),
+        };
+        let namespace = self.wanted.controller.0;
+        (!strange.is_empty())
+            .then(|| format!("kubectl -n {namespace} label secret {} {KEY_LABEL}=compromised --overwrite", strange.join(" ")))
+    }
+
+    /// Whether it serves the pinned certificate.
+    fn certificate(&mut self) -> bool {
+        const CATEGORY: &str = "controller";
+        let ((namespace, name), pinned) = (self.wanted.controller, self.wanted.certificate);
+        let what = "its certificate".to_owned();
+        if !self.may(Part::Certificate, CATEGORY, &what) {
+            return false;
+        }
+        let Some(served) = self.snapshot.served else {
+            let here = self.snapshot.services.iter().any(|service| service == name);
+            let other = self.snapshot.services.first().filter(|_| !here);
+            let (cause, remedy) = match other {
+                Some(other) => {
+                    (format!("there is no Service `{name}`, but one called `{other}`"), format!("add --controller-name {other}"))
+                }
+                None if here => (format!("its Service `{name}` does not answer"), self.restart()),
+                None => {
+                    let remedy = format!("step 2 of {}/INSTALL.md", self.wanted.called.out);
+                    (format!("there is no Service `{name}` for it in `{namespace}`"), remedy)
+                }
+            };
+            self.bad(CATEGORY, what, Symptom::ServiceMissing, cause, remedy);
+            return false;
+        };
+        if served == pinned {
+            self.good(CATEGORY, format!("it serves the pinned certificate {served}"));
+            return true;
+        }
+        let called = &self.wanted.called;
+        let cause = format!("it serves {served}, and {}/sealing.crt is {pinned}", called.keys);
+        match self.put_aside() {
+            Some(put_aside) => {
+                let remedy = format!("{put_aside} && {}", self.restart());
+                let cause = format!("{cause}: it has several keys, and serves the newest; {}", self.price());
+                self.bad(CATEGORY, what, Symptom::SeveralKeys, cause, remedy);
+            }
+            None => {
+                let remedy =
+                    format!("{} key-secret --controller-namespace {namespace} | kubectl apply -f - && {}", called.program, self.restart());
+                self.bad(CATEGORY, what, Symptom::CertificateDiffers, cause, remedy);
+            }
+        }
+        false
+    }
+
+    /// What putting a key aside costs.
+    fn price(&self) -> String {
+        let pinned = self.wanted.certificate.to_string();
+        let ours = |object: &&Value| text(object, "/metadata/annotations/seal-secrets~1certificate") == pinned;
+        let others = self.snapshot.sealed.iter().filter(|object| !ours(object)).count();
+        format!(
+            "the remedy puts the other aside: until its label is `active` again, nothing that is sealed to it is opened, \
+             which {others} SealedSecrets here may be"
+        )
+    }
+
+    /// What is known of its version, as its image says it, or else its chart.
+    fn vulnerabilities(&mut self, deployment: &Value) {
+        let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
+        let tags = containers.filter_map(|one| Some(text(one, "/image").split('@').next()?.rsplit_once(':')?.1));
+        let Some(version) = tags.chain([text(deployment, "/metadata/labels/app.kubernetes.io~1version")]).find_map(version) else { return };
+        for (name, first_good, harm) in VULNERABILITIES.iter().filter(|(_, first_good, _)| version < *first_good) {
+            let dotted = |(major, minor, patch): (u32, u32, u32)| format!("{major}.{minor}.{patch}");
+            let cause = format!("version {} has {name}: {harm}", dotted(version));
+            let remedy = format!("upgrade it to {} or newer", dotted(*first_good));
+            self.warn("controller", "its version".to_owned(), Symptom::ControllerVulnerable, cause, remedy);
+        }
+    }
+
+    /// Whether it will make a key of its own.
+    fn renewal(&mut self, deployment: &Value, namespace: &str) {
+        let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
+        let words = containers.flat_map(|one| ["args", "command"].into_iter().filter_map(|name| one[name].as_array()).flatten());
+        let words: Vec<&str> = words.filter_map(Value::as_str).collect();
+        let flag = words.iter().position(|word| word.trim_start_matches('-').starts_with("key-renew-period"));
+        let period = flag.and_then(|at| words[at].split_once('=').map(|(_, period)| period).or_else(|| words.get(at + 1).copied()));
+        if period.is_some_and(|period| matches!(period.trim_matches('"'), "0" | "0s" | "0h")) {
+            self.good("controller", "it never makes a key of its own".to_owned());
+            return;
+        }
+        let cause =
+            format!("its renewal period is {}: it will make a key of its own and serve that one", period.unwrap_or("the default, 30 days"));
+        let remedy = format!("set keyrenewperiod: \"0\" in the chart's values and upgrade the release in {namespace}");
+        self.warn("controller", "its renewal period".to_owned(), Symptom::KeyRenewal, cause, remedy);
+    }
+
+    /// The SealedSecret in its place.
+    fn in_place(&self, name: &Name) -> Option<&Value> {
+        let namespace = self.wanted.contract.namespace.as_str();
+        let here = |object: &&Value| text(object, "/metadata/name") == name.as_str() && text(object, "/metadata/namespace") == namespace;
+        self.snapshot.sealed.iter().find(here)
+    }
+
+    pub(super) fn sealed(&mut self, name: &Name, controller: Controller) {
+        const CATEGORY: &str = "sealed secrets";
+        let namespace = self.wanted.contract.namespace.as_str();
+        let Some(object) = self.in_place(name) else {
+            // kustomize changes the object's own name and namespace, and not those inside the template.
+            let sealed_as = |object: &&Value| {
+                text(object, "/spec/template/metadata/name") == name.as_str()
+                    && text(object, "/spec/template/metadata/namespace") == namespace
+            };
+            let Some(moved) = self.snapshot.sealed.iter().find(sealed_as) else {
+                let cause = format!("the SealedSecret `{name}` is not in `{namespace}`");
+                return self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretMissing, cause, self.apply_source());
+            };
+            let (place, called) = (text(moved, "/metadata/namespace"), text(moved, "/metadata/name"));
+            let cause = format!(
+                "it is `{place}/{called}` in the cluster, and opens as `{namespace}/{name}` only: a kustomization sets namePrefix, nameSuffix or namespace"
+            );
+            let remedy = format!("{} && kubectl -n {place} delete sealedsecret {called}", self.apply_source());
+            return self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretMoved, cause, remedy);
+        };
+        let number = |path: &str| object.pointer(path).and_then(Value::as_u64);
+        let current = number("/metadata/generation") == number("/status/observedGeneration");
+        match condition(object, "Synced") {
+            Some(("True", _)) if current => self.good(CATEGORY, name.to_string()),
+            _ if controller == Controller::Down => self.skip(CATEGORY, name.as_str()),
+            Some(("False", message)) if current => match self.why_sealed(name, object, message, controller) {
+                Some((symptom, cause, remedy)) => self.bad(CATEGORY, name.to_string(), symptom, cause, remedy),
+                None => self.skip(CATEGORY, name.as_str()),
+            },
+            _ => {
+                let cause = "the controller has not looked at its newest state".to_owned();
+                self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretPending, cause, self.restart());
+            }
+        }
+    }
+
+    /// Why it is not unsealed; none where the controller's own fault explains it.
+    fn why_sealed(&self, name: &Name, object: &Value, message: &str, controller: Controller) -> Option<(Symptom, String, String)> {
+        let annotation = text(object, "/metadata/annotations/seal-secrets~1certificate");
+        let restart = self.restart();
+        let why = if message.contains("no key could decrypt") {
+            if annotation != self.wanted.certificate.to_string() {
+                let sealed_to = if annotation.is_empty() { "an unknown key".to_owned() } else { visible(annotation) };
+                let cause = format!("it is sealed to {sealed_to}, not to the pinned certificate");
+                (Symptom::SealedToAnotherKey, cause, self.apply_source())
+            } else if controller == Controller::Serving {
+                let cause = "it arrived before its key, or its text was changed; the controller gave up".to_owned();
+                (Symptom::KeyCameLater, cause, format!("{} && {restart}", self.apply_source()))
+            } else {
+                return None;
+            }
+        } else if message.contains("illegal base64") {
+            (
+                Symptom::SealedSecretCorrupt,
+                visible(message),
+                format!("git -C {} checkout -- secret-source && {}", self.wanted.called.out, self.apply_source()),
+            )
+        } else if message.contains("already exists and is not managed") {
+            let namespace = &self.wanted.contract.namespace;
+            let adopt = format!("kubectl -n {namespace} annotate secret {name} sealedsecrets.bitnami.com/managed=true --overwrite");
+            let there = self.snapshot.sources.get(name).is_some_and(Option::is_some);
+            let cause = format!("a Secret of that name {} there, and not the controller's", if there { "is" } else { "was" });
+            (Symptom::SecretInTheWay, cause, if there { format!("{adopt} && {restart}") } else { restart })
+        } else {
+            (Symptom::SealedSecretFailed, visible(message), format!("{} && {restart}", self.apply_source()))
+        };
+        Some(why)
+    }
+
+    pub(super) fn is_unsealed(&self, name: &Name) -> bool {
+        self.in_place(name).and_then(|object| condition(object, "Synced")).is_some_and(|(status, _)| status == "True")
+    }
+
+    pub(super) fn source(&mut self, name: &Name) {
+        const CATEGORY: &str = "source secrets";
+        if !self.is_unsealed(name) {
+            return self.skip(CATEGORY, name.as_str());
+        }
+        let namespace = &self.wanted.contract.namespace;
+        // In the foreground: the next one would find the old Secret in its way.
+        let again = format!("kubectl -n {namespace} delete sealedsecret {name} --cascade=foreground && {}", self.apply_source());
+        match self.snapshot.sources.get(name).and_then(Option::as_ref) {
+            None => {
+                let cause = format!("the Secret `{name}` is not in `{namespace}`, though its SealedSecret is synced");
+                self.bad(CATEGORY, name.to_string(), Symptom::SourceMissing, cause, again);
+            }
+            Some(metadata) if !has_value(metadata) => {
+                let cause = format!("the Secret `{name}` has no data key `{PROPERTY}`");
+                self.bad(CATEGORY, name.to_string(), Symptom::SourceWithoutValue, cause, again);
+            }
+            Some(_) => self.good(CATEGORY, name.to_string()),
+        }
+    }
+}
+
+/// The three numbers that a version begins with.
+fn version(text: &str) -> Option<(u32, u32, u32)> {
+    let mut numbers =
+        text.trim_start_matches('v').splitn(3, '.').map(|part| part.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    Some((numbers.next()??, numbers.next()??, numbers.next()??))
+}
