@@ -81,11 +81,10 @@ impl Change {
 impl Plan {
     /// The keys whose values it seals.
     pub fn sealed(&self) -> impl Iterator<Item = &Name> {
-        let keys = |change| match change {
-            &Change::Seal { ref keys, .. } => keys.as_slice(),
+        self.changes.iter().flat_map(|change| match change {
+            Change::Seal { keys, .. } => keys.as_slice(),
             _ => &[],
-        };
-        self.changes.iter().flat_map(keys)
+        })
     }
 }
 
