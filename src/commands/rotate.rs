@@ -136,7 +136,7 @@ fn show(folders: &Folders, args: &Rotate, prepared: &Prepared, world: &mut World
         let readers = readers(prepared, name).map(|consumer| {
             serde_json::json!({
                 "namespace": consumer.namespace.as_str(), "name": consumer.name.as_ref().map(Name::as_str),
-                "target": consumer.target.as_str(), "forceSync": consumer.force_sync(),
+                "target": consumer.target.as_str(), "forceSync": consumer.force_sync(None),
             })
         });
         let restart = prepared.contract.key(name.as_str()).and_then(|key| key.after_rotation.as_ref());
@@ -162,7 +162,7 @@ fn next_steps(prepared: &Prepared) -> String {
     for name in prepared.plan.sealed() {
         let key = prepared.contract.key(name.as_str()).expect("a plan seals the contract's keys");
         let readers: Vec<String> = readers(prepared, name).map(|consumer| format!("{}/{}", consumer.namespace, consumer.target)).collect();
-        for command in self::readers(prepared, name).map(Consumer::force_sync) {
+        for command in self::readers(prepared, name).map(|consumer| consumer.force_sync(None)) {
             if !commands.contains(&command) {
                 commands.push(command);
             }
