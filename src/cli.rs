@@ -251,6 +251,9 @@ pub struct Adoption {
     /// Replace even this write-once key, though what its sealed value encrypts is lost
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
+    /// Do not ask before a value is replaced
+    #[arg(long)]
+    pub yes: bool,
     /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,

@@ -6,7 +6,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::setting::Setting;
-use super::{create, finding_text, findings_json, keys};
+use super::{confirm, create, finding_text, findings_json, keys};
 use crate::cli::{Folders, Sealing};
 use crate::manifest::sealed_secret::{self, Sealed};
 use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Recipe, Result, SecretValue, visible};
@@ -85,6 +85,30 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Where values give way to others, the operator says so: with `--yes`, or at the terminal, where the plan is shown first.
+pub(super) fn ask(folders: &Folders, prepared: &Prepared, destroyed: &[Name], yes: bool, world: &mut World) -> Result<()> {
+    let replaced = prepared.plan.changes.iter().filter_map(|change| match change {
+        Change::Seal { keys, reason: Reason::Replaced, .. } => Some(keys),
+        _ => None,
+    });
+    let (lost, others): (Vec<_>, Vec<_>) = replaced.partition(|keys| keys.iter().any(|key| destroyed.contains(key)));
+    if yes || lost.is_empty() && others.is_empty() {
+        return Ok(());
+    }
+    if world.terminal.stdin_is_terminal {
+        show(folders, prepared, world)?;
+    }
+    for name in lost.into_iter().flatten().filter(|name| destroyed.contains(name)) {
+        let about = prepared.contract.key(name.as_str()).map_or("", |key| key.about.as_str());
+        let question = format!("`{name}` {about}; all of that is lost. Type its name: ");
+        if !world.terminal.stdin_is_terminal || !world.terminal.ask(&question)?.is(name.as_str()) {
+            let help = "type the name at a terminal, or say so with `--yes`";
+            return Err(Error::refused(format!("nobody has said that what `{name}` encrypts may be lost"), help));
+        }
+    }
+    if others.is_empty() { Ok(()) } else { confirm("these values are replaced", false, world) }
 }
 
 /// The day on which the value of a key was made, where that is known.

@@ -45,6 +45,7 @@ pub(super) fn adopt(
         return Ok(Outcome::Done);
     }
     carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
+    carry_out::ask(folders, &prepared, &args.destroys_data, args.yes, world)?;
     let report = report(&prepared, &found);
     carry_out::carry_out(folders, &prepared, found.values, made_on, output, world)?;
     world.terminal.print(&format!("{report}next: seal-secrets bootstrap, for what is still missing\n"))?;

@@ -1,7 +1,7 @@
 //! `rotate`: new values for keys that are sealed, and what has to happen in the cluster for them to be used.
 
 use super::carry_out::{self, Output, Prepared};
-use super::{Outcome, confirm, known_key, provide, setting, write_once_key};
+use super::{Outcome, known_key, provide, setting, write_once_key};
 use crate::cli::{Folders, Rotate};
 use crate::model::{Change, Consumer, Contract, Error, Name, Recipe, Result, Unit};
 use crate::pipeline::inventory::{self, Inventory};
@@ -25,7 +25,7 @@ pub(super) fn run(folders: &Folders, args: &Rotate, world: &mut World) -> Result
     }
     provide::check_files(&args.provide, output.folder.as_ref(), &folders.secrets)?;
     carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
-    ask(folders, args, &prepared, world)?;
+    carry_out::ask(folders, &prepared, &args.destroys_data, args.yes, world)?;
     let provided = provide::read(&prepared, &args.provide, world)?;
     let today = world.day(0)?;
     carry_out::carry_out(folders, &prepared, provided, &|_| Some(today.clone()), output, world)?;
@@ -102,28 +102,6 @@ fn add_old(unit: &Unit<'_>, wishes: &mut Wishes, world: &mut World) {
     } else {
         wishes.replaced.extend(unit.keys.iter().map(|key| key.name.clone()));
     }
-}
-
-/// The plan, then the questions.
-fn ask(folders: &Folders, args: &Rotate, prepared: &Prepared, world: &mut World) -> Result<()> {
-    if args.yes {
-        return Ok(());
-    }
-    if world.terminal.stdin_is_terminal {
-        carry_out::show(folders, prepared, world)?;
-    }
-    for name in &args.destroys_data {
-        let about = prepared.contract.key(name.as_str()).map_or("", |key| key.about.as_str());
-        let question = format!("`{name}` {about}; all of that is lost. Type its name: ");
-        if !world.terminal.stdin_is_terminal || !world.terminal.ask(&question)?.is(name.as_str()) {
-            let help = "type the name at a terminal, or say so with `--yes`";
-            return Err(Error::refused(format!("nobody has said that what `{name}` encrypts may be lost"), help));
-        }
-    }
-    if args.names.is_empty() && args.provide.is_empty() && args.older_than.is_none() {
-        return Ok(());
-    }
-    confirm("these values are replaced", false, world)
 }
 
 fn show(folders: &Folders, args: &Rotate, prepared: &Prepared, world: &mut World) -> Result<()> {

@@ -3,7 +3,7 @@
 //! lead to. A row's expectation is the document's, not the product's.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 
-use crate::common::{BINARY, Ran, Sandbox, finish, fixture, fixture_text};
+use crate::common::{BINARY, Ran, Sandbox, at_the_prompt, finish, fixture, fixture_text};
 use crate::leaks::forms;
 
 /// Stands wherever a row has a secret: as a value, in a manifest, typed on the command line by mistake. No stream and no
@@ -1562,30 +1562,10 @@ fn l_command_line() {
     run_all(rows);
 }
 
-/// Runs the binary on a terminal, types `keys` once it asks, and says whether the terminal echoes afterwards.
-fn at_the_prompt(sandbox: &Sandbox, keys: &[u8]) -> String {
-    let script = format!("{BINARY} bootstrap --provide hf-token; echo code=$?; stty -a");
-    let mut command = Command::new("timeout");
-    command.args(["--foreground", "--signal=KILL", "30", "script", "-qec", &script, "/dev/null"]);
-    command.current_dir(sandbox.path("")).env_clear().env("PATH", "/usr/bin:/bin").env("RUST_BACKTRACE", "full");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut shown = Vec::new();
-    let mut byte = [0];
-    // What is typed before the prompt would be thrown away: the echo is switched off with a flush.
-    while !shown.ends_with(b"hf-token: ") && stdout.read(&mut byte).unwrap() == 1 {
-        shown.push(byte[0]);
-    }
-    stdin.write_all(keys).unwrap();
-    stdout.read_to_end(&mut shown).unwrap();
-    child.wait().unwrap();
-    String::from_utf8_lossy(&shown).into_owned()
-}
-
 #[test]
 fn l05_a_value_typed_at_the_prompt_is_not_shown() {
     let sandbox = Sandbox::bootstrapped();
-    let shown = at_the_prompt(&sandbox, planted("hf_{canary}\r").as_bytes());
+    let shown = at_the_prompt(&sandbox, "bootstrap --provide hf-token", &[("hf-token: ", &planted("hf_{canary}\r"))]);
     assert!(shown.contains("code=0") && shown.contains(" echo ") && !shown.contains(CANARY), "{shown}");
     assert_eq!(sandbox.value("hf-token"), format!("hf_{CANARY}"));
 }
@@ -1594,7 +1574,7 @@ fn l05_a_value_typed_at_the_prompt_is_not_shown() {
 fn l14_ctrl_c_at_the_prompt_changes_nothing_and_leaves_the_echo_on() {
     let sandbox = Sandbox::bootstrapped();
     let before = sandbox.snapshot();
-    let shown = at_the_prompt(&sandbox, planted("hf_{canary}\u{3}").as_bytes());
+    let shown = at_the_prompt(&sandbox, "bootstrap --provide hf-token", &[("hf-token: ", &planted("hf_{canary}\u{3}"))]);
     assert!(shown.contains("code=130") && shown.contains(" echo ") && !shown.contains(CANARY), "{shown}");
     assert_eq!(before, sandbox.snapshot());
 }

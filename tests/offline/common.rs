@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -232,6 +232,28 @@ impl rand::TryRng for TestEntropy {
 }
 
 impl rand::TryCryptoRng for TestEntropy {}
+
+/// Runs the binary on a terminal, types what follows each prompt once it asks, and says whether the terminal echoes afterwards.
+pub fn at_the_prompt(sandbox: &Sandbox, args: &str, typed: &[(&str, &str)]) -> String {
+    let script = format!("{BINARY} {args}; echo code=$?; stty -a");
+    let mut command = Command::new("timeout");
+    command.args(["--foreground", "--signal=KILL", "30", "script", "-qec", &script, "/dev/null"]);
+    command.current_dir(sandbox.path("")).env_clear().env("PATH", "/usr/bin:/bin").env("RUST_BACKTRACE", "full");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    let mut byte = [0];
+    for (prompt, keys) in typed {
+        // What is typed before the prompt would be thrown away: the echo is switched off with a flush.
+        while !shown.ends_with(prompt.as_bytes()) && stdout.read(&mut byte).unwrap() == 1 {
+            shown.push(byte[0]);
+        }
+        stdin.write_all(keys.as_bytes()).unwrap();
+    }
+    stdout.read_to_end(&mut shown).unwrap();
+    child.wait().unwrap();
+    String::from_utf8_lossy(&shown).into_owned()
+}
 
 /// Runs a command line in this process, at this time of day.
 pub fn run_at<S: AsRef<OsStr>>(clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {

@@ -65,7 +65,7 @@ fn the_same_values_are_sealed_for_another_cluster() {
     let rotated = value(&sandbox, "b", "vllm-api-key");
     sandbox.run(["copy", "--from", "a", "--to", "b"]).expect(0);
     assert_eq!(value(&sandbox, "b", "vllm-api-key"), rotated);
-    sandbox.run(["copy", "--from", "a", "--to", "b", "--replace", "vllm-api-key", "vllm-api-key"]).expect(0);
+    sandbox.run(["copy", "--from", "a", "--to", "b", "--replace", "vllm-api-key", "vllm-api-key", "--yes"]).expect(0);
     assert_eq!(value(&sandbox, "a", "vllm-api-key"), value(&sandbox, "b", "vllm-api-key"));
 }
 

@@ -111,7 +111,7 @@ fn what_is_sealed_wins_unless_it_is_named() {
     let (master, before) = (sandbox.value("litellm-master-key"), sandbox.snapshot());
     sandbox.run(["import", "--env-file", "prod.env"]).expect(0);
     assert_eq!(before, sandbox.snapshot());
-    let ran = sandbox.run(["import", "--env-file", "prod.env", "--replace", "dex-admin-password"]).expect(0);
+    let ran = sandbox.run(["import", "--env-file", "prod.env", "--replace", "dex-admin-password", "--yes"]).expect(0);
     assert!(ran.stdout.contains("dex-admin.sealed.yaml (replaced): dex-admin-password and dex-admin-hash\n"), "{}", ran.stdout);
     assert!(bcrypt::verify("correct horse", &sandbox.value("dex-admin-hash")).unwrap());
     assert_eq!(sandbox.value("litellm-master-key"), master);
@@ -135,7 +135,9 @@ fn a_write_once_value_is_replaced_only_where_the_operator_says_what_is_lost() {
     let ran = sandbox.run(["import", "--env-file", "salt.env", "--replace", "litellm-salt-key"]).expect(4);
     assert!(ran.stderr.contains("`--destroys-data litellm-salt-key`"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
-    sandbox.run(["import", "--env-file", "salt.env", "--destroys-data", "litellm-salt-key"]).expect(0);
+    sandbox.run(["import", "--env-file", "salt.env", "--destroys-data", "litellm-salt-key"]).expect(4);
+    assert_eq!(before, sandbox.snapshot());
+    sandbox.run(["import", "--env-file", "salt.env", "--destroys-data", "litellm-salt-key", "--yes"]).expect(0);
     assert_eq!(sandbox.value("litellm-salt-key"), "the one that was always in use");
     sandbox.run(["bootstrap"]).expect(0);
     sandbox.run(["verify", "--identity", "keys/operator.agekey"]).expect(0);

@@ -43,7 +43,7 @@ fn the_values_stand_nowhere_but_in_the_operators_copy() {
     run(&["bootstrap", "--provide", "hf-token=given"], 0);
     sandbox.write_secret("given.env", format!("LITELLM_MASTER_KEY={IMPORTED}\n{IMPORTED}={IMPORTED}\n").as_bytes());
     run(&["import", "--env-file", "given.env", "--dry-run", "--json"], 0);
-    run(&["import", "--env-file", "given.env", "--replace", "litellm-master-key"], 0);
+    run(&["import", "--env-file", "given.env", "--replace", "litellm-master-key", "--yes"], 0);
     run(&["bootstrap"], 0);
     run(&["plan", "--json"], 0);
     run(&["verify", "--json", "--identity", "keys/operator.agekey"], 0);

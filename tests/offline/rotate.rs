@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::common::{Sandbox, run_at};
+use crate::common::{Sandbox, at_the_prompt, run_at};
 
 /// The files that differ from what they were.
 fn changed(sandbox: &Sandbox, before: &std::collections::BTreeMap<std::path::PathBuf, (u32, i64, i64, Vec<u8>)>) -> BTreeSet<String> {
@@ -79,6 +79,26 @@ fn nothing_is_replaced_unless_somebody_says_so() {
 }
 
 #[test]
+fn at_a_terminal_the_plan_is_shown_and_the_operator_answers() {
+    let sandbox = Sandbox::bootstrapped();
+    let before = sandbox.snapshot();
+    for (args, prompt, answer) in [
+        ("rotate vllm-api-key", "type yes: ", "y\r"),
+        ("rotate --destroys-data litellm-salt-key", "Type its name: ", "yes\r"),
+        ("rotate --destroys-data litellm-salt-key", "Type its name: ", "n8n-encryption-key\r"),
+    ] {
+        let shown = at_the_prompt(&sandbox, args, &[(prompt, answer)]);
+        assert!(shown.contains("(replaced)") && shown.contains("code=4"), "{args}: {shown}");
+        assert_eq!(before, sandbox.snapshot(), "{args}");
+    }
+    let both = "rotate vllm-api-key --destroys-data litellm-salt-key";
+    let shown = at_the_prompt(&sandbox, both, &[("Type its name: ", "litellm-salt-key\r"), ("type yes: ", "yes\r")]);
+    assert!(shown.contains("encrypts the provider credentials in LiteLLM's database; all of that is lost"), "{shown}");
+    assert!(shown.contains("code=0"), "{shown}");
+    assert_eq!(changed(&sandbox, &before).len(), 2);
+}
+
+#[test]
 fn a_provided_value_is_replaced_by_one_that_is_provided() {
     let sandbox = Sandbox::bootstrapped();
     for (command, value) in [(&["bootstrap"][..], "hf_abcdefghijklmnopqrstuvwxyz"), (&["rotate", "--yes"], "hf_zyxwvutsrqponmlkjihgfedcba")]
@@ -108,7 +128,7 @@ fn what_is_older_is_rotated_by_the_day_of_its_value() {
     assert!(sandbox.read(unit).contains("seal-secrets/made: \"2027-07-01\"\n"), "{}", sandbox.read(unit));
     // Nobody knows how old an imported value is.
     sandbox.write_secret("given.env", b"VLLM_API_KEY=x\nLITELLM_DB_PASSWORD=y\n");
-    at(|| day(0), &["import", "--env-file", sandbox.path("given.env").to_str().unwrap(), "--replace", "litellm-db-password"]);
+    at(|| day(0), &["import", "--env-file", sandbox.path("given.env").to_str().unwrap(), "--replace", "litellm-db-password", "--yes"]);
     // All others are younger than that: they were made today.
     let rest: Vec<String> = std::fs::read_dir(sandbox.path("out/secret-source"))
         .unwrap()
