@@ -7,6 +7,7 @@ mod carry_out;
 mod contract;
 #[cfg(feature = "cluster")]
 mod doctor;
+mod drill;
 #[cfg(feature = "cluster")]
 mod fetch_cert;
 mod import;
