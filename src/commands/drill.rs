@@ -16,7 +16,8 @@ pub(super) fn run(
     folders: &Folders,
     identity: Option<&Path>,
     certificate: &Result<SealingCertificate>,
-    (contract, files): (&Contract, &Files),
+    contract: &Contract,
+    files: &Files,
     world: &World,
 ) -> Result<(Option<Vec<SealingKey>>, Drill)> {
     let identities = keys::identities(folders, identity)?;

@@ -26,7 +26,7 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
     let files = Folder::open(&folders.out)?.map_or(Ok(BTreeMap::new()), |folder| folder.read_all())?;
     let identity = args.identity.as_deref();
     let (escrow, drill) = if args.drill {
-        let (escrow, drill) = drill::run(folders, identity, &certificate, (&contract, &files), world)?;
+        let (escrow, drill) = drill::run(folders, identity, &certificate, &contract, &files, world)?;
         (escrow, Some(drill))
     } else {
         (identity.map(|identity| keys::escrow_keys(folders, Some(identity))).transpose()?, None)

@@ -7,6 +7,7 @@ use super::certificate::SealingCertificate;
 use super::inventory::{self, Files};
 use super::private_key::{self, SealingKey};
 use super::{escrow, generate, unseal};
+use crate::manifest::secret::read_key_secrets;
 use crate::manifest::{sealed_secret, text};
 use crate::model::{Contract, Error, Name, Recipe, Result, SecretValue};
 
@@ -69,12 +70,13 @@ pub fn open_escrow(encrypted: &[u8], identities: &[Identity]) -> Result<(Zeroizi
     Err(last)
 }
 
-/// Reads a rendered key Secret as the controller does (`pkg/controller/keyregistry.go`): its type and label, an RSA key
-/// and a certificate that belong together; and the certificate has to be the one that everything is sealed to.
+/// Reads a rendered key Secret as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): its type and
+/// label, an RSA key and a certificate in PEM; and they have to be the pair that everything is sealed to.
 pub fn check_key_secret(yaml: &str, certificate: &SealingCertificate) -> Result<()> {
-    match private_key::read(yaml)?.as_slice() {
-        [key] if key.digest == certificate.digest => Ok(()),
-        _ => Err(Error::refused("the key Secret does not hold the key of the certificate", "restore the escrow that belongs to it")),
+    let keys = private_key::read(yaml)?;
+    match (read_key_secrets(yaml)?.as_slice(), keys.as_slice()) {
+        ([secret], [key]) if secret.active && key.digest == certificate.digest => Ok(()),
+        _ => Err(Error::refused("the key Secret is not one that the controller would take", "restore the escrow of this certificate")),
     }
 }
 

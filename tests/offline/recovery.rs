@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use seal_secrets::pipeline::escrow;
+use seal_secrets::pipeline::certificate::SealingCertificate;
+use seal_secrets::pipeline::{drill, escrow};
 use serde_json::Value;
 
 use crate::common::{BINARY, Ran, Sandbox, finish, fixture_text, run_at};
@@ -263,7 +264,7 @@ fn each_part_of_the_runbook_has_its_test() {
 }
 
 /// A drill as JSON, and its exit code.
-fn drill(sandbox: &Sandbox) -> (i32, Value) {
+fn drilled(sandbox: &Sandbox) -> (i32, Value) {
     let ran = sandbox.run(["verify", "--drill", "--json"]);
     (ran.code, serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{} {}", ran.stdout, ran.stderr)))
 }
@@ -277,7 +278,7 @@ fn the_report_is_dated_and_names_what_was_proven_and_by_whom() {
     assert!(report.starts_with("recovery drill, 2030-03-17T17:46:40Z, seal-secrets "), "{report}");
     let identity = sandbox.read(OWN);
     let recipient = identity.lines().next().unwrap().strip_prefix("# public key: ").unwrap();
-    let (code, found) = drill(&sandbox);
+    let (code, found) = drilled(&sandbox);
     assert_eq!((code, &found["drill"]["passed"], &found["version"]), (0, &true.into(), &1.into()));
     assert_eq!(found["drill"]["escrow"], serde_json::json!({ "recipient": recipient, "keys": 1 }));
     let share = |all: usize| serde_json::json!({ "good": all, "all": all });
@@ -312,11 +313,26 @@ fn what_could_not_be_restored_fails_the_drill() {
     for (what, lose, good) in losses {
         let sandbox = Sandbox::bootstrapped();
         lose(&sandbox);
-        let (code, found) = drill(&sandbox);
+        let (code, found) = drilled(&sandbox);
         let counted = ["units", "values", "pairs"].map(|part| found["drill"][part]["good"].as_u64().unwrap() as usize);
         assert_eq!((code, &found["drill"]["passed"], counted), (1, &false.into(), good), "{what}: {found:#}");
         if what.starts_with("another certificate") {
             assert_eq!(found["drill"]["key-secret"]["error"], "the escrow does not hold the key of the certificate");
         }
+    }
+}
+
+#[test]
+fn a_key_secret_that_the_controller_would_not_take_is_found() {
+    let certificate = |name: &str| SealingCertificate::read(fixture_text(&format!("fixtures/certificates/{name}")).as_bytes()).unwrap();
+    let good = fixture_text("fixtures/private-keys/key-secret.yaml");
+    assert!(drill::check_key_secret(&good, &certificate("good.crt")).is_ok());
+    assert!(drill::check_key_secret(&good, &certificate("good-3072.crt")).is_err(), "another certificate's");
+    let label = "sealedsecrets.bitnami.com/sealed-secrets-key: active";
+    assert!(good.contains(label));
+    assert!(drill::check_key_secret(&good.replace(label, "some: label"), &certificate("good.crt")).is_err(), "no label");
+    for bad in ["secret-wrong-type", "secret-key-compromised", "secret-crt-other-key", "secret-without-tls-crt", "secret-tls-key-not-pem"] {
+        let text = fixture_text(&format!("fixtures/private-keys/{bad}.yaml"));
+        assert!(drill::check_key_secret(&text, &certificate("good.crt")).is_err(), "{bad}");
     }
 }
