@@ -26,7 +26,7 @@ pub struct Cli {
 }
 
 /// Where things are.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Folders {
     /// The folder with the sealing certificate and the escrow
     #[arg(long, global = true, value_name = "DIR", default_value = "keys")]
@@ -34,6 +34,12 @@ pub struct Folders {
     /// The folder with everything that is committed
     #[arg(long, global = true, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
+    /// The folder for the operator's copies
+    #[arg(long, global = true, value_name = "DIR", default_value = "secrets")]
+    pub secrets: PathBuf,
+    /// One of several clusters: these folders' subfolders of that name
+    #[arg(long, global = true, value_name = "NAME", value_parser = namespace)]
+    pub cluster: Option<Namespace>,
     /// The contract: which secrets are needed, how each is made, who reads it [default: the platform's own]
     #[arg(long, global = true, value_name = "FILE")]
     pub contract: Option<PathBuf>,
@@ -43,6 +49,20 @@ pub struct Folders {
     /// Which of the platform's `environments/` says which features are on [default: the only one]
     #[arg(long, global = true, value_name = "NAME", requires = "platform")]
     pub environment: Option<String>,
+}
+
+impl Folders {
+    /// The folders of one of several clusters.
+    pub fn of(&self, cluster: &Namespace) -> Folders {
+        let below = |folder: &PathBuf| folder.join(cluster.as_str());
+        Folders {
+            keys: below(&self.keys),
+            out: below(&self.out),
+            secrets: below(&self.secrets),
+            cluster: Some(cluster.clone()),
+            ..self.clone()
+        }
+    }
 }
 
 /// How the values get from the source Secrets to their readers.
@@ -106,6 +126,8 @@ pub enum Command {
     Plan(Plan),
     /// Seal values that exist already; what is sealed stays, unless it is named
     Import(Import),
+    /// Seal one cluster's values for another, too
+    Copy(Copy),
     /// Make new values for keys that are sealed, and say what has to be restarted
     Rotate(Rotate),
     /// Check offline that contract, sealed files and certificate agree
@@ -154,9 +176,6 @@ pub struct Wishes {
 /// What every command that seals has in common.
 #[derive(Args)]
 pub struct Sealing {
-    /// The folder for the operator's copies
-    #[arg(long, value_name = "DIR", default_value = "secrets")]
-    pub secrets: PathBuf,
     /// How the values get to their readers
     #[command(flatten)]
     pub delivery: Delivery,
@@ -218,7 +237,15 @@ pub struct Import {
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     pub access: Access,
-    /// Put the imported value in the place of this key's sealed one; may be repeated
+    /// What gives way to them
+    #[command(flatten)]
+    pub adoption: Adoption,
+}
+
+/// What every command has in common that seals values which exist already.
+#[derive(Args)]
+pub struct Adoption {
+    /// Put the value in the place of this key's sealed one; may be repeated
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub replace: Vec<Name>,
     /// Replace even this write-once key, though what its sealed value encrypts is lost
@@ -233,6 +260,26 @@ pub struct Import {
     /// Where to, and for whom
     #[command(flatten)]
     pub sealing: Sealing,
+}
+
+/// `copy`
+#[derive(Args)]
+pub struct Copy {
+    /// Only these keys [default: all]
+    #[arg(value_name = "KEY", value_parser = name)]
+    pub names: Vec<Name>,
+    /// The cluster whose values they are
+    #[arg(long, value_name = "NAME", value_parser = namespace, conflicts_with = "cluster")]
+    pub from: Namespace,
+    /// The cluster that gets them
+    #[arg(long, value_name = "NAME", value_parser = namespace)]
+    pub to: Namespace,
+    /// The age identity for the first one's escrow [default: operator.agekey in its keys folder]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// What gives way to them
+    #[command(flatten)]
+    pub adoption: Adoption,
 }
 
 /// `rotate`
@@ -545,7 +592,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
 
 /// clap takes a global flag once before the command and once behind it, and forgets the first.
 fn given_once(args: &[OsString]) -> Result<(), Error> {
-    for flag in ["--keys", "--out", "--contract", "--platform", "--environment"] {
+    for flag in ["--keys", "--out", "--secrets", "--cluster", "--contract", "--platform", "--environment"] {
         let is_flag = |arg: &&OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(flag));
         if args.iter().take_while(|arg| *arg != "--").filter(is_flag).count() > 1 {
             return Err(Error::usage(format!("`{flag}` is given twice"), "give it once"));

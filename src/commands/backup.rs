@@ -72,7 +72,7 @@ fn active_keys(cluster: &Cluster, namespace: &str) -> Result<Vec<KeySecret>> {
 
 /// Encrypts, writes in one step, reads back from the disk and opens it.
 fn store(folders: &Folders, pem: &str, recipients: Option<Vec<Recipient>>, args: &Backup) -> Result<()> {
-    let folder = Folder::create(&folders.keys, 0o755)?;
+    let folder = super::create(folders, &folders.keys, 0o755)?;
     let _lock = folder.lock()?;
     folder.remove_leftovers()?;
     git::keep_out(&folder, keygen::GITIGNORE)?;

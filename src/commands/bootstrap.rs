@@ -21,12 +21,11 @@ pub(super) fn run(folders: &Folders, args: &cli::Bootstrap, world: &mut World) -
         return Ok(Outcome::Done);
     }
     // Everything that can be refused is refused here, before the first folder or file is made.
-    let sealing = &args.wishes.sealing;
-    provide::check_files(&args.wishes.provide, output.folder.as_ref(), &sealing.secrets)?;
-    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref(), &sealing.secrets)?;
+    provide::check_files(&args.wishes.provide, output.folder.as_ref(), &folders.secrets)?;
+    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
     let provided = provide::read(&prepared, &args.wishes.provide, world)?;
     let today = world.day(0)?;
-    carry_out::carry_out(folders, sealing, &prepared, provided, &|_| Some(today.clone()), output, world)?;
+    carry_out::carry_out(folders, &prepared, provided, &|_| Some(today.clone()), output, world)?;
     Ok(Outcome::Done)
 }
 
@@ -39,7 +38,7 @@ fn show(folders: &Folders, wishes: &cli::Wishes, as_json: bool, world: &mut Worl
     let prepared = prepare(folders, Folder::open(&folders.out)?.as_ref(), wishes, world)?;
     match as_json {
         true => world.terminal.print(&format!("{:#}\n", carry_out::json(&prepared.plan)))?,
-        false => carry_out::show(folders, &wishes.sealing, &prepared, world)?,
+        false => carry_out::show(folders, &prepared, world)?,
     }
     Ok(prepared.plan)
 }

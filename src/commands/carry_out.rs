@@ -6,7 +6,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::setting::Setting;
-use super::{finding_text, findings_json, keys};
+use super::{create, finding_text, findings_json, keys};
 use crate::cli::{Folders, Sealing};
 use crate::manifest::sealed_secret::{self, Sealed};
 use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Recipe, Result, SecretValue, visible};
@@ -52,8 +52,8 @@ pub(super) fn prepare(
 }
 
 /// The plan, and nothing else.
-pub(super) fn show(folders: &Folders, args: &Sealing, prepared: &Prepared, world: &mut World) -> Result<()> {
-    world.terminal.print(&render_plan(folders, &args.secrets, prepared, false))
+pub(super) fn show(folders: &Folders, prepared: &Prepared, world: &mut World) -> Result<()> {
+    world.terminal.print(&render_plan(folders, prepared, false))
 }
 
 /// `--json` stands for a plan, not for what is done.
@@ -93,7 +93,6 @@ pub(super) type MadeOn<'d> = &'d dyn Fn(&Name) -> Option<String>;
 /// generate → seal → write, of a plan that [`check_outputs`] passed.
 pub(super) fn carry_out(
     folders: &Folders,
-    args: &Sealing,
     prepared: &Prepared,
     provided: BTreeMap<Name, SecretValue>,
     made_on: MadeOn<'_>,
@@ -105,8 +104,8 @@ pub(super) fn carry_out(
         (Some(out), Some(lock)) => (out, lock),
         _ => new_folder(folders)?,
     };
-    write(prepared, made, &out, &args.secrets, world)?;
-    world.terminal.print(&render_plan(folders, &args.secrets, prepared, true))
+    write(folders, prepared, made, &out, world)?;
+    world.terminal.print(&render_plan(folders, prepared, true))
 }
 
 /// The output folder, which was not there when the plan was made.
@@ -118,7 +117,7 @@ fn new_folder(folders: &Folders) -> Result<(Folder, Lock)> {
     for folder in missing.into_iter().rev() {
         Folder::create(folder, 0o755)?;
     }
-    let out = Folder::create(path, 0o755)?;
+    let out = create(folders, path, 0o755)?;
     let lock = out.lock()?;
     if !out.read_all()?.is_empty() {
         let busy = Error::new(ErrorKind::Busy, "another run wrote here meanwhile", "run again: it adds what is missing");
@@ -128,7 +127,8 @@ fn new_folder(folders: &Folders) -> Result<(Folder, Lock)> {
 }
 
 /// What stands where the plan will write.
-pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>, secrets: &Path) -> Result<()> {
+pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>) -> Result<()> {
+    let secrets = &folders.secrets;
     let copies = copied(plan);
     if let Some(out) = out {
         let inside = plan.changes.iter().filter(|change| !matches!(change, Change::Place { .. }));
@@ -213,9 +213,9 @@ fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, made_on:
 }
 
 /// Operator's copies → units → derived files.
-fn write(prepared: &Prepared, made: Made, out: &Folder, secrets: &Path, world: &mut World) -> Result<()> {
+fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, world: &mut World) -> Result<()> {
     // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
-    write_copies(secrets, made.copies, world)?;
+    write_copies(folders, made.copies, world)?;
     let mut files = made.files.iter();
     let mut writer = Writer::new(out);
     for change in &prepared.plan.changes {
@@ -246,11 +246,12 @@ fn finish(writer: Writer<'_>, world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn write_copies(secrets: &Path, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: &mut World) -> Result<()> {
+fn write_copies(folders: &Folders, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: &mut World) -> Result<()> {
     if copies.is_empty() {
         return Ok(());
     }
-    let folder = Folder::create(secrets, 0o700)?;
+    let secrets = &folders.secrets;
+    let folder = create(folders, secrets, 0o700)?;
     folder.remove_leftovers()?;
     git::keep_out(&folder, "*\n")?;
     let mut writer = Writer::new(&folder);
@@ -268,7 +269,7 @@ fn write_copies(secrets: &Path, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: 
 }
 
 /// The plan for people: a line for each unit and each derived file; new derived files are only counted.
-fn render_plan(folders: &Folders, secrets: &Path, prepared: &Prepared, done: bool) -> String {
+fn render_plan(folders: &Folders, prepared: &Prepared, done: bool) -> String {
     let shown = |path: &str| visible(&folders.out.join(path).to_string_lossy());
     let mut text = String::new();
     let mut new: BTreeMap<&str, usize> = BTreeMap::new();
@@ -282,7 +283,7 @@ fn render_plan(folders: &Folders, secrets: &Path, prepared: &Prepared, done: boo
                 }
                 text.push('\n');
                 for name in copies {
-                    let copy = secrets.join(name.as_str());
+                    let copy = folders.secrets.join(name.as_str());
                     text.push_str(&format!("copy   {} (for you; never commit it)\n", visible(&copy.to_string_lossy())));
                 }
             }

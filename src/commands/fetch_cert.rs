@@ -9,7 +9,7 @@ use crate::model::{Error, ErrorKind, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::rsa_soundness::LEAST_BITS;
 use crate::world::cluster::Cluster;
-use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::folder::{Existing, Writer};
 use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Result<Outcome> {
@@ -56,7 +56,7 @@ pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Res
         }
         (None, None) => confirm(digest, world)?,
     }
-    let folder = Folder::create(&folders.keys, 0o755)?;
+    let folder = super::create(folders, &folders.keys, 0o755)?;
     let _lock = folder.lock()?;
     let mut writer = Writer::new(&folder);
     writer.write(CERTIFICATE, &pem, 0o644, if pinned.is_some() { Existing::Replace } else { Existing::Keep })?;

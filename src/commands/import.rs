@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::carry_out::{self, Output, Prepared};
-use super::{Outcome, known_key, read_input, setting, without_line_feed, write_once_key};
-use crate::cli::{Folders, Import};
+use super::carry_out::{self, MadeOn, Output, Prepared};
+use super::setting::{self, Setting};
+use super::{Outcome, known_key, read_input, without_line_feed, write_once_key};
+use crate::cli::{Adoption, Folders, Import};
 use crate::manifest::{env_file, secret, text};
 use crate::model::{Contract, Error, Result, SecretValue, visible};
 use crate::pipeline::adopt::Adopted;
@@ -13,9 +14,21 @@ use crate::world::folder::Folder;
 use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &Import, world: &mut World) -> Result<Outcome> {
-    carry_out::check_json(args.json, args.dry_run)?;
-    let setting = setting::read(folders, Some(&args.sealing.delivery), world)?;
+    carry_out::check_json(args.adoption.json, args.adoption.dry_run)?;
+    let setting = setting::read(folders, Some(&args.adoption.sealing.delivery), world)?;
     let found = find(&setting.contract, args, world)?;
+    adopt(folders, &args.adoption, setting, found, &|_| None, world)
+}
+
+/// plan → what is found, sealed.
+pub(super) fn adopt(
+    folders: &Folders,
+    args: &Adoption,
+    setting: Setting,
+    found: Adopted,
+    made_on: MadeOn<'_>,
+    world: &mut World,
+) -> Result<Outcome> {
     let wishes = read_wishes(&setting.contract, args, &found)?;
     if args.dry_run {
         let inventory = carry_out::inventory(folders, Folder::open(&folders.out)?.as_ref())?;
@@ -31,16 +44,16 @@ pub(super) fn run(folders: &Folders, args: &Import, world: &mut World) -> Result
         world.terminal.print(&format!("nothing to do\n{}", report(&prepared, &found)))?;
         return Ok(Outcome::Done);
     }
-    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref(), &args.sealing.secrets)?;
+    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
     let report = report(&prepared, &found);
-    carry_out::carry_out(folders, &args.sealing, &prepared, found.values, &|_| None, output, world)?;
+    carry_out::carry_out(folders, &prepared, found.values, made_on, output, world)?;
     world.terminal.print(&format!("{report}next: seal-secrets bootstrap, for what is still missing\n"))?;
     Ok(Outcome::Done)
 }
 
-fn show(folders: &Folders, args: &Import, prepared: &Prepared, found: &Adopted, world: &mut World) -> Result<()> {
+fn show(folders: &Folders, args: &Adoption, prepared: &Prepared, found: &Adopted, world: &mut World) -> Result<()> {
     if !args.json {
-        carry_out::show(folders, &args.sealing, prepared, world)?;
+        carry_out::show(folders, prepared, world)?;
         return world.terminal.print(&report(prepared, found));
     }
     let mut json = carry_out::json(&prepared.plan);
@@ -62,7 +75,7 @@ fn report(prepared: &Prepared, found: &Adopted) -> String {
     text
 }
 
-fn read_wishes(contract: &Contract, args: &Import, found: &Adopted) -> Result<Wishes> {
+fn read_wishes(contract: &Contract, args: &Adoption, found: &Adopted) -> Result<Wishes> {
     let mut wishes = Wishes { provided: found.names(), only_provided: true, ..Wishes::default() };
     for name in &args.destroys_data {
         wishes.destroyed.insert(write_once_key(contract, name)?);

@@ -41,7 +41,7 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
     if let Some(folder) = Folder::open(&folders.keys)? {
         [IDENTITY, ESCROW, CERTIFICATE].iter().try_for_each(|name| folder.check(name, Existing::Replace))?;
     }
-    let folder = Folder::create(&folders.keys, 0o755)?;
+    let folder = super::create(folders, &folders.keys, 0o755)?;
     let _lock = folder.lock()?;
     folder.remove_leftovers()?;
     git::keep_out(&folder, GITIGNORE)?;

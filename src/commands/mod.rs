@@ -5,6 +5,7 @@ mod backup;
 mod bootstrap;
 mod carry_out;
 mod contract;
+mod copy;
 #[cfg(feature = "cluster")]
 mod doctor;
 mod drill;
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 use crate::cli::{Cli, Command, Folders};
 use crate::manifest::{contract_file, text};
 use crate::model::{Contract, Error, Finding, Key, Name, Recipe, Result, SecretValue, near, visible};
+use crate::world::folder::Folder;
 use crate::world::{World, files};
 
 /// How a run ended that did not fail.
@@ -41,12 +43,13 @@ pub enum Outcome {
 
 /// Runs one command.
 pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
-    let folders = &cli.folders;
+    let folders = &cli.folders.cluster.as_ref().map_or_else(|| cli.folders.clone(), |cluster| cli.folders.of(cluster));
     match cli.command {
         Command::Keygen(args) => keygen::run(folders, &args, world),
         Command::Bootstrap(args) => bootstrap::run(folders, &args, world),
         Command::Plan(args) => bootstrap::plan(folders, &args, world),
         Command::Import(args) => import::run(folders, &args, world),
+        Command::Copy(args) => copy::run(folders, &args, world),
         Command::Rotate(args) => rotate::run(folders, &args, world),
         Command::Verify(args) => verify::run(folders, &args, world),
         Command::Unseal(args) => unseal::run(folders, &args, world),
@@ -81,6 +84,14 @@ fn read_contract(folders: &Folders, world: &mut World) -> Result<(String, Contra
         }
     }
     Ok((text, contract))
+}
+
+/// A folder of ours; that of one of several clusters may be the first below its root.
+fn create(folders: &Folders, path: &Path, mode: u32) -> Result<Folder> {
+    if let (Some(_), Some(root)) = (&folders.cluster, path.parent().filter(|root| !root.as_os_str().is_empty())) {
+        Folder::create(root, mode)?;
+    }
+    Folder::create(path, mode)
 }
 
 /// The contract's key that a flag names.

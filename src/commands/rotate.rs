@@ -23,12 +23,12 @@ pub(super) fn run(folders: &Folders, args: &Rotate, world: &mut World) -> Result
         world.terminal.print("nothing to do\n")?;
         return Ok(Outcome::Done);
     }
-    provide::check_files(&args.provide, output.folder.as_ref(), &args.sealing.secrets)?;
-    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref(), &args.sealing.secrets)?;
+    provide::check_files(&args.provide, output.folder.as_ref(), &folders.secrets)?;
+    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
     ask(folders, args, &prepared, world)?;
     let provided = provide::read(&prepared, &args.provide, world)?;
     let today = world.day(0)?;
-    carry_out::carry_out(folders, &args.sealing, &prepared, provided, &|_| Some(today.clone()), output, world)?;
+    carry_out::carry_out(folders, &prepared, provided, &|_| Some(today.clone()), output, world)?;
     world.terminal.print(&next_steps(&prepared))?;
     Ok(Outcome::Done)
 }
@@ -110,7 +110,7 @@ fn ask(folders: &Folders, args: &Rotate, prepared: &Prepared, world: &mut World)
         return Ok(());
     }
     if world.terminal.stdin_is_terminal {
-        carry_out::show(folders, &args.sealing, prepared, world)?;
+        carry_out::show(folders, prepared, world)?;
     }
     for name in &args.destroys_data {
         let about = prepared.contract.key(name.as_str()).map_or("", |key| key.about.as_str());
@@ -128,7 +128,7 @@ fn ask(folders: &Folders, args: &Rotate, prepared: &Prepared, world: &mut World)
 
 fn show(folders: &Folders, args: &Rotate, prepared: &Prepared, world: &mut World) -> Result<()> {
     if !args.json {
-        carry_out::show(folders, &args.sealing, prepared, world)?;
+        carry_out::show(folders, prepared, world)?;
         return world.terminal.print(&next_steps(prepared));
     }
     let mut json = carry_out::json(&prepared.plan);
@@ -136,7 +136,7 @@ fn show(folders: &Folders, args: &Rotate, prepared: &Prepared, world: &mut World
         let readers = readers(prepared, name).map(|consumer| {
             serde_json::json!({
                 "namespace": consumer.namespace.as_str(), "name": consumer.name.as_ref().map(Name::as_str),
-                "target": consumer.target.as_str(), "forceSync": consumer.force_sync(),
+                "target": consumer.target.as_str(), "forceSync": consumer.force_sync(None),
             })
         });
         let restart = prepared.contract.key(name.as_str()).and_then(|key| key.after_rotation.as_ref());
@@ -162,7 +162,7 @@ fn next_steps(prepared: &Prepared) -> String {
     for name in prepared.plan.sealed() {
         let key = prepared.contract.key(name.as_str()).expect("a plan seals the contract's keys");
         let readers: Vec<String> = readers(prepared, name).map(|consumer| format!("{}/{}", consumer.namespace, consumer.target)).collect();
-        for command in self::readers(prepared, name).map(Consumer::force_sync) {
+        for command in self::readers(prepared, name).map(|consumer| consumer.force_sync(None)) {
             if !commands.contains(&command) {
                 commands.push(command);
             }

@@ -25,6 +25,7 @@ pub(super) struct Setting {
 pub(super) fn read(folders: &Folders, delivery: Option<&cli::Delivery>, world: &mut World) -> Result<Setting> {
     let (text, contract) = read_contract(folders, world)?;
     let mut delivery = delivery.map_or(Ok(Delivery::default()), |args| read_delivery(args, folders))?;
+    delivery.cluster = folders.cluster.clone();
     let Some(root) = &folders.platform else {
         return Ok(Setting { text, contract, coverage: Vec::new(), delivery });
     };
@@ -81,6 +82,7 @@ pub(super) fn read_delivery(args: &cli::Delivery, folders: &Folders) -> Result<D
             cli::Rbac::Namespace => Rbac::Namespace,
         },
         store_file: args.store_file.as_deref().map(|path| read_store_file(path, args.project_id.as_deref(), folders)).transpose()?,
+        cluster: None,
         application: None,
     })
 }

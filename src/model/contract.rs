@@ -176,10 +176,10 @@ pub struct Entry {
 }
 
 impl Consumer {
-    /// The command that has ESO make its target anew now, and not at the next refresh.
-    pub fn force_sync(&self) -> String {
-        // One that a chart renders has a name that only the cluster knows.
-        let name = self.name.as_ref().map_or("--all", Name::as_str);
+    /// The command that has ESO make its target anew now, and not at the next refresh. One that a chart renders has a name
+    /// that only the cluster knows: `found`.
+    pub fn force_sync(&self, found: Option<&str>) -> String {
+        let name = found.or(self.name.as_ref().map(Name::as_str)).unwrap_or("--all");
         format!("kubectl -n {} annotate externalsecret {name} force-sync=$(date +%s) --overwrite", self.namespace)
     }
 }

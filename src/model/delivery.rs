@@ -17,6 +17,8 @@ pub struct Delivery {
     pub rbac: Rbac,
     /// A file of the platform's that holds the store instead of `secret-store/`.
     pub store_file: Option<StoreFile>,
+    /// Which of several clusters: the folders have its name below theirs.
+    pub cluster: Option<Namespace>,
     /// The Argo CD Application for the result.
     pub application: Option<Application>,
 }

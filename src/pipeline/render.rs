@@ -275,6 +275,7 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
     let template = include_str!("../install.md");
     let filled = [
         ("{certificate}", certificate.to_string()),
+        ("{keys}", delivery.cluster.as_ref().map_or("../keys".to_owned(), |cluster| format!("../../keys/{cluster}"))),
         ("{namespace}", contract.namespace.to_string()),
         ("{store}", contract.store.to_string()),
         ("{store-step}", store_step(contract, delivery)),

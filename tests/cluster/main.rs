@@ -8,6 +8,7 @@ mod node;
 mod process;
 mod repository;
 mod rights;
+mod rotation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

@@ -24,7 +24,8 @@ impl Repository {
         ONE.get_or_init(Repository::new)
     }
 
-    fn new() -> Repository {
+    /// One that a test may change.
+    pub fn new() -> Repository {
         let folder = tempfile::Builder::new().prefix("seal-secrets-cluster").tempdir().expect("a temporary folder");
         let mut repository = Repository { folder, values: BTreeMap::new() };
         repository.run(&["keygen"]);

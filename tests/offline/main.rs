@@ -1,6 +1,7 @@
 //! Everything that needs no cluster. Each test has a folder of its own, a scrubbed environment, and no network.
 
 mod common;
+mod copy;
 
 #[cfg(feature = "cluster")]
 mod api_server;

@@ -154,7 +154,7 @@ impl<'c> Checks<'c> {
         };
         let name = visible(text(object, "/metadata/name"));
         let what = format!("{}/{name}", consumer.namespace);
-        let force = format!("kubectl -n {} annotate externalsecret {name} force-sync=$(date +%s) --overwrite", consumer.namespace);
+        let force = consumer.force_sync(Some(&name));
         let fault = self
             .property(consumer, &name, object)
             .or_else(|| self.other_store(consumer, &name, object))
