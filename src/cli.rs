@@ -318,9 +318,12 @@ pub struct Rotate {
 /// `verify`
 #[derive(Args)]
 pub struct Verify {
-    /// Also open every value, with this age identity for the escrow
+    /// Also open every value, with this age identity for the escrow [default with --drill: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
+    /// Try the whole recovery, from these files alone, and print a dated report to be filed
+    #[arg(long)]
+    pub drill: bool,
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,

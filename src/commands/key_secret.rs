@@ -1,9 +1,12 @@
 //! `key-secret`: the controller's key Secret from the escrow, to standard output and nowhere else.
 
+use zeroize::Zeroizing;
+
 use super::{Outcome, keys};
 use crate::cli::{Folders, KeySecret};
 use crate::manifest::secret;
 use crate::model::{Error, Result};
+use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::private_key::{self, SealingKey};
 use crate::world::{World, files};
 
@@ -13,9 +16,20 @@ pub(super) fn run(folders: &Folders, args: &KeySecret, world: &mut World) -> Res
     }
     let certificate = keys::certificate(folders)?;
     let text = keys::open_escrow(folders, args.identity.as_deref())?;
+    let secret = render(folders, &certificate, &text, args.controller_namespace.as_str())?;
+    #[cfg(feature = "cluster")]
+    if args.apply {
+        return apply(args, &secret, world);
+    }
+    world.terminal.print(&secret)?;
+    Ok(Outcome::Done)
+}
+
+/// The key Secret of the certificate, from the escrow's text.
+pub(super) fn render(folders: &Folders, certificate: &SealingCertificate, escrow_text: &str, namespace: &str) -> Result<Zeroizing<String>> {
     let escrow = keys::escrow_path(folders);
     // A key that the controller cannot use crashes it at start: only one that was judged is ever printed.
-    let found = private_key::read_pem(&text)?;
+    let found = private_key::read_pem(escrow_text)?;
     let mut matching = None;
     let mut digests = Vec::new();
     for key in &found {
@@ -36,13 +50,7 @@ pub(super) fn run(folders: &Folders, args: &KeySecret, world: &mut World) -> Res
     let path = folders.keys.join(keys::CERTIFICATE);
     let pem = files::read(&path, &path.to_string_lossy(), files::Kind::Public)?;
     let pem = String::from_utf8_lossy(&pem);
-    let secret = secret::write_key_secret(args.controller_namespace.as_str(), &pem, &private_key::write_pem(key)?);
-    #[cfg(feature = "cluster")]
-    if args.apply {
-        return apply(args, &secret, world);
-    }
-    world.terminal.print(&secret)?;
-    Ok(Outcome::Done)
+    Ok(secret::write_key_secret(namespace, &pem, &private_key::write_pem(key)?))
 }
 
 #[cfg(feature = "cluster")]

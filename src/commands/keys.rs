@@ -39,20 +39,28 @@ pub(super) fn fit_certificate(folders: &Folders, least_bits: u32, world: &mut Wo
     Ok(certificate)
 }
 
-/// The escrow's PEM text: certificate and private key.
-pub(super) fn open_escrow(folders: &Folders, identity: Option<&Path>) -> Result<Zeroizing<String>> {
+/// The identities of the file that `--identity` names, or of the default one.
+pub(super) fn identities(folders: &Folders, named: Option<&Path>) -> Result<Vec<age::x25519::Identity>> {
     let default = folders.keys.join(IDENTITY);
-    let path = identity.unwrap_or(&default);
-    if identity.is_none() && !files::exists(path) {
+    let path = named.unwrap_or(&default);
+    if named.is_none() && !files::exists(path) {
         return Err(Error::bad_input("no such file", "name the age identity that opens the escrow with `--identity FILE`")
             .in_file(&path.to_string_lossy()));
     }
-    let identities = read_identities(path)?;
-    let identities: Vec<&dyn age::Identity> = identities.iter().map(|identity| identity as _).collect();
+    read_identities(path)
+}
+
+/// The escrow as it lies there, encrypted.
+pub(super) fn read_escrow(folders: &Folders) -> Result<Zeroizing<Vec<u8>>> {
     let path = escrow_path(folders);
-    let name = path.to_string_lossy();
-    let bytes = files::read(&path, &name, files::Kind::Public)?;
-    escrow::decrypt(&bytes, &identities).map_err(|error| error.in_file(&name))
+    files::read(&path, &path.to_string_lossy(), files::Kind::Public)
+}
+
+/// The escrow's PEM text: certificate and private key.
+pub(super) fn open_escrow(folders: &Folders, identity: Option<&Path>) -> Result<Zeroizing<String>> {
+    let identities = identities(folders, identity)?;
+    let identities: Vec<&dyn age::Identity> = identities.iter().map(|identity| identity as _).collect();
+    escrow::decrypt(&read_escrow(folders)?, &identities).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
 }
 
 pub(super) fn escrow_path(folders: &Folders) -> PathBuf {

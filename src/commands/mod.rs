@@ -8,6 +8,7 @@ mod contract;
 mod copy;
 #[cfg(feature = "cluster")]
 mod doctor;
+mod drill;
 #[cfg(feature = "cluster")]
 mod fetch_cert;
 mod import;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Outcome, finding_text, findings_json, keys, setting};
+use super::{Outcome, drill, finding_text, findings_json, keys, setting};
 use crate::cli::{Folders, Verify};
 use crate::model::{Error, ErrorKind, Finding, Result, Severity};
 use crate::pipeline::verify::{Evidence, verify};
@@ -23,12 +23,19 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
         Ok(certificate) => certificate.judge((world.clock)(), args.allow_rsa_bits).map(|soon| (certificate, soon)),
         Err(error) => Err(error.clone()),
     };
-    let escrow = args.identity.as_deref().map(|identity| keys::escrow_keys(folders, Some(identity))).transpose()?;
+    let files = Folder::open(&folders.out)?.map_or(Ok(BTreeMap::new()), |folder| folder.read_all())?;
+    let identity = args.identity.as_deref();
+    let (escrow, drill) = if args.drill {
+        let (escrow, drill) = drill::run(folders, identity, &certificate, &contract, &files, world)?;
+        (escrow, Some(drill))
+    } else {
+        (identity.map(|identity| keys::escrow_keys(folders, Some(identity))).transpose()?, None)
+    };
     let opened = escrow.is_some();
     let rules = IgnoreRules::new(&folders.out, folders.platform.as_deref(), &contract.ignored);
     let findings = verify(Evidence {
         contract: &contract,
-        files: Folder::open(&folders.out)?.map_or(Ok(BTreeMap::new()), |folder| folder.read_all())?,
+        files,
         certificate: judged,
         ignored: &|path| rules.matching(path),
         keys: escrow,
@@ -37,9 +44,15 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
         out: &folders.out.to_string_lossy(),
     });
     let faults = findings.iter().filter(|finding| finding.code.severity() == Severity::Error).count();
-    let text = if args.json { json(&findings) } else { human(&findings, faults, opened) };
+    let text = match (&drill, args.json) {
+        (Some(drill), true) => drill::json(drill, &certificate, &findings),
+        (Some(drill), false) => drill::report(folders, drill, &certificate, &findings),
+        (None, true) => json(&findings),
+        (None, false) => human(&findings, faults, opened),
+    };
     world.terminal.print(&text)?;
-    Ok(if faults > 0 { Outcome::Found } else { Outcome::Done })
+    let clean = drill.map_or(faults == 0, |drill| drill::passed(&drill, &findings));
+    Ok(if clean { Outcome::Done } else { Outcome::Found })
 }
 
 fn human(findings: &[Finding], faults: usize, opened: bool) -> String {

@@ -24,6 +24,8 @@ pub struct KeySecret {
     pub certificate: String,
     /// `tls.key`.
     pub private_key: Zeroizing<String>,
+    /// Whether it has the label by which the controller finds it; a backup may have lost it.
+    pub active: bool,
     /// Where the Secret begins in its file.
     pub position: Position,
 }
@@ -141,6 +143,7 @@ fn read_key(node: &Node, mut fields: Fields<'_>) -> Result<KeySecret> {
     Ok(KeySecret {
         certificate: decoded(&mut data, "tls.crt")?.to_string(),
         private_key: decoded(&mut data, "tls.key")?,
+        active: labels.contains_key(KEY_LABEL),
         position: node.position,
     })
 }

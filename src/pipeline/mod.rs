@@ -6,6 +6,7 @@ pub mod adopt;
 pub mod certificate;
 pub mod diagnose;
 pub mod draft;
+pub mod drill;
 pub mod escrow;
 pub mod generate;
 pub mod inventory;

@@ -13,7 +13,7 @@ use super::render::{render, store_file};
 use super::{generate, seal, unseal};
 use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
 use crate::manifest::{secret, text};
-use crate::model::{Code, Contract, Delivery, Error, Finding, Key, PROPERTY, Position, Recipe, SecretValue, Unit};
+use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Position, Recipe, SecretValue, Unit};
 
 /// What is looked at.
 pub struct Evidence<'e> {
@@ -49,7 +49,7 @@ pub fn verify(evidence: Evidence<'_>) -> Vec<Finding> {
     for unit in evidence.contract.units() {
         findings.unit(&evidence, &inventory, &unit);
     }
-    findings.orphans(evidence.contract, &inventory);
+    findings.orphans(&evidence, &inventory);
     findings.derived(&evidence, &inventory);
     findings.list.sort_by(|a, b| a.place.cmp(&b.place).then(a.code.cmp(&b.code)));
     findings.list
@@ -240,8 +240,7 @@ impl Findings<'_> {
         let keys = evidence.keys.as_ref()?;
         match unseal::open_all(keys, sealed) {
             Err(error) => {
-                let what = format!("the value of `{}` does not open with the escrow's key", key.name);
-                self.add(Code::CannotOpen, file, error.position(), what, FROM_GIT);
+                self.cannot_open(file, &key.name, &error);
                 None
             }
             Ok(mut values) => {
@@ -254,6 +253,11 @@ impl Findings<'_> {
                 Some(value)
             }
         }
+    }
+
+    fn cannot_open(&mut self, file: &str, name: &Name, error: &Error) {
+        let what = format!("the value of `{name}` does not open with the escrow's key");
+        self.add(Code::CannotOpen, file, error.position(), what, FROM_GIT);
     }
 
     fn hashes(&mut self, file: &str, values: &[(&Key, Option<SecretValue>)]) {
@@ -269,11 +273,17 @@ impl Findings<'_> {
         }
     }
 
-    fn orphans(&mut self, contract: &Contract, inventory: &Inventory) {
+    fn orphans(&mut self, evidence: &Evidence<'_>, inventory: &Inventory) {
+        let contract = evidence.contract;
         let known: BTreeSet<String> = contract.units().iter().map(Unit::file).collect();
         for (path, secrets) in inventory.sealed.iter().filter(|(path, _)| !known.contains(*path)) {
             for secret in secrets {
                 let at = Some(secret.position);
+                if let Some(keys) = &evidence.keys
+                    && let Err(error) = unseal::open_all(keys, secret)
+                {
+                    self.cannot_open(path, &secret.name, &error);
+                }
                 if let Some(key) = contract.key(secret.name.as_str()) {
                     let what = format!("`{}` belongs into {SOURCE}{}.sealed.yaml", secret.name, key.unit);
                     self.add(Code::Misplaced, path, at, what, FROM_GIT);

@@ -33,10 +33,13 @@ pub struct World {
 impl World {
     /// The day, so many days ago: `YYYY-MM-DD`, in UTC.
     pub fn day(&self, days_ago: u32) -> Result<String> {
-        let unusable = || Error::bad_input("the clock shows no day that can be written", "set the clock");
-        let then = (self.clock)().checked_sub(Duration::from_secs(u64::from(days_ago) * 24 * 60 * 60)).ok_or_else(unusable)?;
-        let text = DateTime::from_system_time(then).map_err(|_| unusable())?.to_string();
-        text.get(..10).map(str::to_owned).ok_or_else(unusable)
+        let then = (self.clock)().checked_sub(Duration::from_secs(u64::from(days_ago) * 24 * 60 * 60)).ok_or_else(unusable_clock)?;
+        written(then)?.get(..10).map(str::to_owned).ok_or_else(unusable_clock)
+    }
+
+    /// The time: `YYYY-MM-DDTHH:MM:SSZ`, in UTC.
+    pub fn time(&self) -> Result<String> {
+        written((self.clock)())
     }
 
     /// The real one.
@@ -48,6 +51,14 @@ impl World {
             threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),
         }
     }
+}
+
+fn written(time: SystemTime) -> Result<String> {
+    Ok(DateTime::from_system_time(time).map_err(|_| unusable_clock())?.to_string())
+}
+
+fn unusable_clock() -> Error {
+    Error::bad_input("the clock shows no day that can be written", "set the clock")
 }
 
 /// The operating system's randomness, with no fallback.

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use harness::{Cluster, OWN_KEY, SOON};
-use repository::Repository;
+use repository::{Repository, recovery};
 
 /// Namespace, Secret and data key of each value, in base64.
 type Values = BTreeMap<(String, String, String), String>;
@@ -33,12 +33,17 @@ fn install(cluster: &Cluster, repository: &Repository) {
             _ => {}
         }
         for commands in step.blocks("sh") {
-            let mut shell = cluster.command("bash");
-            shell.args(["-euxo", "pipefail", "-c", commands]).current_dir(repository.path("out"));
-            let ran = kubectl::run(&mut shell, "");
-            ran.unwrap_or_else(|error| panic!("INSTALL.md, step {}:\n{error}\n{}", step.number, cluster.logs()));
+            run_commands(cluster, repository, "out", commands);
         }
     }
+}
+
+/// Commands of a document, as they stand there, in this folder of the repository.
+fn run_commands(cluster: &Cluster, repository: &Repository, folder: &str, commands: &str) {
+    let mut shell = cluster.command("bash");
+    shell.args(["-euxo", "pipefail", "-c", commands]).current_dir(repository.path(folder));
+    let ran = kubectl::run(&mut shell, "");
+    ran.unwrap_or_else(|error| panic!("{commands}\n{error}\n{}", cluster.logs()));
 }
 
 /// The platform's ExternalSecrets, each entry with its property, as the component in `out/property-patches` makes them.
@@ -135,6 +140,9 @@ fn the_whole_promise_and_a_rebuild() {
         let start = Instant::now();
         let cluster = Cluster::start();
         eprintln!("{which}: a control plane after {:.1?}", start.elapsed());
+        if which == "rebuilt" {
+            run_commands(&cluster, repository, "", &recovery("The cluster"));
+        }
         install(&cluster, repository);
         let sources = cluster.kubectl(&["-n", "secret-source", "get", "secret", "-o", "jsonpath={.items[*].metadata.name}"]);
         let sources: BTreeSet<&str> = sources.split(' ').collect();
@@ -142,7 +150,28 @@ fn the_whole_promise_and_a_rebuild() {
         assert_eq!(synced_values(&cluster, repository), expected, "{which}: every target has the bytes that `unseal` says");
         assert_eq!(sealing_keys(&cluster), "secret/sealed-secrets-key\n", "{which}: the controller made no key");
         eprintln!("{which}: everything in place after {:.1?}", start.elapsed());
+        if which == "rebuilt" {
+            lose_the_key(&cluster, repository);
+        }
     }
+}
+
+/// The key Secret is deleted, and the controller restarted, so that it has a key of its own: after docs/recovery.md it
+/// opens everything anew.
+fn lose_the_key(cluster: &Cluster, repository: &Repository) {
+    cluster.kubectl(&["-n", "kube-system", "delete", "secret", "sealed-secrets-key"]);
+    cluster.restart_sealed_secrets();
+    run_commands(cluster, repository, "", &recovery("The controller's key only"));
+    cluster.kubectl(&["-n", "secret-source", "delete", "sealedsecret", "--all", "--cascade=foreground"]);
+    let gone = || cluster.kubectl(&["-n", "secret-source", "get", "secret", "-o", "name"]).is_empty().then_some(());
+    cluster.wait_for("the source Secrets are gone with their SealedSecrets", SOON, gone);
+    cluster.kubectl(&["apply", "-k", &repository.path("out/secret-source").to_string_lossy()]);
+    cluster.kubectl(&["-n", "secret-source", "wait", "sealedsecret", "--all", "--for=condition=Synced", "--timeout=60s"]);
+    let secrets = cluster.kubectl(&["-n", "secret-source", "get", "secret", "-o", "json"]);
+    let secrets: Value = serde_json::from_str(&secrets).expect("kubectl prints JSON");
+    let secrets = secrets["items"].as_array().expect("a List has items").iter();
+    let values = secrets.map(|secret| (text(&secret["metadata"]["name"]).to_owned(), text(&secret["data"]["value"]).to_owned()));
+    assert_eq!(values.collect::<BTreeMap<_, _>>(), repository.values);
 }
 
 /// The controller with our key, ahead of everything else; it answers as fast as it is asked.

@@ -83,13 +83,25 @@ impl Step {
 
     /// Its fenced blocks in this language.
     pub fn blocks(&self, language: &str) -> impl Iterator<Item = &str> {
-        let fence = format!("```{language}\n");
-        let starts: Vec<usize> = self.text.match_indices(&fence).map(|(at, fence)| at + fence.len()).collect();
-        starts.into_iter().map(|start| self.text[start..].split("```").next().unwrap_or_default())
+        blocks(&self.text, language)
     }
 
     /// The first of them.
     pub fn block(&self, language: &str) -> Option<&str> {
         self.blocks(language).next()
     }
+}
+
+fn blocks<'t>(text: &'t str, language: &str) -> impl Iterator<Item = &'t str> + use<'t> {
+    let fence = format!("```{language}\n");
+    let starts: Vec<usize> = text.match_indices(&fence).map(|(at, fence)| at + fence.len()).collect();
+    starts.into_iter().map(|start| text[start..].split("```").next().unwrap_or_default())
+}
+
+/// The commands of a part of `docs/recovery.md`.
+pub fn recovery(heading: &str) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/recovery.md");
+    let runbook = std::fs::read_to_string(path).expect("docs/recovery.md");
+    let part = runbook.split("\n## ").find(|part| part.lines().next() == Some(heading));
+    blocks(part.unwrap_or_else(|| panic!("docs/recovery.md has no part {heading}")), "sh").collect()
 }

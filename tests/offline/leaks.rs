@@ -47,6 +47,8 @@ fn the_values_stand_nowhere_but_in_the_operators_copy() {
     run(&["bootstrap"], 0);
     run(&["plan", "--json"], 0);
     run(&["verify", "--json", "--identity", "keys/operator.agekey"], 0);
+    run(&["verify", "--drill"], 0);
+    run(&["verify", "--drill", "--json"], 0);
     run(&["contract", "--json"], 0);
     // Ten that fail, each with something secret in reach.
     run(&["keygen"], 4);

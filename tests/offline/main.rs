@@ -18,6 +18,7 @@ mod leaks;
 mod platform;
 mod property;
 mod readme;
+mod recovery;
 mod rotate;
 mod unseal;
 mod vectors;

@@ -1,14 +1,15 @@
-//! README.md: every console block is run, in order, in one folder, and shows what is shown.
+//! The documents: every console block is run, in order, in one folder, and shows what is shown.
 
 use std::process::Command;
 
 use crate::common::{BINARY, Sandbox, finish, fixture, fixture_text};
 
-/// What differs from run to run: certificate digests and dates.
+/// What differs from run to run: certificate digests, recipients and dates; and the version.
 fn normal(text: &str) -> String {
     let digest = regex::Regex::new("sha256:[0-9a-f]{64}").unwrap();
     let date = regex::Regex::new("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z").unwrap();
-    date.replace_all(&digest.replace_all(text, "sha256:…"), "DATE").into_owned()
+    let recipient = regex::Regex::new("age1[0-9a-z]{58}|seal-secrets [0-9.]+").unwrap();
+    recipient.replace_all(&date.replace_all(&digest.replace_all(text, "sha256:…"), "DATE"), "…").into_owned()
 }
 
 /// The commands of all console blocks, each with the output under it.
@@ -28,16 +29,21 @@ fn commands(readme: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_console_block_shows_what_happens() {
-    let readme = fixture_text("../README.md");
     let sandbox = Sandbox::empty();
     std::fs::copy(fixture("../Makefile"), sandbox.path("Makefile")).unwrap();
     let platform = Command::new("cp").arg("-a").arg(fixture("fixtures/platform")).arg(sandbox.path("platform")).status();
     assert!(platform.unwrap().success());
+    run_blocks("README.md", &sandbox, 11);
+    run_blocks("docs/recovery.md", &Sandbox::bootstrapped(), 1);
+}
+
+fn run_blocks(document: &str, sandbox: &Sandbox, count: usize) {
+    let readme = fixture_text(&format!("../{document}"));
     sandbox.write("bin/.keep", b"");
     std::os::unix::fs::symlink(BINARY, sandbox.path("bin/seal-secrets")).unwrap();
     let mut blessed = readme.clone();
     let commands = commands(&readme);
-    assert_eq!(commands.len(), 11);
+    assert_eq!(commands.len(), count);
     for (command, shown) in &commands {
         let mut shell = Command::new("sh");
         // The binary is built already: `make` is told so.
@@ -53,10 +59,10 @@ fn every_console_block_shows_what_happens() {
             blessed = blessed.replace(&format!("$ {command}\n{shown}"), &format!("$ {command}\n{output}"));
             continue;
         }
-        assert_eq!(normal(&output), normal(shown), "`$ {command}`; `make bless` renews README.md");
+        assert_eq!(normal(&output), normal(shown), "`$ {command}`; `make bless` renews {document}");
     }
     if blessed != readme {
-        std::fs::write(fixture("../README.md"), blessed).unwrap();
+        std::fs::write(fixture(&format!("../{document}")), blessed).unwrap();
     }
 }
 
@@ -77,7 +83,9 @@ fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
 #[test]
 fn every_link_of_the_documents_leads_to_a_file() {
     let link = regex::Regex::new(r"\]\(([^)#:]+)\)").unwrap();
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "THREAT_MODEL.md", "keys/README.md", "out/README.md"] {
+    for document in
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "THREAT_MODEL.md", "keys/README.md", "out/README.md", "docs/recovery.md"]
+    {
         let text = fixture_text(&format!("../{document}"));
         let folder = fixture(&format!("../{document}")).parent().unwrap().to_owned();
         for found in link.captures_iter(&text) {

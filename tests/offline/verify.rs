@@ -26,10 +26,8 @@ const DEFECTS: &[Defect] = &[
     }),
     ("not-yet-provided", |_| {}),
     ("orphan", |s| {
-        s.write(
-            "out/secret-source/old.sealed.yaml",
-            s.read("out/secret-source/vllm-api-key.sealed.yaml").replace("vllm-api-key", "old").as_bytes(),
-        );
+        let text = s.read("out/secret-source/vllm-api-key.sealed.yaml").replace("vllm-api-key", "old");
+        s.write("out/secret-source/old.sealed.yaml", with_blob(&text, &seal(s, "old", b"of yesterday")).as_bytes());
         // It stays, and the kustomization lists it.
         s.run(["bootstrap"]).expect(0);
     }),
@@ -83,23 +81,25 @@ const DEFECTS: &[Defect] = &[
     }),
 ];
 
-/// Seals another value in the place of a key's own.
-fn reseal(sandbox: &Sandbox, key: &str, value: &[u8]) {
+fn seal(sandbox: &Sandbox, key: &str, value: &[u8]) -> String {
     let certificate = SealingCertificate::read(sandbox.read("keys/sealing.crt").as_bytes()).unwrap();
     let values = vec![(format!("secret-source/{key}"), seal_secrets::model::SecretValue::new(Zeroizing::new(value.to_vec())))];
-    let blob = Sealer::new(&certificate).unwrap().seal_all(values, &mut TestEntropy(3), std::num::NonZeroUsize::MIN).unwrap().remove(0);
+    Sealer::new(&certificate).unwrap().seal_all(values, &mut TestEntropy(3), std::num::NonZeroUsize::MIN).unwrap().remove(0)
+}
+
+fn with_blob(document: &str, blob: &str) -> String {
+    regex::Regex::new("    value: [^\n]*").unwrap().replace(document, format!("    value: {blob}")).into_owned()
+}
+
+/// Seals another value in the place of a key's own.
+fn reseal(sandbox: &Sandbox, key: &str, value: &[u8]) {
+    let blob = seal(sandbox, key, value);
     let contract = contract_file::read(contract_file::EMBEDDED).unwrap();
     let file = format!("{SOURCE}{}.sealed.yaml", contract.key(key).unwrap().unit);
     let text = sandbox.read(&file);
-    let documents: Vec<String> = text
-        .split("---\n")
-        .map(|document| {
-            let mine = document.contains(&format!("  name: {key}\n"));
-            let line = regex::Regex::new("    value: [^\n]*").unwrap();
-            if mine { line.replace(document, format!("    value: {blob}")).into_owned() } else { document.to_owned() }
-        })
-        .collect();
-    sandbox.write(&file, documents.join("---\n").as_bytes());
+    let mine = |document: &str| document.contains(&format!("  name: {key}\n"));
+    let documents = text.split("---\n").map(|document| if mine(document) { with_blob(document, &blob) } else { document.to_owned() });
+    sandbox.write(&file, documents.collect::<Vec<_>>().join("---\n").as_bytes());
 }
 
 fn codes(sandbox: &Sandbox) -> (i32, BTreeSet<String>, String) {
