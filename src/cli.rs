@@ -251,6 +251,14 @@ pub struct Adoption {
     /// Replace even this write-once key, though what its sealed value encrypts is lost
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
+    /// How it is done
+    #[command(flatten)]
+    pub replacing: Replacing,
+}
+
+/// What every command has in common that may replace sealed values.
+#[derive(Args)]
+pub struct Replacing {
     /// Do not ask before a value is replaced
     #[arg(long)]
     pub yes: bool,
@@ -301,18 +309,9 @@ pub struct Rotate {
     /// Make even this write-once key anew, though what its value encrypts is lost
     #[arg(long, value_name = "KEY", value_parser = name, group = "chosen")]
     pub destroys_data: Vec<Name>,
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
-    /// Only show the plan
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Print the plan as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Where to, and for whom
+    /// How it is done
     #[command(flatten)]
-    pub sealing: Sealing,
+    pub replacing: Replacing,
 }
 
 /// `verify`

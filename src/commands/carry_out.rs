@@ -1,4 +1,4 @@
-//! What `bootstrap` and `import` have in common: a plan is made, shown, and carried out.
+//! What every command that seals has in common: a plan is made, shown, and carried out.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -14,12 +14,12 @@ use crate::world::World;
 use crate::world::folder::Folder;
 
 pub(super) fn run(folders: &Folders, args: &Copy, world: &mut World) -> Result<Outcome> {
-    check_json(args.adoption.json, args.adoption.dry_run)?;
+    check_json(args.adoption.replacing.json, args.adoption.replacing.dry_run)?;
     if args.from == args.to {
         return Err(Error::usage("`--from` and `--to` name the same cluster", "name two"));
     }
     let (from, to) = (folders.of(&args.from), folders.of(&args.to));
-    let setting = setting::read(&to, Some(&args.adoption.sealing.delivery), world)?;
+    let setting = setting::read(&to, Some(&args.adoption.replacing.sealing.delivery), world)?;
     let contract = &setting.contract;
     args.names.iter().try_for_each(|name| known_key(contract, "copy", name).map(|_| ()))?;
     let in_from = |error: Error| error.within(&from.out);

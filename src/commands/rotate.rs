@@ -10,8 +10,8 @@ use crate::world::World;
 use crate::world::folder::Folder;
 
 pub(super) fn run(folders: &Folders, args: &Rotate, world: &mut World) -> Result<Outcome> {
-    carry_out::check_json(args.json, args.dry_run)?;
-    if args.dry_run {
+    carry_out::check_json(args.replacing.json, args.replacing.dry_run)?;
+    if args.replacing.dry_run {
         let prepared = prepare(folders, Folder::open(&folders.out)?.as_ref(), args, world)?;
         show(folders, args, &prepared, world)?;
         return Ok(Outcome::Done);
@@ -25,7 +25,7 @@ pub(super) fn run(folders: &Folders, args: &Rotate, world: &mut World) -> Result
     }
     provide::check_files(&args.provide, output.folder.as_ref(), &folders.secrets)?;
     carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
-    carry_out::ask(folders, &prepared, &args.destroys_data, args.yes, world)?;
+    carry_out::ask(folders, &prepared, &args.destroys_data, args.replacing.yes, world)?;
     let provided = provide::read(&prepared, &args.provide, world)?;
     let today = world.day(0)?;
     carry_out::carry_out(folders, &prepared, provided, &|_| Some(today.clone()), output, world)?;
@@ -34,7 +34,7 @@ pub(super) fn run(folders: &Folders, args: &Rotate, world: &mut World) -> Result
 }
 
 fn prepare(folders: &Folders, out: Option<&Folder>, args: &Rotate, world: &mut World) -> Result<Prepared> {
-    let setting = setting::read(folders, Some(&args.sealing.delivery), world)?;
+    let setting = setting::read(folders, Some(&args.replacing.sealing.delivery), world)?;
     let inventory = carry_out::inventory(folders, out)?;
     let mut wishes = read_wishes(&setting.contract, args)?;
     let in_out = |error: Error| error.within(&folders.out);
@@ -49,7 +49,7 @@ fn prepare(folders: &Folders, out: Option<&Folder>, args: &Rotate, world: &mut W
             }
         }
     }
-    let mut prepared = carry_out::prepare(folders, setting, &inventory, wishes, &args.sealing, world)?;
+    let mut prepared = carry_out::prepare(folders, setting, &inventory, wishes, &args.replacing.sealing, world)?;
     // What else is to be done is `bootstrap`'s.
     prepared.plan.changes.retain(|change| matches!(change, Change::Seal { .. }));
     Ok(prepared)
@@ -89,8 +89,7 @@ fn is_older(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>, before:
 }
 
 fn add_old(unit: &Unit<'_>, wishes: &mut Wishes, world: &mut World) {
-    let named = unit.keys.iter().any(|key| wishes.replaced.contains(&key.name));
-    if named {
+    if unit.has_any(&wishes.replaced) {
         return;
     }
     if unit.write_once() {
@@ -105,7 +104,7 @@ fn add_old(unit: &Unit<'_>, wishes: &mut Wishes, world: &mut World) {
 }
 
 fn show(folders: &Folders, args: &Rotate, prepared: &Prepared, world: &mut World) -> Result<()> {
-    if !args.json {
+    if !args.replacing.json {
         carry_out::show(folders, prepared, world)?;
         return world.terminal.print(&next_steps(prepared));
     }

@@ -20,13 +20,12 @@ pub struct Variable<'t> {
 /// may go over several lines. Without quotes a value ends with its line, or before ` #`.
 pub fn read(text: &str) -> Result<Vec<Variable<'_>>> {
     let mut found = Vec::new();
-    let mut rest = text;
+    let (mut rest, mut line) = (text, 1);
     while !rest.is_empty() {
-        let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
         let (first, after) = rest.split_once('\n').unwrap_or((rest, ""));
         let trimmed = first.trim();
         if trimmed.is_empty() || trimmed.starts_with('#') {
-            rest = after;
+            (rest, line) = (after, line + 1);
             continue;
         }
         let at = |error: Error| error.at((line, 1));
@@ -38,20 +37,22 @@ pub fn read(text: &str) -> Result<Vec<Variable<'_>>> {
         }
         let value = value.trim_start();
         let quoted = value.starts_with(['\'', '"']);
-        let (value, behind) = if quoted { read_quoted(&rest[first.len() - value.len()..]).map_err(at)? } else { (bare(value), after) };
-        found.push(Variable { name, value: SecretValue::new(value.map_err(at)?), line });
+        let (value, behind) = match quoted {
+            true => read_quoted(&rest[first.len() - value.len()..]).map_err(at)?,
+            false => (bare(value).map_err(at)?, after),
+        };
+        found.push(Variable { name, value: SecretValue::new(value), line });
+        line += rest[..rest.len() - behind.len()].matches('\n').count();
         rest = behind;
     }
     Ok(found)
 }
 
-type Value = Result<Zeroizing<Vec<u8>>>;
-
 fn not_an_assignment() -> Error {
     Error::bad_input("not a `KEY=VALUE` line", "write one assignment a line; a value of several lines goes into quotes")
 }
 
-fn bare(value: &str) -> Value {
+fn bare(value: &str) -> Result<Zeroizing<Vec<u8>>> {
     let value = value.find(" #").map_or(value, |end| &value[..end]);
     let value = if value.starts_with('#') { "" } else { value.trim_end() };
     if value.contains("${") {
@@ -68,10 +69,17 @@ fn expands() -> Error {
 }
 
 /// A value that begins with its quote, and the lines behind it.
-fn read_quoted(text: &str) -> Result<(Value, &str)> {
+fn read_quoted(text: &str) -> Result<(Zeroizing<Vec<u8>>, &str)> {
     let unclosed = || Error::bad_input("its quotes are not closed", "end the value with the quote that it begins with");
     let (quote, body) = text.split_at(1);
-    let mut value = Zeroizing::new(Vec::with_capacity(body.len()));
+    let mut escaped = false;
+    let closes = |b: u8| {
+        let closes = !escaped && quote.as_bytes() == [b];
+        escaped = !escaped && b == b'\\' && quote == "\"";
+        closes
+    };
+    // As much as it can need, and not all that is left of the file: it stays in memory, and a vector that grows leaves copies.
+    let mut value = Zeroizing::new(Vec::with_capacity(body.bytes().position(closes).unwrap_or(body.len())));
     let mut chars = body.char_indices();
     let end = loop {
         let (at, c) = chars.next().ok_or_else(unclosed)?;
@@ -98,7 +106,7 @@ fn read_quoted(text: &str) -> Result<(Value, &str)> {
             "put a quote inside of quotes as `\\\"`, or use the other kind",
         ));
     }
-    Ok((Ok(value), after))
+    Ok((value, after))
 }
 
 #[cfg(test)]
@@ -120,6 +128,13 @@ mod tests {
             ("G", 10, b""),
         ];
         assert_eq!(found, expected.map(|(name, line, value)| (name, line, value.to_vec())));
+    }
+
+    #[test]
+    fn a_quoted_value_takes_no_more_memory_than_it_needs() {
+        let text = "A='x'\nB=\"y\\\"z\"\n".repeat(1000);
+        let most = read(&text).unwrap().into_iter().map(|one| one.value.into_bytes().capacity()).max();
+        assert!(most <= Some(8), "{most:?}");
     }
 
     #[test]

@@ -250,6 +250,11 @@ impl Unit<'_> {
         self.keys.iter().any(|key| key.write_once)
     }
 
+    /// Whether one of its keys is among these.
+    pub fn has_any(&self, names: &std::collections::BTreeSet<Name>) -> bool {
+        self.keys.iter().any(|key| names.contains(&key.name))
+    }
+
     /// Whether the platform needs one of its keys.
     pub fn needed(&self) -> bool {
         self.keys.iter().any(|key| key.needed)

@@ -36,7 +36,7 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
     let remembered = inventory::remembered(&inventory.others);
     for unit in contract.units() {
         match inventory::unit(inventory, contract, &unit)? {
-            Some(_) if named(&unit, &wishes.replaced) => replace_unit(&mut plan, &unit, wishes)?,
+            Some(_) if unit.has_any(&wishes.replaced) => replace_unit(&mut plan, &unit, wishes)?,
             Some(secrets) => {
                 unit.keys.iter().zip(secrets).try_for_each(|(key, secret)| check_write_once(key, secret, &unit.file()))?;
                 let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
@@ -100,13 +100,9 @@ fn write_once_dropped(name: &str, file: &str) -> Error {
     .in_file(file)
 }
 
-fn named(unit: &Unit<'_>, names: &BTreeSet<Name>) -> bool {
-    unit.keys.iter().any(|key| names.contains(&key.name))
-}
-
 /// A sealed unit that is to be made anew, all of it.
 fn replace_unit(plan: &mut Plan, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
-    if unit.write_once() && !named(unit, &wishes.destroyed) {
+    if unit.write_once() && !unit.has_any(&wishes.destroyed) {
         return Err(write_once_replaced(unit));
     }
     plan.changes.push(seal(unit, Reason::Replaced));
@@ -138,7 +134,7 @@ fn seal(unit: &Unit<'_>, reason: Reason) -> Change {
 
 fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
     let (write_once, file) = (unit.write_once(), unit.file());
-    let (named, offered) = (named(unit, &wishes.destroyed), named(unit, &wishes.provided));
+    let (named, offered) = (unit.has_any(&wishes.destroyed), unit.has_any(&wishes.provided));
     // Even where no feature needs it now: the lists that remember it are written anew, and would forget it.
     if write_once && remembered && !named {
         return Err(write_once_gone(unit, &file));
