@@ -134,6 +134,8 @@ pub enum Command {
     Verify(Verify),
     /// Open sealed values: recovery when the cluster is gone
     Unseal(Unseal),
+    /// Change who may open the escrow
+    Escrow(Escrow),
     /// Print the controller's key Secret, to be applied before the controller starts
     KeySecret(KeySecret),
     /// Add `remoteRef.property` to a platform's ExternalSecrets
@@ -458,6 +460,37 @@ pub enum NeedsRights {
     Backup,
     /// `import` from a live namespace
     Import,
+}
+
+/// `escrow`
+#[derive(Args)]
+pub struct Escrow {
+    /// What is changed
+    #[command(subcommand)]
+    pub change: EscrowChange,
+}
+
+/// What `escrow` changes.
+#[derive(Subcommand)]
+pub enum EscrowChange {
+    /// Let one more open the escrow
+    AddRecipient(ChangeRecipient),
+    /// Write the escrow anew without one, who can still open every copy of the old one
+    RemoveRecipient(ChangeRecipient),
+}
+
+/// `escrow add-recipient` and `escrow remove-recipient`
+#[derive(Args)]
+pub struct ChangeRecipient {
+    /// An age recipient: age's own, or a plugin's
+    #[arg(value_name = "RECIPIENT")]
+    pub recipient: String,
+    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Do it without a question
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `key-secret`

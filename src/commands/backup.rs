@@ -1,25 +1,34 @@
 //! `backup`: every active sealing key of a live controller into the escrow, and the proof that the escrow opens `out/`.
 
-use age::x25519::{Identity, Recipient};
 use zeroize::Zeroizing;
 
-use super::keys::{self, ESCROW, IDENTITY, RECIPIENTS};
+use super::keys::{self, IDENTITY, Identities};
 use super::{Outcome, keygen};
 use crate::cli::{Backup, Folders};
 use crate::manifest::secret::{self, KEY_LABEL, KeySecret};
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result, visible};
 use crate::pipeline::private_key::{self, SealingKey};
-use crate::pipeline::{escrow, inventory, unseal};
+use crate::pipeline::recipients::Recipient;
+use crate::pipeline::{inventory, unseal};
 use crate::world::cluster::Cluster;
-use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::folder::{Existing, Folder};
 use crate::world::{World, files, git};
 
 pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result<Outcome> {
-    let recipients = keygen::recipients(folders, Vec::new())?;
     git::check_kept_out(&folders.keys, &[IDENTITY])?;
-    let (path, before) = (keys::escrow_path(folders), escrowed(folders, args)?);
+    let path = keys::escrow_path(folders);
     let name = path.to_string_lossy();
+    let listed = keys::listed(folders)?.map(|(_, list)| list);
+    let (there, named) = (files::exists(&path), args.identity.as_deref());
+    let asked = there || named.is_some() || listed.is_none() && files::exists(&folders.keys.join(IDENTITY));
+    let identities = asked.then(|| keys::identities(folders, named, world)).transpose()?;
+    let (mut before, mut recipients) = (Zeroizing::default(), listed);
+    if let (true, Some(identities)) = (there, &identities) {
+        let escrow = keys::read_escrow(folders)?;
+        before = identities.open(&escrow).map_err(|error| error.in_file(&name))?;
+        recipients = Some(keys::known_recipients(recipients, identities, &escrow, world).map_err(|error| error.in_file(&name))?);
+    }
     let mut keys = if before.is_empty() { Vec::new() } else { judged(&before).map_err(|error| error.in_file(&name))? };
     let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
     let found = active_keys(&cluster, args.cluster.controller_namespace.as_str())?;
@@ -38,16 +47,11 @@ pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result
     if added.is_empty() {
         world.terminal.print(&format!("nothing to add: {name} holds all {} active keys\n", found.len()))?;
     } else {
-        store(folders, &after, recipients, args)?;
+        store(folders, &after, recipients, identities, world)?;
         added.iter().try_for_each(|key| world.terminal.print(&format!("added {}\n", key.digest)))?;
         world.terminal.print(&format!("wrote {name}; read back, and it holds every key\n"))?;
     }
     prove(folders, &keys, world)
-}
-
-/// What the escrow holds; nothing where there is none.
-fn escrowed(folders: &Folders, args: &Backup) -> Result<Zeroizing<String>> {
-    if files::exists(&keys::escrow_path(folders)) { keys::open_escrow(folders, args.identity.as_deref()) } else { Ok(Zeroizing::default()) }
 }
 
 /// The keys of a PEM text, fit to be used.
@@ -70,28 +74,19 @@ fn active_keys(cluster: &Cluster, namespace: &str) -> Result<Vec<KeySecret>> {
     Ok(keys)
 }
 
-/// Encrypts, writes in one step, reads back from the disk and opens it.
-fn store(folders: &Folders, pem: &str, recipients: Option<Vec<Recipient>>, args: &Backup) -> Result<()> {
+/// Encrypts to the recipients that are listed, or to the identities' own, and writes.
+fn store(folders: &Folders, pem: &str, recipients: Option<Vec<Recipient>>, own: Option<Identities>, world: &World) -> Result<()> {
     let folder = super::create(folders, &folders.keys, 0o755)?;
     let _lock = folder.lock()?;
     folder.remove_leftovers()?;
     git::keep_out(&folder, keygen::GITIGNORE)?;
-    let recipients = match (recipients, &args.identity) {
+    let recipients = match (recipients, own) {
         (Some(recipients), _) => recipients,
         // An identity that is named may be the only one that there is.
-        (None, Some(path)) => keys::read_identities(path)?.iter().map(Identity::to_public).collect(),
-        (None, None) => vec![keygen::own_identity(folders, &folder)?],
+        (None, Some(identities)) => identities.recipients()?,
+        (None, None) => keys::make_identity(folders, &folder, world)?.recipients()?,
     };
-    let (encrypted, proof) = escrow::encrypt(pem, &recipients)?;
-    let mut writer = Writer::new(&folder);
-    writer.write(ESCROW, &encrypted, 0o644, Existing::Replace)?;
-    writer.finish()?;
-    let opened = escrow::decrypt(&folder.read_file(ESCROW)?, &[&proof])?;
-    if *opened == *pem {
-        return Ok(());
-    }
-    let help = format!("run again; {RECIPIENTS} and the disk should be looked at if it stays");
-    Err(Error::cryptography("the escrow that was read back is not the one that was written", help))
+    keys::encrypt_escrow(pem, &recipients, world)?.write(&folder, Existing::Replace)
 }
 
 /// Opens every value of the output folder, and names what does not open.

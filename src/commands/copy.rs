@@ -33,7 +33,7 @@ pub(super) fn run(folders: &Folders, args: &Copy, world: &mut World) -> Result<O
         }
     }
     check_named(&args.names, &sealed).map_err(|error| error.in_file(&from.out.to_string_lossy()))?;
-    let opened = open(&from, &keys::escrow_keys(&from, args.identity.as_deref())?, &sealed, contract)?;
+    let opened = open(&from, &keys::escrow_keys(&from, args.identity.as_deref(), world)?, &sealed, contract)?;
     let made: BTreeMap<&Name, &String> = sealed.iter().filter_map(|(_, secret)| Some((&secret.name, secret.made.as_ref()?))).collect();
     let made_on = |name: &Name| made.get(name).map(|day| (*day).clone());
     import::adopt(&to, &args.adoption, setting, opened, &made_on, world)

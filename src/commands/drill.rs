@@ -20,10 +20,10 @@ pub(super) fn run(
     files: &Files,
     world: &World,
 ) -> Result<(Option<Vec<SealingKey>>, Drill)> {
-    let identities = keys::identities(folders, identity)?;
+    let identities = keys::identities(folders, identity, world)?;
     let escrow = keys::read_escrow(folders)
-        .and_then(|encrypted| drill::open_escrow(&encrypted, &identities))
-        .and_then(|(text, recipient)| Ok((private_key::read(&text)?, text, recipient)));
+        .and_then(|encrypted| identities.open(&encrypted))
+        .and_then(|text| Ok((private_key::read(&text)?, text, whose(&identities))));
     let escrow = match escrow {
         Err(error) if error.kind == ErrorKind::InputOutput => return Err(error),
         escrow => escrow,
@@ -44,6 +44,12 @@ pub(super) fn run(
     };
     let opened = drill::open_all(keys.as_deref().unwrap_or_default(), contract, files);
     Ok((keys, Drill { time: world.time()?, escrow, key_secret, opened }))
+}
+
+/// The recipients of whoever opened it; a plugin alone knows that of its own.
+fn whose(identities: &keys::Identities) -> String {
+    let list = identities.recipients().map(|list| list.iter().map(|recipient| recipient.to_string()).collect::<Vec<_>>().join(" or "));
+    list.unwrap_or_else(|_| "a plugin".to_owned())
 }
 
 /// The report for people, to be filed as it is.

@@ -15,7 +15,7 @@ pub(super) fn run(folders: &Folders, args: &KeySecret, world: &mut World) -> Res
         return Err(super::unseal::to_a_terminal("seal-secrets key-secret | kubectl apply -f -"));
     }
     let certificate = keys::certificate(folders)?;
-    let text = keys::open_escrow(folders, args.identity.as_deref())?;
+    let text = keys::open_escrow(folders, args.identity.as_deref(), world)?;
     let secret = render(folders, &certificate, &text, args.controller_namespace.as_str())?;
     #[cfg(feature = "cluster")]
     if args.apply {

@@ -1,12 +1,10 @@
 //! `keygen`: the sealing key pair, before any cluster exists.
 //!
-//! The order makes every crash harmless: identity, escrow, proof, and the certificate last. Until the certificate is
+//! The order makes every crash harmless: identity or list of recipients, escrow, proof, and the certificate last. Until the certificate is
 //! there nothing can be sealed, and a run that finds an escrow without one finishes what was begun.
 
 use std::path::Path;
-use std::str::FromStr;
 
-use age::x25519::{Identity, Recipient};
 use zeroize::Zeroizing;
 
 use super::Outcome;
@@ -15,31 +13,32 @@ use crate::cli::{Folders, Keygen};
 use crate::model::{Error, Result, Scope, SecretValue};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::private_key::{self, SealingKey};
+use crate::pipeline::recipients::Recipient;
 use crate::pipeline::rsa_soundness::USUAL_BITS;
 use crate::pipeline::seal::Sealer;
-use crate::pipeline::{escrow, keygen, unseal};
+use crate::pipeline::{keygen, recipients, unseal};
 use crate::world::World;
 use crate::world::files;
-use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::folder::{Existing, Folder};
 use crate::world::git;
 
 /// The escrow may be committed by a team with a private repository: it then removes that line.
 pub(super) const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
 
 pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result<Outcome> {
-    let named = args.recipients.iter().map(|text| read_recipient(text)).collect::<Result<Vec<_>>>()?;
+    let named = args.recipients.iter().map(|text| read_recipient("`--recipient`", text)).collect::<Result<Vec<_>>>()?;
     if files::exists(&folders.keys.join(CERTIFICATE)) {
         return Err(Error::refused("is there already, and is never overwritten", "nothing is to do: `seal-secrets bootstrap` seals to it")
             .in_file(&folders.keys.join(CERTIFICATE).to_string_lossy()));
     }
     // What is there is judged before the first folder or file is made.
-    let recipients = recipients(folders, named)?;
-    if recipients.is_none() && files::exists(&folders.keys.join(IDENTITY)) {
-        keys::read_identities(&folders.keys.join(IDENTITY))?;
-    }
+    let before = keys::listed(folders)?.map(|(text, _)| text);
+    let own = named.is_empty() && before.is_none();
+    let found = own && files::exists(&folders.keys.join(IDENTITY)) && !files::exists(&folders.keys.join(ESCROW));
+    let found = found.then(|| keys::identities(folders, None, world)).transpose()?;
     git::check_kept_out(&folders.keys, &[IDENTITY])?;
     if let Some(folder) = Folder::open(&folders.keys)? {
-        [IDENTITY, ESCROW, CERTIFICATE].iter().try_for_each(|name| folder.check(name, Existing::Replace))?;
+        [IDENTITY, RECIPIENTS, ESCROW, CERTIFICATE].iter().try_for_each(|name| folder.check(name, Existing::Replace))?;
     }
     let folder = super::create(folders, &folders.keys, 0o755)?;
     let _lock = folder.lock()?;
@@ -54,64 +53,32 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
     drop(key);
     let pair = Zeroizing::new([certificate.as_str(), private.as_str()].concat());
     check_pair(&pair, world)?;
-    let (recipients, new_identity) = match recipients {
-        Some(recipients) => (recipients, false),
-        None => (vec![own_identity(folders, &folder)?], true),
-    };
-    let (encrypted, proof) = escrow::encrypt(&pair, &recipients)?;
-    write(&folder, ESCROW, &encrypted)?;
-    let written = folder.read_file(ESCROW)?;
-    let opened = if new_identity { open_with_own(folders, &written)? } else { escrow::decrypt(&written, &[&proof])? };
-    check_pair(&opened, world)?;
-    write(&folder, CERTIFICATE, certificate.as_bytes())?;
-    report(folders, recipients.len(), new_identity, world)
-}
-
-fn read_recipient(text: &str) -> Result<Recipient> {
-    Recipient::from_str(text).map_err(|_| {
-        Error::usage(
-            "`--recipient` is not an age recipient",
-            "write it as the `age1…` that `age-keygen -y` prints; an SSH key is not taken, an identity is a secret",
-        )
-    })
-}
-
-/// The recipients that the operator named; `None` = none, so an identity is needed.
-pub(super) fn recipients(folders: &Folders, mut named: Vec<Recipient>) -> Result<Option<Vec<Recipient>>> {
-    let path = folders.keys.join(RECIPIENTS);
-    if files::exists(&path) {
-        let text = super::read_text(&path)?;
-        let more = escrow::read_recipients(&text).map_err(|error| error.in_file(&path.to_string_lossy()))?;
-        if more.is_empty() {
-            return Err(
-                Error::bad_input("names no recipient", "add one `age1…` a line, or remove the file").in_file(&path.to_string_lossy())
-            );
+    let recipients = if own {
+        let identities = found.map_or_else(|| keys::make_identity(folders, &folder, world), Ok)?;
+        let recipients = identities.recipients()?;
+        keys::encrypt_escrow(&pair, &recipients, world)?.write(&folder, Existing::Keep)?;
+        check_pair(&identities.open(&folder.read_file(ESCROW)?)?, world)?;
+        recipients
+    } else {
+        let text = recipients::with(before.as_deref(), &named);
+        let recipients = recipients::read_recipients(&text)?;
+        let escrow = keys::encrypt_escrow(&pair, &recipients, world)?;
+        if before.as_ref() != Some(&text) {
+            keys::write(&folder, RECIPIENTS, text.as_bytes(), 0o644, Existing::Replace)?;
         }
-        named.extend(more);
-    }
-    named.sort_by_key(Recipient::to_string);
-    named.dedup_by_key(|recipient| recipient.to_string());
-    Ok((!named.is_empty()).then_some(named))
+        escrow.write(&folder, Existing::Keep)?;
+        recipients
+    };
+    keys::write(&folder, CERTIFICATE, certificate.as_bytes(), 0o644, Existing::Keep)?;
+    report(folders, recipients.len(), own, world)
 }
 
-/// The recipient of `operator.agekey`, which is made where it is not there yet.
-pub(super) fn own_identity(folders: &Folders, folder: &Folder) -> Result<Recipient> {
-    let path = folders.keys.join(IDENTITY);
-    if !files::exists(&path) {
-        let (text, _) = escrow::new_identity();
-        let mut writer = Writer::new(folder);
-        writer.write(IDENTITY, text.as_bytes(), 0o600, Existing::Keep)?;
-        writer.finish()?;
-    }
-    let identities = keys::read_identities(&path)?;
-    let first = identities.first().map(Identity::to_public);
-    first.ok_or_else(|| Error::bad_input("no age identity in it", "move it away, and run again"))
-}
-
-fn open_with_own(folders: &Folders, escrow: &[u8]) -> Result<Zeroizing<String>> {
-    let identities = keys::read_identities(&folders.keys.join(IDENTITY))?;
-    let identities: Vec<&dyn age::Identity> = identities.iter().map(|identity| identity as _).collect();
-    escrow::decrypt(escrow, &identities)
+/// A recipient of the command line.
+pub(super) fn read_recipient(argument: &str, text: &str) -> Result<Recipient> {
+    Recipient::parse(text).map_err(|error| {
+        let help = "write it as the `age1…` that `age-keygen -y` or its plugin prints; an SSH key is not taken, an identity is a secret";
+        Error::usage(format!("{argument} is not an age recipient"), help).why(error.what())
+    })
 }
 
 /// Seals a probe to the certificate and opens it with the key.
@@ -148,12 +115,6 @@ fn certificate_text(pem: &str) -> &str {
     &pem[..end]
 }
 
-fn write(folder: &Folder, name: &str, bytes: &[u8]) -> Result<()> {
-    let mut writer = Writer::new(folder);
-    writer.write(name, bytes, 0o644, Existing::Keep)?;
-    writer.finish().map(|_| ())
-}
-
 /// An earlier run was ended between escrow and certificate: the escrow holds both.
 fn finish(folders: &Folders, folder: &Folder, world: &mut World) -> Result<Outcome> {
     let path = folders.keys.join(ESCROW);
@@ -167,9 +128,9 @@ fn finish(folders: &Folders, folder: &Folder, world: &mut World) -> Result<Outco
         )
         .in_file(&path.to_string_lossy()));
     }
-    let pair = keys::open_escrow(folders, None)?;
+    let pair = keys::open_escrow(folders, None, world)?;
     check_pair(&pair, world).map_err(|error| error.in_file(&path.to_string_lossy()))?;
-    write(folder, CERTIFICATE, certificate_text(&pair).as_bytes())?;
+    keys::write(folder, CERTIFICATE, certificate_text(&pair).as_bytes(), 0o644, Existing::Keep)?;
     world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate written");
     report(folders, 1, true, world)
 }

@@ -1,4 +1,4 @@
-//! The keys folder: what every command that seals or opens reads from it.
+//! The keys folder: what every command that seals or opens reads from it, and how the escrow is written.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,12 @@ use crate::cli::Folders;
 use crate::manifest::text;
 use crate::model::{Error, Result};
 use crate::pipeline::certificate::SealingCertificate;
+use crate::pipeline::escrow::Proof;
 use crate::pipeline::private_key::SealingKey;
-use crate::pipeline::{escrow, private_key};
+use crate::pipeline::recipients::{Identity, Recipient, RecipientKind};
+use crate::pipeline::{escrow, private_key, recipients};
+use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::operator::Operator;
 use crate::world::{World, files};
 
 pub(super) const CERTIFICATE: &str = "sealing.crt";
@@ -39,15 +43,107 @@ pub(super) fn fit_certificate(folders: &Folders, least_bits: u32, world: &mut Wo
     Ok(certificate)
 }
 
-/// The identities of the file that `--identity` names, or of the default one.
-pub(super) fn identities(folders: &Folders, named: Option<&Path>) -> Result<Vec<age::x25519::Identity>> {
+/// Whoever may open the escrow, ready to do so.
+pub(super) struct Identities {
+    list: Vec<Identity>,
+    operator: Operator,
+}
+
+impl Identities {
+    /// The escrow's PEM text.
+    pub(super) fn open(&self, escrow: &[u8]) -> Result<Zeroizing<String>> {
+        let identity = |identity: &Identity| -> Box<dyn age::Identity> {
+            match identity {
+                Identity::X25519(identity) => Box::new(identity.clone()),
+                Identity::Plugin(identity) => self.operator.identity(identity.clone()),
+            }
+        };
+        let all: Vec<Box<dyn age::Identity>> = self.list.iter().map(identity).collect();
+        let all: Vec<&dyn age::Identity> = all.iter().map(|identity| &**identity).collect();
+        escrow::decrypt(escrow, &all).map_err(|error| self.operator.failure().unwrap_or(error))
+    }
+
+    /// The recipients that belong to them.
+    pub(super) fn recipients(&self) -> Result<Vec<Recipient>> {
+        let recipient = |identity: &Identity| match identity {
+            Identity::X25519(identity) => Recipient::parse(&identity.to_public().to_string()),
+            Identity::Plugin(_) => Err(Error::bad_input(
+                "the recipient of a plugin's identity is known to the plugin alone",
+                format!("write it into {RECIPIENTS} in the keys folder, as the plugin prints it"),
+            )),
+        };
+        self.list.iter().map(recipient).collect()
+    }
+}
+
+/// The identities of the file that `--identity` names, or of the default one. All that opens the escrow comes through here.
+pub(super) fn identities(folders: &Folders, named: Option<&Path>, world: &World) -> Result<Identities> {
     let default = folders.keys.join(IDENTITY);
     let path = named.unwrap_or(&default);
-    if named.is_none() && !files::exists(path) {
-        return Err(Error::bad_input("no such file", "name the age identity that opens the escrow with `--identity FILE`")
-            .in_file(&path.to_string_lossy()));
+    let mut name = path.to_string_lossy();
+    // An identity typed in the place of its file is a secret, and is not repeated.
+    if name.to_ascii_uppercase().contains("AGE-") {
+        name = "the file of `--identity`".into();
     }
-    read_identities(path)
+    if named.is_none() && !files::exists(path) {
+        return Err(Error::bad_input("no such file", "name the age identity that opens the escrow with `--identity FILE`").in_file(&name));
+    }
+    let bytes = files::read(path, &name, files::Kind::Secret)?;
+    let operator = Operator::new(&world.terminal);
+    let list = if recipients::is_encrypted(&bytes) {
+        let passphrase = operator.passphrase(&format!("passphrase of {name}: "));
+        passphrase
+            .and_then(|passphrase| recipients::decrypt_identities(&bytes, passphrase))
+            .and_then(|text| recipients::read_identities(&text))
+    } else {
+        text::decode(&bytes).and_then(recipients::read_identities)
+    };
+    Ok(Identities { list: list.map_err(|error| error.in_file(&name))?, operator })
+}
+
+/// Makes the default identity, which is not there yet.
+pub(super) fn make_identity(folders: &Folders, folder: &Folder, world: &World) -> Result<Identities> {
+    let (text, _) = escrow::new_identity();
+    write(folder, IDENTITY, text.as_bytes(), 0o600, Existing::Keep)?;
+    identities(folders, None, world)
+}
+
+/// The text of `recipients.txt` and those it names; `None` where there is no such file.
+pub(super) fn listed(folders: &Folders) -> Result<Option<(String, Vec<Recipient>)>> {
+    let path = folders.keys.join(RECIPIENTS);
+    if !files::exists(&path) {
+        return Ok(None);
+    }
+    let text = super::read_text(&path)?;
+    let list = recipients::read_recipients(&text).map_err(|error| error.in_file(&path.to_string_lossy()))?;
+    Ok(Some((text, list)))
+}
+
+/// Who may open the escrow: those that are listed, or where there is no list the identities' own recipients. Whoever may
+/// open it and is not known would be shut out by the next writing: that is refused, or where there is a list, said.
+pub(super) fn known_recipients(
+    listed: Option<Vec<Recipient>>,
+    identities: &Identities,
+    escrow: &[u8],
+    world: &mut World,
+) -> Result<Vec<Recipient>> {
+    let able = escrow::count_recipients(escrow)?;
+    let list = match listed {
+        Some(list) => {
+            if able > list.len() {
+                world.terminal.warn(&format!("{able} recipients can open the escrow, and {RECIPIENTS} names {}", list.len()));
+            }
+            return Ok(list);
+        }
+        None => identities.recipients()?,
+    };
+    if able > list.len() {
+        return Err(Error::refused(
+            format!("{able} recipients can open it, and who they are is not known: there is no {RECIPIENTS}"),
+            format!("write all of them into {RECIPIENTS} in the keys folder, one `age1…` a line; whoever is left out is shut out"),
+        ));
+    }
+    Ok(list)
 }
 
 /// The escrow as it lies there, encrypted.
@@ -57,28 +153,62 @@ pub(super) fn read_escrow(folders: &Folders) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 /// The escrow's PEM text: certificate and private key.
-pub(super) fn open_escrow(folders: &Folders, identity: Option<&Path>) -> Result<Zeroizing<String>> {
-    let identities = identities(folders, identity)?;
-    let identities: Vec<&dyn age::Identity> = identities.iter().map(|identity| identity as _).collect();
-    escrow::decrypt(&read_escrow(folders)?, &identities).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
+pub(super) fn open_escrow(folders: &Folders, identity: Option<&Path>, world: &World) -> Result<Zeroizing<String>> {
+    let identities = identities(folders, identity, world)?;
+    let escrow = read_escrow(folders)?;
+    identities.open(&escrow).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
+}
+
+/// An escrow that is encrypted and not yet written: a plugin that is missing, or says no, has said so by now.
+pub(super) struct NewEscrow<'p> {
+    pem: &'p str,
+    encrypted: Vec<u8>,
+    proof: Proof,
+}
+
+/// Encrypts an escrow's text to these recipients.
+pub(super) fn encrypt_escrow<'p>(pem: &'p str, to: &[Recipient], world: &World) -> Result<NewEscrow<'p>> {
+    let operator = Operator::new(&world.terminal);
+    let mut plugins = Vec::new();
+    let mut all: Vec<&dyn age::Recipient> = Vec::new();
+    for recipient in to {
+        match &recipient.kind {
+            RecipientKind::Native(native) => all.push(&**native),
+            RecipientKind::Plugin(plugin) => plugins.push(plugin.clone()),
+        }
+    }
+    let plugins = operator.recipients(&plugins)?;
+    all.extend(plugins.iter().map(|plugin| &**plugin));
+    let (encrypted, proof) = escrow::encrypt(pem, &all).map_err(|error| operator.failure().unwrap_or(error))?;
+    Ok(NewEscrow { pem, encrypted, proof })
+}
+
+impl NewEscrow<'_> {
+    /// Writes it in one step, reads it back from the disk and opens it.
+    pub(super) fn write(&self, folder: &Folder, existing: Existing) -> Result<()> {
+        write(folder, ESCROW, &self.encrypted, 0o644, existing)?;
+        let opened = escrow::decrypt(&folder.read_file(ESCROW)?, &[&self.proof])?;
+        if *opened == *self.pem {
+            return Ok(());
+        }
+        let help = format!("run again; {RECIPIENTS} and the disk should be looked at if it stays");
+        Err(Error::cryptography("the escrow that was read back is not the one that was written", help))
+    }
+}
+
+/// Writes one file of the keys folder, and makes its name last.
+pub(super) fn write(folder: &Folder, name: &str, bytes: &[u8], mode: u32, existing: Existing) -> Result<()> {
+    let mut writer = Writer::new(folder);
+    writer.write(name, bytes, mode, existing)?;
+    writer.finish().map(|_| ())
 }
 
 pub(super) fn escrow_path(folders: &Folders) -> PathBuf {
     folders.keys.join(ESCROW)
 }
 
-pub(super) fn read_identities(path: &Path) -> Result<Vec<age::x25519::Identity>> {
-    let mut name = path.to_string_lossy();
-    // An identity typed in the place of its file is a secret, and is not repeated.
-    if name.to_ascii_uppercase().contains("AGE-") {
-        name = "the file of `--identity`".into();
-    }
-    let bytes = files::read(path, &name, files::Kind::Secret)?;
-    text::decode(&bytes).and_then(escrow::read_identities).map_err(|error| error.in_file(&name))
-}
-
 /// The escrow's sealing keys.
-pub(super) fn escrow_keys(folders: &Folders, identity: Option<&Path>) -> Result<Vec<SealingKey>> {
-    let pem = open_escrow(folders, identity)?;
+pub(super) fn escrow_keys(folders: &Folders, identity: Option<&Path>, world: &World) -> Result<Vec<SealingKey>> {
+    let pem = open_escrow(folders, identity, world)?;
     private_key::read(&pem).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
 }

@@ -9,6 +9,7 @@ mod copy;
 #[cfg(feature = "cluster")]
 mod doctor;
 mod drill;
+mod escrow;
 #[cfg(feature = "cluster")]
 mod fetch_cert;
 mod import;
@@ -53,6 +54,7 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Rotate(args) => rotate::run(folders, &args, world),
         Command::Verify(args) => verify::run(folders, &args, world),
         Command::Unseal(args) => unseal::run(folders, &args, world),
+        Command::Escrow(args) => escrow::run(folders, &args, world),
         Command::KeySecret(args) => key_secret::run(folders, &args, world),
         Command::Patch(args) => patch::run(folders, &args, world),
         #[cfg(feature = "cluster")]

@@ -95,7 +95,7 @@ fn select<'s>(sealed: &'s [(String, SealedSecret)], args: &Unseal) -> Result<Vec
 
 fn read_keys(folders: &Folders, args: &Unseal, world: &mut World) -> Result<Vec<SealingKey>> {
     if args.recovery_private_key.is_empty() {
-        return keys::escrow_keys(folders, args.identity.as_deref());
+        return keys::escrow_keys(folders, args.identity.as_deref(), world);
     }
     let mut all = Vec::new();
     for path in &args.recovery_private_key {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::{Outcome, drill, finding_text, findings_json, keys, setting};
 use crate::cli::{Folders, Verify};
 use crate::model::{Error, ErrorKind, Finding, Result, Severity};
+use crate::pipeline::escrow;
 use crate::pipeline::verify::{Evidence, verify};
-use crate::world::World;
 use crate::world::folder::Folder;
 use crate::world::git::IgnoreRules;
+use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result<Outcome> {
     let setting = setting::read(folders, Some(&args.delivery), world)?;
@@ -29,7 +30,7 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
         let (escrow, drill) = drill::run(folders, identity, &certificate, &contract, &files, world)?;
         (escrow, Some(drill))
     } else {
-        (identity.map(|identity| keys::escrow_keys(folders, Some(identity))).transpose()?, None)
+        (identity.map(|identity| keys::escrow_keys(folders, Some(identity), world)).transpose()?, None)
     };
     let opened = escrow.is_some();
     let rules = IgnoreRules::new(&folders.out, folders.platform.as_deref(), &contract.ignored);
@@ -39,6 +40,8 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
         certificate: judged,
         ignored: &|path| rules.matching(path),
         keys: escrow,
+        listed: keys::listed(folders)?.map(|(_, list)| list.len()),
+        able: able(folders)?,
         delivery: &setting.delivery,
         coverage: setting.coverage,
         out: &folders.out.to_string_lossy(),
@@ -53,6 +56,13 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
     world.terminal.print(&text)?;
     let clean = drill.map_or(faults == 0, |drill| drill::passed(&drill, &findings));
     Ok(if clean { Outcome::Done } else { Outcome::Found })
+}
+
+/// How many can open the escrow, where it lies here.
+fn able(folders: &Folders) -> Result<Option<usize>> {
+    let path = keys::escrow_path(folders);
+    let count = || escrow::count_recipients(&keys::read_escrow(folders)?).map_err(|error| error.in_file(&path.to_string_lossy()));
+    files::exists(&path).then(count).transpose()
 }
 
 fn human(findings: &[Finding], faults: usize, opened: bool) -> String {

@@ -90,6 +90,8 @@ codes! {
     SecretBackend "secret-backend" Warning "The platform's configuration would overwrite the store."
     SourceRepositoryMissing "source-repository-missing" Warning "The AppProject does not allow the repository."
     EscrowDiffers "escrow-differs" Error "The escrow does not hold the key of `keys/sealing.crt`."
+    FewRecipients "few-recipients" Warning "Fewer than two recipients can open the escrow."
+    RecipientsDiffer "recipients-differ" Warning "The escrow is encrypted to more or fewer than `keys/recipients.txt` names."
 }
 
 /// One thing that `verify` found.

@@ -1,12 +1,9 @@
 //! The drill: could everything be restored from the files alone? It does what recovery would do, and keeps only numbers.
 
-use age::x25519::Identity;
-use zeroize::Zeroizing;
-
 use super::certificate::SealingCertificate;
 use super::inventory::{self, Files};
 use super::private_key::{self, SealingKey};
-use super::{escrow, generate, unseal};
+use super::{generate, unseal};
 use crate::manifest::secret::read_key_secrets;
 use crate::manifest::{sealed_secret, text};
 use crate::model::{Contract, Error, Name, Recipe, Result, SecretValue};
@@ -56,18 +53,6 @@ pub struct Opened {
     pub values: Share,
     /// Hashes that belong to the password beside them.
     pub pairs: Share,
-}
-
-/// Opens the escrow with each identity by itself: its text, and the recipient of the one that opened it.
-pub fn open_escrow(encrypted: &[u8], identities: &[Identity]) -> Result<(Zeroizing<String>, String)> {
-    let mut last = Error::bad_input("no age identity in it", "name a file with an `AGE-SECRET-KEY-1…`");
-    for identity in identities {
-        match escrow::decrypt(encrypted, &[identity]) {
-            Ok(text) => return Ok((text, identity.to_public().to_string())),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// Reads a rendered key Secret as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): its type and

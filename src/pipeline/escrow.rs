@@ -1,10 +1,9 @@
 //! The escrow: the sealing key pair in PEM (certificate, then key), encrypted with age. Anybody with an identity can
 //! open it with `age -d`, without this tool.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::str::FromStr;
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::ExposeSecret;
@@ -26,59 +25,29 @@ pub fn new_identity() -> (Zeroizing<String>, String) {
     (Zeroizing::new(text), recipient)
 }
 
-/// The recipients of a text: one `age1…` a line, `#` begins a comment.
-pub fn read_recipients(text: &str) -> Result<Vec<age::x25519::Recipient>> {
-    let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
-    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|(number, line)| {
-            let recipient = age::x25519::Recipient::from_str(line);
-            recipient.map_err(|_| not_a_recipient(line).at((number, 1)))
-        })
-        .collect()
-}
-
-fn not_a_recipient(line: &str) -> Error {
-    if line.starts_with("AGE-SECRET-KEY-") {
-        return Error::refused(
-            "an age identity, where a recipient is expected",
-            "it is a secret: take it out of this file; the recipient is the `age1…` that `age-keygen -y` prints",
-        );
-    }
-    let what = if line.starts_with("ssh-") { "SSH keys are not taken as recipients" } else { "not an age recipient" };
-    Error::bad_input(what, "write one `age1…` a line, as `age-keygen` prints it")
-}
-
-/// The identities of a text, as `age-keygen` writes it.
-pub fn read_identities(text: &str) -> Result<Vec<age::x25519::Identity>> {
-    let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
-    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let identities = lines
-        .map(|(number, line)| {
-            age::x25519::Identity::from_str(line).map_err(|_| {
-                Error::bad_input("not an age identity", "name a file with an `AGE-SECRET-KEY-1…`, as `keygen` or `age-keygen` writes it")
-                    .at((number, 1))
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    if identities.is_empty() {
-        return Err(Error::bad_input("no age identity in it", "name a file with an `AGE-SECRET-KEY-1…`"));
-    }
-    Ok(identities)
-}
-
 /// Proof, later, that what came back from the disk is the escrow that was written, even where the operators' identities
 /// are elsewhere: it remembers the file key in memory, and opens the payload with it.
 pub struct Proof(Zeroizing<[u8; 16]>);
 
 /// Encrypts to these recipients.
-pub fn encrypt(plaintext: &str, recipients: &[age::x25519::Recipient]) -> Result<(Vec<u8>, Proof)> {
+pub fn encrypt(plaintext: &str, recipients: &[&dyn Recipient]) -> Result<(Vec<u8>, Proof)> {
     let failed = || Error::cryptography("the escrow could not be encrypted", "nothing was written; try again, and report it if it stays");
-    let first = recipients.first().ok_or_else(|| Error::usage("the escrow has no recipient", "name one with `--recipient age1…`"))?;
-    let witness = Witness { of: first, seen: RefCell::new(None) };
-    let rest = recipients[1..].iter().map(|recipient| recipient as &dyn Recipient);
-    let all = std::iter::once(&witness as &dyn Recipient).chain(rest);
-    let encryptor = age::Encryptor::with_recipients(all).map_err(|_| failed())?;
+    let (first, rest) =
+        recipients.split_first().ok_or_else(|| Error::usage("the escrow has no recipient", "name one with `--recipient age1…`"))?;
+    let witness = Witness { of: *first, seen: RefCell::new(None) };
+    let all = std::iter::once(&witness as &dyn Recipient).chain(rest.iter().copied());
+    let encryptor = age::Encryptor::with_recipients(all).map_err(|error| match error {
+        // age's own rule: the weaker kind would undo what the stronger one is for.
+        EncryptError::IncompatibleRecipients { .. } => Error::bad_input(
+            "post-quantum recipients cannot stand beside others",
+            "name only post-quantum ones in `recipients.txt`, or none; then `seal-secrets escrow add-recipient` with any of them",
+        ),
+        EncryptError::Plugin(_) | EncryptError::Io(_) => Error::cryptography(
+            "an age plugin did not encrypt to its recipient",
+            "nothing was written; try `age -r` with that recipient: it shows what the plugin says",
+        ),
+        _ => failed(),
+    })?;
     let mut out = Vec::new();
     let write = || -> std::io::Result<()> {
         let armor = ArmoredWriter::wrap_output(&mut out, Format::AsciiArmor)?;
@@ -93,7 +62,7 @@ pub fn encrypt(plaintext: &str, recipients: &[age::x25519::Recipient]) -> Result
 }
 
 struct Witness<'r> {
-    of: &'r age::x25519::Recipient,
+    of: &'r dyn Recipient,
     seen: RefCell<Option<Zeroizing<[u8; 16]>>>,
 }
 
@@ -110,10 +79,37 @@ impl Identity for Proof {
     }
 }
 
+/// To how many recipients an escrow is encrypted. That is all that an age file tells without an identity: not to whom.
+pub fn count_recipients(escrow: &[u8]) -> Result<usize> {
+    let count = Count(Cell::new(0));
+    let identity: &dyn Identity = &count;
+    // It opens nothing, and says so.
+    let _ = read_header(escrow)?.decrypt(std::iter::once(identity));
+    Ok(count.0.get())
+}
+
+struct Count(Cell<usize>);
+
+impl Identity for Count {
+    fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        None
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        // age adds stanzas of nobody, so that readers go on passing over what they do not know.
+        self.0.set(stanzas.iter().filter(|stanza| !stanza.tag.ends_with("-grease")).count());
+        None
+    }
+}
+
+fn read_header(escrow: &[u8]) -> Result<age::Decryptor<impl Read>> {
+    age::Decryptor::new(ArmoredReader::new(escrow))
+        .map_err(|_| Error::cryptography("not an age file, or a damaged one", "restore the escrow from where you keep a copy of it"))
+}
+
 /// The PEM text of an escrow.
 pub fn decrypt(escrow: &[u8], identities: &[&dyn Identity]) -> Result<Zeroizing<String>> {
-    let decryptor = age::Decryptor::new(ArmoredReader::new(escrow))
-        .map_err(|_| Error::cryptography("not an age file, or a damaged one", "restore the escrow from where you keep a copy of it"))?;
+    let decryptor = read_header(escrow)?;
     if decryptor.is_scrypt() {
         return Err(Error::bad_input(
             "the escrow is encrypted with a passphrase, not to an identity",

@@ -27,6 +27,10 @@ pub struct Evidence<'e> {
     pub ignored: &'e dyn Fn(&str) -> Option<String>,
     /// The keys of the escrow; none = no value is opened.
     pub keys: Option<Vec<SealingKey>>,
+    /// How many `keys/recipients.txt` names, where it is there.
+    pub listed: Option<usize>,
+    /// How many the escrow is encrypted to, where it is there.
+    pub able: Option<usize>,
     /// How the values get to their readers.
     pub delivery: &'e Delivery,
     /// Where contract and platform disagree.
@@ -39,6 +43,7 @@ pub struct Evidence<'e> {
 pub fn verify(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Findings { out: evidence.out, list: evidence.coverage.clone() };
     findings.certificate(&evidence);
+    findings.recipients(evidence.listed, evidence.able);
     let inventory = findings.read(evidence.files.clone());
     for path in evidence.files.keys() {
         if let Some(rule) = (evidence.ignored)(path) {
@@ -97,6 +102,22 @@ impl Findings<'_> {
                 what: format!("it does not hold the key of {}", certificate.digest),
                 help: "restore the escrow that belongs to `sealing.crt`, or the certificate from git".to_owned(),
             });
+        }
+    }
+
+    fn recipients(&mut self, listed: Option<usize>, able: Option<usize>) {
+        let place = if able.is_some() { "keys/sealing.key.age" } else { "keys/recipients.txt" };
+        let mut add = |code, what, help: &str| self.list.push(Finding { code, place: place.to_owned(), what, help: help.to_owned() });
+        if able.or(listed) == Some(1) {
+            let help = "add another operator's: `seal-secrets escrow add-recipient age1…`";
+            add(Code::FewRecipients, "only one recipient can open the escrow: who loses that identity loses everything".to_owned(), help);
+        }
+        if let (Some(listed), Some(able)) = (listed, able)
+            && listed != able
+        {
+            let help = "run the `seal-secrets escrow` command that was interrupted again; or `add-recipient` with one who is listed";
+            let what = format!("it is encrypted to {able} recipients, and `keys/recipients.txt` names {listed}");
+            add(Code::RecipientsDiffer, what, help);
         }
     }
 

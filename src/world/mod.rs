@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod files;
 pub mod folder;
 pub mod git;
+pub mod operator;
 pub mod process;
 pub mod terminal;
 pub mod tree;

@@ -86,28 +86,31 @@ impl Terminal {
 
     /// Asks for one line on the terminal, without echo.
     pub fn ask(&mut self, prompt: &str) -> Result<SecretValue> {
-        let no_terminal =
-            || Error::refused("there is no terminal to ask at", "name a file, or pipe the value into standard input: `KEY=FILE`, `KEY=-`");
-        if !self.stdin_is_terminal {
-            return Err(no_terminal());
-        }
-        let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty").map_err(|_| no_terminal())?;
-        let before = tcgetattr(&terminal).map_err(|_| no_terminal())?;
-        let mut quiet = before.clone();
-        // Without ISIG, Ctrl-C is a byte: the echo is always switched on again.
-        quiet.local_modes -= LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON;
-        tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|_| no_terminal())?;
-        let answer = write!(terminal, "{}", visible(prompt)).and_then(|()| read_line(&mut terminal));
-        let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
-        let _ = writeln!(terminal);
-        match answer {
-            Ok(Some(line)) if line.is_empty() => Err(Error::bad_input("the answer is empty", "type or paste the value, then press Enter")),
-            Ok(Some(line)) => Ok(line),
-            Ok(None) => Err(Error::new(ErrorKind::Interrupted, "interrupted", "nothing was changed")),
-            Err(error) => {
-                Err(Error::new(ErrorKind::InputOutput, "the terminal cannot be read", "name a file instead").why(error.to_string()))
-            }
-        }
+        ask(self.stdin_is_terminal, prompt, "name a file, or pipe the value into standard input: `KEY=FILE`, `KEY=-`")
+    }
+}
+
+/// Asks for one line on the terminal, without echo, where a person sits at standard input; `instead` is what to do where
+/// nobody does.
+pub(super) fn ask(stdin_is_terminal: bool, prompt: &str, instead: &str) -> Result<SecretValue> {
+    let no_terminal = || Error::refused("there is no terminal to ask at", instead);
+    if !stdin_is_terminal {
+        return Err(no_terminal());
+    }
+    let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty").map_err(|_| no_terminal())?;
+    let before = tcgetattr(&terminal).map_err(|_| no_terminal())?;
+    let mut quiet = before.clone();
+    // Without ISIG, Ctrl-C is a byte: the echo is always switched on again.
+    quiet.local_modes -= LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON;
+    tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|_| no_terminal())?;
+    let answer = write!(terminal, "{}", visible(prompt)).and_then(|()| read_line(&mut terminal));
+    let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
+    let _ = writeln!(terminal);
+    match answer {
+        Ok(Some(line)) if line.is_empty() => Err(Error::bad_input("the answer is empty", "type or paste the value, then press Enter")),
+        Ok(Some(line)) => Ok(line),
+        Ok(None) => Err(Error::new(ErrorKind::Interrupted, "interrupted", "nothing was changed")),
+        Err(error) => Err(Error::new(ErrorKind::InputOutput, "the terminal cannot be read", "name a file instead").why(error.to_string())),
     }
 }
 

@@ -1442,6 +1442,9 @@ fn secrets_on_the_command_line() -> Vec<Row> {
             .file("in.env", planted("{canary}={canary}\nHF_TOKEN=\n")),
         typed(&["unseal", "--value", "{canary}"], 2, &["`--value"]),
         typed(&["keygen", "--recipient", "AGE-SECRET-KEY-1{canary}"], 2, &["--recipient", "identity is a secret"]).start(Start::Empty),
+        typed(&["escrow", "add-recipient", "AGE-SECRET-KEY-1{canary}", "--yes"], 2, &["RECIPIENT", "identity is a secret"]),
+        typed(&["escrow", "add-recipient", "age1{canary}", "--yes"], 2, &["`RECIPIENT` is not an age recipient"]),
+        typed(&["escrow", "remove-recipient", "AGE-SECRET-KEY-1{canary}", "--yes"], 2, &["`RECIPIENT`", "it is one of `age1"]),
         typed(&["unseal", "--identity", "AGE-SECRET-KEY-1{canary}"], 3, &["--identity", "no such file"]).start(Start::Bootstrapped),
         typed(&["verify", "--identity", "AGE-SECRET-KEY-1{canary}"], 3, &["--identity", "no such file"]).start(Start::Bootstrapped),
         typed(&["key-secret", "--controller-namespace", "{canary}"], 2, &["--controller-namespace"]),
@@ -1553,19 +1556,60 @@ fn names_that_move_the_cursor() -> Vec<Row> {
     rows
 }
 
+/// What `escrow` and protected identities refuse; the answers at a terminal are in `escrow.rs`.
+fn operators() -> Vec<Row> {
+    const ONE: &str = "age1ysxuaeqlk7xd8uqsh8lsnfwt9jzzjlqf49ruhpjrrj5yatlcuf7qke4pqe";
+    const PQ: &str = "age1pq10pu8s7rc0pu8s7rc0pu8s7rc0pu8s7rc5z4vq4";
+    let add =
+        |what: &str, recipient: &str, code, says: &[&str]| row("L02", what, &["escrow", "add-recipient", recipient, "--yes"], code, says);
+    let remove = |what: &str, recipient: &str, code, says: &[&str]| {
+        let row = row("L02", what, &["escrow", "remove-recipient", recipient, "--yes"], code, says);
+        row.file("keys/recipients.txt", format!("# one\n{ONE}\n"))
+    };
+    let identity = |what: &str, bytes: Vec<u8>, code, says: &[&str]| {
+        row("K35", what, &["unseal", "--identity", "id"], code, says).start(Start::Bootstrapped).file("id", bytes)
+    };
+    let listed = |what: &str, line: &str, code, says: &[&str]| {
+        row("K10", what, &["keygen"], code, says).start(Start::Empty).file("keys/recipients.txt", format!("# one\n\n{line}\n"))
+    };
+    vec![
+        row("L01", "escrow alone", &["escrow"], 2, &[]),
+        row("L08", "nobody to say yes", &["escrow", "add-recipient", ONE], 4, &["asked for a yes", "--yes"]),
+        row("F01", "no escrow", &["escrow", "add-recipient", ONE, "--yes"], 3, &["keys/sealing.key.age: no such file"])
+            .with(|s| s.remove(ESCROW)),
+        add("an SSH key", "ssh-ed25519 AAAA", 2, &["`RECIPIENT`", "SSH keys are not taken"]),
+        add("mistyped", &ONE.replace("ysx", "yxs"), 2, &["`RECIPIENT` is not an age recipient"]),
+        add("of a plugin that is missing", crate::escrow::RECIPIENT, 3, &["`age-plugin-fake` is not in PATH"]),
+        add("post-quantum, its plugin missing", PQ, 3, &["`age-plugin-pq` is not in PATH"]),
+        remove("mistyped", &ONE.replace("ysx", "yxs"), 2, &["`RECIPIENT`", &format!("did you mean `{ONE}`?")]),
+        remove("the last", ONE, 4, &["the last recipient", "add-recipient"]),
+        row("L02", "the last, never listed", &["escrow", "remove-recipient", ONE], 2, &["it is one of `age1"]),
+        listed("an SSH key", "ssh-rsa {canary}", 3, &["keys/recipients.txt:3:1: SSH keys are not taken"]),
+        listed("an identity of a plugin", crate::escrow::IDENTITY, 4, &["keys/recipients.txt:3:1: an age identity"]),
+        listed("a plugin that is missing", crate::escrow::RECIPIENT, 3, &["`age-plugin-fake` is not in PATH"])
+            .after(|s| !s.path("keys/recipients.txt").with_file_name("sealing.key.age").exists() && !s.path("keys/sealing.crt").exists()),
+        identity("plugin is missing", format!("# mine\n{}\n", crate::escrow::IDENTITY).into(), 3, &["`age-plugin-fake` is not in PATH"]),
+        identity("post-quantum", planted("AGE-SECRET-KEY-PQ-1{canary}").into(), 3, &["id:1:1: ", "age-plugin-pq -identity"]),
+        identity("protected, no terminal", crate::escrow::protected(CANARY, CANARY, 4), 4, &["id: there is no terminal to ask at"]),
+    ]
+}
+
 #[test]
 fn l_command_line() {
     let mut rows = command_lines_that_are_wrong();
     rows.extend(secrets_on_the_command_line());
+    rows.extend(operators());
     rows.extend(surroundings());
     rows.extend(names_that_move_the_cursor());
     run_all(rows);
 }
 
+const PROVIDE: &str = "bootstrap --provide hf-token";
+
 #[test]
 fn l05_a_value_typed_at_the_prompt_is_not_shown() {
     let sandbox = Sandbox::bootstrapped();
-    let shown = at_the_prompt(&sandbox, "bootstrap --provide hf-token", &[("hf-token: ", &planted("hf_{canary}\r"))]);
+    let shown = at_the_prompt(&sandbox, PROVIDE, &[("hf-token: ", &planted("hf_{canary}\r"))]);
     assert!(shown.contains("code=0") && shown.contains(" echo ") && !shown.contains(CANARY), "{shown}");
     assert_eq!(sandbox.value("hf-token"), format!("hf_{CANARY}"));
 }
@@ -1574,7 +1618,7 @@ fn l05_a_value_typed_at_the_prompt_is_not_shown() {
 fn l14_ctrl_c_at_the_prompt_changes_nothing_and_leaves_the_echo_on() {
     let sandbox = Sandbox::bootstrapped();
     let before = sandbox.snapshot();
-    let shown = at_the_prompt(&sandbox, "bootstrap --provide hf-token", &[("hf-token: ", &planted("hf_{canary}\u{3}"))]);
+    let shown = at_the_prompt(&sandbox, PROVIDE, &[("hf-token: ", &planted("hf_{canary}\u{3}"))]);
     assert!(shown.contains("code=130") && shown.contains(" echo ") && !shown.contains(CANARY), "{shown}");
     assert_eq!(before, sandbox.snapshot());
 }
@@ -1586,6 +1630,7 @@ fn l14_ctrl_c_at_the_prompt_changes_nothing_and_leaves_the_echo_on() {
 //   K26            needs a certificate that ends soon: `verify.rs` does it with a clock of its own
 //   K30 to K32     pins and URLs come with `fetch-cert`; K29 is met as far as `out/` says what it is sealed to
 //   K33 tracked, in history  git is never run, and its index never read
-//   K35, L09       backups and passphrases do not exist; Y40 damages the escrow instead
+//   K35            backups do not exist; Y40 damages the escrow instead
+//   L09            no passphrase is ever set; `escrow.rs` types wrong ones
 //   L15            TERM and HUP end a run where KILL does: `crash.rs` stops one at every file operation
 //   L22            two runs at once are F26: the test holds the lock, so that nothing depends on chance

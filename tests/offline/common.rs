@@ -185,14 +185,37 @@ fn ran(output: std::process::Output) -> Ran {
     }
 }
 
+/// Runs the binary on a terminal, types each answer once it is asked, and says whether the terminal echoes afterwards.
+pub fn at_the_prompt(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)]) -> String {
+    let script = format!("{BINARY} {args}; echo code=$?; stty -a");
+    let mut command = Command::new("timeout");
+    command.args(["--foreground", "--signal=KILL", "30", "script", "-qec", &script, "/dev/null"]);
+    command.current_dir(sandbox.path("")).env_clear().env("RUST_BACKTRACE", "full");
+    command.env("PATH", format!("{}:/usr/bin:/bin", sandbox.path("bin").display()));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    let mut byte = [0];
+    for (prompt, keys) in answers {
+        // What is typed before the prompt would be thrown away: the echo is switched off with a flush.
+        while !shown.ends_with(prompt.as_bytes()) && stdout.read(&mut byte).unwrap() == 1 {
+            shown.push(byte[0]);
+        }
+        stdin.write_all(keys.as_bytes()).unwrap();
+    }
+    stdout.read_to_end(&mut shown).unwrap();
+    child.wait().unwrap();
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
 /// An identity, and the key of `good.crt` in an escrow that it opens.
 fn test_escrow() -> &'static (String, Vec<u8>) {
     static ESCROW: OnceLock<(String, Vec<u8>)> = OnceLock::new();
     ESCROW.get_or_init(|| {
         let (identity, recipient) = seal_secrets::pipeline::escrow::new_identity();
-        let recipients = seal_secrets::pipeline::escrow::read_recipients(&recipient).unwrap();
+        let recipient: age::x25519::Recipient = recipient.parse().unwrap();
         let pem = fixture_text("fixtures/certificates/good.crt") + &fixture_text("fixtures/private-keys/good-pkcs8.pem");
-        let (escrow, _) = seal_secrets::pipeline::escrow::encrypt(&pem, &recipients).unwrap();
+        let (escrow, _) = seal_secrets::pipeline::escrow::encrypt(&pem, &[&recipient]).unwrap();
         (identity.to_string(), escrow)
     })
 }
@@ -232,28 +255,6 @@ impl rand::TryRng for TestEntropy {
 }
 
 impl rand::TryCryptoRng for TestEntropy {}
-
-/// Runs the binary on a terminal, types what follows each prompt once it asks, and says whether the terminal echoes afterwards.
-pub fn at_the_prompt(sandbox: &Sandbox, args: &str, typed: &[(&str, &str)]) -> String {
-    let script = format!("{BINARY} {args}; echo code=$?; stty -a");
-    let mut command = Command::new("timeout");
-    command.args(["--foreground", "--signal=KILL", "30", "script", "-qec", &script, "/dev/null"]);
-    command.current_dir(sandbox.path("")).env_clear().env("PATH", "/usr/bin:/bin").env("RUST_BACKTRACE", "full");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut shown = Vec::new();
-    let mut byte = [0];
-    for (prompt, keys) in typed {
-        // What is typed before the prompt would be thrown away: the echo is switched off with a flush.
-        while !shown.ends_with(prompt.as_bytes()) && stdout.read(&mut byte).unwrap() == 1 {
-            shown.push(byte[0]);
-        }
-        stdin.write_all(keys.as_bytes()).unwrap();
-    }
-    stdout.read_to_end(&mut shown).unwrap();
-    child.wait().unwrap();
-    String::from_utf8_lossy(&shown).into_owned()
-}
 
 /// Runs a command line in this process, at this time of day.
 pub fn run_at<S: AsRef<OsStr>>(clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {

@@ -256,3 +256,44 @@ fn two_runs_at_once_one_is_told_to_wait() {
     folder.unlock().unwrap();
     sandbox.run(["bootstrap"]).expect(0);
 }
+
+/// Ended anywhere, an escrow is the old or the new one, the list names whoever can open it, and the same command finishes.
+fn escrow_converges(change: &str) {
+    let identities = [seal_secrets::pipeline::escrow::new_identity(), seal_secrets::pipeline::escrow::new_identity()];
+    let second = identities[1].1.as_str();
+    let template = Sandbox::empty();
+    template.write_secret("keys/operator.agekey", identities[0].0.as_bytes());
+    template.write_secret("second.agekey", identities[1].0.as_bytes());
+    template.run(["keygen"]).expect(0);
+    let args = |change| ["escrow", change, second, "--yes"];
+    if change == "remove-recipient" {
+        template.run(args("add-recipient")).expect(0);
+    }
+    let make = || {
+        let copy = Sandbox::empty();
+        assert!(Command::new("cp").arg("-a").arg(template.path(".")).arg(copy.path(".")).status().unwrap().success());
+        copy
+    };
+    let calls = ["write", "fsync", "renameat"];
+    let points = sweep(&make, &args(change), "signal=KILL", &calls, &|sandbox, _, point| {
+        let opens = |identity: &str| sandbox.run(["key-secret", "--identity", identity]).code == 0;
+        let listed = || std::fs::read_to_string(sandbox.path("keys/recipients.txt")).unwrap_or_default().contains(second);
+        assert!(opens("keys/operator.agekey"), "{point}");
+        assert!(listed() || !opens("second.agekey"), "{point}: somebody can open it whom the list does not name");
+        let ran = sandbox.run(args(change));
+        // Struck off, one is unknown: then nothing was left to do.
+        let done = change == "remove-recipient" && ran.stderr.contains("none of those who may open");
+        assert!(ran.code == 0 || done, "{point}: {}", ran.stderr);
+        assert!(opens("keys/operator.agekey"), "{point}");
+        assert_eq!((opens("second.agekey"), listed()), (!done && change == "add-recipient", change == "add-recipient"), "{point}");
+        assert_eq!(leftovers(sandbox), Vec::<PathBuf>::new(), "{point}");
+    });
+    assert!(points >= 6, "{points}");
+}
+
+#[test]
+fn an_escrow_killed_at_any_point_is_whole_and_the_same_change_finishes() {
+    if strace_works() {
+        ["add-recipient", "remove-recipient"].into_iter().for_each(escrow_converges);
+    }
+}

@@ -12,6 +12,7 @@ mod crash;
 mod delivery;
 #[cfg(feature = "cluster")]
 mod doctor;
+mod escrow;
 mod import;
 mod keygen;
 mod leaks;

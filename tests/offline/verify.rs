@@ -79,6 +79,12 @@ const DEFECTS: &[Defect] = &[
         s.write("keys/sealing.key.age", &std::fs::read(other.path("keys/sealing.key.age")).unwrap());
         s.write_secret("keys/operator.agekey", other.read("keys/operator.agekey").as_bytes());
     }),
+    ("few-recipients", |_| {}),
+    ("recipients-differ", |s| {
+        let (_, one) = seal_secrets::pipeline::escrow::new_identity();
+        let (_, other) = seal_secrets::pipeline::escrow::new_identity();
+        s.write("keys/recipients.txt", format!("{one}\n{other}\n").as_bytes());
+    }),
 ];
 
 fn seal(sandbox: &Sandbox, key: &str, value: &[u8]) -> String {
@@ -155,7 +161,7 @@ fn a_healthy_state_is_good_and_says_whether_values_were_opened() {
     let ran = sandbox.run(["verify", "--identity", "keys/operator.agekey"]).expect(0);
     assert!(ran.stdout.contains("every value was opened"), "{}", ran.stdout);
     let (_, found, _) = codes(&sandbox);
-    assert_eq!(found, BTreeSet::from(["not-yet-provided".to_owned()]));
+    assert_eq!(found, BTreeSet::from(["few-recipients".to_owned(), "not-yet-provided".to_owned()]));
 }
 
 #[test]

@@ -1,0 +1,203 @@
+//! Who may open the escrow, in age's words: recipients, the public halves, and identities, the secret ones.
+
+use std::fmt;
+use std::io::Read;
+
+use age::armor::ArmoredReader;
+use age::secrecy::SecretString;
+use age::{DecryptError, scrypt};
+use zeroize::Zeroizing;
+
+use crate::model::{Error, Result};
+
+/// The most work that a passphrase may ask for, as an exponent of two: four times what `age -p` asks for, and 1 GiB of memory.
+const MOST_WORK: u8 = 20;
+
+/// One who may open the escrow.
+pub struct Recipient {
+    text: String,
+    /// What encrypts to it.
+    pub kind: RecipientKind,
+}
+
+/// What encrypts to a recipient.
+pub enum RecipientKind {
+    /// age itself.
+    Native(Box<dyn age::Recipient>),
+    /// A program of its own, `age-plugin-NAME`.
+    Plugin(age::plugin::Recipient),
+}
+
+impl Recipient {
+    /// One line of `recipients.txt`.
+    pub fn parse(line: &str) -> Result<Self> {
+        // Bech32 is written in one case or the other, and means the same.
+        let text = line.to_ascii_lowercase();
+        let native = |recipient: Box<dyn age::Recipient>| RecipientKind::Native(recipient);
+        let kind = if let Ok(recipient) = text.parse::<age::x25519::Recipient>() {
+            native(Box::new(recipient))
+        } else if let Ok(recipient) = text.parse::<age::tag::Recipient>() {
+            native(Box::new(recipient))
+        } else if let Ok(recipient) = text.parse::<age::tagpq::Recipient>() {
+            native(Box::new(recipient))
+        } else if let Ok(recipient) = text.parse::<age::plugin::Recipient>() {
+            RecipientKind::Plugin(recipient)
+        } else {
+            return Err(not_a_recipient(line));
+        };
+        Ok(Recipient { text, kind })
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text)
+    }
+}
+
+impl PartialEq for Recipient {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+fn not_a_recipient(line: &str) -> Error {
+    let upper = line.to_ascii_uppercase();
+    if upper.starts_with("AGE-SECRET-KEY-") || upper.starts_with("AGE-PLUGIN-") {
+        return Error::refused(
+            "an age identity, where a recipient is expected",
+            "it is a secret: take it away from here; the recipient is the `age1…` that `age-keygen -y` or its plugin prints",
+        );
+    }
+    if line.starts_with("ssh-") || line.starts_with("ecdsa-") || line.starts_with("sk-") {
+        let help = "make an age identity with `age-keygen`, or use a hardware key through its age plugin, and name that `age1…`";
+        return Error::bad_input("SSH keys are not taken as recipients", help);
+    }
+    Error::bad_input("not an age recipient", "write one `age1…` a line, as `age-keygen` or a plugin prints it")
+}
+
+/// The lines that say something, each with its number.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// The recipients of a text: one `age1…` a line, `#` begins a comment. One that is named twice counts once.
+pub fn read_recipients(text: &str) -> Result<Vec<Recipient>> {
+    let mut all = Vec::new();
+    for (number, line) in lines(text) {
+        let recipient = Recipient::parse(line).map_err(|error| error.at((number, 1)))?;
+        if !all.contains(&recipient) {
+            all.push(recipient);
+        }
+    }
+    if all.is_empty() {
+        return Err(Error::bad_input("names no recipient", "add one `age1…` a line, or remove the file"));
+    }
+    Ok(all)
+}
+
+/// The text of `recipients.txt`, new or as it is, and behind it those that it does not name.
+pub fn with(text: Option<&str>, recipients: &[Recipient]) -> String {
+    let mut text = text.unwrap_or("# Who may open sealing.key.age: age recipients, one a line.").trim_end().to_owned() + "\n";
+    for recipient in recipients {
+        if !lines(&text).any(|(_, line)| line.eq_ignore_ascii_case(&recipient.text)) {
+            text.push_str(&format!("{recipient}\n"));
+        }
+    }
+    text
+}
+
+/// The text of `recipients.txt` without this one.
+pub fn without(text: &str, recipient: &Recipient) -> String {
+    text.lines().filter(|line| !line.trim().eq_ignore_ascii_case(&recipient.text)).map(|line| format!("{line}\n")).collect()
+}
+
+/// What opens the escrow.
+pub enum Identity {
+    /// age's own.
+    X25519(age::x25519::Identity),
+    /// One that a program of its own uses, `age-plugin-NAME`.
+    Plugin(age::plugin::Identity),
+}
+
+/// The identities of a text, as `age-keygen` and plugins write it.
+pub fn read_identities(text: &str) -> Result<Vec<Identity>> {
+    const FILE: &str = "name a file with an `AGE-SECRET-KEY-1…` or `AGE-PLUGIN-…`, as `keygen`, `age-keygen` or a plugin writes it";
+    let identity = |(number, line): (usize, &str)| {
+        if let Ok(identity) = line.parse() {
+            return Ok(Identity::X25519(identity));
+        }
+        if let Ok(identity) = line.parse() {
+            return Ok(Identity::Plugin(identity));
+        }
+        let error = if line.starts_with("AGE-SECRET-KEY-PQ-") {
+            let help = "turn it into one of its plugin: `age-plugin-pq -identity -o NEW OLD`, and name the new file";
+            Error::bad_input("a post-quantum identity, which is used through its plugin", help)
+        } else {
+            Error::bad_input("not an age identity", FILE)
+        };
+        Err(error.at((number, 1)))
+    };
+    let mut identities = lines(text).map(identity).collect::<Result<Vec<_>>>()?;
+    if identities.is_empty() {
+        return Err(Error::bad_input("no age identity in it", FILE));
+    }
+    // A plugin is asked last: it may want a touch, or not be installed.
+    identities.sort_by_key(|identity| matches!(identity, Identity::Plugin(_)));
+    Ok(identities)
+}
+
+/// Whether the bytes are an age file, as a protected identity is.
+pub fn is_encrypted(bytes: &[u8]) -> bool {
+    let begin = bytes.trim_ascii_start();
+    begin.starts_with(b"age-encryption.org/") || begin.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----")
+}
+
+/// The text of an identity file that a passphrase protects, as `age -p` does.
+pub fn decrypt_identities(bytes: &[u8], passphrase: SecretString) -> Result<Zeroizing<String>> {
+    let damaged = || Error::cryptography("a damaged age file", "restore the identity from where you keep a copy of it");
+    let decryptor = age::Decryptor::new(ArmoredReader::new(bytes.trim_ascii_start())).map_err(|_| damaged())?;
+    if !decryptor.is_scrypt() {
+        let help = "open it with `age -d`, and name what comes out: a file of mode 0600";
+        return Err(Error::bad_input("an identity that is encrypted to another one, not with a passphrase", help));
+    }
+    let mut identity = scrypt::Identity::new(passphrase);
+    identity.set_max_work_factor(MOST_WORK);
+    let identity: &dyn age::Identity = &identity;
+    let mut reader = decryptor.decrypt(std::iter::once(identity)).map_err(|error| match error {
+        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => {
+            Error::cryptography("the passphrase does not open it", "run again, and type the one that it was protected with")
+        }
+        DecryptError::ExcessiveWork { .. } => {
+            Error::bad_input("its passphrase asks for more work than is done here", "protect the identity anew, with `age -p`")
+        }
+        _ => damaged(),
+    })?;
+    // What is encrypted is shorter: the text never moves to a larger place, and leaves no copy behind.
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len()));
+    reader.read_to_string(&mut text).map_err(|_| damaged())?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "age1ysxuaeqlk7xd8uqsh8lsnfwt9jzzjlqf49ruhpjrrj5yatlcuf7qke4pqe";
+    /// The test vector of age's own `tag.rs`.
+    const TAGGED: &str = "age1tag1qt8lw0ual6avlwmwatk888yqnmdamm7xfd0wak53ut6elz5c4swx2yqdj4e";
+
+    #[test]
+    fn a_list_keeps_its_comments_and_names_each_recipient_once() {
+        let two = [Recipient::parse(ONE).unwrap(), Recipient::parse(TAGGED).unwrap()];
+        let text = format!("# day\n{}\n\n# night\n", ONE.to_uppercase());
+        let longer = with(Some(&text), &two);
+        assert_eq!(longer, format!("# day\n{}\n\n# night\n{TAGGED}\n", ONE.to_uppercase()));
+        assert_eq!(with(Some(&longer), &two), longer);
+        assert!(read_recipients(&longer).unwrap() == two);
+        assert_eq!(read_recipients(&format!("{longer}{ONE}\n")).unwrap().len(), 2);
+        assert_eq!(without(&longer, &two[0]), format!("# day\n\n# night\n{TAGGED}\n"));
+        assert_eq!(with(None, &two[..1]).lines().last(), Some(ONE));
+    }
+}

@@ -1,0 +1,258 @@
+//! Several operators: who is added can open everything, who is removed cannot; identities behind a passphrase or a plugin.
+
+use std::io::Write;
+use std::process::Command;
+
+use age::armor::{ArmoredWriter, Format};
+use seal_secrets::pipeline::escrow::new_identity;
+
+use crate::common::{BINARY, Ran, Sandbox, at_the_prompt, finish, fixture_text, tool};
+
+/// Of the fake plugin in `fixtures/plugins/`.
+pub const RECIPIENT: &str = "age1fake1wdjkzmpdwdjkxun9w3esqxrfvh";
+pub const IDENTITY: &str = "AGE-PLUGIN-FAKE-1WDJKZMPDWDJKXUN9W3ESLP489T";
+/// What it asks for, and says in its errors.
+const PIN: &str = "Pn5wQ8zT2kR7vX4m";
+
+/// A text behind a passphrase, as `age -p` makes it; the work is an exponent of two.
+pub fn protected(text: &str, passphrase: &str, work: u8) -> Vec<u8> {
+    let mut recipient = age::scrypt::Recipient::new(passphrase.to_owned().into());
+    recipient.set_work_factor(work);
+    let recipient: &dyn age::Recipient = &recipient;
+    let mut out = Vec::new();
+    let mut writer = age::Encryptor::with_recipients(std::iter::once(recipient)).unwrap().wrap_output(&mut out).unwrap();
+    writer.write_all(text.as_bytes()).unwrap();
+    writer.finish().unwrap();
+    out
+}
+
+fn armored(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).unwrap();
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
+fn change(sandbox: &Sandbox, what: &str, recipient: &str, identity: &str) -> Ran {
+    sandbox.run(["escrow", what, recipient, "--identity", identity, "--yes"])
+}
+
+fn opens(sandbox: &Sandbox, identity: &str) -> bool {
+    sandbox.run(["verify", "--identity", identity]).code == 0
+}
+
+fn list(sandbox: &Sandbox) -> Vec<String> {
+    sandbox.read("keys/recipients.txt").lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_lost_operator_does_not_lose_the_platform() {
+    let sandbox = Sandbox::bootstrapped();
+    let own = sandbox.read("keys/operator.agekey").lines().next().unwrap().replace("# public key: ", "");
+    let (second, third) = (new_identity(), new_identity());
+    sandbox.write_secret("second.agekey", second.0.as_bytes());
+    sandbox.write_secret("third.agekey", third.0.as_bytes());
+    assert!(sandbox.run(["verify"]).expect(0).stdout.contains("warning[few-recipients]: keys/sealing.key.age"));
+    let ran = change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey").expect(0);
+    assert!(ran.stdout.contains("encrypted to 2 recipients; read back, and it opens"), "{}", ran.stdout);
+    assert_eq!(list(&sandbox), [own.as_str(), &second.1], "the first operator is listed too");
+    assert!(!sandbox.run(["verify"]).expect(0).stdout.contains("recipients"));
+
+    let first = std::fs::read(sandbox.path("keys/operator.agekey")).unwrap();
+    let old = std::fs::read(sandbox.path("keys/sealing.key.age")).unwrap();
+    sandbox.remove("keys/operator.agekey");
+    assert_eq!(sandbox.run(["unseal", "--identity", "second.agekey"]).expect(0).stdout.matches("kind: Secret").count(), 15);
+    let ran = change(&sandbox, "remove-recipient", &own, "second.agekey").expect(0);
+    for honest in ["can still open every copy of the old escrow", "git's history", "`seal-secrets renew`", "`seal-secrets rotate`"] {
+        assert!(ran.stdout.contains(honest), "{}", ran.stdout);
+    }
+    change(&sandbox, "add-recipient", &third.1, "second.agekey").expect(0);
+    assert_eq!(list(&sandbox), [second.1.as_str(), &third.1]);
+    assert!(opens(&sandbox, "second.agekey") && opens(&sandbox, "third.agekey"));
+
+    // Found again, it opens the old escrow and not the new one.
+    sandbox.write_secret("first.agekey", &first);
+    sandbox.run(["key-secret", "--identity", "first.agekey"]).expect(6);
+    sandbox.write("keys/sealing.key.age", &old);
+    sandbox.run(["key-secret", "--identity", "first.agekey"]).expect(0);
+}
+
+#[test]
+fn the_list_stays_as_it_was_written_and_is_what_counts() {
+    let sandbox = Sandbox::with_keys();
+    let own = sandbox.read("keys/operator.agekey").lines().next().unwrap().replace("# public key: ", "");
+    let (second, third) = (new_identity(), new_identity());
+    // By hand, and twice the same; the escrow follows with the next change, of one who stands there already.
+    sandbox.write("keys/recipients.txt", format!("# day\n{own}\n\n# night\n{}\n{}\n", second.1, second.1.to_uppercase()).as_bytes());
+    assert!(sandbox.run(["verify"]).stdout.contains("warning[recipients-differ]: keys/sealing.key.age: it is encrypted to 1 recipients"));
+    let before = sandbox.read("keys/recipients.txt");
+    let ran = change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey").expect(0);
+    assert!(ran.stdout.contains("encrypted to 2 recipients"), "{}", ran.stdout);
+    assert_eq!(sandbox.read("keys/recipients.txt"), before);
+    assert!(!sandbox.run(["verify"]).stdout.contains("recipients-differ"));
+    change(&sandbox, "remove-recipient", &second.1, "keys/operator.agekey").expect(0);
+    assert_eq!(sandbox.read("keys/recipients.txt"), format!("# day\n{own}\n\n# night\n"));
+
+    // Somebody whom no list names is never shut out unsaid.
+    change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey").expect(0);
+    sandbox.edit("keys/recipients.txt", &second.1, "# gone");
+    let ran = change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").expect(0);
+    assert!(ran.stderr.contains("warning: 2 recipients can open the escrow, and recipients.txt names 1"), "{}", ran.stderr);
+    sandbox.remove("keys/recipients.txt");
+    let before = sandbox.snapshot();
+    let ran = change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").expect(4);
+    assert!(ran.stderr.contains("who they are is not known"), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot());
+}
+
+#[test]
+fn a_change_waits_for_a_yes() {
+    let sandbox = Sandbox::with_keys();
+    let (_, second) = new_identity();
+    let before = sandbox.snapshot();
+    let args = format!("escrow add-recipient {second}");
+    let shown = at_the_prompt(&sandbox, &args, &[("type yes: ", "no\r")]);
+    assert!(shown.contains("code=4") && shown.contains(&second) && shown.contains("--yes"), "{shown}");
+    assert_eq!(before, sandbox.snapshot());
+    let shown = at_the_prompt(&sandbox, &args, &[("type yes: ", "yes\r")]);
+    assert!(shown.contains("code=0"), "{shown}");
+    assert_eq!(list(&sandbox).len(), 2);
+}
+
+#[test]
+fn a_protected_identity_asks_for_its_passphrase() {
+    const PASSPHRASE: &str = "vB7nM4kQ9xW2zT5r";
+    let sandbox = Sandbox::bootstrapped();
+    let identity = sandbox.read("keys/operator.agekey");
+    let (binary, wrong_text) = (protected(&identity, PASSPHRASE, 10), protected("hunter2", PASSPHRASE, 2));
+    let mut flipped = binary.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let ends = binary.len();
+    let rows: [(&str, Vec<u8>, &str, &str); 9] = [
+        ("binary", binary.clone(), PASSPHRASE, "code=0"),
+        ("armored", armored(&binary), PASSPHRASE, "code=0"),
+        ("wrong passphrase", binary.clone(), "vB7nM4kQ9xW2zT5s", "code=6 id: the passphrase does not open it"),
+        ("interrupted", binary.clone(), "vB7nM4kQ9xW2zT5\u{3}", "code=130 id: interrupted"),
+        ("cut off", binary[..ends - 20].to_vec(), PASSPHRASE, "code=6 id: a damaged age file"),
+        ("cut off in its header", armored(&binary)[..90].to_vec(), PASSPHRASE, "code=6 id: a damaged age file"),
+        ("a bit flipped", flipped, PASSPHRASE, "code=6 id: a damaged age file"),
+        ("no identity in it", wrong_text, PASSPHRASE, "code=3 id:1:1: not an age identity"),
+        ("too much work", scrypt_of(21), PASSPHRASE, "code=3 id: its passphrase asks for more work"),
+    ];
+    for (what, bytes, passphrase, said) in rows {
+        sandbox.write_secret("id", &bytes);
+        let typed = if passphrase.ends_with('\u{3}') { passphrase.to_owned() } else { format!("{passphrase}\r") };
+        let shown = at_the_prompt(&sandbox, "verify --identity id", &[("passphrase of id: ", &typed)]);
+        assert!(said.splitn(2, ' ').all(|part| shown.contains(part)) && shown.contains(" echo "), "{what}: {shown}");
+        assert!(!shown.contains(&PASSPHRASE[..15]) && !shown.contains("hunter2"), "{what}: {shown}");
+    }
+    // The default identity as well, and what an age recipient protects is no question of a passphrase.
+    sandbox.write_secret("keys/operator.agekey", &binary);
+    let shown = at_the_prompt(&sandbox, "key-secret --reveal", &[("passphrase of keys/operator.agekey: ", &format!("{PASSPHRASE}\r"))]);
+    assert!(shown.contains("code=0") && shown.contains("kind: Secret"), "{shown}");
+    sandbox.write_secret("id", &std::fs::read(sandbox.path("keys/sealing.key.age")).unwrap());
+    let shown = at_the_prompt(&sandbox, "verify --identity id", &[("passphrase of id: ", "x\r")]);
+    assert!(shown.contains("code=3") && shown.contains("encrypted to another one"), "{shown}");
+}
+
+/// The header of a file that asks for that much work; more than that nobody reads.
+fn scrypt_of(work: u8) -> Vec<u8> {
+    let text = String::from_utf8_lossy(&protected("x", "x", 2)).into_owned();
+    let end = text.find("\n--- ").unwrap();
+    let bytes = protected("x", "x", 2);
+    let header = text[..end].replacen(" 2\n", &format!(" {work}\n"), 1);
+    [header.as_bytes(), &bytes[end..]].concat()
+}
+
+/// With the fake plugin in PATH; `None`, and why, where it cannot run.
+fn with_plugin() -> Option<Sandbox> {
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        println!("skipped: /usr/bin/python3 is missing");
+        return None;
+    }
+    let sandbox = Sandbox::bootstrapped();
+    sandbox.write("bin/age-plugin-fake", fixture_text("fixtures/plugins/age-plugin-fake").as_bytes());
+    sandbox.chmod("bin/age-plugin-fake", 0o755);
+    Some(sandbox)
+}
+
+fn run_in(sandbox: &Sandbox, path: &str, args: &[&str]) -> Ran {
+    let mut command = Command::new(BINARY);
+    command.args(args).current_dir(sandbox.path("")).env_clear().env("PATH", format!("{path}:/usr/bin:/bin"));
+    finish({
+        command.stdin(std::process::Stdio::null());
+        command
+    })
+}
+
+#[test]
+fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
+    let Some(sandbox) = with_plugin() else { return };
+    let bin = sandbox.path("bin").to_string_lossy().into_owned();
+    let ran = run_in(&sandbox, &bin, &["escrow", "add-recipient", RECIPIENT, "--yes"]).expect(0);
+    assert!(ran.stderr.contains("age: please touch it"), "{}", ran.stderr);
+    // Several in one file: a plugin's own is asked only where no other opens.
+    let own = sandbox.read("keys/operator.agekey");
+    sandbox.write_secret("both", format!("{IDENTITY}\n{own}").as_bytes());
+    sandbox.run(["key-secret", "--identity", "both"]).expect(0);
+    sandbox.write_secret("id", format!("# a key\n{IDENTITY}\n").as_bytes());
+    for (pin, said) in [(PIN, "code=0"), ("1234", "code=6")] {
+        let shown = at_the_prompt(&sandbox, "verify --identity id", &[("PIN: ", &format!("{pin}\r"))]);
+        assert!(shown.contains(said) && shown.contains("please touch it") && !shown.contains(PIN), "{shown}");
+    }
+    run_in(&sandbox, &bin, &["key-secret", "--identity", "id"]).expect(4).stderr.contains("no terminal").then_some(()).unwrap();
+    sandbox.write("bin/fail", b"");
+    let before = sandbox.snapshot();
+    let (_, third) = new_identity();
+    for args in [&["key-secret", "--identity", "id"][..], &["escrow", "add-recipient", &third, "--yes"]] {
+        let ran = run_in(&sandbox, &bin, args).expect(6);
+        assert!(ran.stderr.contains("plugin") && !ran.stderr.contains(PIN), "{}", ran.stderr);
+    }
+    assert_eq!(before, sandbox.snapshot());
+}
+
+/// Programs of the real age, where all of these are installed.
+fn age_tools(names: &[&str]) -> Option<String> {
+    let missing = names.iter().find(|name| tool(name).is_none());
+    if let Some(name) = missing {
+        println!("skipped: `{name}` is not installed: `go install filippo.io/age/cmd/...@latest filippo.io/age/extra/...@latest`");
+        return None;
+    }
+    Some(tool(names[0]).unwrap().parent().unwrap().to_string_lossy().into_owned())
+}
+
+fn shell(sandbox: &Sandbox, path: &str, script: &str) -> String {
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).current_dir(sandbox.path("")).env_clear().env("PATH", format!("{path}:/usr/bin:/bin"));
+    finish(command).expect(0).stdout
+}
+
+#[test]
+fn the_real_age_makes_what_opens_here_and_opens_what_is_made_here() {
+    let Some(path) = age_tools(&["age", "age-keygen", "age-plugin-batchpass"]) else { return };
+    let sandbox = Sandbox::bootstrapped();
+    let recipient = shell(&sandbox, &path, "umask 077; age-keygen -o theirs 2>/dev/null; age-keygen -y theirs");
+    change(&sandbox, "add-recipient", recipient.trim(), "keys/operator.agekey").expect(0);
+    for identity in ["theirs", "keys/operator.agekey"] {
+        let text = shell(&sandbox, &path, &format!("age -d -i {identity} keys/sealing.key.age"));
+        assert!(text.contains("PRIVATE KEY") && opens(&sandbox, identity));
+    }
+    shell(&sandbox, &path, "umask 077; AGE_PASSPHRASE=swordfish AGE_PASSPHRASE_WORK_FACTOR=12 age -e -j batchpass -o id theirs");
+    let shown = at_the_prompt(&sandbox, "verify --identity id", &[("passphrase of id: ", "swordfish\r")]);
+    assert!(shown.contains("code=0"), "{shown}");
+}
+
+#[test]
+fn post_quantum_recipients_stand_alone() {
+    let Some(path) = age_tools(&["age", "age-keygen", "age-plugin-pq"]) else { return };
+    let sandbox = Sandbox::bootstrapped();
+    let make = "umask 077; age-keygen -pq -o native 2>/dev/null; age-plugin-pq -identity -o id native; age-keygen -y native";
+    let recipient = shell(&sandbox, &path, make);
+    let before = sandbox.snapshot();
+    let ran = run_in(&sandbox, &path, &["escrow", "add-recipient", recipient.trim(), "--yes"]).expect(3);
+    assert!(ran.stderr.contains("post-quantum recipients cannot stand beside others"), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot());
+    sandbox.write("keys/recipients.txt", recipient.as_bytes());
+    run_in(&sandbox, &path, &["escrow", "add-recipient", recipient.trim(), "--yes"]).expect(0);
+    run_in(&sandbox, &path, &["key-secret", "--identity", "id"]).expect(0);
+    assert!(shell(&sandbox, &path, "age -d -i native keys/sealing.key.age").contains("PRIVATE KEY"));
+}
