@@ -1,18 +1,17 @@
 //! `backup`: every active sealing key of a live controller into the escrow, and the proof that the escrow opens `out/`.
 
-use age::x25519::{Identity, Recipient};
 use zeroize::Zeroizing;
 
-use super::keys::{self, ESCROW, IDENTITY, RECIPIENTS};
+use super::keys::{self, IDENTITY};
 use super::{Outcome, keygen};
 use crate::cli::{Backup, Folders};
 use crate::manifest::secret::{self, KEY_LABEL, KeySecret};
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result, visible};
 use crate::pipeline::private_key::{self, SealingKey};
-use crate::pipeline::{escrow, inventory, unseal};
+use crate::pipeline::{inventory, unseal};
 use crate::world::cluster::Cluster;
-use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::folder::Folder;
 use crate::world::{World, files, git};
 
 pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result<Outcome> {
@@ -38,7 +37,10 @@ pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result
     if added.is_empty() {
         world.terminal.print(&format!("nothing to add: {name} holds all {} active keys\n", found.len()))?;
     } else {
-        store(folders, &after, recipients, args)?;
+        let folder = super::create(folders, &folders.keys, 0o755)?;
+        let _lock = folder.lock()?;
+        folder.remove_leftovers()?;
+        keygen::store(folders, &folder, &after, recipients, args.identity.as_deref())?;
         added.iter().try_for_each(|key| world.terminal.print(&format!("added {}\n", key.digest)))?;
         world.terminal.print(&format!("wrote {name}; read back, and it holds every key\n"))?;
     }
@@ -68,30 +70,6 @@ fn active_keys(cluster: &Cluster, namespace: &str) -> Result<Vec<KeySecret>> {
         return Err(Error::new(ErrorKind::Cluster, "there is no active sealing key", help).in_file(&visible(namespace)));
     }
     Ok(keys)
-}
-
-/// Encrypts, writes in one step, reads back from the disk and opens it.
-fn store(folders: &Folders, pem: &str, recipients: Option<Vec<Recipient>>, args: &Backup) -> Result<()> {
-    let folder = super::create(folders, &folders.keys, 0o755)?;
-    let _lock = folder.lock()?;
-    folder.remove_leftovers()?;
-    git::keep_out(&folder, keygen::GITIGNORE)?;
-    let recipients = match (recipients, &args.identity) {
-        (Some(recipients), _) => recipients,
-        // An identity that is named may be the only one that there is.
-        (None, Some(path)) => keys::read_identities(path)?.iter().map(Identity::to_public).collect(),
-        (None, None) => vec![keygen::own_identity(folders, &folder)?],
-    };
-    let (encrypted, proof) = escrow::encrypt(pem, &recipients)?;
-    let mut writer = Writer::new(&folder);
-    writer.write(ESCROW, &encrypted, 0o644, Existing::Replace)?;
-    writer.finish()?;
-    let opened = escrow::decrypt(&folder.read_file(ESCROW)?, &[&proof])?;
-    if *opened == *pem {
-        return Ok(());
-    }
-    let help = format!("run again; {RECIPIENTS} and the disk should be looked at if it stays");
-    Err(Error::cryptography("the escrow that was read back is not the one that was written", help))
 }
 
 /// Opens every value of the output folder, and names what does not open.

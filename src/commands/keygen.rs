@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use age::x25519::{Identity, Recipient};
 use zeroize::Zeroizing;
@@ -48,12 +49,7 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
     if files::exists(&folders.keys.join(ESCROW)) {
         return finish(folders, &folder, world);
     }
-    let key = keygen::new_key(world.entropy.as_mut())?;
-    let certificate = keygen::new_certificate(&key, (world.clock)(), world.entropy.as_mut())?;
-    let private = private_key::write_pem(&key)?;
-    drop(key);
-    let pair = Zeroizing::new([certificate.as_str(), private.as_str()].concat());
-    check_pair(&pair, world)?;
+    let pair = new_pair(None, world)?;
     let (recipients, new_identity) = match recipients {
         Some(recipients) => (recipients, false),
         None => (vec![own_identity(folders, &folder)?], true),
@@ -63,8 +59,45 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
     let written = folder.read_file(ESCROW)?;
     let opened = if new_identity { open_with_own(folders, &written)? } else { escrow::decrypt(&written, &[&proof])? };
     check_pair(&opened, world)?;
-    write(&folder, CERTIFICATE, certificate.as_bytes())?;
+    write(&folder, CERTIFICATE, certificate_text(&pair).as_bytes())?;
     report(folders, recipients.len(), new_identity, world)
+}
+
+/// A new sealing key pair in PEM, certificate first, tried out; its certificate begins later than `after`.
+pub(super) fn new_pair(after: Option<SystemTime>, world: &mut World) -> Result<Zeroizing<String>> {
+    let key = keygen::new_key(world.entropy.as_mut())?;
+    let certificate = keygen::new_certificate(&key, (world.clock)(), after, world.entropy.as_mut())?;
+    let private = private_key::write_pem(&key)?;
+    let pair = Zeroizing::new([certificate.as_str(), private.as_str()].concat());
+    check_pair(&pair, world)?;
+    Ok(pair)
+}
+
+/// Puts more keys into the escrow: encrypts, writes in one step, reads back from the disk and opens it.
+pub(super) fn store(
+    folders: &Folders,
+    folder: &Folder,
+    pem: &str,
+    recipients: Option<Vec<Recipient>>,
+    identity: Option<&Path>,
+) -> Result<()> {
+    git::keep_out(folder, GITIGNORE)?;
+    let recipients = match (recipients, identity) {
+        (Some(recipients), _) => recipients,
+        // An identity that is named may be the only one that there is.
+        (None, Some(path)) => keys::read_identities(path)?.iter().map(Identity::to_public).collect(),
+        (None, None) => vec![own_identity(folders, folder)?],
+    };
+    let (encrypted, proof) = escrow::encrypt(pem, &recipients)?;
+    let mut writer = Writer::new(folder);
+    writer.write(ESCROW, &encrypted, 0o644, Existing::Replace)?;
+    writer.finish()?;
+    let opened = escrow::decrypt(&folder.read_file(ESCROW)?, &[&proof])?;
+    if *opened == *pem {
+        return Ok(());
+    }
+    let help = format!("run again; {RECIPIENTS} and the disk should be looked at if it stays");
+    Err(Error::cryptography("the escrow that was read back is not the one that was written", help))
 }
 
 fn read_recipient(text: &str) -> Result<Recipient> {

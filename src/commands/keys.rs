@@ -82,3 +82,16 @@ pub(super) fn escrow_keys(folders: &Folders, identity: Option<&Path>) -> Result<
     let pem = open_escrow(folders, identity)?;
     private_key::read(&pem).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
 }
+
+/// What opens sealed values: the keys of these files (PEM, or backups of the controller's key Secrets), or else the escrow's.
+pub(super) fn ring(folders: &Folders, identity: Option<&Path>, recovery: &[PathBuf], world: &mut World) -> Result<Vec<SealingKey>> {
+    if recovery.is_empty() {
+        return escrow_keys(folders, identity);
+    }
+    let mut all = Vec::new();
+    for path in recovery {
+        let (name, bytes) = super::read_input(path, files::Kind::Secret, world)?;
+        all.extend(text::decode(&bytes).and_then(private_key::read).map_err(|error| error.in_file(&name))?);
+    }
+    Ok(all)
+}

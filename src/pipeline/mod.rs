@@ -17,6 +17,7 @@ pub mod plan;
 pub mod platform;
 pub mod private_key;
 pub mod rbac;
+pub mod re_encrypt;
 pub mod render;
 pub mod resolve;
 pub mod rsa_soundness;
