@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
-use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
+use aws_lc_rs::rsa::{
+    OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey, PublicEncryptingKey,
+};
 use seal_secrets::manifest::contract_file;
 use seal_secrets::manifest::sealed_secret::{self, Sealed};
 use seal_secrets::model::{Contract, SecretValue};
 use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::generate::generate;
 use seal_secrets::pipeline::seal::Sealer;
+use seal_secrets::pipeline::{escrow, pem};
 use seal_secrets::world::World;
 use zeroize::Zeroizing;
 
@@ -33,6 +36,7 @@ fn main() {
     against_kubeseal(folder.path());
     against_the_primitives(folder.path());
     memory(folder.path());
+    re_encrypt(folder.path());
     platform(folder.path());
 }
 
@@ -57,10 +61,13 @@ fn contract(keys: usize, recipe: &str) -> String {
     format!("version: 1\nstore: store\nnamespace: secret-source\nreader: {{ name: reader, namespace: eso }}\nkeys:\n{keys}")
 }
 
+fn kubeseal() -> PathBuf {
+    std::env::var("KUBESEAL").map_or(PathBuf::from(std::env::var("HOME").unwrap_or_default()).join("go/bin/kubeseal"), PathBuf::from)
+}
+
 /// (a) fifteen values, the same for both: in process, as one whole run of the binary, and by 15 calls of kubeseal.
 fn against_kubeseal(folder: &Path) {
-    let kubeseal =
-        std::env::var("KUBESEAL").map_or(PathBuf::from(std::env::var("HOME").unwrap_or_default()).join("go/bin/kubeseal"), PathBuf::from);
+    let kubeseal = kubeseal();
     if !kubeseal.exists() {
         println!("(a) skipped: no kubeseal at {}; name one with KUBESEAL", kubeseal.display());
         return;
@@ -173,6 +180,89 @@ fn memory(folder: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let peak = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     println!("(c) `bootstrap` of {MANY} units: {:.1?} with every file on the disk, peak memory {peak} MiB (goal 64)", start.elapsed());
+}
+
+/// (e) what `bootstrap` made, for another key: against kubeseal file by file, and against the primitives on as many threads.
+fn re_encrypt(folder: &Path) {
+    let old = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/private-keys/good-pkcs8.pem")).unwrap();
+    let certificate = std::fs::read_to_string(folder.join("keys/sealing.crt")).unwrap();
+    let (identity, recipient) = escrow::new_identity();
+    let (encrypted, _) = escrow::encrypt(&(certificate + &old), &escrow::read_recipients(&recipient).unwrap()).unwrap();
+    for (path, bytes) in [("old.pem", old.as_bytes()), ("keys/operator.agekey", identity.as_bytes()), ("keys/sealing.key.age", &encrypted)]
+    {
+        std::fs::write(folder.join(path), bytes).unwrap();
+        std::fs::set_permissions(folder.join(path), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let file = |i: usize| folder.join(format!("out/secret-source/key-{i:05}.sealed.yaml"));
+    let theirs = kubeseal().exists().then(|| {
+        let script = format!(
+            "\"$KUBESEAL\" --recovery-unseal --recovery-private-key old.pem < \"$1\" | \"$KUBESEAL\" --cert keys/sealing.crt -o yaml > {}",
+            folder.join("theirs.yaml").display()
+        );
+        let one = |i: usize| {
+            let mut shell = Command::new("bash");
+            shell.args(["-o", "pipefail", "-c", &script, "bash"]).arg(file(i)).env("KUBESEAL", kubeseal()).current_dir(folder);
+            assert!(shell.status().unwrap().success());
+        };
+        best(3, || (0..FEW).for_each(one)) / FEW as u32
+    });
+    let renewed = Command::new(env!("CARGO_BIN_EXE_seal-secrets")).args(["renew", "--yes", "--out", "none"]).current_dir(folder).output();
+    assert!(renewed.unwrap().status.success());
+    let threads = World::real().threads.get();
+    let before = [false, true].map(|again| best(2, || primitives(folder, &old, threads, again)) / 500);
+    let start = Instant::now();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--bootstrap-and-tell-memory", "re-encrypt", "--yes", "--contract", "many.yaml"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let ours = start.elapsed() / MANY as u32;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let after = [false, true].map(|again| best(2, || primitives(folder, &old, threads, again)) / 500);
+    let [once, again] = [before[0].min(after[0]), before[1].min(after[1])];
+    let peak = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    println!(
+        "(e) `re-encrypt` of {MANY} files: {ours:.2?} a file, peak memory {peak} MiB; on as many threads to open and seal alone takes {once:.2?}, and with the new value opened again {again:.2?}"
+    );
+    println!("    {:.2}x and {:.2}x the primitives (goal 1.2x)", ratio(ours, once), ratio(ours, again));
+    match theirs {
+        Some(theirs) => {
+            println!("    `kubeseal --recovery-unseal | kubeseal` {theirs:.1?} a file: {:.0}x faster (goal 40x)", ratio(theirs, ours))
+        }
+        None => println!("    skipped: no kubeseal to compare with; name one with KUBESEAL"),
+    }
+}
+
+/// 500 values opened and sealed, and on demand opened once more, with nothing around it.
+fn primitives(folder: &Path, old: &str, threads: usize, again: bool) {
+    let public = sealing_certificate(folder).public_key;
+    let der = pem::read(old).unwrap().remove(0).der.to_vec();
+    let work = |count: usize| {
+        let private = PrivateDecryptingKey::from_pkcs8(&der).unwrap();
+        let old = OaepPublicEncryptingKey::new(private.public_key()).unwrap();
+        let opener = OaepPrivateDecryptingKey::new(private).unwrap();
+        let new = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&public).unwrap()).unwrap();
+        let (mut sealed, mut buffer) = (vec![0; old.ciphertext_size()], vec![0; opener.min_output_size()]);
+        let mut rsa = vec![0; new.ciphertext_size()];
+        let label: Option<&[u8]> = Some(b"secret-source/key-00000");
+        old.encrypt(&OAEP_SHA256_MGF1SHA256, &[7; 32], &mut sealed, label).unwrap();
+        for _ in 0..count {
+            let mut value = [b'v'; 64];
+            let session_key = opener.decrypt(&OAEP_SHA256_MGF1SHA256, &sealed, &mut buffer, label).unwrap();
+            aes(session_key, &mut value);
+            new.encrypt(&OAEP_SHA256_MGF1SHA256, &[9; 32], &mut rsa, label).unwrap();
+            aes(&[9; 32], &mut value);
+            if again {
+                aes(opener.decrypt(&OAEP_SHA256_MGF1SHA256, &sealed, &mut buffer, label).unwrap(), &mut value);
+            }
+            black_box(value);
+        }
+    };
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(|| work(500 / threads)))));
+}
+
+fn aes(key: &[u8], value: &mut [u8]) {
+    black_box(Aes256Gcm::new_from_slice(key).unwrap().encrypt_inout_detached(&Nonce::from([0; 12]), &[], value.into()).unwrap());
 }
 
 /// (d) a checkout of 10,000 YAML files, a tenth of them ExternalSecrets: read and resolved, against only reading the bytes.

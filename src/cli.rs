@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapError};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-#[cfg(feature = "cluster")]
-use crate::model::CertificateDigest;
-use crate::model::{Error, Name, Namespace};
+use crate::model::{CertificateDigest, Error, Name, Namespace};
 
 /// Makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.
 #[derive(Parser)]
@@ -132,6 +130,12 @@ pub enum Command {
     Rotate(Rotate),
     /// Check offline that contract, sealed files and certificate agree
     Verify(Verify),
+    /// Seal the same values to the present certificate, wherever they stand
+    ReEncrypt(ReEncrypt),
+    /// Make a new sealing key, and seal everything to it; the escrow keeps the old one
+    Renew(Renew),
+    /// Show what is sealed to which key, since when, and which keys nobody needs any more
+    Status(Status),
     /// Open sealed values: recovery when the cluster is gone
     Unseal(Unseal),
     /// Change who may open the escrow
@@ -336,6 +340,82 @@ pub struct Verify {
     pub json: bool,
 }
 
+/// `re-encrypt`
+#[derive(Args)]
+pub struct ReEncrypt {
+    /// Files, or folders, with SealedSecrets of anybody's [default: the output folder]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// What opens the values
+    #[command(flatten)]
+    pub opening: Opening,
+    /// Have the controller of a live cluster do it, which serves the present certificate
+    #[cfg(feature = "cluster")]
+    #[arg(long, conflicts_with_all = ["recovery_private_key", "key"])]
+    pub via_controller: bool,
+    /// Which cluster, and where its controller is
+    #[cfg(feature = "cluster")]
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Only what is sealed to this key
+    #[arg(long, value_name = "sha256:…", value_parser = digest)]
+    pub key: Option<CertificateDigest>,
+    /// Accept a sealing certificate of at least this many bits
+    #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
+    pub allow_rsa_bits: u32,
+    /// Replace without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Only show what would be replaced
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `renew`
+#[derive(Args)]
+pub struct Renew {
+    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Replace without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Only show what would be replaced
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `status`
+#[derive(Args)]
+pub struct Status {
+    /// Files, or folders, with SealedSecrets of anybody's [default: the output folder]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Also open every value, with this age identity for the escrow, and tell which keys are still needed
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What opens sealed values.
+#[derive(Args)]
+pub struct Opening {
+    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Sealing keys in PEM, or backups of the controller's key Secrets, instead of the escrow; `-` is standard input
+    #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with = "identity")]
+    pub recovery_private_key: Vec<PathBuf>,
+}
+
 /// `unseal`
 #[derive(Args)]
 pub struct Unseal {
@@ -460,6 +540,8 @@ pub enum NeedsRights {
     Backup,
     /// `import` from a live namespace
     Import,
+    /// `re-encrypt --via-controller`
+    ReEncrypt,
 }
 
 /// `escrow`
@@ -578,7 +660,6 @@ fn namespace(text: &str) -> Result<Namespace, Error> {
     Namespace::new(text)
 }
 
-#[cfg(feature = "cluster")]
 fn digest(text: &str) -> Result<CertificateDigest, Error> {
     CertificateDigest::parse(text)
 }

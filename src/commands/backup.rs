@@ -1,9 +1,7 @@
 //! `backup`: every active sealing key of a live controller into the escrow, and the proof that the escrow opens `out/`.
 
-use zeroize::Zeroizing;
-
-use super::keys::{self, IDENTITY, Identities};
-use super::{Outcome, keygen};
+use super::Outcome;
+use super::keys::{self, IDENTITY, OpenedEscrow};
 use crate::cli::{Backup, Folders};
 use crate::manifest::secret::{self, KEY_LABEL, KeySecret};
 use crate::manifest::text;
@@ -12,34 +10,25 @@ use crate::pipeline::private_key::{self, SealingKey};
 use crate::pipeline::recipients::Recipient;
 use crate::pipeline::{inventory, unseal};
 use crate::world::cluster::Cluster;
-use crate::world::folder::{Existing, Folder};
+use crate::world::folder::Folder;
 use crate::world::{World, files, git};
 
 pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result<Outcome> {
     git::check_kept_out(&folders.keys, &[IDENTITY])?;
     let path = keys::escrow_path(folders);
     let name = path.to_string_lossy();
-    let listed = keys::listed(folders)?.map(|(_, list)| list);
-    let (there, named) = (files::exists(&path), args.identity.as_deref());
-    let asked = there || named.is_some() || listed.is_none() && files::exists(&folders.keys.join(IDENTITY));
-    let identities = asked.then(|| keys::identities(folders, named, world)).transpose()?;
-    let (mut before, mut recipients) = (Zeroizing::default(), listed);
-    if let (true, Some(identities)) = (there, &identities) {
-        let escrow = keys::read_escrow(folders)?;
-        before = identities.open(&escrow).map_err(|error| error.in_file(&name))?;
-        recipients = Some(keys::known_recipients(recipients, identities, &escrow, world).map_err(|error| error.in_file(&name))?);
-    }
-    let mut keys = if before.is_empty() { Vec::new() } else { judged(&before).map_err(|error| error.in_file(&name))? };
+    let opened = files::exists(&path).then(|| keys::open_to_change(folders, args.identity.as_deref(), world)).transpose()?;
+    let first = if opened.is_none() { first_recipients(folders, args, world)? } else { None };
+    let before = opened.as_ref().map_or("", |opened| opened.pem.as_str());
+    let mut keys = if before.is_empty() { Vec::new() } else { judged(before).map_err(|error| error.in_file(&name))? };
     let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
     let found = active_keys(&cluster, args.cluster.controller_namespace.as_str())?;
-    let mut after = Zeroizing::new(before.to_string());
-    let held = keys.len();
+    let (held, mut more) = (keys.len(), Vec::new());
     for pair in &found {
         let mut new = judged(&pair.private_key)?;
         new.retain(|key| keys.iter().all(|known| known.digest != key.digest));
         if !new.is_empty() {
-            after.push_str(&format!("{}\n", pair.certificate.trim_end()));
-            after.push_str(&Zeroizing::new(format!("{}\n", pair.private_key.trim_end())));
+            more.extend([pair.certificate.as_str(), pair.private_key.as_str()]);
             keys.append(&mut new);
         }
     }
@@ -47,7 +36,8 @@ pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result
     if added.is_empty() {
         world.terminal.print(&format!("nothing to add: {name} holds all {} active keys\n", found.len()))?;
     } else {
-        store(folders, &after, recipients, identities, world)?;
+        let after = keys::grown(before, &more);
+        store(folders, &after, opened.as_ref(), first, world)?;
         added.iter().try_for_each(|key| world.terminal.print(&format!("added {}\n", key.digest)))?;
         world.terminal.print(&format!("wrote {name}; read back, and it holds every key\n"))?;
     }
@@ -74,19 +64,23 @@ fn active_keys(cluster: &Cluster, namespace: &str) -> Result<Vec<KeySecret>> {
     Ok(keys)
 }
 
-/// Encrypts to the recipients that are listed, or to the identities' own, and writes.
-fn store(folders: &Folders, pem: &str, recipients: Option<Vec<Recipient>>, own: Option<Identities>, world: &World) -> Result<()> {
-    let folder = super::create(folders, &folders.keys, 0o755)?;
-    let _lock = folder.lock()?;
-    folder.remove_leftovers()?;
-    git::keep_out(&folder, keygen::GITIGNORE)?;
-    let recipients = match (recipients, own) {
-        (Some(recipients), _) => recipients,
-        // An identity that is named may be the only one that there is.
-        (None, Some(identities)) => identities.recipients()?,
-        (None, None) => keys::make_identity(folders, &folder, world)?.recipients()?,
-    };
-    keys::encrypt_escrow(pem, &recipients, world)?.write(&folder, Existing::Replace)
+/// To whom the first escrow is going to be encrypted; `None` = to an identity that is yet to be made.
+fn first_recipients(folders: &Folders, args: &Backup, world: &World) -> Result<Option<Vec<Recipient>>> {
+    match (keys::listed(folders)?, args.identity.as_deref()) {
+        (Some((_, listed)), _) => Ok(Some(listed)),
+        (None, None) if !files::exists(&folders.keys.join(IDENTITY)) => Ok(None),
+        (None, named) => keys::identities(folders, named, world)?.recipients().map(Some),
+    }
+}
+
+/// Encrypts to whoever may open the escrow that is there, or to the first recipients, and writes.
+fn store(folders: &Folders, pem: &str, opened: Option<&OpenedEscrow>, first: Option<Vec<Recipient>>, world: &World) -> Result<()> {
+    let (folder, _lock) = keys::folder_to_change(folders)?;
+    if let Some(opened) = opened {
+        return keys::encrypt_escrow(pem, &opened.recipients, world)?.write(&folder, Some(&opened.encrypted));
+    }
+    let first = first.map_or_else(|| keys::make_identity(folders, &folder, world)?.recipients(), Ok)?;
+    keys::encrypt_escrow(pem, &first, world)?.write(&folder, None)
 }
 
 /// Opens every value of the output folder, and names what does not open.

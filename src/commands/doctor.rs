@@ -64,6 +64,7 @@ fn roles(command: Option<NeedsRights>, contract: &Contract, delivery: &Delivery,
         NeedsRights::FetchCert => rbac::fetch_cert(controller),
         NeedsRights::Backup => rbac::backup(controller.0),
         NeedsRights::Import => rbac::import(contract),
+        NeedsRights::ReEncrypt => rbac::re_encrypt(controller),
     };
     let roles: Vec<Value> = all.filter(|one| command.is_none_or(|command| command == *one)).flat_map(of).collect();
     yaml::write_all(&roles)

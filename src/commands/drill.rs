@@ -30,7 +30,8 @@ pub(super) fn run(
     };
     let key_secret = match (certificate, &escrow) {
         (Ok(certificate), Ok((_, text, _))) => {
-            key_secret::render(folders, certificate, text, "kube-system").and_then(|secret| drill::check_key_secret(&secret, certificate))
+            let rendered = key_secret::render(folders, certificate, text, "kube-system");
+            rendered.and_then(|rendered| drill::check_key_secret(&key_secret::stream(&rendered.secrets), certificate))
         }
         (Err(error), _) => Err(error.clone()),
         (_, Err(_)) => Err(Error::cryptography("without the escrow there is no key to make it of", "restore the escrow first")),

@@ -4,14 +4,13 @@
 //! removed is struck off last. So a crash in between leaves a list that names too many, a later writing of the escrow shuts
 //! nobody out by mistake, and the same command run again finishes what was begun.
 
-use super::keys::{self, ESCROW, IDENTITY, RECIPIENTS};
-use super::{Outcome, keygen};
+use super::keys::{self, ESCROW, IDENTITY, OpenedEscrow, RECIPIENTS};
+use super::{Outcome, confirm, keygen};
 use crate::cli::{ChangeRecipient, Escrow, EscrowChange, Folders};
 use crate::model::{Error, Result, near, visible};
 use crate::pipeline::recipients::{self, Recipient};
-use crate::world::World;
 use crate::world::folder::{Existing, Folder};
-use crate::world::git;
+use crate::world::{World, files, git};
 
 pub(super) fn run(folders: &Folders, args: &Escrow, world: &mut World) -> Result<Outcome> {
     let (args, added) = match &args.change {
@@ -20,32 +19,28 @@ pub(super) fn run(folders: &Folders, args: &Escrow, world: &mut World) -> Result
     };
     git::check_kept_out(&folders.keys, &[IDENTITY])?;
     let path = keys::escrow_path(folders);
-    let in_escrow = |error: Error| error.in_file(&path.to_string_lossy());
-    let Some(folder) = Folder::open(&folders.keys)? else {
-        return Err(in_escrow(Error::bad_input("no such file", "make the sealing key first: `seal-secrets keygen`")));
-    };
-    let _lock = folder.lock()?;
-    let old = keys::read_escrow(folders)?;
+    let missing = || Error::bad_input("no such file", "make the sealing key first: `seal-secrets keygen`").in_file(&path.to_string_lossy());
+    let folder = Folder::open(&folders.keys)?.ok_or_else(missing)?;
     [RECIPIENTS, ESCROW].iter().try_for_each(|name| folder.check(name, Existing::Replace))?;
-    let (text, listed) = keys::listed(folders)?.unzip();
-    let identities = keys::identities(folders, args.identity.as_deref(), world)?;
-    let pem = identities.open(&old).map_err(in_escrow)?;
-    let before = keys::known_recipients(listed, &identities, &old, world).map_err(in_escrow)?;
-    let text = recipients::with(text.as_deref(), &before);
+    if !files::exists(&path) {
+        return Err(missing());
+    }
+    let (folder, _lock) = keys::folder_to_change(folders)?;
+    let OpenedEscrow { encrypted, pem, list, recipients: before } = keys::open_to_change(folders, args.identity.as_deref(), world)?;
+    let text = recipients::with(list.as_deref(), &before);
     let change = match added {
         Some(added) => Change { text: recipients::with(Some(&text), &[added]), adds: true },
         None => Change { text: recipients::without(&text, find(&args.recipient, &before)?), adds: false },
     };
     let after = recipients::read_recipients(&change.text)?;
-    confirm(folders, args, &after, world)?;
+    ask(folders, args, &after, world)?;
     let escrow = keys::encrypt_escrow(&pem, &after, world)?;
-    folder.remove_leftovers()?;
     let list = || keys::write(&folder, RECIPIENTS, change.text.as_bytes(), 0o644, Existing::Replace);
     if change.adds {
         list()?;
-        escrow.write(&folder, Existing::Replace)?;
+        escrow.write(&folder, Some(&encrypted))?;
     } else {
-        escrow.write(&folder, Existing::Replace)?;
+        escrow.write(&folder, Some(&encrypted))?;
         list()?;
     }
     report(folders, &change, after.len(), world)
@@ -75,17 +70,13 @@ fn find<'r>(typed: &str, list: &'r [Recipient]) -> Result<&'r Recipient> {
 }
 
 /// Shows who will be able to open the escrow, and waits for a yes.
-fn confirm(folders: &Folders, args: &ChangeRecipient, after: &[Recipient], world: &mut World) -> Result<()> {
-    if args.yes {
-        return Ok(());
+fn ask(folders: &Folders, args: &ChangeRecipient, after: &[Recipient], world: &mut World) -> Result<()> {
+    let path = visible(&keys::escrow_path(folders).to_string_lossy());
+    if !args.yes && world.terminal.stdin_is_terminal {
+        let names: String = after.iter().map(|recipient| format!("  {recipient}\n")).collect();
+        world.terminal.tell(&format!("{path} will open for:\n{names}"));
     }
-    let refused = |what: &str| Err(Error::refused(what, "add `--yes`; nothing was changed"));
-    if !world.terminal.stdin_is_terminal {
-        return refused("it is asked for a yes, and there is no terminal to ask at");
-    }
-    let names: String = after.iter().map(|recipient| format!("  {recipient}\n")).collect();
-    world.terminal.tell(&format!("{} will open for:\n{names}", visible(&keys::escrow_path(folders).to_string_lossy())));
-    if world.terminal.ask("write it anew? type yes: ")?.is("yes") { Ok(()) } else { refused("the answer was not yes") }
+    confirm(&format!("{path} is written anew, for {} recipients", after.len()), args.yes, world)
 }
 
 fn report(folders: &Folders, change: &Change, count: usize, world: &mut World) -> Result<Outcome> {

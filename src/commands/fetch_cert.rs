@@ -78,8 +78,8 @@ fn confirm(digest: crate::model::CertificateDigest, world: &mut World) -> Result
     if answer.is("yes") { Ok(()) } else { Err(Error::refused("it was not pinned", help)) }
 }
 
-/// The certificate that a controller serves, through the API server's service proxy: the port's name is the Service's first.
-pub(super) fn served(cluster: &Cluster, namespace: &str, name: &str) -> Result<Vec<u8>> {
+/// The way to a controller, through the API server's service proxy: the port's name is the Service's first.
+pub(super) fn proxy(cluster: &Cluster, namespace: &str, name: &str) -> Result<String> {
     let missing = |message: &str| {
         Error::new(
             ErrorKind::Cluster,
@@ -92,7 +92,12 @@ pub(super) fn served(cluster: &Cluster, namespace: &str, name: &str) -> Result<V
         .get(&format!("/api/v1/namespaces/{namespace}/services/{name}"))?
         .ok_or_else(|| missing("the API server does not know it"))?;
     let port = service.pointer("/spec/ports/0/name").and_then(|name| name.as_str()).unwrap_or("");
-    let answer = cluster.ask("get", &format!("/api/v1/namespaces/{namespace}/services/http:{name}:{port}/proxy/v1/cert.pem"), "*/*")?;
+    Ok(format!("/api/v1/namespaces/{namespace}/services/http:{name}:{port}/proxy"))
+}
+
+/// The certificate that a controller serves.
+pub(super) fn served(cluster: &Cluster, namespace: &str, name: &str) -> Result<Vec<u8>> {
+    let answer = cluster.ask("get", &format!("{}/v1/cert.pem", proxy(cluster, namespace, name)?), "*/*")?;
     if answer.status == StatusCode::OK && !answer.body.is_empty() {
         return Ok(answer.body);
     }

@@ -4,6 +4,7 @@
 //! there nothing can be sealed, and a run that finds an escrow without one finishes what was begun.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
@@ -22,9 +23,6 @@ use crate::world::files;
 use crate::world::folder::{Existing, Folder};
 use crate::world::git;
 
-/// The escrow may be committed by a team with a private repository: it then removes that line.
-pub(super) const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
-
 pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result<Outcome> {
     let named = args.recipients.iter().map(|text| read_recipient("`--recipient`", text)).collect::<Result<Vec<_>>>()?;
     if files::exists(&folders.keys.join(CERTIFICATE)) {
@@ -40,23 +38,15 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
     if let Some(folder) = Folder::open(&folders.keys)? {
         [IDENTITY, RECIPIENTS, ESCROW, CERTIFICATE].iter().try_for_each(|name| folder.check(name, Existing::Replace))?;
     }
-    let folder = super::create(folders, &folders.keys, 0o755)?;
-    let _lock = folder.lock()?;
-    folder.remove_leftovers()?;
-    git::keep_out(&folder, GITIGNORE)?;
+    let (folder, _lock) = keys::folder_to_change(folders)?;
     if files::exists(&folders.keys.join(ESCROW)) {
         return finish(folders, &folder, world);
     }
-    let key = keygen::new_key(world.entropy.as_mut())?;
-    let certificate = keygen::new_certificate(&key, (world.clock)(), world.entropy.as_mut())?;
-    let private = private_key::write_pem(&key)?;
-    drop(key);
-    let pair = Zeroizing::new([certificate.as_str(), private.as_str()].concat());
-    check_pair(&pair, world)?;
+    let pair = new_pair(None, world)?;
     let recipients = if own {
         let identities = found.map_or_else(|| keys::make_identity(folders, &folder, world), Ok)?;
         let recipients = identities.recipients()?;
-        keys::encrypt_escrow(&pair, &recipients, world)?.write(&folder, Existing::Keep)?;
+        keys::encrypt_escrow(&pair, &recipients, world)?.write(&folder, None)?;
         check_pair(&identities.open(&folder.read_file(ESCROW)?)?, world)?;
         recipients
     } else {
@@ -66,11 +56,21 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
         if before.as_ref() != Some(&text) {
             keys::write(&folder, RECIPIENTS, text.as_bytes(), 0o644, Existing::Replace)?;
         }
-        escrow.write(&folder, Existing::Keep)?;
+        escrow.write(&folder, None)?;
         recipients
     };
-    keys::write(&folder, CERTIFICATE, certificate.as_bytes(), 0o644, Existing::Keep)?;
+    keys::write(&folder, CERTIFICATE, certificate_text(&pair).as_bytes(), 0o644, Existing::Keep)?;
     report(folders, recipients.len(), own, world)
+}
+
+/// A new sealing key pair in PEM, certificate first, tried out; its certificate begins later than `after`.
+pub(super) fn new_pair(after: Option<SystemTime>, world: &mut World) -> Result<Zeroizing<String>> {
+    let key = keygen::new_key(world.entropy.as_mut())?;
+    let certificate = keygen::new_certificate(&key, (world.clock)(), after, world.entropy.as_mut())?;
+    let private = private_key::write_pem(&key)?;
+    let pair = Zeroizing::new([certificate.as_str(), private.as_str()].concat());
+    check_pair(&pair, world)?;
+    Ok(pair)
 }
 
 /// A recipient of the command line.

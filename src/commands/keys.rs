@@ -6,20 +6,32 @@ use zeroize::Zeroizing;
 
 use crate::cli::Folders;
 use crate::manifest::text;
-use crate::model::{Error, Result};
+use crate::model::{Error, ErrorKind, Result};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::escrow::Proof;
 use crate::pipeline::private_key::SealingKey;
 use crate::pipeline::recipients::{Identity, Recipient, RecipientKind};
 use crate::pipeline::{escrow, private_key, recipients};
-use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::operator::Operator;
-use crate::world::{World, files};
+use crate::world::{World, files, git};
 
 pub(super) const CERTIFICATE: &str = "sealing.crt";
 pub(super) const ESCROW: &str = "sealing.key.age";
 pub(super) const IDENTITY: &str = "operator.agekey";
 pub(super) const RECIPIENTS: &str = "recipients.txt";
+
+/// The escrow may be committed by a team with a private repository: it then removes that line.
+const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
+
+/// The keys folder, made where it is not there, and this run's own until the lock is dropped.
+pub(super) fn folder_to_change(folders: &Folders) -> Result<(Folder, Lock)> {
+    let folder = super::create(folders, &folders.keys, 0o755)?;
+    let lock = folder.lock()?;
+    folder.remove_leftovers()?;
+    git::keep_out(&folder, GITIGNORE)?;
+    Ok((folder, lock))
+}
 
 /// The sealing certificate, not yet judged.
 pub(super) fn certificate(folders: &Folders) -> Result<SealingCertificate> {
@@ -121,7 +133,7 @@ pub(super) fn listed(folders: &Folders) -> Result<Option<(String, Vec<Recipient>
 
 /// Who may open the escrow: those that are listed, or where there is no list the identities' own recipients. Whoever may
 /// open it and is not known would be shut out by the next writing: that is refused, or where there is a list, said.
-pub(super) fn known_recipients(
+fn known_recipients(
     listed: Option<Vec<Recipient>>,
     identities: &Identities,
     escrow: &[u8],
@@ -150,6 +162,35 @@ pub(super) fn known_recipients(
 pub(super) fn read_escrow(folders: &Folders) -> Result<Zeroizing<Vec<u8>>> {
     let path = escrow_path(folders);
     files::read(&path, &path.to_string_lossy(), files::Kind::Public)
+}
+
+/// The escrow, opened to be written anew.
+pub(super) struct OpenedEscrow {
+    /// As it lies there.
+    pub(super) encrypted: Zeroizing<Vec<u8>>,
+    /// Certificates and private keys, in PEM.
+    pub(super) pem: Zeroizing<String>,
+    /// The text of `recipients.txt`, where it is there.
+    pub(super) list: Option<String>,
+    /// Who may open it.
+    pub(super) recipients: Vec<Recipient>,
+}
+
+/// Opens the escrow for who is going to write it anew: it has to be known to whom.
+pub(super) fn open_to_change(folders: &Folders, identity: Option<&Path>, world: &mut World) -> Result<OpenedEscrow> {
+    let encrypted = read_escrow(folders)?;
+    let (list, listed) = listed(folders)?.unzip();
+    let identities = identities(folders, identity, world)?;
+    let known = |world: &mut World| Ok((identities.open(&encrypted)?, known_recipients(listed, &identities, &encrypted, world)?));
+    let (pem, recipients) = known(world).map_err(|error: Error| error.in_file(&escrow_path(folders).to_string_lossy()))?;
+    Ok(OpenedEscrow { encrypted, pem, list, recipients })
+}
+
+/// An escrow's text with more in it; made in one piece, so that no copy of it is left behind.
+pub(super) fn grown(before: &str, more: &[&str]) -> Zeroizing<String> {
+    let parts = std::iter::once(before).filter(|before| !before.is_empty()).chain(more.iter().copied());
+    let lines: Vec<&str> = parts.flat_map(|part| [part.trim_end(), "\n"]).collect();
+    Zeroizing::new(lines.concat())
 }
 
 /// The escrow's PEM text: certificate and private key.
@@ -184,8 +225,16 @@ pub(super) fn encrypt_escrow<'p>(pem: &'p str, to: &[Recipient], world: &World) 
 }
 
 impl NewEscrow<'_> {
-    /// Writes it in one step, reads it back from the disk and opens it.
-    pub(super) fn write(&self, folder: &Folder, existing: Existing) -> Result<()> {
+    /// Writes it in one step, where the one that it grew out of still is, or none; reads it back from the disk and opens it.
+    pub(super) fn write(&self, folder: &Folder, before: Option<&[u8]>) -> Result<()> {
+        let existing = match before {
+            None => Existing::Keep,
+            Some(before) if *folder.read_file(ESCROW)? == *before => Existing::Replace,
+            Some(_) => {
+                let busy = Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
+                return Err(busy.in_file(&folder.path().join(ESCROW).to_string_lossy()));
+            }
+        };
         write(folder, ESCROW, &self.encrypted, 0o644, existing)?;
         let opened = escrow::decrypt(&folder.read_file(ESCROW)?, &[&self.proof])?;
         if *opened == *self.pem {
@@ -211,4 +260,17 @@ pub(super) fn escrow_path(folders: &Folders) -> PathBuf {
 pub(super) fn escrow_keys(folders: &Folders, identity: Option<&Path>, world: &World) -> Result<Vec<SealingKey>> {
     let pem = open_escrow(folders, identity, world)?;
     private_key::read(&pem).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
+}
+
+/// What opens sealed values: the keys of these files (PEM, or backups of the controller's key Secrets), or else the escrow's.
+pub(super) fn ring(folders: &Folders, identity: Option<&Path>, recovery: &[PathBuf], world: &mut World) -> Result<Vec<SealingKey>> {
+    if recovery.is_empty() {
+        return escrow_keys(folders, identity, world);
+    }
+    let mut all = Vec::new();
+    for path in recovery {
+        let (name, bytes) = super::read_input(path, files::Kind::Secret, world)?;
+        all.extend(text::decode(&bytes).and_then(private_key::read).map_err(|error| error.in_file(&name))?);
+    }
+    Ok(all)
 }

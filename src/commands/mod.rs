@@ -18,10 +18,16 @@ mod keygen;
 mod keys;
 mod patch;
 mod provide;
+mod re_encrypt;
+mod renew;
 mod rotate;
+mod sealed_files;
 mod setting;
+mod status;
 mod unseal;
 mod verify;
+#[cfg(feature = "cluster")]
+mod via_controller;
 
 use std::path::Path;
 
@@ -53,9 +59,12 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Copy(args) => copy::run(folders, &args, world),
         Command::Rotate(args) => rotate::run(folders, &args, world),
         Command::Verify(args) => verify::run(folders, &args, world),
+        Command::Status(args) => status::run(folders, &args, world),
         Command::Unseal(args) => unseal::run(folders, &args, world),
         Command::Escrow(args) => escrow::run(folders, &args, world),
         Command::KeySecret(args) => key_secret::run(folders, &args, world),
+        Command::Renew(args) => renew::run(folders, &args, world),
+        Command::ReEncrypt(args) => re_encrypt::run(folders, &args, world),
         Command::Patch(args) => patch::run(folders, &args, world),
         #[cfg(feature = "cluster")]
         Command::Backup(args) => backup::run(folders, &args, world),

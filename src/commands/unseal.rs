@@ -5,7 +5,6 @@ use crate::cli::{Folders, Output, Unseal};
 use crate::manifest::sealed_secret::{self, SealedSecret};
 use crate::manifest::{secret, text};
 use crate::model::{Error, Name, Result};
-use crate::pipeline::private_key::{self, SealingKey};
 use crate::pipeline::{inventory, unseal};
 use crate::world::folder::Folder;
 use crate::world::{World, files};
@@ -20,7 +19,7 @@ pub(super) fn run(folders: &Folders, args: &Unseal, world: &mut World) -> Result
     }
     let sealed = read_sealed(folders, args, world)?;
     let wanted = select(&sealed, args)?;
-    let keys = read_keys(folders, args, world)?;
+    let keys = keys::ring(folders, args.identity.as_deref(), &args.recovery_private_key, world)?;
     let mut opened = Vec::new();
     for (file, secret) in wanted {
         opened.push((secret, unseal::open_all(&keys, secret).map_err(|error| error.in_file(file))?));
@@ -91,16 +90,4 @@ fn select<'s>(sealed: &'s [(String, SealedSecret)], args: &Unseal) -> Result<Vec
     }
     let wanted = sealed.iter().filter(|(_, secret)| names.is_empty() || names.contains(&&secret.name));
     Ok(wanted.map(|(file, secret)| (file.as_str(), secret)).collect())
-}
-
-fn read_keys(folders: &Folders, args: &Unseal, world: &mut World) -> Result<Vec<SealingKey>> {
-    if args.recovery_private_key.is_empty() {
-        return keys::escrow_keys(folders, args.identity.as_deref(), world);
-    }
-    let mut all = Vec::new();
-    for path in &args.recovery_private_key {
-        let (name, bytes) = read_input(path, files::Kind::Secret, world)?;
-        all.extend(text::decode(&bytes).and_then(private_key::read).map_err(|error| error.in_file(&name))?);
-    }
-    Ok(all)
 }

@@ -1,5 +1,6 @@
 //! Kubernetes documents and the contract file, between YAML text and the words of the model.
 
+pub mod blobs;
 pub mod contract_file;
 pub mod env_file;
 pub mod external_secret;

@@ -26,8 +26,10 @@ pub const MADE: &str = "seal-secrets/made";
 /// etcd's limit for a request (`--max-request-bytes`).
 const MOST_OBJECT_BYTES: usize = 1536 * 1024;
 
-const NAMESPACE_WIDE: &str = "sealedsecrets.bitnami.com/namespace-wide";
-const CLUSTER_WIDE: &str = "sealedsecrets.bitnami.com/cluster-wide";
+/// On the SealedSecret itself: its scope is its namespace.
+pub const NAMESPACE_WIDE: &str = "sealedsecrets.bitnami.com/namespace-wide";
+/// On the SealedSecret itself: its scope is the cluster.
+pub const CLUSTER_WIDE: &str = "sealedsecrets.bitnami.com/cluster-wide";
 
 /// A SealedSecret as read.
 pub struct SealedSecret {

@@ -14,9 +14,19 @@ use crate::model::{DataKey, Error, Name, Namespace, Position, Result, SecretValu
 
 /// The label by which the controller finds its keys, and the value that makes it use one.
 pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
-/// The name of the key Secret that this tool makes.
-pub const KEY_SECRET: &str = "sealed-secrets-key";
+const KEY_SECRET: &str = "sealed-secrets-key";
 const ACTIVE: &str = "active";
+
+/// The name of the key Secret of the escrow's n-th key, from 0. The escrow only ever grows, so a key keeps its name.
+pub fn key_secret_name(n: usize) -> String {
+    if n == 0 { KEY_SECRET.to_owned() } else { format!("{KEY_SECRET}-{}", n + 1) }
+}
+
+/// Whether a key Secret has a name that this tool gives; the controller's own have no dash there.
+pub fn is_key_secret_name(name: &str) -> bool {
+    let number = name.strip_prefix(KEY_SECRET).map(|rest| rest.strip_prefix('-').unwrap_or(if rest.is_empty() { "1" } else { "" }));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
 
 /// A key Secret's two halves, in PEM.
 pub struct KeySecret {
@@ -158,9 +168,9 @@ fn decoded(data: &mut Fields<'_>, name: &'static str) -> Result<Zeroizing<String
     })
 }
 
-/// The controller's key Secret as YAML: apply it before the controller starts.
-pub fn write_key_secret(namespace: &str, certificate: &str, private_key: &str) -> Zeroizing<String> {
-    let mut metadata = Metadata::new(KEY_SECRET, Some(namespace));
+/// A key Secret of the controller as YAML: apply it before the controller starts.
+pub fn write_key_secret(namespace: &str, name: &str, certificate: &str, private_key: &str) -> Zeroizing<String> {
+    let mut metadata = Metadata::new(name, Some(namespace));
     metadata.labels.insert(KEY_LABEL.to_owned(), ACTIVE.to_owned());
     let encode = |text: &str| Zeroizing::new(BASE64_STANDARD.encode(text));
     let (certificate, private_key) = (encode(certificate), encode(private_key));

@@ -131,6 +131,12 @@ impl Error {
         visible(&self.text.help)
     }
 
+    /// Its file, and line and column where they are known.
+    pub fn place(&self) -> String {
+        let position = self.text.position.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
+        visible(self.text.file.as_deref().unwrap_or_default()) + &position
+    }
+
     /// Line and column, where they are known.
     pub fn position(&self) -> Option<Position> {
         self.text.position

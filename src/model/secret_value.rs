@@ -27,6 +27,11 @@ impl SecretValue {
         self.0.len()
     }
 
+    /// Whether both are the same bytes.
+    pub fn same_as(&self, other: &SecretValue) -> bool {
+        self.0 == other.0
+    }
+
     /// Whether it is this word: an answer and not a secret.
     pub fn is(&self, word: &str) -> bool {
         self.0.as_slice() == word.as_bytes()

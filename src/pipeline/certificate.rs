@@ -92,6 +92,11 @@ impl SealingCertificate {
         self.modulus.len()
     }
 
+    /// When it begins: the controller serves the one that began last.
+    pub fn not_before(&self) -> SystemTime {
+        self.certificate.tbs_certificate().validity().not_before.to_system_time()
+    }
+
     /// When it begins, in RFC 3339.
     pub fn begins(&self) -> String {
         self.certificate.tbs_certificate().validity().not_before.to_string()

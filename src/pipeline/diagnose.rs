@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::model::{CertificateDigest, Check, Contract, Delivery, Name, Namespace, PROPERTY, Status, Symptom};
 
-mod controller;
+pub mod controller;
 mod operator;
 
 /// What was looked at. No value of any Secret is in it.

@@ -55,14 +55,16 @@ pub struct Opened {
     pub pairs: Share,
 }
 
-/// Reads a rendered key Secret as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): its type and
-/// label, an RSA key and a certificate in PEM; and they have to be the pair that everything is sealed to.
+/// Reads rendered key Secrets as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): their type and
+/// label, an RSA key and a certificate in PEM; and one has to be the pair that everything is sealed to.
 pub fn check_key_secret(yaml: &str, certificate: &SealingCertificate) -> Result<()> {
     let keys = private_key::read(yaml)?;
-    match (read_key_secrets(yaml)?.as_slice(), keys.as_slice()) {
-        ([secret], [key]) if secret.active && key.digest == certificate.digest => Ok(()),
-        _ => Err(Error::refused("the key Secret is not one that the controller would take", "restore the escrow of this certificate")),
+    let secrets = read_key_secrets(yaml)?;
+    let taken = secrets.len() == keys.len() && secrets.iter().all(|secret| secret.active);
+    if taken && keys.iter().any(|key| key.digest == certificate.digest) {
+        return Ok(());
     }
+    Err(Error::refused("the key Secret is not one that the controller would take", "restore the escrow of this certificate"))
 }
 
 /// Opens whatever is sealed in these files, whether the contract knows it or not.

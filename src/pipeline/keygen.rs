@@ -35,14 +35,16 @@ pub fn new_key(entropy: &mut Entropy) -> Result<PrivateKey> {
 }
 
 /// A certificate like the controller's own (sealed-secrets `pkg/crypto/keys.go`), in PEM: self-signed, SHA-256, ten
-/// years from five minutes before `now`, a random serial number of 128 bits.
-pub fn new_certificate(key: &PrivateKey, now: SystemTime, entropy: &mut Entropy) -> Result<String> {
+/// years from five minutes before `now`, a random serial number of 128 bits. It begins later than `after`: of several keys
+/// the controller serves the one whose certificate began last.
+pub fn new_certificate(key: &PrivateKey, now: SystemTime, after: Option<SystemTime>, entropy: &mut Entropy) -> Result<String> {
     let mut serial = [0; 16];
     entropy.try_fill_bytes(&mut serial)?;
     // Positive, and never shortened by a leading zero.
     serial[0] = serial[0] & 0x7f | 0x40;
     let failed = || Error::cryptography("no certificate could be made", "check this machine's clock with `date`, and try again");
     let begins = now.checked_sub(BEGINS_BEFORE).ok_or_else(failed)?;
+    let begins = after.map_or(begins, |after| begins.max(after + Duration::from_secs(1)));
     let build = || -> builder::Result<Vec<u8>> {
         let validity = Validity::new(Time::try_from(begins)?, Time::try_from(begins + VALID_FOR)?);
         let public = SubjectPublicKeyInfo::from_der(key.to_public_key().to_public_key_der()?.as_bytes())?;

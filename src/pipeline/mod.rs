@@ -17,6 +17,7 @@ pub mod plan;
 pub mod platform;
 pub mod private_key;
 pub mod rbac;
+pub mod re_encrypt;
 pub mod recipients;
 pub mod render;
 pub mod resolve;

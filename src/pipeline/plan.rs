@@ -58,7 +58,7 @@ fn check_certificates(contract: &Contract, inventory: &Inventory, present: Certi
     };
     Err(Error::refused(
         "the sealing certificate is not the one that the sealed files are sealed to",
-        "restore `sealing.crt` from git; to start over with this certificate, remove the sealed files first",
+        "finish what was begun: `seal-secrets renew` where a renewal was interrupted, `seal-secrets re-encrypt` where this certificate is meant; else restore `sealing.crt` from git",
     )
     .why(format!("the certificate is {present}; this file is sealed to {other}"))
     .in_file(file))

@@ -65,6 +65,33 @@ pub fn read(text: &str) -> Result<Vec<SealingKey>> {
     Ok(keys)
 }
 
+/// A sealing key of the escrow, and its certificate where that is in it too.
+pub struct Pair {
+    /// As it was made.
+    pub key: PrivateKey,
+    /// Of its public half.
+    pub digest: CertificateDigest,
+    /// As read, and in PEM.
+    pub certificate: Option<(SealingCertificate, String)>,
+}
+
+/// The sealing keys of an escrow, each judged, in the order in which they came into it.
+pub fn read_pairs(text: &str) -> Result<Vec<Pair>> {
+    let blocks = pem::read(text)?;
+    let texts = blocks.iter().filter(|block| block.label == "CERTIFICATE").map(|block| pem::write(block.label, &block.der).to_string());
+    // Only one that can be read can be handed to a controller.
+    let mut certificates: Vec<_> = texts.filter_map(|text| Some((SealingCertificate::read(text.as_bytes()).ok()?, text))).collect();
+    let mut pairs: Vec<Pair> = Vec::new();
+    for key in read_pem(text)? {
+        let digest = SealingKey::new(&key)?.digest;
+        if pairs.iter().all(|pair| pair.digest != digest) {
+            let own = certificates.iter().position(|(certificate, _)| certificate.digest == digest);
+            pairs.push(Pair { key, digest, certificate: own.map(|own| certificates.swap_remove(own)) });
+        }
+    }
+    Ok(pairs)
+}
+
 /// Every RSA private key of a PEM text, PKCS#1 or PKCS#8; certificates beside them are passed over.
 pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
     let mut keys = Vec::new();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::manifest::secret::KEY_SECRET;
+use crate::manifest::secret::key_secret_name;
 use crate::model::{Contract, Delivery};
 
 /// `doctor`. No right says "metadata only", so the Secrets are named, and so is what else can be.
@@ -32,9 +32,13 @@ pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)
     vec![role("doctor", None, &everywhere), role("doctor", Some(namespace), &there)]
 }
 
+/// How many keys of an escrow are thought of: only its identity tells how many there are.
+const KEYS: usize = 8;
+
 /// `key-secret --apply`: server-side apply is `create` where there is none yet, and then there is a name to it, too.
 pub fn key_secret(namespace: &str) -> Vec<Value> {
-    let secret = named("", "secrets", &["get", "create", "patch"], [KEY_SECRET].into());
+    let names: Vec<String> = (0..KEYS).map(key_secret_name).collect();
+    let secret = named("", "secrets", &["get", "create", "patch"], names.iter().map(String::as_str).collect());
     vec![role("key-secret", Some(namespace), &[named("", "namespaces", &["get"], [namespace].into()), secret])]
 }
 
@@ -58,10 +62,24 @@ pub fn import(contract: &Contract) -> Vec<Value> {
     secrets.into_iter().map(|(namespace, names)| role("import", Some(namespace), &[named("", "secrets", &["get"], names)])).collect()
 }
 
-/// The controller's own words, through the API server. The Service's port has the chart's name, or none.
+/// `re-encrypt --via-controller`: the certificate, the version, and the work itself.
+pub fn re_encrypt((namespace, service): (&str, &str)) -> Vec<Value> {
+    let rules = [
+        named("", "services", &["get"], [service].into()),
+        through_proxy(service, &["get", "create"]),
+        rule("apps", "deployments", &["list"]),
+    ];
+    vec![role("re-encrypt", Some(namespace), &rules)]
+}
+
 fn proxy(service: &str) -> Value {
+    through_proxy(service, &["get"])
+}
+
+/// The controller's own words, through the API server. The Service's port has the chart's name, or none.
+fn through_proxy(service: &str, verbs: &[&str]) -> Value {
     let names = [format!("http:{service}:"), format!("http:{service}:http")];
-    named("", "services/proxy", &["get"], names.iter().map(String::as_str).collect())
+    named("", "services/proxy", verbs, names.iter().map(String::as_str).collect())
 }
 
 fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {

@@ -13,6 +13,9 @@ use crate::model::{
     Application, CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, visible,
 };
 
+/// The one derived file that names the certificate.
+pub const RUNBOOK: &str = "INSTALL.md";
+
 const HEADER: &str = "# Written by seal-secrets. Do not edit: the next run restores it.\n";
 
 /// The derived files, by path relative to `out/`; `sealed` are the paths of the sealed files.
@@ -47,7 +50,7 @@ pub fn render(
         add("argocd-application.yaml", &[application(contract, wanted)]);
     }
     files.extend(component_files(contract, delivery));
-    files.insert("INSTALL.md".to_owned(), runbook(contract, delivery, certificate, sealed));
+    files.insert(RUNBOOK.to_owned(), runbook(contract, delivery, certificate, sealed));
     files
 }
 
@@ -288,6 +291,14 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
         ("{copies}", copies(contract)),
     ];
     filled.iter().fold(template.to_owned(), |text, (hole, value)| text.replace(hole, value))
+}
+
+/// The same runbook for another certificate; none where it names that one already, or none at all.
+pub fn runbook_for(text: &str, certificate: CertificateDigest) -> Option<String> {
+    let named = certificate.to_string();
+    let at = text.find("sha256:")?;
+    let before = text.get(at..at + named.len()).filter(|before| *before != named && CertificateDigest::parse(before).is_ok())?;
+    Some(text.replace(before, &named))
 }
 
 fn store_step(contract: &Contract, delivery: &Delivery) -> String {

@@ -13,7 +13,7 @@ use super::certificate::SealingCertificate;
 use crate::model::{Entropy, Error, Result, SecretValue};
 
 /// The session key's length in bytes: AES-256.
-const SESSION_KEY: usize = 32;
+pub const SESSION_KEY: usize = 32;
 /// GCM's tag, in bytes.
 pub(super) const TAG: usize = 16;
 /// Twelve zero bytes: each session key seals exactly one value (sealed-secrets `pkg/crypto/crypto.go`).
@@ -47,7 +47,7 @@ impl Sealer {
             shares.push(work.drain(..share.min(work.len())).collect::<Vec<_>>());
         }
         let seal_share = |share: Vec<(Labelled, &[u8])>| -> Result<Vec<String>> {
-            share.into_iter().map(|((label, value), key)| self.seal(&label, value, key)).collect()
+            share.into_iter().map(|((label, value), key)| self.seal(&label, &value, key)).collect()
         };
         if shares.len() <= 1 {
             return shares.into_iter().next().map_or(Ok(Vec::new()), seal_share);
@@ -60,7 +60,8 @@ impl Sealer {
         Ok(sealed.into_iter().flatten().collect())
     }
 
-    fn seal(&self, label: &str, value: SecretValue, session_key: &[u8]) -> Result<String> {
+    /// Seals one value under this session key, which may seal no other.
+    pub(super) fn seal(&self, label: &str, value: &SecretValue, session_key: &[u8]) -> Result<String> {
         let size = self.key.ciphertext_size();
         let mut blob = vec![0; 2 + size + value.len() + TAG];
         let (head, body) = blob.split_at_mut(2 + size);

@@ -224,7 +224,8 @@ impl Findings<'_> {
         {
             let to = sealed.certificate.map_or("it does not say to which".to_owned(), |digest| digest.to_string());
             let what = format!("`{}` is not sealed to `keys/sealing.crt` ({}): {to}", key.name, certificate.digest);
-            self.add(Code::WrongCertificate, file, at, what, "restore the certificate, or the file, from git");
+            let help = "run `seal-secrets renew` if a renewal was interrupted, `seal-secrets re-encrypt` if this certificate is meant; else restore it, or the file, from git";
+            self.add(Code::WrongCertificate, file, at, what, help);
         }
         let [Encrypted { key: data_key, blob, position }] = sealed.encrypted.as_slice() else {
             let what = format!("`{}` has {} data keys instead of only `{PROPERTY}`", key.name, sealed.encrypted.len());

@@ -157,6 +157,16 @@ impl Cluster {
         })
     }
 
+    /// Posts JSON, and gets whatever the path answers, but for a "no" to this account.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        let answer =
+            self.send(&|| Request::post(path).header(header::CONTENT_TYPE, "application/json").body(body.to_string().into_bytes()))?;
+        match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refusal("create", path, &answer)),
+            _ => Ok(answer),
+        }
+    }
+
     /// Server-side apply; what is there is taken over.
     pub fn apply(&self, path: &str, yaml: &str) -> Result<Value> {
         let path = format!("{path}?fieldManager=seal-secrets&force=true");

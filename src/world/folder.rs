@@ -20,6 +20,11 @@ const MOST_DEPTH: usize = 8;
 /// Both ends of a temporary file's name. No platform commits `*.tmp`.
 const TEMPORARY: (&str, &str) = (".seal-secrets.", ".tmp");
 
+/// Whether a file of this name is what a run that was killed left behind.
+pub fn is_leftover(name: &str) -> bool {
+    name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
+}
+
 /// What to do where the file is there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
@@ -146,7 +151,7 @@ impl Folder {
     pub fn remove_leftovers(&self) -> Result<usize> {
         let mut removed = 0;
         self.walk("", MOST_DEPTH, &mut |folder, name, _| {
-            if name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) {
+            if is_leftover(name) {
                 folder.unlink(name);
                 removed += 1;
             }
@@ -213,6 +218,13 @@ impl Folder {
             Ok(())
         })?;
         Ok(found)
+    }
+
+    /// Removes what a run that was killed left behind under this name.
+    pub fn remove_leftover(&self, name: &str) {
+        if is_leftover(name) {
+            self.unlink(name);
+        }
     }
 
     fn unlink(&self, name: &str) {

@@ -21,6 +21,8 @@ pub struct Terminal {
     pub stdout_is_terminal: bool,
     /// Whether a person sits at standard input.
     pub stdin_is_terminal: bool,
+    /// Whether a person reads standard error.
+    pub stderr_is_terminal: bool,
 }
 
 impl Terminal {
@@ -32,6 +34,7 @@ impl Terminal {
             stderr: Box::new(std::io::stderr()),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
         }
     }
 
@@ -52,6 +55,20 @@ impl Terminal {
     /// Something to know beside the data, to standard error.
     pub fn tell(&mut self, text: &str) {
         let _ = self.stderr.write_all(text.as_bytes());
+    }
+
+    /// How far a long run is, in a line that the next call replaces; none removes it. Only a person gets to see it.
+    pub fn progress(&mut self, share: Option<(usize, usize)>) {
+        const WIDTH: usize = 40;
+        if !self.stderr_is_terminal {
+            return;
+        }
+        let line = share.map_or(String::new(), |(done, all)| {
+            let full = WIDTH * done / all.max(1);
+            format!("[{}{}] {done} of {all}", "#".repeat(full), " ".repeat(WIDTH - full))
+        });
+        // Back to the line's begin, and clear it (ECMA-48, EL).
+        let _ = write!(self.stderr, "\r\u{1b}[K{line}").and_then(|()| self.stderr.flush());
     }
 
     /// A warning, to standard error; that it cannot be written is no reason to stop.

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, explain};
+use super::folder;
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result};
 
@@ -25,12 +26,7 @@ pub fn read(root: &Path, matters: &(dyn Fn(&str, &[u8]) -> bool + Sync), threads
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     }
-    let mut paths = Vec::new();
-    let mut passed_over = Vec::new();
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(folder) = waiting.pop() {
-        list(root, &folder, &mut waiting, &mut paths, &mut passed_over)?;
-    }
+    let Listing { paths, mut passed_over, .. } = list_all(root, &[".yaml", ".yml"])?;
     let share = paths.len().div_ceil(threads.get()).max(1);
     let read_share =
         |share: &[String]| share.iter().filter_map(|path| read_one(root, path, matters).transpose()).collect::<Result<Vec<_>>>();
@@ -42,7 +38,28 @@ pub fn read(root: &Path, matters: &(dyn Fn(&str, &[u8]) -> bool + Sync), threads
     Ok(Tree { files: shares.into_iter().flatten().collect(), passed_over })
 }
 
-fn list(root: &Path, folder: &Path, waiting: &mut Vec<PathBuf>, paths: &mut Vec<String>, passed_over: &mut Vec<String>) -> Result<()> {
+/// What lies below a folder; nothing of it is read.
+#[derive(Default)]
+pub struct Listing {
+    /// The files with the endings that were asked for, by path below the folder, with `/`; those of one folder in one piece.
+    pub paths: Vec<String>,
+    /// Links to such files or to folders, and files larger than any manifest.
+    pub passed_over: Vec<String>,
+    /// What a run that was killed left behind.
+    pub leftovers: Vec<String>,
+}
+
+/// Lists the files below a folder that end with one of these.
+pub fn list_all(root: &Path, endings: &[&str]) -> Result<Listing> {
+    let mut listing = Listing::default();
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(folder) = waiting.pop() {
+        list(root, &folder, endings, &mut waiting, &mut listing)?;
+    }
+    Ok(listing)
+}
+
+fn list(root: &Path, folder: &Path, endings: &[&str], waiting: &mut Vec<PathBuf>, listing: &mut Listing) -> Result<()> {
     let shown = root.join(folder);
     let failed = |error: std::io::Error| explain(&error, "read").in_file(&shown.to_string_lossy());
     for entry in shown.read_dir().map_err(failed)? {
@@ -51,14 +68,16 @@ fn list(root: &Path, folder: &Path, waiting: &mut Vec<PathBuf>, paths: &mut Vec<
         let path = folder.join(entry.file_name());
         // A name that is not UTF-8 is no kustomize resource.
         let (Some(name), Some(text)) = (path.file_name().and_then(|name| name.to_str()), path.to_str()) else { continue };
-        let is_yaml = name == "Kustomization" || [".yaml", ".yml"].iter().any(|end| name.ends_with(end));
+        let wanted = name == "Kustomization" || endings.iter().any(|end| name.ends_with(end));
         if kind.is_dir() && !PASSED_OVER.contains(&name) {
             waiting.push(path);
-        } else if kind.is_file() && is_yaml {
+        } else if kind.is_file() && folder::is_leftover(name) {
+            listing.leftovers.push(text.to_owned());
+        } else if kind.is_file() && wanted {
             let large = entry.metadata().is_ok_and(|metadata| metadata.len() > MOST_BYTES as u64);
-            if large { passed_over.push(text.to_owned()) } else { paths.push(text.to_owned()) }
-        } else if kind.is_symlink() && (is_yaml || entry.path().is_dir()) {
-            passed_over.push(text.to_owned());
+            if large { listing.passed_over.push(text.to_owned()) } else { listing.paths.push(text.to_owned()) }
+        } else if kind.is_symlink() && (wanted || entry.path().is_dir()) {
+            listing.passed_over.push(text.to_owned());
         }
     }
     Ok(())

@@ -128,3 +128,56 @@ fn every_active_key_of_a_controller_is_backed_up() {
     assert_eq!(backup(&[]).0, 3);
     assert!(!std::fs::read_to_string(folder.path().join("keys/sealing.key.age")).expect("the escrow").is_empty());
 }
+
+#[test]
+fn a_renewed_key_is_served_and_everything_is_synced() {
+    // Another repository's key, older than all that comes.
+    let old = Repository::bootstrapped();
+    let (cluster, repository) = (Cluster::start(), Repository::new());
+    let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
+    crate::install(&cluster, &repository);
+    let cluster_args = ["--kubeconfig", &kubeconfig, "--context", "admin"];
+    let run = |args: &[&str]| run(&repository.path(""), args);
+    let (code, _, stderr) = run(&["renew", "--yes"]);
+    assert_eq!(code, 0, "{stderr}");
+    // Its keys first, then what is sealed to them, as `renew` says.
+    let (code, stdout, stderr) = run(&[&["key-secret", "--apply"], &cluster_args[..]].concat());
+    assert!(code == 0 && stdout.contains("applied kube-system/sealed-secrets-key-2; read back"), "{stdout} {stderr}");
+    cluster.kubectl(&["-n", "kube-system", "rollout", "restart", "deployment/sealed-secrets-controller"]);
+    cluster.kubectl(&["-n", "kube-system", "rollout", "status", "deployment/sealed-secrets-controller", "--timeout=60s"]);
+    let source = repository.path("out/secret-source");
+    cluster.kubectl(&["apply", "-k", &source.to_string_lossy()]);
+    let (code, stdout, _) = run(&[&["doctor", "--wait", "60s"], &cluster_args[..]].concat());
+    assert_eq!(code, 0, "{stdout}");
+    for (key, value) in &repository.values {
+        let live = cluster.kubectl(&["-n", "secret-source", "get", "secret", key, "-o", "jsonpath={.data.value}"]);
+        assert_eq!(live, *value, "{key}");
+    }
+    // What is still sealed to the old key, the controller moves, and the values are those that the escrow opens.
+    std::fs::create_dir(repository.path("git")).expect("a folder");
+    for scope in ["strict", "namespace-wide", "cluster-wide"] {
+        let mut kubeseal = cluster.program("kubeseal");
+        kubeseal.args(["--scope", scope, "-o", "yaml", "--cert"]).arg(old.path("keys/sealing.crt"));
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "theirs", "namespace": "anywhere" }, "stringData": { "a": scope, "b": "b" },
+        });
+        let sealed = crate::kubectl::run(&mut kubeseal, &secret.to_string()).expect("kubeseal seals");
+        std::fs::write(repository.path(&format!("git/{scope}.yaml")), format!("# a comment\n{sealed}")).expect("written");
+    }
+    let other = String::from_utf8_lossy(&old.run(&["key-secret"])).replace("name: sealed-secrets-key", "name: another");
+    cluster.kubectl_with_input(&["apply", "-f", "-"], &other);
+    cluster.kubectl(&["-n", "kube-system", "rollout", "restart", "deployment/sealed-secrets-controller"]);
+    cluster.kubectl(&["-n", "kube-system", "rollout", "status", "deployment/sealed-secrets-controller", "--timeout=60s"]);
+    let via = [&["re-encrypt", "git", "--via-controller", "--yes"], &cluster_args[..]].concat();
+    let (code, stdout, stderr) = run(&via);
+    assert!(code == 0 && stdout.contains("done: 3 SealedSecrets in 3 files"), "{stdout} {stderr}");
+    for scope in ["strict", "namespace-wide", "cluster-wide"] {
+        let (code, opened, stderr) = run(&["unseal", "-f", &format!("git/{scope}.yaml"), "-o", "json"]);
+        assert_eq!(code, 0, "{stderr}");
+        let opened: serde_json::Value = serde_json::from_str(&opened).expect("JSON");
+        let decoded =
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, crate::text(&opened["data"]["a"])).expect("base64");
+        assert_eq!(decoded, scope.as_bytes());
+        assert!(repository.read(&format!("git/{scope}.yaml")).starts_with("# a comment\n"));
+    }
+}

@@ -22,6 +22,12 @@ pub fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
 
 /// Serves until the test process ends; the port, and how many requests there were.
 pub fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
+    serve_with(move |n, path, _| answers(n, path))
+}
+
+/// The same for answers that depend on the request's body.
+pub fn serve_with(answers: impl Fn(usize, &str, &[u8]) -> Vec<u8> + Send + Sync + 'static) -> (u16, Arc<AtomicUsize>) {
+    let answers = Arc::new(answers);
     let certificate = CertificateDer::from_pem_file(fixture("fixtures/tls/server.crt")).unwrap();
     let key = PrivateKeyDer::from_pem_file(fixture("fixtures/tls/server.key.pem")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -33,7 +39,7 @@ pub fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
     let counted = count.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let (config, counted) = (config.clone(), counted.clone());
+            let (config, counted, answers) = (config.clone(), counted.clone(), answers.clone());
             std::thread::spawn(move || {
                 let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
                 let mut request = Vec::new();
@@ -43,11 +49,12 @@ pub fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
                 }
                 let text = String::from_utf8_lossy(&request).into_owned();
                 let length = text.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-                // A body that nobody reads would break the connection.
-                let _ = stream.read_exact(&mut vec![0; length.unwrap_or(0)]);
                 let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+                // A body that nobody reads would break the connection.
+                let mut body = vec![0; length.unwrap_or(0)];
+                let _ = stream.read_exact(&mut body);
                 if !path.is_empty() {
-                    let answer = answers(counted.fetch_add(1, Ordering::SeqCst), &path);
+                    let answer = answers(counted.fetch_add(1, Ordering::SeqCst), &path, &body);
                     let _ = stream.write_all(&answer).and_then(|()| stream.flush());
                     stream.conn.send_close_notify();
                     let _ = stream.flush();

@@ -1478,6 +1478,43 @@ fn secrets_on_the_command_line() -> Vec<Row> {
     ]
 }
 
+/// What `re-encrypt`, `renew` and `status` refuse, or name, before anything changes.
+fn other_keys() -> Vec<Row> {
+    let again = |what: &str, args: &[&str], code: i32, says: &[&str]| row("L08", what, args, code, says).start(Start::Bootstrapped);
+    let unknown = format!("sha256:{}", "0".repeat(64));
+    let plain =
+        "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: a, namespace: b}\nspec: {encryptedData: {k: {canary}}}\n";
+    vec![
+        again("nobody said yes", &["re-encrypt"], 4, &["nobody has said yes", "--yes"]),
+        again("nobody said yes", &["renew"], 4, &["nobody has said yes", "--yes"]),
+        again("JSON of what is done", &["re-encrypt", "--yes", "--json"], 2, &["`--json`", "--dry-run"]),
+        again("JSON of what is done", &["renew", "--yes", "--json"], 2, &["`--json`", "--dry-run"]),
+        again("a key that is not there", &["re-encrypt", "--key", &unknown, "--yes"], 3, &["`--key`", "--recovery-private-key"]),
+        again("a key that is none", &["re-encrypt", "--key", "{canary}", "--yes"], 2, &["`--key", "sha256:"]),
+        again("two kinds of keys", &["re-encrypt", "--identity", "a", "--recovery-private-key", "b"], 2, &["cannot be used together"]),
+        again("no such path", &["re-encrypt", "no/such", "--yes"], 3, &["no/such: no such file or folder"]),
+        again("no such path", &["status", "no/such"], 3, &["no/such: no such file or folder"]),
+        again("a folder that is a link", &["re-encrypt", "link", "--yes"], 4, &["link: ", "links are not followed"])
+            .with(|s| std::os::unix::fs::symlink("out", s.path("link")).unwrap()),
+        again("a pipe", &["re-encrypt", "pipe", "--yes"], 1, &["pipe: not a regular file"])
+            .with(|s| assert!(Command::new("mkfifo").arg(s.path("pipe")).status().unwrap().success())),
+        again("not YAML", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml:1:1: ", "could not be opened"])
+            .file("x.yaml", planted("'SealedSecret {canary}\n")),
+        again("UTF-16", &["re-encrypt", "x.yaml", "--yes"], 0, &["nothing to do: 0"]).file("x.yaml", b"\xff\xfea\0".to_vec()),
+        again("plaintext", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml:1:1: a sealed value does not open"])
+            .file("x.yaml", planted(plain)),
+        again("another's identity", &["re-encrypt", "--identity", "id", "--yes"], 3, &["id: no age identity"]).file("id", "# none\n"),
+        again("escrow gone", &["renew", "--yes"], 3, &["keys/sealing.key.age: no such file"]).with(|s| s.remove(ESCROW)),
+        again("escrow gone", &["re-encrypt", "--yes"], 3, &["keys/sealing.key.age: no such file"]).with(|s| s.remove(ESCROW)),
+        again("certificate gone", &["renew", "--yes"], 3, &["keys/sealing.crt: no such file"]).with(|s| s.remove("keys/sealing.crt")),
+        again("certificate ended", &["re-encrypt", "--yes"], 4, &["ended on"])
+            .with(|s| s.write("keys/sealing.crt", fixture_text("fixtures/certificates/expired.crt").as_bytes())),
+        row("L22", "locked", &["re-encrypt", "--yes"], 8, &["(process {pid})"]).start(Start::Bootstrapped).locked("out"),
+        row("L22", "locked", &["renew", "--yes"], 8, &["(process {pid})"]).start(Start::Bootstrapped).locked("out"),
+        row("L22", "locked", &["renew", "--yes"], 8, &["(process {pid})"]).start(Start::Bootstrapped).locked("keys"),
+    ]
+}
+
 /// L05 to L12 and L20: streams, terminals and the process's surroundings.
 fn surroundings() -> Vec<Row> {
     let provide = &["bootstrap", "--provide", "hf-token=-"];
@@ -1600,6 +1637,7 @@ fn l_command_line() {
     rows.extend(secrets_on_the_command_line());
     rows.extend(operators());
     rows.extend(surroundings());
+    rows.extend(other_keys());
     rows.extend(names_that_move_the_cursor());
     run_all(rows);
 }

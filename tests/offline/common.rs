@@ -89,6 +89,16 @@ impl Sandbox {
         sandbox
     }
 
+    /// As [`Sandbox::bootstrapped`], and then renewed. For reading: all tests have the same one.
+    pub fn renewed() -> &'static Self {
+        static RENEWED: OnceLock<Sandbox> = OnceLock::new();
+        RENEWED.get_or_init(|| {
+            let sandbox = Self::bootstrapped();
+            sandbox.run(["renew", "--yes"]).expect(0);
+            sandbox
+        })
+    }
+
     pub fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
@@ -276,6 +286,7 @@ pub fn run_at<S: AsRef<OsStr>>(clock: fn() -> SystemTime, args: impl IntoIterato
             stderr: Box::new(stderr.clone()),
             stdin_is_terminal: false,
             stdout_is_terminal: false,
+            stderr_is_terminal: false,
         },
         clock,
         entropy: Box::new(TestEntropy(7)),

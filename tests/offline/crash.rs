@@ -244,6 +244,103 @@ fn keygen_killed_at_any_point_is_finished_by_the_next_one() {
     assert!(points >= 12, "{points}");
 }
 
+/// A copy of a sandbox for each run.
+fn copies(template: &Sandbox) -> impl Fn() -> Sandbox + Sync {
+    let from = template.path(".");
+    move || {
+        let copy = Sandbox::empty();
+        assert!(Command::new("cp").arg("-a").arg(&from).arg(copy.path(".")).status().unwrap().success());
+        copy
+    }
+}
+
+/// The small contract's `out/` sealed to the old key, and the escrow with a newer one; with it the newer certificate.
+fn half_renewed() -> (Sandbox, String) {
+    let args = small();
+    let sandbox = Sandbox::with_keys();
+    sandbox.run(&args).expect(0);
+    sandbox.write("keys/sealing.key.age", Sandbox::renewed().read("keys/sealing.key.age").as_bytes());
+    (sandbox, Sandbox::renewed().read("keys/sealing.crt"))
+}
+
+/// After the stop every unit opens to the same value; then `run` finishes, and everything agrees.
+fn moves_on(sandbox: &Sandbox, run: &[&str], point: &str, kept: &BTreeMap<String, String>) {
+    assert_eq!(*kept, values(sandbox), "{point}: a value changed, or does not open");
+    // Half of it done, `bootstrap` says how to go on, or has nothing to do.
+    let args = small();
+    let ran = sandbox.run(&args);
+    assert!(ran.code == 0 || ran.code == 4 && ran.stderr.contains("`seal-secrets renew`"), "{point}: {}", ran.stderr);
+    let ran = sandbox.run(run);
+    assert_eq!(ran.code, 0, "{point}: {}", ran.stderr);
+    assert_eq!(*kept, values(sandbox), "{point}: the next run changed a value");
+    assert!(sandbox.run(&args).expect(0).stdout.starts_with("nothing to do"), "{point}");
+    let verify = [&["verify", "--identity", "keys/operator.agekey", "--contract"], &[args[2].as_str()][..]].concat();
+    let ran = sandbox.run(&verify);
+    assert_eq!(ran.code, 0, "{point}: {}", ran.stdout);
+    assert_eq!(leftovers(sandbox), Vec::<PathBuf>::new(), "{point}");
+}
+
+/// Between the others nothing is left that could be half.
+const CHANGES: [&str; 3] = ["write", "fsync", "renameat"];
+
+#[test]
+fn re_encrypt_killed_at_any_point_is_finished_by_the_next_one() {
+    if !strace_works() {
+        return;
+    }
+    let (template, certificate) = half_renewed();
+    template.write("keys/sealing.crt", certificate.as_bytes());
+    let (kept, args) = (values(&template), ["re-encrypt", "--yes"]);
+    let points = sweep(&copies(&template), &args, "signal=KILL", &CHANGES, &|sandbox, _, point| {
+        moves_on(sandbox, &args, point, &kept);
+        let before = sandbox.snapshot();
+        assert!(sandbox.run(args).expect(0).stdout.starts_with("nothing to do"), "{point}");
+        assert_eq!(before, sandbox.snapshot(), "{point}");
+    });
+    assert!(points >= 16, "{points}");
+}
+
+#[test]
+fn renew_killed_at_any_point_is_finished_by_the_next_one_even_if_that_is_killed_too() {
+    if !strace_works() {
+        return;
+    }
+    let (template, certificate) = half_renewed();
+    let (kept, args) = (values(&template), ["renew", "--yes"]);
+    let points = sweep(&copies(&template), &args, "signal=KILL", &CHANGES, &|sandbox, _, point| {
+        // Where the certificate is in place already, everything is done, and the next run would begin anew.
+        let done = |sandbox: &Sandbox| sandbox.read("keys/sealing.crt") == certificate;
+        if !done(sandbox) {
+            traced(sandbox, &args, &["-e", "trace=renameat", "-e", "inject=renameat:signal=KILL:when=2"]);
+            std::fs::remove_file(sandbox.path("trace")).unwrap();
+        }
+        let next = if done(sandbox) { &["re-encrypt", "--yes"] } else { &args };
+        moves_on(sandbox, next, point, &kept);
+        assert!(done(sandbox), "{point}: another key was made");
+    });
+    assert!(points >= 20, "{points}");
+}
+
+#[test]
+fn renew_killed_before_the_escrow_has_the_new_key_begins_anew() {
+    if !strace_works() {
+        return;
+    }
+    let (template, _) = half_renewed();
+    template.write("keys/sealing.key.age", Sandbox::bootstrapped().read("keys/sealing.key.age").as_bytes());
+    let kept = values(&template);
+    // Its first renames: the escrow, then a unit.
+    for (call, n, keys) in [("write", 1, 2), ("fsync", 1, 2), ("renameat", 1, 2), ("fsync", 2, 2), ("renameat", 2, 2)] {
+        let (sandbox, point) = (copies(&template)(), format!("{call} {n}"));
+        let inject = format!("inject={call}:signal=KILL:when={n}");
+        traced(&sandbox, &["renew", "--yes"], &["-e", &format!("trace={call}"), "-e", &inject]).expect(137);
+        std::fs::remove_file(sandbox.path("trace")).unwrap();
+        moves_on(&sandbox, &["renew", "--yes"], &point, &kept);
+        let secrets = sandbox.run(["key-secret"]).expect(0).stdout;
+        assert_eq!(secrets.matches("kind: Secret").count(), keys, "{point}");
+    }
+}
+
 #[test]
 fn two_runs_at_once_one_is_told_to_wait() {
     let sandbox = Sandbox::bootstrapped();

@@ -197,7 +197,7 @@ fn rules(roles: &[Yaml]) -> impl Iterator<Item = &Yaml> {
 fn the_roles_of_each_command_are_printed_and_give_little() {
     let sandbox = Sandbox::empty();
     let all = roles(&sandbox, &["--print-rbac"]);
-    let commands = ["doctor", "key-secret", "fetch-cert", "backup", "import"];
+    let commands = ["doctor", "key-secret", "fetch-cert", "backup", "import", "re-encrypt"];
     let each: Vec<Vec<Yaml>> = commands.iter().map(|command| roles(&sandbox, &[&format!("--print-rbac={command}")])).collect();
     assert_eq!(all, each.concat());
     for (command, roles) in commands.iter().zip(&each) {

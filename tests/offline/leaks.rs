@@ -49,6 +49,10 @@ fn the_values_stand_nowhere_but_in_the_operators_copy() {
     run(&["verify", "--json", "--identity", "keys/operator.agekey"], 0);
     run(&["verify", "--drill"], 0);
     run(&["verify", "--drill", "--json"], 0);
+    run(&["re-encrypt", "--dry-run", "--json"], 0);
+    run(&["renew", "--yes"], 0);
+    run(&["re-encrypt", "--yes"], 0);
+    run(&["status", "--json", "--identity", "keys/operator.agekey"], 0);
     run(&["contract", "--json"], 0);
     // Ten that fail, each with something secret in reach.
     run(&["keygen"], 4);
@@ -128,7 +132,15 @@ fn an_offline_command_makes_no_network_call() {
         return;
     }
     let sandbox = Sandbox::with_keys();
-    for args in [&["bootstrap"][..], &["verify", "--identity", "keys/operator.agekey"], &["unseal"], &["contract"]] {
+    for args in [
+        &["bootstrap"][..],
+        &["verify", "--identity", "keys/operator.agekey"],
+        &["unseal"],
+        &["contract"],
+        &["renew", "--yes"],
+        &["re-encrypt", "--yes"],
+        &["status"],
+    ] {
         let mut command = Command::new("strace");
         command.args(["-f", "-e", "trace=%network", "-o"]).arg(sandbox.path("trace")).arg(crate::common::BINARY).args(args);
         crate::common::finish({

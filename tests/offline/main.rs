@@ -18,6 +18,7 @@ mod keygen;
 mod leaks;
 mod platform;
 mod property;
+mod re_encrypt;
 mod readme;
 mod recovery;
 mod rotate;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Checks, Part, condition, has_value, is_available, text};
-use crate::manifest::secret::{KEY_LABEL, KEY_SECRET};
+use crate::manifest::secret::{KEY_LABEL, is_key_secret_name};
 use crate::model::{Name, PROPERTY, Symptom, visible};
 
 /// Known faults of the controller: what, the first version without it, what it does.
@@ -73,8 +73,8 @@ impl Checks<'_> {
         let mut keys: Vec<&Value> = self.snapshot.keys.iter().collect();
         keys.sort_by_key(|key| text(key, "/metadata/creationTimestamp"));
         let names: Vec<&str> = keys.iter().map(|key| text(key, "/metadata/name")).collect();
-        let strange = match names.contains(&KEY_SECRET) {
-            true => names.into_iter().filter(|name| *name != KEY_SECRET).collect(),
+        let strange = match names.iter().any(|name| is_key_secret_name(name)) {
+            true => names.into_iter().filter(|name| !is_key_secret_name(name)).collect(),
             // Ours has another name: the newest is the one that came between.
             false if names.len() > 1 => vec![names[names.len() - 1]],
             false => Vec::new(),
@@ -142,11 +142,8 @@ impl Checks<'_> {
 
     /// What is known of its version, as its image says it, or else its chart.
     fn vulnerabilities(&mut self, deployment: &Value) {
-        let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
-        let tags = containers.filter_map(|one| Some(text(one, "/image").split('@').next()?.rsplit_once(':')?.1));
-        let Some(version) = tags.chain([text(deployment, "/metadata/labels/app.kubernetes.io~1version")]).find_map(version) else { return };
+        let Some(version) = version_of(deployment) else { return };
         for (name, first_good, harm) in VULNERABILITIES.iter().filter(|(_, first_good, _)| version < *first_good) {
-            let dotted = |(major, minor, patch): (u32, u32, u32)| format!("{major}.{minor}.{patch}");
             let cause = format!("version {} has {name}: {harm}", dotted(version));
             let remedy = format!("upgrade it to {} or newer", dotted(*first_good));
             self.warn("controller", "its version".to_owned(), Symptom::ControllerVulnerable, cause, remedy);
@@ -270,6 +267,18 @@ impl Checks<'_> {
             Some(_) => self.good(CATEGORY, name.to_string()),
         }
     }
+}
+
+/// A controller's version, as its image says it, or else its chart.
+pub fn version_of(deployment: &Value) -> Option<(u32, u32, u32)> {
+    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
+    let tags = containers.filter_map(|one| Some(text(one, "/image").split('@').next()?.rsplit_once(':')?.1));
+    tags.chain([text(deployment, "/metadata/labels/app.kubernetes.io~1version")]).find_map(version)
+}
+
+/// As it is written.
+pub fn dotted((major, minor, patch): (u32, u32, u32)) -> String {
+    format!("{major}.{minor}.{patch}")
 }
 
 /// The three numbers that a version begins with.

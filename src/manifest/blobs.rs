@@ -1,0 +1,300 @@
+//! The sealed values in anybody's SealedSecrets, where they stand: found, and replaced by byte range. The result is read
+//! again and held against the original before anybody gets it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::sealed_secret::{CERTIFICATE, CLUSTER_WIDE, NAMESPACE_WIDE};
+use super::yaml::{self, Node};
+use crate::model::{CertificateDigest, Error, Position, Result, Scope};
+
+/// A SealedSecret in a text, as far as its sealed values matter.
+pub struct Found {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.namespace`.
+    pub namespace: Option<String>,
+    /// From its annotations, as the controller reads them.
+    pub scope: Scope,
+    /// What our annotation says of the key that it is sealed to.
+    pub certificate: Option<CertificateDigest>,
+    /// Where that stands.
+    pub mark: Option<Spot>,
+    /// `spec.encryptedData`, in its order.
+    pub blobs: Vec<Blob>,
+    /// Why its values cannot be replaced, or opened.
+    pub fault: Option<Error>,
+    /// Where it begins.
+    pub position: Position,
+    annotations: BTreeMap<String, String>,
+}
+
+/// One sealed value.
+pub struct Blob {
+    /// Its data key.
+    pub key: String,
+    /// Its base64.
+    pub text: String,
+    /// Where it stands.
+    pub spot: Spot,
+}
+
+/// A scalar in a text.
+#[derive(Clone)]
+pub struct Spot {
+    /// Line and column.
+    pub position: Position,
+    /// Where its node begins, which tells it from all others.
+    node: usize,
+    /// What it says, without quotes, header and indentation.
+    content: Range<usize>,
+}
+
+impl Found {
+    /// The label that binds its values; see [`Scope::label`].
+    pub fn label(&self) -> String {
+        self.scope.label(self.namespace.as_deref().unwrap_or(""), &self.name)
+    }
+
+    /// One of its annotations.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotations.get(name).map(String::as_str)
+    }
+}
+
+/// Every SealedSecret of a text, those inside a List as well; none is no error.
+pub fn find(text: &str) -> Result<Vec<Found>> {
+    let (_, body) = split_mark(text);
+    let mut found = Vec::new();
+    yaml::read_foreign(body)?.iter().for_each(|node| collect(node, body, &mut found));
+    Ok(found)
+}
+
+/// Without its byte-order mark.
+fn split_mark(text: &str) -> (&str, &str) {
+    text.split_at(if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 })
+}
+
+fn collect(node: &Node, text: &str, found: &mut Vec<Found>) {
+    let word = |name: &str| node.get(name).and_then(Node::word);
+    match (word("apiVersion"), word("kind")) {
+        (Some("bitnami.com/v1alpha1"), Some("SealedSecret")) => found.push(read(node, text)),
+        (_, Some(kind)) if kind.ends_with("List") => {
+            node.get("items").map(Node::items).unwrap_or_default().iter().for_each(|item| collect(item, text, found));
+        }
+        _ => {}
+    }
+}
+
+fn read(node: &Node, text: &str) -> Found {
+    let word = |path: &[&str]| node.at(path).and_then(Node::word);
+    let all = node.at(&["metadata", "annotations"]).map(Node::entries).unwrap_or_default();
+    let annotations: BTreeMap<String, String> =
+        all.iter().filter_map(|(name, node)| Some((name.clone(), node.word()?.to_owned()))).collect();
+    let set = |name: &str| annotations.get(name).is_some_and(|value| value == "true");
+    let scope = match (set(CLUSTER_WIDE), set(NAMESPACE_WIDE)) {
+        (true, _) => Scope::ClusterWide,
+        (false, true) => Scope::NamespaceWide,
+        _ => Scope::Strict,
+    };
+    let mut found = Found {
+        name: word(&["metadata", "name"]).unwrap_or("").to_owned(),
+        namespace: word(&["metadata", "namespace"]).map(str::to_owned),
+        scope,
+        certificate: annotations.get(CERTIFICATE).and_then(|text| CertificateDigest::parse(text).ok()),
+        mark: None,
+        blobs: Vec::new(),
+        fault: fault(node),
+        position: node.position,
+        annotations,
+    };
+    if found.fault.is_some() {
+        return found;
+    }
+    if scope != Scope::ClusterWide && found.namespace.is_none() {
+        let help = "add the `metadata.namespace` for which it was sealed";
+        found.fault = Some(Error::bad_input("it has no namespace, and its scope needs one", help).at(node.position));
+        return found;
+    }
+    let mut spots = || -> Result<()> {
+        if let Some((_, node)) = all.iter().find(|(name, _)| name == CERTIFICATE) {
+            found.mark = Some(spot(node, text)?);
+        }
+        for (key, node) in node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default() {
+            // What Go's base64, and so the controller, passes over.
+            let blob = node.word().unwrap_or_default().replace(['\r', '\n'], "");
+            found.blobs.push(Blob { key: key.clone(), text: blob, spot: spot(node, text)? });
+        }
+        Ok(())
+    };
+    found.fault = spots().err();
+    found
+}
+
+/// What keeps the values of a SealedSecret from being read, or replaced, by themselves.
+fn fault(node: &Node) -> Option<Error> {
+    let paths: [&[&str]; 7] = [
+        &[],
+        &["metadata"],
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+        &["metadata", "annotations"],
+        &["spec"],
+        &["spec", "encryptedData"],
+    ];
+    let parts: Vec<&Node> = paths.iter().filter_map(|path| node.at(path)).collect();
+    let values = parts.iter().flat_map(|part| part.entries()).map(|(_, value)| value);
+    let hidden = parts.iter().copied().find(|part| part.is_alias() || part.get("<<").is_some());
+    // A value that an alias elsewhere stands for as well.
+    let shared = values.filter(|value| value.word().is_some()).find(|value| value.anchored && !is_of_metadata(node, value));
+    let shared = shared.or_else(|| parts.iter().copied().find(|part| part.anchored && !part.entries().is_empty()));
+    if let Some(place) = hidden.or(shared) {
+        let what = "a part of this SealedSecret is an alias, a merge key, or has an anchor";
+        return Some(Error::bad_input(what, "write it out, without `&` and `*`").at(place.position));
+    }
+    let old = node.at(&["spec", "data"])?;
+    let help = "seal the value anew, or let kubeseal convert it";
+    Some(Error::bad_input("`spec.data`, the format before v0.2, is not supported", help).at(old.position))
+}
+
+/// An anchored name is often repeated in the template, and is not replaced.
+fn is_of_metadata(node: &Node, value: &Node) -> bool {
+    node.get("metadata").is_some_and(|metadata| metadata.entries().iter().any(|(_, one)| one.range.start == value.range.start))
+}
+
+/// Where the characters of a scalar stand. A backslash is only ever the first half of an escape, or of a broken line.
+fn spot(node: &Node, text: &str) -> Result<Spot> {
+    let raw = &text[node.range.clone()];
+    let skipped = match raw.bytes().next() {
+        Some(b'"' | b'\'') => 1,
+        Some(b'|' | b'>') => raw.find('\n').unwrap_or(raw.len()),
+        _ => 0,
+    };
+    let mut wanted = node.word().unwrap_or_default().chars().filter(|c| !c.is_whitespace());
+    let mut left = raw[skipped..].char_indices().filter(|(_, c)| !c.is_whitespace() && *c != '\\');
+    let mut content: Option<Range<usize>> = None;
+    for c in wanted.by_ref() {
+        match left.next() {
+            Some((at, found)) if found == c => {
+                let at = node.range.start + skipped + at;
+                content = Some(content.map_or(at, |content| content.start)..at + c.len_utf8());
+            }
+            _ => return Err(elsewhere(node.position)),
+        }
+    }
+    let content = content.ok_or_else(|| elsewhere(node.position))?;
+    Ok(Spot { position: node.position, node: node.range.start, content })
+}
+
+fn elsewhere(position: Position) -> Error {
+    Error::bad_input("this value cannot be replaced without changing something else", "write it as plain text, or in quotes, on one line")
+        .at(position)
+}
+
+/// The text with these scalars replaced, and nothing else changed: neither a byte outside of them, nor what any other
+/// says to a reader.
+pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<String> {
+    let (mark, body) = split_mark(text);
+    replacements.sort_by_key(|(spot, _)| spot.content.start);
+    let mut replaced = String::with_capacity(text.len() + text.len() / 4);
+    replaced.push_str(mark);
+    let mut done = 0;
+    for (spot, new) in &replacements {
+        replaced.push_str(&body[done..spot.content.start]);
+        replaced.push_str(new);
+        done = spot.content.end;
+    }
+    replaced.push_str(&body[done..]);
+    let Some((first, _)) = replacements.first() else { return Ok(replaced) };
+    let wanted: BTreeMap<usize, &str> = replacements.iter().map(|(spot, new)| (spot.node, new.as_str())).collect();
+    let (before, after) = (yaml::read_foreign(body)?, yaml::read_foreign(&replaced[mark.len()..]).map_err(|_| elsewhere(first.position))?);
+    let mut found = 0;
+    let same =
+        before.len() == after.len() && before.iter().zip(&after).all(|(before, after)| differs_only(before, after, &wanted, &mut found));
+    if same && found == replacements.len() { Ok(replaced) } else { Err(elsewhere(first.position)) }
+}
+
+/// Whether `after` says what `before` says, but for these scalars, by where they began.
+fn differs_only(before: &Node, after: &Node, wanted: &BTreeMap<usize, &str>, found: &mut usize) -> bool {
+    if let (Some(_), Some(new), Some(text)) = (before.word(), after.word(), wanted.get(&before.range.start)) {
+        *found += 1;
+        return new.trim_end_matches(['\r', '\n']) == *text && before.anchored == after.anchored;
+    }
+    let (old, new) = (before.entries(), after.entries());
+    if !old.is_empty() {
+        return old.len() == new.len()
+            && old.iter().zip(new).all(|(old, new)| old.0 == new.0 && differs_only(&old.1, &new.1, wanted, found));
+    }
+    let (old, new) = (before.items(), after.items());
+    if !old.is_empty() {
+        return old.len() == new.len() && old.iter().zip(new).all(|(old, new)| differs_only(old, new, wanted, found));
+    }
+    before.same_as(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: a, namespace: b}\nspec:\n  encryptedData:\n";
+
+    /// Each blob of a text replaced by `NEW1`, `NEW2`, …
+    fn renewed(text: &str) -> Result<String> {
+        let found = find(text)?;
+        if let Some(error) = found.iter().find_map(|one| one.fault.clone()) {
+            return Err(error);
+        }
+        let spots = found.iter().flat_map(|one| &one.blobs).map(|blob| blob.spot.clone());
+        replace(text, spots.enumerate().map(|(i, spot)| (spot, format!("NEW/{}=", i + 1))).collect())
+    }
+
+    #[test]
+    fn only_the_blob_is_replaced_in_every_style() {
+        for (before, after) in [
+            ("    k: AgBx+/y= # why\n    l: AgA=\n", "    k: NEW/1= # why\n    l: NEW/2=\n"),
+            ("    k: AgBx", "    k: NEW/1="),
+            ("    k: \"AgBx\" # 'a'\n", "    k: \"NEW/1=\" # 'a'\n"),
+            ("    k: 'AgBx'\n", "    k: 'NEW/1='\n"),
+            ("    'k.x': \"AgB\\/x\"\n", "    'k.x': \"NEW/1=\"\n"),
+            ("    k: \"AgB\\\n      x\"\n", "    k: \"NEW/1=\"\n"),
+            ("    k: >-\n      AgBx\n    l: AgA\n", "    k: >-\n      NEW/1=\n    l: NEW/2=\n"),
+            ("    k: |\n      AgBx\n      yz\n\n    # end\n", "    k: |\n      NEW/1=\n\n    # end\n"),
+            ("    k: |4- # why\n        AgBx\n", "    k: |4- # why\n        NEW/1=\n"),
+            ("    k:\n      AgBx\n  template:\n    data: {k: AgBx}\n", "    k:\n      NEW/1=\n  template:\n    data: {k: AgBx}\n"),
+            ("    ? k\n    : AgBx\n", "    ? k\n    : NEW/1=\n"),
+            ("    {k: AgBx , \"l\": 'AgBx'}\n", "    {k: NEW/1= , \"l\": 'NEW/2='}\n"),
+            ("    k: !!str AgBx\n", "    k: !!str NEW/1=\n"),
+            ("    k: AgBx\n...\n---\nother: [1, ü]\n", "    k: NEW/1=\n...\n---\nother: [1, ü]\n"),
+        ] {
+            let (before, after) = (format!("# ü\n{HEAD}{before}"), format!("# ü\n{HEAD}{after}"));
+            assert_eq!(renewed(&before), Ok(after.clone()));
+            let crlf = |text: &str| text.replace('\n', "\r\n");
+            assert_eq!(renewed(&crlf(&before)), Ok(crlf(&after)));
+            assert_eq!(renewed(&format!("\u{feff}{before}")), Ok(format!("\u{feff}{after}")));
+        }
+        let json = r#"{"kind":"List","apiVersion":"v1","items":[{"apiVersion":"bitnami.com/v1alpha1","kind":"SealedSecret","metadata":{"name":"a","namespace":"b"},"spec":{"encryptedData":{"k":"AgBx"}}},{"kind":"Secret"}]}"#;
+        assert_eq!(renewed(json), Ok(json.replace("AgBx", "NEW/1=")));
+        let tabbed = json.replace('{', "{\n\t");
+        assert_eq!(renewed(&tabbed), Ok(tabbed.replace("AgBx", "NEW/1=")));
+        assert!(find("kind: Secret\n").is_ok_and(|found| found.is_empty()));
+    }
+
+    #[test]
+    fn what_stands_for_several_places_is_refused() {
+        for text in [
+            format!("{HEAD}    k: &v AgBx\n    l: *v\n"),
+            format!("{HEAD}    k: *v\n").replace("metadata: {", "metadata: {x: &v AgBx, "),
+            format!("{HEAD}    <<: {{k: AgBx}}\n"),
+            HEAD.replace("encryptedData:\n", "encryptedData: &e {k: AgBx}\n  other: *e\n"),
+            format!("{HEAD}    k: AgBx\n").replace(", namespace: b", ""),
+            format!("{HEAD}    k: [AgBx]\n"),
+            format!("{HEAD}    k: \"\\x41gBx\"\n"),
+            format!("{HEAD}    k: AgBx\n  data: AgBx\n"),
+        ] {
+            assert!(renewed(&text).is_err(), "{text}");
+        }
+        // A name that the template repeats is not replaced.
+        let named = format!("{HEAD}    k: AgBx\n  template: {{metadata: {{name: *n}}}}\n").replace("name: a", "name: &n a");
+        assert_eq!(renewed(&named), Ok(named.replace("AgBx", "NEW/1=")));
+    }
+}

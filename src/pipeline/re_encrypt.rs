@@ -1,0 +1,241 @@
+//! The same values for another sealing key: opened, sealed anew, opened again and compared, and put where the old ones
+//! stood. Nothing else of a file changes.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use super::certificate::SealingCertificate;
+use super::private_key::SealingKey;
+use super::seal::{SESSION_KEY, Sealer};
+use super::unseal;
+use crate::manifest::blobs::{self, Blob, Found, Spot};
+use crate::manifest::sealed_secret::{CLUSTER_WIDE, NAMESPACE_WIDE};
+use crate::model::{CertificateDigest, Error, ErrorKind, Result, Scope};
+
+/// What opens, and what it is sealed to.
+pub struct Work<'w> {
+    keys: &'w [SealingKey],
+    to: CertificateDigest,
+    sealer: Option<&'w Sealer>,
+    only: Option<CertificateDigest>,
+    /// Which key fitted last: the next value is most likely sealed to the same one.
+    last: AtomicUsize,
+}
+
+/// What is, or would be, done with a SealedSecret.
+pub struct Unit {
+    /// `namespace/name`, or the name alone.
+    pub name: String,
+    /// How it ended.
+    pub state: State,
+}
+
+/// How it ended.
+pub enum State {
+    /// It is sealed to the present key already.
+    Present,
+    /// Its values were sealed to this key, where that is known.
+    Moved(Option<CertificateDigest>),
+    /// None of the keys that were asked for opens it.
+    PassedOver,
+    /// Why it stays as it is.
+    Failed(Error),
+}
+
+/// What became of a text.
+pub struct Done {
+    /// Its SealedSecrets, in their order.
+    pub units: Vec<Unit>,
+    /// The whole new text; none where nothing changes.
+    pub text: Option<String>,
+}
+
+/// To which of these keys a SealedSecret is sealed, whatever it says of itself.
+pub fn sealed_to(one: &Found, keys: &[SealingKey]) -> Option<CertificateDigest> {
+    let marked = one.certificate.and_then(|digest| keys.iter().position(|key| key.digest == digest));
+    let opened = unseal::open_first(keys, marked.unwrap_or(0), &one.label(), &one.blobs.first()?.text);
+    opened.ok().map(|(index, _)| keys[index].digest)
+}
+
+impl<'w> Work<'w> {
+    /// Opens with these keys, or with the only one of them that was asked for. Without a sealer it only says what would be done.
+    pub fn new(keys: &'w [SealingKey], to: CertificateDigest, sealer: Option<&'w Sealer>, only: Option<CertificateDigest>) -> Self {
+        Work { keys, to, sealer, only, last: AtomicUsize::new(0) }
+    }
+
+    /// Whether each new value can be opened again.
+    pub fn proves(&self) -> bool {
+        self.keys.iter().any(|key| key.digest == self.to)
+    }
+
+    /// Re-encrypts the SealedSecrets that were found in a text. There has to be a session key for each of their values.
+    pub fn re_encrypt(&self, text: &str, found: &[Found], session_keys: &[u8]) -> Result<Done> {
+        let mut session_keys = session_keys.chunks_exact(SESSION_KEY);
+        collect(text, found, self.sealer.is_some(), |one, new| self.re_encrypt_one(one, &mut session_keys, new))
+    }
+
+    fn re_encrypt_one<'s>(
+        &self,
+        one: &Found,
+        session_keys: &mut impl Iterator<Item = &'s [u8]>,
+        replacements: &mut Vec<(Spot, String)>,
+    ) -> Result<State> {
+        let label = one.label();
+        let marked = one.certificate.and_then(|digest| self.keys.iter().position(|key| key.digest == digest));
+        let (mut new, mut from) = (Vec::new(), None);
+        for blob in &one.blobs {
+            let session_key = session_keys.next().ok_or_else(too_few)?;
+            let first = marked.unwrap_or_else(|| self.last.load(Ordering::Relaxed));
+            let (index, value) = match unseal::open_first(self.keys, first, &label, &blob.text) {
+                Ok(opened) => opened,
+                Err(_) if self.only.is_some() => return Ok(State::PassedOver),
+                Err(error) => return Err(error),
+            };
+            self.last.store(index, Ordering::Relaxed);
+            let sealed_to = self.keys[index].digest;
+            if sealed_to == self.to {
+                continue;
+            }
+            from = Some(sealed_to);
+            let Some(sealer) = self.sealer else { continue };
+            let text = sealer.seal(&label, &value, session_key)?;
+            let own = self.keys.iter().position(|key| key.digest == self.to);
+            if let Some(own) = own
+                && !unseal::open(&self.keys[own..=own], &label, &text)?.same_as(&value)
+            {
+                return Err(Error::cryptography("the new value is not the old one", "nothing was replaced; report it"));
+            }
+            new.push((blob.spot.clone(), text));
+        }
+        if let Some(mark) = one.mark.as_ref().filter(|_| one.certificate != Some(self.to)) {
+            new.push((mark.clone(), self.to.to_string()));
+            // Where no value moved, it was sealed to the present key all along, and marked as if it were not.
+            from = from.or(one.certificate).or(Some(self.to));
+        }
+        replacements.append(&mut new);
+        Ok(from.map_or(State::Present, |from| State::Moved(Some(from))))
+    }
+}
+
+/// Each SealedSecret for itself: a controller takes all of one or nothing, and so does this.
+fn collect(
+    text: &str,
+    found: &[Found],
+    writes: bool,
+    mut each: impl FnMut(&Found, &mut Vec<(Spot, String)>) -> Result<State>,
+) -> Result<Done> {
+    let (mut units, mut replacements) = (Vec::new(), Vec::new());
+    for one in found {
+        let name = one.namespace.as_ref().map_or(one.name.clone(), |namespace| format!("{namespace}/{}", one.name));
+        let state = match one.fault.clone().map_or_else(|| each(one, &mut replacements), Err) {
+            Ok(state) => state,
+            // Without the cluster there is no going on.
+            Err(error) if matches!(error.kind, ErrorKind::Cluster | ErrorKind::Unauthorized | ErrorKind::Forbidden) => return Err(error),
+            Err(error) if error.position().is_none() => State::Failed(error.at(one.position)),
+            Err(error) => State::Failed(error),
+        };
+        units.push(Unit { name, state });
+    }
+    let text = (writes && !replacements.is_empty()).then(|| blobs::replace(text, replacements)).transpose()?;
+    Ok(Done { units, text })
+}
+
+/// What a controller is asked: `None` = it does not open this one.
+pub type Ask<'a> = &'a mut dyn FnMut(&Value) -> Result<Option<Value>>;
+
+/// Has a controller re-encrypt the SealedSecrets that were found in a text, but for those that say that they are sealed to
+/// the certificate which it serves. With keys at hand, old and new values are opened and compared. Nobody to ask = it only
+/// says what would be done.
+pub fn by_controller(text: &str, found: &[Found], to: &SealingCertificate, keys: &[SealingKey], mut ask: Option<Ask<'_>>) -> Result<Done> {
+    collect(text, found, ask.is_some(), |one, replacements| {
+        if one.certificate == Some(to.digest) {
+            return Ok(State::Present);
+        }
+        let Some(ask) = &mut ask else { return Ok(State::Moved(one.certificate)) };
+        let answer = ask(&question(one))?.ok_or_else(|| {
+            let help =
+                "check namespace, name and scope against those it was sealed for; `seal-secrets re-encrypt` with the key opens it offline";
+            Error::cryptography("the controller does not open this SealedSecret", help)
+        })?;
+        let mut new = answered(one, &answer, to)?;
+        for ((_, text), blob) in new.iter().zip(&one.blobs).filter(|_| !keys.is_empty()) {
+            if !unseal::open(keys, &one.label(), text)?.same_as(&unseal::open(keys, &one.label(), &blob.text)?) {
+                return Err(strange("a value is another one"));
+            }
+        }
+        new.extend(one.mark.clone().map(|mark| (mark, to.digest.to_string())));
+        replacements.append(&mut new);
+        Ok(State::Moved(one.certificate))
+    })
+}
+
+/// As little as the controller can work with. Before it trusts the scope it copies our metadata into the template.
+fn question(one: &Found) -> Value {
+    let blobs: serde_json::Map<String, Value> = one.blobs.iter().map(|blob| (blob.key.clone(), json!(blob.text))).collect();
+    let annotations = match one.scope {
+        Scope::Strict => json!({}),
+        Scope::NamespaceWide => json!({ NAMESPACE_WIDE: "true" }),
+        Scope::ClusterWide => json!({ CLUSTER_WIDE: "true" }),
+    };
+    let mut metadata = json!({ "name": one.name, "annotations": annotations });
+    if let Some(namespace) = &one.namespace {
+        metadata["namespace"] = json!(namespace);
+    }
+    json!({
+        "apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret", "metadata": metadata,
+        "spec": { "encryptedData": blobs, "template": { "metadata": metadata } },
+    })
+}
+
+/// The ciphertexts of an answer, and nothing else of it: for the same name, namespace, scope and data keys, of values as
+/// long as the old ones, and sealed to a key of this size.
+fn answered(one: &Found, answer: &Value, to: &SealingCertificate) -> Result<Vec<(Spot, String)>> {
+    let text = |path: &str| answer.pointer(path).and_then(Value::as_str);
+    let set = |name: &str| answer["metadata"]["annotations"][name] == "true";
+    let scope = match (set(CLUSTER_WIDE), set(NAMESPACE_WIDE)) {
+        (true, _) => Scope::ClusterWide,
+        (false, true) => Scope::NamespaceWide,
+        _ => Scope::Strict,
+    };
+    let named =
+        text("/metadata/name") == Some(&one.name) && text("/metadata/namespace").unwrap_or("") == one.namespace.as_deref().unwrap_or("");
+    if !named || scope != one.scope {
+        return Err(strange("it is for another name, namespace or scope"));
+    }
+    let data = answer["spec"]["encryptedData"].as_object().filter(|data| data.len() == one.blobs.len());
+    let data = data.ok_or_else(|| strange("it has other data keys"))?;
+    let each = |blob: &Blob| {
+        let new = data.get(&blob.key).and_then(Value::as_str).ok_or_else(|| strange("it has other data keys"))?;
+        let (old, size) = (shape(&blob.text), shape(new));
+        match size {
+            Some((rsa, rest)) if rsa == to.size() && old.is_some_and(|(_, before)| before == rest) => {
+                Ok((blob.spot.clone(), new.to_owned()))
+            }
+            _ => Err(strange("a value has not the shape of the old one, sealed to this certificate")),
+        }
+    };
+    one.blobs.iter().map(each).collect()
+}
+
+/// How long the two parts of a sealed value are.
+fn shape(blob: &str) -> Option<(usize, usize)> {
+    let bytes = BASE64_STANDARD.decode(blob).ok()?;
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let rsa = usize::from(u16::from_be_bytes(*length));
+    Some((rsa, rest.len().checked_sub(rsa)?))
+}
+
+fn strange(why: &str) -> Error {
+    Error::refused(
+        "the controller's answer is not the same SealedSecret for its present key",
+        "nothing was replaced; re-encrypt it offline",
+    )
+    .why(why)
+}
+
+fn too_few() -> Error {
+    Error::cryptography("there is no randomness left", "nothing was replaced; report it")
+}

@@ -1,0 +1,337 @@
+//! `re-encrypt`, `renew` and `status`: the same values for another key, and nothing else changed.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use seal_secrets::manifest::blobs;
+use seal_secrets::pipeline::{pem, private_key, unseal};
+
+use crate::common::{Sandbox, fixture_text};
+
+/// Long base64: what may change in a file of somebody's.
+fn without_blobs(text: &str) -> String {
+    regex::Regex::new(r"Ag[A-Za-z0-9+/=\s\\]{400,}").unwrap().replace_all(text, "BLOB").into_owned()
+}
+
+/// Values that kubeseal sealed, one of each scope and length: namespace, name, scope, blob, plaintext.
+fn vectors() -> (String, Vec<[String; 5]>) {
+    let vectors: serde_json::Value = serde_json::from_str(&fixture_text("vectors/sealed.json")).unwrap();
+    let der = BASE64_STANDARD.decode(vectors["keys"]["a-4096"]["private_key_pkcs8_der_base64"].as_str().unwrap()).unwrap();
+    let cases = vectors["cases"].as_array().unwrap().iter().filter(|case| case["opens"] == true && case["key"] == "a-4096");
+    let fields = ["namespace", "name", "scope", "blob", "plaintext"];
+    (pem::write("PRIVATE KEY", &der).to_string(), cases.map(|case| fields.map(|field| case[field].as_str().unwrap().to_owned())).collect())
+}
+
+/// One SealedSecret in a form that somebody may have written it in.
+fn document(form: usize, [namespace, name, scope, blob, _]: &[String; 5]) -> String {
+    let annotation = match scope.as_str() {
+        "strict" => String::new(),
+        wide => format!("sealedsecrets.bitnami.com/{wide}: \"true\", "),
+    };
+    let namespace = if namespace.is_empty() { String::new() } else { format!(", namespace: \"{namespace}\"") };
+    let head = format!(
+        "# somebody's\napiVersion: bitnami.com/v1alpha1 # ü\nkind: \"SealedSecret\"\nmetadata: {{ annotations: {{{annotation}a: b}}, name: \"{name}\"{namespace} }}\nspec:\n  template: {{type: Opaque, data: {{x: '{{{{ .k }}}}'}}}}\n  encryptedData:\n"
+    );
+    let (one, two) = blob.split_at(blob.len() / 2);
+    let body = match form {
+        0 => format!("    k: {blob}   # trailing\n"),
+        1 => format!("    \"k\": '{blob}'\n\n\n"),
+        2 => format!("    k: >-\n      {blob}\n    # after\n"),
+        3 => format!("    k: |\n        {one}\n        {two}\n"),
+        4 => format!("    k: \"{one}\\\n       {two}\"\n"),
+        5 => format!("    {{ k: \"{}\" }}\n", blob.replace('/', "\\/")),
+        6 => format!("    ? k\n    : {blob}\n"),
+        _ => format!("    k:\n      {blob}\n"),
+    };
+    head + &body
+}
+
+#[test]
+fn only_the_sealed_values_of_foreign_files_change_and_they_are_the_same() {
+    let (key, cases) = vectors();
+    let sandbox = Sandbox::with_keys();
+    sandbox.write_secret("old.pem", key.as_bytes());
+    sandbox.write_secret("new.pem", fixture_text("fixtures/private-keys/good-pkcs8.pem").as_bytes());
+    let mut files = BTreeMap::new();
+    for (i, case) in cases.iter().enumerate() {
+        let text = document(i % 8, case);
+        let text = if i % 3 == 0 { text.replace('\n', "\r\n") } else { text };
+        // Several documents in each file, something else between them, a byte-order mark in some.
+        let file: &mut String = files.entry(format!("git/apps/{}/{}.yml", i % 4, i % 7)).or_default();
+        let between = if file.is_empty() { if i % 2 == 0 { "\u{feff}" } else { "" } } else { "---\nkind: ConfigMap\n---\n" };
+        file.push_str(&(between.to_owned() + &text));
+    }
+    let item = |[namespace, name, _, blob, _]: &[String; 5]| {
+        serde_json::json!({ "apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret",
+            "metadata": { "name": name, "namespace": namespace }, "spec": { "encryptedData": { "k": blob } } })
+    };
+    let strict: Vec<_> = cases.iter().filter(|case| case[2] == "strict").map(item).collect();
+    let list = serde_json::json!({ "kind": "List", "apiVersion": "v1", "items": strict });
+    files.insert("git/list.json".to_owned(), list.to_string());
+    files.insert("git/pretty.json".to_owned(), format!("{list:#}\n").replace("  ", "\t"));
+    files.insert("git/list.yaml".to_owned(), serde_yaml::to_string(&list).unwrap());
+    files.insert("git/other.yaml".to_owned(), "kind: Secret\n".to_owned());
+    files.insert("git/chart.yaml".to_owned(), "kind: {{ .Values.kind }}\n".to_owned());
+    files.insert("git/empty.yaml".to_owned(), String::new());
+    files.insert("git/.git/x.yaml".to_owned(), document(0, &cases[0]));
+    files.iter().for_each(|(path, text)| sandbox.write(path, text.as_bytes()));
+    let args = ["re-encrypt", "git", "--recovery-private-key", "old.pem,new.pem", "--yes"];
+    let before = sandbox.snapshot();
+    let dry = sandbox.run([&args[..4], &["--dry-run", "--json"]].concat()).expect(0);
+    assert_eq!(before, sandbox.snapshot());
+    let plan: serde_json::Value = serde_json::from_str(&dry.stdout).unwrap();
+    let ran = sandbox.run(args).expect(0);
+    assert!(ran.stdout.contains("each new value was opened again, and is the same"), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("re-encrypt git/").count(), cases.len() + 3 * strict.len());
+    assert_eq!(plan["changes"].as_array().unwrap().len(), cases.len() + 3 * strict.len());
+    let new = private_key::read(&sandbox.read("new.pem")).unwrap();
+    let mut opened = 0;
+    for (path, old) in &files {
+        let text = sandbox.read(path);
+        assert_eq!(without_blobs(old), without_blobs(&text), "{path}");
+        if path.contains(".git/") || !old.contains("SealedSecret") {
+            assert_eq!(*old, text, "{path}");
+            continue;
+        }
+        for one in blobs::find(&text).unwrap() {
+            let case = cases.iter().find(|case| {
+                case[1] == one.name && case[0] == one.namespace.clone().unwrap_or_default() && {
+                    let value = unseal::open(&new, &one.label(), &one.blobs[0].text).unwrap();
+                    BASE64_STANDARD.encode(value.expose()) == case[4]
+                }
+            });
+            assert!(case.is_some(), "{path}: {}", one.name);
+            opened += 1;
+        }
+    }
+    assert_eq!(opened, cases.len() + 3 * strict.len());
+    let before = sandbox.snapshot();
+    let again = sandbox.run(args).expect(0);
+    assert!(again.stdout.starts_with("nothing to do: "), "{}", again.stdout);
+    assert_eq!(before, sandbox.snapshot());
+}
+
+/// `out/` sealed to the old key, a newer one in the escrow.
+fn with_a_newer_key() -> Sandbox {
+    let sandbox = Sandbox::bootstrapped();
+    sandbox.write("keys/sealing.key.age", Sandbox::renewed().read("keys/sealing.key.age").as_bytes());
+    sandbox
+}
+
+#[test]
+fn the_output_folder_is_left_as_bootstrap_would_write_it() {
+    let sandbox = with_a_newer_key();
+    sandbox.write("keys/sealing.crt", Sandbox::renewed().read("keys/sealing.crt").as_bytes());
+    let values = sandbox.run(["unseal"]).expect(0).stdout;
+    // The half state says what to do.
+    for (args, code) in [(&["bootstrap"][..], 4), (&["verify"], 1)] {
+        let ran = sandbox.run(args).expect(code);
+        let said = ran.stdout + &ran.stderr;
+        assert!(said.contains("`seal-secrets renew`") && said.contains("`seal-secrets re-encrypt`"), "{said}");
+    }
+    let before = sandbox.snapshot();
+    let ran = sandbox.run(["re-encrypt"]).expect(4);
+    assert!(ran.stderr.contains("--yes"), "{}", ran.stderr);
+    sandbox.run(["re-encrypt", "--dry-run"]).expect(0);
+    assert_eq!(before, sandbox.snapshot());
+    // A crash left something.
+    sandbox.write("out/secret-source/.seal-secrets.1.1.tmp", b"x");
+    sandbox.run(["re-encrypt", "--yes"]).expect(0);
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do"));
+    sandbox.run(["verify", "--identity", "keys/operator.agekey"]).expect(0);
+    assert_eq!(values, sandbox.run(["unseal"]).expect(0).stdout);
+    assert!(!sandbox.path("out/secret-source/.seal-secrets.1.1.tmp").exists());
+    let before = sandbox.snapshot();
+    assert!(sandbox.run(["re-encrypt", "--yes"]).expect(0).stdout.starts_with("nothing to do"));
+    assert_eq!(before, sandbox.snapshot());
+    // An annotation that is wrong is mended, and the value stays.
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let (unit, renewed) = ("out/secret-source/vllm-api-key.sealed.yaml", sandbox.read("out/secret-source/vllm-api-key.sealed.yaml"));
+    sandbox.write(unit, regex::Regex::new("sha256:[0-9a-f]{64}").unwrap().replace(&renewed, digest).as_bytes());
+    sandbox.run(["re-encrypt", unit, "--yes"]).expect(0);
+    assert_eq!(sandbox.read(unit), renewed);
+}
+
+#[test]
+fn what_cannot_be_opened_is_named_and_the_rest_is_done() {
+    let sandbox = with_a_newer_key();
+    let old = seal_secrets::pipeline::certificate::SealingCertificate::read(sandbox.read("keys/sealing.crt").as_bytes()).unwrap().digest;
+    sandbox.write("keys/sealing.crt", Sandbox::renewed().read("keys/sealing.crt").as_bytes());
+    let (key, cases) = vectors();
+    sandbox.write("git/strange.yaml", document(0, &cases[0]).as_bytes());
+    sandbox.write("git/alias.yaml", document(0, &cases[1]).replace("k: Ag", "k: &x Ag").as_bytes());
+    sandbox.write("git/broken.yaml", b"kind: SealedSecret\n  x: [\n");
+    sandbox.write("git/good.yaml", sandbox.read("out/secret-source/vllm-api-key.sealed.yaml").as_bytes());
+    let before = sandbox.read("git/strange.yaml");
+    // Only what is sealed to one key: the rest is passed over.
+    let ran = sandbox.run(["re-encrypt", "git/strange.yaml", "git/good.yaml", "--dry-run", "--key", &old.to_string()]).expect(0);
+    assert!(ran.stdout.contains("to do: 1 SealedSecrets in 1 files"), "{}", ran.stdout);
+    let ran = sandbox.run(["re-encrypt", "git", "--yes"]).expect(1);
+    for file in ["git/strange.yaml:2:1: ", "git/alias.yaml:", "git/broken.yaml:2:"] {
+        assert!(ran.stderr.contains(&format!("stays: {file}")), "{file}: {}", ran.stderr);
+    }
+    assert!(ran.stdout.contains("done: 1 SealedSecrets in 1 files") && ran.stdout.contains("3 could not be opened"), "{}", ran.stdout);
+    assert_eq!(before, sandbox.read("git/strange.yaml"));
+    // With the key that opens it, and without the one that could open the result.
+    sandbox.write_secret("old.pem", key.as_bytes());
+    let ran = sandbox.run(["re-encrypt", "git/strange.yaml", "--recovery-private-key", "old.pem", "--yes"]).expect(0);
+    assert!(ran.stdout.contains("were not opened again"), "{}", ran.stdout);
+    assert_ne!(before, sandbox.read("git/strange.yaml"));
+}
+
+#[test]
+fn renew_moves_everything_to_a_new_key_and_keeps_the_old_one() {
+    let sandbox = Sandbox::bootstrapped();
+    let (before, values) = (sandbox.snapshot(), sandbox.run(["unseal"]).expect(0).stdout);
+    let ran = sandbox.run(["renew"]).expect(4);
+    assert!(ran.stderr.contains("--yes"), "{}", ran.stderr);
+    assert!(sandbox.run(["renew", "--dry-run"]).expect(0).stdout.contains("15 SealedSecrets to re-encrypt"));
+    assert_eq!(before, sandbox.snapshot());
+    let renewed = Sandbox::renewed();
+    assert_eq!(values, renewed.run(["unseal"]).expect(0).stdout);
+    assert_ne!(sandbox.read("keys/sealing.crt"), renewed.read("keys/sealing.crt"));
+    assert!(renewed.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do"));
+    renewed.run(["verify", "--identity", "keys/operator.agekey"]).expect(0);
+    // The cluster needs both: what is sealed elsewhere to the old one opens still, and the newest serves.
+    let secrets = renewed.run(["key-secret"]).expect(0).stdout;
+    let names: Vec<String> = serde_yaml::Deserializer::from_str(&secrets)
+        .map(|one| <serde_yaml::Value as serde::Deserialize>::deserialize(one).unwrap())
+        .map(|one| one["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["sealed-secrets-key", "sealed-secrets-key-2"]);
+    renewed.write_secret("backup.yaml", secrets.as_bytes());
+    assert_eq!(values, renewed.run(["unseal", "--recovery-private-key", "backup.yaml"]).expect(0).stdout);
+    // A key that is in the escrow and newer is finished with, and no other is made.
+    let half = with_a_newer_key();
+    assert!(half.run(["key-secret"]).expect(0).stderr.contains("`seal-secrets renew`"));
+    let ran = half.run(["renew", "--yes"]).expect(0);
+    assert!(ran.stderr.contains("finishes with it") && ran.stdout.contains("the escrow holds 2 keys"), "{} {}", ran.stdout, ran.stderr);
+    assert_eq!(half.read("keys/sealing.crt"), renewed.read("keys/sealing.crt"));
+    // What does not open keeps everything as it is.
+    let damaged = with_a_newer_key();
+    damaged.edit("out/secret-source/vllm-api-key.sealed.yaml", "name: vllm-api-key", "name: vllm-api-kez");
+    let before = damaged.snapshot();
+    let ran = damaged.run(["renew", "--yes"]).expect(4);
+    assert!(ran.stderr.contains("vllm-api-key.sealed.yaml") && ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+    assert_eq!(before, damaged.snapshot());
+}
+
+#[test]
+fn status_tells_which_key_is_needed_for_what() {
+    let sandbox = with_a_newer_key();
+    let before = sandbox.snapshot();
+    let ran = sandbox.run(["status"]).expect(0);
+    assert!(ran.stdout.contains("15 SealedSecrets are sealed to ") && ran.stdout.matches("pinned  out/").count() == 15, "{}", ran.stdout);
+    let json = |args: &[&str]| serde_json::from_str::<serde_json::Value>(&sandbox.run(args).expect(0).stdout).unwrap();
+    let status = json(&["status", "--json"]);
+    assert!(status["escrow"].is_null() && status["units"].as_array().unwrap().len() == 15);
+    assert!(status["units"][0]["pinned"] == true && status["units"][0]["made"].as_str().is_some_and(|day| day.len() == 10), "{status:#}");
+    let with_identity = ["status", "--json", "--identity", "keys/operator.agekey"];
+    let status = json(&with_identity);
+    assert_eq!(status["escrow"].as_array().unwrap().iter().map(|key| key["needed"] == true).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(before, sandbox.snapshot());
+    sandbox.run(["renew", "--yes"]).expect(0);
+    let status = json(&with_identity);
+    assert_eq!(status["escrow"].as_array().unwrap().iter().map(|key| key["needed"] == true).collect::<Vec<_>>(), [false, true]);
+    assert!(sandbox.run(["status", "--identity", "keys/operator.agekey"]).expect(0).stdout.contains("nobody here needs it any more"));
+}
+
+/// A controller with the old and the newer key. `odd` says what is wrong with it, or with its answers.
+#[cfg(feature = "cluster")]
+fn controller(odd: &'static str) -> u16 {
+    use seal_secrets::model::SecretValue;
+    use seal_secrets::pipeline::{certificate::SealingCertificate, seal::Sealer};
+    let pem = Sandbox::renewed().read("keys/sealing.crt");
+    let keys = private_key::read(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap();
+    let rotate = move |question: &[u8]| {
+        let certificate = SealingCertificate::read(Sandbox::renewed().read("keys/sealing.crt").as_bytes()).unwrap();
+        let mut answer: serde_json::Value = serde_json::from_slice(question).unwrap();
+        let label = format!("{}/{}", answer["metadata"]["namespace"].as_str().unwrap(), answer["metadata"]["name"].as_str().unwrap());
+        for (_, blob) in answer["spec"]["encryptedData"].as_object_mut().unwrap() {
+            let Ok(value) = unseal::open(&keys, &label, blob.as_str().unwrap()) else { return (500, "{}".to_owned()) };
+            let mut value = value.into_bytes();
+            match odd {
+                "another value" => value[0] ^= 1,
+                "a longer value" => value.push(1),
+                _ => {}
+            }
+            let mut entropy = crate::common::TestEntropy(question.len() as u64);
+            let sealed = Sealer::new(&certificate).unwrap().seal_all(
+                vec![(label.clone(), SecretValue::new(value))],
+                &mut entropy,
+                std::num::NonZeroUsize::MIN,
+            );
+            *blob = sealed.unwrap().remove(0).into();
+        }
+        match odd {
+            "another name" => answer["metadata"]["name"] = "x".into(),
+            "a wider scope" => answer["metadata"]["annotations"] = serde_json::json!({ "sealedsecrets.bitnami.com/cluster-wide": "true" }),
+            "another data key" => answer["spec"]["encryptedData"] = serde_json::json!({ "other": "AgBx" }),
+            // Which is nobody's business.
+            _ => answer["spec"]["template"] = serde_json::json!({ "data": { "x": "y" }, "type": "other" }),
+        }
+        (200, answer.to_string())
+    };
+    let (port, _) = crate::api_server::serve_with(move |n, path, body| {
+        let image = match odd {
+            "too old" => "sealed-secrets-controller:v0.35.0",
+            "unknown" => "sealed-secrets-controller@sha256:00",
+            _ => "docker.io/bitnami/sealed-secrets-controller:0.36.6",
+        };
+        let (status, body) = match path {
+            _ if path.contains("/deployments?") => {
+                let containers = serde_json::json!([{ "image": image }]);
+                let deployment = serde_json::json!({ "metadata": {}, "spec": { "template": { "spec": { "containers": containers } } } });
+                (200, serde_json::json!({ "items": [deployment] }).to_string())
+            }
+            _ if path.ends_with("/cert.pem") && odd == "another certificate" => (200, fixture_text("fixtures/certificates/good.crt")),
+            _ if path.ends_with("/cert.pem") => (200, pem.clone()),
+            // Every third time it has no time.
+            _ if path.ends_with("/rotate") && (n % 3 == 0 || odd == "busy") => (429, String::new()),
+            _ if path.ends_with("/rotate") => rotate(body),
+            _ => (200, r#"{"spec":{"ports":[{"name":"http"}]}}"#.to_owned()),
+        };
+        crate::api_server::response(&format!("{status} X"), "Retry-After: 0\r\n", &body)
+    });
+    port
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn of_a_controllers_answer_only_the_ciphertexts_are_taken() {
+    let run = |odd, more: &[&str]| {
+        let sandbox = with_a_newer_key();
+        sandbox.write("keys/sealing.crt", Sandbox::renewed().read("keys/sealing.crt").as_bytes());
+        let server = format!("https://127.0.0.1:{}", controller(odd));
+        crate::api_server::kubeconfig(&sandbox, &server, "fixtures/tls/server.crt", "");
+        let before = sandbox.snapshot();
+        let ran = sandbox.run([&["re-encrypt", "--via-controller", "--kubeconfig", "kubeconfig", "--yes"], more].concat());
+        let unchanged = before == sandbox.snapshot();
+        (sandbox, ran, unchanged)
+    };
+    let identity = ["--identity", "keys/operator.agekey"];
+    for (odd, code, says) in [
+        ("too old", 4, "is 0.35.0, and before 0.36.0"),
+        ("unknown", 4, "is not known"),
+        ("another certificate", 4, "another certificate than the pinned one"),
+        ("busy", 7, "the controller answered 429"),
+        ("another name", 1, "not the same SealedSecret"),
+        ("a wider scope", 1, "not the same SealedSecret"),
+        ("another data key", 1, "not the same SealedSecret"),
+        ("a longer value", 1, "not the same SealedSecret"),
+        ("another value", 1, "not the same SealedSecret"),
+    ] {
+        let (_, ran, unchanged) = run(odd, if odd == "another value" { &identity } else { &[] });
+        assert!(ran.code == code && ran.stderr.contains(says) && unchanged, "{odd}: {} {}", ran.stdout, ran.stderr);
+    }
+    for more in [&[][..], &identity] {
+        let (sandbox, ran, _) = run("", more);
+        assert_eq!(ran.code, 0, "{} {}", ran.stdout, ran.stderr);
+        assert_eq!(ran.stdout.contains("opened again, and is the same"), more == identity);
+        assert_eq!(sandbox.run(["unseal"]).expect(0).stdout, Sandbox::renewed().run(["unseal"]).expect(0).stdout);
+        assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do"));
+        sandbox.run(["verify", "--identity", "keys/operator.agekey"]).expect(0);
+    }
+    assert!(run("", &["--dry-run"]).2, "a dry run changed something");
+}
