@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::setting::{self, Setting};
-use super::{Outcome, keys};
+use super::{Outcome, keys, quoted};
 use crate::cli::{Doctor, Folders, NeedsRights};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::manifest::secret::KEY_LABEL;
@@ -87,13 +87,6 @@ fn sealed_keys(folders: &Folders) -> Result<BTreeMap<Name, Option<CertificateDig
 fn called(folders: &Folders, delivery: &Delivery) -> Called {
     let path = |path: &std::path::Path| quoted(&visible(&path.to_string_lossy()));
     let (keys, out) = (path(&folders.keys), path(&folders.out));
-    let mut program = "seal-secrets".to_owned();
-    let mut add = |flag: &str, value: Option<String>| program.extend(value.map(|value| format!(" {flag} {value}")));
-    add("--keys", Some(keys.clone()).filter(|keys| keys != "keys"));
-    add("--out", Some(out.clone()).filter(|out| out != "out"));
-    add("--contract", folders.contract.as_deref().map(path));
-    add("--platform", folders.platform.as_deref().map(path));
-    add("--environment", folders.environment.as_deref().map(|name| quoted(&visible(name))));
     let store_file = delivery.store_file.as_ref().map(|file| quoted(&visible(&file.path)));
     let flags = [
         delivery.kind_asked_for().map(|kind| format!(" --store-kind {}", kind.as_str())),
@@ -101,13 +94,7 @@ fn called(folders: &Folders, delivery: &Delivery) -> Called {
         (delivery.rbac == Rbac::Namespace).then(|| " --rbac namespace".to_owned()),
         store_file.as_ref().map(|file| format!(" --store-file {file}")),
     ];
-    Called { program, delivery: flags.into_iter().flatten().collect(), keys, out, store_file }
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    Called { program: super::called(folders), delivery: flags.into_iter().flatten().collect(), keys, out, store_file }
 }
 
 /// One look at everything. An API server that does not answer is a check like any other, and the only one.

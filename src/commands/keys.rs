@@ -29,7 +29,6 @@ pub(super) fn folder_to_change(folders: &Folders) -> Result<(Folder, Lock)> {
     let folder = super::create(folders, &folders.keys, 0o755)?;
     let lock = folder.lock()?;
     folder.remove_leftovers()?;
-    git::keep_out(&folder, GITIGNORE)?;
     Ok((folder, lock))
 }
 
@@ -133,12 +132,7 @@ pub(super) fn listed(folders: &Folders) -> Result<Option<(String, Vec<Recipient>
 
 /// Who may open the escrow: those that are listed, or where there is no list the identities' own recipients. Whoever may
 /// open it and is not known would be shut out by the next writing: that is refused, or where there is a list, said.
-fn known_recipients(
-    listed: Option<Vec<Recipient>>,
-    identities: &Identities,
-    escrow: &[u8],
-    world: &mut World,
-) -> Result<Vec<Recipient>> {
+fn known_recipients(listed: Option<Vec<Recipient>>, identities: &Identities, escrow: &[u8], world: &mut World) -> Result<Vec<Recipient>> {
     let able = escrow::count_recipients(escrow)?;
     let list = match listed {
         Some(list) => {
@@ -245,8 +239,9 @@ impl NewEscrow<'_> {
     }
 }
 
-/// Writes one file of the keys folder, and makes its name last.
+/// Writes one file of the keys folder, which git is told of first, and makes its name last.
 pub(super) fn write(folder: &Folder, name: &str, bytes: &[u8], mode: u32, existing: Existing) -> Result<()> {
+    git::keep_out(folder, GITIGNORE)?;
     let mut writer = Writer::new(folder);
     writer.write(name, bytes, mode, existing)?;
     writer.finish().map(|_| ())

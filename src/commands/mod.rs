@@ -185,3 +185,22 @@ impl crate::cli::Access {
         crate::world::cluster::Access { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() }
     }
 }
+
+/// This program with the folders and files of this run: what is pasted where it was run.
+fn called(folders: &Folders) -> String {
+    let path = |path: &Path| quoted(&visible(&path.to_string_lossy()));
+    let mut program = "seal-secrets".to_owned();
+    let mut add = |flag: &str, value: Option<String>| program.extend(value.map(|value| format!(" {flag} {value}")));
+    add("--keys", Some(path(&folders.keys)).filter(|keys| keys != "keys"));
+    add("--out", Some(path(&folders.out)).filter(|out| out != "out"));
+    add("--contract", folders.contract.as_deref().map(path));
+    add("--platform", folders.platform.as_deref().map(path));
+    add("--environment", folders.environment.as_deref().map(|name| quoted(&visible(name))));
+    program
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}

@@ -17,13 +17,14 @@ use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &ReEncrypt, world: &mut World) -> Result<Outcome> {
     check_json(args.json, args.dry_run)?;
+    // Found first: while it holds the locks, nobody changes the certificate.
+    let sealed = SealedFiles::find(paths(folders, args), folders, !args.dry_run, world)?;
     let certificate = keys::fit_certificate(folders, args.allow_rsa_bits, world)?;
     #[cfg(feature = "cluster")]
     if args.via_controller {
-        return super::via_controller::run(folders, args, &certificate, world);
+        return super::via_controller::run(folders, args, &sealed, &certificate, world);
     }
     let to = certificate.digest;
-    let sealed = find(folders, args, world)?;
     let mut ring = keys::ring(folders, args.opening.identity.as_deref(), &args.opening.recovery_private_key, world)?;
     if let Some(only) = args.key {
         if ring.iter().all(|key| key.digest != only) {
@@ -43,10 +44,6 @@ pub(super) fn run(folders: &Folders, args: &ReEncrypt, world: &mut World) -> Res
 /// The folders and files that were named, or the output folder.
 fn paths<'p>(folders: &'p Folders, args: &'p ReEncrypt) -> &'p [PathBuf] {
     if args.paths.is_empty() { std::slice::from_ref(&folders.out) } else { &args.paths }
-}
-
-pub(super) fn find(folders: &Folders, args: &ReEncrypt, world: &mut World) -> Result<SealedFiles> {
-    SealedFiles::find(paths(folders, args), !args.dry_run, world)
 }
 
 pub(super) fn ask(folders: &Folders, args: &ReEncrypt, to: CertificateDigest, world: &mut World) -> Result<()> {
@@ -117,14 +114,18 @@ impl Tally {
 
     /// Re-encrypts, a few files at a time, and tells of each.
     pub(super) fn go_through(&mut self, sealed: &SealedFiles, work: &Work<'_>, world: &mut World) -> Result<()> {
-        self.go_through_with(sealed, world, |files, world| sealed_files::re_encrypt(files, work, world))
+        self.go_through_with(sealed, world, |files, world| match sealed_files::re_encrypt(files, work, world) {
+            Ok(outcomes) => (outcomes, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        })
     }
 
+    /// The same by other means. What was done when those come to an end is written.
     pub(super) fn go_through_with(
         &mut self,
         sealed: &SealedFiles,
         world: &mut World,
-        mut re_encrypt: impl FnMut(Vec<SealedFile>, &mut World) -> Result<Vec<OfFile>>,
+        mut re_encrypt: impl FnMut(Vec<SealedFile>, &mut World) -> (Vec<OfFile>, Result<()>),
     ) -> Result<()> {
         sealed.each(world, |read, world| {
             let (mut readable, mut errors) = (Vec::new(), Vec::new());
@@ -134,16 +135,17 @@ impl Tally {
                     Err(error) => errors.push(error),
                 }
             }
-            let outcomes = re_encrypt(readable, world)?;
+            let (outcomes, ended) = re_encrypt(readable, world);
             sealed_files::write(&outcomes, world)?;
             world.terminal.progress(None);
             errors.into_iter().for_each(|error| self.fail(error, world));
-            outcomes.into_iter().try_for_each(|outcome| self.count(outcome, world))
+            outcomes.into_iter().try_for_each(|outcome| self.count(outcome, world))?;
+            ended
         })
     }
 
     fn fail(&mut self, error: Error, world: &mut World) {
-        world.terminal.tell(&sealed_files::stays(&error));
+        world.terminal.tell(&sealed_files::failed(&error));
         self.failed.push(json!({ "what": error.what(), "place": error.place() }));
     }
 
@@ -186,6 +188,7 @@ impl Tally {
         }
         let (moved, files, present) = (self.moved, self.files, self.present);
         text.push_str(&match (moved == 0 && !self.runbook, dry) {
+            (true, _) if !self.failed.is_empty() => format!("nothing done: {present} SealedSecrets are sealed to {to} already\n"),
             (true, _) => format!("nothing to do: {present} SealedSecrets are sealed to {to} already\n"),
             (false, true) => format!("to do: {moved} SealedSecrets in {files} files to re-encrypt to {to}; {present} are already\n"),
             (false, false) => format!("done: {moved} SealedSecrets in {files} files re-encrypted to {to}; {present} were already\n"),
@@ -198,7 +201,7 @@ impl Tally {
             });
         }
         if !self.failed.is_empty() {
-            let others = if dry { "" } else { "; the others are done" };
+            let others = if dry || moved == 0 { "" } else { "; the others are done" };
             text.push_str(&format!("{} could not be opened and stay as they are{others}\n", self.failed.len()));
         }
         text

@@ -7,7 +7,7 @@ use super::carry_out::check_json;
 use super::keys::{self, CERTIFICATE, IDENTITY};
 use super::re_encrypt::{Tally, runbook};
 use super::sealed_files::SealedFiles;
-use super::{Outcome, confirm, keygen};
+use super::{Outcome, called, confirm, keygen};
 use crate::cli::{Folders, Renew};
 use crate::model::{CertificateDigest, Error, Result};
 use crate::pipeline::certificate::SealingCertificate;
@@ -15,19 +15,19 @@ use crate::pipeline::private_key::{self, Pair, SealingKey};
 use crate::pipeline::re_encrypt::Work;
 use crate::pipeline::rsa_soundness::USUAL_BITS;
 use crate::pipeline::seal::Sealer;
-use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::folder::{Existing, Folder};
 use crate::world::{World, files, git};
 
 pub(super) fn run(folders: &Folders, args: &Renew, world: &mut World) -> Result<Outcome> {
     check_json(args.json, args.dry_run)?;
-    // One that has ended is just what is renewed: it is not judged.
-    let pinned = keys::certificate(folders)?;
     git::check_kept_out(&folders.keys, &[IDENTITY])?;
     let out = files::exists(&folders.out).then(|| folders.out.clone());
-    let sealed = SealedFiles::find(out.as_slice(), !args.dry_run, world)?;
+    let sealed = SealedFiles::find(out.as_slice(), folders, !args.dry_run, world)?;
+    // One that has ended is just what is renewed: it is not judged.
+    let pinned = keys::certificate(folders)?;
     let escrow = keys::open_to_change(folders, args.identity.as_deref(), world)?;
     let pairs = read_pairs(folders, &escrow.pem)?;
-    let begun = begun(&pairs, &pinned);
+    let begun = begun(&pairs, &pinned, fit(world));
     let digest = begun.map(|(certificate, _)| certificate.digest);
     let tally = look(folders, &sealed, &escrow.pem, digest, world)?;
     if args.dry_run {
@@ -63,11 +63,21 @@ fn read_ring(folders: &Folders, escrow: &str) -> Result<Vec<SealingKey>> {
     private_key::read(escrow).map_err(|error| error.in_file(&keys::escrow_path(folders).to_string_lossy()))
 }
 
-/// The newest key of the escrow, where it is newer than the pinned certificate.
-pub(super) fn begun<'p>(pairs: &'p [Pair], pinned: &SealingCertificate) -> Option<&'p (SealingCertificate, String)> {
+/// The newest key of the escrow that is fit, where it is newer than the pinned certificate.
+pub(super) fn begun<'p>(
+    pairs: &'p [Pair],
+    pinned: &SealingCertificate,
+    fit: impl Fn(&SealingCertificate) -> bool,
+) -> Option<&'p (SealingCertificate, String)> {
     let newer = pairs.iter().filter_map(|pair| pair.certificate.as_ref());
     let newer = newer.filter(|(certificate, _)| certificate.not_before() > pinned.not_before() && certificate.digest != pinned.digest);
-    newer.max_by_key(|(certificate, _)| certificate.not_before())
+    newer.filter(|(certificate, _)| fit(certificate)).max_by_key(|(certificate, _)| certificate.not_before())
+}
+
+/// Whether one may be sealed to today: `backup` may have brought others.
+fn fit(world: &World) -> impl Fn(&SealingCertificate) -> bool + use<> {
+    let now = (world.clock)();
+    move |certificate| certificate.judge(now, USUAL_BITS).is_ok()
 }
 
 /// Opens everything before anything is made: what does not open now would be lost to sight later.
@@ -104,9 +114,7 @@ fn move_to(
 ) -> Result<Outcome> {
     let pairs = read_pairs(folders, escrow)?;
     let lost = || Error::cryptography("the escrow does not hold the new key", "run again, and report it if it stays");
-    let (certificate, pem) = begun(&pairs, pinned).ok_or_else(lost)?;
-    let name = keys::escrow_path(folders);
-    certificate.judge((world.clock)(), USUAL_BITS).map_err(|error| error.in_file(&name.to_string_lossy()))?;
+    let (certificate, pem) = begun(&pairs, pinned, fit(world)).ok_or_else(lost)?;
     let ring = read_ring(folders, escrow)?;
     let sealer = Sealer::new(certificate)?;
     let work = Work::new(&ring, certificate.digest, Some(&sealer), None);
@@ -116,16 +124,14 @@ fn move_to(
         return Err(Error::refused("not everything could be re-encrypted", "mend what is named above, and run again: it goes on"));
     }
     tally.runbook = runbook(folders, certificate.digest, true)?;
-    let mut writer = Writer::new(keys_folder);
-    writer.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)?;
-    writer.finish()?;
+    keys::write(keys_folder, CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)?;
     let path = folders.keys.join(CERTIFICATE);
     world.terminal.print(&tally.summary(folders, work.proves(), certificate.digest, false))?;
     world.terminal.print(&format!(
         "{} is {} now, until {}; the escrow holds {} keys\n\
          next, in this order:\n\
          1. keep the new {} offline, in two places\n\
-         2. give the controller its keys: seal-secrets key-secret | kubectl apply -f -\n\
+         2. give the controller its keys: {} key-secret | kubectl apply -f -\n\
          3. restart it: kubectl -n kube-system rollout restart deployment/sealed-secrets-controller\n\
          4. commit {} and {}\n",
         path.display(),
@@ -133,6 +139,7 @@ fn move_to(
         certificate.ends(),
         pairs.len(),
         keys::escrow_path(folders).display(),
+        called(folders),
         path.display(),
         folders.out.display(),
     ))?;

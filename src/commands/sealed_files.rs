@@ -1,11 +1,13 @@
 //! Files with SealedSecrets, a few at a time: however many there are, no more of them is in memory. `re-encrypt`, `renew`
 //! and `status` go through them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use zeroize::Zeroizing;
 
+use crate::cli::Folders;
 use crate::manifest::blobs::{self, Found};
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result};
@@ -18,8 +20,12 @@ use crate::world::{World, files, tree};
 const AT_ONCE: usize = 64;
 
 /// Which files, and the locks on their folders.
+#[derive(Default)]
 pub(super) struct SealedFiles {
     paths: Vec<PathBuf>,
+    /// Links and files larger than any manifest, which are not read.
+    pub(super) passed_over: Vec<PathBuf>,
+    locked: Vec<(u64, u64)>,
     _locks: Vec<Lock>,
 }
 
@@ -38,10 +44,13 @@ impl SealedFile {
 
 impl SealedFiles {
     /// The manifests below these folders, and these files whatever they are called. Links are told of, and not followed. Who
-    /// will write gets the locks, and removes what an interrupted run left.
-    pub(super) fn find(named: &[PathBuf], writes: bool, world: &mut World) -> Result<Self> {
-        let (mut paths, mut locks, mut locked) = (Vec::new(), Vec::new(), Vec::new());
+    /// will write gets the locks, that of the output folder as well where it is concerned, and removes what an interrupted
+    /// run left.
+    pub(super) fn find(named: &[PathBuf], folders: &Folders, writes: bool, world: &mut World) -> Result<Self> {
+        let mut sealed = SealedFiles::default();
         for path in named {
+            // Without a slash at its end, which would follow a link.
+            let path: PathBuf = path.components().collect();
             let shown = path.to_string_lossy();
             let missing = || Error::bad_input("no such file or folder", "name one that is there").in_file(&shown);
             let metadata = path.symlink_metadata().map_err(|_| missing())?;
@@ -49,30 +58,44 @@ impl SealedFiles {
                 let help = "name the file or folder itself";
                 return Err(Error::refused("a link, and links are not followed here", help).in_file(&shown));
             }
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let root = if metadata.is_dir() { path } else { parent };
-            let folder = Folder::open(root)?.ok_or_else(missing)?;
-            if let Some(identity) = files::identity(root).filter(|identity| writes && !locked.contains(identity)) {
-                locks.push(folder.lock()?);
-                locked.push(identity);
+            let root = if metadata.is_dir() { &path } else { parent(&path) };
+            if writes {
+                sealed.lock(root)?;
+                let concerned = files::relative_to(&folders.out, root).or(files::relative_to(root, &folders.out)).is_some();
+                if concerned && files::exists(&folders.out) {
+                    sealed.lock(&folders.out)?;
+                }
             }
             if !metadata.is_dir() {
-                paths.push(path.clone());
+                sealed.paths.push(path.clone());
                 continue;
             }
-            let listing = tree::list_all(path, &[".yaml", ".yml", ".json"])?;
-            for passed_over in listing.passed_over {
-                world.terminal.warn(&format!("{} is a link or too large, and is passed over", path.join(passed_over).display()));
-            }
-            for leftover in listing.leftovers.iter().filter(|_| writes) {
-                remove_leftover(&path.join(leftover))?;
-            }
-            paths.extend(listing.paths.into_iter().map(|one| path.join(one)));
+            let listing = tree::list_all(&path, &[".yaml", ".yml", ".json"])?;
+            sealed.paths.extend(listing.paths.into_iter().map(|one| path.join(one)));
+            sealed.passed_over.extend(listing.passed_over.into_iter().map(|one| path.join(one)));
         }
-        // Twice is once: the second time would find nothing to do.
-        paths.sort();
-        paths.dedup();
-        Ok(SealedFiles { paths, _locks: locks })
+        for path in &sealed.passed_over {
+            world.terminal.warn(&format!("{} is a link or too large, and is passed over", path.display()));
+        }
+        if named.len() > 1 {
+            // Twice is once, in whatever spelling: the second time would find nothing to do.
+            sealed.paths.sort_by_cached_key(|path| canonical(path));
+            sealed.paths.dedup_by_key(|path| canonical(path));
+        }
+        if writes {
+            let parents: BTreeSet<&Path> = sealed.paths.iter().map(|path| parent(path)).collect();
+            parents.into_iter().try_for_each(|parent| Folder::open(parent)?.map_or(Ok(()), |folder| folder.remove_leftovers_here()))?;
+        }
+        Ok(sealed)
+    }
+
+    fn lock(&mut self, folder: &Path) -> Result<()> {
+        let gone = || Error::bad_input("no such folder", "name one that is there").in_file(&folder.to_string_lossy());
+        if let Some(identity) = files::identity(folder).filter(|identity| !self.locked.contains(identity)) {
+            self._locks.push(Folder::open(folder)?.ok_or_else(gone)?.lock()?);
+            self.locked.push(identity);
+        }
+        Ok(())
     }
 
     /// Reads each file that holds SealedSecrets, a few at a time; says what cannot be read.
@@ -91,13 +114,13 @@ impl SealedFiles {
     }
 }
 
-fn remove_leftover(path: &Path) -> Result<()> {
-    if let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
-        && let Some(folder) = Folder::open(parent)?
-    {
-        folder.remove_leftover(name);
-    }
-    Ok(())
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The one spelling of a path to a file that is there: what it is called may be a link's name, which was refused.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// A file that holds SealedSecrets; none where it holds something else.
@@ -106,7 +129,9 @@ fn read(path: &Path) -> Result<Option<SealedFile>> {
         return Ok(None);
     }
     let bytes = files::read(path, &path.to_string_lossy(), files::Kind::Public)?;
-    if memchr::memmem::find(&bytes, b"SealedSecret").is_none() {
+    // In UTF-16 it would stand in other bytes: then it is told that it cannot be read.
+    let utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    if !utf_16 && memchr::memmem::find(&bytes, b"SealedSecret").is_none() {
         return Ok(None);
     }
     // What it begins with stays: a byte-order mark too.
@@ -116,9 +141,10 @@ fn read(path: &Path) -> Result<Option<SealedFile>> {
     Ok((!found.is_empty()).then(|| SealedFile { path: path.to_owned(), text, found }))
 }
 
-/// Something that cannot be read or opened, while the others are done.
-pub(super) fn stays(error: &Error) -> String {
-    format!("stays: {}: {}\n  help: {}\n", error.place(), error.what(), error.help())
+/// Something that cannot be read or opened, while the others are gone through.
+pub(super) fn failed(error: &Error) -> String {
+    let why = error.reason().map_or(String::new(), |why| format!("  {why}\n"));
+    format!("failed: {}: {}\n{why}  help: {}\n", error.place(), error.what(), error.help())
 }
 
 /// What became of a file.
@@ -158,8 +184,7 @@ pub(super) fn write(outcomes: &[Outcome], world: &mut World) -> Result<()> {
     let changed: Vec<(&SealedFile, &str)> =
         outcomes.iter().filter_map(|one| Some((&one.file, one.done.as_ref().ok()?.text.as_deref()?))).collect();
     for of_folder in changed.chunk_by(|(one, _), (other, _)| one.path.parent() == other.path.parent()) {
-        let Some(parent) = of_folder[0].0.path.parent() else { continue };
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let parent = parent(&of_folder[0].0.path);
         let gone = || Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
         let folder = Folder::open(parent)?.ok_or_else(|| gone().in_file(&parent.to_string_lossy()))?;
         let mut writer = Writer::new(&folder);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{read_contract, read_text};
 use crate::cli::{self, Folders};
+use crate::manifest::text;
 use crate::manifest::yaml::{self, Node};
 use crate::model::{Contract, Delivery, Error, Finding, Isolation, Rbac, Result, StoreFile, StoreKind};
 use crate::pipeline::inventory::Files;
@@ -128,7 +129,7 @@ fn check_store_file(path: &Path, folders: &Folders) -> Result<()> {
 
 /// Whether a text holds only stores, or only comments.
 fn is_store(text: &str) -> bool {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if text::says_nothing(text) {
         return true;
     }
     let kind = |node: &Node| node.get("kind").and_then(Node::word).is_some_and(|kind| matches!(kind, "ClusterSecretStore" | "SecretStore"));

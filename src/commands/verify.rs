@@ -58,11 +58,10 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
     Ok(if clean { Outcome::Done } else { Outcome::Found })
 }
 
-/// How many can open the escrow, where it lies here.
-fn able(folders: &Folders) -> Result<Option<usize>> {
-    let path = keys::escrow_path(folders);
-    let count = || escrow::count_recipients(&keys::read_escrow(folders)?).map_err(|error| error.in_file(&path.to_string_lossy()));
-    files::exists(&path).then(count).transpose()
+/// How many can open the escrow, where it lies here. That it is damaged is a finding.
+fn able(folders: &Folders) -> Result<Option<Result<usize>>> {
+    let count = || Ok(escrow::count_recipients(&keys::read_escrow(folders)?));
+    files::exists(&keys::escrow_path(folders)).then(count).transpose()
 }
 
 fn human(findings: &[Finding], faults: usize, opened: bool) -> String {

@@ -3,8 +3,8 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::re_encrypt::{Tally, ask, find};
-use super::sealed_files::Outcome as OfFile;
+use super::re_encrypt::{Tally, ask};
+use super::sealed_files::{Outcome as OfFile, SealedFiles};
 use super::{Outcome, fetch_cert, keys};
 use crate::cli::{Folders, ReEncrypt};
 use crate::model::{Error, ErrorKind, Result};
@@ -17,8 +17,13 @@ use crate::world::cluster::Cluster;
 /// Before, `/v1/rotate` took the scope from the template, which may be wider (CVE-2026-22728).
 const SAFE: (u32, u32, u32) = (0, 36, 0);
 
-pub(super) fn run(folders: &Folders, args: &ReEncrypt, certificate: &SealingCertificate, world: &mut World) -> Result<Outcome> {
-    let sealed = find(folders, args, world)?;
+pub(super) fn run(
+    folders: &Folders,
+    args: &ReEncrypt,
+    sealed: &SealedFiles,
+    certificate: &SealingCertificate,
+    world: &mut World,
+) -> Result<Outcome> {
     let identity = args.opening.identity.as_deref();
     let ring = identity.map(|identity| keys::escrow_keys(folders, Some(identity), world)).transpose()?.unwrap_or_default();
     let proves = ring.iter().any(|key| key.digest == certificate.digest);
@@ -36,18 +41,16 @@ pub(super) fn run(folders: &Folders, args: &ReEncrypt, certificate: &SealingCert
     let mut post = |question: &Value| rotated(&cluster, &path, question);
     let mut tally = Tally::quiet(args.json);
     let keys = if proves { ring.as_slice() } else { &[] };
-    tally.go_through_with(&sealed, world, |files, _| {
+    tally.go_through_with(sealed, world, |files, _| {
         let mut outcomes = Vec::new();
         for file in files {
             let ask = (!args.dry_run).then_some(&mut post as &mut dyn FnMut(&Value) -> Result<Option<Value>>);
             match by_controller(&file.text, &file.found, certificate, keys, ask) {
-                Err(error) if matches!(error.kind, ErrorKind::Cluster | ErrorKind::Unauthorized | ErrorKind::Forbidden) => {
-                    return Err(error);
-                }
+                Err(error) if error.kind.is_of_the_cluster() => return (outcomes, Err(error)),
                 done => outcomes.push(OfFile { file, done }),
             }
         }
-        Ok(outcomes)
+        (outcomes, Ok(()))
     })?;
     tally.end(folders, args, certificate.digest, proves, world)
 }
@@ -56,11 +59,14 @@ pub(super) fn run(folders: &Folders, args: &ReEncrypt, certificate: &SealingCert
 fn rotated(cluster: &Cluster, path: &str, question: &Value) -> Result<Option<Value>> {
     let answer = cluster.post(path, question)?;
     match answer.status {
-        StatusCode::OK => Ok(serde_json::from_slice(&answer.body).ok()),
+        StatusCode::OK => serde_json::from_slice(&answer.body).map(Some).map_err(|_| {
+            let help = "see that nothing between here and the controller answers in its place, then run again";
+            Error::new(ErrorKind::Cluster, "the controller's answer is not JSON", help)
+        }),
         // Whatever is wrong with what it was asked, this is its only other answer.
         StatusCode::INTERNAL_SERVER_ERROR => Ok(None),
         status => {
-            let help = "run again: what is done already is left alone; see whether the controller runs";
+            let help = "see whether the controller runs, then run again: what says that it is sealed to this certificate is left alone";
             Err(Error::new(ErrorKind::Cluster, format!("the controller answered {}", status.as_u16()), help))
         }
     }
@@ -70,7 +76,9 @@ fn check_version(cluster: &Cluster, namespace: &str) -> Result<()> {
     let offline = "re-encrypt offline, without `--via-controller`";
     let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?labelSelector=app.kubernetes.io/name=sealed-secrets");
     let deployments = cluster.get(&path)?.unwrap_or_default();
-    match deployments["items"].as_array().and_then(|items| items.iter().find_map(version_of)) {
+    // Of several the oldest counts, and one that does not tell.
+    let versions = deployments["items"].as_array().into_iter().flatten().map(version_of);
+    match versions.min().flatten() {
         Some(version) if version >= SAFE => Ok(()),
         Some(version) => Err(Error::refused(
             format!("the controller is {}, and before {} it could widen a scope (CVE-2026-22728)", dotted(version), dotted(SAFE)),

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::sealed_secret::{CERTIFICATE, CLUSTER_WIDE, NAMESPACE_WIDE};
+use super::sealed_secret::{CERTIFICATE, scope};
+use super::text;
 use super::yaml::{self, Node};
 use crate::model::{CertificateDigest, Error, Position, Result, Scope};
 
@@ -56,6 +57,11 @@ impl Found {
         self.scope.label(self.namespace.as_deref().unwrap_or(""), &self.name)
     }
 
+    /// `namespace/name`, or the name alone.
+    pub fn full_name(&self) -> String {
+        self.namespace.as_ref().map_or(self.name.clone(), |namespace| format!("{namespace}/{}", self.name))
+    }
+
     /// One of its annotations.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.get(name).map(String::as_str)
@@ -66,6 +72,9 @@ impl Found {
 pub fn find(text: &str) -> Result<Vec<Found>> {
     let (_, body) = split_mark(text);
     let mut found = Vec::new();
+    if text::says_nothing(body) {
+        return Ok(found);
+    }
     yaml::read_foreign(body)?.iter().for_each(|node| collect(node, body, &mut found));
     Ok(found)
 }
@@ -91,12 +100,7 @@ fn read(node: &Node, text: &str) -> Found {
     let all = node.at(&["metadata", "annotations"]).map(Node::entries).unwrap_or_default();
     let annotations: BTreeMap<String, String> =
         all.iter().filter_map(|(name, node)| Some((name.clone(), node.word()?.to_owned()))).collect();
-    let set = |name: &str| annotations.get(name).is_some_and(|value| value == "true");
-    let scope = match (set(CLUSTER_WIDE), set(NAMESPACE_WIDE)) {
-        (true, _) => Scope::ClusterWide,
-        (false, true) => Scope::NamespaceWide,
-        _ => Scope::Strict,
-    };
+    let scope = scope(|name| annotations.get(name).map(String::as_str));
     let mut found = Found {
         name: word(&["metadata", "name"]).unwrap_or("").to_owned(),
         namespace: word(&["metadata", "namespace"]).map(str::to_owned),
@@ -276,7 +280,9 @@ mod tests {
         assert_eq!(renewed(json), Ok(json.replace("AgBx", "NEW/1=")));
         let tabbed = json.replace('{', "{\n\t");
         assert_eq!(renewed(&tabbed), Ok(tabbed.replace("AgBx", "NEW/1=")));
-        assert!(find("kind: Secret\n").is_ok_and(|found| found.is_empty()));
+        for text in ["kind: Secret\n", "# kind: SealedSecret\n"] {
+            assert!(find(text).is_ok_and(|found| found.is_empty()));
+        }
     }
 
     #[test]

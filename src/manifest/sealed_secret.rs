@@ -224,6 +224,15 @@ fn read_template(node: &Node) -> Result<Template> {
     Ok(template)
 }
 
+/// The scope that annotations say, as the controller reads them: the widest counts.
+pub fn scope<'a>(annotation: impl Fn(&str) -> Option<&'a str>) -> Scope {
+    match (annotation(CLUSTER_WIDE) == Some("true"), annotation(NAMESPACE_WIDE) == Some("true")) {
+        (true, _) => Scope::ClusterWide,
+        (false, true) => Scope::NamespaceWide,
+        _ => Scope::Strict,
+    }
+}
+
 fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Result<Scope> {
     let set = |map: &BTreeMap<String, String>, name: &str| map.get(name).is_some_and(|value| value == "true");
     let (namespace_wide, cluster_wide) = (set(annotations, NAMESPACE_WIDE), set(annotations, CLUSTER_WIDE));
@@ -235,11 +244,7 @@ fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Re
         )
         .why("a template that is wider than its SealedSecret is how CVE-2026-22728 widened a scope"));
     }
-    Ok(match (namespace_wide, cluster_wide) {
-        (_, true) => Scope::ClusterWide,
-        (true, _) => Scope::NamespaceWide,
-        _ => Scope::Strict,
-    })
+    Ok(scope(|name| annotations.get(name).map(String::as_str)))
 }
 
 /// One sealed value, ready to be written.

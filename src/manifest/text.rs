@@ -14,3 +14,8 @@ pub fn decode(bytes: &[u8]) -> Result<&str> {
         .map_err(|error| Error::bad_input(format!("not UTF-8 at byte {}", error.valid_up_to()), "save it as UTF-8"))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
+
+/// Whether a YAML text has nothing but comments and empty lines.
+pub fn says_nothing(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}

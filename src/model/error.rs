@@ -70,6 +70,13 @@ struct Text {
     help: String,
 }
 
+impl ErrorKind {
+    /// Whether the cluster is the cause, and no other input would do better.
+    pub fn is_of_the_cluster(self) -> bool {
+        matches!(self, ErrorKind::Cluster | ErrorKind::Unauthorized | ErrorKind::Forbidden)
+    }
+}
+
 impl Error {
     /// `what` is wrong and `help` mends it; both in lower case, without a final period.
     pub fn new(kind: ErrorKind, what: impl Into<String>, help: impl Into<String>) -> Self {
@@ -124,6 +131,11 @@ impl Error {
     /// What is wrong, in one line, without the place.
     pub fn what(&self) -> String {
         visible(&self.text.what)
+    }
+
+    /// The reason, in one line, where `what` alone does not tell it.
+    pub fn reason(&self) -> Option<String> {
+        self.text.why.as_deref().map(visible)
     }
 
     /// What to do about it, in one line.

@@ -1,6 +1,7 @@
 //! The same values for another sealing key: opened, sealed anew, opened again and compared, and put where the old ones
 //! stood. Nothing else of a file changes.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
@@ -12,8 +13,8 @@ use super::private_key::SealingKey;
 use super::seal::{SESSION_KEY, Sealer};
 use super::unseal;
 use crate::manifest::blobs::{self, Blob, Found, Spot};
-use crate::manifest::sealed_secret::{CLUSTER_WIDE, NAMESPACE_WIDE};
-use crate::model::{CertificateDigest, Error, ErrorKind, Result, Scope};
+use crate::manifest::sealed_secret::{CLUSTER_WIDE, NAMESPACE_WIDE, scope};
+use crate::model::{CertificateDigest, Error, Result, Scope};
 
 /// What opens, and what it is sealed to.
 pub struct Work<'w> {
@@ -53,11 +54,21 @@ pub struct Done {
     pub text: Option<String>,
 }
 
-/// To which of these keys a SealedSecret is sealed, whatever it says of itself.
-pub fn sealed_to(one: &Found, keys: &[SealingKey]) -> Option<CertificateDigest> {
-    let marked = one.certificate.and_then(|digest| keys.iter().position(|key| key.digest == digest));
-    let opened = unseal::open_first(keys, marked.unwrap_or(0), &one.label(), &one.blobs.first()?.text);
-    opened.ok().map(|(index, _)| keys[index].digest)
+/// To which of these keys the values of a SealedSecret are sealed, whatever it says of itself: `kubeseal --merge-into` may
+/// have sealed each to another one. `None` where there is no value, or one that none of the keys opens.
+pub fn sealed_to(one: &Found, keys: &[SealingKey]) -> Option<BTreeSet<CertificateDigest>> {
+    let (label, first) = (one.label(), marked(one, keys).unwrap_or(0));
+    let key = |blob: &Blob| Some(keys[unseal::open_first(keys, first, &label, &blob.text).ok()?.0].digest);
+    one.blobs.iter().map(key).collect::<Option<BTreeSet<_>>>().filter(|keys| !keys.is_empty())
+}
+
+/// Where the key stands to which a SealedSecret says that it is sealed.
+fn marked(one: &Found, keys: &[SealingKey]) -> Option<usize> {
+    one.certificate.and_then(|digest| position(keys, digest))
+}
+
+fn position(keys: &[SealingKey], digest: CertificateDigest) -> Option<usize> {
+    keys.iter().position(|key| key.digest == digest)
 }
 
 impl<'w> Work<'w> {
@@ -68,7 +79,7 @@ impl<'w> Work<'w> {
 
     /// Whether each new value can be opened again.
     pub fn proves(&self) -> bool {
-        self.keys.iter().any(|key| key.digest == self.to)
+        position(self.keys, self.to).is_some()
     }
 
     /// Re-encrypts the SealedSecrets that were found in a text. There has to be a session key for each of their values.
@@ -84,15 +95,16 @@ impl<'w> Work<'w> {
         replacements: &mut Vec<(Spot, String)>,
     ) -> Result<State> {
         let label = one.label();
-        let marked = one.certificate.and_then(|digest| self.keys.iter().position(|key| key.digest == digest));
+        let (marked, own) = (marked(one, self.keys), position(self.keys, self.to));
         let (mut new, mut from) = (Vec::new(), None);
         for blob in &one.blobs {
             let session_key = session_keys.next().ok_or_else(too_few)?;
             let first = marked.unwrap_or_else(|| self.last.load(Ordering::Relaxed));
             let (index, value) = match unseal::open_first(self.keys, first, &label, &blob.text) {
                 Ok(opened) => opened,
-                Err(_) if self.only.is_some() => return Ok(State::PassedOver),
-                Err(error) => return Err(error),
+                // Sealed to a key that nobody asked for; what was asked for is named where it does not open.
+                Err(_) if self.only.is_some() && one.certificate != self.only && from.is_none() => return Ok(State::PassedOver),
+                Err(error) => return Err(error.at(blob.spot.position)),
             };
             self.last.store(index, Ordering::Relaxed);
             let sealed_to = self.keys[index].digest;
@@ -100,9 +112,12 @@ impl<'w> Work<'w> {
                 continue;
             }
             from = Some(sealed_to);
-            let Some(sealer) = self.sealer else { continue };
+            let Some(sealer) = self.sealer else {
+                // Tried with what it says now: whether it could be replaced.
+                new.push((blob.spot.clone(), blob.text.clone()));
+                continue;
+            };
             let text = sealer.seal(&label, &value, session_key)?;
-            let own = self.keys.iter().position(|key| key.digest == self.to);
             if let Some(own) = own
                 && !unseal::open(&self.keys[own..=own], &label, &text)?.same_as(&value)
             {
@@ -129,29 +144,32 @@ fn collect(
 ) -> Result<Done> {
     let (mut units, mut replacements) = (Vec::new(), Vec::new());
     for one in found {
-        let name = one.namespace.as_ref().map_or(one.name.clone(), |namespace| format!("{namespace}/{}", one.name));
         let state = match one.fault.clone().map_or_else(|| each(one, &mut replacements), Err) {
             Ok(state) => state,
             // Without the cluster there is no going on.
-            Err(error) if matches!(error.kind, ErrorKind::Cluster | ErrorKind::Unauthorized | ErrorKind::Forbidden) => return Err(error),
+            Err(error) if error.kind.is_of_the_cluster() => return Err(error),
             Err(error) if error.position().is_none() => State::Failed(error.at(one.position)),
             Err(error) => State::Failed(error),
         };
-        units.push(Unit { name, state });
+        units.push(Unit { name: one.full_name(), state });
     }
-    let text = (writes && !replacements.is_empty()).then(|| blobs::replace(text, replacements)).transpose()?;
-    Ok(Done { units, text })
+    let text = (!replacements.is_empty()).then(|| blobs::replace(text, replacements)).transpose()?;
+    Ok(Done { units, text: text.filter(|_| writes) })
 }
 
 /// What a controller is asked: `None` = it does not open this one.
 pub type Ask<'a> = &'a mut dyn FnMut(&Value) -> Result<Option<Value>>;
 
 /// Has a controller re-encrypt the SealedSecrets that were found in a text, but for those that say that they are sealed to
-/// the certificate which it serves. With keys at hand, old and new values are opened and compared. Nobody to ask = it only
-/// says what would be done.
+/// the certificate which it serves. With keys at hand, that one's among them, old and new values are opened and compared, and
+/// what is sealed to it already is left alone. Nobody to ask = it only says what would be done.
 pub fn by_controller(text: &str, found: &[Found], to: &SealingCertificate, keys: &[SealingKey], mut ask: Option<Ask<'_>>) -> Result<Done> {
     collect(text, found, ask.is_some(), |one, replacements| {
         if one.certificate == Some(to.digest) {
+            return Ok(State::Present);
+        }
+        let (label, own) = (one.label(), position(keys, to.digest).map(|own| &keys[own..=own]));
+        if one.mark.is_none() && own.is_some_and(|own| one.blobs.iter().all(|blob| unseal::open(own, &label, &blob.text).is_ok())) {
             return Ok(State::Present);
         }
         let Some(ask) = &mut ask else { return Ok(State::Moved(one.certificate)) };
@@ -161,9 +179,11 @@ pub fn by_controller(text: &str, found: &[Found], to: &SealingCertificate, keys:
             Error::cryptography("the controller does not open this SealedSecret", help)
         })?;
         let mut new = answered(one, &answer, to)?;
-        for ((_, text), blob) in new.iter().zip(&one.blobs).filter(|_| !keys.is_empty()) {
-            if !unseal::open(keys, &one.label(), text)?.same_as(&unseal::open(keys, &one.label(), &blob.text)?) {
-                return Err(strange("a value is another one"));
+        for ((_, text), blob) in new.iter().zip(&one.blobs) {
+            let Some(own) = own else { break };
+            let before = unseal::open(keys, &label, &blob.text)?;
+            if !unseal::open(own, &label, text).is_ok_and(|value| value.same_as(&before)) {
+                return Err(strange("a value is another one, or not sealed to this certificate"));
             }
         }
         new.extend(one.mark.clone().map(|mark| (mark, to.digest.to_string())));
@@ -194,12 +214,7 @@ fn question(one: &Found) -> Value {
 /// long as the old ones, and sealed to a key of this size.
 fn answered(one: &Found, answer: &Value, to: &SealingCertificate) -> Result<Vec<(Spot, String)>> {
     let text = |path: &str| answer.pointer(path).and_then(Value::as_str);
-    let set = |name: &str| answer["metadata"]["annotations"][name] == "true";
-    let scope = match (set(CLUSTER_WIDE), set(NAMESPACE_WIDE)) {
-        (true, _) => Scope::ClusterWide,
-        (false, true) => Scope::NamespaceWide,
-        _ => Scope::Strict,
-    };
+    let scope = scope(|name| answer["metadata"]["annotations"][name].as_str());
     let named =
         text("/metadata/name") == Some(&one.name) && text("/metadata/namespace").unwrap_or("") == one.namespace.as_deref().unwrap_or("");
     if !named || scope != one.scope {
@@ -211,6 +226,7 @@ fn answered(one: &Found, answer: &Value, to: &SealingCertificate) -> Result<Vec<
         let new = data.get(&blob.key).and_then(Value::as_str).ok_or_else(|| strange("it has other data keys"))?;
         let (old, size) = (shape(&blob.text), shape(new));
         match size {
+            _ if new == blob.text => Err(strange("a value is the old one")),
             Some((rsa, rest)) if rsa == to.size() && old.is_some_and(|(_, before)| before == rest) => {
                 Ok((blob.spot.clone(), new.to_owned()))
             }

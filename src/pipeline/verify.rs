@@ -13,7 +13,7 @@ use super::render::{render, store_file};
 use super::{generate, seal, unseal};
 use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
 use crate::manifest::{secret, text};
-use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Position, Recipe, SecretValue, Unit};
+use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Position, Recipe, Result, SecretValue, Unit};
 
 /// What is looked at.
 pub struct Evidence<'e> {
@@ -30,7 +30,7 @@ pub struct Evidence<'e> {
     /// How many `keys/recipients.txt` names, where it is there.
     pub listed: Option<usize>,
     /// How many the escrow is encrypted to, where it is there.
-    pub able: Option<usize>,
+    pub able: Option<Result<usize>>,
     /// How the values get to their readers.
     pub delivery: &'e Delivery,
     /// Where contract and platform disagree.
@@ -43,7 +43,7 @@ pub struct Evidence<'e> {
 pub fn verify(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Findings { out: evidence.out, list: evidence.coverage.clone() };
     findings.certificate(&evidence);
-    findings.recipients(evidence.listed, evidence.able);
+    findings.recipients(evidence.listed, evidence.able.clone());
     let inventory = findings.read(evidence.files.clone());
     for path in evidence.files.keys() {
         if let Some(rule) = (evidence.ignored)(path) {
@@ -105,9 +105,13 @@ impl Findings<'_> {
         }
     }
 
-    fn recipients(&mut self, listed: Option<usize>, able: Option<usize>) {
+    fn recipients(&mut self, listed: Option<usize>, able: Option<Result<usize>>) {
         let place = if able.is_some() { "keys/sealing.key.age" } else { "keys/recipients.txt" };
         let mut add = |code, what, help: &str| self.list.push(Finding { code, place: place.to_owned(), what, help: help.to_owned() });
+        let able = match able.transpose() {
+            Ok(able) => able,
+            Err(error) => return add(Code::EscrowDiffers, error.what(), &error.help()),
+        };
         if able.or(listed) == Some(1) {
             let help = "add another operator's: `seal-secrets escrow add-recipient age1…`";
             add(Code::FewRecipients, "only one recipient can open the escrow: who loses that identity loses everything".to_owned(), help);

@@ -21,7 +21,7 @@ const MOST_DEPTH: usize = 8;
 const TEMPORARY: (&str, &str) = (".seal-secrets.", ".tmp");
 
 /// Whether a file of this name is what a run that was killed left behind.
-pub fn is_leftover(name: &str) -> bool {
+fn is_leftover(name: &str) -> bool {
     name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
 }
 
@@ -160,6 +160,17 @@ impl Folder {
         Ok(removed)
     }
 
+    /// The same in this folder alone, whatever else may stand in it.
+    pub fn remove_leftovers_here(&self) -> Result<()> {
+        let failed = |errno: Errno| explain(&errno.into(), "read").in_file(&self.path.to_string_lossy());
+        for entry in Dir::read_from(&self.handle).map_err(failed)? {
+            if let Some(name) = entry.map_err(failed)?.file_name().to_str().ok().filter(|name| is_leftover(name)) {
+                self.unlink(name);
+            }
+        }
+        Ok(())
+    }
+
     fn walk(&self, prefix: &str, depth: usize, visit: &mut dyn FnMut(&Folder, &str, &str) -> Result<()>) -> Result<()> {
         let failed = |errno: Errno| explain(&errno.into(), "read").in_file(&self.path.to_string_lossy());
         for entry in Dir::read_from(&self.handle).map_err(failed)? {
@@ -218,13 +229,6 @@ impl Folder {
             Ok(())
         })?;
         Ok(found)
-    }
-
-    /// Removes what a run that was killed left behind under this name.
-    pub fn remove_leftover(&self, name: &str) {
-        if is_leftover(name) {
-            self.unlink(name);
-        }
     }
 
     fn unlink(&self, name: &str) {

@@ -5,7 +5,6 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, explain};
-use super::folder;
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result};
 
@@ -26,7 +25,7 @@ pub fn read(root: &Path, matters: &(dyn Fn(&str, &[u8]) -> bool + Sync), threads
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     }
-    let Listing { paths, mut passed_over, .. } = list_all(root, &[".yaml", ".yml"])?;
+    let Listing { paths, mut passed_over } = list_all(root, &[".yaml", ".yml"])?;
     let share = paths.len().div_ceil(threads.get()).max(1);
     let read_share =
         |share: &[String]| share.iter().filter_map(|path| read_one(root, path, matters).transpose()).collect::<Result<Vec<_>>>();
@@ -45,8 +44,6 @@ pub struct Listing {
     pub paths: Vec<String>,
     /// Links to such files or to folders, and files larger than any manifest.
     pub passed_over: Vec<String>,
-    /// What a run that was killed left behind.
-    pub leftovers: Vec<String>,
 }
 
 /// Lists the files below a folder that end with one of these.
@@ -71,8 +68,6 @@ fn list(root: &Path, folder: &Path, endings: &[&str], waiting: &mut Vec<PathBuf>
         let wanted = name == "Kustomization" || endings.iter().any(|end| name.ends_with(end));
         if kind.is_dir() && !PASSED_OVER.contains(&name) {
             waiting.push(path);
-        } else if kind.is_file() && folder::is_leftover(name) {
-            listing.leftovers.push(text.to_owned());
         } else if kind.is_file() && wanted {
             let large = entry.metadata().is_ok_and(|metadata| metadata.len() > MOST_BYTES as u64);
             if large { listing.passed_over.push(text.to_owned()) } else { listing.paths.push(text.to_owned()) }

@@ -27,6 +27,12 @@ const fn case(name: &'static str, breaks: &'static str, code: &'static str, what
     Case { name, breaks, finds: (code, what), by_hand: None }
 }
 
+/// kubectl does not restart what was restarted within the same second.
+const RESTART_CONTROLLER: &str = "restart_controller() {
+  for _ in {1..60}; do kubectl -n kube-system rollout restart deployment/sealed-secrets-controller && return; done
+  return 1
+}";
+
 /// Each is broken, found and healed in turn, on the same cluster.
 const CASES: &[Case] = &[
     case(
@@ -189,7 +195,7 @@ const CASES: &[Case] = &[
     case(
         "a second, newer key",
         "seal-secrets --keys other/keys key-secret | sed 's/^  name: .*/  name: another/' | kubectl apply -f -
-         kubectl -n kube-system rollout restart deployment/sealed-secrets-controller
+         restart_controller
          kubectl -n kube-system rollout status deployment/sealed-secrets-controller --timeout=60s",
         "several-keys",
         "its certificate",
@@ -197,7 +203,7 @@ const CASES: &[Case] = &[
     case(
         "the controller started before its key",
         "kubectl -n kube-system delete secret sealed-secrets-key
-         kubectl -n kube-system rollout restart deployment/sealed-secrets-controller
+         restart_controller
          kubectl -n kube-system rollout status deployment/sealed-secrets-controller --timeout=60s
          seal-secrets key-secret | kubectl apply -f -",
         "several-keys",
@@ -206,7 +212,7 @@ const CASES: &[Case] = &[
     case(
         "the controller has another key only",
         "kubectl -n kube-system delete secret sealed-secrets-key
-         kubectl -n kube-system rollout restart deployment/sealed-secrets-controller
+         restart_controller
          kubectl -n kube-system rollout status deployment/sealed-secrets-controller --timeout=60s",
         "certificate-differs",
         "its certificate",
@@ -215,7 +221,7 @@ const CASES: &[Case] = &[
         "a key Secret that is none",
         "kubectl -n kube-system create secret generic broken --type=kubernetes.io/tls --from-literal=tls.crt=x --from-literal=tls.key=x
          kubectl -n kube-system label secret broken sealedsecrets.bitnami.com/sealed-secrets-key=active
-         kubectl -n kube-system rollout restart deployment/sealed-secrets-controller",
+         restart_controller",
         "controller-down",
         "kube-system/sealed-secrets-controller",
     ),
@@ -299,7 +305,7 @@ impl Patient<'_> {
     /// Runs commands as somebody would who pastes them.
     fn shell(&self, commands: &str) -> Result<String, String> {
         let mut shell = self.cluster.command("bash");
-        shell.args(["-euxo", "pipefail", "-c", commands]).current_dir(self.repository.path(""));
+        shell.args(["-euxo", "pipefail", "-c", &format!("{RESTART_CONTROLLER}\n{commands}")]).current_dir(self.repository.path(""));
         crate::kubectl::run(&mut shell, "")
     }
 
@@ -429,7 +435,7 @@ impl Patient<'_> {
              kubectl -n secret-source delete secret --all
              kubectl apply -k out/secret-source && kubectl apply -k out/secret-store
              kubectl -n kube-system scale deployment/sealed-secrets-controller --replicas=1
-             kubectl -n kube-system rollout restart deployment/sealed-secrets-controller
+             restart_controller
              kubectl -n kube-system rollout status deployment/sealed-secrets-controller --timeout=60s
              kubectl -n external-secrets scale deployment/external-secrets --replicas=1
              kubectl -n external-secrets rollout status deployment/external-secrets --timeout=60s",

@@ -1500,9 +1500,17 @@ fn other_keys() -> Vec<Row> {
             .with(|s| assert!(Command::new("mkfifo").arg(s.path("pipe")).status().unwrap().success())),
         again("not YAML", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml:1:1: ", "could not be opened"])
             .file("x.yaml", planted("'SealedSecret {canary}\n")),
-        again("UTF-16", &["re-encrypt", "x.yaml", "--yes"], 0, &["nothing to do: 0"]).file("x.yaml", b"\xff\xfea\0".to_vec()),
-        again("plaintext", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml:1:1: a sealed value does not open"])
-            .file("x.yaml", planted(plain)),
+        again("UTF-16", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml: UTF-16", "nothing done"]).file("x.yaml", b"\xff\xfea\0".to_vec()),
+        again("only a comment", &["re-encrypt", "x.yaml", "--yes"], 0, &["nothing to do: 0"]).file("x.yaml", "# kind: SealedSecret\n"),
+        again("a link with a slash", &["re-encrypt", "link/", "--yes"], 4, &["link: ", "links are not followed"])
+            .with(|s| std::os::unix::fs::symlink("out", s.path("link")).unwrap()),
+        row("L22", "the folder below is locked", &["re-encrypt", ".", "--yes"], 8, &["(process {pid})"])
+            .start(Start::Bootstrapped)
+            .locked("out"),
+        row("L22", "the folder above is locked", &["re-encrypt", "out/secret-source", "--yes"], 8, &["(process {pid})"])
+            .start(Start::Bootstrapped)
+            .locked("out"),
+        again("plaintext", &["re-encrypt", "x.yaml", "--yes"], 1, &[": a sealed value does not open"]).file("x.yaml", planted(plain)),
         again("another's identity", &["re-encrypt", "--identity", "id", "--yes"], 3, &["id: no age identity"]).file("id", "# none\n"),
         again("escrow gone", &["renew", "--yes"], 3, &["keys/sealing.key.age: no such file"]).with(|s| s.remove(ESCROW)),
         again("escrow gone", &["re-encrypt", "--yes"], 3, &["keys/sealing.key.age: no such file"]).with(|s| s.remove(ESCROW)),
@@ -1611,7 +1619,7 @@ fn operators() -> Vec<Row> {
     };
     vec![
         row("L01", "escrow alone", &["escrow"], 2, &[]),
-        row("L08", "nobody to say yes", &["escrow", "add-recipient", ONE], 4, &["asked for a yes", "--yes"]),
+        row("L08", "nobody to say yes", &["escrow", "add-recipient", ONE], 4, &["nobody has said yes", "for 2 recipients", "--yes"]),
         row("F01", "no escrow", &["escrow", "add-recipient", ONE, "--yes"], 3, &["keys/sealing.key.age: no such file"])
             .with(|s| s.remove(ESCROW)),
         add("an SSH key", "ssh-ed25519 AAAA", 2, &["`RECIPIENT`", "SSH keys are not taken"]),

@@ -197,6 +197,11 @@ fn ran(output: std::process::Output) -> Ran {
 
 /// Runs the binary on a terminal, types each answer once it is asked, and says whether the terminal echoes afterwards.
 pub fn at_the_prompt(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)]) -> String {
+    at_the_prompt_while(sandbox, args, answers, &|| ())
+}
+
+/// The same, and before each answer this happens.
+pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)], meanwhile: &dyn Fn()) -> String {
     let script = format!("{BINARY} {args}; echo code=$?; stty -a");
     let mut command = Command::new("timeout");
     command.args(["--foreground", "--signal=KILL", "30", "script", "-qec", &script, "/dev/null"]);
@@ -211,6 +216,7 @@ pub fn at_the_prompt(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)]) ->
         while !shown.ends_with(prompt.as_bytes()) && stdout.read(&mut byte).unwrap() == 1 {
             shown.push(byte[0]);
         }
+        meanwhile();
         stdin.write_all(keys.as_bytes()).unwrap();
     }
     stdout.read_to_end(&mut shown).unwrap();

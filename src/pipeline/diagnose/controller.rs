@@ -269,10 +269,11 @@ impl Checks<'_> {
     }
 }
 
-/// A controller's version, as its image says it, or else its chart.
+/// A controller's version, as its image says it, or else its chart. What runs beside it has a version of its own.
 pub fn version_of(deployment: &Value) -> Option<(u32, u32, u32)> {
     let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
-    let tags = containers.filter_map(|one| Some(text(one, "/image").split('@').next()?.rsplit_once(':')?.1));
+    let images = containers.map(|one| text(one, "/image")).filter(|image| image.contains("sealed-secrets"));
+    let tags = images.filter_map(|image| Some(image.split('@').next()?.rsplit_once(':')?.1));
     tags.chain([text(deployment, "/metadata/labels/app.kubernetes.io~1version")]).find_map(version)
 }
 
