@@ -31,6 +31,8 @@ struct Site {
     /// The values, as `unseal` prints them.
     before: String,
     identity: PathBuf,
+    /// Recipients that the shell is told of.
+    names: Vec<(&'static str, String)>,
 }
 
 impl Site {
@@ -53,7 +55,7 @@ impl Site {
         elsewhere.chmod("bin/kubectl", 0o755);
         std::os::unix::fs::symlink(BINARY, elsewhere.path("bin/seal-secrets")).unwrap();
         let identity = elsewhere.path(identity);
-        let mut site = Site { work, elsewhere, before: String::new(), identity };
+        let mut site = Site { work, elsewhere, before: String::new(), identity, names: Vec::new() };
         site.run("git init -q && git add . && git commit -qm all && git clone -q --bare . \"$REPOSITORY\"");
         site.before = site.run("seal-secrets unseal -o json --identity \"$IDENTITY\"").stdout;
         assert_eq!(site.before.matches("\"kind\": \"Secret\"").count(), 15);
@@ -77,7 +79,7 @@ impl Site {
         for name in ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"] {
             bash.env(name, "somebody");
         }
-        bash.env("GIT_CONFIG_NOSYSTEM", "1").env("IDENTITY", &self.identity);
+        bash.env("GIT_CONFIG_NOSYSTEM", "1").env("IDENTITY", &self.identity).envs(self.names.iter().cloned());
         finish(bash)
     }
 
@@ -218,11 +220,27 @@ fn one_operator() {
     work.write("keys/recipients.txt", recipients.concat().as_bytes());
     work.run(["keygen"]).expect(0);
     work.run(["bootstrap"]).expect(0);
-    let site = Site::committed(work, elsewhere, "left");
+    let mut site = Site::committed(work, elsewhere, "left");
     site.elsewhere.remove("lost");
+    let (identity, successor) = escrow::new_identity();
+    site.elsewhere.write_secret("successor", identity.as_bytes());
+    site.names = vec![("LEFT", recipients[0].trim().to_owned()), ("SUCCESSOR", successor)];
     let report = site.follow(&site.work.path(""), "One operator");
     assert!(report.contains(&format!("opened by the identity of {};", recipients[1].trim())), "{report}");
+    assert!(!report.contains("few-recipients"), "{report}");
+    site.run("git commit -qam 'another operator'");
     site.is_whole(&site.work.path(""), "\"$IDENTITY\"");
+    site.is_whole(&site.work.path(""), "\"$OFFLINE/../successor\"");
+}
+
+#[test]
+fn a_new_sealing_key() {
+    let site = Site::new();
+    let work = site.work.path("");
+    site.follow(&work, "A new sealing key");
+    assert!(site.elsewhere.read("applied").contains("name: sealed-secrets-key-2\n"));
+    site.run("git commit -qam 'a new key'");
+    site.is_whole(&work, OWN);
 }
 
 #[test]
