@@ -9,7 +9,7 @@ use super::setting::Setting;
 use super::{confirm, create, finding_text, findings_json, keys};
 use crate::cli::{Folders, Sealing};
 use crate::manifest::sealed_secret::{self, Sealed};
-use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Recipe, Result, SecretValue, visible};
+use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Recipe, Result, SecretValue, Unit, visible};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::plan::Wishes;
@@ -29,7 +29,9 @@ pub(super) struct Prepared {
 /// What is in the output folder.
 pub(super) fn inventory(folders: &Folders, out: Option<&Folder>) -> Result<Inventory> {
     let files = out.map_or(Ok(BTreeMap::new()), Folder::read_all)?;
-    inventory::read(files).map_err(|error| error.within(&folders.out))
+    let mut inventory = inventory::read(files).map_err(|error| error.within(&folders.out))?;
+    (_, inventory.made) = keys::memory(folders)?;
+    Ok(inventory)
 }
 
 /// contract, certificate, inventory → plan.
@@ -44,7 +46,13 @@ pub(super) fn prepare(
     let Setting { contract, delivery, coverage, .. } = setting;
     let certificate = keys::fit_certificate(folders, args.allow_rsa_bits, world)?;
     let plan = plan::plan(&contract, inventory, certificate.digest, &Wishes { delivery, ..wishes });
-    let plan = plan.map_err(|error| error.within(&folders.out))?;
+    let mut plan = plan.map_err(|error| error.within(&folders.out))?;
+    let sealed = |unit: &Unit<'_>| {
+        let now = |change: &Change| matches!(change, Change::Seal { unit: sealed, .. } if sealed == unit.name);
+        unit.write_once() && (inventory.sealed.contains_key(&unit.file()) || plan.changes.iter().any(now))
+    };
+    let made = contract.units().into_iter().filter(sealed).map(|unit| unit.name.clone()).collect();
+    plan.changes.extend(keys::remember(folders, &made)?);
     for name in &plan.kept {
         world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
     }
@@ -162,7 +170,7 @@ pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>
         if let Change::Place { file, .. } = change {
             let (folder, name) = place_folder(file)?;
             folder.check(name, Existing::Replace)?;
-            if files::relative_to(Path::new(file), secrets).is_some() {
+            if *file != keys::memory_path(folders) && files::relative_to(Path::new(file), secrets).is_some() {
                 return Err(
                     Error::refused("the store file would lie among the operator's copies", "name a file of the platform's").in_file(file)
                 );
@@ -239,7 +247,7 @@ fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, made_on:
 /// Operator's copies → units → derived files.
 fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, world: &mut World) -> Result<()> {
     // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
-    write_copies(folders, made.copies, world)?;
+    write_copies(folders, prepared, made.copies, world)?;
     let mut files = made.files.iter();
     let mut writer = Writer::new(out);
     for change in &prepared.plan.changes {
@@ -254,6 +262,7 @@ fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, world
     for change in &prepared.plan.changes {
         if let Change::Place { file, text, .. } = change {
             let (folder, name) = place_folder(file)?;
+            folder.remove_leftovers_here()?;
             let mut writer = Writer::new(&folder);
             writer.write(name, text.as_bytes(), 0o644, Existing::Replace)?;
             finish(writer, world)?;
@@ -270,7 +279,7 @@ fn finish(writer: Writer<'_>, world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn write_copies(folders: &Folders, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: &mut World) -> Result<()> {
+fn write_copies(folders: &Folders, prepared: &Prepared, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: &mut World) -> Result<()> {
     if copies.is_empty() {
         return Ok(());
     }
@@ -284,7 +293,8 @@ fn write_copies(folders: &Folders, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, worl
         if there && Zeroizing::new(folder.read_file(name.as_str())?) == *value {
             continue;
         }
-        if there {
+        let replaced = |change: &Change| matches!(change, Change::Seal { copies, reason: Reason::Replaced, .. } if copies.contains(name));
+        if there && !prepared.plan.changes.iter().any(replaced) {
             world.terminal.warn(&format!("{} held the value of another `{name}`; it is replaced", secrets.join(name.as_str()).display()));
         }
         writer.write(name.as_str(), value, 0o600, Existing::Replace)?;

@@ -9,7 +9,7 @@ use crate::model::{Error, ErrorKind, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::rsa_soundness::LEAST_BITS;
 use crate::world::cluster::Cluster;
-use crate::world::folder::{Existing, Writer};
+use crate::world::folder::Existing;
 use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Result<Outcome> {
@@ -56,15 +56,15 @@ pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Res
         }
         (None, None) => confirm(digest, world)?,
     }
-    let folder = super::create(folders, &folders.keys, 0o755)?;
-    let _lock = folder.lock()?;
-    let mut writer = Writer::new(&folder);
-    writer.write(CERTIFICATE, &pem, 0o644, if pinned.is_some() { Existing::Replace } else { Existing::Keep })?;
-    writer.finish()?;
-    world.terminal.print(&format!(
-        "pinned {} {digest}\nnext: seal-secrets bootstrap, and `seal-secrets backup` for its private key\n",
-        path.display()
-    ))?;
+    let (folder, _lock) = keys::folder_to_change(folders)?;
+    let (existing, next) = match pinned {
+        Some(_) => {
+            (Existing::Replace, "seal-secrets backup, for its private key; then seal-secrets re-encrypt, for what is sealed to the old one")
+        }
+        None => (Existing::Keep, "seal-secrets bootstrap, and `seal-secrets backup` for its private key"),
+    };
+    keys::write(&folder, CERTIFICATE, &pem, 0o644, existing)?;
+    world.terminal.print(&format!("pinned {} {digest}\nnext: {next}\n", path.display()))?;
     Ok(Outcome::Done)
 }
 

@@ -1,17 +1,18 @@
 //! The keys folder: what every command that seals or opens reads from it, and how the escrow is written.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::cli::Folders;
 use crate::manifest::text;
-use crate::model::{Error, ErrorKind, Result};
+use crate::model::{Change, Error, ErrorKind, Name, Reason, Result};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::escrow::Proof;
 use crate::pipeline::private_key::SealingKey;
 use crate::pipeline::recipients::{Identity, Recipient, RecipientKind};
-use crate::pipeline::{escrow, private_key, recipients};
+use crate::pipeline::{escrow, memory, private_key, recipients};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::operator::Operator;
 use crate::world::{World, files, git};
@@ -20,6 +21,8 @@ pub(super) const CERTIFICATE: &str = "sealing.crt";
 pub(super) const ESCROW: &str = "sealing.key.age";
 pub(super) const IDENTITY: &str = "operator.agekey";
 pub(super) const RECIPIENTS: &str = "recipients.txt";
+
+const MEMORY: &str = "write-once.txt";
 
 /// The escrow may be committed by a team with a private repository: it then removes that line.
 const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
@@ -117,6 +120,34 @@ pub(super) fn make_identity(folders: &Folders, folder: &Folder, world: &World) -
     let (text, _) = escrow::new_identity();
     write(folder, IDENTITY, text.as_bytes(), 0o600, Existing::Keep)?;
     identities(folders, None, world)
+}
+
+pub(super) fn memory_path(folders: &Folders) -> String {
+    folders.keys.join(MEMORY).to_string_lossy().into_owned()
+}
+
+/// The text of `write-once.txt`, where it is there, and the units that it remembers of the output folder.
+pub(super) fn memory(folders: &Folders) -> Result<(Option<String>, BTreeSet<Name>)> {
+    let path = folders.keys.join(MEMORY);
+    if !files::exists(&path) {
+        return Ok((None, BTreeSet::new()));
+    }
+    let text = super::read_text(&path)?;
+    let names = memory::read(&text, &way_to_out(folders)).map_err(|error| error.in_file(&memory_path(folders)))?;
+    Ok((Some(text), names))
+}
+
+/// What has to be written so that these units are remembered.
+pub(super) fn remember(folders: &Folders, names: &BTreeSet<Name>) -> Result<Option<Change>> {
+    let (before, _) = memory(folders)?;
+    let reason = if before.is_some() { Reason::Updated } else { Reason::New };
+    let text = memory::with(before.as_deref(), &way_to_out(folders), names)?;
+    Ok(text.map(|text| Change::Place { file: memory_path(folders), text, reason }))
+}
+
+/// The output folder from the keys folder: the same wherever the repository lies.
+fn way_to_out(folders: &Folders) -> String {
+    files::way(&folders.keys, &folders.out).to_string_lossy().into_owned()
 }
 
 /// The text of `recipients.txt` and those it names; `None` where there is no such file.

@@ -40,6 +40,7 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
         certificate: judged,
         ignored: &|path| rules.matching(path),
         keys: escrow,
+        made: keys::memory(folders)?.1,
         listed: keys::listed(folders)?.map(|(_, list)| list.len()),
         able: able(folders)?,
         delivery: &setting.delivery,

@@ -21,12 +21,14 @@ pub struct Inventory {
     homes: HashMap<Name, String>,
     /// Every other file.
     pub others: Files,
+    /// The write-once units that were ever there, as far as is known from elsewhere.
+    pub made: BTreeSet<Name>,
 }
 
 /// Takes the files apart; a sealed file that cannot be read is an error, for nobody knows what it holds.
 pub fn read(files: Files) -> Result<Inventory> {
     let (sealed, others): (Files, Files) = files.into_iter().partition(|(path, _)| is_sealed(path));
-    let mut inventory = Inventory { sealed: BTreeMap::new(), homes: HashMap::new(), others };
+    let mut inventory = Inventory { sealed: BTreeMap::new(), homes: HashMap::new(), others, made: BTreeSet::new() };
     for (path, bytes) in sealed {
         let secrets = text::decode(&bytes).and_then(sealed_secret::read);
         inventory.add(&path, secrets.map_err(|error| error.in_file(&path))?)?;
@@ -61,14 +63,16 @@ pub fn is_sealed(path: &str) -> bool {
 /// The derived files that name every unit, and so remember one that was deleted.
 const MEMORY: [&str; 2] = ["secret-source/kustomization.yaml", "INSTALL.md"];
 
-/// The files of all units that were ever there, as far as these lists tell; a damaged list still tells the rest.
-pub fn remembered(others: &Files) -> BTreeSet<String> {
-    let texts = MEMORY.iter().filter_map(|path| others.get(*path)).map(|bytes| String::from_utf8_lossy(bytes));
+/// The files of all units that were ever there, as far as these lists tell, and whatever is known from elsewhere; a damaged
+/// list still tells the rest.
+pub fn remembered(inventory: &Inventory) -> BTreeSet<String> {
+    let texts = MEMORY.iter().filter_map(|path| inventory.others.get(*path)).map(|bytes| String::from_utf8_lossy(bytes));
     let file_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     texts
         .flat_map(|text| {
             text.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}")).collect::<Vec<_>>()
         })
+        .chain(inventory.made.iter().map(|name| format!("{SOURCE}{name}{SEALED}")))
         .collect()
 }
 

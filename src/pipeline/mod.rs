@@ -11,6 +11,7 @@ pub mod escrow;
 pub mod generate;
 pub mod inventory;
 pub mod keygen;
+pub mod memory;
 pub mod patch;
 pub mod pem;
 pub mod plan;

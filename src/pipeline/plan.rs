@@ -33,7 +33,7 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
         coverage: Vec::new(),
         kept: Vec::new(),
     };
-    let remembered = inventory::remembered(&inventory.others);
+    let remembered = inventory::remembered(inventory);
     for unit in contract.units() {
         match inventory::unit(inventory, contract, &unit)? {
             Some(_) if unit.has_any(&wishes.replaced) => replace_unit(&mut plan, &unit, wishes)?,

@@ -27,6 +27,8 @@ pub struct Evidence<'e> {
     pub ignored: &'e dyn Fn(&str) -> Option<String>,
     /// The keys of the escrow; none = no value is opened.
     pub keys: Option<Vec<SealingKey>>,
+    /// The write-once units that were sealed, as `keys/write-once.txt` tells.
+    pub made: BTreeSet<Name>,
     /// How many `keys/recipients.txt` names, where it is there.
     pub listed: Option<usize>,
     /// How many the escrow is encrypted to, where it is there.
@@ -44,7 +46,8 @@ pub fn verify(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Findings { out: evidence.out, list: evidence.coverage.clone() };
     findings.certificate(&evidence);
     findings.recipients(evidence.listed, evidence.able.clone());
-    let inventory = findings.read(evidence.files.clone());
+    let mut inventory = findings.read(evidence.files.clone());
+    inventory.made = evidence.made.clone();
     for path in evidence.files.keys() {
         if let Some(rule) = (evidence.ignored)(path) {
             let help = format!("rename it so that the rule `{rule}` does not match, or change the rule");
@@ -180,7 +183,7 @@ impl Findings<'_> {
 
     fn missing_unit(&mut self, inventory: &Inventory, unit: &Unit<'_>) {
         let file = unit.file();
-        let remembered = inventory::remembered(&inventory.others).contains(&file);
+        let remembered = inventory::remembered(inventory).contains(&file);
         if !(unit.needed() || unit.write_once() && remembered) {
             return;
         }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
@@ -72,12 +72,21 @@ pub fn identity(path: &Path) -> Option<(u64, u64)> {
 
 /// A path relative to a folder that it lies in, or is, with links followed as far as the paths exist.
 pub fn relative_to(path: &Path, folder: &Path) -> Option<PathBuf> {
-    let resolved = |path: &Path| {
-        let absolute = std::path::absolute(path).ok()?;
-        let there = absolute.ancestors().find_map(|ancestor| Some((ancestor.canonicalize().ok()?, ancestor)))?;
-        Some(there.0.join(absolute.strip_prefix(there.1).ok()?))
-    };
     Some(resolved(path)?.strip_prefix(resolved(folder)?).ok()?.to_owned())
+}
+
+/// The way from one folder to another, with `..`; links are followed as far as the paths exist.
+pub fn way(from: &Path, to: &Path) -> PathBuf {
+    let (Some(from), Some(to)) = (resolved(from), resolved(to)) else { return to.to_owned() };
+    let common = from.components().zip(to.components()).take_while(|(from, to)| from == to).count();
+    let up = from.components().skip(common).map(|_| Component::ParentDir);
+    up.chain(to.components().skip(common)).collect()
+}
+
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    let there = absolute.ancestors().find_map(|ancestor| Some((ancestor.canonicalize().ok()?, ancestor)))?;
+    Some(there.0.join(absolute.strip_prefix(there.1).ok()?))
 }
 
 fn not_regular(found: &str) -> Error {

@@ -104,14 +104,15 @@ fn plan_prints_what_bootstrap_carries_out() {
     assert_eq!(sandbox.run(["plan"]).expect(0).stdout, sandbox.run(["bootstrap", "--dry-run"]).expect(0).stdout);
     assert_eq!(before, sandbox.snapshot(), "a plan changes nothing");
     let plan: serde_json::Value = serde_json::from_str(&planned).unwrap();
-    let files: BTreeSet<String> =
-        plan["changes"].as_array().unwrap().iter().map(|change| format!("out/{}", change["file"].as_str().unwrap())).collect();
+    let place = |change: &serde_json::Value| if change["action"] == "place" { "" } else { "out/" };
+    let path = |change: &serde_json::Value| format!("{}{}", place(change), change["file"].as_str().unwrap());
+    let files: BTreeSet<String> = plan["changes"].as_array().unwrap().iter().map(path).collect();
     sandbox.run(["bootstrap"]).expect(0);
     let root = sandbox.path("");
     let made: BTreeSet<String> = sandbox
         .snapshot()
         .into_keys()
-        .filter(|path| path.is_file() && path.starts_with(sandbox.path("out")))
+        .filter(|path| path.is_file() && !before.contains_key(path) && !path.starts_with(sandbox.path("secrets")))
         .map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned())
         .collect();
     assert_eq!(files, made);
@@ -145,6 +146,36 @@ fn a_write_once_unit_that_was_there_is_not_made_anew_unless_named() {
         sandbox.run(["bootstrap", "--destroys-data", "litellm-salt-key"]).expect(0);
         assert!(sandbox.path(unit).exists());
     }
+}
+
+#[test]
+fn a_write_once_unit_is_remembered_where_all_of_the_output_folder_is_gone() {
+    let sandbox = Sandbox::bootstrapped();
+    let memory = sandbox.read("keys/write-once.txt");
+    assert!(memory.ends_with("\nlitellm-salt-key ../out\nn8n-encryption-key ../out\n"), "{memory}");
+    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+    // Wherever the repository lies, and from wherever it is named.
+    std::fs::create_dir(sandbox.path("clone")).unwrap();
+    std::fs::rename(sandbox.path("keys"), sandbox.path("clone/keys")).unwrap();
+    let folders = ["--keys", "clone/../clone/keys", "--out", "clone/out"];
+    let run = |args: &[&str]| sandbox.run([args, &folders].concat());
+    let before = sandbox.snapshot();
+    for args in [&["bootstrap"][..], &["plan"], &["bootstrap", "--destroys-data", "litellm-salt-key"]] {
+        let ran = run(args).expect(4);
+        assert!(ran.stderr.contains("git checkout") && ran.stderr.contains("--destroys-data"), "{}", ran.stderr);
+    }
+    let ran = run(&["verify"]).expect(1);
+    assert_eq!(ran.stdout.matches("error[write-once-missing]").count(), 2, "{}", ran.stdout);
+    assert_eq!(before, sandbox.snapshot());
+    // For another folder they are other values.
+    sandbox.run(["bootstrap", "--keys", "clone/keys", "--out", "other"]).expect(0);
+    assert!(sandbox.read("clone/keys/write-once.txt").ends_with("litellm-salt-key ../../other\nn8n-encryption-key ../../other\n"));
+    run(&["bootstrap", "--destroys-data", "litellm-salt-key", "--destroys-data", "n8n-encryption-key"]).expect(0);
+    // Lost itself, it comes back.
+    sandbox.remove("clone/keys/write-once.txt");
+    assert!(run(&["bootstrap"]).expect(0).stdout.contains("write  clone/../clone/keys/write-once.txt (new)"));
+    assert_eq!(sandbox.read("clone/keys/write-once.txt"), memory);
+    assert!(run(&["bootstrap"]).expect(0).stdout.starts_with("nothing to do"));
 }
 
 #[test]

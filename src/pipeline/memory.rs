@@ -1,0 +1,50 @@
+//! `keys/write-once.txt`: the write-once units that were sealed, each with its output folder. It lies beside the certificate,
+//! so that it still tells what was there when all of the output folder is gone.
+
+use std::collections::BTreeSet;
+
+use crate::model::{Error, Name, Result, visible};
+
+const HEADER: &str =
+    "# Write-once values that were sealed, each with its output folder. None of them is made anew, even where that folder is gone.\n";
+
+/// The units that a text remembers of an output folder, which is named by its path from the keys folder.
+pub fn read(text: &str, folder: &str) -> Result<BTreeSet<Name>> {
+    let mut names = BTreeSet::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
+        let damaged = || Error::bad_input("not a name and an output folder", "restore the file from git").at((i + 1, 1));
+        let (name, of) = line.split_once(' ').ok_or_else(damaged)?;
+        let name = Name::new(name).map_err(|_| damaged())?;
+        if of == visible(folder) {
+            names.insert(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The text that remembers these too; `None` where it does already.
+pub fn with(text: Option<&str>, folder: &str, names: &BTreeSet<Name>) -> Result<Option<String>> {
+    let text = text.unwrap_or(HEADER);
+    let known = read(text, folder)?;
+    let more: String = names.difference(&known).map(|name| format!("{name} {}\n", visible(folder))).collect();
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    Ok((!more.is_empty()).then(|| format!("{text}{end}{more}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_output_folder_has_its_own_names_and_each_stands_once() {
+        let names = |names: &[&str]| names.iter().map(|name| Name::new(name).unwrap()).collect::<BTreeSet<_>>();
+        let one = with(None, "../my out", &names(&["a", "b"])).unwrap().unwrap();
+        assert_eq!(one, format!("{HEADER}a ../my out\nb ../my out\n"));
+        assert_eq!(with(Some(&one), "../my out", &names(&["b"])), Ok(None));
+        let two = with(Some(one.trim_end()), "../other\n", &names(&["b"])).unwrap().unwrap();
+        assert_eq!(read(&two, "../my out"), Ok(names(&["a", "b"])));
+        assert_eq!(read(&two, "../other\n"), Ok(names(&["b"])));
+        assert_eq!(with(None, "x", &names(&[])), Ok(None));
+        assert_eq!(read("# a\n\nx", "x").unwrap_err().position(), Some((3, 1)));
+    }
+}
