@@ -265,6 +265,17 @@ pub struct Adoption {
 /// What every command has in common that may replace sealed values.
 #[derive(Args)]
 pub struct Replacing {
+    /// Whether it is asked, or only shown
+    #[command(flatten)]
+    pub consent: Consent,
+    /// Where to, and for whom
+    #[command(flatten)]
+    pub sealing: Sealing,
+}
+
+/// Whether a command that replaces something asks before, or only shows it.
+#[derive(Args)]
+pub struct Consent {
     /// Do not ask before a value is replaced
     #[arg(long)]
     pub yes: bool,
@@ -274,9 +285,6 @@ pub struct Replacing {
     /// Print the plan as JSON
     #[arg(long)]
     pub json: bool,
-    /// Where to, and for whom
-    #[command(flatten)]
-    pub sealing: Sealing,
 }
 
 /// `copy`
@@ -363,15 +371,9 @@ pub struct ReEncrypt {
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
-    /// Replace without asking
-    #[arg(long)]
-    pub yes: bool,
-    /// Only show what would be replaced
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Print the plan as JSON
-    #[arg(long)]
-    pub json: bool,
+    /// Whether it is asked, or only shown
+    #[command(flatten)]
+    pub consent: Consent,
 }
 
 /// `renew`
@@ -380,15 +382,9 @@ pub struct Renew {
     /// The age identity for the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Replace without asking
-    #[arg(long)]
-    pub yes: bool,
-    /// Only show what would be replaced
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Print the plan as JSON
-    #[arg(long)]
-    pub json: bool,
+    /// Whether it is asked, or only shown
+    #[command(flatten)]
+    pub consent: Consent,
 }
 
 /// `status`

@@ -14,7 +14,7 @@ use crate::world::World;
 use crate::world::folder::Folder;
 
 pub(super) fn run(folders: &Folders, args: &Copy, world: &mut World) -> Result<Outcome> {
-    check_json(args.adoption.replacing.json, args.adoption.replacing.dry_run)?;
+    check_json(args.adoption.replacing.consent.json, args.adoption.replacing.consent.dry_run)?;
     if args.from == args.to {
         return Err(Error::usage("`--from` and `--to` name the same cluster", "name two"));
     }

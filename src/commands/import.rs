@@ -14,7 +14,7 @@ use crate::world::folder::Folder;
 use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &Import, world: &mut World) -> Result<Outcome> {
-    carry_out::check_json(args.adoption.replacing.json, args.adoption.replacing.dry_run)?;
+    carry_out::check_json(args.adoption.replacing.consent.json, args.adoption.replacing.consent.dry_run)?;
     let setting = setting::read(folders, Some(&args.adoption.replacing.sealing.delivery), world)?;
     let found = find(&setting.contract, args, world)?;
     adopt(folders, &args.adoption, setting, found, &|_| None, world)
@@ -30,7 +30,7 @@ pub(super) fn adopt(
     world: &mut World,
 ) -> Result<Outcome> {
     let wishes = read_wishes(&setting.contract, args, &found)?;
-    if args.replacing.dry_run {
+    if args.replacing.consent.dry_run {
         let inventory = carry_out::inventory(folders, Folder::open(&folders.out)?.as_ref())?;
         let prepared = carry_out::prepare(folders, setting, &inventory, wishes, &args.replacing.sealing, world)?;
         show(folders, args, &prepared, &found, world)?;
@@ -45,7 +45,7 @@ pub(super) fn adopt(
         return Ok(Outcome::Done);
     }
     carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
-    carry_out::ask(folders, &prepared, &args.destroys_data, args.replacing.yes, world)?;
+    carry_out::ask(folders, &prepared, &args.destroys_data, args.replacing.consent.yes, world)?;
     let report = report(&prepared, &found);
     carry_out::carry_out(folders, &prepared, found.values, made_on, output, world)?;
     world.terminal.print(&format!("{report}next: seal-secrets bootstrap, for what is still missing\n"))?;
@@ -53,7 +53,7 @@ pub(super) fn adopt(
 }
 
 fn show(folders: &Folders, args: &Adoption, prepared: &Prepared, found: &Adopted, world: &mut World) -> Result<()> {
-    if !args.replacing.json {
+    if !args.replacing.consent.json {
         carry_out::show(folders, prepared, world)?;
         return world.terminal.print(&report(prepared, found));
     }

@@ -16,9 +16,9 @@ use crate::world::folder::{Existing, Folder, Writer};
 use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &ReEncrypt, world: &mut World) -> Result<Outcome> {
-    check_json(args.json, args.dry_run)?;
+    check_json(args.consent.json, args.consent.dry_run)?;
     // Found first: while it holds the locks, nobody changes the certificate.
-    let sealed = SealedFiles::find(paths(folders, args), folders, !args.dry_run, world)?;
+    let sealed = SealedFiles::find(paths(folders, args), folders, !args.consent.dry_run, world)?;
     let certificate = keys::fit_certificate(folders, args.allow_rsa_bits, world)?;
     #[cfg(feature = "cluster")]
     if args.via_controller {
@@ -35,8 +35,8 @@ pub(super) fn run(folders: &Folders, args: &ReEncrypt, world: &mut World) -> Res
     }
     ask(folders, args, to, world)?;
     let sealer = Sealer::new(&certificate)?;
-    let work = Work::new(&ring, to, (!args.dry_run).then_some(&sealer), args.key);
-    let mut tally = Tally::quiet(args.json);
+    let work = Work::new(&ring, to, (!args.consent.dry_run).then_some(&sealer), args.key);
+    let mut tally = Tally::quiet(args.consent.json);
     tally.go_through(&sealed, &work, world)?;
     tally.end(folders, args, to, work.proves(), world)
 }
@@ -47,11 +47,11 @@ fn paths<'p>(folders: &'p Folders, args: &'p ReEncrypt) -> &'p [PathBuf] {
 }
 
 pub(super) fn ask(folders: &Folders, args: &ReEncrypt, to: CertificateDigest, world: &mut World) -> Result<()> {
-    if args.dry_run {
+    if args.consent.dry_run {
         return Ok(());
     }
     let shown: Vec<String> = paths(folders, args).iter().map(|path| visible(&path.to_string_lossy())).collect();
-    confirm(&format!("what is sealed in {} is replaced by the same, sealed to {to}", shown.join(", ")), args.yes, world)
+    confirm(&format!("what is sealed in {} is replaced by the same, sealed to {to}", shown.join(", ")), args.consent.yes, world)
 }
 
 /// Whether the output folder is among these, or in one of them.
@@ -100,10 +100,13 @@ impl Tally {
         world: &mut World,
     ) -> Result<Outcome> {
         if self.failed.is_empty() && args.key.is_none() && covers(paths(folders, args), folders) {
-            self.runbook = runbook(folders, to, !args.dry_run)?;
+            self.runbook = runbook(folders, to, !args.consent.dry_run)?;
         }
-        let text =
-            if args.json { format!("{:#}\n", self.json(folders, Some(to))) } else { self.summary(folders, proves, to, args.dry_run) };
+        let text = if args.consent.json {
+            format!("{:#}\n", self.json(folders, Some(to)))
+        } else {
+            self.summary(folders, proves, to, args.consent.dry_run)
+        };
         world.terminal.print(&text)?;
         Ok(if self.failed.is_empty() { Outcome::Done } else { Outcome::Found })
     }

@@ -19,10 +19,10 @@ use crate::world::folder::{Existing, Folder};
 use crate::world::{World, files, git};
 
 pub(super) fn run(folders: &Folders, args: &Renew, world: &mut World) -> Result<Outcome> {
-    check_json(args.json, args.dry_run)?;
+    check_json(args.consent.json, args.consent.dry_run)?;
     git::check_kept_out(&folders.keys, &[IDENTITY])?;
     let out = files::exists(&folders.out).then(|| folders.out.clone());
-    let sealed = SealedFiles::find(out.as_slice(), folders, !args.dry_run, world)?;
+    let sealed = SealedFiles::find(out.as_slice(), folders, !args.consent.dry_run, world)?;
     // One that has ended is just what is renewed: it is not judged.
     let pinned = keys::certificate(folders)?;
     let escrow = keys::open_to_change(folders, args.identity.as_deref(), world)?;
@@ -30,14 +30,14 @@ pub(super) fn run(folders: &Folders, args: &Renew, world: &mut World) -> Result<
     let begun = begun(&pairs, &pinned, fit(world));
     let digest = begun.map(|(certificate, _)| certificate.digest);
     let tally = look(folders, &sealed, &escrow.pem, digest, world)?;
-    if args.dry_run {
-        let text = if args.json { format!("{:#}\n", tally.json(folders, digest)) } else { plan(&tally, digest) };
+    if args.consent.dry_run {
+        let text = if args.consent.json { format!("{:#}\n", tally.json(folders, digest)) } else { plan(&tally, digest) };
         world.terminal.print(&text)?;
         return Ok(Outcome::Done);
     }
     let (key, moved) =
         (digest.map_or("a new sealing key".to_owned(), |digest| format!("the newer key of the escrow, {digest}")), tally.moved);
-    confirm(&format!("{key} takes the place of {}, and {moved} SealedSecrets are sealed to it", pinned.digest), args.yes, world)?;
+    confirm(&format!("{key} takes the place of {}, and {moved} SealedSecrets are sealed to it", pinned.digest), args.consent.yes, world)?;
     let (keys_folder, _lock) = keys::folder_to_change(folders)?;
     let pem = match begun {
         Some((certificate, _)) => {

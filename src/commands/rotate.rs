@@ -10,8 +10,8 @@ use crate::world::World;
 use crate::world::folder::Folder;
 
 pub(super) fn run(folders: &Folders, args: &Rotate, world: &mut World) -> Result<Outcome> {
-    carry_out::check_json(args.replacing.json, args.replacing.dry_run)?;
-    if args.replacing.dry_run {
+    carry_out::check_json(args.replacing.consent.json, args.replacing.consent.dry_run)?;
+    if args.replacing.consent.dry_run {
         let prepared = prepare(folders, Folder::open(&folders.out)?.as_ref(), args, world)?;
         show(folders, args, &prepared, world)?;
         return Ok(Outcome::Done);
@@ -25,7 +25,7 @@ pub(super) fn run(folders: &Folders, args: &Rotate, world: &mut World) -> Result
     }
     provide::check_files(&args.provide, output.folder.as_ref(), &folders.secrets)?;
     carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
-    carry_out::ask(folders, &prepared, &args.destroys_data, args.replacing.yes, world)?;
+    carry_out::ask(folders, &prepared, &args.destroys_data, args.replacing.consent.yes, world)?;
     let provided = provide::read(&prepared, &args.provide, world)?;
     let today = world.day(0)?;
     carry_out::carry_out(folders, &prepared, provided, &|_| Some(today.clone()), output, world)?;
@@ -104,7 +104,7 @@ fn add_old(unit: &Unit<'_>, wishes: &mut Wishes, world: &mut World) {
 }
 
 fn show(folders: &Folders, args: &Rotate, prepared: &Prepared, world: &mut World) -> Result<()> {
-    if !args.replacing.json {
+    if !args.replacing.consent.json {
         carry_out::show(folders, prepared, world)?;
         return world.terminal.print(&next_steps(prepared));
     }

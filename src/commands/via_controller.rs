@@ -39,12 +39,12 @@ pub(super) fn run(
     ask(folders, args, certificate.digest, world)?;
     let path = format!("{}/v1/rotate", fetch_cert::proxy(&cluster, namespace, name)?);
     let mut post = |question: &Value| rotated(&cluster, &path, question);
-    let mut tally = Tally::quiet(args.json);
+    let mut tally = Tally::quiet(args.consent.json);
     let keys = if proves { ring.as_slice() } else { &[] };
     tally.go_through_with(sealed, world, |files, _| {
         let mut outcomes = Vec::new();
         for file in files {
-            let ask = (!args.dry_run).then_some(&mut post as &mut dyn FnMut(&Value) -> Result<Option<Value>>);
+            let ask = (!args.consent.dry_run).then_some(&mut post as &mut dyn FnMut(&Value) -> Result<Option<Value>>);
             match by_controller(&file.text, &file.found, certificate, keys, ask) {
                 Err(error) if error.kind.is_of_the_cluster() => return (outcomes, Err(error)),
                 done => outcomes.push(OfFile { file, done }),

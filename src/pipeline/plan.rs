@@ -42,7 +42,11 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
                 let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
                 plan.kept.extend(kept.map(|key| key.name.clone()));
             }
-            None => plan_unit(&mut plan, remembered.contains(&unit.file()), &unit, wishes)?,
+            // Even where no feature needs it now: the lists that remember it are written anew, and would forget it.
+            None if unit.write_once() && remembered.contains(&unit.file()) && !unit.has_any(&wishes.destroyed) => {
+                return Err(write_once_gone(inventory, &unit));
+            }
+            None => plan_unit(&mut plan, remembered.contains(&unit.file()), &unit, wishes),
         }
     }
     check_foreign(contract, inventory, &wishes.delivery, certificate)?;
@@ -132,19 +136,14 @@ fn seal(unit: &Unit<'_>, reason: Reason) -> Change {
     }
 }
 
-fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
-    let (write_once, file) = (unit.write_once(), unit.file());
+fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes) {
     let (named, offered) = (unit.has_any(&wishes.destroyed), unit.has_any(&wishes.provided));
-    // Even where no feature needs it now: the lists that remember it are written anew, and would forget it.
-    if write_once && remembered && !named {
-        return Err(write_once_gone(unit, &file));
-    }
     if !offered && (wishes.only_provided || (!unit.needed() && !named)) {
-        return Ok(());
+        return;
     }
     if unit.provided() && !offered {
         plan.awaited.extend(unit.keys.iter().map(|key| key.name.clone()));
-        return Ok(());
+        return;
     }
     plan.changes.push(seal(
         unit,
@@ -154,17 +153,20 @@ fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes
             (false, false) => Reason::New,
         },
     ));
-    Ok(())
 }
 
-fn write_once_gone(unit: &Unit<'_>, file: &str) -> Error {
-    let name = unit.name;
+fn write_once_gone(inventory: &Inventory, unit: &Unit<'_>) -> Error {
+    let (name, file) = (unit.name, unit.file());
+    let restore = match inventory.sealed.is_empty() && inventory.others.is_empty() {
+        true => "restore the output folder from git (docs/recovery.md says how)".to_owned(),
+        false => format!("restore it: `git checkout -- {file}`, in the output folder"),
+    };
     Error::refused(
         format!("`{name}` is write-once, was sealed before, and its file is gone"),
-        format!("restore it: `git checkout -- {file}`, in the output folder; or, if what it protects is gone for good, name it: `--destroys-data {name}`"),
+        format!("{restore}; or, if what it protects is gone for good, name it: `--destroys-data {name}`"),
     )
     .why(format!("a new value would make unreadable what the old one encrypts: {}", unit.keys[0].about))
-    .in_file(file)
+    .in_file(&file)
 }
 
 /// A folder that was never ours, and holds a file of somebody's where one of ours would go.

@@ -162,7 +162,7 @@ fn a_write_once_unit_is_remembered_where_all_of_the_output_folder_is_gone() {
     let before = sandbox.snapshot();
     for args in [&["bootstrap"][..], &["plan"], &["bootstrap", "--destroys-data", "litellm-salt-key"]] {
         let ran = run(args).expect(4);
-        assert!(ran.stderr.contains("git checkout") && ran.stderr.contains("--destroys-data"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("restore the output folder from git") && ran.stderr.contains("--destroys-data"), "{}", ran.stderr);
     }
     let ran = run(&["verify"]).expect(1);
     assert_eq!(ran.stdout.matches("error[write-once-missing]").count(), 2, "{}", ran.stdout);

@@ -214,7 +214,7 @@ fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
 fn age_tools(names: &[&str]) -> Option<String> {
     let missing = names.iter().find(|name| tool(name).is_none());
     if let Some(name) = missing {
-        println!("skipped: `{name}` is not installed: `go install filippo.io/age/cmd/...@latest filippo.io/age/extra/...@latest`");
+        println!("skipped: `{name}` is not installed: `go install filippo.io/age/cmd/...@v1.3.1 filippo.io/age/extra/...@v1.3.1`");
         return None;
     }
     Some(tool(names[0]).unwrap().parent().unwrap().to_string_lossy().into_owned())
