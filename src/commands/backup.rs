@@ -74,12 +74,14 @@ fn first_recipients(folders: &Folders, args: &Backup, world: &World) -> Result<O
 }
 
 /// Encrypts to whoever may open the escrow that is there, or to the first recipients, and writes.
-fn store(folders: &Folders, pem: &str, opened: Option<&OpenedEscrow>, first: Option<Vec<Recipient>>, world: &World) -> Result<()> {
+fn store(folders: &Folders, pem: &str, opened: Option<&OpenedEscrow>, first: Option<Vec<Recipient>>, world: &mut World) -> Result<()> {
     let (folder, _lock) = keys::folder_to_change(folders)?;
     if let Some(opened) = opened {
+        keys::tell_recipients(folders, &opened.recipients, world);
         return keys::encrypt_escrow(pem, &opened.recipients, world)?.write(&folder, Some(&opened.encrypted));
     }
     let first = first.map_or_else(|| keys::make_identity(folders, &folder, world)?.recipients(), Ok)?;
+    keys::tell_recipients(folders, &first, world);
     keys::encrypt_escrow(pem, &first, world)?.write(&folder, None)
 }
 

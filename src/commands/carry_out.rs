@@ -1,6 +1,6 @@
 //! What every command that seals has in common: a plan is made, shown, and carried out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -24,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) contract: Contract,
     certificate: SealingCertificate,
     pub(super) plan: Plan,
+    /// The write-once units that are remembered from now on.
+    made: BTreeSet<Name>,
 }
 
 /// What is in the output folder.
@@ -47,16 +49,18 @@ pub(super) fn prepare(
     let certificate = keys::fit_certificate(folders, args.allow_rsa_bits, world)?;
     let plan = plan::plan(&contract, inventory, certificate.digest, &Wishes { delivery, ..wishes });
     let mut plan = plan.map_err(|error| error.within(&folders.out))?;
+    let remembered = inventory::remembered(inventory);
     let sealed = |unit: &Unit<'_>| {
         let now = |change: &Change| matches!(change, Change::Seal { unit: sealed, .. } if sealed == unit.name);
-        unit.write_once() && (inventory.sealed.contains_key(&unit.file()) || plan.changes.iter().any(now))
+        let file = unit.file();
+        unit.write_once() && (inventory.sealed.contains_key(&file) || remembered.contains(&file) || plan.changes.iter().any(now))
     };
     let made = contract.units().into_iter().filter(sealed).map(|unit| unit.name.clone()).collect();
-    plan.changes.extend(keys::remember(folders, &made)?);
+    plan.changes.extend(keys::remember(folders, &made, world)?);
     for name in &plan.kept {
         world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
     }
-    Ok(Prepared { contract, certificate, plan: Plan { coverage, ..plan } })
+    Ok(Prepared { contract, certificate, plan: Plan { coverage, ..plan }, made })
 }
 
 /// The plan, and nothing else.
@@ -131,12 +135,14 @@ pub(super) fn carry_out(
     output: Output,
     world: &mut World,
 ) -> Result<()> {
+    let remembers = prepared.plan.changes.iter().any(|change| *change.file() == keys::memory_path(folders));
+    let keys_folder = remembers.then(|| keys::folder_to_change(folders)).transpose()?;
     let made = make(prepared, provided, made_on, world)?;
     let (out, _lock) = match (output.folder, output.lock) {
         (Some(out), Some(lock)) => (out, lock),
         _ => new_folder(folders)?,
     };
-    write(folders, prepared, made, &out, world)?;
+    write(folders, prepared, made, &out, keys_folder.as_ref().map(|(folder, _lock)| folder), world)?;
     world.terminal.print(&render_plan(folders, prepared, true))
 }
 
@@ -244,22 +250,28 @@ fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, made_on:
     Ok(Made { files: files.collect(), copies })
 }
 
-/// Operator's copies → units → derived files.
-fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, world: &mut World) -> Result<()> {
+/// Operator's copies → units → what is remembered of them → derived files → files of the platform's.
+fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, keys_folder: Option<&Folder>, world: &mut World) -> Result<()> {
+    let changes = &prepared.plan.changes;
     // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
     write_copies(folders, prepared, made.copies, world)?;
-    let mut files = made.files.iter();
     let mut writer = Writer::new(out);
-    for change in &prepared.plan.changes {
-        let text = match change {
-            Change::Write { text, .. } => text,
-            Change::Place { .. } => continue,
-            Change::Seal { .. } => files.next().expect("each unit of the plan was made"),
-        };
+    let units = changes.iter().filter(|change| matches!(change, Change::Seal { .. }));
+    for (change, text) in units.zip(&made.files) {
         writer.write(change.file(), text.as_bytes(), 0o644, Existing::Replace)?;
     }
     finish(writer, world)?;
-    for change in &prepared.plan.changes {
+    if let Some(folder) = keys_folder {
+        keys::write_memory(folders, folder, &prepared.made)?;
+    }
+    let mut writer = Writer::new(out);
+    for change in changes {
+        if let Change::Write { file, text, .. } = change {
+            writer.write(file, text.as_bytes(), 0o644, Existing::Replace)?;
+        }
+    }
+    finish(writer, world)?;
+    for change in changes.iter().filter(|change| *change.file() != keys::memory_path(folders)) {
         if let Change::Place { file, text, .. } = change {
             let (folder, name) = place_folder(file)?;
             folder.remove_leftovers_here()?;

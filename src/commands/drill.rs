@@ -22,8 +22,8 @@ pub(super) fn run(
 ) -> Result<(Option<Vec<SealingKey>>, Drill)> {
     let identities = keys::identities(folders, identity, world)?;
     let escrow = keys::read_escrow(folders)
-        .and_then(|encrypted| identities.open(&encrypted))
-        .and_then(|text| Ok((private_key::read(&text)?, text, whose(&identities))));
+        .and_then(|encrypted| Ok((identities.open(&encrypted)?, whose(&identities, &encrypted)?)))
+        .and_then(|(text, whose)| Ok((private_key::read(&text)?, text, whose)));
     let escrow = match escrow {
         Err(error) if error.kind == ErrorKind::InputOutput => return Err(error),
         escrow => escrow,
@@ -48,9 +48,9 @@ pub(super) fn run(
 }
 
 /// The recipients of whoever opened it; a plugin alone knows that of its own.
-fn whose(identities: &keys::Identities) -> String {
-    let list = identities.recipients().map(|list| list.iter().map(|recipient| recipient.to_string()).collect::<Vec<_>>().join(" or "));
-    list.unwrap_or_else(|_| "a plugin".to_owned())
+fn whose(identities: &keys::Identities, escrow: &[u8]) -> Result<String> {
+    let able: Vec<String> = identities.able(escrow)?.iter().map(|recipient| recipient.to_string()).collect();
+    Ok(if able.is_empty() { "a plugin".to_owned() } else { able.join(" and ") })
 }
 
 /// The report for people, to be filed as it is.

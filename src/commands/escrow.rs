@@ -72,10 +72,7 @@ fn find<'r>(typed: &str, list: &'r [Recipient]) -> Result<&'r Recipient> {
 /// Shows who will be able to open the escrow, and waits for a yes.
 fn ask(folders: &Folders, args: &ChangeRecipient, after: &[Recipient], world: &mut World) -> Result<()> {
     let path = visible(&keys::escrow_path(folders).to_string_lossy());
-    if !args.yes && world.terminal.stdin_is_terminal {
-        let names: String = after.iter().map(|recipient| format!("  {recipient}\n")).collect();
-        world.terminal.tell(&format!("{path} will open for:\n{names}"));
-    }
+    keys::tell_recipients(folders, after, world);
     confirm(&format!("{path} is written anew, for {} recipients", after.len()), args.yes, world)
 }
 

@@ -17,7 +17,7 @@ use crate::pipeline::private_key::{self, SealingKey};
 use crate::pipeline::recipients::Recipient;
 use crate::pipeline::rsa_soundness::USUAL_BITS;
 use crate::pipeline::seal::Sealer;
-use crate::pipeline::{keygen, recipients, unseal};
+use crate::pipeline::{escrow, keygen, recipients, unseal};
 use crate::world::World;
 use crate::world::files;
 use crate::world::folder::{Existing, Folder};
@@ -28,6 +28,11 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
     if files::exists(&folders.keys.join(CERTIFICATE)) {
         return Err(Error::refused("is there already, and is never overwritten", "nothing is to do: `seal-secrets bootstrap` seals to it")
             .in_file(&folders.keys.join(CERTIFICATE).to_string_lossy()));
+    }
+    if !named.is_empty() && files::exists(&folders.keys.join(ESCROW)) {
+        let help = "run `seal-secrets keygen` to finish it, then `seal-secrets escrow add-recipient` for each";
+        return Err(Error::refused("an earlier run was interrupted; its escrow is there, and is not encrypted anew here", help)
+            .in_file(&folders.keys.join(ESCROW).to_string_lossy()));
     }
     // What is there is judged before the first folder or file is made.
     let before = keys::listed(folders)?.map(|(text, _)| text);
@@ -40,7 +45,7 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
     }
     let (folder, _lock) = keys::folder_to_change(folders)?;
     if files::exists(&folders.keys.join(ESCROW)) {
-        return finish(folders, &folder, world);
+        return finish(folders, &folder, before.is_none(), world);
     }
     let pair = new_pair(None, world)?;
     let recipients = if own {
@@ -116,7 +121,7 @@ fn certificate_text(pem: &str) -> &str {
 }
 
 /// An earlier run was ended between escrow and certificate: the escrow holds both.
-fn finish(folders: &Folders, folder: &Folder, world: &mut World) -> Result<Outcome> {
+fn finish(folders: &Folders, folder: &Folder, own: bool, world: &mut World) -> Result<Outcome> {
     let path = folders.keys.join(ESCROW);
     if !files::exists(&folders.keys.join(IDENTITY)) {
         return Err(Error::refused(
@@ -128,9 +133,9 @@ fn finish(folders: &Folders, folder: &Folder, world: &mut World) -> Result<Outco
         )
         .in_file(&path.to_string_lossy()));
     }
-    let escrow = keys::open_escrow(folders, None, world)?;
+    let opened = keys::open_escrow(folders, None, world)?;
     let in_escrow = |error: Error| error.in_file(&path.to_string_lossy());
-    let pairs = private_key::read_pairs(&escrow).map_err(in_escrow)?;
+    let pairs = private_key::read_pairs(&opened).map_err(in_escrow)?;
     // Of several the one that began last: after a `renew` everything is sealed to it.
     let certified = pairs.iter().filter_map(|pair| Some((pair, pair.certificate.as_ref()?)));
     let newest = certified.max_by_key(|(_, (certificate, _))| certificate.not_before());
@@ -142,7 +147,7 @@ fn finish(folders: &Folders, folder: &Folder, world: &mut World) -> Result<Outco
     check_pair(&text, world).map_err(in_escrow)?;
     keys::write(folder, CERTIFICATE, certificate.as_bytes(), 0o644, Existing::Keep)?;
     world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate written");
-    report(folders, 1, true, world)
+    report(folders, escrow::count_recipients(&keys::read_escrow(folders)?)?, own, world)
 }
 
 fn report(folders: &Folders, recipients: usize, own: bool, world: &mut World) -> Result<Outcome> {

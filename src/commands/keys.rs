@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::Folders;
 use crate::manifest::text;
-use crate::model::{Change, Error, ErrorKind, Name, Reason, Result};
+use crate::model::{Change, Error, ErrorKind, Name, Reason, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::escrow::Proof;
 use crate::pipeline::private_key::SealingKey;
@@ -31,7 +31,7 @@ const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
 pub(super) fn folder_to_change(folders: &Folders) -> Result<(Folder, Lock)> {
     let folder = super::create(folders, &folders.keys, 0o755)?;
     let lock = folder.lock()?;
-    folder.remove_leftovers()?;
+    folder.remove_leftovers_here()?;
     Ok((folder, lock))
 }
 
@@ -77,6 +77,19 @@ impl Identities {
         escrow::decrypt(escrow, &all).map_err(|error| self.operator.failure().unwrap_or(error))
     }
 
+    /// The recipients of those that open this escrow by themselves; a plugin alone knows that of its own, and is not asked.
+    pub(super) fn able(&self, escrow: &[u8]) -> Result<Vec<Recipient>> {
+        let mut able = Vec::new();
+        for identity in &self.list {
+            if let Identity::X25519(identity) = identity
+                && escrow::decrypt(escrow, &[identity]).is_ok()
+            {
+                able.push(Recipient::parse(&identity.to_public().to_string())?);
+            }
+        }
+        Ok(able)
+    }
+
     /// The recipients that belong to them.
     pub(super) fn recipients(&self) -> Result<Vec<Recipient>> {
         let recipient = |identity: &Identity| match identity {
@@ -118,6 +131,7 @@ pub(super) fn identities(folders: &Folders, named: Option<&Path>, world: &World)
 /// Makes the default identity, which is not there yet.
 pub(super) fn make_identity(folders: &Folders, folder: &Folder, world: &World) -> Result<Identities> {
     let (text, _) = escrow::new_identity();
+    git::keep_out(folder, GITIGNORE)?;
     write(folder, IDENTITY, text.as_bytes(), 0o600, Existing::Keep)?;
     identities(folders, None, world)
 }
@@ -137,17 +151,34 @@ pub(super) fn memory(folders: &Folders) -> Result<(Option<String>, BTreeSet<Name
     Ok((Some(text), names))
 }
 
-/// What has to be written so that these units are remembered.
-pub(super) fn remember(folders: &Folders, names: &BTreeSet<Name>) -> Result<Option<Change>> {
+/// What has to be written so that these units are remembered; only the certificate is needed to seal, so that a folder which
+/// cannot be written to is no reason not to.
+pub(super) fn remember(folders: &Folders, names: &BTreeSet<Name>, world: &mut World) -> Result<Option<Change>> {
     let (before, _) = memory(folders)?;
     let reason = if before.is_some() { Reason::Updated } else { Reason::New };
-    let text = memory::with(before.as_deref(), &way_to_out(folders), names)?;
-    Ok(text.map(|text| Change::Place { file: memory_path(folders), text, reason }))
+    let Some(text) = memory::with(before.as_deref(), &way_to_out(folders), names)? else { return Ok(None) };
+    let file = memory_path(folders);
+    if !files::is_writable(&folders.keys) {
+        world.terminal.warn(&format!(
+            "{file} cannot be written: without it nothing is known of write-once values once all of the output folder is gone"
+        ));
+        return Ok(None);
+    }
+    Ok(Some(Change::Place { file, text, reason }))
+}
+
+/// Writes that into the folder that is this run's own: another run may have written it since the plan was made.
+pub(super) fn write_memory(folders: &Folders, folder: &Folder, names: &BTreeSet<Name>) -> Result<()> {
+    match memory::with(memory(folders)?.0.as_deref(), &way_to_out(folders), names)? {
+        Some(text) => write(folder, MEMORY, text.as_bytes(), 0o644, Existing::Replace),
+        None => Ok(()),
+    }
 }
 
 /// The output folder from the keys folder: the same wherever the repository lies.
 fn way_to_out(folders: &Folders) -> String {
-    files::way(&folders.keys, &folders.out).to_string_lossy().into_owned()
+    let way = files::way(&folders.keys, &folders.out);
+    if way.as_os_str().is_empty() { ".".to_owned() } else { way.to_string_lossy().into_owned() }
 }
 
 /// The text of `recipients.txt` and those it names; `None` where there is no such file.
@@ -161,26 +192,28 @@ pub(super) fn listed(folders: &Folders) -> Result<Option<(String, Vec<Recipient>
     Ok(Some((text, list)))
 }
 
-/// Who may open the escrow: those that are listed, or where there is no list the identities' own recipients. Whoever may
-/// open it and is not known would be shut out by the next writing: that is refused, or where there is a list, said.
+/// Who may open the escrow: those that are listed, or where there is no list the recipients of the identities that opened it.
+/// Whoever may open it and is not known would be shut out by the next writing: that is refused, or where there is a list, said.
 fn known_recipients(listed: Option<Vec<Recipient>>, identities: &Identities, escrow: &[u8], world: &mut World) -> Result<Vec<Recipient>> {
-    let able = escrow::count_recipients(escrow)?;
-    let list = match listed {
-        Some(list) => {
-            if able > list.len() {
-                world.terminal.warn(&format!("{able} recipients can open the escrow, and {RECIPIENTS} names {}", list.len()));
-            }
-            return Ok(list);
+    let (able, own) = (escrow::count_recipients(escrow)?, identities.able(escrow)?);
+    if let Some(list) = listed {
+        if able != list.len() {
+            world.terminal.warn(&format!("{able} recipients can open the escrow, and {RECIPIENTS} names {}", list.len()));
         }
-        None => identities.recipients()?,
-    };
-    if able > list.len() {
+        if !own.is_empty() && own.iter().all(|own| !list.contains(own)) {
+            world
+                .terminal
+                .warn(&format!("{RECIPIENTS} does not name the identity that opens the escrow here: it will not open the new one"));
+        }
+        return Ok(list);
+    }
+    if able > own.len() {
         return Err(Error::refused(
             format!("{able} recipients can open it, and who they are is not known: there is no {RECIPIENTS}"),
             format!("write all of them into {RECIPIENTS} in the keys folder, one `age1…` a line; whoever is left out is shut out"),
         ));
     }
-    Ok(list)
+    Ok(own)
 }
 
 /// The escrow as it lies there, encrypted.
@@ -232,6 +265,12 @@ pub(super) struct NewEscrow<'p> {
     proof: Proof,
 }
 
+/// Tells for whom the escrow is going to be encrypted.
+pub(super) fn tell_recipients(folders: &Folders, to: &[Recipient], world: &mut World) {
+    let names: String = to.iter().map(|recipient| format!("  {recipient}\n")).collect();
+    world.terminal.tell(&format!("{} will open for:\n{names}", visible(&escrow_path(folders).to_string_lossy())));
+}
+
 /// Encrypts an escrow's text to these recipients.
 pub(super) fn encrypt_escrow<'p>(pem: &'p str, to: &[Recipient], world: &World) -> Result<NewEscrow<'p>> {
     let operator = Operator::new(&world.terminal);
@@ -260,6 +299,7 @@ impl NewEscrow<'_> {
                 return Err(busy.in_file(&folder.path().join(ESCROW).to_string_lossy()));
             }
         };
+        git::keep_out(folder, GITIGNORE)?;
         write(folder, ESCROW, &self.encrypted, 0o644, existing)?;
         let opened = escrow::decrypt(&folder.read_file(ESCROW)?, &[&self.proof])?;
         if *opened == *self.pem {
@@ -270,9 +310,8 @@ impl NewEscrow<'_> {
     }
 }
 
-/// Writes one file of the keys folder, which git is told of first, and makes its name last.
+/// Writes one file of the keys folder, and makes its name last.
 pub(super) fn write(folder: &Folder, name: &str, bytes: &[u8], mode: u32, existing: Existing) -> Result<()> {
-    git::keep_out(folder, GITIGNORE)?;
     let mut writer = Writer::new(folder);
     writer.write(name, bytes, mode, existing)?;
     writer.finish().map(|_| ())

@@ -47,6 +47,7 @@ pub(super) fn run(folders: &Folders, args: &Renew, world: &mut World) -> Result<
         None => {
             let latest = pairs.iter().filter_map(|pair| pair.certificate.as_ref()).map(|(certificate, _)| certificate.not_before());
             let pair = keygen::new_pair(latest.chain([pinned.not_before()]).max(), world)?;
+            keys::tell_recipients(folders, &escrow.recipients, world);
             let grown = keys::grown(&escrow.pem, &[&pair]);
             keys::encrypt_escrow(&grown, &escrow.recipients, world)?.write(&keys_folder, Some(&escrow.encrypted))?;
             grown

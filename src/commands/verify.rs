@@ -1,6 +1,6 @@
 //! `verify`: offline, does everything agree?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Outcome, drill, finding_text, findings_json, keys, setting};
 use crate::cli::{Folders, Verify};
@@ -34,15 +34,19 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
     };
     let opened = escrow.is_some();
     let rules = IgnoreRules::new(&folders.out, folders.platform.as_deref(), &contract.ignored);
+    let mut damaged = Vec::new();
+    let listed = or_damaged(keys::listed(folders), &mut damaged)?.flatten().map(|(_, list)| list.len());
+    let made = or_damaged(keys::memory(folders), &mut damaged)?.map_or(BTreeSet::new(), |(_, made)| made);
     let findings = verify(Evidence {
         contract: &contract,
         files,
         certificate: judged,
         ignored: &|path| rules.matching(path),
         keys: escrow,
-        made: keys::memory(folders)?.1,
-        listed: keys::listed(folders)?.map(|(_, list)| list.len()),
+        made,
+        listed,
         able: able(folders)?,
+        damaged,
         delivery: &setting.delivery,
         coverage: setting.coverage,
         out: &folders.out.to_string_lossy(),
@@ -61,8 +65,25 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
 
 /// How many can open the escrow, where it lies here. That it is damaged is a finding.
 fn able(folders: &Folders) -> Result<Option<Result<usize>>> {
-    let count = || Ok(escrow::count_recipients(&keys::read_escrow(folders)?));
-    files::exists(&keys::escrow_path(folders)).then(count).transpose()
+    if !files::exists(&keys::escrow_path(folders)) {
+        return Ok(None);
+    }
+    match keys::read_escrow(folders).and_then(|escrow| escrow::count_recipients(&escrow)) {
+        Err(error) if error.kind == ErrorKind::InputOutput => Err(error),
+        count => Ok(Some(count)),
+    }
+}
+
+/// What was read; what is damaged is a finding.
+fn or_damaged<T>(read: Result<T>, damaged: &mut Vec<Error>) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind == ErrorKind::InputOutput => Err(error),
+        Err(error) => {
+            damaged.push(error);
+            Ok(None)
+        }
+    }
 }
 
 fn human(findings: &[Finding], faults: usize, opened: bool) -> String {

@@ -45,7 +45,7 @@ macro_rules! codes {
 codes! {
     CertificateUnusable "certificate-unusable" Error "`keys/sealing.crt` cannot be sealed to."
     CertificateExpiresSoon "certificate-expires-soon" Warning "The sealing certificate ends within 30 days."
-    Unreadable "unreadable" Error "A file in `out/` cannot be read as what it should be."
+    Unreadable "unreadable" Error "A file cannot be read as what it should be."
     UnitMissing "unit-missing" Error "A unit that can be made is not there."
     WriteOnceMissing "write-once-missing" Error "A write-once unit that was there is gone."
     HalfMissing "half-missing" Error "A unit has not all of its SealedSecrets."

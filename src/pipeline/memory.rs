@@ -11,11 +11,11 @@ const HEADER: &str =
 /// The units that a text remembers of an output folder, which is named by its path from the keys folder.
 pub fn read(text: &str, folder: &str) -> Result<BTreeSet<Name>> {
     let mut names = BTreeSet::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
-        let damaged = || Error::bad_input("not a name and an output folder", "restore the file from git").at((i + 1, 1));
-        let (name, of) = line.split_once(' ').ok_or_else(damaged)?;
+    for (i, line) in text.split_inclusive('\n').enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
+        let damaged = || Error::bad_input("not a whole line with a name and an output folder", "restore the file from git").at((i + 1, 1));
+        let (name, of) = line.strip_suffix('\n').and_then(|line| line.split_once(' ')).ok_or_else(damaged)?;
         let name = Name::new(name).map_err(|_| damaged())?;
-        if of == visible(folder) {
+        if of.trim_end() == visible(folder).trim_end() {
             names.insert(name);
         }
     }
@@ -27,8 +27,7 @@ pub fn with(text: Option<&str>, folder: &str, names: &BTreeSet<Name>) -> Result<
     let text = text.unwrap_or(HEADER);
     let known = read(text, folder)?;
     let more: String = names.difference(&known).map(|name| format!("{name} {}\n", visible(folder))).collect();
-    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    Ok((!more.is_empty()).then(|| format!("{text}{end}{more}")))
+    Ok((!more.is_empty()).then(|| format!("{text}{more}")))
 }
 
 #[cfg(test)]
@@ -41,10 +40,11 @@ mod tests {
         let one = with(None, "../my out", &names(&["a", "b"])).unwrap().unwrap();
         assert_eq!(one, format!("{HEADER}a ../my out\nb ../my out\n"));
         assert_eq!(with(Some(&one), "../my out", &names(&["b"])), Ok(None));
-        let two = with(Some(one.trim_end()), "../other\n", &names(&["b"])).unwrap().unwrap();
+        assert!(with(Some(one.trim_end()), "../other\n", &names(&["b"])).is_err(), "cut off");
+        let two = with(Some(&one.replace('\n', " \r\n")), "../other\n", &names(&["b"])).unwrap().unwrap();
         assert_eq!(read(&two, "../my out"), Ok(names(&["a", "b"])));
         assert_eq!(read(&two, "../other\n"), Ok(names(&["b"])));
         assert_eq!(with(None, "x", &names(&[])), Ok(None));
-        assert_eq!(read("# a\n\nx", "x").unwrap_err().position(), Some((3, 1)));
+        assert_eq!(read("# a\n\nx\n", "x").unwrap_err().position(), Some((3, 1)));
     }
 }

@@ -34,6 +34,7 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
         kept: Vec::new(),
     };
     let remembered = inventory::remembered(inventory);
+    check_memory(contract, inventory)?;
     for unit in contract.units() {
         match inventory::unit(inventory, contract, &unit)? {
             Some(_) if unit.has_any(&wishes.replaced) => replace_unit(&mut plan, &unit, wishes)?,
@@ -42,9 +43,11 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
                 let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
                 plan.kept.extend(kept.map(|key| key.name.clone()));
             }
-            // Even where no feature needs it now: the lists that remember it are written anew, and would forget it.
             None if unit.write_once() && remembered.contains(&unit.file()) && !unit.has_any(&wishes.destroyed) => {
-                return Err(write_once_gone(inventory, &unit));
+                // Where others are sealed that exist already, it stays as it is: gone, and remembered.
+                if !wishes.only_provided || unit.has_any(&wishes.provided) {
+                    return Err(write_once_gone(inventory, &unit));
+                }
             }
             None => plan_unit(&mut plan, remembered.contains(&unit.file()), &unit, wishes),
         }
@@ -92,6 +95,22 @@ fn check_write_once(key: &Key, sealed: &SealedSecret, file: &str) -> Result<()> 
         .at(sealed.position)
         .in_file(file)),
         _ => Ok(()),
+    }
+}
+
+/// What is remembered as write-once and gone: the contract says so still.
+fn check_memory(contract: &Contract, inventory: &Inventory) -> Result<()> {
+    let gone = |name: &&Name| inventory.sealed.values().flatten().all(|secret| secret.name != **name);
+    let dropped = |name: &&Name| contract.key(name.as_str()).is_none_or(|key| !key.write_once);
+    match inventory.made.iter().find(|name| dropped(name) && gone(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::refused(
+            format!("`{name}` is write-once, was sealed before, and the contract no longer says so"),
+            format!(
+                "put `{name}` with `write-once: true` back into the contract; if the data it protects is gone for good, remove its line from `write-once.txt` in the keys folder"
+            ),
+        )
+        .why("without its value, what it encrypts is lost")),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Evidence<'e> {
     pub listed: Option<usize>,
     /// How many the escrow is encrypted to, where it is there.
     pub able: Option<Result<usize>>,
+    /// Files of the keys folder that cannot be read as what they should be.
+    pub damaged: Vec<Error>,
     /// How the values get to their readers.
     pub delivery: &'e Delivery,
     /// Where contract and platform disagree.
@@ -46,6 +48,8 @@ pub fn verify(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Findings { out: evidence.out, list: evidence.coverage.clone() };
     findings.certificate(&evidence);
     findings.recipients(evidence.listed, evidence.able.clone());
+    let unreadable = |error: &Error| Finding { code: Code::Unreadable, place: error.place(), what: error.what(), help: error.help() };
+    findings.list.extend(evidence.damaged.iter().map(unreadable));
     let mut inventory = findings.read(evidence.files.clone());
     inventory.made = evidence.made.clone();
     for path in evidence.files.keys() {

@@ -65,6 +65,11 @@ pub fn mode(path: &Path) -> Option<u32> {
     path.metadata().ok().map(|metadata| metadata.mode() & 0o7777)
 }
 
+/// Whether files can be made in a folder.
+pub fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
 /// Device and inode: two paths with the same are one file.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))

@@ -10,7 +10,7 @@ use age::{Callbacks, DecryptError};
 use age_core::format::{FileKey, Stanza};
 
 use super::terminal::{self, Terminal};
-use crate::model::{Error, Result, SecretValue, visible};
+use crate::model::{Error, ErrorKind, Result, SecretValue, visible};
 
 /// Asks the operator, and remembers why that, or a plugin, failed: age itself would answer in its own words.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ impl Operator {
 fn missing(name: &str) -> Error {
     Error::bad_input(
         format!("the age plugin `age-plugin-{name}` is not in PATH"),
-        "install it where it is found, as for `age` itself, or name another identity with `--identity FILE`",
+        "install it where it is found, as for `age` itself; or do without: another `--identity FILE` opens, and `recipients.txt` names who is encrypted to",
     )
 }
 
@@ -87,7 +87,11 @@ impl Callbacks for Operator {
 
     fn confirm(&self, message: &str, yes: &str, no: Option<&str>) -> Option<bool> {
         self.display_message(&format!("{message} (yes: {yes}; anything else: {})", no.unwrap_or("no")));
-        self.answer(self.ask("type yes: ")).map(|answer| answer.is("yes"))
+        match self.ask("type yes: ") {
+            // Nothing is an answer, too.
+            Err(error) if error.kind == ErrorKind::BadInput => Some(false),
+            answer => self.answer(answer).map(|answer| answer.is("yes")),
+        }
     }
 
     fn request_public_string(&self, description: &str) -> Option<String> {

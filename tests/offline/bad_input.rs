@@ -1622,8 +1622,18 @@ fn operators() -> Vec<Row> {
         row("L08", "nobody to say yes", &["escrow", "add-recipient", ONE], 4, &["nobody has said yes", "for 2 recipients", "--yes"]),
         row("F01", "no escrow", &["escrow", "add-recipient", ONE, "--yes"], 3, &["keys/sealing.key.age: no such file"])
             .with(|s| s.remove(ESCROW)),
-        row("K33", "a memory that is damaged", &["bootstrap"], 3, &["keys/write-once.txt:2:1: not a name and an output folder"])
+        row("K33", "a memory that is damaged", &["bootstrap"], 3, &["keys/write-once.txt:2:1: not a whole line"])
             .file("keys/write-once.txt", planted("# x\n{canary}\n")),
+        row("L22", "the keys folder is locked", &["bootstrap"], 8, &["(process {pid})"]).start(Start::Keys).locked("keys"),
+        row(
+            "L02",
+            "a run that was interrupted",
+            &["keygen", "--recipient", ONE],
+            4,
+            &["keys/sealing.key.age: an earlier run was interrupted"],
+        )
+        .start(Start::Keys)
+        .with(|s| s.remove("keys/sealing.crt")),
         add("an SSH key", "ssh-ed25519 AAAA", 2, &["`RECIPIENT`", "SSH keys are not taken"]),
         add("mistyped", &ONE.replace("ysx", "yxs"), 2, &["`RECIPIENT` is not an age recipient"]),
         add("of a plugin that is missing", crate::escrow::RECIPIENT, 3, &["`age-plugin-fake` is not in PATH"]),

@@ -166,7 +166,18 @@ fn a_write_once_unit_is_remembered_where_all_of_the_output_folder_is_gone() {
     }
     let ran = run(&["verify"]).expect(1);
     assert_eq!(ran.stdout.matches("error[write-once-missing]").count(), 2, "{}", ran.stdout);
+    // A contract that forgot it weakens nothing.
+    let contract = fixture_text("../src/contract.yaml").replacen("    write-once: true\n", "", 1);
+    sandbox.write("contract.yaml", contract.as_bytes());
+    assert!(run(&["bootstrap", "--contract", "contract.yaml"]).expect(4).stderr.contains("the contract no longer says so"));
+    sandbox.remove("contract.yaml");
     assert_eq!(before, sandbox.snapshot());
+    // Others are imported; it stays gone and remembered.
+    sandbox.write_secret("in.env", b"VLLM_API_KEY=0123456789abcdef0123456789abcdef\n");
+    run(&["import", "--env-file", "in.env"]).expect(0);
+    assert!(run(&["bootstrap"]).expect(4).stderr.contains("git checkout"));
+    assert_eq!(sandbox.read("clone/keys/write-once.txt"), memory);
+    std::fs::remove_dir_all(sandbox.path("clone/out")).unwrap();
     // For another folder they are other values.
     sandbox.run(["bootstrap", "--keys", "clone/keys", "--out", "other"]).expect(0);
     assert!(sandbox.read("clone/keys/write-once.txt").ends_with("litellm-salt-key ../../other\nn8n-encryption-key ../../other\n"));

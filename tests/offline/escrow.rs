@@ -102,6 +102,25 @@ fn the_list_stays_as_it_was_written_and_is_what_counts() {
     let ran = change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").expect(4);
     assert!(ran.stderr.contains("who they are is not known"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
+    // Nor by a stranger who stands beside the one who opens.
+    let stranger = new_identity();
+    sandbox.write_secret("both", (sandbox.read("keys/operator.agekey") + &stranger.0).as_bytes());
+    let before = sandbox.snapshot();
+    let ran = change(&sandbox, "add-recipient", &third.1, "both").expect(4);
+    assert!(ran.stderr.contains("who they are is not known"), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot());
+    // Whoever shuts himself out hears of it, and sees for whom it will open.
+    sandbox.write("keys/recipients.txt", format!("{}\n{}\n", second.1, stranger.1).as_bytes());
+    let ran = change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").expect(0);
+    assert!(ran.stderr.contains("does not name the identity that opens the escrow here"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("will open for:\n  {}\n  {}\n  {}\n", second.1, stranger.1, third.1)), "{}", ran.stderr);
+    // A removal that was interrupted left its list behind: nobody comes back in unsaid.
+    sandbox.write_secret("second", second.0.as_bytes());
+    change(&sandbox, "remove-recipient", &third.1, "second").expect(0);
+    sandbox.write("keys/recipients.txt", format!("{}\n{}\n{}\n", second.1, stranger.1, third.1).as_bytes());
+    let ran = sandbox.run(["renew", "--identity", "second", "--yes"]).expect(0);
+    assert!(ran.stderr.contains("2 recipients can open the escrow, and recipients.txt names 3"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("will open for:\n  {}\n", second.1)), "{}", ran.stderr);
 }
 
 #[test]

@@ -131,6 +131,23 @@ fn each_defect_is_found_by_its_code() {
 }
 
 #[test]
+fn what_is_damaged_in_the_keys_folder_is_a_finding_and_the_drill_reports() {
+    for (file, text, code) in [
+        ("keys/sealing.key.age", "", "escrow-differs"),
+        ("keys/sealing.key.age", "age-encryption.org/v1\n", "escrow-differs"),
+        ("keys/recipients.txt", "# nobody\n", "unreadable"),
+        ("keys/write-once.txt", "litellm-salt-key ../o", "unreadable"),
+    ] {
+        let sandbox = Sandbox::bootstrapped();
+        sandbox.write(file, text.as_bytes());
+        let ran = sandbox.run(["verify"]).expect(1);
+        assert!(ran.stdout.contains(&format!("error[{code}]: {file}:")), "{file}: {}", ran.stdout);
+        let drill = sandbox.run(["verify", "--drill"]).expect(1).stdout;
+        assert!(drill.starts_with("recovery drill, ") && drill.contains("\nfailed: "), "{file}: {drill}");
+    }
+}
+
+#[test]
 fn every_code_has_a_defect_here_and_one_heading_in_the_document() {
     let known: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
     let mut tested: BTreeSet<&str> = DEFECTS.iter().chain(crate::platform::DEFECTS).map(|(code, _)| *code).collect();
