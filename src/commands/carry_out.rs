@@ -250,27 +250,26 @@ fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, made_on:
     Ok(Made { files: files.collect(), copies })
 }
 
-/// Operator's copies → units → what is remembered of them → derived files → files of the platform's.
+/// Operator's copies → units → derived files → what is remembered of the units → files of the platform's.
 fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, keys_folder: Option<&Folder>, world: &mut World) -> Result<()> {
     let changes = &prepared.plan.changes;
     // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
     write_copies(folders, prepared, made.copies, world)?;
+    let mut files = made.files.iter();
     let mut writer = Writer::new(out);
-    let units = changes.iter().filter(|change| matches!(change, Change::Seal { .. }));
-    for (change, text) in units.zip(&made.files) {
+    for change in changes {
+        let text = match change {
+            Change::Write { text, .. } => text,
+            Change::Place { .. } => continue,
+            Change::Seal { .. } => files.next().expect("each unit of the plan was made"),
+        };
         writer.write(change.file(), text.as_bytes(), 0o644, Existing::Replace)?;
     }
     finish(writer, world)?;
+    // Only what is in its place is remembered; a run that ends before is followed by one that does it.
     if let Some(folder) = keys_folder {
         keys::write_memory(folders, folder, &prepared.made)?;
     }
-    let mut writer = Writer::new(out);
-    for change in changes {
-        if let Change::Write { file, text, .. } = change {
-            writer.write(file, text.as_bytes(), 0o644, Existing::Replace)?;
-        }
-    }
-    finish(writer, world)?;
     for change in changes.iter().filter(|change| *change.file() != keys::memory_path(folders)) {
         if let Change::Place { file, text, .. } = change {
             let (folder, name) = place_folder(file)?;
