@@ -1,6 +1,6 @@
 //! What every command that seals has in common: a plan is made, shown, and carried out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -24,15 +24,13 @@ pub(super) struct Prepared {
     pub(super) contract: Contract,
     certificate: SealingCertificate,
     pub(super) plan: Plan,
-    /// The write-once units that are remembered from now on.
-    made: BTreeSet<Name>,
 }
 
 /// What is in the output folder.
 pub(super) fn inventory(folders: &Folders, out: Option<&Folder>) -> Result<Inventory> {
     let files = out.map_or(Ok(BTreeMap::new()), Folder::read_all)?;
     let mut inventory = inventory::read(files).map_err(|error| error.within(&folders.out))?;
-    (_, inventory.made) = keys::memory(folders)?;
+    inventory.made = keys::made(folders)?;
     Ok(inventory)
 }
 
@@ -56,11 +54,11 @@ pub(super) fn prepare(
         unit.write_once() && (inventory.sealed.contains_key(&file) || remembered.contains(&file) || plan.changes.iter().any(now))
     };
     let made = contract.units().into_iter().filter(sealed).map(|unit| unit.name.clone()).collect();
-    plan.changes.extend(keys::remember(folders, &made, world)?);
+    plan.changes.extend(keys::remember(folders, &inventory.made, made, world));
     for name in &plan.kept {
         world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
     }
-    Ok(Prepared { contract, certificate, plan: Plan { coverage, ..plan }, made })
+    Ok(Prepared { contract, certificate, plan: Plan { coverage, ..plan } })
 }
 
 /// The plan, and nothing else.
@@ -135,7 +133,7 @@ pub(super) fn carry_out(
     output: Output,
     world: &mut World,
 ) -> Result<()> {
-    let remembers = prepared.plan.changes.iter().any(|change| *change.file() == keys::memory_path(folders));
+    let remembers = prepared.plan.changes.iter().any(|change| matches!(change, Change::Remember { .. }));
     let keys_folder = remembers.then(|| keys::folder_to_change(folders)).transpose()?;
     let made = make(prepared, provided, made_on, world)?;
     let (out, _lock) = match (output.folder, output.lock) {
@@ -169,18 +167,20 @@ pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>
     let secrets = &folders.secrets;
     let copies = copied(plan);
     if let Some(out) = out {
-        let inside = plan.changes.iter().filter(|change| !matches!(change, Change::Place { .. }));
+        let inside = plan.changes.iter().filter(|change| !matches!(change, Change::Place { .. } | Change::Remember { .. }));
         inside.into_iter().try_for_each(|change| out.check(change.file(), Existing::Replace))?;
     }
     for change in &plan.changes {
-        if let Change::Place { file, .. } = change {
+        if let Change::Place { file, .. } | Change::Remember { file, .. } = change {
             let (folder, name) = place_folder(file)?;
             folder.check(name, Existing::Replace)?;
-            if *file != keys::memory_path(folders) && files::relative_to(Path::new(file), secrets).is_some() {
-                return Err(
-                    Error::refused("the store file would lie among the operator's copies", "name a file of the platform's").in_file(file)
-                );
-            }
+        }
+        if let Change::Place { file, .. } = change
+            && files::relative_to(Path::new(file), secrets).is_some()
+        {
+            return Err(
+                Error::refused("the store file would lie among the operator's copies", "name a file of the platform's").in_file(file)
+            );
         }
     }
     if copies.is_empty() {
@@ -250,7 +250,7 @@ fn make(prepared: &Prepared, mut provided: BTreeMap<Name, SecretValue>, made_on:
     Ok(Made { files: files.collect(), copies })
 }
 
-/// Operator's copies → units → derived files → what is remembered of the units → files of the platform's.
+/// Operator's copies → units → derived files → files of the platform's, and what is remembered of the units.
 fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, keys_folder: Option<&Folder>, world: &mut World) -> Result<()> {
     let changes = &prepared.plan.changes;
     // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
@@ -260,17 +260,17 @@ fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, keys_
     for change in changes {
         let text = match change {
             Change::Write { text, .. } => text,
-            Change::Place { .. } => continue,
+            Change::Place { .. } | Change::Remember { .. } => continue,
             Change::Seal { .. } => files.next().expect("each unit of the plan was made"),
         };
         writer.write(change.file(), text.as_bytes(), 0o644, Existing::Replace)?;
     }
     finish(writer, world)?;
-    // Only what is in its place is remembered; a run that ends before is followed by one that does it.
-    if let Some(folder) = keys_folder {
-        keys::write_memory(folders, folder, &prepared.made)?;
-    }
-    for change in changes.iter().filter(|change| *change.file() != keys::memory_path(folders)) {
+    for change in changes {
+        // Only what is in its place is remembered; a run that ends before is followed by one that does it.
+        if let (Change::Remember { units, .. }, Some(folder)) = (change, keys_folder) {
+            keys::write_memory(folders, folder, units)?;
+        }
         if let Change::Place { file, text, .. } = change {
             let (folder, name) = place_folder(file)?;
             folder.remove_leftovers_here()?;
@@ -335,7 +335,9 @@ fn render_plan(folders: &Folders, prepared: &Prepared, done: bool) -> String {
             Change::Write { file, reason: Reason::New, .. } => {
                 *new.entry(file.rsplit_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;
             }
-            Change::Place { file, reason, .. } => text.push_str(&format!("write  {} ({})\n", visible(file), reason.as_str())),
+            Change::Place { file, reason, .. } | Change::Remember { file, reason, .. } => {
+                text.push_str(&format!("write  {} ({})\n", visible(file), reason.as_str()))
+            }
             Change::Write { file, reason, .. } => text.push_str(&format!("write  {} ({})\n", shown(file), reason.as_str())),
         }
     }
@@ -386,7 +388,7 @@ pub(super) fn json(plan: &Plan) -> serde_json::Value {
             Change::Seal { unit, file, keys, copies, reason } => serde_json::json!({
                 "action": "seal", "unit": unit.as_str(), "file": file, "keys": names(keys), "copies": names(copies), "reason": reason.as_str(),
             }),
-            Change::Place { file, reason, .. } => serde_json::json!({ "action": "place", "file": file, "reason": reason.as_str() }),
+            Change::Place { file, reason, .. } | Change::Remember { file, reason, .. } => serde_json::json!({ "action": "place", "file": file, "reason": reason.as_str() }),
             Change::Write { file, reason, .. } => serde_json::json!({ "action": "write", "file": file, "reason": reason.as_str() }),
         })
         .collect();

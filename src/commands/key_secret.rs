@@ -53,7 +53,7 @@ pub(super) fn stream(secrets: &[(String, Zeroizing<String>)]) -> Zeroizing<Strin
 pub(super) fn render(folders: &Folders, certificate: &SealingCertificate, escrow_text: &str, namespace: &str) -> Result<KeySecrets> {
     let escrow = keys::escrow_path(folders);
     // A key that the controller cannot use crashes it at start: only those that were judged are ever printed.
-    let pairs = private_key::read_pairs(escrow_text).map_err(|error| error.in_file(&escrow.to_string_lossy()))?;
+    let pairs = keys::pairs(folders, escrow_text)?;
     if pairs.iter().all(|pair| pair.digest != certificate.digest) {
         let digests: Vec<String> = pairs.iter().map(|pair| pair.digest.to_string()).collect();
         return Err(Error::refused(

@@ -135,14 +135,13 @@ fn finish(folders: &Folders, folder: &Folder, own: bool, world: &mut World) -> R
     }
     let opened = keys::open_escrow(folders, None, world)?;
     let in_escrow = |error: Error| error.in_file(&path.to_string_lossy());
-    let pairs = private_key::read_pairs(&opened).map_err(in_escrow)?;
-    // Of several the one that began last: after a `renew` everything is sealed to it.
-    let certified = pairs.iter().filter_map(|pair| Some((pair, pair.certificate.as_ref()?)));
-    let newest = certified.max_by_key(|(_, (certificate, _))| certificate.not_before());
+    let pairs = keys::pairs(folders, &opened)?;
+    // After a `renew` everything is sealed to the newest.
+    let newest = private_key::newest(&pairs, |_| true).and_then(|pair| Some((pair, &pair.certificate.as_ref()?.1)));
     let alone = || {
         Error::bad_input("no certificate is in it", "restore `sealing.crt` from git, or from the controller with `seal-secrets fetch-cert`")
     };
-    let (pair, (_, certificate)) = newest.ok_or_else(|| in_escrow(alone()))?;
+    let (pair, certificate) = newest.ok_or_else(|| in_escrow(alone()))?;
     let text = Zeroizing::new([certificate.as_str(), &private_key::write_pem(&pair.key)?].concat());
     check_pair(&text, world).map_err(in_escrow)?;
     keys::write(folder, CERTIFICATE, certificate.as_bytes(), 0o644, Existing::Keep)?;

@@ -10,7 +10,7 @@ use crate::manifest::text;
 use crate::model::{Change, Error, ErrorKind, Name, Reason, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::escrow::Proof;
-use crate::pipeline::private_key::SealingKey;
+use crate::pipeline::private_key::{Pair, SealingKey};
 use crate::pipeline::recipients::{Identity, Recipient, RecipientKind};
 use crate::pipeline::{escrow, memory, private_key, recipients};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
@@ -84,7 +84,7 @@ impl Identities {
             if let Identity::X25519(identity) = identity
                 && escrow::decrypt(escrow, &[identity]).is_ok()
             {
-                able.push(Recipient::parse(&identity.to_public().to_string())?);
+                able.push(recipient_of(identity)?);
             }
         }
         Ok(able)
@@ -93,7 +93,7 @@ impl Identities {
     /// The recipients that belong to them.
     pub(super) fn recipients(&self) -> Result<Vec<Recipient>> {
         let recipient = |identity: &Identity| match identity {
-            Identity::X25519(identity) => Recipient::parse(&identity.to_public().to_string()),
+            Identity::X25519(identity) => recipient_of(identity),
             Identity::Plugin(_) => Err(Error::bad_input(
                 "the recipient of a plugin's identity is known to the plugin alone",
                 format!("write it into {RECIPIENTS} in the keys folder, as the plugin prints it"),
@@ -101,6 +101,10 @@ impl Identities {
         };
         self.list.iter().map(recipient).collect()
     }
+}
+
+fn recipient_of(identity: &age::x25519::Identity) -> Result<Recipient> {
+    Recipient::parse(&identity.to_public().to_string())
 }
 
 /// The identities of the file that `--identity` names, or of the default one. All that opens the escrow comes through here.
@@ -136,40 +140,42 @@ pub(super) fn make_identity(folders: &Folders, folder: &Folder, world: &World) -
     identities(folders, None, world)
 }
 
-pub(super) fn memory_path(folders: &Folders) -> String {
+fn memory_path(folders: &Folders) -> String {
     folders.keys.join(MEMORY).to_string_lossy().into_owned()
 }
 
-/// The text of `write-once.txt`, where it is there, and the units that it remembers of the output folder.
-pub(super) fn memory(folders: &Folders) -> Result<(Option<String>, BTreeSet<Name>)> {
+/// The text of `write-once.txt`, where it is there.
+fn memory_text(folders: &Folders) -> Result<Option<String>> {
     let path = folders.keys.join(MEMORY);
-    if !files::exists(&path) {
-        return Ok((None, BTreeSet::new()));
-    }
-    let text = super::read_text(&path)?;
-    let names = memory::read(&text, &way_to_out(folders)).map_err(|error| error.in_file(&memory_path(folders)))?;
-    Ok((Some(text), names))
+    files::exists(&path).then(|| super::read_text(&path)).transpose()
 }
 
-/// What has to be written so that these units are remembered; only the certificate is needed to seal, so that a folder which
-/// cannot be written to is no reason not to.
-pub(super) fn remember(folders: &Folders, names: &BTreeSet<Name>, world: &mut World) -> Result<Option<Change>> {
-    let (before, _) = memory(folders)?;
-    let reason = if before.is_some() { Reason::Updated } else { Reason::New };
-    let Some(text) = memory::with(before.as_deref(), &way_to_out(folders), names)? else { return Ok(None) };
+/// The units that `write-once.txt` remembers of the output folder.
+pub(super) fn made(folders: &Folders) -> Result<BTreeSet<Name>> {
+    let text = memory_text(folders)?.unwrap_or_default();
+    memory::read(&text, &way_to_out(folders)).map_err(|error| error.in_file(&memory_path(folders)))
+}
+
+/// The change that remembers these units, where they are not known yet. Only the certificate is needed to seal, so that a
+/// folder which cannot be written to is no reason not to.
+pub(super) fn remember(folders: &Folders, known: &BTreeSet<Name>, units: BTreeSet<Name>, world: &mut World) -> Option<Change> {
+    if units.is_subset(known) {
+        return None;
+    }
     let file = memory_path(folders);
     if !files::is_writable(&folders.keys) {
         world.terminal.warn(&format!(
             "{file} cannot be written: without it nothing is known of write-once values once all of the output folder is gone"
         ));
-        return Ok(None);
+        return None;
     }
-    Ok(Some(Change::Place { file, text, reason }))
+    let reason = if files::exists(Path::new(&file)) { Reason::Updated } else { Reason::New };
+    Some(Change::Remember { file, units, reason })
 }
 
 /// Writes that into the folder that is this run's own: another run may have written it since the plan was made.
-pub(super) fn write_memory(folders: &Folders, folder: &Folder, names: &BTreeSet<Name>) -> Result<()> {
-    match memory::with(memory(folders)?.0.as_deref(), &way_to_out(folders), names)? {
+pub(super) fn write_memory(folders: &Folders, folder: &Folder, units: &BTreeSet<Name>) -> Result<()> {
+    match memory::with(memory_text(folders)?.as_deref(), &way_to_out(folders), units)? {
         Some(text) => write(folder, MEMORY, text.as_bytes(), 0o644, Existing::Replace),
         None => Ok(()),
     }
@@ -321,10 +327,19 @@ pub(super) fn escrow_path(folders: &Folders) -> PathBuf {
     folders.keys.join(ESCROW)
 }
 
+/// The sealing keys of the escrow's text, each with its certificate.
+pub(super) fn pairs(folders: &Folders, pem: &str) -> Result<Vec<Pair>> {
+    private_key::read_pairs(pem).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
+}
+
+/// The sealing keys of the escrow's text, ready to open.
+pub(super) fn sealing_keys(folders: &Folders, pem: &str) -> Result<Vec<SealingKey>> {
+    private_key::read(pem).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
+}
+
 /// The escrow's sealing keys.
 pub(super) fn escrow_keys(folders: &Folders, identity: Option<&Path>, world: &World) -> Result<Vec<SealingKey>> {
-    let pem = open_escrow(folders, identity, world)?;
-    private_key::read(&pem).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
+    sealing_keys(folders, &open_escrow(folders, identity, world)?)
 }
 
 /// What opens sealed values: the keys of these files (PEM, or backups of the controller's key Secrets), or else the escrow's.

@@ -18,7 +18,7 @@ use crate::world::{World, files};
 pub(super) fn run(folders: &Folders, args: &ReEncrypt, world: &mut World) -> Result<Outcome> {
     check_json(args.consent.json, args.consent.dry_run)?;
     // Found first: while it holds the locks, nobody changes the certificate.
-    let sealed = SealedFiles::find(paths(folders, args), folders, !args.consent.dry_run, world)?;
+    let sealed = SealedFiles::find(sealed_files::paths(folders, &args.paths), folders, !args.consent.dry_run, world)?;
     let certificate = keys::fit_certificate(folders, args.allow_rsa_bits, world)?;
     #[cfg(feature = "cluster")]
     if args.via_controller {
@@ -41,16 +41,11 @@ pub(super) fn run(folders: &Folders, args: &ReEncrypt, world: &mut World) -> Res
     tally.end(folders, args, to, work.proves(), world)
 }
 
-/// The folders and files that were named, or the output folder.
-fn paths<'p>(folders: &'p Folders, args: &'p ReEncrypt) -> &'p [PathBuf] {
-    if args.paths.is_empty() { std::slice::from_ref(&folders.out) } else { &args.paths }
-}
-
 pub(super) fn ask(folders: &Folders, args: &ReEncrypt, to: CertificateDigest, world: &mut World) -> Result<()> {
     if args.consent.dry_run {
         return Ok(());
     }
-    let shown: Vec<String> = paths(folders, args).iter().map(|path| visible(&path.to_string_lossy())).collect();
+    let shown: Vec<String> = sealed_files::paths(folders, &args.paths).iter().map(|path| visible(&path.to_string_lossy())).collect();
     confirm(&format!("what is sealed in {} is replaced by the same, sealed to {to}", shown.join(", ")), args.consent.yes, world)
 }
 
@@ -99,7 +94,7 @@ impl Tally {
         proves: bool,
         world: &mut World,
     ) -> Result<Outcome> {
-        if self.failed.is_empty() && args.key.is_none() && covers(paths(folders, args), folders) {
+        if self.failed.is_empty() && args.key.is_none() && covers(sealed_files::paths(folders, &args.paths), folders) {
             self.runbook = runbook(folders, to, !args.consent.dry_run)?;
         }
         let text = if args.consent.json {

@@ -11,7 +11,7 @@ use super::{Outcome, called, confirm, keygen};
 use crate::cli::{Folders, Renew};
 use crate::model::{CertificateDigest, Error, Result};
 use crate::pipeline::certificate::SealingCertificate;
-use crate::pipeline::private_key::{self, Pair, SealingKey};
+use crate::pipeline::private_key::{self, Pair};
 use crate::pipeline::re_encrypt::Work;
 use crate::pipeline::rsa_soundness::USUAL_BITS;
 use crate::pipeline::seal::Sealer;
@@ -26,7 +26,7 @@ pub(super) fn run(folders: &Folders, args: &Renew, world: &mut World) -> Result<
     // One that has ended is just what is renewed: it is not judged.
     let pinned = keys::certificate(folders)?;
     let escrow = keys::open_to_change(folders, args.identity.as_deref(), world)?;
-    let pairs = read_pairs(folders, &escrow.pem)?;
+    let pairs = keys::pairs(folders, &escrow.pem)?;
     let begun = begun(&pairs, &pinned, fit(world));
     let digest = begun.map(|(certificate, _)| certificate.digest);
     let tally = look(folders, &sealed, &escrow.pem, digest, world)?;
@@ -56,23 +56,16 @@ pub(super) fn run(folders: &Folders, args: &Renew, world: &mut World) -> Result<
     move_to(folders, &pem, &pinned, &sealed, &keys_folder, world)
 }
 
-fn read_pairs(folders: &Folders, escrow: &str) -> Result<Vec<Pair>> {
-    private_key::read_pairs(escrow).map_err(|error| error.in_file(&keys::escrow_path(folders).to_string_lossy()))
-}
-
-fn read_ring(folders: &Folders, escrow: &str) -> Result<Vec<SealingKey>> {
-    private_key::read(escrow).map_err(|error| error.in_file(&keys::escrow_path(folders).to_string_lossy()))
-}
-
 /// The newest key of the escrow that is fit, where it is newer than the pinned certificate.
 pub(super) fn begun<'p>(
     pairs: &'p [Pair],
     pinned: &SealingCertificate,
     fit: impl Fn(&SealingCertificate) -> bool,
 ) -> Option<&'p (SealingCertificate, String)> {
-    let newer = pairs.iter().filter_map(|pair| pair.certificate.as_ref());
-    let newer = newer.filter(|(certificate, _)| certificate.not_before() > pinned.not_before() && certificate.digest != pinned.digest);
-    newer.filter(|(certificate, _)| fit(certificate)).max_by_key(|(certificate, _)| certificate.not_before())
+    let newer = |certificate: &SealingCertificate| {
+        certificate.not_before() > pinned.not_before() && certificate.digest != pinned.digest && fit(certificate)
+    };
+    private_key::newest(pairs, newer).and_then(|pair| pair.certificate.as_ref())
 }
 
 /// Whether one may be sealed to today: `backup` may have brought others.
@@ -83,7 +76,7 @@ fn fit(world: &World) -> impl Fn(&SealingCertificate) -> bool + use<> {
 
 /// Opens everything before anything is made: what does not open now would be lost to sight later.
 fn look(folders: &Folders, sealed: &SealedFiles, escrow: &str, digest: Option<CertificateDigest>, world: &mut World) -> Result<Tally> {
-    let ring = read_ring(folders, escrow)?;
+    let ring = keys::sealing_keys(folders, escrow)?;
     // A digest that no key has: every value is going to move.
     let to = digest.unwrap_or_else(|| CertificateDigest::new([0; 32]));
     let mut tally = Tally::quiet(true);
@@ -113,10 +106,10 @@ fn move_to(
     keys_folder: &Folder,
     world: &mut World,
 ) -> Result<Outcome> {
-    let pairs = read_pairs(folders, escrow)?;
+    let pairs = keys::pairs(folders, escrow)?;
     let lost = || Error::cryptography("the escrow does not hold the new key", "run again, and report it if it stays");
     let (certificate, pem) = begun(&pairs, pinned, fit(world)).ok_or_else(lost)?;
-    let ring = read_ring(folders, escrow)?;
+    let ring = keys::sealing_keys(folders, escrow)?;
     let sealer = Sealer::new(certificate)?;
     let work = Work::new(&ring, certificate.digest, Some(&sealer), None);
     let mut tally = Tally::default();

@@ -1,7 +1,7 @@
 //! Files with SealedSecrets, a few at a time: however many there are, no more of them is in memory. `re-encrypt`, `renew`
 //! and `status` go through them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -18,6 +18,11 @@ use crate::world::{World, files, tree};
 
 /// How many files are in memory at once.
 const AT_ONCE: usize = 64;
+
+/// The folders and files that were named, or the output folder.
+pub(super) fn paths<'p>(folders: &'p Folders, named: &'p [PathBuf]) -> &'p [PathBuf] {
+    if named.is_empty() { std::slice::from_ref(&folders.out) } else { named }
+}
 
 /// Which files, and the locks on their folders.
 #[derive(Default)]
@@ -79,8 +84,11 @@ impl SealedFiles {
         }
         if named.len() > 1 {
             // Twice is once, in whatever spelling: the second time would find nothing to do.
-            sealed.paths.sort_by_cached_key(|path| canonical(path));
-            sealed.paths.dedup_by_key(|path| canonical(path));
+            let mut once = BTreeMap::new();
+            for path in sealed.paths {
+                once.entry(canonical(&path)).or_insert(path);
+            }
+            sealed.paths = once.into_values().collect();
         }
         if writes {
             let parents: BTreeSet<&Path> = sealed.paths.iter().map(|path| parent(path)).collect();
@@ -130,8 +138,7 @@ fn read(path: &Path) -> Result<Option<SealedFile>> {
     }
     let bytes = files::read(path, &path.to_string_lossy(), files::Kind::Public)?;
     // In UTF-16 it would stand in other bytes: then it is told that it cannot be read.
-    let utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-    if !utf_16 && memchr::memmem::find(&bytes, b"SealedSecret").is_none() {
+    if !text::is_utf_16(&bytes) && memchr::memmem::find(&bytes, b"SealedSecret").is_none() {
         return Ok(None);
     }
     // What it begins with stays: a byte-order mark too.

@@ -10,18 +10,16 @@ use crate::cli::{Folders, Status};
 use crate::manifest::blobs::Found;
 use crate::manifest::sealed_secret::MADE;
 use crate::model::{CertificateDigest, Error, Result, visible};
-use crate::pipeline::private_key::{self, Pair, SealingKey};
+use crate::pipeline::private_key::{Pair, SealingKey};
 use crate::pipeline::re_encrypt::sealed_to;
 use crate::world::World;
 
 pub(super) fn run(folders: &Folders, args: &Status, world: &mut World) -> Result<Outcome> {
     let pinned = keys::certificate(folders)?.digest;
-    let paths = if args.paths.is_empty() { std::slice::from_ref(&folders.out) } else { &args.paths };
-    let sealed = SealedFiles::find(paths, folders, false, world)?;
+    let sealed = SealedFiles::find(sealed_files::paths(folders, &args.paths), folders, false, world)?;
     let escrow = args.identity.as_deref().map(|identity| keys::open_escrow(folders, Some(identity), world)).transpose()?;
-    let in_escrow = |error: Error| error.in_file(&keys::escrow_path(folders).to_string_lossy());
-    let pairs = escrow.as_ref().map(|pem| private_key::read_pairs(pem).map_err(in_escrow)).transpose()?;
-    let ring = escrow.as_ref().map(|pem| private_key::read(pem).map_err(in_escrow)).transpose()?;
+    let pairs = escrow.as_ref().map(|pem| keys::pairs(folders, pem)).transpose()?;
+    let ring = escrow.as_ref().map(|pem| keys::sealing_keys(folders, pem)).transpose()?;
     let mut status =
         Keys { pinned, needed: BTreeMap::new(), unknown: 0, unread: sealed.passed_over.len(), units: Vec::new(), failed: Vec::new() };
     sealed.each(world, |read, world| {

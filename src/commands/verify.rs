@@ -1,6 +1,6 @@
 //! `verify`: offline, does everything agree?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Outcome, drill, finding_text, findings_json, keys, setting};
 use crate::cli::{Folders, Verify};
@@ -36,7 +36,7 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
     let rules = IgnoreRules::new(&folders.out, folders.platform.as_deref(), &contract.ignored);
     let mut damaged = Vec::new();
     let listed = or_damaged(keys::listed(folders), &mut damaged)?.flatten().map(|(_, list)| list.len());
-    let made = or_damaged(keys::memory(folders), &mut damaged)?.map_or(BTreeSet::new(), |(_, made)| made);
+    let made = or_damaged(keys::made(folders), &mut damaged)?.unwrap_or_default();
     let findings = verify(Evidence {
         contract: &contract,
         files,

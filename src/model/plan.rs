@@ -1,5 +1,7 @@
 //! What a run would do: one value that is printed, turned to JSON, and carried out.
 
+use std::collections::BTreeSet;
+
 use super::{CertificateDigest, Finding, Name};
 
 /// Why a change is made.
@@ -67,13 +69,22 @@ pub enum Change {
         /// Why.
         reason: Reason,
     },
+    /// Remember write-once units outside of `out/`, beside the certificate.
+    Remember {
+        /// The file, as the operator names it.
+        file: String,
+        /// All that are remembered of this output folder from then on.
+        units: BTreeSet<Name>,
+        /// Why.
+        reason: Reason,
+    },
 }
 
 impl Change {
     /// The file that it writes.
     pub fn file(&self) -> &str {
         match self {
-            Change::Seal { file, .. } | Change::Write { file, .. } | Change::Place { file, .. } => file,
+            Change::Seal { file, .. } | Change::Write { file, .. } | Change::Place { file, .. } | Change::Remember { file, .. } => file,
         }
     }
 }

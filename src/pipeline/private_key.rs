@@ -92,6 +92,12 @@ pub fn read_pairs(text: &str) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
+/// Of those whose certificate is like that, the one whose certificate began last: the one that a controller serves.
+pub fn newest(pairs: &[Pair], like: impl Fn(&SealingCertificate) -> bool) -> Option<&Pair> {
+    let certified = pairs.iter().filter_map(|pair| Some((pair, &pair.certificate.as_ref()?.0)));
+    certified.filter(|(_, certificate)| like(certificate)).max_by_key(|(_, certificate)| certificate.not_before()).map(|(pair, _)| pair)
+}
+
 /// Every RSA private key of a PEM text, PKCS#1 or PKCS#8; certificates beside them are passed over.
 pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
     let mut keys = Vec::new();
