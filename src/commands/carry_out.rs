@@ -258,36 +258,51 @@ fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, keys_
     let mut files = made.files.iter();
     let mut writer = Writer::new(out);
     for change in changes {
-        let text = match change {
-            Change::Write { text, .. } => text,
-            Change::Place { .. } | Change::Remember { .. } => continue,
-            Change::Seal { .. } => files.next().expect("each unit of the plan was made"),
-        };
-        writer.write(change.file(), text.as_bytes(), 0o644, Existing::Replace)?;
-    }
-    finish(writer, world)?;
-    for change in changes {
-        // Only what is in its place is remembered; a run that ends before is followed by one that does it.
-        if let (Change::Remember { units, .. }, Some(folder)) = (change, keys_folder) {
-            keys::write_memory(folders, folder, units, world)?;
+        if let Change::Seal { file, .. } = change {
+            let text = files.next().expect("each unit of the plan was made");
+            writer.write(file, text.as_bytes(), 0o644, Existing::Replace)?;
         }
+    }
+    // A list that outlasts a loss of power without its units would say that somebody deleted them.
+    writer.sync()?;
+    for change in changes {
+        if let Change::Write { file, text, .. } = change {
+            writer.write(file, text.as_bytes(), 0o644, Existing::Replace)?;
+        }
+    }
+    for change in changes {
         if let Change::Place { file, text, .. } = change {
             let (folder, name) = place_folder(file, world)?;
             folder.remove_leftovers_here()?;
             let mut writer = Writer::new(&folder);
             writer.write(name, text.as_bytes(), 0o644, Existing::Replace)?;
-            finish(writer, world)?;
+            sync(writer, world)?;
         }
     }
+    let remembered = changes.iter().find_map(|change| if let Change::Remember { units, .. } = change { Some(units) } else { None });
+    let (Some(units), Some(folder)) = (remembered, keys_folder) else { return finish(writer, world) };
+    // Only what is in its place is remembered; a run that ends before is followed by one that does it.
+    sync(writer, world)?;
+    keys::write_memory(folders, folder, units, world)
+}
+
+/// Makes what was written last, while more is to be written.
+fn sync(writer: Writer<'_>, world: &mut World) -> Result<()> {
+    writer.sync()?;
+    tell_of(&writer.unlinked, world);
     Ok(())
 }
 
-/// Makes what was written last, and tells of second names.
+/// The same for the last files of a run.
 fn finish(writer: Writer<'_>, world: &mut World) -> Result<()> {
-    for name in writer.finish()? {
+    tell_of(&writer.finish()?, world);
+    Ok(())
+}
+
+fn tell_of(unlinked: &[String], world: &mut World) {
+    for name in unlinked {
         world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));
     }
-    Ok(())
 }
 
 fn write_copies(folders: &Folders, prepared: &Prepared, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: &mut World) -> Result<()> {
@@ -310,7 +325,7 @@ fn write_copies(folders: &Folders, prepared: &Prepared, copies: Vec<(Name, Zeroi
         }
         writer.write(name.as_str(), value, 0o600, Existing::Replace)?;
     }
-    finish(writer, world)
+    sync(writer, world)
 }
 
 /// The plan for people: a line for each unit and each derived file; new derived files are only counted.

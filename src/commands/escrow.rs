@@ -35,13 +35,12 @@ pub(super) fn run(folders: &Folders, args: &Escrow, world: &mut World) -> Result
     let after = recipients::read_recipients(&change.text)?;
     ask(folders, args, &after, world)?;
     let escrow = keys::encrypt_escrow(&pem, &after, world)?;
-    let list = || keys::write(&folder, RECIPIENTS, change.text.as_bytes(), 0o644, Existing::Replace);
     if change.adds {
-        list()?;
+        keys::write(&folder, RECIPIENTS, change.text.as_bytes(), 0o644, Existing::Replace)?;
         escrow.write(&folder, Some(&encrypted))?;
     } else {
         escrow.write(&folder, Some(&encrypted))?;
-        list()?;
+        keys::write_last(&folder, RECIPIENTS, change.text.as_bytes(), Existing::Replace)?;
     }
     report(folders, &change, after.len(), world)
 }

@@ -66,7 +66,7 @@ pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Res
         }
         None => (Existing::Keep, "seal-secrets bootstrap, and `seal-secrets backup` for its private key"),
     };
-    keys::write(&folder, CERTIFICATE, &pem, 0o644, existing)?;
+    keys::write_last(&folder, CERTIFICATE, &pem, existing)?;
     world.terminal.print(&format!("pinned {} {digest}\nnext: {next}\n", path.display()))?;
     Ok(Outcome::Done)
 }

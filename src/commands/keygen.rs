@@ -65,7 +65,7 @@ pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result
         escrow.write(&folder, None)?;
         recipients
     };
-    keys::write(&folder, CERTIFICATE, certificate_text(&pair).as_bytes(), 0o644, Existing::Keep)?;
+    keys::write_last(&folder, CERTIFICATE, certificate_text(&pair).as_bytes(), Existing::Keep)?;
     report(folders, recipients.len(), own, world)
 }
 
@@ -145,7 +145,7 @@ fn finish(folders: &Folders, folder: &Folder, own: bool, world: &mut World) -> R
     let (pair, certificate) = newest.ok_or_else(|| in_escrow(alone()))?;
     let text = Zeroizing::new([certificate.as_str(), &private_key::write_pem(&pair.key)?].concat());
     check_pair(&text, world).map_err(in_escrow)?;
-    keys::write(folder, CERTIFICATE, certificate.as_bytes(), 0o644, Existing::Keep)?;
+    keys::write_last(folder, CERTIFICATE, certificate.as_bytes(), Existing::Keep)?;
     world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate written");
     report(folders, escrow::count_recipients(&keys::read_escrow(folders, world)?)?, own, world)
 }

@@ -176,7 +176,7 @@ pub(super) fn remember(folders: &Folders, known: &BTreeSet<Name>, units: BTreeSe
 /// Writes that into the folder that is this run's own: another run may have written it since the plan was made.
 pub(super) fn write_memory(folders: &Folders, folder: &Folder, units: &BTreeSet<Name>, world: &World) -> Result<()> {
     match memory::with(memory_text(folders, world)?.as_deref(), &way_to_out(folders, world)?, units)? {
-        Some(text) => write(folder, MEMORY, text.as_bytes(), 0o644, Existing::Replace),
+        Some(text) => write_last(folder, MEMORY, text.as_bytes(), Existing::Replace),
         None => Ok(()),
     }
 }
@@ -316,10 +316,17 @@ impl NewEscrow<'_> {
     }
 }
 
-/// Writes one file of the keys folder, and makes its name last.
+/// Writes one file of the keys folder, and makes its name last, while more is to be written.
 pub(super) fn write(folder: &Folder, name: &str, bytes: &[u8], mode: u32, existing: Existing) -> Result<()> {
     let mut writer = Writer::new(folder);
     writer.write(name, bytes, mode, existing)?;
+    writer.sync()
+}
+
+/// The same for the last file of a run.
+pub(super) fn write_last(folder: &Folder, name: &str, bytes: &[u8], existing: Existing) -> Result<()> {
+    let mut writer = Writer::new(folder);
+    writer.write(name, bytes, 0o644, existing)?;
     writer.finish().map(|_| ())
 }
 

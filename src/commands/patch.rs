@@ -34,8 +34,8 @@ pub(super) fn run(folders: &Folders, args: &Patch, world: &mut World) -> Result<
         make(&contract, &delivery, &platform, &files)
     };
     if args.write {
-        for edit in &edits.edits {
-            write(root, edit, world)?;
+        for (n, edit) in edits.edits.iter().enumerate() {
+            write(root, edit, n + 1 == edits.edits.len(), world)?;
             world.terminal.print(&format!("write  {}\n", visible(&root.join(&edit.path).to_string_lossy())))?;
         }
         world.terminal.print(&match edits.edits.len() {
@@ -69,10 +69,12 @@ fn component(folders: &Folders, root: &Path, files: Vec<(String, String)>, world
 }
 
 /// One file, whole: what was read is what is replaced.
-fn write(root: &Path, edit: &Edit, world: &World) -> Result<()> {
+fn write(root: &Path, edit: &Edit, last: bool, world: &World) -> Result<()> {
     let path = root.join(&edit.path);
     let (parent, name) = (path.parent().unwrap_or(root), path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
     let folder = Folder::create_all(&*world.disk, parent, 0o755)?;
+    let _lock = folder.lock()?;
+    folder.remove_leftovers_here()?;
     let (mode, existing) = match &edit.before {
         None => (0o644, Existing::Keep),
         Some(before) => {
@@ -85,5 +87,5 @@ fn write(root: &Path, edit: &Edit, world: &World) -> Result<()> {
     };
     let mut writer = Writer::new(&folder);
     writer.write(name, edit.after.as_bytes(), mode, existing)?;
-    writer.finish().map(|_| ())
+    if last { writer.finish().map(|_| ()) } else { writer.sync() }
 }

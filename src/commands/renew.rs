@@ -118,7 +118,7 @@ fn move_to(
         return Err(Error::refused("not everything could be re-encrypted", "mend what is named above, and run again: it goes on"));
     }
     tally.runbook = runbook(folders, certificate.digest, true, world)?;
-    keys::write(keys_folder, CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)?;
+    keys::write_last(keys_folder, CERTIFICATE, pem.as_bytes(), Existing::Replace)?;
     let path = folders.keys.join(CERTIFICATE);
     world.terminal.print(&tally.summary(folders, work.proves(), certificate.digest, false))?;
     world.terminal.print(&format!(

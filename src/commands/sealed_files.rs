@@ -209,7 +209,8 @@ pub(super) fn write(outcomes: &[Outcome], world: &mut World) -> Result<()> {
             let mode = files::mode(&*world.disk, &file.path)?.unwrap_or(0o644);
             writer.write(name, text.as_bytes(), mode, Existing::Replace)?;
         }
-        for name in writer.finish()? {
+        writer.sync()?;
+        for name in writer.unlinked {
             world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));
         }
     }
