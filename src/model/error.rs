@@ -128,6 +128,12 @@ impl Error {
         self
     }
 
+    /// The same, with commands that work on the folders of this run.
+    pub fn with_commands(mut self, places: &super::Places) -> Self {
+        self.text.help = places.pasteable(&self.text.help);
+        self
+    }
+
     /// What is wrong, in one line, without the place.
     pub fn what(&self) -> String {
         visible(&self.text.what)

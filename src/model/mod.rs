@@ -8,6 +8,7 @@ mod entropy;
 mod error;
 mod finding;
 mod name;
+mod places;
 mod plan;
 mod secret_value;
 
@@ -19,5 +20,6 @@ pub use entropy::{Entropy, EntropyFailed};
 pub use error::{Error, ErrorKind, Position, Result, near, visible};
 pub use finding::{Code, Finding, Severity};
 pub use name::{DataKey, Name, Namespace, Scope};
+pub use places::{Places, quoted};
 pub use plan::{Change, Plan, Reason};
 pub use secret_value::SecretValue;
