@@ -617,22 +617,17 @@ pub enum PatchFormat {
     Manifest,
     /// The output folder's `property-patches/`: one kustomize Component of guarded JSON 6902 patches
     Component,
-    /// A patch file beside each manifest, listed in its kustomization
-    Json6902,
 }
 
 /// `contract`
 #[derive(Args)]
 pub struct Contract {
     /// Draft a contract from this checkout, for `--contract`: known keys with their recipe, the rest as provided
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "format", "platform"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "platform"])]
     pub from_platform: Option<PathBuf>,
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: ContractFormat,
-    /// The same as `--format json`
-    #[arg(long, conflicts_with = "format")]
-    pub json: bool,
 }
 
 /// How `contract` prints.

@@ -14,8 +14,7 @@ pub(super) fn run(folders: &Folders, args: &cli::Contract, world: &mut World) ->
         return draft(folders, root, world);
     }
     let Setting { text, contract, coverage, .. } = setting::read(folders, None, world)?;
-    let format = if args.json { ContractFormat::Json } else { args.format };
-    world.terminal.print(&match format {
+    world.terminal.print(&match args.format {
         ContractFormat::Table => table(&contract) + &coverage.iter().map(finding_text).collect::<String>(),
         ContractFormat::Json => json(&contract, &coverage),
         ContractFormat::Yaml => text,

@@ -29,9 +29,8 @@ pub(super) fn run(folders: &Folders, args: &Patch, world: &mut World) -> Result<
         let Setting { contract, delivery, .. } = setting::read(folders, Some(&args.delivery), world)?;
         component(folders, root, render::component_files(&contract, &delivery))?
     } else {
-        let make = if args.format == PatchFormat::Json6902 { patch::json6902 } else { patch::manifests };
         let (platform, files) = setting::read_platform(root, setting::inside(&folders.out, root).as_deref(), world)?;
-        make(&contract, &delivery, &platform, &files)
+        patch::manifests(&contract, &delivery, &platform, &files)
     };
     if args.write {
         for edit in &edits.edits {

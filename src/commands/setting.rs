@@ -57,8 +57,7 @@ fn read_tree(root: &Path, out: Option<&str>, world: &World) -> Result<Tree> {
     let inside =
         |path: &str, out: &str| path.strip_prefix(out)?.strip_prefix('/').map(|rest| OURS.iter().any(|ours| rest.starts_with(ours)));
     let ours = |path: &str| out.is_some_and(|out| inside(path, out) == Some(true));
-    let matters =
-        |path: &str, bytes: &[u8]| !ours(path) && (platform::matters(path, bytes) || path.ends_with(crate::manifest::gitops::PATCH_FILE));
+    let matters = |path: &str, bytes: &[u8]| !ours(path) && platform::matters(path, bytes);
     tree::read(root, &matters, world.threads)
 }
 

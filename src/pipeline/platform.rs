@@ -180,7 +180,7 @@ impl Platform {
             Err(_) => return,
         };
         if is_kustomization(name) {
-            self.kustomizations.extend(gitops::kustomization(&documents, text).map(|found| (folder(path).to_owned(), found)));
+            self.kustomizations.extend(gitops::kustomization(&documents).map(|found| (folder(path).to_owned(), found)));
         }
         if let Some(environment) = environment(path) {
             let configuration = gitops::configuration(&documents).map_err(|error| error.in_file(&format!("{}/{path}", self.root)));
@@ -254,17 +254,6 @@ impl Platform {
             });
         known.insert(path.to_owned(), includes);
         includes
-    }
-
-    /// Whether every kustomization that lists this file has a patch of `patch --format json6902` for that name.
-    pub fn patches(&self, path: &str, name: &str) -> bool {
-        let mut listing = self.listing(path).peekable();
-        listing.peek().is_some() && listing.all(|(_, kustomization)| kustomization.patched.iter().any(|patched| patched == name))
-    }
-
-    /// Whether the kustomization of that folder lists the file.
-    pub fn lists(&self, folder: &str, path: &str) -> bool {
-        self.listing(path).any(|(found, _)| found == folder)
     }
 
     /// Whether the file is only a patch, for a kustomization to merge.

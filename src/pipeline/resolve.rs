@@ -104,7 +104,7 @@ pub fn is_ours(contract: &Contract, kind: Option<StoreKind>, store: (&str, &str)
 }
 
 /// The entries of an ExternalSecret that read keys of the contract from its store, and have no other property.
-pub fn delivered(contract: &Contract, kind: Option<StoreKind>, reader: &Reader) -> Vec<Entry> {
+fn delivered(contract: &Contract, kind: Option<StoreKind>, reader: &Reader) -> Vec<Entry> {
     let ours = reader.entries.iter().filter(|read| is_ours(contract, kind, (&read.store.0, &read.store.1)));
     let entry = |read: &Read| {
         let key = contract.key(&read.key)?.name.clone();
@@ -189,7 +189,7 @@ impl<'p> Coverage<'p> {
         let mine = |other: &Option<&Reader>| other.is_some_and(|other| std::ptr::eq(other, reader));
         let patchable = self.consumers.iter().filter(|(from, _)| mine(from)).all(|(_, consumer)| consumer.patchable);
         let included = self.patches.is_some_and(|patches| self.platform.includes(&reader.file, patches));
-        if (included && patchable) || self.platform.patches(&reader.file, &reader.name) {
+        if included && patchable {
             return;
         }
         let bare: Vec<&&Read> = ours.iter().filter(|read| read.property.is_none()).collect();
