@@ -157,8 +157,8 @@ impl Tally {
             }
         };
         let before = self.moved;
-        for unit in done.units {
-            match unit.state {
+        for (name, state) in done.secrets {
+            match state {
                 State::Present => self.present += 1,
                 State::PassedOver => {}
                 State::Failed(error) => self.fail(error.in_file(&file), world),
@@ -166,10 +166,10 @@ impl Tally {
                     self.moved += 1;
                     let from = from.map(|from| from.to_string());
                     if self.quiet {
-                        self.changes.push(json!({ "action": "re-encrypt", "file": file, "name": unit.name, "from": from }));
+                        self.changes.push(json!({ "action": "re-encrypt", "file": file, "name": name, "from": from }));
                     } else {
                         let from = from.as_deref().unwrap_or("an unknown key");
-                        world.terminal.print(&format!("re-encrypt {}: {} (from {from})\n", visible(&file), visible(&unit.name)))?;
+                        world.terminal.print(&format!("re-encrypt {}: {} (from {from})\n", visible(&file), visible(&name)))?;
                     }
                 }
             }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::cli::Folders;
-use crate::manifest::blobs::{self, Found};
+use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result};
 use crate::pipeline::re_encrypt::{Done, Work};
@@ -38,7 +38,7 @@ pub(super) struct SealedFiles {
 pub(super) struct SealedFile {
     pub(super) path: PathBuf,
     pub(super) text: String,
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<ForeignSealedSecret>,
 }
 
 impl SealedFile {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::sealed_files::{self, SealedFiles};
 use super::{Outcome, keys};
 use crate::cli::{Folders, Status};
-use crate::manifest::blobs::Found;
+use crate::manifest::blobs::ForeignSealedSecret;
 use crate::manifest::sealed_secret::MADE;
 use crate::model::{CertificateDigest, Error, Result, visible};
 use crate::pipeline::private_key::{Pair, SealingKey};
@@ -69,7 +69,7 @@ impl Keys {
     }
 
     /// Counts one; its line, for people. What opens it is the truth; without keys there is only what it says of itself.
-    fn unit(&mut self, file: &str, one: &Found, ring: Option<&[SealingKey]>, quiet: bool) -> String {
+    fn unit(&mut self, file: &str, one: &ForeignSealedSecret, ring: Option<&[SealingKey]>, quiet: bool) -> String {
         let keys = ring.map_or_else(|| one.certificate.map(|key| BTreeSet::from([key])), |ring| sealed_to(one, ring));
         match &keys {
             Some(keys) => keys.iter().for_each(|key| *self.needed.entry(*key).or_default() += 1),

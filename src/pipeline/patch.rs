@@ -31,8 +31,8 @@ pub struct Edits {
 }
 
 /// Whether an entry is ours to deliver.
-fn is_ours(contract: &Contract, kind: Option<StoreKind>) -> impl Fn(&Entry<'_>) -> bool {
-    move |entry| resolve::is_ours(contract, kind, (entry.store.kind, entry.store.name)) && contract.key(entry.key).is_some()
+fn is_ours(contract: &Contract, kind: Option<StoreKind>) -> impl Fn(&Entry) -> bool {
+    move |entry| resolve::is_ours(contract, kind, &entry.store) && contract.key(&entry.key).is_some()
 }
 
 /// Standard input to standard output: the same manifests, with the property.
@@ -49,12 +49,12 @@ pub fn filter(contract: &Contract, delivery: &Delivery, bytes: &[u8]) -> Result<
 pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, files: &Files) -> Edits {
     let mut found = Edits::unreadable(platform);
     let mut last = "";
-    for reader in &platform.readers {
+    for manifest in &platform.manifests {
         // Several ExternalSecrets of one file follow each other.
-        if std::mem::replace(&mut last, &reader.file) == reader.file {
+        if std::mem::replace(&mut last, &manifest.file) == manifest.file {
             continue;
         }
-        let Some(bytes) = files.get(&reader.file) else { continue };
+        let Some(bytes) = files.get(&manifest.file) else { continue };
         let edited = std::str::from_utf8(bytes).map_err(|_| not_text()).and_then(|whole| {
             let kind = delivery.kind_asked_for();
             property::add(whole, kind, &is_ours(contract, kind))
@@ -63,9 +63,9 @@ pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, 
             Ok(None) => {}
             Ok(Some(edited)) => {
                 found.added += edited.added;
-                found.edits.push(Edit { path: reader.file.clone(), before: Some(bytes.clone()), after: edited.text });
+                found.edits.push(Edit { path: manifest.file.clone(), before: Some(bytes.clone()), after: edited.text });
             }
-            Err(error) => found.refuse(platform, &reader.file, &error),
+            Err(error) => found.refuse(platform, &manifest.file, &error),
         }
     }
     found

@@ -6,18 +6,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 
 use super::inventory::Files;
-use crate::manifest::external_secret::{self, StoreRef};
+use crate::manifest::external_secret::{self, ExternalSecret};
 use crate::manifest::gitops::{self, AppProject, Application, Kustomization};
 use crate::manifest::{text, yaml};
 use crate::model::{Code, Configuration, Finding, Position, Result};
 
-/// Who reads what in a checkout.
+/// What a checkout's files say of secrets.
 #[derive(Default)]
 pub struct Platform {
     /// How the operator names the checkout.
     pub root: String,
     /// Every ExternalSecret, by file.
-    pub readers: Vec<Reader>,
+    pub manifests: Vec<Manifest>,
     /// Keys that helm values name: file, key, place.
     pub helm: Vec<(String, String, Position)>,
     /// By folder.
@@ -42,48 +42,13 @@ pub struct Platform {
 /// outermost kustomization of all.
 pub type Moved = (Option<String>, String);
 
-/// An ExternalSecret in a file.
-pub struct Reader {
+/// An ExternalSecret, and the file that holds it.
+pub struct Manifest {
     /// Its file, relative to the checkout.
     pub file: String,
-    /// `metadata.name`.
-    pub name: String,
-    /// As the manifest has them.
-    pub namespaces: Vec<String>,
-    /// Selectors decide on its namespaces.
-    pub cluster: bool,
-    /// The target Secret's name.
-    pub target: String,
-    /// `spec.data`.
-    pub entries: Vec<Read>,
-    /// `dataFrom`: the key of `extract`, none for `find`; its store; its place.
-    pub whole: Vec<(Option<String>, Store, Position)>,
-    /// A part of it is an alias or a merge key.
-    pub hidden: Option<Position>,
-    /// Where it begins.
-    pub position: Position,
+    /// What the manifest says.
+    pub secret: ExternalSecret,
 }
-
-/// One entry of an ExternalSecret.
-pub struct Read {
-    /// Its place in `spec.data`, from 0.
-    pub index: usize,
-    /// `secretKey`.
-    pub secret_key: String,
-    /// `remoteRef.key`.
-    pub key: String,
-    /// `remoteRef.property`.
-    pub property: Option<String>,
-    /// From where.
-    pub store: Store,
-    /// Whether the entry names that store itself.
-    pub own_store: bool,
-    /// Where its key stands.
-    pub position: Position,
-}
-
-/// A store that is read: kind and name.
-pub type Store = (String, String);
 
 /// Whether a YAML file can tell anything: everything else is not even parsed.
 pub fn matters(path: &str, bytes: &[u8]) -> bool {
@@ -125,7 +90,7 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Platform {
     });
     let mut whole = Platform { root: root.to_owned(), ..Platform::default() };
     for part in parts {
-        whole.readers.extend(part.readers);
+        whole.manifests.extend(part.manifests);
         whole.helm.extend(part.helm);
         whole.kustomizations.extend(part.kustomizations);
         whole.applications.extend(part.applications);
@@ -186,7 +151,8 @@ impl Platform {
             let configuration = gitops::configuration(&documents).map_err(|error| error.in_file(&format!("{}/{path}", self.root)));
             self.configurations.insert(environment.to_owned(), configuration);
         }
-        self.readers.extend(external_secret::find(&documents, text).into_iter().map(|found| owned(path, &found)));
+        let found = external_secret::find(&documents, text).into_iter();
+        self.manifests.extend(found.map(|secret| Manifest { file: path.to_owned(), secret }));
         let keys = gitops::remote_keys(&documents).into_iter();
         self.helm.extend(keys.map(|(key, position)| (path.to_owned(), key, position)));
         let (applications, projects) = gitops::argo(&documents);
@@ -294,33 +260,6 @@ pub fn finding(root: &str, code: Code, path: &str, position: Option<Position>, w
         None => format!("{root}/{path}"),
     };
     Finding { code, place, what, help: help.to_owned() }
-}
-
-fn owned(path: &str, found: &external_secret::ExternalSecret<'_>) -> Reader {
-    let store = |store: StoreRef<'_>| (store.kind.to_owned(), store.name.to_owned());
-    Reader {
-        file: path.to_owned(),
-        name: found.name.unwrap_or_default().to_owned(),
-        namespaces: found.namespaces.iter().map(|&namespace| namespace.to_owned()).collect(),
-        cluster: found.cluster,
-        target: found.target.unwrap_or_default().to_owned(),
-        entries: found
-            .entries
-            .iter()
-            .map(|entry| Read {
-                index: entry.index,
-                secret_key: entry.secret_key.to_owned(),
-                key: entry.key.to_owned(),
-                property: entry.property.map(str::to_owned),
-                store: store(entry.store),
-                own_store: entry.own_store,
-                position: entry.position,
-            })
-            .collect(),
-        whole: found.whole.iter().map(|whole| (whole.key.map(str::to_owned), store(whole.store), whole.position)).collect(),
-        hidden: found.hidden,
-        position: found.position,
-    }
 }
 
 #[cfg(test)]
