@@ -45,7 +45,7 @@ pub(super) fn read(folders: &Folders, delivery: Option<&cli::Delivery>, world: &
 pub(super) fn read_platform(root: &Path, out: Option<&str>, world: &World) -> Result<(Platform, Files)> {
     let tree = read_tree(root, out, world)?;
     let shown = root.to_string_lossy();
-    let mut platform = platform::scan(shown.trim_end_matches('/'), &tree.files, world.threads);
+    let mut platform = platform::scan(shown.trim_end_matches('/'), &tree.files, world.threads)?;
     platform.pass_over(&tree.passed_over);
     Ok((platform, tree.files))
 }

@@ -9,7 +9,7 @@ use super::inventory::Files;
 use crate::manifest::external_secret::{self, ExternalSecret};
 use crate::manifest::gitops::{self, AppProject, Application, Kustomization};
 use crate::manifest::{text, yaml};
-use crate::model::{Code, Configuration, Finding, Position, Result};
+use crate::model::{Code, Configuration, Error, Finding, Position, Result};
 
 /// What a checkout's files say of secrets.
 #[derive(Default)]
@@ -41,6 +41,9 @@ pub struct Platform {
 /// Where kustomize puts something: the namespace of the outermost kustomization that names one, and the folder of the
 /// outermost kustomization of all.
 pub type Moved = (Option<String>, String);
+
+/// Adds to a platform what a file, its path and its bytes, tells.
+type Take<'t> = &'t (dyn Fn(&mut Platform, &str, &[u8]) + Sync);
 
 /// An ExternalSecret, and the file that holds it.
 pub struct Manifest {
@@ -75,20 +78,37 @@ pub fn folder(path: &str) -> &str {
 }
 
 /// Takes the files apart, on this many threads.
-pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Platform {
+pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform> {
     let charts: BTreeSet<String> = files.keys().filter(|path| path.ends_with("Chart.yaml")).map(|path| folder(path).to_owned()).collect();
+    let mut whole = take_apart(root, files, threads, &|part, path, bytes| part.add(path, bytes, &charts))?;
+    for (folder, kustomization) in &whole.kustomizations {
+        for entry in kustomization.resources.iter().chain(&kustomization.components) {
+            if let Some(path) = joined(folder, entry).filter(|path| path != folder) {
+                whole.listed_by.entry(path).or_default().insert(folder.clone());
+            }
+        }
+        whole.patch_files.extend(kustomization.patch_files.iter().filter_map(|entry| joined(folder, entry)));
+    }
+    Ok(whole)
+}
+
+/// What `take` adds from each file. A file that `take` panics over is an error: without it, consumers would go missing.
+fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, take: Take<'_>) -> Result<Platform> {
+    let empty = || Platform { root: root.to_owned(), ..Platform::default() };
     let all: Vec<(&String, &Vec<u8>)> = files.iter().collect();
     let share = all.len().div_ceil(threads.get()).max(1);
-    let scan_share = |share: &[(&String, &Vec<u8>)]| {
-        let mut part = Platform { root: root.to_owned(), ..Platform::default() };
-        share.iter().for_each(|(path, bytes)| part.add(path, bytes, &charts));
+    let take_share = |share: &[(&String, &Vec<u8>)]| {
+        let mut part = empty();
+        share.iter().for_each(|(path, bytes)| take(&mut part, path, bytes));
         part
     };
+    let failed =
+        || Error::bad_input("reading this checkout failed", "nothing was written; run again, and report it if it stays").in_file(root);
     let parts = std::thread::scope(|scope| {
-        let running: Vec<_> = all.chunks(share).map(|share| scope.spawn(|| scan_share(share))).collect();
-        running.into_iter().filter_map(|thread| thread.join().ok()).collect::<Vec<_>>()
-    });
-    let mut whole = Platform { root: root.to_owned(), ..Platform::default() };
+        let running: Vec<_> = all.chunks(share).map(|share| scope.spawn(|| take_share(share))).collect();
+        running.into_iter().map(|thread| thread.join().map_err(|_| failed())).collect::<Result<Vec<_>>>()
+    })?;
+    let mut whole = empty();
     for part in parts {
         whole.manifests.extend(part.manifests);
         whole.helm.extend(part.helm);
@@ -98,15 +118,7 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Platform {
         whole.configurations.extend(part.configurations);
         whole.notes.extend(part.notes);
     }
-    for (folder, kustomization) in &whole.kustomizations {
-        for entry in kustomization.resources.iter().chain(&kustomization.components) {
-            if let Some(path) = joined(folder, entry).filter(|path| path != folder) {
-                whole.listed_by.entry(path).or_default().insert(folder.clone());
-            }
-        }
-        whole.patch_files.extend(kustomization.patch_files.iter().filter_map(|entry| joined(folder, entry)));
-    }
-    whole
+    Ok(whole)
 }
 
 impl Platform {
@@ -271,5 +283,20 @@ mod tests {
         assert_eq!(joined("apps/a", "../b/x.yaml").as_deref(), Some("apps/b/x.yaml"));
         assert_eq!(joined("", "./x.yaml").as_deref(), Some("x.yaml"));
         assert_eq!(joined("apps", "../../x"), None);
+    }
+
+    #[test]
+    fn a_thread_that_panics_is_an_error_and_not_a_smaller_platform() {
+        let files: Files = (0..8).map(|i| (format!("{i}.yaml"), Vec::new())).collect();
+        let note = |part: &mut Platform, path: &str, _: &[u8]| part.note(Code::Unreadable, path, None, String::new(), "");
+        for threads in [1, 3, 8].map(|threads| NonZeroUsize::new(threads).unwrap()) {
+            assert_eq!(take_apart("p", &files, threads, &note).unwrap().notes.len(), 8);
+            let breaks = |part: &mut Platform, path: &str, bytes: &[u8]| {
+                assert_ne!(path, "5.yaml");
+                note(part, path, bytes);
+            };
+            let error = take_apart("p", &files, threads, &breaks).err().unwrap();
+            assert_eq!((error.place(), error.what()), ("p".to_owned(), "reading this checkout failed".to_owned()));
+        }
     }
 }
