@@ -13,8 +13,8 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
     let store = store(&known, platform)?;
     let mut keys: Vec<Key> = Vec::new();
     let mut comments = BTreeMap::new();
-    for reader in &platform.readers {
-        for entry in reader.entries.iter().filter(|entry| entry.store.1 == store.as_str()) {
+    for manifest in &platform.manifests {
+        for entry in manifest.secret.entries.iter().filter(|entry| entry.store.name == store.as_str()) {
             let Ok(name) = Name::new(&entry.key) else { continue };
             if keys.iter().any(|key| key.name == name) {
                 continue;
@@ -25,9 +25,9 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
                     let (line, _) = entry.position;
                     comments.insert(
                         name.clone(),
-                        format!("read in {}:{line}; say how it is made: hex, base64url, alphanumeric, or provided", reader.file),
+                        format!("read in {}:{line}; say how it is made: hex, base64url, alphanumeric, or provided", manifest.file),
                     );
-                    keys.push(provided(name, &reader.name));
+                    keys.push(provided(name, &manifest.secret.name));
                 }
             }
         }
@@ -74,9 +74,9 @@ fn with_source(known: &Contract, key: &Key) -> Vec<Key> {
     }
 }
 
-fn provided(name: Name, reader: &str) -> Key {
+fn provided(name: Name, consumer: &str) -> Key {
     Key {
-        about: format!("read by {}", visible(reader)),
+        about: format!("read by {}", visible(consumer)),
         recipe: Recipe::Provided { pattern: None, hint: None },
         when: None,
         needed: true,
@@ -91,8 +91,8 @@ fn provided(name: Name, reader: &str) -> Key {
 /// The store of the contract where somebody reads from it, otherwise the one that most entries name.
 fn store(known: &Contract, platform: &Platform) -> Result<Name> {
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
-    for entry in platform.readers.iter().flat_map(|reader| &reader.entries) {
-        *votes.entry(&entry.store.1).or_default() += 1;
+    for entry in platform.manifests.iter().flat_map(|manifest| &manifest.secret.entries) {
+        *votes.entry(&entry.store.name).or_default() += 1;
     }
     let helm = platform.helm.iter().any(|(_, key, _)| known.key(key).is_some());
     if votes.contains_key(known.store.as_str()) || (votes.is_empty() && helm) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::private_key::{Pair, Pairs};
 use super::re_encrypt::sealed_to;
-use crate::manifest::blobs::Found;
+use crate::manifest::blobs::ForeignSealedSecret;
 use crate::model::CertificateDigest;
 
 /// The counts, by key.
@@ -41,7 +41,7 @@ impl Status {
 
     /// Counts a SealedSecret; the keys that it is sealed to, where they are known. What opens it is the truth; without keys there
     /// is only what it says of itself.
-    pub fn count(&mut self, one: &Found) -> Option<BTreeSet<CertificateDigest>> {
+    pub fn count(&mut self, one: &ForeignSealedSecret) -> Option<BTreeSet<CertificateDigest>> {
         let keys = match &self.escrow {
             Some(escrow) => sealed_to(one, &escrow.openers),
             None => one.certificate.map(|key| BTreeSet::from([key])),

@@ -43,14 +43,14 @@ impl Tally {
             Err(error) => return self.fail(error.in_file(file), tell),
         };
         let before = self.moved;
-        for unit in done.units {
-            match unit.state {
+        for (name, state) in done.secrets {
+            match state {
                 State::Present => self.current += 1,
                 State::PassedOver => {}
                 State::Failed(error) => self.fail(error.in_file(file), tell)?,
                 State::Moved(from) => {
                     self.moved += 1;
-                    tell(Event::Moved { file: file.to_owned(), name: unit.name, from })?;
+                    tell(Event::Moved { file: file.to_owned(), name, from })?;
                 }
             }
         }

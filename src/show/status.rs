@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{counted, pretty};
-use crate::manifest::blobs::Found;
+use crate::manifest::blobs::ForeignSealedSecret;
 use crate::manifest::sealed_secret::MADE;
 use crate::model::{CertificateDigest, Error, Places, visible};
 use crate::pipeline::status::{KeyStatus, Status};
 
 /// A SealedSecret and the keys that it is sealed to, for people.
-pub fn line(pinned: CertificateDigest, file: &str, one: &Found, keys: Option<&BTreeSet<CertificateDigest>>) -> String {
+pub fn line(pinned: CertificateDigest, file: &str, one: &ForeignSealedSecret, keys: Option<&BTreeSet<CertificateDigest>>) -> String {
     let others: Option<Vec<String>> = keys.map(|keys| keys.iter().filter(|key| **key != pinned).map(ToString::to_string).collect());
     let (word, others) = match others {
         Some(others) if others.is_empty() => ("pinned ", String::new()),
@@ -77,7 +77,7 @@ pub struct Record {
 
 impl Record {
     /// Keeps a SealedSecret.
-    pub fn keep(&mut self, pinned: CertificateDigest, file: &str, one: &Found, keys: Option<&BTreeSet<CertificateDigest>>) {
+    pub fn keep(&mut self, pinned: CertificateDigest, file: &str, one: &ForeignSealedSecret, keys: Option<&BTreeSet<CertificateDigest>>) {
         let named: Option<Vec<String>> = keys.map(|keys| keys.iter().map(ToString::to_string).collect());
         let is_pinned = keys.map(|keys| keys.iter().all(|key| *key == pinned));
         let (name, made) = (one.full_name(), one.annotation(MADE));

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::out::finish;
 use super::{Workspace, parent};
-use crate::manifest::blobs::{self, Found};
+use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result, visible};
 use crate::pipeline::re_encrypt::{Done, Work};
@@ -39,7 +39,7 @@ pub struct SealedFile {
     /// Its whole text.
     pub text: String,
     /// The SealedSecrets in it.
-    pub found: Vec<Found>,
+    pub found: Vec<ForeignSealedSecret>,
 }
 
 impl SealedFile {

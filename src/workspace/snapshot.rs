@@ -9,7 +9,7 @@ use super::controller::Controller;
 use crate::manifest::secret::KEY_LABEL;
 use crate::model::{Consumer, ErrorKind, Namespace, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
-use crate::pipeline::diagnose::{self, Part, Reader, Snapshot, Store, Wanted};
+use crate::pipeline::diagnose::{self, LiveConsumer, Part, Snapshot, Store, Wanted};
 use crate::world::cluster::Cluster;
 
 /// Asks the cluster for everything.
@@ -30,7 +30,7 @@ pub fn gather(cluster: &Cluster, wanted: &Wanted<'_>, clock: fn() -> SystemTime)
     gathering.values()?;
     gathering.accounts()?;
     gathering.stores()?;
-    gathering.readers()?;
+    gathering.consumers()?;
     Ok(gathering.snapshot)
 }
 
@@ -95,7 +95,7 @@ impl Gathering<'_> {
                 self.snapshot.namespaces.insert(one.to_owned(), there);
             }
         }
-        self.snapshot.operator = self.deployment(Part::Operator, contract.reader.namespace.as_str(), "external-secrets")?;
+        self.snapshot.external_secrets = self.deployment(Part::ExternalSecrets, contract.reader.namespace.as_str(), "external-secrets")?;
         Ok(())
     }
 
@@ -173,18 +173,18 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    fn readers(&mut self) -> Result<()> {
-        let mut all = self.items(Part::Readers, "/apis/external-secrets.io/v1/externalsecrets")?;
+    fn consumers(&mut self) -> Result<()> {
+        let mut all = self.items(Part::Consumers, "/apis/external-secrets.io/v1/externalsecrets")?;
         for (index, consumer) in self.wanted.contract.consumers.iter().enumerate() {
             let found = all.iter().position(|object| is_of(object, consumer));
-            let mut reader = Reader { index, object: found.map(|at| all.swap_remove(at)), events: Vec::new(), target: None };
-            if let Some(object) = &reader.object {
+            let mut live = LiveConsumer { index, object: found.map(|at| all.swap_remove(at)), events: Vec::new(), target: None };
+            if let Some(object) = &live.object {
                 let namespace = consumer.namespace.as_str();
                 let (name, target) = (object["metadata"]["name"].as_str().unwrap_or("").to_owned(), diagnose::target_of(object).to_owned());
-                reader.events = self.events(namespace, "ExternalSecret", &name)?;
-                reader.target = self.metadata(Part::Targets, &format!("/api/v1/namespaces/{namespace}/secrets/{target}"))?;
+                live.events = self.events(namespace, "ExternalSecret", &name)?;
+                live.target = self.metadata(Part::Targets, &format!("/api/v1/namespaces/{namespace}/secrets/{target}"))?;
             }
-            self.snapshot.readers.push(reader);
+            self.snapshot.consumers.push(live);
         }
         Ok(())
     }

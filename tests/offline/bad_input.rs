@@ -1380,7 +1380,7 @@ fn command_lines_that_are_wrong() -> Vec<Row> {
         usage("L02", &["plan", "--contract"], &["`--contract"]),
         usage("L02", &["plan", "--contract", "a", "--contract", "b"], &["`--contract", "twice"]),
         usage("L02", &["--out", "a", "plan", "--out", "b"], &["`--out", "twice"]),
-        usage("L02", &["contract", "--json", "--format", "yaml"], &["`--json`", "`--format`"]),
+        usage("L02", &["contract", "--from-platform", "p", "--format", "yaml"], &["`--from-platform`", "`--format`"]),
         usage("L02", &["unseal", "--value", "a", "b"], &["`--value`", "KEY"]),
         usage("L02", &["unseal", "--value", "a", "--output", "json"], &["`--value`", "`--output`"]),
         usage("L02", &["unseal", "--identity", "a", "--recovery-private-key", "b"], &["`--identity`", "`--recovery-private-key`"]),

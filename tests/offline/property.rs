@@ -208,7 +208,7 @@ proptest! {
     fn whatever_a_file_holds_nothing_panics(text in "(key: |remoteRef:|- |\\{|\\}|\\[|\\]|ExternalSecret|external-secrets.io/v1|kind: |apiVersion: |spec:|data:|&a |\\*a|<<: |\"|'|#| |  |\n|\t|\r\n|---|\\.\\.\\.|!!str |\\?|>-|\\||[a-zü]){0,60}") {
         let _ = seal_secrets::manifest::property::add(&text, Some(seal_secrets::model::StoreKind::SecretStore), &|_| true);
         if let Ok(documents) = seal_secrets::manifest::yaml::read_foreign(&text) {
-            let _ = seal_secrets::manifest::gitops::kustomization(&documents, &text);
+            let _ = seal_secrets::manifest::gitops::kustomization(&documents);
         }
     }
 }
