@@ -28,8 +28,7 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     }
     let certificate = workspace.certificate()?.sealing.digest;
     let sealed = workspace.sealed("run `seal-secrets bootstrap` first, or pass the folder with `--out DIR`")?.sealed;
-    let sealed: BTreeMap<_, _> =
-        sealed.into_values().flatten().map(|SealedSecret { name, certificate, .. }| (name, certificate)).collect();
+    let sealed: BTreeMap<_, _> = sealed.into_values().flatten().map(|SealedSecret { name, certificate, .. }| (name, certificate)).collect();
     let called = called(workspace, &delivery);
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, called: &called };
     let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;

@@ -54,11 +54,10 @@ fn accept(
     let help = format!("compare the digest with whoever runs the controller, and accept it: `--accept-certificate {digest}`");
     match (accepted, pinned) {
         (Some(accepted), _) if accepted == digest => Ok(()),
-        (Some(accepted), _) => Err(Error::refused(
-            "it is not the certificate that was to be accepted",
-            "compare the two with whoever runs the controller",
-        )
-        .why(format!("it is {digest}, and `--accept-certificate` says {accepted}"))),
+        (Some(accepted), _) => {
+            Err(Error::refused("it is not the certificate that was to be accepted", "compare the two with whoever runs the controller")
+                .why(format!("it is {digest}, and `--accept-certificate` says {accepted}")))
+        }
         (None, Some(pinned)) => Err(Error::refused(
             "another certificate is pinned",
             format!("if the controller's key was renewed on purpose: `--accept-certificate {digest}`"),

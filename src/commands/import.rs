@@ -94,11 +94,11 @@ fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopte
 /// The source Secrets of the contract's keys, and the target Secrets of its consumers; no list is asked for.
 #[cfg(feature = "cluster")]
 fn add_cluster(contract: &Contract, args: &Import, found: &mut Adopted, world: &mut World) -> Result<()> {
-    let sources = contract.keys().iter().map(|key| (contract.namespace(), &key.name));
-    let targets = contract.consumers().iter().map(|consumer| (&consumer.namespace, &consumer.target));
+    let sources = contract.keys.iter().map(|key| (&contract.namespace, &key.name));
+    let targets = contract.consumers.iter().map(|consumer| (&consumer.namespace, &consumer.target));
     let places: std::collections::BTreeSet<_> = sources.chain(targets).collect();
     if let Some(unknown) = args.namespaces.iter().find(|asked| !places.iter().any(|(namespace, _)| namespace == asked)) {
-        let help = format!("pass `{}`, or the namespace of a consumer: see `seal-secrets contract`", contract.namespace());
+        let help = format!("pass `{}`, or the namespace of a consumer: see `seal-secrets contract`", contract.namespace);
         return Err(Error::usage(format!("nothing of the contract is in the namespace `{unknown}`"), help));
     }
     let cluster = crate::world::cluster::Cluster::connect(&args.access.named(), &mut world.terminal)?;

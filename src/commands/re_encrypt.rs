@@ -4,13 +4,12 @@
 use super::Outcome;
 use crate::cli::ReEncrypt;
 use crate::model::{CertificateDigest, Error, Result};
-use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::re_encrypt::Work;
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::tally::{self, Record};
 use crate::workspace::Workspace;
-use crate::workspace::sealed_files::{SealedFiles, re_encrypt};
+use crate::workspace::sealed_files::{Each, SealedFiles, re_encrypt};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) -> Result<Outcome> {
@@ -34,10 +33,8 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
     let sealer = Sealer::new(&certificate)?;
     let work = Work::new(&keys, to, (!args.consent.dry_run).then_some(&sealer), args.key);
     let tally = Tally { proved: work.proves(), ..Tally::default() };
-    let mut run = Run { workspace, args, to, tally, record: Record::default() };
-    let (tally, mut tell) = run.telling();
-    sealed.re_encrypt(tally, world, &mut tell, &mut |files, world| re_encrypt(files, &work, world))?;
-    run.end(&sealed, world)
+    let run = Run { workspace, args, to, tally, record: Record::default() };
+    run.over(&sealed, &mut |files, world| re_encrypt(files, &work, world), world)
 }
 
 fn ask(workspace: &Workspace, args: &ReEncrypt, to: CertificateDigest, world: &mut World) -> Result<()> {
@@ -57,26 +54,21 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    /// The counts, and what tells of each event: at once for people, at the end for programs.
-    fn telling(&mut self) -> (&mut Tally, impl FnMut(Event, &mut World) -> Result<()>) {
-        let (places, json, record) = (&self.workspace.places, self.args.consent.json, &mut self.record);
-        let tell = move |event: Event, world: &mut World| {
-            if json {
+    /// Tells of each event, at once for people, at the end for programs; then the runbook, where it goes with what was done.
+    fn over(mut self, sealed: &SealedFiles, each: &mut Each<'_>, world: &mut World) -> Result<Outcome> {
+        let (places, consent, record) = (&self.workspace.places, &self.args.consent, &mut self.record);
+        let mut tell = |event: Event, world: &mut World| {
+            if consent.json {
                 record.keep(&event);
             }
             match event {
                 Event::Failed(error) => world.terminal.tell(&tally::failed(places, &error)),
-                Event::Moved { file, name, from } if !json => world.terminal.print(&tally::moved(&file, &name, from))?,
+                Event::Moved { file, name, from } if !consent.json => world.terminal.print(&tally::moved(&file, &name, from))?,
                 Event::Moved { .. } => {}
             }
             Ok(())
         };
-        (&mut self.tally, tell)
-    }
-
-    /// The runbook where it goes with what was done, and the last words.
-    fn end(mut self, sealed: &SealedFiles, world: &mut World) -> Result<Outcome> {
-        let (places, consent) = (&self.workspace.places, &self.args.consent);
+        sealed.re_encrypt(&mut self.tally, world, &mut tell, each)?;
         if self.tally.failed == 0 && self.args.key.is_none() && sealed.with_out {
             self.tally.runbook = self.workspace.out()?.update_runbook(self.to, !consent.dry_run)?;
         }
@@ -94,15 +86,16 @@ fn via_controller(
     workspace: &Workspace,
     args: &ReEncrypt,
     sealed: &SealedFiles,
-    certificate: &FitCertificate,
+    certificate: &crate::pipeline::certificate::FitCertificate,
     world: &mut World,
 ) -> Result<Outcome> {
     use crate::pipeline::certificate::SealingCertificate;
     use crate::pipeline::re_encrypt::by_controller;
-    use crate::workspace::sealed_files::Handled;
+    use crate::workspace::sealed_files::{Handled, SealedFile};
     use serde_json::Value;
     let identity = args.opening.identity.as_deref();
-    let pairs = identity.map(|identity| workspace.escrow(Some(identity), world)).transpose()?.map(|escrow| escrow.pairs).unwrap_or_default();
+    let pairs =
+        identity.map(|identity| workspace.escrow(Some(identity), world)).transpose()?.map(|escrow| escrow.pairs).unwrap_or_default();
     let proved = pairs.openers.iter().any(|key| key.digest == certificate.digest);
     let cluster = crate::world::cluster::Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
     let controller = args.cluster.controller(&cluster);
@@ -118,9 +111,7 @@ fn via_controller(
     let mut post = |question: &Value| controller.rotated(&proxy, question);
     let keys = if proved { pairs.openers.as_slice() } else { &[] };
     let tally = Tally { proved, ..Tally::default() };
-    let mut run = Run { workspace, args, to: certificate.digest, tally, record: Record::default() };
-    let (tally, mut tell) = run.telling();
-    sealed.re_encrypt(tally, world, &mut tell, &mut |files, _| {
+    let mut each = |files: Vec<SealedFile>, _: &mut World| {
         let mut handled = Vec::new();
         for file in files {
             let ask = (!args.consent.dry_run).then_some(&mut post as &mut dyn FnMut(&Value) -> Result<Option<Value>>);
@@ -130,6 +121,6 @@ fn via_controller(
             }
         }
         (handled, Ok(()))
-    })?;
-    run.end(sealed, world)
+    };
+    Run { workspace, args, to: certificate.digest, tally, record: Record::default() }.over(sealed, &mut each, world)
 }

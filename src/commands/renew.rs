@@ -42,7 +42,8 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     match begun {
         Some(digest) => world.terminal.warn(&format!("the escrow holds a newer key, {digest}: this run completes the renewal with it")),
         None => {
-            let latest = escrow.pairs.list.iter().filter_map(|pair| pair.certificate.as_ref()).map(|(certificate, _)| certificate.not_before());
+            let latest =
+                escrow.pairs.list.iter().filter_map(|pair| pair.certificate.as_ref()).map(|(certificate, _)| certificate.not_before());
             let pair = new_pair((world.clock)(), latest.chain([pinned.not_before()]).max(), world.entropy.as_mut())?;
             workspace.tell_recipients(&recipients, world);
             let grown = escrow.grown(&[&pair.pem]);

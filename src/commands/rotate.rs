@@ -60,8 +60,7 @@ impl Job for Rotation<'_> {
 impl Rotation<'_> {
     fn named(&self, contract: &Contract) -> Result<Wishes> {
         let provided = provided_names(contract, &self.args.provide)?;
-        let destroyed: BTreeSet<Name> =
-            self.args.destroys_data.iter().map(|name| contract.write_once_key(name)).collect::<Result<_>>()?;
+        let destroyed: BTreeSet<Name> = self.args.destroys_data.iter().map(|name| contract.write_once_key(name)).collect::<Result<_>>()?;
         for name in &self.args.names {
             let key = contract.known_key("rotate", name)?;
             if matches!(key.recipe, Recipe::Provided { .. }) && !provided.contains(name) {

@@ -26,7 +26,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     let looked = look(workspace, args, world)?;
     let inventory = workspace.out()?.look(Remembered { ..remembered })?;
     let opened = looked.escrow.as_ref().map(|escrow| Opened::new(&escrow.pairs.openers, &inventory));
-    let rules = workspace.ignore_rules(contract.ignored())?;
+    let rules = workspace.ignore_rules(&contract.ignored)?;
     let findings = verify(&Evidence {
         places: &workspace.places,
         contract: &contract,
@@ -51,7 +51,8 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     }
     let certificate = certificate.as_ref();
     let key_secret = key_secret(certificate, looked.escrow.as_ref());
-    let drill = Drill { time: world.time()?, escrow: looked.opened, key_secret, opened: drill::count(opened.as_ref(), &contract, &inventory) };
+    let drill =
+        Drill { time: world.time()?, escrow: looked.opened, key_secret, opened: drill::count(opened.as_ref(), &contract, &inventory) };
     let sealing = certificate.map(|certificate| &certificate.sealing);
     let text = match args.json {
         true => show::drill::json(places, &drill, sealing, &findings),

@@ -1,6 +1,6 @@
 //! Which secrets a platform needs, how each is made, and who reads it.
 
-use super::{DataKey, Name, Namespace, Scope};
+use super::{DataKey, Error, Name, Namespace, Result, Scope, near};
 
 /// The one data key of every source Secret, and every ExternalSecret's `remoteRef.property`. With `password` or `token`
 /// gitleaks' rule generic-api-key fires on most SealedSecrets; with `value` on none.
@@ -263,5 +263,25 @@ impl Unit<'_> {
     /// Whether the operator has to supply it.
     pub fn provided(&self) -> bool {
         self.keys.iter().any(|key| matches!(key.recipe, Recipe::Provided { .. }))
+    }
+}
+
+impl Contract {
+    /// The key that a flag or an argument names.
+    pub fn known_key(&self, flag: &str, name: &Name) -> Result<&Key> {
+        self.key(name.as_str()).ok_or_else(|| {
+            let names = self.keys.iter().map(|key| key.name.as_str());
+            let help =
+                near(name.as_str(), names).map_or("see `seal-secrets contract`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+            Error::usage(format!("`{flag}` names a key that the contract does not have"), help)
+        })
+    }
+
+    /// The key that `--destroys-data` names.
+    pub fn write_once_key(&self, name: &Name) -> Result<Name> {
+        if self.known_key("--destroys-data", name)?.write_once {
+            return Ok(name.clone());
+        }
+        Err(Error::usage(format!("`{name}` is not write-once"), "drop `--destroys-data`: no data depends on it"))
     }
 }

@@ -92,7 +92,10 @@ mod tests {
     fn a_command_works_on_the_folders_of_the_run() {
         let places = places(&[("--keys", "my keys"), ("--cluster", "prod")]);
         assert_eq!(places.command("verify"), "seal-secrets --keys 'my keys' --cluster prod verify");
-        assert_eq!(places.pasteable("run `seal-secrets keygen`, not seal-secrets"), "run `seal-secrets --keys 'my keys' --cluster prod keygen`, not seal-secrets");
+        assert_eq!(
+            places.pasteable("run `seal-secrets keygen`, not seal-secrets"),
+            "run `seal-secrets --keys 'my keys' --cluster prod keygen`, not seal-secrets"
+        );
         assert_eq!(places.pasteable("`cat x | seal-secrets unseal -`"), "`cat x | seal-secrets --keys 'my keys' --cluster prod unseal -`");
         assert_eq!(places.pasteable("`x` seal-secrets keygen `y`"), "`x` seal-secrets keygen `y`");
     }

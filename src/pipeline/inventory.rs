@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::remembered::Remembered;
 use crate::manifest::sealed_secret::{self, SealedSecret};
 use crate::manifest::text;
-use super::remembered::Remembered;
 use crate::model::{CertificateDigest, Code, Contract, Error, Name, Result, Unit};
 
 /// The folder of the sealed units.

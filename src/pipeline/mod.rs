@@ -26,5 +26,7 @@ pub mod render;
 pub mod resolve;
 pub mod rsa_soundness;
 pub mod seal;
+pub mod status;
+pub mod tally;
 pub mod unseal;
 pub mod verify;

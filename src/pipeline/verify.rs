@@ -14,9 +14,7 @@ use super::unseal::{Opened, Values};
 use super::{generate, seal};
 use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
 use crate::manifest::{secret, text};
-use crate::model::{
-    Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Places, Position, Recipe, Result, SecretValue, Unit,
-};
+use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Places, Position, Recipe, Result, SecretValue, Unit};
 
 /// What is looked at.
 pub struct Evidence<'e> {
@@ -130,7 +128,8 @@ impl Findings<'_> {
         if let (Some(listed), Some(able)) = (listed, able)
             && listed != able
         {
-            let help = "run the `seal-secrets escrow` command that was interrupted again; or `add-recipient` with one who is listed".to_owned();
+            let help =
+                "run the `seal-secrets escrow` command that was interrupted again; or `add-recipient` with one who is listed".to_owned();
             let what = format!("it is encrypted to {able} recipients, and `{list}` names {listed}");
             self.push(Code::RecipientsDiffer, place.clone(), what, help);
         }

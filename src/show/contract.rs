@@ -6,14 +6,14 @@ use super::{findings, pretty};
 use crate::model::{Contract, Entry, Finding, Places, Recipe};
 
 fn consumers(contract: &Contract, key: &str) -> Vec<String> {
-    let reads = contract.consumers().iter().filter(|consumer| consumer.entries.iter().any(|entry| entry.key.as_str() == key));
+    let reads = contract.consumers.iter().filter(|consumer| consumer.entries.iter().any(|entry| entry.key.as_str() == key));
     reads.map(|consumer| format!("{}/{}", consumer.namespace, consumer.name.as_ref().unwrap_or(&consumer.target))).collect()
 }
 
 /// For people.
 pub fn table(contract: &Contract) -> String {
     let mut rows = vec![["KEY", "MADE HOW", "NEEDED WHEN", "READ BY"].map(str::to_owned)];
-    for key in contract.keys() {
+    for key in &contract.keys {
         let mut made = key.recipe.describe();
         if key.write_once {
             made.push_str(", write-once");
@@ -34,7 +34,7 @@ pub fn table(contract: &Contract) -> String {
 /// For programs.
 pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> String {
     let keys: Vec<Value> = contract
-        .keys()
+        .keys
         .iter()
         .map(|key| {
             json!({
@@ -46,11 +46,10 @@ pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> Strin
         })
         .collect();
     let consumers: Vec<Value> = contract
-        .consumers()
+        .consumers
         .iter()
         .map(|consumer| {
-            let entry =
-                |entry: &Entry| json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str() });
+            let entry = |entry: &Entry| json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str() });
             json!({
                 "namespace": consumer.namespace.as_str(), "name": consumer.name.as_ref().map(|name| name.as_str()),
                 "target": consumer.target.as_str(), "data": consumer.entries.iter().map(entry).collect::<Vec<_>>(),
@@ -68,17 +67,17 @@ pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> Strin
 /// A flow chart: key → source Secret → ExternalSecret → target Secret.
 pub fn mermaid(contract: &Contract) -> String {
     let mut text = "flowchart LR\n".to_owned();
-    for (i, key) in contract.keys().iter().enumerate() {
+    for (i, key) in contract.keys.iter().enumerate() {
         text.push_str(&format!("  k{i}([\"{}\"]) --> s{i}[\"{}/{}\"]\n", key.name, contract.namespace, key.name));
     }
-    for (i, consumer) in contract.consumers().iter().enumerate() {
+    for (i, consumer) in contract.consumers.iter().enumerate() {
         let name = consumer.name.as_ref().map_or("a helm chart's ExternalSecret".to_owned(), ToString::to_string);
         text.push_str(&format!(
             "  e{i}{{{{\"{}/{name}\"}}}} --> t{i}[(\"{}/{}\")]\n",
             consumer.namespace, consumer.namespace, consumer.target
         ));
         for entry in &consumer.entries {
-            let key = contract.keys().iter().position(|key| key.name == entry.key).expect("a contract's consumers read its keys");
+            let key = contract.keys.iter().position(|key| key.name == entry.key).expect("a contract's consumers read its keys");
             text.push_str(&format!("  s{key} -->|{}| e{i}\n", entry.secret_key));
         }
     }

@@ -45,8 +45,7 @@ pub fn json(places: &Places, drill: &Drill, certificate: Result<&SealingCertific
     let share = |share: Share| json!({ "good": share.good, "all": share.all });
     let certificate =
         certificate.map_or_else(failed, |certificate| json!({ "digest": certificate.digest.to_string(), "until": certificate.ends() }));
-    let escrow: Value =
-        drill.escrow.as_ref().map_or_else(failed, |(recipient, keys)| json!({ "recipient": recipient, "keys": keys }));
+    let escrow: Value = drill.escrow.as_ref().map_or_else(failed, |(recipient, keys)| json!({ "recipient": recipient, "keys": keys }));
     let report = json!({
         "time": drill.time, "program": concat!("seal-secrets ", env!("CARGO_PKG_VERSION")),
         "certificate": certificate, "escrow": escrow,

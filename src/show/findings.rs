@@ -47,10 +47,7 @@ pub fn report(places: &Places, findings: &[Finding], opened: bool) -> String {
     };
     all(places, findings)
         + &match errors(findings) {
-            0 => format!(
-                "good: contract, sealed files and certificate agree ({}); {looked}\n",
-                counted(findings.len(), "warning")
-            ),
+            0 => format!("good: contract, sealed files and certificate agree ({}); {looked}\n", counted(findings.len(), "warning")),
             _ => format!("found {}; {looked}\nwhat each code means: docs/findings.md\n", tally(findings)),
         }
 }

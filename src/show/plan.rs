@@ -109,7 +109,7 @@ pub fn json(places: &Places, plan: &Plan) -> String {
 
 fn consumers<'c>(contract: &'c Contract, name: &Name) -> impl Iterator<Item = &'c Consumer> {
     let name = name.clone();
-    contract.consumers().iter().filter(move |consumer| consumer.entries.iter().any(|entry| entry.key == name))
+    contract.consumers.iter().filter(move |consumer| consumer.entries.iter().any(|entry| entry.key == name))
 }
 
 /// What a rotation needs in the cluster, in this order: the sources, the targets, whoever holds the old value in memory.

@@ -40,7 +40,7 @@ impl Workspace {
             return Err(Error::bad_input("no such folder", "pass a folder with one file per key").in_file(&path.to_string_lossy()));
         }
         let mut found = Vec::new();
-        for key in contract.keys() {
+        for key in &contract.keys {
             let file = path.join(key.name.as_str());
             if files::exists(&*self.disk, &file)? {
                 let value = without_line_feed(key.name.as_str(), SecretValue::new(self.read_secret(&file)?), world);

@@ -8,9 +8,9 @@ use super::escrow::NewEscrow;
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Name, Result};
 use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
+use crate::pipeline::escrow;
 use crate::pipeline::recipients::{self, Recipient};
 use crate::pipeline::remembered::{self, Remembered};
-use crate::pipeline::{escrow, recipients as list};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::{World, files, git};
 

@@ -88,7 +88,7 @@ impl Workspace {
         const HIGH_COST: u32 = 13;
         let text = self.named.contract.as_deref().map_or(Ok(contract_file::EMBEDDED.to_owned()), |path| self.read_text(path))?;
         let contract = contract_file::read(&text).map_err(|error| error.in_file(&self.places.contract))?;
-        for key in contract.keys() {
+        for key in &contract.keys {
             if let Recipe::Bcrypt { cost, .. } = key.recipe
                 && cost > HIGH_COST
             {

@@ -147,7 +147,7 @@ impl SealedFiles {
         tally: &mut Tally,
         world: &mut World,
         tell: &mut dyn FnMut(Event, &mut World) -> Result<()>,
-        each: &mut dyn FnMut(Vec<SealedFile>, &mut World) -> (Vec<Handled>, Result<()>),
+        each: &mut Each<'_>,
     ) -> Result<()> {
         self.each(world, |read, world| {
             let (readable, errors): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
@@ -222,6 +222,9 @@ pub struct Handled {
     /// Its new text, or why it stays as it is.
     pub done: Result<Done>,
 }
+
+/// Re-encrypts some files: what became of them, and why it came to an end before the others.
+pub type Each<'e> = dyn FnMut(Vec<SealedFile>, &mut World) -> (Vec<Handled>, Result<()>) + 'e;
 
 /// Re-encrypts some files with keys that are here; nothing is written yet.
 pub fn re_encrypt(files: Vec<SealedFile>, work: &Work<'_>, world: &mut World) -> (Vec<Handled>, Result<()>) {
