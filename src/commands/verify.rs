@@ -4,7 +4,7 @@ use super::Outcome;
 use crate::cli::Verify;
 use crate::model::{Error, ErrorKind, Result};
 use crate::pipeline::drill::{self, Drill};
-use crate::pipeline::key_secrets::KeySecrets;
+use crate::pipeline::key_secrets::{self, KeySecrets};
 use crate::pipeline::remembered::Remembered;
 use crate::pipeline::unseal::Opened;
 use crate::pipeline::verify::{Evidence, verify};
@@ -97,7 +97,8 @@ fn key_secret(certificate: Result<&Certificate, &Error>, escrow: Option<&Escrow>
     let Some(escrow) = escrow else {
         return Err(Error::cryptography("without the escrow there is no key to make it of", "restore the escrow first"));
     };
-    KeySecrets::new(&escrow.pairs, &certificate.sealing, &certificate.pem, "kube-system")?.check(&certificate.sealing)
+    let secrets = KeySecrets::new(&escrow.pairs, &certificate.sealing, &certificate.pem, "kube-system")?;
+    key_secrets::check(&secrets.stream(), &certificate.sealing)
 }
 
 /// What was read, or what is wrong with it; that the disk does not answer is an error at once.

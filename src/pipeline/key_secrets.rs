@@ -52,19 +52,18 @@ impl KeySecrets {
         let texts: Vec<&str> = self.secrets.iter().map(|(_, text)| text.as_str()).collect();
         Zeroizing::new(texts.join("---\n"))
     }
+}
 
-    /// Reads them as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): their type and label, an RSA key
-    /// and a certificate in PEM; and one has to be the pair that everything is sealed to.
-    pub fn check(&self, certificate: &SealingCertificate) -> Result<()> {
-        let yaml = self.stream();
-        let keys = private_key::read(&yaml)?;
-        let secrets = read_key_secrets(&yaml)?;
-        let taken = secrets.len() == keys.len() && secrets.iter().all(|secret| secret.active);
-        if taken && keys.iter().any(|key| key.digest == certificate.digest) {
-            return Ok(());
-        }
-        Err(Error::refused("the key Secret is not one that the controller would take", "restore the escrow of this certificate"))
+/// Reads rendered key Secrets as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): their type and label,
+/// an RSA key and a certificate in PEM; and one has to be the pair that everything is sealed to.
+pub fn check(yaml: &str, certificate: &SealingCertificate) -> Result<()> {
+    let keys = private_key::read(yaml)?;
+    let secrets = read_key_secrets(yaml)?;
+    let taken = secrets.len() == keys.len() && secrets.iter().all(|secret| secret.active);
+    if taken && keys.iter().any(|key| key.digest == certificate.digest) {
+        return Ok(());
     }
+    Err(Error::refused("the key Secret is not one that the controller would take", "restore the escrow of this certificate"))
 }
 
 /// Whether what a cluster gave back holds exactly the key Secret that was applied.
