@@ -115,7 +115,7 @@ fn against_kubeseal(folder: &Path) {
 
 /// (b) the pipeline (generate, seal, render) against OAEP and AES-GCM alone, on the same sizes.
 fn against_the_primitives(folder: &Path) {
-    let contract = contract_file::read(&contract(MANY, "hex: { bytes: 32 }")).unwrap();
+    let contract = contract_file::read("c", &contract(MANY, "hex: { bytes: 32 }")).unwrap();
     let certificate = sealing_certificate(folder);
     let mut world = World::real();
     // In turns, so that what else the machine does meets all three alike.

@@ -86,7 +86,7 @@ fn read_contract(folders: &Folders, world: &mut World) -> Result<(String, Contra
         None => contract_file::EMBEDDED.to_owned(),
     };
     let name = folders.contract.as_deref().map_or("the built-in contract".into(), Path::to_string_lossy);
-    let contract = contract_file::read(&text).map_err(|error| error.in_file(&name))?;
+    let contract = contract_file::read(&name, &text)?;
     for key in &contract.keys {
         if let Recipe::Bcrypt { cost, .. } = key.recipe
             && cost > HIGH_COST

@@ -100,7 +100,7 @@ fn with_blob(document: &str, blob: &str) -> String {
 /// Seals another value in the place of a key's own.
 fn reseal(sandbox: &Sandbox, key: &str, value: &[u8]) {
     let blob = seal(sandbox, key, value);
-    let contract = contract_file::read(contract_file::EMBEDDED).unwrap();
+    let contract = contract_file::read("c", contract_file::EMBEDDED).unwrap();
     let file = format!("{SOURCE}{}.sealed.yaml", contract.key(key).unwrap().unit);
     let text = sandbox.read(&file);
     let mine = |document: &str| document.contains(&format!("  name: {key}\n"));
