@@ -13,7 +13,9 @@ mod plan;
 mod secret_value;
 
 pub use check::{Check, Status, Symptom};
-pub use contract::{Configuration, Consumer, Contract, Entry, Key, MOST_PROVIDED_BYTES, PROPERTY, Reader, Recipe, Unit, When};
+pub use contract::{
+    Configuration, Consumer, Contract, Entry, Key, KnownKeys, MOST_PROVIDED_BYTES, PROPERTY, Reader, Recipe, Terms, Unit, When,
+};
 pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;
 pub use entropy::{Entropy, EntropyFailed};

@@ -42,17 +42,16 @@ pub fn configuration<'p>(platform: &'p Platform, environment: Option<&str>) -> R
 /// Puts the platform's own consumers in the place of the contract's; `patches` is the component that adds the property, as a
 /// path in the checkout, where it lies in it; `kind` is the store's, where it was asked for.
 pub fn resolve(
-    mut contract: Contract,
+    contract: Contract,
     platform: &Platform,
     environment: Option<(&str, &Configuration)>,
     patches: Option<&str>,
     kind: Option<StoreKind>,
 ) -> Result<Resolved> {
-    if let Some((_, configuration)) = environment {
-        for key in &mut contract.keys {
-            key.needed = key.when.as_ref().is_none_or(|when| when.holds(configuration));
-        }
-    }
+    let contract = match environment {
+        Some((_, configuration)) => contract.under(configuration),
+        None => contract,
+    };
     let mut coverage = Coverage { platform, contract: &contract, patches, kind, found: platform.notes.clone(), consumers: Vec::new() };
     let manifests: Vec<&Manifest> = platform.manifests.iter().filter(|manifest| coverage.is_manifest(manifest)).collect();
     for manifest in &manifests {
@@ -73,8 +72,7 @@ pub fn resolve(
     let mut consumers: Vec<Consumer> = consumers.into_iter().map(|(_, consumer)| consumer).collect();
     consumers.sort_by(|a, b| (&a.namespace, &a.name, &a.target).cmp(&(&b.namespace, &b.name, &b.target)));
     consumers.dedup();
-    contract.consumers = consumers;
-    Ok(Resolved { contract, coverage: found })
+    Ok(Resolved { contract: contract.with_consumers(consumers)?, coverage: found })
 }
 
 fn nobody(contract: &Contract, platform: &Platform) -> Error {
@@ -309,7 +307,7 @@ impl<'p> Coverage<'p> {
         let unread: Vec<Finding> = unread
             .map(|key| Finding {
                 code: Code::KeyUnread,
-                place: self.platform.root.clone(),
+                place: self.contract.place(key),
                 what: format!("nobody reads `{}`", key.name),
                 help: "nothing is to do if a chart or a person reads it; otherwise take it out of the contract".to_owned(),
             })

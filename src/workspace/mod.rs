@@ -87,7 +87,7 @@ impl Workspace {
         /// From here on a hash takes more than a second on a usual machine.
         const HIGH_COST: u32 = 13;
         let text = self.named.contract.as_deref().map_or(Ok(contract_file::EMBEDDED.to_owned()), |path| self.read_text(path))?;
-        let contract = contract_file::read(&text).map_err(|error| error.in_file(&self.places.contract))?;
+        let contract = contract_file::read(&self.places.contract, &text)?;
         for key in &contract.keys {
             if let Recipe::Bcrypt { cost, .. } = key.recipe
                 && cost > HIGH_COST

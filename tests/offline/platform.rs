@@ -693,6 +693,23 @@ fn the_components_patches_quote_their_names() {
 }
 
 #[test]
+fn a_key_that_no_external_secret_reads_is_found_at_its_line_of_the_contract() {
+    let sandbox = mini(&[("a/x.yaml", &es("app", "n", "hf-token", "secret-store"))]);
+    let text = sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout;
+    let line = text.lines().position(|line| line == "  - name: litellm-master-key").unwrap() + 1;
+    sandbox.write("own.yaml", format!("# mine\n{text}").as_bytes());
+    for (flags, place) in
+        [(&[][..], format!("the built-in contract:{line}:5")), (&["--contract", "own.yaml"], format!("own.yaml:{}:5", line + 1))]
+    {
+        let ran = run(&sandbox, &[&["contract", "--format", "json"], flags].concat(), &MINI).expect(0);
+        let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let mut unread = json["coverage"].as_array().unwrap().iter().filter(|finding| finding["code"] == "key-unread");
+        let found = unread.find(|finding| finding["what"].as_str().unwrap().contains("`litellm-master-key`")).unwrap();
+        assert_eq!(found["place"], place);
+    }
+}
+
+#[test]
 fn namespaces_come_from_whoever_decides_them() {
     let app = es("litellm-secrets", "", "litellm-master-key", "secret-store");
     let application = |extra: &str, path: &str| {

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use seal_secrets::manifest::blobs;
 use seal_secrets::pipeline::{pem, private_key, unseal};
 
-use crate::common::{Sandbox, at_the_prompt_while, fixture_text};
+use crate::common::{Sandbox, at_the_prompt_while, fit, fixture_text};
 
 /// Long base64: what may change in a file of somebody's. It may be broken, after a backslash or before a line as deep as its own.
 fn without_blobs(text: &str) -> String {
@@ -317,7 +317,7 @@ fn controller(odd: &'static str) -> u16 {
                 _ => {}
             }
             let mut entropy = crate::common::TestEntropy(question.len() as u64);
-            let sealed = Sealer::new(&certificate).unwrap().seal_all(
+            let sealed = Sealer::new(&fit(certificate.clone())).unwrap().seal_all(
                 vec![(label.clone(), SecretValue::new(value))],
                 &mut entropy,
                 std::num::NonZeroUsize::MIN,

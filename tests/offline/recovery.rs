@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use seal_secrets::pipeline::certificate::SealingCertificate;
-use seal_secrets::pipeline::{drill, escrow};
+use seal_secrets::pipeline::{escrow, key_secrets};
 use serde_json::Value;
 
 use crate::common::{BINARY, Ran, Sandbox, finish, fixture_text, run_at};
