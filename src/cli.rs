@@ -687,14 +687,40 @@ fn provide(text: &str) -> Result<(Name, Option<PathBuf>), Error> {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<String, Error>> {
     let args: Vec<OsString> = args.into_iter().collect();
     given_once(&args).map_err(Err)?;
-    Cli::try_parse_from(args).map_err(|error| match error.kind() {
+    let cli = Cli::try_parse_from(args).map_err(|error| match error.kind() {
         ClapError::DisplayHelp | ClapError::DisplayVersion => Ok(error.to_string()),
         ClapError::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::usage(
             "no command",
             "`seal-secrets --help` lists them; the main job is `seal-secrets keygen`, then `seal-secrets bootstrap`",
         )),
         kind => Err(explain(kind, &error)),
-    })
+    })?;
+    if cli.command.plans_in_json() == Some(false) {
+        return Err(Err(Error::usage("`--json` shows a plan, and this would carry it out", "add `--dry-run`")));
+    }
+    Ok(cli)
+}
+
+impl Command {
+    /// With `--json`, whether only a plan is shown, where the command could carry it out as well.
+    fn plans_in_json(&self) -> Option<bool> {
+        let (json, dry_run) = match self {
+            Command::Bootstrap(args) => (args.json, args.dry_run),
+            Command::Import(args) => args.adoption.replacing.consent.plans(),
+            Command::Copy(args) => args.adoption.replacing.consent.plans(),
+            Command::Rotate(args) => args.replacing.consent.plans(),
+            Command::ReEncrypt(args) => args.consent.plans(),
+            Command::Renew(args) => args.consent.plans(),
+            _ => return None,
+        };
+        json.then_some(dry_run)
+    }
+}
+
+impl Consent {
+    fn plans(&self) -> (bool, bool) {
+        (self.json, self.dry_run)
+    }
 }
 
 /// clap takes a global flag once before the command and once behind it, and forgets the first.
