@@ -63,7 +63,7 @@ impl Folders {
     }
 }
 
-/// How the values get from the source Secrets to their readers.
+/// How the values get from the source Secrets to their consumers.
 #[derive(Args)]
 pub struct Delivery {
     /// One ClusterSecretStore, or a SecretStore in each namespace that reads; named, ExternalSecrets are made to name it too
@@ -182,7 +182,7 @@ pub struct Wishes {
 /// What every command that seals has in common.
 #[derive(Args)]
 pub struct Sealing {
-    /// How the values get to their readers
+    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
     /// Accept a sealing certificate of at least this many bits
@@ -225,7 +225,7 @@ pub struct Import {
     /// Lines `KEY=VALUE`; a key is written as in the contract, or `LIKE_THIS`
     #[arg(long = "env-file", value_name = "FILE", group = "sources")]
     pub env_files: Vec<PathBuf>,
-    /// Secrets in YAML or JSON, named as in the contract: a key's source Secret or a reader's target; `-` is standard input
+    /// Secrets in YAML or JSON, named as in the contract: a key's source Secret or a consumer's target; `-` is standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", group = "sources")]
     pub files: Vec<PathBuf>,
     /// A folder with a file for each key, as `--secrets` is one
@@ -340,7 +340,7 @@ pub struct Verify {
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
-    /// How the values get to their readers
+    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
     /// Print the findings as JSON
@@ -508,7 +508,7 @@ pub struct Doctor {
     /// Which cluster
     #[command(flatten)]
     pub cluster: Cluster,
-    /// How the values get to their readers
+    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
     /// Wait until all is well, at most so long: `90s`, `5m`
@@ -605,7 +605,7 @@ pub struct Patch {
     /// Where the property is put
     #[arg(long, value_name = "FORMAT", default_value = "manifest", conflicts_with = "filter")]
     pub format: PatchFormat,
-    /// How the values get to their readers
+    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
 }
@@ -617,22 +617,17 @@ pub enum PatchFormat {
     Manifest,
     /// The output folder's `property-patches/`: one kustomize Component of guarded JSON 6902 patches
     Component,
-    /// A patch file beside each manifest, listed in its kustomization
-    Json6902,
 }
 
 /// `contract`
 #[derive(Args)]
 pub struct Contract {
     /// Draft a contract from this checkout, for `--contract`: known keys with their recipe, the rest as provided
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "format", "platform"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "platform"])]
     pub from_platform: Option<PathBuf>,
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: ContractFormat,
-    /// The same as `--format json`
-    #[arg(long, conflicts_with = "format")]
-    pub json: bool,
 }
 
 /// How `contract` prints.
@@ -692,14 +687,40 @@ fn provide(text: &str) -> Result<(Name, Option<PathBuf>), Error> {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<String, Error>> {
     let args: Vec<OsString> = args.into_iter().collect();
     given_once(&args).map_err(Err)?;
-    Cli::try_parse_from(args).map_err(|error| match error.kind() {
+    let cli = Cli::try_parse_from(args).map_err(|error| match error.kind() {
         ClapError::DisplayHelp | ClapError::DisplayVersion => Ok(error.to_string()),
         ClapError::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::usage(
             "no command",
             "`seal-secrets --help` lists them; the main job is `seal-secrets keygen`, then `seal-secrets bootstrap`",
         )),
         kind => Err(explain(kind, &error)),
-    })
+    })?;
+    if cli.command.plans_in_json() == Some(false) {
+        return Err(Err(Error::usage("`--json` shows a plan, and this would carry it out", "add `--dry-run`")));
+    }
+    Ok(cli)
+}
+
+impl Command {
+    /// With `--json`, whether only a plan is shown, where the command could carry it out as well.
+    fn plans_in_json(&self) -> Option<bool> {
+        let (json, dry_run) = match self {
+            Command::Bootstrap(args) => (args.json, args.dry_run),
+            Command::Import(args) => args.adoption.replacing.consent.plans(),
+            Command::Copy(args) => args.adoption.replacing.consent.plans(),
+            Command::Rotate(args) => args.replacing.consent.plans(),
+            Command::ReEncrypt(args) => args.consent.plans(),
+            Command::Renew(args) => args.consent.plans(),
+            _ => return None,
+        };
+        json.then_some(dry_run)
+    }
+}
+
+impl Consent {
+    fn plans(&self) -> (bool, bool) {
+        (self.json, self.dry_run)
+    }
 }
 
 /// clap takes a global flag once before the command and once behind it, and forgets the first.

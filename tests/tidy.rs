@@ -132,6 +132,12 @@ fn a_secret_value_can_be_neither_shown_nor_copied() {
 }
 
 #[test]
+fn only_what_reads_and_what_drafts_a_contract_makes_one() {
+    let makes = |path: &str| !matches!(path, "model/contract.rs" | "manifest/contract_file.rs" | "pipeline/draft.rs");
+    assert_eq!(lines_with(makes, &["Contract::new(", "Terms {"]), NONE);
+}
+
+#[test]
 fn nothing_is_left_to_chance_or_for_later() {
     assert_eq!(lines_with(|_| true, &["unsafe", ".unwrap()", "todo!", "unimplemented!", "#[ignore", "process::exit"]), NONE);
 }

@@ -164,6 +164,7 @@ impl Folder {
     /// Ends what a run that was killed began: removes its temporary files, and makes the names last that it put here. Says how
     /// many it removed.
     pub fn remove_leftovers(&self) -> Result<usize> {
+        sync_parent(&*self.handle, Path::new("."), false).map_err(|error| self.failed(&error, "confirmed by the disk"))?;
         self.recover(MOST_DEPTH)
     }
 
@@ -184,7 +185,7 @@ impl Folder {
                 removed += folder.map_or(Ok(0), |folder| folder.recover(depth - 1))?;
             }
         }
-        self.handle.sync().map_err(|error| self.failed(&error, "written"))?;
+        self.handle.sync().map_err(|error| self.failed(&error, "confirmed by the disk"))?;
         Ok(removed)
     }
 

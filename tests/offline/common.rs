@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use seal_secrets::model::EntropyFailed;
+use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::world::World;
 use seal_secrets::world::disk::Disk;
 use seal_secrets::world::terminal::Terminal;
@@ -309,4 +310,9 @@ pub fn run_on<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, s
     let code = i32::from(seal_secrets::run(args, &mut world));
     let text = |shared: Shared| String::from_utf8(shared.0.borrow().clone()).unwrap();
     Ran { code, stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// A certificate of the fixtures, whatever its size, as one that may be sealed to.
+pub fn fit(certificate: SealingCertificate) -> FitCertificate {
+    certificate.judge(SystemTime::now(), 2048).unwrap()
 }

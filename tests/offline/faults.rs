@@ -104,7 +104,7 @@ fn sweep(
     let full = growing.map(|(n, call)| sweep.fails(&name, call, n, Fault::NoSpace)).sum::<usize>();
     let count = |of: &[&str]| calls.iter().filter(|call| of.contains(call)).count();
     println!(
-        "{name}: {stopped} stops, 4 losses of power at each; {failed} failures, {full} times no space; {stops} + {} different ends",
+        "{name}: {stopped} stops and losses of power, {failed} failures, {full} times no space; {stops} + {} different ends",
         sweep.seen.len() - stops
     );
     assert_eq!((stopped, failed, full), (calls.len() + 1, calls.len(), count(&GROWS)), "{name}: a point was left out");
@@ -122,8 +122,11 @@ impl Sweep<'_> {
         let stops: Vec<_> = steps.iter().map(|step| (step.call, &step.before)).chain([("the end", &end)]).collect();
         for (n, (call, before)) in stops.iter().enumerate() {
             let mut states = vec![("stopped".to_owned(), before.unlocked())];
-            let losses = [Loss::All, Loss::Contents, Loss::Some(2 * n as u64), Loss::Some(2 * n as u64 + 1)];
-            states.extend(losses.into_iter().map(|loss| (format!("lost {loss:?}"), before.after(loss))));
+            // Which names are left is a matter of chance once there is one more.
+            let one_more = n > 0 && ["rename", "link", "unlink", "mkdir"].contains(&stops[n - 1].0);
+            let chances = (0..4 * u64::from(one_more)).map(|chance| Loss::Some(4 * n as u64 + chance));
+            let losses = [Loss::All, Loss::Contents].into_iter().chain(chances);
+            states.extend(losses.map(|loss| (format!("lost {loss:?}"), before.after(loss))));
             for (how, state) in states {
                 let point = format!("{name}: {how} before {call}, operation {n}");
                 let tree = state.tree();
@@ -365,7 +368,7 @@ fn moves(start: &State, command: &[&str], next: &dyn Fn(&State) -> Vec<&'static 
     sweep(start, command, &[1], &|state, point| assert_eq!(values(state, point), kept, "{point}"), &|state, complete, point| {
         // Half of it done, `bootstrap` says how to go on, or has nothing to do.
         let (ran, _) = run(state, &args(&["bootstrap"]));
-        assert!(ran.code == 0 || ran.code == 4 && ran.stderr.contains("`seal-secrets renew`"), "{point}: {}", ran.stderr);
+        assert!(ran.code == 0 || ran.code == 4 && ran.stderr.contains(" renew` where a renewal was interrupted"), "{point}: {}", ran.stderr);
         let (_, after) = done(state, &next(state), point);
         assert!(!complete || difference(&after.tree(), &state.tree()) == NONE, "{point}: not everything was written");
         assert_eq!(values(&after, point), kept, "{point}: the next run changed a value");
@@ -447,9 +450,12 @@ fn escrow_changes(change: &'static str) {
     sweep(&start, &command(change), &[], &whole, &|state, complete, point| {
         let (ran, after) = run(state, &command(change));
         // Struck off, one is unknown: then nothing was left to do.
-        let unknown = !added && ran.code == 2 && ran.stderr.contains("none of those who may open");
-        assert!(unknown == (complete && !added) && (unknown || ran.code == 0), "{point}: {}", ran.stderr);
-        is_done(&ran, &after, point);
+        let unknown = !added && !listed(state);
+        assert!(unknown || !complete || added, "{point}: not everything was written");
+        assert_eq!(ran.code, if unknown { 2 } else { 0 }, "{point}: {}", ran.stderr);
+        if ran.code == 0 {
+            is_done(&ran, &after, point);
+        }
         whole(&after, point);
         assert_eq!((opens(&after, "second.agekey"), listed(&after)), (added, added), "{point}");
     });
@@ -465,16 +471,19 @@ fn an_escrow_that_loses_a_recipient() {
     escrow_changes("remove-recipient");
 }
 
-/// After `keygen` in any state that it left: what is there stays, and the escrow belongs to the certificate.
-fn generates(start: &State, command: &[&str], identity: &str, next: &dyn Fn(&State) -> (State, Vec<&'static str>)) {
+/// After `keygen` in any state that it left: what is there stays, and the escrow belongs to the certificate. Where it was begun
+/// it is finished where the identity lies.
+fn generates(start: &State, command: &[&str], identity: &str) {
     sweep(start, command, &[], &|_, _| {}, &|state, complete, point| {
-        let certificate = state.read("keys/sealing.crt");
+        let (certificate, begun) = (state.read("keys/sealing.crt"), state.read("keys/sealing.key.age").is_some());
         assert!(!complete || certificate.is_some(), "{point}: not everything was written");
         let kept = state.read("keys/operator.agekey");
-        let (state, command) = next(state);
-        let (ran, after) = run(&state, &command);
+        let moved = if begun { state.clone().with_that_of(state, identity, "keys/operator.agekey") } else { state.clone() };
+        let (ran, after) = run(&moved, if begun { &["keygen"] } else { command });
         assert_eq!(ran.code, if certificate.is_some() { 4 } else { 0 }, "{point}: {}", ran.stderr);
-        is_done(&ran, &after, point);
+        if ran.code == 0 {
+            is_done(&ran, &after, point);
+        }
         assert!(certificate.is_none() || certificate == after.read("keys/sealing.crt"), "{point}");
         assert!(kept.is_none() || kept == after.read("keys/operator.agekey"), "{point}");
         assert!(opens(&after, identity), "{point}");
@@ -483,18 +492,11 @@ fn generates(start: &State, command: &[&str], identity: &str, next: &dyn Fn(&Sta
 
 #[test]
 fn a_sealing_key_for_an_own_identity() {
-    generates(&State::empty(), &["keygen"], "keys/operator.agekey", &|state| (state.clone(), vec!["keygen"]));
+    generates(&State::empty(), &["keygen"], "keys/operator.agekey");
 }
 
 #[test]
-fn a_sealing_key_for_named_recipients() {
+fn a_sealing_key_for_a_named_recipient() {
     let (identity, recipient) = escrow::new_identity();
-    let start = State::empty().with("own.agekey", 0o600, identity.as_bytes());
-    // An escrow without its certificate is finished where its identity lies.
-    let next = |state: &State| {
-        let begun = state.read("keys/sealing.key.age").is_some() && state.read("keys/sealing.crt").is_none();
-        let state = if begun { state.clone().with("keys/operator.agekey", 0o600, identity.as_bytes()) } else { state.clone() };
-        (state, vec!["keygen"])
-    };
-    generates(&start, &["keygen", "--recipient", &recipient], "own.agekey", &next);
+    generates(&State::empty().with("own.agekey", 0o600, identity.as_bytes()), &["keygen", "--recipient", &recipient], "own.agekey");
 }

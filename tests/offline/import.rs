@@ -77,7 +77,7 @@ fn what_unseal_prints_can_be_imported_elsewhere() {
 #[test]
 fn a_readers_target_secret_is_taken_apart_by_its_external_secret() {
     let sandbox = Sandbox::with_keys();
-    let contract: serde_json::Value = serde_json::from_str(&sandbox.run(["contract", "--json"]).expect(0).stdout).unwrap();
+    let contract: serde_json::Value = serde_json::from_str(&sandbox.run(["contract", "--format", "json"]).expect(0).stdout).unwrap();
     let consumers = contract["consumers"].as_array().unwrap();
     let reads = |key: &str| {
         let all = consumers.iter().flat_map(|consumer| consumer["data"].as_array().unwrap().iter().map(move |entry| (consumer, entry)));

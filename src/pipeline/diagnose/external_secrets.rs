@@ -1,10 +1,10 @@
-//! The second half of the way: operator, accounts, stores, ExternalSecrets, targets.
+//! The second half of the way: the External Secrets Operator, accounts, stores, ExternalSecrets, targets.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Checks, Part, Reader, Store, condition, has_value, is_available, is_ready, newest, target_of, text, written};
+use super::{Checks, LiveConsumer, Part, Store, condition, has_value, is_available, is_ready, newest, target_of, text, written};
 use crate::model::{Consumer, Name, Namespace, PROPERTY, StoreKind, Symptom, visible};
 use crate::pipeline::render;
 
@@ -15,13 +15,14 @@ pub(super) type Ready<'c> = BTreeSet<Option<&'c Namespace>>;
 type Fault = (Symptom, String, String);
 
 impl<'c> Checks<'c> {
-    pub(super) fn operator(&mut self) -> bool {
+    /// Whether the External Secrets Operator runs.
+    pub(super) fn external_secrets(&mut self) -> bool {
         const CATEGORY: &str = "operator";
         let namespace = &self.wanted.contract.reader.namespace;
-        if !self.may(Part::Operator, CATEGORY, "the External Secrets Operator") {
+        if !self.may(Part::ExternalSecrets, CATEGORY, "the External Secrets Operator") {
             return false;
         }
-        let remedy = match &self.snapshot.operator {
+        let remedy = match &self.snapshot.external_secrets {
             Some(deployment) if is_available(deployment) => {
                 self.good(CATEGORY, "the External Secrets Operator runs".to_owned());
                 return true;
@@ -78,17 +79,17 @@ impl<'c> Checks<'c> {
         format!("{} && kubectl{place} annotate {kind} {store} force-sync=$(date +%s) --overwrite", self.apply_store())
     }
 
-    pub(super) fn stores(&mut self, operator: bool) -> Ready<'c> {
+    pub(super) fn stores(&mut self, runs: bool) -> Ready<'c> {
         if !self.may(Part::Stores, "stores", "every store") {
             return Ready::new();
         }
         let stores = self.snapshot.stores.iter().filter(|store| store.namespace.as_ref().is_none_or(|namespace| self.is_there(namespace)));
         let stores: Vec<&Store> = stores.collect();
-        stores.into_iter().filter(|store| self.store(store, operator)).map(|store| store.namespace.as_ref()).collect()
+        stores.into_iter().filter(|store| self.store(store, runs)).map(|store| store.namespace.as_ref()).collect()
     }
 
     /// Whether it is ready.
-    fn store(&mut self, store: &Store, operator: bool) -> bool {
+    fn store(&mut self, store: &Store, runs: bool) -> bool {
         const CATEGORY: &str = "stores";
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
         let kind = delivery.store_kind.as_str();
@@ -118,7 +119,7 @@ impl<'c> Checks<'c> {
             (None, true) => true,
             (None, false) => self.has_account(&contract.reader.namespace),
         };
-        if account && operator {
+        if account && runs {
             let message = newest(&store.events).or(condition(object, "Ready").map(|(_, message)| message));
             let cause = visible(message.unwrap_or("the operator has not looked at it"));
             self.bad(CATEGORY, what, Symptom::StoreNotReady, cause, self.again(store.namespace.as_ref()));
@@ -141,11 +142,11 @@ impl<'c> Checks<'c> {
         })
     }
 
-    pub(super) fn reader(&mut self, reader: &Reader, operator: bool, ready: &Ready<'_>) {
+    pub(super) fn consumer(&mut self, live: &LiveConsumer, runs: bool, ready: &Ready<'_>) {
         const CATEGORY: &str = "external secrets";
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
-        let consumer: &Consumer = &contract.consumers[reader.index];
-        let Some(object) = &reader.object else {
+        let consumer: &Consumer = &contract.consumers[live.index];
+        let Some(object) = &live.object else {
             // One that a helm chart renders has no name that is known: it is only looked at where it is there.
             let Some(name) = &consumer.name else { return };
             let cause = format!("the ExternalSecret `{name}` is not in `{}`", consumer.namespace);
@@ -168,14 +169,14 @@ impl<'c> Checks<'c> {
             return self.warn(CATEGORY, what, Symptom::NotSealedYet, format!("`{}` is not sealed yet", entry.key), remedy);
         }
         let account = delivery.account(contract, &consumer.namespace);
-        let works = operator && ready.contains(&delivery.store(&consumer.namespace)) && self.has_account(account);
+        let works = runs && ready.contains(&delivery.store(&consumer.namespace)) && self.has_account(account);
         if is_ready(object) {
             self.good(CATEGORY, what.clone());
-            self.target(reader, object, what, force, works);
+            self.target(live, object, what, force, works);
         } else if !works || !consumer.entries.iter().all(|entry| self.is_sound(account, &entry.key)) {
             self.skip(CATEGORY, &what);
         } else {
-            let message = newest(&reader.events).or(condition(object, "Ready").map(|(_, message)| message));
+            let message = newest(&live.events).or(condition(object, "Ready").map(|(_, message)| message));
             let cause = visible(message.unwrap_or("the operator has not looked at it"));
             self.bad(CATEGORY, what, Symptom::ExternalSecretFailed, cause, force);
         }
@@ -224,18 +225,18 @@ impl<'c> Checks<'c> {
         (!lets_in(store, consumer.namespace.as_str())).then(fault)
     }
 
-    fn target(&mut self, reader: &Reader, object: &Value, what: String, force: String, works: bool) {
+    fn target(&mut self, live: &LiveConsumer, object: &Value, what: String, force: String, works: bool) {
         const CATEGORY: &str = "targets";
         if !self.may(Part::Targets, CATEGORY, &what) {
             return;
         }
-        let consumer: &Consumer = &self.wanted.contract.consumers[reader.index];
+        let consumer: &Consumer = &self.wanted.contract.consumers[live.index];
         let refreshed = text(object, "/status/refreshTime");
         let sources = &self.snapshot.sources;
         let newer = |key: &Name| sources.get(key).and_then(Option::as_ref).is_some_and(|source| written(source) > refreshed);
         // A source that the controller did not write has its own check.
         let newer = consumer.entries.iter().find(|entry| newer(&entry.key) && self.is_unsealed(&entry.key));
-        let fault = if reader.target.is_none() {
+        let fault = if live.target.is_none() {
             let cause = format!("the target Secret `{}` is not in `{}`", visible(target_of(object)), consumer.namespace);
             (Symptom::TargetMissing, cause)
         } else if let Some(entry) = newer {
