@@ -175,8 +175,3 @@ pub fn adopted_json(places: &Places, plan: &Plan, found: &Adopted) -> String {
     value["remarks"] = json!(found.remarks);
     pretty(value)
 }
-
-/// What follows an adoption.
-pub fn after_adoption(places: &Places) -> String {
-    format!("next: {}, for what is still missing\n", places.command("bootstrap"))
-}

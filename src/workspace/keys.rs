@@ -127,9 +127,14 @@ pub struct KeysChange<'w> {
 }
 
 impl KeysChange<'_> {
-    /// Writes the certificate; what exists is kept or replaced as asked.
-    pub fn write_certificate(&self, pem: &str, existing: Existing) -> Result<()> {
-        self.write(CERTIFICATE, pem.as_bytes(), 0o644, existing)
+    /// Writes the first certificate; one that exists is kept.
+    pub fn pin(&self, pem: &str) -> Result<()> {
+        self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Keep)
+    }
+
+    /// Writes another certificate in its place.
+    pub fn pin_another(&self, pem: &str) -> Result<()> {
+        self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)
     }
 
     /// Writes the list of recipients.
