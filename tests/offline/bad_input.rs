@@ -866,9 +866,9 @@ fn names_that_are_wrong() -> Vec<Row> {
     let says = ["sealed.yaml:4:3: ", "`metadata.namespace` is missing", "strict"];
     rows.push(sealed_row("Y24", "missing in strict scope", ("  namespace: shop\n", ""), 3, &says));
     for key in ["\"\"", "a/b", "..", ".", "..a", "\"a b\"", &long(254)] {
-        let says = ["contract.yaml:29:22: ", "secretKey` is not a key"];
+        let says = ["contract.yaml:29:22: ", "secretKey` is not a valid data key"];
         rows.push(contract_row("Y25", key, ("secretKey: session", &format!("secretKey: {key}")), 3, &says));
-        rows.push(sealed_row("Y25", key, ("    value: ", &format!("    {key}: ")), 3, &["sealed.yaml:8:", "is not a key"]));
+        rows.push(sealed_row("Y25", key, ("    value: ", &format!("    {key}: ")), 3, &["sealed.yaml:8:", "is not a valid data key"]));
     }
     rows
 }
