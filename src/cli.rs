@@ -690,14 +690,40 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
     let commands = Cli::command();
     let command = args.iter().skip(1).find_map(|arg| commands.find_subcommand(arg)).map(|command| format!("{} ", command.get_name()));
     let see = format!("see `seal-secrets {}--help`", command.unwrap_or_default());
-    Cli::try_parse_from(args).map_err(|error| match error.kind() {
+    let cli = Cli::try_parse_from(args).map_err(|error| match error.kind() {
         ClapError::DisplayHelp | ClapError::DisplayVersion => Ok(error.to_string()),
         ClapError::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::usage(
             "no command",
             "run `seal-secrets keygen`, then `seal-secrets bootstrap`; `seal-secrets --help` lists all commands",
         )),
         kind => Err(explain(kind, &error, &see)),
-    })
+    })?;
+    if cli.command.plans_in_json() == Some(false) {
+        return Err(Err(Error::usage("`--json` shows a plan, and this would carry it out", "add `--dry-run`")));
+    }
+    Ok(cli)
+}
+
+impl Command {
+    /// With `--json`, whether only a plan is shown, where the command could carry it out as well.
+    fn plans_in_json(&self) -> Option<bool> {
+        let (json, dry_run) = match self {
+            Command::Bootstrap(args) => (args.json, args.dry_run),
+            Command::Import(args) => args.adoption.replacing.consent.plans(),
+            Command::Copy(args) => args.adoption.replacing.consent.plans(),
+            Command::Rotate(args) => args.replacing.consent.plans(),
+            Command::ReEncrypt(args) => args.consent.plans(),
+            Command::Renew(args) => args.consent.plans(),
+            _ => return None,
+        };
+        json.then_some(dry_run)
+    }
+}
+
+impl Consent {
+    fn plans(&self) -> (bool, bool) {
+        (self.json, self.dry_run)
+    }
 }
 
 /// clap takes a global flag once before the command and once behind it, and forgets the first.

@@ -84,15 +84,18 @@ pub fn remarks(places: &Places, contract: &Contract, plan: &Plan) -> String {
     text + &findings::all(places, &plan.coverage)
 }
 
-/// The plan for programs.
+/// The plan for programs. A `file` of ours is relative to the output folder, a `path` never is.
 pub fn value(places: &Places, plan: &Plan) -> Value {
     let names = |names: &[Name]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
     let change = |change: &Change| match change {
         Change::Seal { unit, file, keys, copies, reason } => json!({
-            "action": "seal", "unit": unit.as_str(), "file": file, "keys": names(keys), "copies": names(copies), "reason": reason.as_str(),
+            "action": "seal", "unit": unit.as_str(), "file": file, "path": places.in_out(file), "keys": names(keys), "copies": names(copies), "reason": reason.as_str(),
         }),
-        Change::Write { file, reason, .. } | Change::Place { file, reason, .. } | Change::Remember { file, reason, .. } => {
-            json!({ "action": "write", "file": file, "reason": reason.as_str() })
+        Change::Write { file, reason, .. } => {
+            json!({ "action": "write", "file": file, "path": places.in_out(file), "reason": reason.as_str() })
+        }
+        Change::Place { file, reason, .. } | Change::Remember { file, reason, .. } => {
+            json!({ "action": "write", "file": file, "path": file, "reason": reason.as_str() })
         }
     };
     json!({

@@ -1485,8 +1485,8 @@ fn other_keys() -> Vec<Row> {
     let plain =
         "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: a, namespace: b}\nspec: {encryptedData: {k: {canary}}}\n";
     vec![
-        again("nobody said yes", &["re-encrypt"], 4, &["nobody has said yes", "--yes"]),
-        again("nobody said yes", &["renew"], 4, &["nobody has said yes", "--yes"]),
+        again("nobody said yes", &["re-encrypt"], 4, &["not confirmed", "--yes"]),
+        again("nobody said yes", &["renew"], 4, &["not confirmed", "--yes"]),
         again("JSON of what is done", &["re-encrypt", "--yes", "--json"], 2, &["`--json`", "--dry-run"]),
         again("JSON of what is done", &["renew", "--yes", "--json"], 2, &["`--json`", "--dry-run"]),
         again("a key that is not there", &["re-encrypt", "--key", &unknown, "--yes"], 3, &["`--key`", "--recovery-private-key"]),
@@ -1501,7 +1501,8 @@ fn other_keys() -> Vec<Row> {
         again("not YAML", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml:1:1: ", "could not be opened"])
             .file("x.yaml", planted("'SealedSecret {canary}\n")),
         again("UTF-16", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml: UTF-16", "nothing done"]).file("x.yaml", b"\xff\xfea\0".to_vec()),
-        again("only a comment", &["re-encrypt", "x.yaml", "--yes"], 0, &["nothing to do: 0"]).file("x.yaml", "# kind: SealedSecret\n"),
+        again("only a comment", &["re-encrypt", "x.yaml", "--yes"], 0, &["nothing to do: no SealedSecrets were found"])
+            .file("x.yaml", "# kind: SealedSecret\n"),
         again("a link with a slash", &["re-encrypt", "link/", "--yes"], 4, &["link: ", "links are not followed"])
             .with(|s| std::os::unix::fs::symlink("out", s.path("link")).unwrap()),
         row("L22", "the folder below is locked", &["re-encrypt", ".", "--yes"], 8, &["(process {pid})"])
@@ -1619,7 +1620,7 @@ fn operators() -> Vec<Row> {
     };
     vec![
         row("L01", "escrow alone", &["escrow"], 2, &[]),
-        row("L08", "nobody to say yes", &["escrow", "add-recipient", ONE], 4, &["nobody has said yes", "for 2 recipients", "--yes"]),
+        row("L08", "nobody to say yes", &["escrow", "add-recipient", ONE], 4, &["not confirmed", "for 2 recipients", "--yes"]),
         row("F01", "no escrow", &["escrow", "add-recipient", ONE, "--yes"], 3, &["keys/sealing.key.age: no such file"])
             .with(|s| s.remove(ESCROW)),
         row("K33", "a memory that is damaged", &["bootstrap"], 3, &["keys/write-once.txt:2:1: not a whole line"])
