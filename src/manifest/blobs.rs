@@ -116,7 +116,7 @@ fn read(node: &Node, text: &str) -> ForeignSealedSecret {
         return found;
     }
     if scope != Scope::ClusterWide && found.namespace.is_none() {
-        let help = "add the `metadata.namespace` for which it was sealed";
+        let help = "add the `metadata.namespace` that it was sealed for";
         found.fault = Some(Error::bad_input("it has no namespace, and its scope needs one", help).at(node.position));
         return found;
     }
@@ -153,11 +153,11 @@ fn fault(node: &Node) -> Option<Error> {
     let shared = values.filter(|value| value.word().is_some()).find(|value| value.anchored && !is_of_metadata(node, value));
     let shared = shared.or_else(|| parts.iter().copied().find(|part| part.anchored && !part.entries().is_empty()));
     if let Some(place) = hidden.or(shared) {
-        let what = "a part of this SealedSecret is an alias, a merge key, or has an anchor";
+        let what = "this SealedSecret uses a YAML anchor, alias or merge key";
         return Some(Error::bad_input(what, "write it out, without `&` and `*`").at(place.position));
     }
     let old = node.at(&["spec", "data"])?;
-    let help = "seal the value anew, or let kubeseal convert it";
+    let help = "seal the value again, or let kubeseal convert it";
     Some(Error::bad_input("`spec.data`, the format before v0.2, is not supported", help).at(old.position))
 }
 
@@ -191,7 +191,7 @@ fn spot(node: &Node, text: &str) -> Result<Spot> {
 }
 
 fn elsewhere(position: Position) -> Error {
-    Error::bad_input("this value cannot be replaced without changing something else", "write it as plain text, or in quotes, on one line")
+    Error::bad_input("this value cannot be replaced without changing something else", "write it on one line, as plain text or in quotes")
         .at(position)
 }
 

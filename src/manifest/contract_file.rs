@@ -52,7 +52,7 @@ fn read_ignored(node: Option<&Node>) -> Result<Vec<String>> {
 fn read_keys(node: &Node) -> Result<Vec<Key>> {
     let nodes = node.list("keys")?;
     if nodes.is_empty() {
-        return Err(Error::bad_input("`keys` is empty", "name at least one key").at(node.position));
+        return Err(Error::bad_input("`keys` is empty", "add at least one key").at(node.position));
     }
     let mut keys = nodes.iter().enumerate().map(|(i, node)| read_key(node, &format!("keys[{i}]"))).collect::<Result<Vec<_>>>()?;
     // A hash without a unit of its own lives in its source's.
@@ -80,7 +80,7 @@ fn read_key(node: &Node, path: &str) -> Result<Key> {
     };
     let recipe = fields.required("recipe")?;
     let key = Key {
-        about: visible(fields.text("about")?),
+        about: visible(fields.text_or("about", "add `about:`, one line that says what the key is for")?),
         recipe: read_recipe(recipe, &fields.path("recipe"))?,
         when,
         needed: true,
@@ -205,7 +205,7 @@ fn read_consumers(node: &Node, contract: &Contract) -> Result<Vec<Consumer>> {
             && let Some(line) = seen.insert((consumer.namespace.clone(), name.clone()), node.position.0)
         {
             return Err(Error::bad_input(
-                format!("the ExternalSecret `{name}` of namespace `{}` stands here a second time, after line {line}", consumer.namespace),
+                format!("the ExternalSecret `{name}` of namespace `{}` appears twice, first on line {line}", consumer.namespace),
                 "keep one of the two",
             )
             .at(node.position));
@@ -236,7 +236,7 @@ fn read_consumer(node: &Node, path: &str, known: &KnownKeys<'_>) -> Result<Consu
         entries.push(entry);
     }
     if entries.is_empty() {
-        return Err(Error::bad_input(format!("`{path}.data` is empty"), "name what it reads, or remove it").at(data.position));
+        return Err(Error::bad_input(format!("`{path}.data` is empty"), "list what it reads, or remove it").at(data.position));
     }
     let consumer = Consumer {
         namespace: fields.parsed("namespace", Namespace::new)?,

@@ -28,7 +28,7 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool)
     for secret in external_secret::find(&before, body) {
         if let Some(position) = secret.hidden {
             return Err(Error::bad_input(
-                "a part of this ExternalSecret is an alias or a merge key",
+                "this ExternalSecret uses a YAML alias or merge key, so what it reads cannot be determined",
                 format!("write it out, or add `property: {PROPERTY}` by hand"),
             )
             .at(position));
@@ -66,7 +66,7 @@ fn insertion(text: &str, entry: &Entry) -> Result<(usize, String)> {
     match &entry.slot {
         Slot::Shared => Err(Error::bad_input(
             format!("`{}` is read through an anchor, an alias or a merge key", entry.key),
-            format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand where it is right for all its places"),
+            format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand if it is right everywhere that it is used"),
         )
         .at(entry.position)),
         Slot::Inline { value } => Ok((value.end, format!(", property: {PROPERTY}"))),

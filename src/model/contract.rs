@@ -223,8 +223,8 @@ impl Contract {
         let mut named: BTreeMap<&Name, &Key> = BTreeMap::new();
         for key in &terms.keys {
             if let Some(first) = named.insert(&key.name, key) {
-                let line = first.position.map_or(String::new(), |(line, _)| format!(", after line {line}"));
-                return Err(terms.fault(key, format!("the key `{}` stands here a second time{line}", key.name), "keep one of the two"));
+                let line = first.position.map_or(String::new(), |(line, _)| format!(", first on line {line}"));
+                return Err(terms.fault(key, format!("the key `{}` appears twice{line}", key.name), "keep one of the two"));
             }
         }
         for key in &terms.keys {
@@ -334,11 +334,11 @@ impl Terms {
         let fault = |what: String, help: &str| Err(self.fault(key, what, help));
         let Some(source) = source else {
             let meant = near(of.as_str(), self.keys.iter().map(|key| key.name.as_str()));
-            let help = meant.map_or("name a key of this contract".to_owned(), |meant| format!("did you mean `{meant}`?"));
+            let help = meant.map_or("set `of` to a key of this contract".to_owned(), |meant| format!("did you mean `{meant}`?"));
             return fault(format!("`{}` is the hash of a key that the contract does not have", key.name), &help);
         };
         if matches!(source.recipe, Recipe::Provided { .. } | Recipe::Bcrypt { .. }) {
-            let help = "name a key that is hex, base64url or alphanumeric";
+            let help = "set `of` to a hex, base64url or alphanumeric key";
             return fault(format!("`{}` is the hash of `{of}`, which is not generated", key.name), help);
         }
         if source.recipe.length().is_some_and(|length| length > MOST_BCRYPT_BYTES) {
@@ -356,14 +356,14 @@ impl Terms {
         let mut units: BTreeMap<&Name, &Name> = BTreeMap::new();
         for key in self.keys.iter().filter(|key| !matches!(key.recipe, Recipe::Bcrypt { .. })) {
             if let Some(other) = units.insert(&key.unit, &key.name) {
-                let what = format!("`{}` shares the unit `{}` with `{other}`, with which it has nothing to do", key.name, key.unit);
-                return Err(self.fault(key, what, "give each its own unit: only a hash and its source belong together"));
+                let what = format!("`{}` and `{other}` share the unit `{}`, but neither is the hash of the other", key.name, key.unit);
+                return Err(self.fault(key, what, "give each its own unit: only a hash and its source share one"));
             }
         }
         for key in &self.keys {
             if let Some(other) = units.get(&key.name).filter(|_| key.unit != key.name) {
-                let what = format!("the unit of `{other}` has the name of the key `{}`, which is in another unit", key.name);
-                return Err(self.fault(key, what, "give the unit a name of its own"));
+                let what = format!("the unit of `{other}` has the same name as the key `{}`, which is in another unit", key.name);
+                return Err(self.fault(key, what, "give the unit another name"));
             }
         }
         Ok(())

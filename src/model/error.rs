@@ -199,6 +199,11 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// So many of these: `1 value`, `2 values`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Of `known`, the word nearest to `word`, where it is near enough to be what was meant.
 pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known

@@ -19,7 +19,7 @@ pub use contract::{
 pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;
 pub use entropy::{Entropy, EntropyFailed};
-pub use error::{Error, ErrorKind, Position, Result, near, visible};
+pub use error::{Error, ErrorKind, Position, Result, counted, near, visible};
 pub use finding::{Code, Finding, Severity};
 pub use name::{DataKey, Name, Namespace, Scope};
 pub use places::{Places, quoted};

@@ -325,7 +325,7 @@ impl Checks<'_> {
         let contract = self.wanted.contract;
         let needed = [contract.namespace.as_str(), contract.reader.namespace.as_str(), self.wanted.controller.0];
         for (name, there) in &self.snapshot.namespaces {
-            let (cause, create) = ("the namespace is not there".to_owned(), format!("kubectl create namespace {name}"));
+            let (cause, create) = ("the namespace does not exist".to_owned(), format!("kubectl create namespace {name}"));
             if *there {
                 self.good("namespaces", name.clone());
             } else if needed.contains(&name.as_str()) {

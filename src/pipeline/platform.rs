@@ -175,13 +175,15 @@ impl Platform {
     /// Notes the links that were met and not followed.
     pub fn pass_over(&mut self, links: &[String]) {
         for path in links {
-            let (what, help) = ("not read: a link, or larger than 16 MiB", "put the file itself there if it holds an ExternalSecret");
+            let (what, help) =
+                ("skipped: a link, or larger than 16 MiB", "replace it with the file itself if that holds an ExternalSecret");
             self.note(Code::LinkPassedOver, path, None, what.to_owned(), help);
         }
     }
 
     fn helm_template(&mut self, path: &str) {
-        let (what, help) = ("a helm template: who reads what is known only once it is rendered", "use `helm … | seal-secrets patch -`");
+        let (what, help) =
+            ("a helm template: what its ExternalSecrets read is known only once it is rendered", "use `helm … | seal-secrets patch -`");
         self.note(Code::HelmTemplate, path, None, what.to_owned(), help);
     }
 
