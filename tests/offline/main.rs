@@ -23,6 +23,7 @@ mod re_encrypt;
 mod readme;
 mod recovery;
 mod rotate;
+mod threads;
 mod unseal;
 mod vectors;
 mod verify;
