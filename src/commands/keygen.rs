@@ -13,7 +13,6 @@ use crate::workspace::Workspace;
 use crate::workspace::escrow::NewEscrow;
 use crate::workspace::keys::{CERTIFICATE, ESCROW, IDENTITY, KeysChange, Listed, RECIPIENTS};
 use crate::world::World;
-use crate::world::folder::Existing;
 
 pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Result<Outcome> {
     let named = args.recipients.iter().map(|text| Recipient::argument("`--recipient`", text)).collect::<Result<Vec<_>>>()?;
@@ -109,7 +108,6 @@ fn others(workspace: &Workspace, count: usize) -> [String; 2] {
     [crate::show::counted(count, "recipient"), format!("{escrow} and the recipients' identities")]
 }
 
-/// The certificate, and the last words.
 fn done(
     workspace: &Workspace,
     keys: &KeysChange<'_>,
@@ -118,7 +116,7 @@ fn done(
     [to, keep]: &[String; 2],
     world: &mut World,
 ) -> Result<Outcome> {
-    keys.write_certificate(pem, Existing::Keep)?;
+    keys.pin(pem)?;
     let path = |name| workspace.places.in_keys(name);
     world.terminal.print(&format!(
         "made {} {}, RSA-4096, until {}\nmade {}, the escrow: its private key, encrypted to {to}; read back, and it opens\nkeep offline, in two places: {keep}. Without them nothing can be recovered\nnext: {}\n",

@@ -18,7 +18,6 @@ use crate::workspace::escrow::{ChangedEscrow, Escrow, NewEscrow};
 use crate::workspace::keys::{CERTIFICATE, ESCROW};
 use crate::workspace::sealed_files::{SealedFiles, re_encrypt};
 use crate::world::World;
-use crate::world::folder::Existing;
 
 pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Result<Outcome> {
     workspace.check_identity_kept_out()?;
@@ -54,7 +53,7 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let lost = || Error::cryptography("the escrow does not hold the new key", "run again, and report it if it stays");
     let (certificate, pem) = escrow.pairs.newer_than(&pinned, fit(world)).ok_or_else(lost)?;
     let tally = move_to(workspace, certificate, &sealed, &escrow, world)?;
-    keys.write_certificate(pem, Existing::Replace)?;
+    keys.pin_another(pem)?;
     report(workspace, certificate, &tally, escrow.pairs.list.len(), world)
 }
 
@@ -102,7 +101,6 @@ fn plan(moved: usize, begun: Option<CertificateDigest>) -> String {
     }
 }
 
-/// Everything to the escrow's newest key.
 fn move_to(workspace: &Workspace, to: &SealingCertificate, sealed: &SealedFiles, escrow: &Escrow, world: &mut World) -> Result<Tally> {
     let sealer = Sealer::new(&to.clone().judge((world.clock)(), USUAL_BITS)?)?;
     let work = Work::new(&escrow.pairs.openers, to.digest, Some(&sealer), None);

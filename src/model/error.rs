@@ -123,8 +123,8 @@ impl Error {
     }
 
     /// Its file, where it has one, is relative to this folder.
-    pub fn within(mut self, folder: &std::path::Path) -> Self {
-        self.text.file = self.text.file.map(|file| folder.join(file).to_string_lossy().into_owned());
+    pub fn within(mut self, folder: &str) -> Self {
+        self.text.file = self.text.file.map(|file| std::path::Path::new(folder).join(file).to_string_lossy().into_owned());
         self
     }
 

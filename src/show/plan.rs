@@ -105,7 +105,6 @@ pub fn value(places: &Places, plan: &Plan) -> Value {
     })
 }
 
-/// The plan for programs, and nothing else.
 pub fn json(places: &Places, plan: &Plan) -> String {
     pretty(value(places, plan))
 }
@@ -138,7 +137,6 @@ pub fn after_rotation(contract: &Contract, plan: &Plan) -> String {
     text + "  3. restart whatever reads it:\n" + &restarts
 }
 
-/// The same for programs.
 pub fn rotation_json(places: &Places, contract: &Contract, plan: &Plan) -> String {
     let after = |name: &Name| {
         let readers = consumers(contract, name).map(|consumer| {
@@ -167,16 +165,10 @@ pub fn adopted(plan: &Plan, found: &Adopted) -> String {
     text
 }
 
-/// The same for programs.
 pub fn adopted_json(places: &Places, plan: &Plan, found: &Adopted) -> String {
     let mut value = value(places, plan);
     value["from"] = found.from.iter().map(|(name, from)| (name.to_string(), json!(from))).collect();
     value["imported"] = found.unlike.keys().map(ToString::to_string).collect();
     value["remarks"] = json!(found.remarks);
     pretty(value)
-}
-
-/// What follows an adoption.
-pub fn after_adoption(places: &Places) -> String {
-    format!("next: {}, for what is still missing\n", places.command("bootstrap"))
 }

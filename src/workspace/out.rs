@@ -51,17 +51,10 @@ impl Workspace {
 }
 
 impl Out<'_> {
-    /// Whether it exists.
-    pub fn exists(&self) -> bool {
-        self.folder.is_some()
-    }
-
-    /// Its open folder.
     pub fn folder(&self) -> Option<&Folder> {
         self.folder.as_ref()
     }
 
-    /// Every file in it.
     pub fn files(&self) -> Result<Files> {
         self.folder.as_ref().map_or(Ok(Files::new()), Folder::read_all)
     }
@@ -73,7 +66,7 @@ impl Out<'_> {
 
     /// What is there; a fault of a sealed file is an error.
     pub fn inventory(&self, remembered: Remembered) -> Result<Inventory> {
-        self.look(remembered)?.sound().map_err(|error| error.within(&self.workspace.out))
+        self.look(remembered)?.sound().map_err(|error| error.within(&self.workspace.places.out))
     }
 
     /// Removes what an interrupted run left there.

@@ -18,7 +18,6 @@ use crate::world::disk::{Disk, Kind, Links};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::{World, files, tree};
 
-/// How many files are in memory at once.
 const AT_ONCE: usize = 64;
 
 /// Which files, and the locks on their folders.
@@ -27,7 +26,6 @@ pub struct SealedFiles {
     paths: Vec<PathBuf>,
     /// How many links and files larger than any manifest are not read.
     pub skipped: usize,
-    /// Whether the output folder is among them.
     pub with_out: bool,
     locked: Vec<(u64, u64)>,
     locks: Vec<Lock>,
@@ -36,14 +34,11 @@ pub struct SealedFiles {
 /// A file as read: its whole text, and the SealedSecrets in it.
 pub struct SealedFile {
     path: PathBuf,
-    /// Its whole text.
     pub text: String,
-    /// The SealedSecrets in it.
     pub found: Vec<ForeignSealedSecret>,
 }
 
 impl SealedFile {
-    /// As texts name it.
     pub fn name(&self) -> String {
         self.path.to_string_lossy().into_owned()
     }
@@ -217,7 +212,6 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Option<SealedFile>> {
 
 /// A file, and what became of it.
 pub struct Handled {
-    /// The file.
     pub file: SealedFile,
     /// Its new text, or why it stays as it is.
     pub done: Result<Done>,

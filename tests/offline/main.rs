@@ -16,6 +16,7 @@ mod escrow;
 mod import;
 mod keygen;
 mod leaks;
+mod places;
 mod platform;
 mod property;
 mod re_encrypt;
