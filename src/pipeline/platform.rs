@@ -266,15 +266,3 @@ pub fn finding(root: &str, code: Code, path: &str, position: Option<Position>, w
     };
     Finding { code, place, what, help: help.to_owned() }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_joined_as_kustomize_does() {
-        assert_eq!(joined("apps/a", "../b/x.yaml").as_deref(), Some("apps/b/x.yaml"));
-        assert_eq!(joined("", "./x.yaml").as_deref(), Some("x.yaml"));
-        assert_eq!(joined("apps", "../../x"), None);
-    }
-}

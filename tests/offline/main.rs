@@ -24,6 +24,7 @@ mod readme;
 mod recovery;
 mod rotate;
 mod threads;
+mod units;
 mod unseal;
 mod vectors;
 mod verify;
