@@ -5,7 +5,6 @@ use zeroize::Zeroizing;
 
 use crate::model::{Error, Result, SecretValue};
 
-/// One assignment.
 pub struct Variable<'t> {
     /// Its name: letters, digits, `_`, `-` and `.`.
     pub name: &'t str,

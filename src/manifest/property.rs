@@ -9,9 +9,7 @@ use crate::model::{Error, PROPERTY, Position, Result, StoreKind};
 
 /// What an edit makes of a text.
 pub struct Edited {
-    /// The whole new text.
     pub text: String,
-    /// How many entries got their property.
     pub added: usize,
 }
 

@@ -31,11 +31,8 @@ pub const NAMESPACE_WIDE: &str = "sealedsecrets.bitnami.com/namespace-wide";
 /// On the SealedSecret itself: its scope is the cluster.
 pub const CLUSTER_WIDE: &str = "sealedsecrets.bitnami.com/cluster-wide";
 
-/// A SealedSecret as read.
 pub struct SealedSecret {
-    /// `metadata.name`.
     pub name: Name,
-    /// `metadata.namespace`.
     pub namespace: Option<Namespace>,
     /// From the scope annotations; both, or one that only the template has, is refused.
     pub scope: Scope,
@@ -51,30 +48,21 @@ pub struct SealedSecret {
     pub encrypted: Vec<Encrypted>,
     /// What the Secret made of it gets beside its data.
     pub template: Template,
-    /// Where it begins in its file.
     pub position: Position,
 }
 
-/// One entry of `spec.encryptedData`.
 pub struct Encrypted {
-    /// Its key in the Secret.
     pub key: DataKey,
-    /// The sealed value, in base64.
     pub blob: String,
-    /// Where the blob stands.
     pub position: Position,
 }
 
 /// `spec.template`, as far as a Secret made without the controller can follow it.
 #[derive(Default)]
 pub struct Template {
-    /// `type`.
     pub kind: Option<String>,
-    /// `immutable`.
     pub immutable: bool,
-    /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
-    /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -249,9 +237,7 @@ fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Re
 
 /// One sealed value, ready to be written.
 pub struct Sealed<'c> {
-    /// Its key.
     pub key: &'c Key,
-    /// In base64.
     pub blob: String,
     /// Whether the value is not what the key's recipe makes.
     pub imported: bool,

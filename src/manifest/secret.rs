@@ -30,13 +30,10 @@ pub fn is_key_secret_name(name: &str) -> bool {
 
 /// A key Secret's two halves, in PEM.
 pub struct KeySecret {
-    /// `tls.crt`.
     pub certificate: String,
-    /// `tls.key`.
     pub private_key: Zeroizing<String>,
     /// Whether it has the label by which the controller finds it; a backup may have lost it.
     pub active: bool,
-    /// Where the Secret begins in its file.
     pub position: Position,
 }
 
@@ -75,13 +72,9 @@ pub fn read_key_list(text: &str) -> Result<Vec<KeySecret>> {
 
 /// A Secret in the clear, as far as its values matter.
 pub struct PlainSecret {
-    /// `metadata.namespace`.
     pub namespace: Option<Namespace>,
-    /// `metadata.name`.
     pub name: Name,
-    /// `data`, decoded, and `stringData`, in their order.
     pub values: Vec<(DataKey, SecretValue)>,
-    /// Where it begins in its file.
     pub position: Position,
 }
 

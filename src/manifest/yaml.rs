@@ -269,7 +269,6 @@ impl Node {
         }
     }
 
-    /// A mapping's field.
     pub fn get(&self, name: &str) -> Option<&Node> {
         self.entries().iter().find(|(field, _)| field == name).map(|(_, node)| node)
     }
@@ -378,7 +377,6 @@ impl Node {
         })
     }
 
-    /// A list.
     pub fn list(&self, path: &str) -> Result<&[Node]> {
         match &self.value {
             Value::Sequence(items) => Ok(items),
@@ -398,7 +396,6 @@ impl Node {
 /// A mapping's fields. It remembers which were asked for, so that it can name the one that nobody wanted.
 pub struct Fields<'n> {
     path: String,
-    /// Where the mapping begins.
     pub position: Position,
     fields: &'n [(String, Node)],
     asked: Vec<&'static str>,

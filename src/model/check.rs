@@ -61,21 +61,16 @@ symptoms! {
     TargetStale "target-stale"
 }
 
-/// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// All is well.
     Good,
-    /// Nothing is wrong yet.
     Warning,
-    /// Something is wrong.
     Bad,
     /// It depends on one that failed.
     Skipped,
 }
 
 impl Status {
-    /// As printed and as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Good => "good",
@@ -86,14 +81,11 @@ impl Status {
     }
 }
 
-/// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Its category, in the order of a value's way.
     pub category: &'static str,
-    /// What was looked at.
     pub what: String,
-    /// How it ended.
     pub status: Status,
     /// What kind of failure; none where all is well.
     pub symptom: Option<Symptom>,

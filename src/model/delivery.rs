@@ -56,7 +56,6 @@ pub enum Rbac {
 /// A store file that the platform's scripts read.
 #[derive(Clone, Debug)]
 pub struct StoreFile {
-    /// As the operator names it.
     pub path: String,
     /// What is there; none = nothing.
     pub present: Option<Vec<u8>>,
@@ -67,7 +66,6 @@ pub struct StoreFile {
 /// An Argo CD Application, in the conventions of the platform's own.
 #[derive(Clone, Debug)]
 pub struct Application {
-    /// `spec.project`.
     pub project: String,
     /// `spec.source.repoURL`.
     pub repository: String,
@@ -75,7 +73,6 @@ pub struct Application {
     pub revision: String,
     /// `spec.source.path`: the output folder in the repository.
     pub path: String,
-    /// Where the Application itself lives.
     pub namespace: Namespace,
     /// `argocd.argoproj.io/sync-wave`: after the controllers, before those that read.
     pub wave: i64,

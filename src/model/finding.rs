@@ -3,14 +3,11 @@
 /// Whether a finding is a fault (exit code 1) or only worth knowing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Something is wrong.
     Error,
-    /// Nothing is wrong yet.
     Warning,
 }
 
 impl Severity {
-    /// As printed and as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Severity::Error => "error",
@@ -97,7 +94,6 @@ codes! {
 /// One thing that `verify` found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// What kind of thing.
     pub code: Code,
     /// The file, as the operator names it, with `:line:column` where known.
     pub place: String,

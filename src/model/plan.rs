@@ -22,7 +22,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// As printed and as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::New => "new",
@@ -42,9 +41,7 @@ pub enum Change {
     Seal {
         /// The unit.
         unit: Name,
-        /// Its file.
         file: String,
-        /// Its keys, a derived one after its source.
         keys: Vec<Name>,
         /// Those of the keys whose value is also kept for the operator.
         copies: Vec<Name>,
@@ -53,7 +50,6 @@ pub enum Change {
     },
     /// Write a file that follows from the contract and the units.
     Write {
-        /// The file.
         file: String,
         /// All that it will hold; no secret, by construction.
         text: String,
@@ -62,7 +58,6 @@ pub enum Change {
     },
     /// Write the store into a file of the platform's, outside of `out/`.
     Place {
-        /// The file, as the operator names it.
         file: String,
         /// All that it will hold; no secret, by construction.
         text: String,
@@ -71,7 +66,6 @@ pub enum Change {
     },
     /// Remember write-once units outside of `out/`, beside the certificate.
     Remember {
-        /// The file, as the operator names it.
         file: String,
         /// All that are remembered of this output folder from then on.
         units: BTreeSet<Name>,

@@ -27,7 +27,6 @@ pub struct SealingCertificate {
     certificate: Certificate,
     /// DER of its SubjectPublicKeyInfo.
     pub public_key: Vec<u8>,
-    /// Of that DER.
     pub digest: CertificateDigest,
     modulus: Vec<u8>,
     exponent: Vec<u8>,

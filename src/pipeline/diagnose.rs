@@ -14,27 +14,20 @@ mod external_secrets;
 /// What was looked at. No value of any Secret is in it.
 #[derive(Default)]
 pub struct Snapshot {
-    /// Who the API server says we are.
     pub user: String,
-    /// The API server's version.
     pub version: String,
     /// The API server's time and ours, where it told its own.
     pub clocks: Option<(SystemTime, SystemTime)>,
     /// Whether the resources of sealed-secrets and ESO are served.
     pub apis: BTreeMap<&'static str, bool>,
-    /// Namespaces that should be there.
     pub namespaces: BTreeMap<String, bool>,
-    /// The controller's Deployment, by `app.kubernetes.io/name`.
     pub controller: Option<Value>,
     /// The Services it may have, by the same label; the one that was named is in it when it is there.
     pub services: Vec<String>,
     /// What certificate it serves, where it serves one.
     pub served: Option<CertificateDigest>,
-    /// The metadata of its key Secrets.
     pub keys: Vec<Value>,
-    /// Every SealedSecret of the cluster.
     pub sealed: Vec<Value>,
-    /// The metadata of their source Secrets.
     pub sources: BTreeMap<Name, Option<Value>>,
     /// The Deployment of the External Secrets Operator.
     pub external_secrets: Option<Value>,
@@ -44,7 +37,6 @@ pub struct Snapshot {
     pub access: BTreeMap<(Namespace, Name), bool>,
     /// Each store.
     pub stores: Vec<Store>,
-    /// Each consumer's ExternalSecret.
     pub consumers: Vec<LiveConsumer>,
     /// The rights that this account lacks, and for which part of the way.
     pub forbidden: BTreeMap<Part, BTreeSet<String>>,
@@ -74,35 +66,25 @@ pub enum Part {
 pub struct Store {
     /// None = it is there for the whole cluster.
     pub namespace: Option<Namespace>,
-    /// The store.
     pub object: Option<Value>,
-    /// Its events.
     pub events: Vec<Value>,
 }
 
 /// One consumer in the cluster.
 pub struct LiveConsumer {
-    /// Which of the contract's consumers.
     pub index: usize,
-    /// The ExternalSecret.
     pub object: Option<Value>,
-    /// Its events.
     pub events: Vec<Value>,
-    /// The metadata of its target.
     pub target: Option<Value>,
 }
 
 /// What the operator has.
 pub struct Wanted<'w> {
-    /// The contract.
     pub contract: &'w Contract,
-    /// How the values get to their consumers.
     pub delivery: &'w Delivery,
-    /// The pinned certificate.
     pub certificate: CertificateDigest,
     /// The keys that are sealed in the output folder, and to which certificate.
     pub sealed: &'w BTreeMap<Name, Option<CertificateDigest>>,
-    /// Where the controller is.
     pub controller: (&'w str, &'w str),
     /// How the operator calls things.
     pub called: &'w Called,
@@ -114,9 +96,7 @@ pub struct Called {
     pub program: String,
     /// The flags that say how the values get to their consumers, each after a space.
     pub delivery: String,
-    /// The keys folder.
     pub keys: String,
-    /// The output folder.
     pub out: String,
     /// The platform's own file for the store.
     pub store_file: Option<String>,

@@ -17,7 +17,6 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// `out/` as read.
 #[derive(Default)]
 pub struct Inventory {
-    /// The SealedSecrets of each `secret-source/*.sealed.yaml`, by path.
     pub sealed: BTreeMap<String, Vec<SealedSecret>>,
     /// In which of these files each name stands.
     homes: HashMap<Name, String>,
@@ -31,11 +30,8 @@ pub struct Inventory {
 
 /// A fault of a sealed file; its error names the file by its path below `out/`.
 pub struct Fault {
-    /// `Unreadable`, or `Misplaced`.
     pub code: Code,
-    /// Below `out/`.
     pub path: String,
-    /// What is wrong with it.
     pub error: Error,
 }
 

@@ -10,7 +10,6 @@ use crate::model::{CertificateDigest, Error, Result};
 /// The key Secrets, one for each key of the escrow: what is sealed to an old one opens as well, and of several the controller
 /// serves the one whose certificate began last.
 pub struct KeySecrets {
-    /// By name.
     pub secrets: Vec<(String, Zeroizing<String>)>,
     /// A key that began later than the certificate.
     pub newer: Option<CertificateDigest>,

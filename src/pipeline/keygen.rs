@@ -35,15 +35,10 @@ const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
 
 /// A new sealing key pair, tried out.
 pub struct NewPair {
-    /// The private key.
     pub key: PrivateKey,
-    /// The same, ready to open values.
     pub opener: SealingKey,
-    /// Its certificate.
     pub certificate: SealingCertificate,
-    /// The certificate in PEM.
     pub certificate_pem: String,
-    /// Certificate and private key in PEM.
     pub pem: Zeroizing<String>,
 }
 

@@ -10,7 +10,6 @@ use crate::model::{Error, Result};
 pub struct Block<'t> {
     /// What stands after BEGIN, such as `CERTIFICATE`.
     pub label: &'t str,
-    /// The block's DER.
     pub der: Zeroizing<Vec<u8>>,
     /// The line of its BEGIN, from 1.
     pub line: usize,

@@ -11,9 +11,7 @@ use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Finding
 pub struct Setting {
     /// With the platform's own consumers, where a platform is named.
     pub contract: Contract,
-    /// How the values get to their consumers.
     pub delivery: Delivery,
-    /// Where the two disagree.
     pub coverage: Vec<Finding>,
 }
 

@@ -15,9 +15,7 @@ use super::pem;
 use crate::manifest::secret::read_key_secrets;
 use crate::model::{CertificateDigest, Error, Result};
 
-/// The private half of a sealing key pair.
 pub struct SealingKey {
-    /// Of its public half.
     pub digest: CertificateDigest,
     pub(super) opener: OaepPrivateDecryptingKey,
     /// The length of its RSA ciphertexts, in bytes.
@@ -67,18 +65,14 @@ pub fn read(text: &str) -> Result<Vec<SealingKey>> {
 
 /// A sealing key of the escrow, and its certificate where that is in it too.
 pub struct Pair {
-    /// As it was made.
     pub key: PrivateKey,
-    /// Of its public half.
     pub digest: CertificateDigest,
-    /// As read, and in PEM.
     pub certificate: Option<(SealingCertificate, String)>,
 }
 
 /// The sealing keys of an escrow, each judged, in the order in which they came into it.
 #[derive(Default)]
 pub struct Pairs {
-    /// Each with its certificate.
     pub list: Vec<Pair>,
     /// The same, ready to open values.
     pub openers: Vec<SealingKey>,

@@ -9,11 +9,9 @@ use crate::model::{
     StoreKind, counted, near, visible,
 };
 
-/// What the commands go by.
 pub struct Resolved {
     /// Its consumers are those that are really there; its keys know whether they are needed.
     pub contract: Contract,
-    /// Where contract and platform disagree, by place.
     pub coverage: Vec<Finding>,
 }
 

@@ -45,7 +45,6 @@ pub struct Cluster {
 
 /// What a server answered.
 pub struct Answer {
-    /// The HTTP status.
     pub status: StatusCode,
     /// The body.
     pub body: Vec<u8>,
