@@ -23,10 +23,9 @@ impl Name {
         if text.len() <= 253 && text.split('.').all(is_label) {
             return Ok(Name(text.to_owned()));
         }
-        Err(Error::bad_input(
-            "not a DNS-1123 name",
-            "use lower-case letters, digits, `-` (not `_`) and `.`, at most 253 characters, and begin and end with a letter or digit",
-        ))
+        let help =
+            "use lower-case letters, digits, `-` (not `_`) and `.`, at most 253 characters, and begin and end with a letter or digit";
+        Err(Error::bad_input("not a DNS-1123 name", help))
     }
 
     /// The name as text.
@@ -41,10 +40,8 @@ impl Namespace {
         if text.len() <= 63 && is_label(text) {
             return Ok(Namespace(text.to_owned()));
         }
-        Err(Error::bad_input(
-            "not a DNS-1123 label, which a namespace must be",
-            "use lower-case letters, digits and `-`, at most 63 characters, and begin and end with a letter or digit",
-        ))
+        let help = "use lower-case letters, digits and `-`, at most 63 characters, and begin and end with a letter or digit";
+        Err(Error::bad_input("not a DNS-1123 label, which a namespace must be", help))
     }
 
     /// The namespace as text.
@@ -61,10 +58,8 @@ impl DataKey {
         if (1..=253).contains(&text.len()) && text.bytes().all(legal) && !dots {
             return Ok(DataKey(text.to_owned()));
         }
-        Err(Error::bad_input(
-            "not a valid data key of a Secret",
-            "use letters, digits, `-`, `_` and `.`, at most 253 characters, and do not begin with `..`",
-        ))
+        let help = "use letters, digits, `-`, `_` and `.`, at most 253 characters, and do not begin with `..`";
+        Err(Error::bad_input("not a valid data key of a Secret", help))
     }
 
     /// The data key as text.

@@ -64,10 +64,8 @@ pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &
     if unseal::open(std::slice::from_ref(&key), &label, &blobs[0]).is_ok_and(|opened| opened.expose() == probe.as_slice()) {
         return Ok((key, certificate));
     }
-    Err(Error::cryptography(
-        "the new key does not open what is sealed to its certificate",
-        "nothing was kept; try again, and report it if it stays",
-    ))
+    let help = "nothing was kept; try again, and report it if it stays";
+    Err(Error::cryptography("the new key does not open what is sealed to its certificate", help))
 }
 
 /// A new RSA key: 4096 bits, e = 65537.

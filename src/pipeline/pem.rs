@@ -33,9 +33,10 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
                 continue;
             }
             if let Some(column) = trimmed.find(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)) {
+                let help = "restore the file from where it came";
                 return Err(Error::bad_input(
                     format!("a character that is not base64, in the `{label}` that begins in line {begin}"),
-                    "restore the file from where it came",
+                    help,
                 )
                 .at((line_number, column + 1)));
             }

@@ -70,10 +70,8 @@ impl PartialEq for Recipient {
 fn not_a_recipient(line: &str) -> Error {
     let upper = line.to_ascii_uppercase();
     if upper.starts_with("AGE-SECRET-KEY-") || upper.starts_with("AGE-PLUGIN-") {
-        return Error::refused(
-            "an age identity, where a recipient is expected",
-            "it is a secret: take it away from here; the recipient is the `age1…` that `age-keygen -y` or its plugin prints",
-        );
+        let help = "it is a secret: take it away from here; the recipient is the `age1…` that `age-keygen -y` or its plugin prints";
+        return Error::refused("an age identity, where a recipient is expected", help);
     }
     if line.starts_with("ssh-") || line.starts_with("ecdsa-") || line.starts_with("sk-") {
         let help = "make an age identity with `age-keygen`, or use a hardware key through its age plugin, and name that `age1…`";

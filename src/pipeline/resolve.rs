@@ -87,12 +87,10 @@ fn nobody(contract: &Contract, platform: &Platform) -> Error {
             format!("its ExternalSecrets use {}", stores.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", "))
         }
     };
-    Error::bad_input(
-        format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store),
-        "pass the root of the platform's checkout, or draft a contract for it with `seal-secrets contract --from-platform DIR`",
-    )
-    .why(seen)
-    .in_file(&platform.root)
+    let help = "pass the root of the platform's checkout, or draft a contract for it with `seal-secrets contract --from-platform DIR`";
+    Error::bad_input(format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store), help)
+        .why(seen)
+        .in_file(&platform.root)
 }
 
 /// Whether a store is the contract's: of the kind that is written when nobody asks for one, or of either when one is asked for.
