@@ -23,34 +23,40 @@ pub struct Delivery {
     pub application: Option<Application>,
 }
 
-/// `--store-kind`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StoreKind {
-    /// One, for the whole cluster.
-    #[default]
-    ClusterSecretStore,
-    /// One in each namespace that reads.
-    SecretStore,
+words! {
+    /// The store's kind, as an ExternalSecret's `secretStoreRef` names it.
+    #[derive(Default)]
+    StoreKind {
+        /// One, for the whole cluster.
+        #[default]
+        ClusterSecretStore "ClusterSecretStore"
+        /// One in each namespace that has a consumer.
+        SecretStore "SecretStore"
+    }
 }
 
-/// `--isolation`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// One account for all namespaces.
-    #[default]
-    Shared,
-    /// ESO's referent form: an account in each namespace, and a Role that names only its keys.
-    Namespace,
+words! {
+    /// Whose account reads.
+    #[derive(Default)]
+    Isolation {
+        /// One account for all namespaces.
+        #[default]
+        Shared "shared"
+        /// ESO's referent form: an account in each namespace, and a Role that names only its keys.
+        Namespace "namespace"
+    }
 }
 
-/// `--rbac`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rbac {
-    /// `resourceNames`: only the keys that are read.
-    #[default]
-    Keys,
-    /// Every Secret of the source namespace: for an authorizer that returns incomplete rules.
-    Namespace,
+words! {
+    /// What a Role names.
+    #[derive(Default)]
+    Rbac {
+        /// `resourceNames`: only the keys that are read.
+        #[default]
+        Keys "keys"
+        /// Every Secret of the source namespace: for an authorizer that returns incomplete rules.
+        Namespace "namespace"
+    }
 }
 
 /// A store file that the platform's scripts read.
@@ -117,14 +123,6 @@ impl Delivery {
 }
 
 impl StoreKind {
-    /// The kind, as an ExternalSecret's `secretStoreRef` names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            StoreKind::ClusterSecretStore => "ClusterSecretStore",
-            StoreKind::SecretStore => "SecretStore",
-        }
-    }
-
     /// The kind's resource, as the API server and kubectl name it.
     pub fn resource(self) -> &'static str {
         match self {

@@ -92,15 +92,17 @@ impl fmt::Display for DataKey {
     }
 }
 
-/// What a sealed value is bound to (sealed-secrets `pkg/apis/sealedsecrets/v1alpha1`, `SealingScope`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Namespace and name.
-    Strict,
-    /// The namespace only.
-    NamespaceWide,
-    /// Nothing: it opens anywhere in the cluster.
-    ClusterWide,
+words! {
+    /// What a sealed value is bound to (sealed-secrets `pkg/apis/sealedsecrets/v1alpha1`, `SealingScope`), as kubeseal's `--scope`
+    /// writes it.
+    Scope {
+        /// Namespace and name.
+        Strict "strict"
+        /// The namespace only.
+        NamespaceWide "namespace-wide"
+        /// Nothing: it opens anywhere in the cluster.
+        ClusterWide "cluster-wide"
+    }
 }
 
 impl Scope {
@@ -110,15 +112,6 @@ impl Scope {
             Scope::Strict => format!("{namespace}/{name}"),
             Scope::NamespaceWide => namespace.to_owned(),
             Scope::ClusterWide => String::new(),
-        }
-    }
-
-    /// As kubeseal's `--scope` writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scope::Strict => "strict",
-            Scope::NamespaceWide => "namespace-wide",
-            Scope::ClusterWide => "cluster-wide",
         }
     }
 }

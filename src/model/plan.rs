@@ -4,33 +4,21 @@ use std::collections::BTreeSet;
 
 use super::{CertificateDigest, Finding, Name};
 
-/// Why a change is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It was never there.
-    New,
-    /// It was there, and is gone.
-    Missing,
-    /// The operator supplies it with this run.
-    Provided,
-    /// It exists, and is replaced by another value.
-    Replaced,
-    /// What it is derived from changed.
-    Updated,
-    /// Somebody changed it by hand, or another version wrote it.
-    Restored,
-}
-
-impl Reason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::New => "new",
-            Reason::Missing => "missing",
-            Reason::Provided => "provided",
-            Reason::Replaced => "replaced",
-            Reason::Updated => "updated",
-            Reason::Restored => "restored",
-        }
+words! {
+    /// Why a change is made.
+    Reason {
+        /// It was never there.
+        New "new"
+        /// It was there, and is gone.
+        Missing "missing"
+        /// The operator supplies it with this run.
+        Provided "provided"
+        /// It exists, and is replaced by another value.
+        Replaced "replaced"
+        /// What it is derived from changed.
+        Updated "updated"
+        /// Someone changed it by hand, or another version wrote it.
+        Restored "restored"
     }
 }
 
