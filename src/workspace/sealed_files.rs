@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -10,7 +10,7 @@ use super::out::finish;
 use super::{Workspace, parent};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::text;
-use crate::model::{Error, ErrorKind, Result, visible};
+use crate::model::{Error, ErrorKind, Result, on_threads, visible};
 use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::SESSION_KEY;
 use crate::pipeline::tally::{Event, Tally};
@@ -236,19 +236,6 @@ fn in_parallel(files: Vec<SealedFile>, work: &Work<'_>, world: &mut World) -> Re
         world.entropy.try_fill_bytes(&mut session_keys)?;
         jobs.push((file, session_keys));
     }
-    let queue = Mutex::new(jobs.into_iter().enumerate());
-    let next = || queue.lock().ok()?.next();
-    let run = || {
-        std::iter::from_fn(next)
-            .map(|(i, (file, session_keys))| (i, Handled { done: work.re_encrypt(&file.text, &file.found, &session_keys), file }))
-            .collect::<Vec<_>>()
-    };
-    let failed = || Error::cryptography("re-encrypting failed", "run again, and report it if it stays");
-    let shares = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..world.threads.get()).map(|_| scope.spawn(run)).collect();
-        running.into_iter().map(|thread| thread.join().map_err(|_| failed())).collect::<Result<Vec<_>>>()
-    })?;
-    let mut outcomes: Vec<_> = shares.into_iter().flatten().collect();
-    outcomes.sort_by_key(|(i, _)| *i);
-    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+    let handle = |(file, keys): (SealedFile, Zeroizing<Vec<u8>>)| Handled { done: work.re_encrypt(&file.text, &file.found, &keys), file };
+    on_threads(jobs, world.threads, handle)
 }

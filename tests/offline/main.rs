@@ -23,6 +23,8 @@ mod re_encrypt;
 mod readme;
 mod recovery;
 mod rotate;
+mod threads;
+mod units;
 mod unseal;
 mod vectors;
 mod verify;
