@@ -80,7 +80,7 @@ fn store(
 /// Opens every value of the output folder, and names what does not open.
 fn prove(workspace: &Workspace, keys: &[SealingKey], world: &mut World) -> Result<Outcome> {
     let out = workspace.out()?;
-    if !out.exists() {
+    if out.folder().is_none() {
         world.terminal.print("there is no output folder to try the escrow on\n")?;
         return Ok(Outcome::Done);
     }

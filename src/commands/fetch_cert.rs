@@ -10,7 +10,6 @@ use crate::workspace::Workspace;
 use crate::workspace::keys::CERTIFICATE;
 use crate::world::World;
 use crate::world::cluster::Cluster;
-use crate::world::folder::Existing;
 
 pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) -> Result<Outcome> {
     let (pem, from) = match &args.file {
@@ -33,8 +32,8 @@ pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) ->
         return Ok(Outcome::Done);
     }
     accept(args.accept_certificate, pinned, digest, world).map_err(|error| if pinned.is_some() { error.in_file(&path) } else { error })?;
-    let existing = if pinned.is_some() { Existing::Replace } else { Existing::Keep };
-    workspace.change_keys()?.write_certificate(text::decode(&pem)?, existing)?;
+    let (keys, pem) = (workspace.change_keys()?, text::decode(&pem)?);
+    if pinned.is_some() { keys.pin_another(pem) } else { keys.pin(pem) }?;
     let backup = workspace.command("backup");
     let next = match pinned {
         Some(_) => format!("{backup}, for its private key; then {}, for what is sealed to the old one", workspace.command("re-encrypt")),

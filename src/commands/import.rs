@@ -1,54 +1,15 @@
 //! `import`: adopts values that exist already. What is sealed wins, unless it is named.
 
-use std::collections::BTreeMap;
-
-use super::Outcome;
-use super::sealing::{self, Job, Ready};
+use super::{Outcome, sealing};
 use crate::cli::Import;
 use crate::manifest::{env_file, secret, text};
-use crate::model::{Contract, Error, Name, Result, SecretValue};
+use crate::model::{Contract, Error, Result};
 use crate::pipeline::adopt::Adopted;
-use crate::pipeline::inventory::Inventory;
-use crate::pipeline::plan::Wishes;
-use crate::show;
 use crate::workspace::Workspace;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Import, world: &mut World) -> Result<Outcome> {
-    sealing::run(workspace, &args.adoption.options(), &mut Importing { workspace, args, found: Adopted::default() }, world)
-}
-
-struct Importing<'a> {
-    workspace: &'a Workspace,
-    args: &'a Import,
-    found: Adopted,
-}
-
-impl Job for Importing<'_> {
-    fn wishes(&mut self, contract: &Contract, _: &Inventory, world: &mut World) -> Result<Wishes> {
-        self.found = find(self.workspace, contract, self.args, world)?;
-        self.args.adoption.wishes(contract, &self.found)
-    }
-
-    fn values(&mut self) -> BTreeMap<Name, SecretValue> {
-        std::mem::take(&mut self.found.values)
-    }
-
-    fn sealed_on(&self, _: &Name, _: &str) -> Option<String> {
-        None
-    }
-
-    fn below(&self, ready: &Ready) -> String {
-        show::plan::adopted(&ready.plan, &self.found)
-    }
-
-    fn next(&self, workspace: &Workspace) -> String {
-        show::plan::after_adoption(&workspace.places)
-    }
-
-    fn json(&self, workspace: &Workspace, ready: &Ready) -> String {
-        show::plan::adopted_json(&workspace.places, &ready.plan, &self.found)
-    }
+    sealing::adopt(workspace, &args.adoption, |contract, world| find(workspace, contract, args, world), world)
 }
 
 /// Every source, and what it holds of the contract.

@@ -13,7 +13,6 @@ use crate::workspace::Workspace;
 use crate::workspace::escrow::NewEscrow;
 use crate::workspace::keys::{CERTIFICATE, ESCROW, IDENTITY, KeysChange, Listed, RECIPIENTS};
 use crate::world::World;
-use crate::world::folder::Existing;
 
 pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Result<Outcome> {
     let named = args.recipients.iter().map(|text| Recipient::argument("`--recipient`", text)).collect::<Result<Vec<_>>>()?;
@@ -76,11 +75,8 @@ fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipi
 fn finish(workspace: &Workspace, own_identity: bool, world: &mut World) -> Result<Outcome> {
     let (path, identity) = (workspace.places.in_keys(ESCROW), workspace.places.in_keys(IDENTITY));
     if !workspace.has(IDENTITY)? {
-        return Err(Error::refused(
-            "the escrow exists without its certificate, and its identity is elsewhere",
-            format!("put the identity at {identity} and run again; or, if nothing was ever sealed to it, move the escrow away"),
-        )
-        .in_file(&path));
+        let help = format!("put the identity at {identity} and run again; or, if nothing was ever sealed to it, move the escrow away");
+        return Err(Error::refused("the escrow exists without its certificate, and its identity is elsewhere", help).in_file(&path));
     }
     let in_escrow = |error: Error| error.in_file(&path);
     let keys = workspace.change_keys()?;
@@ -109,7 +105,6 @@ fn others(workspace: &Workspace, count: usize) -> [String; 2] {
     [crate::show::counted(count, "recipient"), format!("{escrow} and the recipients' identities")]
 }
 
-/// The certificate, and the last words.
 fn done(
     workspace: &Workspace,
     keys: &KeysChange<'_>,
@@ -118,7 +113,7 @@ fn done(
     [to, keep]: &[String; 2],
     world: &mut World,
 ) -> Result<Outcome> {
-    keys.write_certificate(pem, Existing::Keep)?;
+    keys.pin(pem)?;
     let path = |name| workspace.places.in_keys(name);
     world.terminal.print(&format!(
         "made {} {}, RSA-4096, until {}\nmade {}, the escrow: its private key, encrypted to {to}; read back, and it opens\nkeep offline, in two places: {keep}. Without them nothing can be recovered\nnext: {}\n",

@@ -23,7 +23,7 @@ mod unseal;
 mod verify;
 
 use crate::cli::{self, Cli, Command, Folders};
-use crate::model::{Delivery, Isolation, Rbac, Result, StoreKind};
+use crate::model::{Delivery, Result};
 use crate::workspace::checkout::StoreForm;
 use crate::workspace::{Named, Workspace};
 use crate::world::World;
@@ -31,7 +31,6 @@ use crate::world::World;
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, and clean.
     Done,
     /// It looked for something, and found it.
     Found,
@@ -43,7 +42,6 @@ impl Outcome {
     }
 }
 
-/// Runs one command.
 pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
     let Folders { keys, out, secrets, cluster, contract, platform, environment } = cli.folders;
     let named = Named { keys, out, secrets, cluster, contract, platform, environment };
@@ -75,31 +73,15 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
 }
 
 impl cli::Delivery {
-    /// As the workspace takes it.
     fn form(&self) -> StoreForm {
-        let delivery = Delivery {
-            store_kind: match self.store_kind {
-                Some(cli::StoreKind::SecretStore) => StoreKind::SecretStore,
-                Some(cli::StoreKind::ClusterSecretStore) | None => StoreKind::ClusterSecretStore,
-            },
-            names_kind: self.store_kind.is_some(),
-            isolation: match self.isolation {
-                cli::Isolation::Shared => Isolation::Shared,
-                cli::Isolation::Namespace => Isolation::Namespace,
-            },
-            rbac: match self.rbac {
-                cli::Rbac::Keys => Rbac::Keys,
-                cli::Rbac::Namespace => Rbac::Namespace,
-            },
-            ..Delivery::default()
-        };
+        let (store_kind, names_kind) = (self.store_kind.unwrap_or_default(), self.store_kind.is_some());
+        let delivery = Delivery { store_kind, names_kind, isolation: self.isolation, rbac: self.rbac, ..Delivery::default() };
         StoreForm { delivery, file: self.store_file.clone(), project_id: self.project_id.clone() }
     }
 }
 
 #[cfg(feature = "cluster")]
 impl cli::Access {
-    /// As the world takes it.
     fn named(&self) -> crate::world::cluster::Access<'_> {
         crate::world::cluster::Access { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() }
     }
@@ -107,7 +89,6 @@ impl cli::Access {
 
 #[cfg(feature = "cluster")]
 impl cli::Cluster {
-    /// The controller behind a connection.
     fn controller<'c>(&'c self, cluster: &'c crate::world::cluster::Cluster) -> crate::workspace::controller::Controller<'c> {
         let (namespace, name) = (self.controller_namespace.as_str(), self.controller_name.as_str());
         crate::workspace::controller::Controller { cluster, namespace, name }

@@ -1,7 +1,6 @@
 //! `rotate`: new values for keys that are sealed, and what has to happen in the cluster for them to be used.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::Outcome;
 use super::sealing::{self, Job, Options, Ready};
@@ -35,7 +34,7 @@ struct Rotation<'a> {
 impl Job for Rotation<'_> {
     fn wishes(&mut self, contract: &Contract, inventory: &Inventory, world: &mut World) -> Result<Wishes> {
         let mut wishes = self.named(contract)?;
-        let in_out = |error: Error| error.within(Path::new(&self.workspace.places.out));
+        let in_out = |error: Error| error.within(&self.workspace.places.out);
         wishes.replaced.iter().try_for_each(|name| check_sealed(contract, inventory, name)).map_err(in_out)?;
         if let Some(days) = self.args.older_than {
             let before = world.day(days)?;
@@ -64,10 +63,8 @@ impl Rotation<'_> {
         for name in &self.args.names {
             let key = contract.known_key("rotate", name)?;
             if matches!(key.recipe, Recipe::Provided { .. }) && !provided.contains(name) {
-                return Err(Error::usage(
-                    format!("`{name}` is provided, not generated"),
-                    format!("give its new value: `--provide {name}=FILE`"),
-                ));
+                let help = format!("give its new value: `--provide {name}=FILE`");
+                return Err(Error::usage(format!("`{name}` is provided, not generated"), help));
             }
         }
         let replaced = self.args.names.iter().chain(&provided).chain(&destroyed).cloned().collect();

@@ -1,7 +1,6 @@
 //! What every command that seals does, in this order: open, inventory, plan, nothing to do?, check, ask, provide, carry out, next.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::Outcome;
 use crate::cli::{Adoption, Sealing};
@@ -32,7 +31,6 @@ pub(super) trait Job {
         Some(today.to_owned())
     }
 
-    /// What stands below the plan.
     fn below(&self, _: &Ready) -> String {
         String::new()
     }
@@ -42,13 +40,11 @@ pub(super) trait Job {
         String::new()
     }
 
-    /// The plan for programs.
     fn json(&self, workspace: &Workspace, ready: &Ready) -> String {
         show::plan::json(&workspace.places, &ready.plan)
     }
 }
 
-/// What the command line says of it.
 pub(super) struct Options<'o> {
     pub(super) sealing: &'o Sealing,
     pub(super) provide: &'o Provide,
@@ -59,15 +55,13 @@ pub(super) struct Options<'o> {
 }
 
 impl Adoption {
-    /// How values that exist already are sealed.
-    pub(super) fn options(&self) -> Options<'_> {
+    fn options(&self) -> Options<'_> {
         let (consent, sealing) = (&self.replacing.consent, &self.replacing.sealing);
         let (yes, dry_run, json) = (consent.yes, consent.dry_run, consent.json);
         Options { sealing, provide: &[], destroys_data: &self.destroys_data, yes, dry_run, json }
     }
 
-    /// What is sealed of them.
-    pub(super) fn wishes(&self, contract: &Contract, found: &Adopted) -> Result<Wishes> {
+    fn wishes(&self, contract: &Contract, found: &Adopted) -> Result<Wishes> {
         let destroyed = self.destroys_data.iter().map(|name| contract.write_once_key(name)).collect::<Result<_>>()?;
         self.replace.iter().try_for_each(|name| contract.known_key("--replace", name).map(|_| ()))?;
         let mut wishes = Wishes { extent: Extent::Provided, provided: found.names(), destroyed, ..Wishes::default() };
@@ -82,11 +76,54 @@ impl Adoption {
     }
 }
 
+/// Seals values that exist already: those that `find` finds.
+struct Adopting<'a, F> {
+    args: &'a Adoption,
+    find: F,
+    found: Adopted,
+}
+
+impl<F: FnMut(&Contract, &mut World) -> Result<Adopted>> Job for Adopting<'_, F> {
+    fn wishes(&mut self, contract: &Contract, _: &Inventory, world: &mut World) -> Result<Wishes> {
+        self.found = (self.find)(contract, world)?;
+        self.args.wishes(contract, &self.found)
+    }
+
+    fn values(&mut self) -> BTreeMap<Name, SecretValue> {
+        std::mem::take(&mut self.found.values)
+    }
+
+    fn sealed_on(&self, name: &Name, _: &str) -> Option<String> {
+        self.found.sealed_on.get(name).cloned()
+    }
+
+    fn below(&self, ready: &Ready) -> String {
+        show::plan::adopted(&ready.plan, &self.found)
+    }
+
+    fn next(&self, workspace: &Workspace) -> String {
+        format!("next: {}, for what is still missing\n", workspace.command("bootstrap"))
+    }
+
+    fn json(&self, workspace: &Workspace, ready: &Ready) -> String {
+        show::plan::adopted_json(&workspace.places, &ready.plan, &self.found)
+    }
+}
+
 /// Everything that is carried out.
 pub(super) struct Ready {
     pub(super) contract: Contract,
     pub(super) plan: Plan,
     certificate: FitCertificate,
+}
+
+pub(super) fn adopt(
+    workspace: &Workspace,
+    args: &Adoption,
+    find: impl FnMut(&Contract, &mut World) -> Result<Adopted>,
+    world: &mut World,
+) -> Result<Outcome> {
+    run(workspace, &args.options(), &mut Adopting { args, find, found: Adopted::default() }, world)
 }
 
 /// The whole order.
@@ -115,7 +152,6 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     Ok(Outcome::Done)
 }
 
-/// Only the plan.
 pub(super) fn show(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Plan> {
     let ready = prepare(workspace, &workspace.out()?, options, job, world)?;
     let text = if options.json { job.json(workspace, &ready) } else { text(workspace, &ready, false, job) };
@@ -133,7 +169,7 @@ fn prepare(workspace: &Workspace, out: &Out<'_>, options: &Options<'_>, job: &mu
     let wishes = job.wishes(&setting.contract, &inventory, world)?;
     let certificate = workspace.fit_certificate(options.sealing.allow_rsa_bits, world)?;
     let plan = plan::plan(&setting, &inventory, certificate.digest, &wishes);
-    let plan = plan.map_err(|error| error.within(Path::new(&workspace.places.out)))?;
+    let plan = plan.map_err(|error| error.within(&workspace.places.out))?;
     let Setting { contract, .. } = setting;
     for name in &plan.kept {
         world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));

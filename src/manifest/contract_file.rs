@@ -52,7 +52,7 @@ fn read_ignored(node: Option<&Node>) -> Result<Vec<String>> {
 fn read_keys(node: &Node) -> Result<Vec<Key>> {
     let nodes = node.list("keys")?;
     if nodes.is_empty() {
-        return Err(Error::bad_input("`keys` is empty", "name at least one key").at(node.position));
+        return Err(Error::bad_input("`keys` is empty", "add at least one key").at(node.position));
     }
     let mut keys = nodes.iter().enumerate().map(|(i, node)| read_key(node, &format!("keys[{i}]"))).collect::<Result<Vec<_>>>()?;
     // A hash without a unit of its own lives in its source's.
@@ -80,7 +80,7 @@ fn read_key(node: &Node, path: &str) -> Result<Key> {
     };
     let recipe = fields.required("recipe")?;
     let key = Key {
-        about: visible(fields.text("about")?),
+        about: visible(fields.text_or("about", "add `about:`, one line that says what the key is for")?),
         recipe: read_recipe(recipe, &fields.path("recipe"))?,
         when,
         needed: true,
@@ -118,11 +118,8 @@ fn read_when(text: &str) -> Result<When> {
 fn read_recipe(node: &Node, path: &str) -> Result<Recipe> {
     const KINDS: [&str; 5] = ["hex", "base64url", "alphanumeric", "bcrypt", "provided"];
     let [(kind, body)] = node.fields(path)?.all() else {
-        return Err(Error::bad_input(
-            format!("`{path}` should have exactly one field, the recipe's kind"),
-            format!("write one of {}", KINDS.join(", ")),
-        )
-        .at(node.position));
+        let help = format!("write one of {}", KINDS.join(", "));
+        return Err(Error::bad_input(format!("`{path}` should have exactly one field, the recipe's kind"), help).at(node.position));
     };
     let path = format!("{path}.{kind}");
     let mut fields = body.fields(&path)?;
@@ -188,11 +185,8 @@ fn enough(bits: u32, node: &Node, path: &str) -> Result<()> {
     if bits >= LEAST_BITS {
         return Ok(());
     }
-    Err(Error::bad_input(
-        format!("`{path}` makes a value of {bits} bits, which can be guessed"),
-        format!("make it at least {LEAST_BITS} bits: 16 bytes, or 22 characters"),
-    )
-    .at(node.position))
+    let help = format!("make it at least {LEAST_BITS} bits: 16 bytes, or 22 characters");
+    Err(Error::bad_input(format!("`{path}` makes a value of {bits} bits, which can be guessed"), help).at(node.position))
 }
 
 fn read_consumers(node: &Node, contract: &Contract) -> Result<Vec<Consumer>> {
@@ -204,9 +198,10 @@ fn read_consumers(node: &Node, contract: &Contract) -> Result<Vec<Consumer>> {
         if let Some(name) = &consumer.name
             && let Some(line) = seen.insert((consumer.namespace.clone(), name.clone()), node.position.0)
         {
+            let help = "keep one of the two";
             return Err(Error::bad_input(
-                format!("the ExternalSecret `{name}` of namespace `{}` stands here a second time, after line {line}", consumer.namespace),
-                "keep one of the two",
+                format!("the ExternalSecret `{name}` of namespace `{}` appears twice, first on line {line}", consumer.namespace),
+                help,
             )
             .at(node.position));
         }
@@ -236,7 +231,7 @@ fn read_consumer(node: &Node, path: &str, known: &KnownKeys<'_>) -> Result<Consu
         entries.push(entry);
     }
     if entries.is_empty() {
-        return Err(Error::bad_input(format!("`{path}.data` is empty"), "name what it reads, or remove it").at(data.position));
+        return Err(Error::bad_input(format!("`{path}.data` is empty"), "list what it reads, or remove it").at(data.position));
     }
     let consumer = Consumer {
         namespace: fields.parsed("namespace", Namespace::new)?,
@@ -314,35 +309,4 @@ fn consumer_value(consumer: &Consumer) -> serde_json::Value {
         value["name"] = json!(name.as_str());
     }
     value
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_contract_reads_what_it_writes() {
-        let contract = read("c", EMBEDDED).unwrap();
-        let again = read("c", &write(&contract, &BTreeMap::new())).unwrap();
-        let elsewhere = |contract: &Contract| {
-            let mut terms = Terms::clone(contract);
-            terms.keys.iter_mut().for_each(|key| key.position = None);
-            format!("{terms:?}")
-        };
-        assert_eq!(elsewhere(&contract), elsewhere(&again));
-    }
-
-    #[test]
-    fn the_embedded_contract_is_the_one_of_the_platform() {
-        let contract = read("c", EMBEDDED).unwrap();
-        assert_eq!(contract.keys.len(), 18);
-        assert_eq!(contract.units().len(), 17);
-        let provided = contract.keys.iter().filter(|key| matches!(key.recipe, Recipe::Provided { .. }));
-        assert_eq!(provided.count(), 3);
-        assert_eq!(contract.read_keys().count(), 17, "no ExternalSecret reads the administrator's password");
-        let manifests = contract.consumers.iter().filter(|consumer| consumer.name.is_some());
-        assert_eq!(manifests.clone().count(), 15);
-        assert_eq!(manifests.map(|consumer| consumer.entries.len()).sum::<usize>(), 25);
-        assert_eq!(contract.consumer_namespaces().len(), 12);
-    }
 }

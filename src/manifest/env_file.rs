@@ -5,7 +5,6 @@ use zeroize::Zeroizing;
 
 use crate::model::{Error, Result, SecretValue};
 
-/// One assignment.
 pub struct Variable<'t> {
     /// Its name: letters, digits, `_`, `-` and `.`.
     pub name: &'t str,
@@ -49,7 +48,7 @@ pub fn read(text: &str) -> Result<Vec<Variable<'_>>> {
 }
 
 fn not_an_assignment() -> Error {
-    Error::bad_input("not a `KEY=VALUE` line", "write one assignment a line; a value of several lines goes into quotes")
+    Error::bad_input("not a `KEY=VALUE` line", "write one assignment per line, and put a value of several lines in quotes")
 }
 
 fn bare(value: &str) -> Result<Zeroizing<Vec<u8>>> {
@@ -62,10 +61,8 @@ fn bare(value: &str) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 fn expands() -> Error {
-    Error::bad_input(
-        "the value refers to another variable (`${`), and nothing is expanded here",
-        "write the value itself; in single quotes everything stands for itself",
-    )
+    let help = "write the value itself; put it in single quotes to take it literally";
+    Error::bad_input("the value refers to another variable (`${`), and variables are not expanded here", help)
 }
 
 /// A value that begins with its quote, and the lines behind it.
@@ -101,47 +98,8 @@ fn read_quoted(text: &str) -> Result<(Zeroizing<Vec<u8>>, &str)> {
     };
     let (tail, after) = body[end + 1..].split_once('\n').unwrap_or((&body[end + 1..], ""));
     if !tail.trim().is_empty() && !tail.trim_start().starts_with('#') {
-        return Err(Error::bad_input(
-            "something follows its closing quote",
-            "put a quote inside of quotes as `\\\"`, or use the other kind",
-        ));
+        let help = "write a quote inside quotes as `\\\"`, or use the other kind";
+        return Err(Error::bad_input("there is text after its closing quote", help));
     }
     Ok((value, after))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_read_as_a_shell_would_and_nothing_is_expanded() {
-        let text =
-            "# c\r\nA=plain # c\nexport B = 'it is $HOME # \"x\"'\nC=\"a\\\"b\\n\\$x\\y\" # c\n\nD=\"two\nlines\"\nE=\nF=$2a$10$ab#c\nG=#c";
-        let found: Vec<_> = read(text).unwrap().into_iter().map(|one| (one.name, one.line, one.value.expose().to_vec())).collect();
-        let expected: [(&str, usize, &[u8]); 7] = [
-            ("A", 2, b"plain"),
-            ("B", 3, b"it is $HOME # \"x\""),
-            ("C", 4, b"a\"b\n$x\\y"),
-            ("D", 6, b"two\nlines"),
-            ("E", 8, b""),
-            ("F", 9, b"$2a$10$ab#c"),
-            ("G", 10, b""),
-        ];
-        assert_eq!(found, expected.map(|(name, line, value)| (name, line, value.to_vec())));
-    }
-
-    #[test]
-    fn a_quoted_value_takes_no_more_memory_than_it_needs() {
-        let text = "A='x'\nB=\"y\\\"z\"\n".repeat(1000);
-        let most = read(&text).unwrap().into_iter().map(|one| one.value.into_bytes().capacity()).max();
-        assert!(most <= Some(8), "{most:?}");
-    }
-
-    #[test]
-    fn what_is_no_assignment_is_said_with_its_line_and_without_its_text() {
-        for bad in ["hunter2", "=hunter2", "A B=hunter2", "A='hunter2", "A=\"hunter2", "A='hunter2'x", "A=${hunter2}", "A=\"${hunter2}\""] {
-            let error = read(&format!("X=1\n{bad}\n")).err().expect(bad).to_string();
-            assert!(error.contains("2:1:") && !error.contains("hunter2"), "{bad}: {error}");
-        }
-    }
 }

@@ -9,9 +9,7 @@ use crate::model::{Error, PROPERTY, Position, Result, StoreKind};
 
 /// What an edit makes of a text.
 pub struct Edited {
-    /// The whole new text.
     pub text: String,
-    /// How many entries got their property.
     pub added: usize,
 }
 
@@ -27,9 +25,10 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool)
     let mut added = 0;
     for secret in external_secret::find(&before, body) {
         if let Some(position) = secret.hidden {
+            let help = format!("write it out, or add `property: {PROPERTY}` by hand");
             return Err(Error::bad_input(
-                "a part of this ExternalSecret is an alias or a merge key",
-                format!("write it out, or add `property: {PROPERTY}` by hand"),
+                "this ExternalSecret uses a YAML alias or merge key, so what it reads cannot be determined",
+                help,
             )
             .at(position));
         }
@@ -66,7 +65,7 @@ fn insertion(text: &str, entry: &Entry) -> Result<(usize, String)> {
     match &entry.slot {
         Slot::Shared => Err(Error::bad_input(
             format!("`{}` is read through an anchor, an alias or a merge key", entry.key),
-            format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand where it is right for all its places"),
+            format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand if it is right everywhere that it is used"),
         )
         .at(entry.position)),
         Slot::Inline { value } => Ok((value.end, format!(", property: {PROPERTY}"))),
@@ -122,68 +121,4 @@ fn grown(before: &Node, after: &Node, kind: Option<StoreKind>, found: &mut usize
         *found += 1;
     }
     old.len() == rest.len() && old.iter().zip(rest).all(|(old, new)| old.0 == new.0 && grown(&old.1, &new.1, kind, found))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn edited(text: &str) -> Result<Option<String>> {
-        Ok(add(text, None, &|entry| entry.key == "k")?.map(|edited| edited.text))
-    }
-
-    const HEAD: &str =
-        "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {name: a}\nspec:\n  secretStoreRef: {name: s}\n  data:\n";
-
-    #[test]
-    fn the_property_goes_behind_the_key_in_every_style() {
-        for (before, after) in [
-            (
-                "    - secretKey: a\n      remoteRef:\n        key: k\n",
-                "    - secretKey: a\n      remoteRef:\n        key: k\n        property: value\n",
-            ),
-            (
-                "    - secretKey: a\n      remoteRef:\n        key: k",
-                "    - secretKey: a\n      remoteRef:\n        key: k\n        property: value",
-            ),
-            (
-                "    - remoteRef:\n        version: v1\n        key: \"k\" # why\n        # end\n      secretKey: a\n",
-                "    - remoteRef:\n        version: v1\n        key: \"k\" # why\n        property: value\n        # end\n      secretKey: a\n",
-            ),
-            ("    - secretKey: a\n      remoteRef: {key: k}\n", "    - secretKey: a\n      remoteRef: {key: k, property: value}\n"),
-            (
-                "    - {secretKey: a, remoteRef: {key: 'k' , version: v}}\n",
-                "    - {secretKey: a, remoteRef: {key: 'k', property: value , version: v}}\n",
-            ),
-            (
-                "    - secretKey: a\n      remoteRef:\n        key: >-\n          k\n\n    # x\n",
-                "    - secretKey: a\n      remoteRef:\n        key: >-\n          k\n        property: value\n\n    # x\n",
-            ),
-            (
-                "    - secretKey: ü\n      remoteRef:\n        key:\n          k\n        version: v\n",
-                "    - secretKey: ü\n      remoteRef:\n        key:\n          k\n        property: value\n        version: v\n",
-            ),
-        ] {
-            let text = format!("{HEAD}{before}");
-            assert_eq!(edited(&text), Ok(Some(format!("{HEAD}{after}"))));
-            let crlf = text.replace('\n', "\r\n");
-            assert_eq!(edited(&crlf), Ok(Some(format!("{HEAD}{after}").replace('\n', "\r\n"))));
-            let marked = format!("\u{feff}{text}");
-            assert_eq!(edited(&marked), Ok(Some(format!("\u{feff}{HEAD}{after}"))));
-            assert_eq!(edited(&format!("{HEAD}{after}")), Ok(None));
-        }
-    }
-
-    #[test]
-    fn what_stands_for_several_places_is_refused() {
-        for entry in [
-            "    - secretKey: a\n      remoteRef: &r\n        key: k\n    - secretKey: b\n      remoteRef: *r\n",
-            "    - secretKey: a\n      remoteRef:\n        <<: {version: v}\n        key: k\n",
-            "    - &e\n      secretKey: a\n      remoteRef:\n        key: k\n",
-            "    - secretKey: a\n      remoteRef: {key: &k k}\n    - secretKey: b\n      remoteRef: {key: *k}\n",
-            "    - &e {secretKey: a, remoteRef: {key: other}}\n    - *e\n",
-        ] {
-            assert!(edited(&format!("{HEAD}{entry}")).is_err(), "{entry}");
-        }
-    }
 }

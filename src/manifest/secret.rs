@@ -30,13 +30,10 @@ pub fn is_key_secret_name(name: &str) -> bool {
 
 /// A key Secret's two halves, in PEM.
 pub struct KeySecret {
-    /// `tls.crt`.
     pub certificate: String,
-    /// `tls.key`.
     pub private_key: Zeroizing<String>,
     /// Whether it has the label by which the controller finds it; a backup may have lost it.
     pub active: bool,
-    /// Where the Secret begins in its file.
     pub position: Position,
 }
 
@@ -61,7 +58,7 @@ fn each_object<T>(text: &str, read: fn(&Node) -> Result<T>) -> Result<Vec<T>> {
         }
     }
     if found.is_empty() {
-        return Err(Error::bad_input("the List has no items", "name the file with the Secrets"));
+        return Err(Error::bad_input("the List has no items", "pass the file with the Secrets"));
     }
     Ok(found)
 }
@@ -75,13 +72,9 @@ pub fn read_key_list(text: &str) -> Result<Vec<KeySecret>> {
 
 /// A Secret in the clear, as far as its values matter.
 pub struct PlainSecret {
-    /// `metadata.namespace`.
     pub namespace: Option<Namespace>,
-    /// `metadata.name`.
     pub name: Name,
-    /// `data`, decoded, and `stringData`, in their order.
     pub values: Vec<(DataKey, SecretValue)>,
-    /// Where it begins in its file.
     pub position: Position,
 }
 
@@ -103,7 +96,7 @@ fn read_plain_secret(node: &Node) -> Result<PlainSecret> {
             let text = value.text(&format!("{field}.{key}"))?;
             let bytes = if field == "data" { BASE64_STANDARD.decode(text).ok() } else { Some(text.as_bytes().to_vec()) };
             let Some(bytes) = bytes.map(Zeroizing::new) else {
-                let help = "take the Secret anew with `kubectl get secret -o yaml`";
+                let help = "export the Secret again with `kubectl get secret -o yaml`";
                 return Err(Error::bad_input(format!("`data[{key}]` is not base64"), help).at(value.position));
             };
             if secret.values.iter().any(|(other, _)| *other == key) {
@@ -116,7 +109,7 @@ fn read_plain_secret(node: &Node) -> Result<PlainSecret> {
 }
 
 fn twice(name: &str, position: Position) -> Error {
-    Error::bad_input(format!("`{name}` stands in `data` and in `stringData`"), "keep one of the two").at(position)
+    Error::bad_input(format!("`{name}` is in both `data` and `stringData`"), "keep one of the two").at(position)
 }
 
 fn read_key_secret(node: &Node) -> Result<KeySecret> {
@@ -128,20 +121,14 @@ fn read_key_secret(node: &Node) -> Result<KeySecret> {
 fn read_key(node: &Node, mut fields: Fields<'_>) -> Result<KeySecret> {
     let kind = fields.optional_text("type")?;
     if kind != Some("kubernetes.io/tls") {
-        return Err(Error::bad_input(
-            "`type` is not `kubernetes.io/tls`, as a sealing key Secret's has to be",
-            "name a backup of the controller's key Secrets",
-        )
-        .at(node.position));
+        let help = "pass a backup of the controller's key Secrets";
+        return Err(Error::bad_input("`type` is not `kubernetes.io/tls`, which a sealing key Secret must have", help).at(node.position));
     }
     let mut metadata = fields.required("metadata")?.fields("metadata")?;
     let labels = strings(metadata.optional("labels"), "metadata.labels")?;
     if labels.get(KEY_LABEL).is_some_and(|value| value != ACTIVE) {
-        return Err(Error::bad_input(
-            format!("the label `{KEY_LABEL}` is not `active`: this key was taken out of use"),
-            "set the label to `active` in a copy of the file if you still want to open values with it",
-        )
-        .at(node.position));
+        let help = "set the label to `active` in a copy of the file if you still want to open values with it";
+        return Err(Error::bad_input(format!("the label `{KEY_LABEL}` is not `active`: this key is out of use"), help).at(node.position));
     }
     let in_clear = fields.optional("stringData").map(|node| node.fields("stringData")).transpose()?;
     let mut data = fields.required("data")?.fields("data")?;
@@ -163,7 +150,7 @@ fn decoded(data: &mut Fields<'_>, name: &'static str) -> Result<Zeroizing<String
     let bytes = BASE64_STANDARD.decode(node.text(&data.path(name))?).map(Zeroizing::new);
     let text = bytes.ok().and_then(|bytes| std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned())));
     text.ok_or_else(|| {
-        Error::bad_input(format!("`data[{name}]` is not base64 of a PEM text"), "take the backup anew with `kubectl get secret -o yaml`")
+        Error::bad_input(format!("`data[{name}]` is not base64 of a PEM text"), "make the backup again with `kubectl get secret -o yaml`")
             .at(node.position)
     })
 }

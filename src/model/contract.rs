@@ -22,19 +22,13 @@ pub struct Contract(Terms);
 /// What a contract says. [`Contract::new`] checks it.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// The contract's file, as the operator names it.
     pub file: String,
-    /// The ClusterSecretStore that the platform's ExternalSecrets name.
     pub store: Name,
-    /// Where the source Secrets live.
     pub namespace: Namespace,
-    /// The account with which the store reads them.
     pub reader: Reader,
     /// Lines of the platform's `.gitignore` that a file of ours must not match.
     pub ignored: Vec<String>,
-    /// In the order of the file.
     pub keys: Vec<Key>,
-    /// In the order of the file.
     pub consumers: Vec<Consumer>,
 }
 
@@ -47,14 +41,11 @@ pub struct Reader {
     pub namespace: Namespace,
 }
 
-/// One key of the contract.
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// The name of its SealedSecret and source Secret.
     pub name: Name,
     /// What it is for, in one line.
     pub about: String,
-    /// How its value is made.
     pub recipe: Recipe,
     /// When the platform needs it; none = always.
     pub when: Option<When>,
@@ -72,26 +63,14 @@ pub struct Key {
     pub position: Option<Position>,
 }
 
-/// How a value is made.
 #[derive(Clone, Debug)]
 pub enum Recipe {
     /// `prefix` and `bytes` random bytes in lower-case hex.
-    Hex {
-        /// How many random bytes.
-        bytes: usize,
-        /// Put before the digits.
-        prefix: String,
-    },
+    Hex { bytes: usize, prefix: String },
     /// `bytes` random bytes in base64url without padding.
-    Base64Url {
-        /// How many random bytes.
-        bytes: usize,
-    },
+    Base64Url { bytes: usize },
     /// `length` characters of `[0-9A-Za-z]`.
-    Alphanumeric {
-        /// How many characters.
-        length: usize,
-    },
+    Alphanumeric { length: usize },
     /// The bcrypt hash, version `2a`, of another key's value.
     Bcrypt {
         /// The other key; it lives in the same unit.
@@ -99,11 +78,9 @@ pub enum Recipe {
         /// The binary logarithm of the number of rounds.
         cost: u32,
     },
-    /// The operator supplies it.
     Provided {
         /// What the whole value has to match.
         pattern: Option<regex::bytes::Regex>,
-        /// Where the operator gets it from.
         hint: Option<String>,
     },
 }
@@ -142,7 +119,6 @@ pub type Configuration = BTreeMap<String, String>;
 pub struct When {
     /// A path into the platform's configuration, and the word that has to stand there; none = `true`.
     pub conditions: Vec<(String, Option<String>)>,
-    /// As written.
     pub text: String,
 }
 
@@ -166,7 +142,6 @@ pub struct Consumer {
     pub namespace: Namespace,
     /// Its name; none where a helm chart renders it, so that there is no manifest to patch.
     pub name: Option<Name>,
-    /// The Secret that ESO makes from it.
     pub target: Name,
     /// The entries of `spec.data` that read keys of the contract, in its order.
     pub entries: Vec<Entry>,
@@ -181,7 +156,6 @@ pub struct Entry {
     pub index: usize,
     /// `secretKey`: its key in the target Secret.
     pub secret_key: DataKey,
-    /// `remoteRef.key`.
     pub key: Name,
     /// Whether the entry names its store itself, and not the ExternalSecret for all.
     pub own_store: bool,
@@ -199,7 +173,6 @@ impl Consumer {
 /// Keys that are made, sealed and committed together: one file.
 #[derive(Debug)]
 pub struct Unit<'a> {
-    /// The file's stem.
     pub name: &'a Name,
     /// At least one; a derived key comes after its source.
     pub keys: Vec<&'a Key>,
@@ -223,8 +196,8 @@ impl Contract {
         let mut named: BTreeMap<&Name, &Key> = BTreeMap::new();
         for key in &terms.keys {
             if let Some(first) = named.insert(&key.name, key) {
-                let line = first.position.map_or(String::new(), |(line, _)| format!(", after line {line}"));
-                return Err(terms.fault(key, format!("the key `{}` stands here a second time{line}", key.name), "keep one of the two"));
+                let line = first.position.map_or(String::new(), |(line, _)| format!(", first on line {line}"));
+                return Err(terms.fault(key, format!("the key `{}` appears twice{line}", key.name), "keep one of the two"));
             }
         }
         for key in &terms.keys {
@@ -334,11 +307,11 @@ impl Terms {
         let fault = |what: String, help: &str| Err(self.fault(key, what, help));
         let Some(source) = source else {
             let meant = near(of.as_str(), self.keys.iter().map(|key| key.name.as_str()));
-            let help = meant.map_or("name a key of this contract".to_owned(), |meant| format!("did you mean `{meant}`?"));
+            let help = meant.map_or("set `of` to a key of this contract".to_owned(), |meant| format!("did you mean `{meant}`?"));
             return fault(format!("`{}` is the hash of a key that the contract does not have", key.name), &help);
         };
         if matches!(source.recipe, Recipe::Provided { .. } | Recipe::Bcrypt { .. }) {
-            let help = "name a key that is hex, base64url or alphanumeric";
+            let help = "set `of` to a hex, base64url or alphanumeric key";
             return fault(format!("`{}` is the hash of `{of}`, which is not generated", key.name), help);
         }
         if source.recipe.length().is_some_and(|length| length > MOST_BCRYPT_BYTES) {
@@ -356,14 +329,14 @@ impl Terms {
         let mut units: BTreeMap<&Name, &Name> = BTreeMap::new();
         for key in self.keys.iter().filter(|key| !matches!(key.recipe, Recipe::Bcrypt { .. })) {
             if let Some(other) = units.insert(&key.unit, &key.name) {
-                let what = format!("`{}` shares the unit `{}` with `{other}`, with which it has nothing to do", key.name, key.unit);
-                return Err(self.fault(key, what, "give each its own unit: only a hash and its source belong together"));
+                let what = format!("`{}` and `{other}` share the unit `{}`, but neither is the hash of the other", key.name, key.unit);
+                return Err(self.fault(key, what, "give each its own unit: only a hash and its source share one"));
             }
         }
         for key in &self.keys {
             if let Some(other) = units.get(&key.name).filter(|_| key.unit != key.name) {
-                let what = format!("the unit of `{other}` has the name of the key `{}`, which is in another unit", key.name);
-                return Err(self.fault(key, what, "give the unit a name of its own"));
+                let what = format!("the unit of `{other}` has the same name as the key `{}`, which is in another unit", key.name);
+                return Err(self.fault(key, what, "give the unit another name"));
             }
         }
         Ok(())

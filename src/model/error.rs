@@ -55,7 +55,6 @@ impl ErrorKind {
 /// What is wrong, why, and what to do. It never holds a value: names of files, keys and fields only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Decides the exit code.
     pub kind: ErrorKind,
     // In a box, so that a `Result` is small where nothing is wrong.
     text: Box<Text>,
@@ -123,8 +122,8 @@ impl Error {
     }
 
     /// Its file, where it has one, is relative to this folder.
-    pub fn within(mut self, folder: &std::path::Path) -> Self {
-        self.text.file = self.text.file.map(|file| folder.join(file).to_string_lossy().into_owned());
+    pub fn within(mut self, folder: &str) -> Self {
+        self.text.file = self.text.file.map(|file| std::path::Path::new(folder).join(file).to_string_lossy().into_owned());
         self
     }
 
@@ -199,6 +198,11 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// So many of these: `1 value`, `2 values`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Of `known`, the word nearest to `word`, where it is near enough to be what was meant.
 pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
@@ -207,22 +211,4 @@ pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 3))
         .min()
         .map(|(_, candidate)| candidate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_what_why_help_and_nothing_else_moves_the_cursor() {
-        let error = Error::refused("`a\nerror: b` is\u{1b}[2J odd", "do `c`").why("because").at((3, 4)).in_file("x.yaml");
-        assert_eq!(error.to_string(), "error: x.yaml:3:4: `a\\u{a}error: b` is\\u{1b}[2J odd\n  because\nhelp: do `c`");
-    }
-
-    #[test]
-    fn the_near_word_is_found_and_a_far_one_is_not() {
-        assert_eq!(near("lenght", ["bytes", "length"]), Some("length"));
-        assert_eq!(near("hxe", ["bytes", "hex"]), Some("hex"), "two letters that changed places are one mistake");
-        assert_eq!(near("hunter2", ["bytes", "length"]), None);
-    }
 }

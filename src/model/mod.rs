@@ -1,5 +1,8 @@
 //! The words of the product. This ring depends on nothing: no file, no YAML, no cipher.
 
+#[macro_use]
+mod words;
+
 mod check;
 mod contract;
 mod delivery;
@@ -11,6 +14,7 @@ mod name;
 mod places;
 mod plan;
 mod secret_value;
+mod threads;
 
 pub use check::{Check, Status, Symptom};
 pub use contract::{
@@ -19,9 +23,10 @@ pub use contract::{
 pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;
 pub use entropy::{Entropy, EntropyFailed};
-pub use error::{Error, ErrorKind, Position, Result, near, visible};
+pub use error::{Error, ErrorKind, Position, Result, counted, near, visible};
 pub use finding::{Code, Finding, Severity};
 pub use name::{DataKey, Name, Namespace, Scope};
 pub use places::{Places, quoted};
 pub use plan::{Change, Plan, Reason};
 pub use secret_value::SecretValue;
+pub use threads::on_threads;

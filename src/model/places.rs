@@ -7,11 +7,8 @@ use super::visible;
 /// The folders of a run, as the operator names them, and the flags that lead another run to the same ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// The keys folder.
     pub keys: String,
-    /// The output folder.
     pub out: String,
-    /// The folder of the operator's copies.
     pub secrets: String,
     /// The contract: its file, or that it is the built-in one.
     pub contract: String,
@@ -78,32 +75,4 @@ pub fn quoted(word: &str) -> String {
     let word = visible(word);
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn places(flags: &[(&str, &str)]) -> Places {
-        Places::new(Path::new("k"), Path::new("o"), Path::new("s"), None, flags)
-    }
-
-    #[test]
-    fn a_command_works_on_the_folders_of_the_run() {
-        let places = places(&[("--keys", "my keys"), ("--cluster", "prod")]);
-        assert_eq!(places.command("verify"), "seal-secrets --keys 'my keys' --cluster prod verify");
-        assert_eq!(
-            places.pasteable("run `seal-secrets keygen`, not seal-secrets"),
-            "run `seal-secrets --keys 'my keys' --cluster prod keygen`, not seal-secrets"
-        );
-        assert_eq!(places.pasteable("`cat x | seal-secrets unseal -`"), "`cat x | seal-secrets --keys 'my keys' --cluster prod unseal -`");
-        assert_eq!(places.pasteable("`x` seal-secrets keygen `y`"), "`x` seal-secrets keygen `y`");
-    }
-
-    #[test]
-    fn without_flags_a_text_stays_as_it_is() {
-        let text = "`seal-secrets keygen`, then `seal-secrets bootstrap`";
-        assert_eq!(places(&[]).pasteable(text), text);
-        assert_eq!(places(&[]).in_out("x.yaml"), "o/x.yaml");
-    }
 }

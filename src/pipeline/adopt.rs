@@ -13,10 +13,11 @@ const MOST_PASSWORD_BYTES: usize = 72;
 /// What was found so far.
 #[derive(Default)]
 pub struct Adopted {
-    /// One value for each key.
     pub values: BTreeMap<Name, SecretValue>,
     /// Where each was found.
     pub from: BTreeMap<Name, String>,
+    /// The day on which each was sealed first, where that is known.
+    pub sealed_on: BTreeMap<Name, String>,
     /// Those that are not what their recipe makes, and what it makes.
     pub unlike: BTreeMap<Name, String>,
     /// What the operator should know besides.

@@ -60,7 +60,7 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
     let open = open.filter(|finding| !matches!(finding.code, crate::model::Code::PropertyMissing));
     let open: String = open.map(|finding| format!("# open: {}: {}\n", visible(&finding.place), visible(&finding.what))).collect();
     let text =
-        format!("# A draft, from the ExternalSecrets of this checkout. Read it, complete it, and name it with `--contract`.\n{open}");
+        format!("# A draft, from the ExternalSecrets of this checkout. Review it, complete it, and pass it with `--contract`.\n{open}");
     let text = text + &contract_file::write(&contract, &comments);
     contract_file::read(DRAFT, &text)?;
     Ok(text)
@@ -106,7 +106,7 @@ fn store(known: &Contract, platform: &Platform) -> Result<Name> {
     }
     let most = votes.into_iter().max_by_key(|(_, count)| *count).and_then(|(name, _)| Name::new(name).ok());
     most.ok_or_else(|| {
-        Error::bad_input("no ExternalSecret in this checkout names a store", "name the root of the platform's checkout")
+        Error::bad_input("no ExternalSecret in this checkout refers to a store", "pass the root of the platform's checkout")
             .in_file(&platform.root)
     })
 }

@@ -8,7 +8,6 @@ use crate::model::{Error, Name, Result, visible};
 /// What the keys folder remembers of an output folder.
 #[derive(Default)]
 pub struct Remembered {
-    /// The write-once units that were sealed.
     pub units: BTreeSet<Name>,
     /// The file that remembers them, as the operator names it.
     pub file: String,
@@ -41,23 +40,4 @@ pub fn with(text: Option<&str>, folder: &str, names: &BTreeSet<Name>) -> Result<
     let known = read(text, folder)?;
     let more: String = names.difference(&known).map(|name| format!("{name} {}\n", visible(folder))).collect();
     Ok((!more.is_empty()).then(|| format!("{text}{more}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_output_folder_has_its_own_names_and_each_stands_once() {
-        let names = |names: &[&str]| names.iter().map(|name| Name::new(name).unwrap()).collect::<BTreeSet<_>>();
-        let one = with(None, "../my out", &names(&["a", "b"])).unwrap().unwrap();
-        assert_eq!(one, format!("{HEADER}a ../my out\nb ../my out\n"));
-        assert_eq!(with(Some(&one), "../my out", &names(&["b"])), Ok(None));
-        assert!(with(Some(one.trim_end()), "../other\n", &names(&["b"])).is_err(), "cut off");
-        let two = with(Some(&one.replace('\n', " \r\n")), "../other\n", &names(&["b"])).unwrap().unwrap();
-        assert_eq!(read(&two, "../my out"), Ok(names(&["a", "b"])));
-        assert_eq!(read(&two, "../other\n"), Ok(names(&["b"])));
-        assert_eq!(with(None, "x", &names(&[])), Ok(None));
-        assert_eq!(read("# a\n\nx\n", "x").unwrap_err().position(), Some((3, 1)));
-    }
 }

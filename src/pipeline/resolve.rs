@@ -6,14 +6,12 @@ use super::platform::{self, Manifest, Platform};
 use crate::manifest::external_secret::{Entry as Written, StoreRef, Whole};
 use crate::model::{
     Application, Code, Configuration, Consumer, Contract, DataKey, Entry, Error, Finding, Name, Namespace, PROPERTY, Position, Result,
-    StoreKind, near, visible,
+    StoreKind, counted, near, visible,
 };
 
-/// What the commands go by.
 pub struct Resolved {
     /// Its consumers are those that are really there; its keys know whether they are needed.
     pub contract: Contract,
-    /// Where contract and platform disagree, by place.
     pub coverage: Vec<Finding>,
 }
 
@@ -25,7 +23,7 @@ pub fn configuration<'p>(platform: &'p Platform, environment: Option<&str>) -> R
         (None, []) => return Ok(None),
         (None, [one]) => one,
         (None, _) => {
-            return Err(Error::usage("the platform has several environments", format!("name one with `--environment`: {}", list())));
+            return Err(Error::usage("the platform has several environments", format!("pass one with `--environment`: {}", list())));
         }
         (Some(name), _) => name,
     };
@@ -35,7 +33,7 @@ pub fn configuration<'p>(platform: &'p Platform, environment: Option<&str>) -> R
         None if known.is_empty() => {
             Err(Error::usage("the platform has no `environments/<name>/config.yaml`", "drop `--environment`: every key counts as needed"))
         }
-        None => Err(Error::usage("`--environment` names none of the platform's", format!("it has {}", list()))),
+        None => Err(Error::usage("the platform has no such environment", format!("pass one of {} with `--environment`", list()))),
     }
 }
 
@@ -86,15 +84,13 @@ fn nobody(contract: &Contract, platform: &Platform) -> Error {
     let seen = match stores.len() {
         0 => "it has no ExternalSecret at all".to_owned(),
         _ => {
-            format!("its ExternalSecrets name {}", stores.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", "))
+            format!("its ExternalSecrets use {}", stores.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", "))
         }
     };
-    Error::bad_input(
-        format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store),
-        "name the root of the platform's checkout, or a contract for this platform: `seal-secrets contract --from-platform DIR`",
-    )
-    .why(seen)
-    .in_file(&platform.root)
+    let help = "pass the root of the platform's checkout, or draft a contract for it with `seal-secrets contract --from-platform DIR`";
+    Error::bad_input(format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store), help)
+        .why(seen)
+        .in_file(&platform.root)
 }
 
 /// Whether a store is the contract's: of the kind that is written when nobody asks for one, or of either when one is asked for.
@@ -137,12 +133,12 @@ impl<'p> Coverage<'p> {
     fn is_manifest(&mut self, manifest: &Manifest) -> bool {
         let Manifest { file, secret } = manifest;
         if self.platform.is_patch(file) {
-            let what = format!("a patch for the ExternalSecret `{}`: what it adds is not seen", secret.name);
-            self.add(Code::PatchedElsewhere, file, secret.position, what, "write it into the manifest itself");
+            let what = format!("a patch for the ExternalSecret `{}` is not read: what it adds is unknown", secret.name);
+            self.add(Code::PatchedElsewhere, file, secret.position, what, "put the change into the manifest itself");
             return false;
         }
         if let Some(position) = secret.hidden {
-            let what = format!("a part of `{}` is an alias or a merge key: nobody can tell what it reads", secret.name);
+            let what = format!("`{}` uses a YAML alias or merge key, so what it reads cannot be determined", secret.name);
             self.add(Code::Unreadable, file, position, what, "write it out");
         }
         secret.hidden.is_none()
@@ -158,9 +154,9 @@ impl<'p> Coverage<'p> {
                 Some(key) => {
                     format!("`{}` reads the whole source Secret `{}`: its target gets the data key `{PROPERTY}`", secret.name, key)
                 }
-                None => format!("`{}` searches the store, which its account may not", secret.name),
+                None => format!("`{}` searches the store, and its account has no right to do that", secret.name),
             };
-            let help = "name each value in `spec.data`, with `remoteRef.key` and `remoteRef.property`";
+            let help = "list each value in `spec.data`, with `remoteRef.key` and `remoteRef.property`";
             self.add(Code::ReadsWholeSecret, file, *position, what, help);
         }
         let others: BTreeSet<String> = secret
@@ -172,7 +168,7 @@ impl<'p> Coverage<'p> {
         if !others.is_empty() {
             let names: Vec<String> = others.into_iter().collect();
             let what = format!("`{}` reads from {}, not from `ClusterSecretStore/{}`", secret.name, names.join(", "), self.contract.store);
-            let help = "nothing is to do if that is meant; otherwise name this store in `secretStoreRef`";
+            let help = "nothing to do if this is intended; otherwise set this store in `secretStoreRef`";
             self.add(Code::OtherStore, file, secret.position, what, help);
         }
         let ours: Vec<&Written> = secret.entries.iter().filter(|entry| self.is_ours(&entry.store)).collect();
@@ -196,13 +192,13 @@ impl<'p> Coverage<'p> {
         }
         let bare: Vec<&&Written> = ours.iter().filter(|read| read.property.is_none()).collect();
         if let Some(first) = bare.first() {
-            let what = format!("`{}` has {} entries without a property: its target would hold JSON", secret.name, bare.len());
+            let what = format!("`{}` reads {} without a property: its target would hold JSON", secret.name, counted(bare.len(), "key"));
             let help = "run `seal-secrets patch --write`, or include the component `property-patches`";
             self.add(Code::PropertyMissing, file, first.position, what, help);
         }
         let Some(kind) = self.kind else { return };
         if let Some(other) = ours.iter().find(|read| read.store.kind != kind.as_str()) {
-            let what = format!("`{}` names the store as a {}, not a {}", secret.name, visible(&other.store.kind), kind.as_str());
+            let what = format!("`{}` refers to the store as a {}, not a {}", secret.name, visible(&other.store.kind), kind.as_str());
             let help = format!("run `seal-secrets patch --write --store-kind {}`", kind.as_str());
             self.add(Code::StoreKindDiffers, file, secret.position, what, &help);
         }
@@ -214,9 +210,9 @@ impl<'p> Coverage<'p> {
             let names = self.contract.keys.iter().map(|key| key.name.as_str());
             let help = match near(&read.key, names) {
                 Some(meant) => {
-                    format!("did you mean `{meant}`? otherwise add it to a contract of your own, and name that with `--contract`")
+                    format!("did you mean `{meant}`? otherwise add it to a contract of your own, and pass that with `--contract`")
                 }
-                None => "add it to a contract of your own, and name that with `--contract`".to_owned(),
+                None => "add it to a contract of your own, and pass that with `--contract`".to_owned(),
             };
             let what = format!("`{}` reads `{}`, which the contract does not have", secret.name, read.key);
             return self.add(Code::KeyUnknown, file, read.position, what, &help);
@@ -224,14 +220,14 @@ impl<'p> Coverage<'p> {
         if !key.needed {
             let when = key.when.as_ref().map_or("", |when| when.text.as_str());
             let what = format!("`{}` reads `{}`, which is needed only when {when}", secret.name, key.name);
-            self.add(Code::KeyNotNeeded, file, read.position, what, "switch the feature on, or leave the manifest out");
+            self.add(Code::KeyNotNeeded, file, read.position, what, "turn the feature on, or leave the manifest out");
         }
         if read.property.as_deref().is_some_and(|property| property != PROPERTY) {
-            let what = format!("`{}` reads another property of `{}` than `{PROPERTY}`", secret.name, key.name);
+            let what = format!("`{}` reads a property of `{}` other than `{PROPERTY}`", secret.name, key.name);
             self.add(Code::PropertyDiffers, file, read.position, what, &format!("write `property: {PROPERTY}`"));
         }
         if DataKey::new(&read.secret_key).is_err() {
-            let what = format!("`{}` has an entry whose `secretKey` no Secret can have", secret.name);
+            let what = format!("`{}` has an entry with an invalid `secretKey`", secret.name);
             self.add(Code::Unreadable, file, read.position, what, "use letters, digits, `-`, `_` and `.`");
         }
     }
@@ -241,7 +237,7 @@ impl<'p> Coverage<'p> {
         let Manifest { file, secret } = manifest;
         let (name, target) = (Name::new(&secret.name), Name::new(&secret.target));
         let (Ok(name), Ok(target)) = (name, target) else {
-            let what = "an ExternalSecret, or its target, has no name that Kubernetes takes".to_owned();
+            let what = "the name of an ExternalSecret, or of its target, is not valid in Kubernetes".to_owned();
             return self.add(Code::Unreadable, file, secret.position, what, "give it a DNS-1123 name");
         };
         for namespace in self.namespaces(manifest) {
@@ -251,7 +247,7 @@ impl<'p> Coverage<'p> {
                     self.consumers.push((Some(manifest), Consumer { namespace, name, target, entries, patchable: !secret.cluster }));
                 }
                 Err(_) => {
-                    let what = format!("nothing says in which namespace `{name}` will be: the store would refuse it");
+                    let what = format!("the namespace of `{name}` is unknown: the store would refuse it");
                     let help = "add `metadata.namespace`, or `namespace` to its kustomization";
                     self.add(Code::NamespaceUnknown, file, secret.position, what, help);
                 }
@@ -286,7 +282,7 @@ impl<'p> Coverage<'p> {
             let known = self.contract.consumers.iter().filter(|consumer| consumer.name.is_none());
             let mut reading = known.filter(|consumer| consumer.entries.iter().any(|entry| entry.key == key.name)).peekable();
             if reading.peek().is_none() {
-                let what = format!("helm values name `{}`, and the contract does not say who reads it", key.name);
+                let what = format!("helm values use `{}`, but no consumer without a `name` in the contract reads it", key.name);
                 let help = "add the ExternalSecret that the chart renders to the contract's `consumers`, without a `name`";
                 self.add(Code::NamespaceUnknown, file, *position, what, help);
                 continue;
@@ -308,8 +304,8 @@ impl<'p> Coverage<'p> {
             .map(|key| Finding {
                 code: Code::KeyUnread,
                 place: self.contract.place(key),
-                what: format!("nobody reads `{}`", key.name),
-                help: "nothing is to do if a chart or a person reads it; otherwise take it out of the contract".to_owned(),
+                what: format!("no ExternalSecret reads `{}`", key.name),
+                help: "nothing to do if a chart or a person reads it; otherwise remove it from the contract".to_owned(),
             })
             .collect();
         self.found.extend(unread);
@@ -336,16 +332,16 @@ impl<'p> Coverage<'p> {
             }
             let files: BTreeSet<&str> = group.iter().filter_map(|i| self.consumers[*i].0).map(|manifest| manifest.file.as_str()).collect();
             let files: Vec<&str> = files.into_iter().collect();
-            let what = format!("no patch by name can serve `{name}` in {}", files.join(" and "));
-            let help = "use `seal-secrets patch --write`, or give each a name, or a `metadata.namespace`, of its own".to_owned();
+            let what = format!("`{name}` in {} cannot be patched by name", files.join(" and "));
+            let help = "use `seal-secrets patch --write`, or give each its own name or `metadata.namespace`".to_owned();
             self.found.push(Finding { code: Code::AmbiguousConsumer, place: self.platform.root.clone(), what, help });
             group.iter().for_each(|i| self.consumers[*i].1.patchable = false);
         }
         for (folder, kustomization) in &self.platform.kustomizations {
             if let Some(position) = kustomization.patches_entries {
-                let what = "a patch here speaks of a `remoteRef`: what it adds is not seen".to_owned();
+                let what = "a patch here changes a `remoteRef` and is not read: what it adds is unknown".to_owned();
                 let path = if folder.is_empty() { "kustomization.yaml".to_owned() } else { format!("{folder}/kustomization.yaml") };
-                let help = "write it into the manifest, or add its keys to the contract's `consumers`";
+                let help = "put the change into the manifest, or add its keys to the contract's `consumers`";
                 self.found.push(platform::finding(&self.platform.root, Code::PatchedElsewhere, &path, Some(position), what, help));
             }
         }

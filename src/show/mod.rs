@@ -8,10 +8,7 @@ pub mod plan;
 pub mod status;
 pub mod tally;
 
-/// So many of these: `1 value`, `2 values`.
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
+pub(crate) use crate::model::counted;
 
 fn pretty(value: serde_json::Value) -> String {
     format!("{value:#}\n")

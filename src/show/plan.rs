@@ -57,6 +57,7 @@ fn last_line(plan: &Plan, done: bool) -> String {
     let (values, written) = (counted(values, "value"), plan.changes.len() - units);
     match (plan.changes.is_empty(), done, written) {
         (true, ..) => "nothing to do\n".to_owned(),
+        (false, false, 0) => format!("to do: {values} to seal, in {}\n", counted(units, "file")),
         (false, false, _) => format!("to do: {values} to seal, {} to write\n", counted(written, "file")),
         (false, true, 0) => {
             format!("done: {values} sealed to {}, in {}; nothing else changed\n", plan.certificate, counted(units, "file"))
@@ -105,7 +106,6 @@ pub fn value(places: &Places, plan: &Plan) -> Value {
     })
 }
 
-/// The plan for programs, and nothing else.
 pub fn json(places: &Places, plan: &Plan) -> String {
     pretty(value(places, plan))
 }
@@ -138,7 +138,6 @@ pub fn after_rotation(contract: &Contract, plan: &Plan) -> String {
     text + "  3. restart whatever reads it:\n" + &restarts
 }
 
-/// The same for programs.
 pub fn rotation_json(places: &Places, contract: &Contract, plan: &Plan) -> String {
     let after = |name: &Name| {
         let readers = consumers(contract, name).map(|consumer| {
@@ -167,16 +166,10 @@ pub fn adopted(plan: &Plan, found: &Adopted) -> String {
     text
 }
 
-/// The same for programs.
 pub fn adopted_json(places: &Places, plan: &Plan, found: &Adopted) -> String {
     let mut value = value(places, plan);
     value["from"] = found.from.iter().map(|(name, from)| (name.to_string(), json!(from))).collect();
     value["imported"] = found.unlike.keys().map(ToString::to_string).collect();
     value["remarks"] = json!(found.remarks);
     pretty(value)
-}
-
-/// What follows an adoption.
-pub fn after_adoption(places: &Places) -> String {
-    format!("next: {}, for what is still missing\n", places.command("bootstrap"))
 }

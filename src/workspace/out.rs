@@ -51,17 +51,10 @@ impl Workspace {
 }
 
 impl Out<'_> {
-    /// Whether it exists.
-    pub fn exists(&self) -> bool {
-        self.folder.is_some()
-    }
-
-    /// Its open folder.
     pub fn folder(&self) -> Option<&Folder> {
         self.folder.as_ref()
     }
 
-    /// Every file in it.
     pub fn files(&self) -> Result<Files> {
         self.folder.as_ref().map_or(Ok(Files::new()), Folder::read_all)
     }
@@ -73,7 +66,7 @@ impl Out<'_> {
 
     /// What is there; a fault of a sealed file is an error.
     pub fn inventory(&self, remembered: Remembered) -> Result<Inventory> {
-        self.look(remembered)?.sound().map_err(|error| error.within(&self.workspace.out))
+        self.look(remembered)?.sound().map_err(|error| error.within(&self.workspace.places.out))
     }
 
     /// Removes what an interrupted run left there.
@@ -158,6 +151,7 @@ impl Out<'_> {
         let before = folder.read_file(render::RUNBOOK)?;
         let Some(after) = std::str::from_utf8(&before).ok().and_then(|text| render::runbook_for(text, to)) else { return Ok(false) };
         if write {
+            folder.remove_leftovers_here()?;
             let mut writer = Writer::new(folder);
             writer.write(render::RUNBOOK, after.as_bytes(), 0o644, Existing::Replace)?;
             writer.sync()?;
@@ -218,11 +212,9 @@ impl Workspace {
             return Ok(());
         }
         if files::relative_to(&*self.disk, &self.secrets, &self.out)?.is_some() {
-            return Err(Error::refused(
-                "the operator's copies would lie in the output folder, where everything is committed",
-                "pass another folder with `--secrets DIR`",
-            )
-            .in_file(&self.places.secrets));
+            let help = "pass another folder with `--secrets DIR`";
+            return Err(Error::refused("the operator's copies would lie in the output folder, where everything is committed", help)
+                .in_file(&self.places.secrets));
         }
         if let Some(secrets) = Folder::open(&*self.disk, &self.secrets)? {
             names.iter().try_for_each(|name| secrets.check(name, Existing::Replace))?;

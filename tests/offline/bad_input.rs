@@ -866,9 +866,9 @@ fn names_that_are_wrong() -> Vec<Row> {
     let says = ["sealed.yaml:4:3: ", "`metadata.namespace` is missing", "strict"];
     rows.push(sealed_row("Y24", "missing in strict scope", ("  namespace: shop\n", ""), 3, &says));
     for key in ["\"\"", "a/b", "..", ".", "..a", "\"a b\"", &long(254)] {
-        let says = ["contract.yaml:29:22: ", "secretKey` is not a key"];
+        let says = ["contract.yaml:29:22: ", "secretKey` is not a valid data key"];
         rows.push(contract_row("Y25", key, ("secretKey: session", &format!("secretKey: {key}")), 3, &says));
-        rows.push(sealed_row("Y25", key, ("    value: ", &format!("    {key}: ")), 3, &["sealed.yaml:8:", "is not a key"]));
+        rows.push(sealed_row("Y25", key, ("    value: ", &format!("    {key}: ")), 3, &["sealed.yaml:8:", "is not a valid data key"]));
     }
     rows
 }
@@ -1374,7 +1374,7 @@ fn command_lines_that_are_wrong() -> Vec<Row> {
         usage("L01", &["{canary}"], &["unknown command"]),
         usage("L01", &["plan", "--contrct", "x"], &["`--contrct`", "did you mean `--contract`?"]),
         usage("L01", &["plan", "-x"], &["`-x`"]),
-        usage("L01", &["plan", "{canary}"], &["unknown"]),
+        usage("L01", &["plan", "{canary}"], &["one argument too many"]),
         usage("L01", &["bootstrap", "--provide", "hf-tokn=x"], &["--provide", "did you mean `hf-token`?"]),
         usage("L01", &["bootstrap", "--destroys-data", "no-such-key"], &["--destroys-data"]),
         usage("L02", &["plan", "--contract"], &["`--contract"]),
@@ -1422,17 +1422,17 @@ fn secrets_on_the_command_line() -> Vec<Row> {
         typed(&["bootstrap", "--password={canary}"], 2, &["`--password`", stdin]),
         typed(&["unseal", "--passphrase", "{canary}"], 2, &["`--passphrase`", stdin]),
         typed(&["keygen", "--token={canary}"], 2, &["`--token`", stdin]),
-        typed(&["bootstrap", "-p{canary}"], 2, &["unknown"]),
+        typed(&["bootstrap", "-p{canary}"], 2, &["unknown argument `-p`"]),
         typed(&["bootstrap", "--provide", "{canary}"], 2, &["`--provide"]),
         typed(&["bootstrap", "--provide={canary}=x"], 2, &["`--provide"]),
         typed(&["bootstrap", "--provide", "hf-token={canary}"], 3, &["`--provide hf-token`", "no such file"]),
         typed(&["bootstrap", "--provide", "hf-token=hf_{canary}/{canary}"], 3, &["`--provide hf-token`", "no such file"]),
-        typed(&["bootstrap", "--provide", "hf-token", "hf_{canary}"], 2, &["unknown"]),
+        typed(&["bootstrap", "--provide", "hf-token", "hf_{canary}"], 2, &["one argument too many"]),
         typed(&["bootstrap", "--destroys-data", "{canary}"], 2, &["--destroys-data"]),
         typed(&["unseal", "{canary}"], 2, &[]),
         typed(&["rotate", "{canary}", "--yes"], 2, &["DNS-1123"]),
         typed(&["rotate", "--older-than", "{canary}"], 2, &["`--older-than"]),
-        typed(&["import", "{canary}"], 2, &["unknown"]),
+        typed(&["import", "{canary}"], 2, &["one argument too many"]),
         typed(&["import", "--env-file", "in.env", "--replace", "{canary}"], 2, &["`--replace"]),
         row("L13", "variable of another shape", &["import", "--env-file", "in.env"], 3, &["in.env:1: the value of `hf-token`"])
             .file("in.env", planted("HF_TOKEN={canary}")),

@@ -90,7 +90,7 @@ fn terms_that_contradict_each_other_are_no_contract() {
     let provided = key(7, "a", "a", Recipe::Provided { pattern: None, hint: None });
     let in_unit = |line, name, unit| key(line, name, unit, Recipe::Base64Url { bytes: 16 });
     for (keys, place, what) in [
-        (vec![hex(7, "a"), hex(9, "a")], "c.yaml:9:5", "the key `a` stands here a second time, after line 7"),
+        (vec![hex(7, "a"), hex(9, "a")], "c.yaml:9:5", "the key `a` appears twice, first on line 7"),
         (vec![hash(9, "h", "a", "a")], "c.yaml:9:5", "`h` is the hash of a key that the contract does not have"),
         (vec![hash(9, "h", "h", "h")], "c.yaml:9:5", "`h` is the hash of `h`, which is not generated"),
         (vec![provided, hash(9, "h", "a", "a")], "c.yaml:9:5", "`h` is the hash of `a`, which is not generated"),
@@ -99,12 +99,12 @@ fn terms_that_contradict_each_other_are_no_contract() {
         (
             vec![in_unit(7, "a", "u"), in_unit(9, "b", "u")],
             "c.yaml:9:5",
-            "`b` shares the unit `u` with `a`, with which it has nothing to do",
+            "`b` and `a` share the unit `u`, but neither is the hash of the other",
         ),
         (
             vec![in_unit(7, "a", "b"), in_unit(9, "b", "u")],
             "c.yaml:9:5",
-            "the unit of `a` has the name of the key `b`, which is in another unit",
+            "the unit of `a` has the same name as the key `b`, which is in another unit",
         ),
     ] {
         let error = contract(keys, Vec::new()).unwrap_err();

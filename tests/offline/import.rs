@@ -184,7 +184,7 @@ fn what_cannot_be_taken_is_refused_and_nothing_is_written() {
         ("env", format!("dex-admin-password={long}\n"), 3, "longer than the 72 bytes that bcrypt hashes"),
         ("env", "OTHER=hunter2\n".into(), 3, "there is no value of a key of the contract in it"),
         ("yaml", master("hunter2").replace("aHVudGVyMg==", "hunter2?"), 3, "`data[value]` is not base64"),
-        ("yaml", format!("{}stringData:\n  value: hunter2\n", master("hunter2")), 3, "`value` stands in `data` and in `stringData`"),
+        ("yaml", format!("{}stringData:\n  value: hunter2\n", master("hunter2")), 3, "`value` is in both `data` and `stringData`"),
         ("yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hunter2\n".into(), 3, "not a Secret of `v1`"),
     ];
     let sandbox = Sandbox::with_keys();

@@ -66,7 +66,7 @@ fn nothing_is_replaced_unless_somebody_says_so() {
         (&["hf-token", "--yes"], 2, "`--provide hf-token=FILE`"),
         (&["--provide", "hf-token=token", "--yes"], 3, "`hf-token` is not sealed yet"),
         (&["--older-than", "90", "--yes"], 2, "such as `90d`"),
-        (&["--yes"], 2, "is needed"),
+        (&["--yes"], 2, "no key to rotate"),
     ];
     for (args, code, says) in rows {
         let ran = sandbox.run([&["rotate"], args].concat()).expect(code);

@@ -34,9 +34,9 @@ impl<'c> Checks<'c> {
                     _ => format!("kubectl -n {namespace} logs deployment/{name} --previous"),
                 }
             }
-            None => format!("install it: step 3 of {}/INSTALL.md", self.wanted.called.out),
+            None => format!("install it: step 3 of {}/INSTALL.md", self.out()),
         };
-        let cause = format!("the External Secrets Operator does not run in `{namespace}`");
+        let cause = format!("the External Secrets Operator is not running in `{namespace}`");
         self.bad(CATEGORY, "the External Secrets Operator".to_owned(), Symptom::OperatorDown, cause, remedy);
         false
     }
@@ -53,7 +53,7 @@ impl<'c> Checks<'c> {
                     self.good(CATEGORY, what);
                     continue;
                 }
-                let cause = format!("the account `{what}` is not there");
+                let cause = format!("the account `{what}` does not exist");
                 self.bad(CATEGORY, what, Symptom::AccountMissing, cause, self.again(delivery.store(namespace)));
             }
         }
@@ -101,7 +101,7 @@ impl<'c> Checks<'c> {
         };
         let ca = object.pointer("/spec/provider/kubernetes/server/caProvider");
         if delivery.store_kind == StoreKind::ClusterSecretStore && ca.is_some_and(|ca| ca.get("namespace").is_none()) {
-            let cause = "`caProvider.namespace` is missing, which a ClusterSecretStore needs".to_owned();
+            let cause = "a ClusterSecretStore needs `caProvider.namespace`, which is missing".to_owned();
             self.bad(CATEGORY, what, Symptom::CaNamespaceMissing, cause, self.apply_store());
             return false;
         }
@@ -121,7 +121,7 @@ impl<'c> Checks<'c> {
         };
         if account && runs {
             let message = newest(&store.events).or(condition(object, "Ready").map(|(_, message)| message));
-            let cause = visible(message.unwrap_or("the operator has not looked at it"));
+            let cause = visible(message.unwrap_or("the External Secrets Operator has not processed it"));
             self.bad(CATEGORY, what, Symptom::StoreNotReady, cause, self.again(store.namespace.as_ref()));
         } else {
             self.skip(CATEGORY, &what);
@@ -137,7 +137,7 @@ impl<'c> Checks<'c> {
             let path = format!("/spec/provider/kubernetes/{field}");
             let (there, wanted) = (text(store, &path), text(&wanted, &path));
             let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { format!("`{}`", visible(text)) };
-            let cause = || format!("`{}` is {}, and was to be {}", field.replace('/', "."), shown(there), shown(wanted));
+            let cause = || format!("`{}` is {}, but should be {}", field.replace('/', "."), shown(there), shown(wanted));
             (there != wanted).then(cause)
         })
     }
@@ -164,8 +164,7 @@ impl<'c> Checks<'c> {
             return self.bad(CATEGORY, what, symptom, cause, remedy);
         }
         if let Some(entry) = consumer.entries.iter().find(|entry| !self.wanted.sealed.contains_key(&entry.key)) {
-            let called = &self.wanted.called;
-            let remedy = format!("{} bootstrap{} --provide {}=FILE", called.program, called.delivery, entry.key);
+            let remedy = self.command("bootstrap", &format!(" --provide {}=FILE", entry.key));
             return self.warn(CATEGORY, what, Symptom::NotSealedYet, format!("`{}` is not sealed yet", entry.key), remedy);
         }
         let account = delivery.account(contract, &consumer.namespace);
@@ -177,7 +176,7 @@ impl<'c> Checks<'c> {
             self.skip(CATEGORY, &what);
         } else {
             let message = newest(&live.events).or(condition(object, "Ready").map(|(_, message)| message));
-            let cause = visible(message.unwrap_or("the operator has not looked at it"));
+            let cause = visible(message.unwrap_or("the External Secrets Operator has not processed it"));
             self.bad(CATEGORY, what, Symptom::ExternalSecretFailed, cause, force);
         }
     }
@@ -207,12 +206,11 @@ impl<'c> Checks<'c> {
         Some((Symptom::OtherStore, cause, patch(consumer, name, wrong.iter().map(add).collect())))
     }
 
-    /// What mends an ExternalSecret in git.
+    /// What fixes an ExternalSecret for good.
     fn lasting(&self, consumer: &Consumer) -> String {
-        let called = &self.wanted.called;
         match consumer.name {
-            Some(_) => format!("in git `{} patch{}` mends it", called.program, called.delivery),
-            None => format!("its chart's values mend it for good, or `{} patch -{}` behind helm", called.program, called.delivery),
+            Some(_) => format!("`{}` fixes it in git", self.command("patch", "")),
+            None => format!("fix it in its chart's values, or run `{}` behind helm", self.command("patch -", "")),
         }
     }
 
