@@ -17,10 +17,10 @@ use crate::common::{Ran, fixture_text, run_on};
 use crate::simulated_disk::{CHANGES, FOLDER, Fault, GROWS, Loss, SimulatedDisk, State, Tree};
 
 /// The randomness with which a new RSA key takes least: a run that makes none gets its own.
-const SHORT_SEARCH: u64 = 144;
+pub const SHORT_SEARCH: u64 = 144;
 
 /// A moment at which all certificates here hold.
-fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)
 }
 
