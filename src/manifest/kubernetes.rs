@@ -4,24 +4,20 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// `metadata`.
 #[derive(Serialize)]
 pub struct Metadata {
-    /// The object's name.
     pub name: String,
-    /// Its namespace; none for a cluster-wide object.
+    /// None for a cluster-wide object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Metadata {
-    /// Only a name, and a namespace where there is one.
+    /// Without labels and annotations.
     pub fn new(name: impl ToString, namespace: Option<&str>) -> Self {
         Metadata { name: name.to_string(), namespace: namespace.map(str::to_owned), labels: BTreeMap::new(), annotations: BTreeMap::new() }
     }
@@ -31,9 +27,7 @@ impl Metadata {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Object<T: Serialize> {
-    /// Group and version.
     pub api_version: &'static str,
-    /// Kind.
     pub kind: &'static str,
     /// None for kustomize's own documents.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -64,13 +64,11 @@ symptoms! {
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// All is well.
     Good,
-    /// Nothing is wrong yet.
+    /// Worth knowing, but not a fault yet.
     Warning,
-    /// Something is wrong.
     Bad,
-    /// It depends on one that failed.
+    /// Not done, because it depends on a check that failed.
     Skipped,
 }
 
@@ -86,16 +84,13 @@ impl Status {
     }
 }
 
-/// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Its category, in the order of a value's way.
+    /// The stage on a value's way, such as `stores`.
     pub category: &'static str,
-    /// What was looked at.
     pub what: String,
-    /// How it ended.
     pub status: Status,
-    /// What kind of failure; none where all is well.
+    /// None for a check that is good or skipped.
     pub symptom: Option<Symptom>,
     /// Why, in one line.
     pub cause: String,

@@ -10,7 +10,6 @@ use super::{Error, Result};
 pub struct CertificateDigest([u8; 32]);
 
 impl CertificateDigest {
-    /// From the 32 bytes of the digest.
     pub fn new(sha256: [u8; 32]) -> Self {
         CertificateDigest(sha256)
     }

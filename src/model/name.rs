@@ -29,7 +29,6 @@ impl Name {
         ))
     }
 
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -47,7 +46,6 @@ impl Namespace {
         ))
     }
 
-    /// The namespace as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -67,7 +65,6 @@ impl DataKey {
         ))
     }
 
-    /// The data key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -100,11 +97,9 @@ impl fmt::Display for DataKey {
 /// What a sealed value is bound to (sealed-secrets `pkg/apis/sealedsecrets/v1alpha1`, `SealingScope`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Namespace and name.
     Strict,
-    /// The namespace only.
     NamespaceWide,
-    /// Nothing: it opens anywhere in the cluster.
+    /// It opens anywhere in the cluster.
     ClusterWide,
 }
 
