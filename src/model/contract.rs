@@ -30,7 +30,7 @@ pub struct Terms {
     pub namespace: Namespace,
     /// The account that the store reads them with.
     pub reader: Reader,
-    /// Lines of the platform's `.gitignore` that a file of ours must not match.
+    /// Lines of the platform's `.gitignore` that none of our files may match.
     pub ignored: Vec<String>,
     /// In the order of the file.
     pub keys: Vec<Key>,

@@ -31,7 +31,7 @@ impl CertificateDigest {
 
 impl fmt::Display for CertificateDigest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In one piece: it stands in every sealed file.
+        // As one string: every sealed file has it.
         let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
         let hex: String = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
         write!(out, "sha256:{hex}")

@@ -59,7 +59,7 @@ pub fn resolve(
     coverage.helm();
     let read_at_all = !coverage.consumers.is_empty() || manifests.iter().any(|manifest| !delivered(&contract, kind, manifest).is_empty());
     if !read_at_all {
-        return Err(nobody(&contract, platform));
+        return Err(nothing_read(&contract, platform));
     }
     coverage.ambiguous();
     manifests.iter().for_each(|manifest| coverage.delivery(manifest));
@@ -74,7 +74,7 @@ pub fn resolve(
     Ok(Resolved { contract: contract.with_consumers(consumers)?, coverage: found })
 }
 
-fn nobody(contract: &Contract, platform: &Platform) -> Error {
+fn nothing_read(contract: &Contract, platform: &Platform) -> Error {
     let stores: BTreeSet<&str> = platform
         .manifests
         .iter()
