@@ -87,10 +87,8 @@ fn look(
     if tally.failed == 0 {
         return Ok(tally);
     }
-    Err(Error::refused(
-        format!("{} or files do not open with the escrow", counted(tally.failed, "SealedSecret")),
-        "restore them from git, or add the key they are sealed to with `seal-secrets backup`; nothing was changed",
-    ))
+    let help = "restore them from git, or add the key they are sealed to with `seal-secrets backup`; nothing was changed";
+    Err(Error::refused(format!("{} or files do not open with the escrow", counted(tally.failed, "SealedSecret")), help))
 }
 
 fn plan(moved: usize, begun: Option<CertificateDigest>) -> String {

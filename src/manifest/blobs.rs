@@ -11,11 +11,8 @@ use crate::model::{CertificateDigest, Error, Position, Result, Scope};
 
 /// A SealedSecret in a text that need not be ours, as far as its sealed values matter.
 pub struct ForeignSealedSecret {
-    /// `metadata.name`.
     pub name: String,
-    /// `metadata.namespace`.
     pub namespace: Option<String>,
-    /// From its annotations, as the controller reads them.
     pub scope: Scope,
     /// The certificate in our annotation.
     pub certificate: Option<CertificateDigest>,
@@ -31,7 +28,6 @@ pub struct ForeignSealedSecret {
 
 pub struct Blob {
     pub key: String,
-    /// Its base64.
     pub text: String,
     pub spot: Spot,
 }

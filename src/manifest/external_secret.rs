@@ -9,7 +9,6 @@ use crate::model::Position;
 /// One ExternalSecret, or the template of a ClusterExternalSecret. Names are as written, and not yet checked; a missing one
 /// is empty.
 pub struct ExternalSecret {
-    /// `metadata.name`.
     pub name: String,
     /// `metadata.namespace`; for a ClusterExternalSecret each of `spec.namespaces`.
     pub namespaces: Vec<String>,
@@ -38,11 +37,8 @@ pub struct StoreRef {
 pub struct Entry {
     /// Its place in `spec.data`, from 0.
     pub index: usize,
-    /// `secretKey`.
     pub secret_key: String,
-    /// `remoteRef.key`.
     pub key: String,
-    /// `remoteRef.property`.
     pub property: Option<String>,
     /// The bytes of its own store's kind, and what it says.
     pub own_kind: Option<(Range<usize>, String)>,

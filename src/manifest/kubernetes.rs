@@ -29,10 +29,8 @@ impl Metadata {
 pub struct Object<T: Serialize> {
     pub api_version: &'static str,
     pub kind: &'static str,
-    /// None for kustomize's own documents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
-    /// `spec`, `data`, `rules`, …
     #[serde(flatten)]
     pub rest: T,
 }

@@ -9,7 +9,6 @@ use crate::model::{Error, PROPERTY, Position, Result, StoreKind};
 
 pub struct Edited {
     pub text: String,
-    /// How many entries got their property.
     pub added: usize,
 }
 
@@ -25,9 +24,10 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool)
     let mut added = 0;
     for secret in external_secret::find(&before, body) {
         if let Some(position) = secret.hidden {
+            let help = format!("write it out, or add `property: {PROPERTY}` by hand");
             return Err(Error::bad_input(
                 "this ExternalSecret uses a YAML alias or merge key, so what it reads cannot be determined",
-                format!("write it out, or add `property: {PROPERTY}` by hand"),
+                help,
             )
             .at(position));
         }

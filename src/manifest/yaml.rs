@@ -321,9 +321,10 @@ impl Node {
     fn wrong_type(&self, path: &str, expected: &str) -> Error {
         let found = match &self.value {
             Value::Scalar(text, true) if is_ambiguous(text) => {
+                let help = "quote it if it is text";
                 return Error::bad_input(
                     format!("`{path}` should be {expected}, but some readers take this for a number, a date or a boolean"),
-                    "quote it if it is text",
+                    help,
                 )
                 .at(self.position);
             }
@@ -366,11 +367,9 @@ impl Node {
             _ => None,
         };
         number.filter(|n| bounds.contains(n)).ok_or_else(|| {
-            Error::bad_input(
-                format!("`{path}` should be a whole number from {} to {}", bounds.start(), bounds.end()),
-                "write a number within these bounds, without quotes",
-            )
-            .at(self.position)
+            let help = "write a number within these bounds, without quotes";
+            Error::bad_input(format!("`{path}` should be a whole number from {} to {}", bounds.start(), bounds.end()), help)
+                .at(self.position)
         })
     }
 

@@ -22,19 +22,13 @@ pub struct Contract(Terms);
 /// What a contract says, unchecked: [`Contract::new`] checks it.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// The contract's file, as the operator names it.
     pub file: String,
-    /// The ClusterSecretStore that the platform's ExternalSecrets use.
     pub store: Name,
-    /// Where the source Secrets live.
     pub namespace: Namespace,
-    /// The account that the store reads them with.
     pub reader: Reader,
     /// Lines of the platform's `.gitignore` that none of our files may match.
     pub ignored: Vec<String>,
-    /// In the order of the file.
     pub keys: Vec<Key>,
-    /// In the order of the file.
     pub consumers: Vec<Consumer>,
 }
 
@@ -49,7 +43,6 @@ pub struct Reader {
 
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// The name of its SealedSecret and source Secret.
     pub name: Name,
     /// What it is for, in one line.
     pub about: String,
@@ -85,11 +78,9 @@ pub enum Recipe {
         /// The binary logarithm of the number of rounds.
         cost: u32,
     },
-    /// The operator provides it.
     Provided {
         /// The whole value must match it.
         pattern: Option<regex::bytes::Regex>,
-        /// Where the operator finds it.
         hint: Option<String>,
     },
 }
@@ -151,7 +142,6 @@ pub struct Consumer {
     pub namespace: Namespace,
     /// Its name; none if a helm chart renders it, so that there is no manifest to patch.
     pub name: Option<Name>,
-    /// The Secret that ESO makes from it.
     pub target: Name,
     /// The entries of `spec.data` that read keys of the contract, in its order.
     pub entries: Vec<Entry>,
@@ -166,7 +156,6 @@ pub struct Entry {
     pub index: usize,
     /// `secretKey`: its key in the target Secret.
     pub secret_key: DataKey,
-    /// `remoteRef.key`.
     pub key: Name,
     /// Whether the entry has its own `storeRef`, instead of the ExternalSecret's.
     pub own_store: bool,

@@ -22,40 +22,45 @@ pub struct Delivery {
     pub application: Option<Application>,
 }
 
-/// `--store-kind`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StoreKind {
-    /// One, for the whole cluster.
-    #[default]
-    ClusterSecretStore,
-    /// One in each namespace that has a consumer.
-    SecretStore,
+words! {
+    /// The store's kind, as an ExternalSecret's `secretStoreRef` names it.
+    #[derive(Default)]
+    StoreKind {
+        /// One, for the whole cluster.
+        #[default]
+        ClusterSecretStore "ClusterSecretStore"
+        /// One in each namespace that has a consumer.
+        SecretStore "SecretStore"
+    }
 }
 
-/// `--isolation`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// One account for all namespaces.
-    #[default]
-    Shared,
-    /// ESO's referent form: an account in each namespace, and a Role that names only its keys.
-    Namespace,
+words! {
+    /// Whose account reads.
+    #[derive(Default)]
+    Isolation {
+        /// One account for all namespaces.
+        #[default]
+        Shared "shared"
+        /// ESO's referent form: an account in each namespace, and a Role that names only its keys.
+        Namespace "namespace"
+    }
 }
 
-/// `--rbac`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rbac {
-    /// `resourceNames`: only the keys that are read.
-    #[default]
-    Keys,
-    /// Every Secret of the source namespace: for an authorizer that returns incomplete rules.
-    Namespace,
+words! {
+    /// What a Role names.
+    #[derive(Default)]
+    Rbac {
+        /// `resourceNames`: only the keys that are read.
+        #[default]
+        Keys "keys"
+        /// Every Secret of the source namespace: for an authorizer that returns incomplete rules.
+        Namespace "namespace"
+    }
 }
 
 /// A store file that the platform's scripts read.
 #[derive(Clone, Debug)]
 pub struct StoreFile {
-    /// As the operator names it.
     pub path: String,
     /// Its content; none = it does not exist.
     pub present: Option<Vec<u8>>,
@@ -66,7 +71,6 @@ pub struct StoreFile {
 /// An Argo CD Application, in the conventions of the platform's own.
 #[derive(Clone, Debug)]
 pub struct Application {
-    /// `spec.project`.
     pub project: String,
     /// `spec.source.repoURL`.
     pub repository: String,
@@ -74,7 +78,6 @@ pub struct Application {
     pub revision: String,
     /// `spec.source.path`: the output folder in the repository.
     pub path: String,
-    /// Where the Application itself lives.
     pub namespace: Namespace,
     /// `argocd.argoproj.io/sync-wave`: after the controllers, before the consumers.
     pub wave: i64,
@@ -119,14 +122,6 @@ impl Delivery {
 }
 
 impl StoreKind {
-    /// The kind, as in an ExternalSecret's `secretStoreRef`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            StoreKind::ClusterSecretStore => "ClusterSecretStore",
-            StoreKind::SecretStore => "SecretStore",
-        }
-    }
-
     /// The kind's resource, as in the API server's paths.
     pub fn resource(self) -> &'static str {
         match self {

@@ -23,10 +23,9 @@ impl Name {
         if text.len() <= 253 && text.split('.').all(is_label) {
             return Ok(Name(text.to_owned()));
         }
-        Err(Error::bad_input(
-            "not a DNS-1123 name",
-            "use lower-case letters, digits, `-` (not `_`) and `.`, at most 253 characters, and begin and end with a letter or digit",
-        ))
+        let help =
+            "use lower-case letters, digits, `-` (not `_`) and `.`, at most 253 characters, and begin and end with a letter or digit";
+        Err(Error::bad_input("not a DNS-1123 name", help))
     }
 
     pub fn as_str(&self) -> &str {
@@ -40,10 +39,8 @@ impl Namespace {
         if text.len() <= 63 && is_label(text) {
             return Ok(Namespace(text.to_owned()));
         }
-        Err(Error::bad_input(
-            "not a DNS-1123 label, which a namespace must be",
-            "use lower-case letters, digits and `-`, at most 63 characters, and begin and end with a letter or digit",
-        ))
+        let help = "use lower-case letters, digits and `-`, at most 63 characters, and begin and end with a letter or digit";
+        Err(Error::bad_input("not a DNS-1123 label, which a namespace must be", help))
     }
 
     pub fn as_str(&self) -> &str {
@@ -59,10 +56,8 @@ impl DataKey {
         if (1..=253).contains(&text.len()) && text.bytes().all(legal) && !dots {
             return Ok(DataKey(text.to_owned()));
         }
-        Err(Error::bad_input(
-            "not a valid data key of a Secret",
-            "use letters, digits, `-`, `_` and `.`, at most 253 characters, and do not begin with `..`",
-        ))
+        let help = "use letters, digits, `-`, `_` and `.`, at most 253 characters, and do not begin with `..`";
+        Err(Error::bad_input("not a valid data key of a Secret", help))
     }
 
     pub fn as_str(&self) -> &str {
@@ -94,13 +89,17 @@ impl fmt::Display for DataKey {
     }
 }
 
-/// What a sealed value is bound to (sealed-secrets `pkg/apis/sealedsecrets/v1alpha1`, `SealingScope`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    Strict,
-    NamespaceWide,
-    /// It opens anywhere in the cluster.
-    ClusterWide,
+words! {
+    /// What a sealed value is bound to (sealed-secrets `pkg/apis/sealedsecrets/v1alpha1`, `SealingScope`), as kubeseal's `--scope`
+    /// writes it.
+    Scope {
+        /// Namespace and name.
+        Strict "strict"
+        /// The namespace only.
+        NamespaceWide "namespace-wide"
+        /// Nothing: it opens anywhere in the cluster.
+        ClusterWide "cluster-wide"
+    }
 }
 
 impl Scope {
@@ -110,15 +109,6 @@ impl Scope {
             Scope::Strict => format!("{namespace}/{name}"),
             Scope::NamespaceWide => namespace.to_owned(),
             Scope::ClusterWide => String::new(),
-        }
-    }
-
-    /// As kubeseal's `--scope` writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scope::Strict => "strict",
-            Scope::NamespaceWide => "namespace-wide",
-            Scope::ClusterWide => "cluster-wide",
         }
     }
 }

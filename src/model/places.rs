@@ -9,7 +9,6 @@ use super::visible;
 pub struct Places {
     pub keys: String,
     pub out: String,
-    /// The folder of the operator's copies.
     pub secrets: String,
     /// The contract: its file, or that it is the built-in one.
     pub contract: String,

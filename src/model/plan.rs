@@ -4,33 +4,21 @@ use std::collections::BTreeSet;
 
 use super::{CertificateDigest, Finding, Name};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It never existed.
-    New,
-    /// It existed, and is gone.
-    Missing,
-    /// The operator provides it in this run.
-    Provided,
-    /// It exists, and is replaced by another value.
-    Replaced,
-    /// What it follows from changed.
-    Updated,
-    /// It was edited by hand, or another version wrote it.
-    Restored,
-}
-
-impl Reason {
-    /// As printed and as in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::New => "new",
-            Reason::Missing => "missing",
-            Reason::Provided => "provided",
-            Reason::Replaced => "replaced",
-            Reason::Updated => "updated",
-            Reason::Restored => "restored",
-        }
+words! {
+    /// Why a change is made.
+    Reason {
+        /// It never existed.
+        New "new"
+        /// It existed, and is gone.
+        Missing "missing"
+        /// The operator provides it in this run.
+        Provided "provided"
+        /// It exists, and is replaced by another value.
+        Replaced "replaced"
+        /// What it follows from changed.
+        Updated "updated"
+        /// It was edited by hand, or another version wrote it.
+        Restored "restored"
     }
 }
 
@@ -41,7 +29,6 @@ pub enum Change {
     Seal {
         unit: Name,
         file: String,
-        /// Its keys, a derived one after its source.
         keys: Vec<Name>,
         /// Those of the keys whose value is also kept for the operator.
         copies: Vec<Name>,
@@ -56,7 +43,6 @@ pub enum Change {
     },
     /// Write the store into a file of the platform's, outside of `out/`.
     Place {
-        /// The file, as the operator names it.
         file: String,
         /// Its whole new content; no secret, by construction.
         text: String,
@@ -64,7 +50,6 @@ pub enum Change {
     },
     /// Remember write-once units outside of `out/`, beside the certificate.
     Remember {
-        /// The file, as the operator names it.
         file: String,
         /// All units of this output folder that are remembered afterwards.
         units: BTreeSet<Name>,

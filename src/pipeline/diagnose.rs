@@ -14,26 +14,20 @@ mod external_secrets;
 /// What was looked at. No value of any Secret is in it.
 #[derive(Default)]
 pub struct Snapshot {
-    /// The account that the API server knows us as.
     pub user: String,
     pub version: String,
     /// The API server's time and ours, if it told its own.
     pub clocks: Option<(SystemTime, SystemTime)>,
     /// Whether the resources of sealed-secrets and ESO are served.
     pub apis: BTreeMap<&'static str, bool>,
-    /// Whether each of the namespaces that should exist does.
     pub namespaces: BTreeMap<String, bool>,
-    /// The controller's Deployment, by `app.kubernetes.io/name`.
     pub controller: Option<Value>,
     /// The Services with the same label.
     pub services: Vec<String>,
     /// The certificate that it serves, if it serves one.
     pub served: Option<CertificateDigest>,
-    /// The metadata of its key Secrets.
     pub keys: Vec<Value>,
-    /// Every SealedSecret of the cluster.
     pub sealed: Vec<Value>,
-    /// The metadata of their source Secrets.
     pub sources: BTreeMap<Name, Option<Value>>,
     /// The Deployment of the External Secrets Operator.
     pub external_secrets: Option<Value>,
@@ -76,24 +70,19 @@ pub struct Store {
 
 /// One consumer in the cluster.
 pub struct LiveConsumer {
-    /// Its index in the contract's consumers.
     pub index: usize,
     pub object: Option<Value>,
     pub events: Vec<Value>,
-    /// The metadata of its target.
     pub target: Option<Value>,
 }
 
 /// What the cluster should have.
 pub struct Wanted<'w> {
     pub contract: &'w Contract,
-    /// How the values get to their consumers.
     pub delivery: &'w Delivery,
-    /// The pinned certificate.
     pub certificate: CertificateDigest,
     /// The keys that are sealed in the output folder, and to which certificate.
     pub sealed: &'w BTreeMap<Name, Option<CertificateDigest>>,
-    /// The controller's namespace and Service.
     pub controller: (&'w str, &'w str),
     pub called: &'w Called,
 }

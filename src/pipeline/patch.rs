@@ -22,7 +22,6 @@ pub struct Edit {
 pub struct Edits {
     pub edits: Vec<Edit>,
     pub added: usize,
-    /// Files that have to be fixed by hand.
     pub refused: Vec<Finding>,
 }
 

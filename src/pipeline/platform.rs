@@ -14,15 +14,12 @@ use crate::model::{Code, Configuration, Finding, Position, Result, on_threads};
 /// What a checkout's files say about secrets.
 #[derive(Default)]
 pub struct Platform {
-    /// How the operator names the checkout.
     pub root: String,
-    /// Every ExternalSecret, by file.
     pub manifests: Vec<Manifest>,
     /// Keys in helm values: file, key, place.
     pub helm: Vec<(String, String, Position)>,
     pub kustomizations: BTreeMap<String, Kustomization>,
     pub applications: Vec<Application>,
-    /// Argo CD's, by file.
     pub projects: Vec<(String, AppProject)>,
     /// By environment: `environments/<name>/config.yaml`.
     pub configurations: BTreeMap<String, Result<Configuration>>,
@@ -30,7 +27,6 @@ pub struct Platform {
     pub notes: Vec<Finding>,
     /// The folders of the kustomizations that list a file or folder.
     listed_by: HashMap<String, BTreeSet<String>>,
-    /// The files that kustomizations name as patches.
     patch_files: HashSet<String>,
     /// What [`Platform::kustomized`] knows already.
     moves: RefCell<HashMap<String, BTreeSet<Moved>>>,

@@ -12,7 +12,6 @@ use crate::model::{
 pub struct Resolved {
     /// With the platform's own consumers, and keys that are marked as needed or not.
     pub contract: Contract,
-    /// Where contract and platform disagree, by place.
     pub coverage: Vec<Finding>,
 }
 
@@ -88,12 +87,10 @@ fn nothing_read(contract: &Contract, platform: &Platform) -> Error {
             format!("its ExternalSecrets use {}", stores.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", "))
         }
     };
-    Error::bad_input(
-        format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store),
-        "pass the root of the platform's checkout, or draft a contract for it with `seal-secrets contract --from-platform DIR`",
-    )
-    .why(seen)
-    .in_file(&platform.root)
+    let help = "pass the root of the platform's checkout, or draft a contract for it with `seal-secrets contract --from-platform DIR`";
+    Error::bad_input(format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store), help)
+        .why(seen)
+        .in_file(&platform.root)
 }
 
 /// Whether a store is the contract's: a ClusterSecretStore, or of either kind if one was asked for.

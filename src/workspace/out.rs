@@ -201,11 +201,9 @@ impl Workspace {
             return Ok(());
         }
         if files::relative_to(&*self.disk, &self.secrets, &self.out)?.is_some() {
-            return Err(Error::refused(
-                "the operator's copies would lie in the output folder, where everything is committed",
-                "pass another folder with `--secrets DIR`",
-            )
-            .in_file(&self.places.secrets));
+            let help = "pass another folder with `--secrets DIR`";
+            return Err(Error::refused("the operator's copies would lie in the output folder, where everything is committed", help)
+                .in_file(&self.places.secrets));
         }
         if let Some(secrets) = Folder::open(&*self.disk, &self.secrets)? {
             names.iter().try_for_each(|name| secrets.check(name, Existing::Replace))?;
