@@ -4,18 +4,37 @@ use std::fmt;
 
 use super::{Error, Result};
 
-/// A contract key: the name of its SealedSecret, of its source Secret, and an ExternalSecret's
-/// `remoteRef.key`. Also a unit's name, and any other object's. A DNS-1123 subdomain.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+/// Texts that were checked when they were made.
+macro_rules! checked {
+    ($($(#[$about:meta])* $kind:ident)*) => { $(
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $kind(String);
 
-/// A namespace's name: a DNS-1123 label.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Namespace(String);
+        impl $kind {
+            /// As text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
 
-/// A key under a Secret's `data`: `[-._a-zA-Z0-9]{1,253}`, neither `.` nor `..`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DataKey(String);
+        impl fmt::Display for $kind {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+    )* };
+}
+
+checked! {
+    /// A contract key: the name of its SealedSecret, of its source Secret, and an ExternalSecret's
+    /// `remoteRef.key`. Also a unit's name, and any other object's. A DNS-1123 subdomain.
+    Name
+    /// A namespace's name: a DNS-1123 label.
+    Namespace
+    /// A key under a Secret's `data`: `[-._a-zA-Z0-9]{1,253}`, neither `.` nor `..`.
+    DataKey
+}
 
 impl Name {
     /// Kubernetes' `IsDNS1123Subdomain`: labels of `[a-z0-9]([-a-z0-9]*[a-z0-9])?` joined by dots, at most 253 bytes.
@@ -27,10 +46,6 @@ impl Name {
             "use lower-case letters, digits, `-` (not `_`) and `.`, at most 253 characters, and begin and end with a letter or digit";
         Err(Error::bad_input("not a DNS-1123 name", help))
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl Namespace {
@@ -41,10 +56,6 @@ impl Namespace {
         }
         let help = "use lower-case letters, digits and `-`, at most 63 characters, and begin and end with a letter or digit";
         Err(Error::bad_input("not a DNS-1123 label, which a namespace must be", help))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -59,34 +70,12 @@ impl DataKey {
         let help = "use letters, digits, `-`, `_` and `.`, at most 253 characters, and do not begin with `..`";
         Err(Error::bad_input("not a valid data key of a Secret", help))
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 fn is_label(label: &str) -> bool {
     let bytes = label.as_bytes();
     let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
     !bytes.is_empty() && bytes.iter().all(inner) && bytes[0] != b'-' && bytes[bytes.len() - 1] != b'-'
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for DataKey {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
 }
 
 words! {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::model::{CertificateDigest, Check, Contract, Delivery, Name, Namespace, PROPERTY, Status, Symptom};
+use crate::model::{CertificateDigest, Check, Contract, Delivery, Name, Namespace, PROPERTY, Places, Status, Symptom, quoted};
 
 pub mod controller;
 mod external_secrets;
@@ -84,19 +84,7 @@ pub struct Wanted<'w> {
     /// The keys that are sealed in the output folder, and to which certificate.
     pub sealed: &'w BTreeMap<Name, Option<CertificateDigest>>,
     pub controller: (&'w str, &'w str),
-    pub called: &'w Called,
-}
-
-/// What printed commands use, quoted for a shell.
-pub struct Called {
-    /// This program, with the flags that select its folders.
-    pub program: String,
-    /// The flags that say how the values get to their consumers, each after a space.
-    pub delivery: String,
-    pub keys: String,
-    pub out: String,
-    /// The platform's own file for the store.
-    pub store_file: Option<String>,
+    pub places: &'w Places,
 }
 
 /// The APIs that have to be served: the product, the group, its resources.
@@ -113,7 +101,7 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     checks.good("api server", format!("{}, as {}", snapshot.version, snapshot.user));
     checks.forbidden();
     checks.clocks();
-    let out = &wanted.called.out;
+    let out = quoted(&wanted.places.out);
     let sealed_api = checks.api(0, format!("install the sealed-secrets controller: step 2 of {out}/INSTALL.md"));
     let external_secrets_api = checks.api(1, format!("install the External Secrets Operator with its CRDs: step 3 of {out}/INSTALL.md"));
     checks.namespaces();
@@ -223,15 +211,26 @@ impl Checks<'_> {
         self.add(category, what, Status::Warning, Some(symptom), cause, remedy);
     }
 
+    /// The output folder, as a shell takes it.
+    fn out(&self) -> String {
+        quoted(&self.wanted.places.out)
+    }
+
+    /// A command of ours that takes the form of the store.
+    fn command(&self, name: &str, rest: &str) -> String {
+        self.wanted.places.command(&format!("{name}{}{rest}", self.wanted.delivery.flags()))
+    }
+
     /// The command that applies the sealed secrets and the Roles.
     fn apply_source(&self) -> String {
-        format!("kubectl apply -k {}/secret-source", self.wanted.called.out)
+        format!("kubectl apply -k {}/secret-source", self.out())
     }
 
     /// The command that applies the accounts and the stores.
     fn apply_store(&self) -> String {
-        let file = self.wanted.called.store_file.as_ref().map_or(String::new(), |file| format!(" && kubectl apply -f {file}"));
-        format!("kubectl apply -k {}/secret-store{file}", self.wanted.called.out)
+        let file =
+            self.wanted.delivery.store_file.as_ref().map_or(String::new(), |file| format!(" && kubectl apply -f {}", quoted(&file.path)));
+        format!("kubectl apply -k {}/secret-store{file}", self.out())
     }
 
     /// Whether a namespace exists; true if that is unknown.
@@ -256,9 +255,9 @@ impl Checks<'_> {
         }
         let cause = format!("this account may not {}", rights.into_iter().collect::<Vec<_>>().join(", "));
         let (name, user) = ("seal-secrets-doctor", &self.snapshot.user);
-        let Called { program, delivery, .. } = self.wanted.called;
+        let program = self.command("doctor", "");
         let remedy = format!(
-            "{program} doctor{delivery} --print-rbac=doctor --controller-namespace {namespace} --controller-name {service} | kubectl apply -f - && \
+            "{program} --print-rbac=doctor --controller-namespace {namespace} --controller-name {service} | kubectl apply -f - && \
              kubectl create clusterrolebinding {name} --clusterrole={name} --user='{user}' && \
              kubectl -n {namespace} create rolebinding {name} --role={name} --user='{user}'",
             namespace = self.wanted.controller.0,

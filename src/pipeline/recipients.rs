@@ -50,7 +50,8 @@ impl Recipient {
         Self::parse(text).map_err(|error| {
             let help =
                 "write it as the `age1…` that `age-keygen -y` or its plugin prints; an SSH key is not taken, an identity is a secret";
-            Error::usage(format!("{argument} is not an age recipient"), help).why(error.what())
+            let usage = Error::usage(format!("{argument} is not an age recipient"), help);
+            if usage.what().ends_with(&error.what()) { usage } else { usage.why(error.what()) }
         })
     }
 }

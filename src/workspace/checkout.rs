@@ -99,14 +99,13 @@ impl Workspace {
         Ok(found)
     }
 
-    /// Writes one edit, whole: what was read is what is replaced.
-    pub fn write_edit(&self, root: &Path, edit: &Edit) -> Result<()> {
+    /// Writes one edit, whole: what was read is what is replaced. It may be the last of a run.
+    pub fn write_edit(&self, root: &Path, edit: &Edit, last: bool) -> Result<()> {
         let path = root.join(&edit.path);
         let (parent, name) = (path.parent().unwrap_or(root), path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
-        let folder = match Folder::open(&*self.disk, parent)? {
-            Some(folder) => folder,
-            None => Folder::create_all(&*self.disk, parent, 0o755)?,
-        };
+        let folder = Folder::create_all(&*self.disk, parent, 0o755)?;
+        let _lock = folder.lock()?;
+        folder.remove_leftovers_here()?;
         let (mode, existing) = match &edit.before {
             None => (0o644, Existing::Keep),
             Some(before) if folder.read_file(name)? == *before => (files::mode(&*self.disk, &path)?.unwrap_or(0o644), Existing::Replace),
@@ -117,7 +116,7 @@ impl Workspace {
         };
         let mut writer = Writer::new(&folder);
         writer.write(name, edit.after.as_bytes(), mode, existing)?;
-        writer.finish().map(|_| ())
+        if last { writer.finish().map(|_| ()) } else { writer.sync() }
     }
 
     /// The platform's store file, as it is now. Its scripts take the project from the first line that names one.

@@ -8,12 +8,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use seal_secrets::model::EntropyFailed;
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::world::World;
+use seal_secrets::world::disk::Disk;
 use seal_secrets::world::terminal::Terminal;
 use tempfile::TempDir;
 
@@ -226,7 +227,7 @@ pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str
 }
 
 /// An identity, and the key of `good.crt` in an escrow that it opens.
-fn test_escrow() -> &'static (String, Vec<u8>) {
+pub fn test_escrow() -> &'static (String, Vec<u8>) {
     static ESCROW: OnceLock<(String, Vec<u8>)> = OnceLock::new();
     ESCROW.get_or_init(|| {
         let (identity, recipient) = seal_secrets::pipeline::escrow::new_identity();
@@ -275,6 +276,11 @@ impl rand::TryCryptoRng for TestEntropy {}
 
 /// Runs a command line in this process, at this time of day.
 pub fn run_at<S: AsRef<OsStr>>(clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
+    run_on(seal_secrets::world::disk::real(), clock, 7, args)
+}
+
+/// The same on this disk, with the randomness of this seed.
+pub fn run_on<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, seed: u64, args: impl IntoIterator<Item = S>) -> Ran {
     #[derive(Clone, Default)]
     struct Shared(Rc<RefCell<Vec<u8>>>);
     impl Write for Shared {
@@ -295,9 +301,9 @@ pub fn run_at<S: AsRef<OsStr>>(clock: fn() -> SystemTime, args: impl IntoIterato
             stdout_is_terminal: false,
             stderr_is_terminal: false,
         },
-        disk: seal_secrets::world::disk::real(),
+        disk,
         clock,
-        entropy: Box::new(TestEntropy(7)),
+        entropy: Box::new(TestEntropy(seed)),
         threads: std::num::NonZeroUsize::MIN,
     };
     let args = std::iter::once("seal-secrets".into()).chain(args.into_iter().map(|arg| arg.as_ref().to_owned()));
