@@ -88,7 +88,7 @@ fn finish(workspace: &Workspace, own_identity: bool, world: &mut World) -> Resul
     };
     let (key, (certificate, pem)) = newest.ok_or_else(|| in_escrow(alone()))?;
     try_pair(key, pem, (world.clock)(), world.entropy.as_mut()).map_err(in_escrow)?;
-    let count = escrow::count_recipients(escrow.encrypted())?;
+    let count = escrow::count_recipients(&escrow.encrypted)?;
     let whose = if own_identity { own(workspace) } else { others(workspace, count) };
     world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate is written");
     done(workspace, &keys, certificate, pem, &whose, world)

@@ -14,7 +14,7 @@ use crate::pipeline::seal::Sealer;
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::{self, counted};
 use crate::workspace::Workspace;
-use crate::workspace::escrow::{ChangedEscrow, Escrow, NewEscrow};
+use crate::workspace::escrow::{ChangedEscrow, Escrow, NewEscrow, grown};
 use crate::workspace::keys::{CERTIFICATE, ESCROW};
 use crate::workspace::sealed_files::{SealedFiles, re_encrypt};
 use crate::world::World;
@@ -45,8 +45,8 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
                 escrow.pairs.list.iter().filter_map(|pair| pair.certificate.as_ref()).map(|(certificate, _)| certificate.not_before());
             let pair = new_pair((world.clock)(), latest.chain([pinned.not_before()]).max(), world.entropy.as_mut())?;
             workspace.tell_recipients(&recipients, world);
-            let grown = escrow.grown(&[&pair.pem]);
-            keys.write_escrow(&NewEscrow::encrypt(&grown, &recipients, world)?, Some(escrow.encrypted()))?;
+            let pem = grown(&escrow.pem, &[&pair.pem]);
+            keys.write_escrow(&NewEscrow::encrypt(&pem, &recipients, world)?, Some(&escrow.encrypted))?;
             escrow.add(pair);
         }
     }

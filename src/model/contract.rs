@@ -288,7 +288,6 @@ impl KnownKeys<'_> {
 }
 
 impl Terms {
-    /// The names of the keys.
     pub fn known_keys(&self) -> KnownKeys<'_> {
         KnownKeys(self.keys.iter().map(|key| &key.name).collect())
     }
