@@ -319,21 +319,17 @@ impl Node {
 
     /// An error at this place; `path` is the field's full path.
     fn wrong_type(&self, path: &str, expected: &str) -> Error {
-        let found = match &self.value {
+        let what = if path.is_empty() { "the document".to_owned() } else { format!("`{path}`") };
+        let (found, help) = match &self.value {
             Value::Scalar(text, true) if is_ambiguous(text) => {
-                let help = "quote it if it is text";
-                return Error::bad_input(
-                    format!("`{path}` should be {expected}, but some readers take this for a number, a date or a boolean"),
-                    help,
-                )
-                .at(self.position);
+                (", but some readers take this for a number, a date or a boolean", "quote it if it is text".to_owned())
             }
-            Value::Scalar(..) => "a scalar",
-            Value::Sequence(_) => "a list",
-            Value::Mapping(_) => "a mapping",
-            Value::Alias => "an alias",
+            Value::Scalar(..) => (", not a scalar", format!("write {expected} there")),
+            Value::Sequence(_) => (", not a list", format!("write {expected} there")),
+            Value::Mapping(_) => (", not a mapping", format!("write {expected} there")),
+            Value::Alias => (", not an alias", format!("write {expected} there")),
         };
-        Error::bad_input(format!("`{path}` should be {expected}, not {found}"), format!("write {expected} there")).at(self.position)
+        Error::bad_input(format!("{what} should be {expected}{found}"), help).at(self.position)
     }
 
     /// Its text, which must be quoted, or a word that no reader takes for anything else.
