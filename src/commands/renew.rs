@@ -16,7 +16,7 @@ use crate::show::{self, counted};
 use crate::workspace::Workspace;
 use crate::workspace::escrow::{ChangedEscrow, Escrow, NewEscrow, grown};
 use crate::workspace::keys::{CERTIFICATE, ESCROW};
-use crate::workspace::sealed_files::{SealedFiles, re_encrypt};
+use crate::workspace::sealed_files::{SealedFiles, with_keys};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Result<Outcome> {
@@ -80,7 +80,7 @@ fn look(
         record.keep(&event);
         if let Event::Failed(error) = event { failed(workspace, error, world) } else { Ok(()) }
     };
-    sealed.re_encrypt(&mut tally, world, &mut tell, &mut |files, world| re_encrypt(files, &work, world))?;
+    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, world))?;
     if tally.failed == 0 {
         return Ok(tally);
     }
@@ -113,7 +113,7 @@ fn move_to(workspace: &Workspace, to: &SealingCertificate, sealed: &SealedFiles,
         Event::Moved { file, name, from } => world.terminal.print(&show::tally::moved(&file, &name, from)),
         Event::Failed(error) => failed(workspace, error, world),
     };
-    sealed.re_encrypt(&mut tally, world, &mut tell, &mut |files, world| re_encrypt(files, &work, world))?;
+    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, world))?;
     if tally.failed > 0 {
         return Err(Error::refused("not everything could be re-encrypted", "fix what is named above, and run again: it goes on"));
     }

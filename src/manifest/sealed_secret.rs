@@ -21,7 +21,7 @@ pub const WRITE_ONCE: &str = "seal-secrets/write-once";
 pub const IMPORTED: &str = "seal-secrets/imported";
 
 /// The day on which a value was first sealed, `YYYY-MM-DD`. Absent if unknown, because the value was imported.
-pub const MADE: &str = "seal-secrets/made";
+pub const SEALED_ON: &str = "seal-secrets/made";
 
 /// etcd's limit for a request (`--max-request-bytes`).
 const MOST_OBJECT_BYTES: usize = 1536 * 1024;
@@ -39,8 +39,8 @@ pub struct SealedSecret {
     pub certificate: Option<CertificateDigest>,
     /// From [`WRITE_ONCE`]: the recipe's description.
     pub write_once: Option<String>,
-    /// From [`MADE`]; none if that is not a day.
-    pub made: Option<String>,
+    /// From [`SEALED_ON`]; none if that is not a day.
+    pub sealed_on: Option<String>,
     pub imported: bool,
     /// `spec.encryptedData`, in its order.
     pub encrypted: Vec<Encrypted>,
@@ -116,7 +116,7 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
         scope,
         certificate,
         write_once: annotations.get(WRITE_ONCE).cloned(),
-        made: annotations.get(MADE).filter(|text| is_day(text)).cloned(),
+        sealed_on: annotations.get(SEALED_ON).filter(|text| is_day(text)).cloned(),
         imported: annotations.contains_key(IMPORTED),
         encrypted,
         template,
@@ -224,7 +224,7 @@ pub struct Sealed<'c> {
     /// Whether the value is not what the key's recipe makes.
     pub imported: bool,
     /// The day on which the value was first sealed, if known.
-    pub made: Option<String>,
+    pub sealed_on: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -254,8 +254,8 @@ pub fn write(contract: &Contract, certificate: CertificateDigest, sealed: &[Seal
         let mut metadata = Metadata::new(&sealed.key.name, namespace);
         let annotations = &mut metadata.annotations;
         annotations.insert(CERTIFICATE.to_owned(), certificate.to_string());
-        if let Some(day) = &sealed.made {
-            annotations.insert(MADE.to_owned(), day.clone());
+        if let Some(day) = &sealed.sealed_on {
+            annotations.insert(SEALED_ON.to_owned(), day.clone());
         }
         if sealed.imported {
             annotations.insert(IMPORTED.to_owned(), "true".to_owned());
