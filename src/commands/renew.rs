@@ -6,7 +6,7 @@
 use super::Outcome;
 use crate::cli::Renew;
 use crate::model::{CertificateDigest, Error, ErrorKind, Result};
-use crate::pipeline::certificate::SealingCertificate;
+use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
 use crate::pipeline::keygen::new_pair;
 use crate::pipeline::re_encrypt::Work;
 use crate::pipeline::rsa_soundness::USUAL_BITS;
@@ -14,9 +14,9 @@ use crate::pipeline::seal::Sealer;
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::{self, counted};
 use crate::workspace::Workspace;
-use crate::workspace::escrow::{ChangedEscrow, Escrow, NewEscrow};
+use crate::workspace::escrow::{ChangedEscrow, Escrow, NewEscrow, grown};
 use crate::workspace::keys::{CERTIFICATE, ESCROW};
-use crate::workspace::sealed_files::{SealedFiles, re_encrypt};
+use crate::workspace::sealed_files::{SealedFiles, with_keys};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Result<Outcome> {
@@ -28,8 +28,9 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let ChangedEscrow { mut escrow, recipients, .. } = workspace.escrow_to_change(args.identity.as_deref(), world)?;
     // Fit to be sealed to today: `backup` may have brought others.
     let now = (world.clock)();
-    let fit = |certificate: &SealingCertificate| certificate.clone().judge(now, USUAL_BITS).is_ok();
-    let begun = escrow.pairs.newer_than(&pinned, fit).map(|(certificate, _)| certificate.digest);
+    let fit = |certificate: &SealingCertificate| certificate.clone().judge(now, USUAL_BITS).ok();
+    let found = escrow.pairs.newer_than(&pinned, fit).map(|(certificate, pem)| (certificate, pem.to_owned()));
+    let begun = found.as_ref().map(|(certificate, _)| certificate.digest);
     let mut record = show::tally::Record::default();
     let tally = look(workspace, &sealed, &escrow, begun, &mut record, world)?;
     if dry {
@@ -41,28 +42,25 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let what = format!("replace {} by {key}, and re-encrypt {} to it", pinned.digest, counted(tally.moved, "SealedSecret"));
     world.terminal.confirm(&what, args.consent.yes)?;
     let keys = workspace.change_keys()?;
-    let to = match begun {
-        Some(digest) => {
+    let (certificate, pem) = match found {
+        Some(found) => {
+            let digest = found.0.digest;
             world.terminal.warn(&format!("the escrow holds a newer key, {digest}: this run completes the renewal with it"));
-            digest
+            found
         }
         None => {
             let latest =
                 escrow.pairs.list.iter().filter_map(|pair| pair.certificate.as_ref()).map(|(certificate, _)| certificate.not_before());
             let pair = new_pair(now, latest.chain([pinned.not_before()]).max(), world.entropy.as_mut())?;
             workspace.tell_recipients(&recipients, world);
-            let grown = escrow.grown(&[&pair.pem]);
-            keys.write_escrow(&NewEscrow::encrypt(&grown, &recipients, world)?, Some(escrow.encrypted()))?;
-            let digest = pair.certificate.digest;
-            escrow.add(pair);
-            digest
+            let pem = grown(&escrow.pem, &[&pair.pem]);
+            keys.write_escrow(&NewEscrow::encrypt(&pem, &recipients, world)?, Some(&escrow.encrypted))?;
+            escrow.add(pair)
         }
     };
-    let lost = || Error::cryptography("the escrow does not hold the new key", "run again, and report it if it stays");
-    let (certificate, pem) = escrow.pairs.newer_than(&pinned, |one| one.digest == to).ok_or_else(lost)?;
-    let tally = move_to(workspace, certificate, &sealed, &escrow, world)?;
-    keys.pin_another(pem)?;
-    report(workspace, certificate, &tally, escrow.pairs.list.len(), world)
+    let tally = move_to(workspace, &certificate, &sealed, &escrow, world)?;
+    keys.pin_another(&pem)?;
+    report(workspace, &certificate, &tally, escrow.pairs.list.len(), world)
 }
 
 /// Opens everything before anything is made: what does not open now would be lost to sight later.
@@ -82,7 +80,7 @@ fn look(
         record.keep(&event);
         if let Event::Failed(error) = event { failed(workspace, error, world) } else { Ok(()) }
     };
-    sealed.re_encrypt(&mut tally, world, &mut tell, &mut |files, world| re_encrypt(files, &work, world))?;
+    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, world))?;
     if tally.failed == 0 {
         return Ok(tally);
     }
@@ -107,15 +105,15 @@ fn plan(moved: usize, begun: Option<CertificateDigest>) -> String {
     }
 }
 
-fn move_to(workspace: &Workspace, to: &SealingCertificate, sealed: &SealedFiles, escrow: &Escrow, world: &mut World) -> Result<Tally> {
-    let sealer = Sealer::new(&to.clone().judge((world.clock)(), USUAL_BITS)?)?;
+fn move_to(workspace: &Workspace, to: &FitCertificate, sealed: &SealedFiles, escrow: &Escrow, world: &mut World) -> Result<Tally> {
+    let sealer = Sealer::new(to)?;
     let work = Work::new(&escrow.pairs.openers, to.digest, Some(&sealer), None);
     let mut tally = Tally { proved: work.proves(), ..Tally::default() };
     let mut tell = |event: Event, world: &mut World| match event {
         Event::Moved { file, name, from } => world.terminal.print(&show::tally::moved(&file, &name, from)),
         Event::Failed(error) => failed(workspace, error, world),
     };
-    sealed.re_encrypt(&mut tally, world, &mut tell, &mut |files, world| re_encrypt(files, &work, world))?;
+    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, world))?;
     if tally.failed > 0 {
         return Err(Error::refused("not everything could be re-encrypted", "fix what is named above, and run again: it goes on"));
     }

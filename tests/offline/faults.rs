@@ -16,11 +16,12 @@ use crate::common::{Ran, TestEntropy, fixture_text, run_on};
 use crate::simulated_disk::{CHANGES, FOLDER, Fault, GROWS, Loss, SimulatedDisk, State, Tree};
 
 /// A moment at which all certificates here hold.
-fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)
 }
 
-const SHORT_SEARCH: u64 = 144;
+/// The randomness with which a new RSA key takes least.
+pub const SHORT_SEARCH: u64 = 339;
 
 /// Whose randomness a run has: what is sealed at the start, by the command, or afterwards is not the same.
 #[derive(Clone, Copy)]
@@ -304,15 +305,30 @@ fn whole(state: &State, kept: &Values, point: &str) -> Values {
     now
 }
 
-/// Nothing is left to do, nothing is amiss, and the operator's copy is that of the unit.
-fn agrees(state: &State, values: &Values, point: &str) {
+/// Nothing is left to do, nothing is amiss, and the operator's copy is that of the unit. `values` are those that are sealed: two
+/// states that differ in nothing but how these are sealed agree both or neither. Says whether this one is the first such.
+fn agrees(state: &State, values: &Values, point: &str) -> bool {
+    static AGREED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+    let copy = state.read("secrets/admin-password").map(|copy| String::from_utf8(copy).unwrap());
+    assert_eq!(copy.as_ref(), values.get("admin-password"), "{point}: the operator's copy is another one");
+    let mut hasher = DefaultHasher::new();
+    for (path, (mode, bytes)) in
+        state.tree().into_iter().filter(|(path, _)| !path.starts_with("secrets") && !path.ends_with("sealing.key.age"))
+    {
+        let text = String::from_utf8_lossy(&bytes);
+        // The line of a sealed value, and none other, is as long.
+        let rest: String = text.split_inclusive('\n').filter(|line| line.len() < 340).collect();
+        (path, mode, rest).hash(&mut hasher);
+    }
+    if AGREED.lock().unwrap().contains(&hasher.finish()) {
+        return false;
+    }
     let (stdout, after) = done(state, &args(&["bootstrap"]), point);
     assert!(stdout.starts_with("nothing to do"), "{point}: {stdout}");
     assert_eq!(difference(&state.tree(), &after.tree()), NONE, "{point}");
     let (ran, _) = run(state, &args(&["verify", "--identity", "keys/operator.agekey"]));
     assert_eq!(ran.code, 0, "{point}: {}", ran.stdout);
-    let copy = state.read("secrets/admin-password").map(|copy| String::from_utf8(copy).unwrap());
-    assert_eq!(copy.as_ref(), values.get("admin-password"), "{point}: the operator's copy is another one");
+    AGREED.lock().unwrap().insert(hasher.finish())
 }
 
 /// A command that adds what is missing: whatever was there stays, and the same command adds the rest.
@@ -413,7 +429,9 @@ fn a_copy_from_one_cluster_to_another() {
     }
     let command = args(&["copy", "--from", "a", "--to", "b"]);
     let all = values(sealed(), "the source");
-    let of = |state: &State, cluster: &str| State::empty().with_that_of(state, &format!("out/{cluster}"), "out").with_that_of(state, "keys/a", "keys");
+    let of = |state: &State, cluster: &str| {
+        State::empty().with_that_of(state, &format!("out/{cluster}"), "out").with_that_of(state, "keys/a", "keys")
+    };
     let whole = |state: &State, point: &str| {
         assert_eq!(values(&of(state, "a"), point), all, "{point}: the source changed");
         assert!(values(&of(state, "b"), point).iter().all(|(name, value)| all[name] == *value), "{point}: another value");
@@ -432,7 +450,7 @@ fn a_copy_from_one_cluster_to_another() {
     sweep_until(&start, &command, &[], &whole, &converges, &units);
 }
 
-/// Two units and little else, for what takes long with each file: a new key is one of 4096 bits. `bootstrap` adds the rest.
+/// Two units and little else, for what takes long with each file: a new key is one of 4096 bits.
 fn little() -> &'static State {
     static LITTLE: OnceLock<State> = OnceLock::new();
     LITTLE.get_or_init(|| {
@@ -440,9 +458,7 @@ fn little() -> &'static State {
         let key = |name: &str| contract.split("  - ").find(|key| key.starts_with(&format!("name: {name}"))).unwrap();
         let head = contract.split_inclusive("keys:\n").next().unwrap();
         let keys = format!("{head}  - {}  - {}", key("cart-salt"), key("session-key").split("consumers:").next().unwrap());
-        let all = started(&with_keys().with("small.yaml", 0o644, (keys + "consumers: []\n").as_bytes()), &args(&["bootstrap"]));
-        let more = ["kustomization.yaml", "secret-store", "property-patches", "secret-source/namespace.yaml", "secret-source/rbac.yaml"];
-        more.into_iter().fold(all, |state, path| state.without(&format!("out/{path}")))
+        started(&with_keys().with("small.yaml", 0o644, (keys + "consumers: []\n").as_bytes()), &args(&["bootstrap"]))
     })
 }
 
@@ -452,8 +468,7 @@ fn renewed() -> &'static State {
     RENEWED.get_or_init(|| started(little(), &["renew", "--yes"]))
 }
 
-/// Every value is what it was, however far it moved. After it was interrupted, the same command goes on until it is `finished`;
-/// then there is nothing to re-encrypt.
+/// Every value is what it was, however far it moved. After it was interrupted, the same command goes on until it is `finished`.
 fn moves(start: &State, command: &[&str], finished: &dyn Fn(&State) -> bool, until: &dyn Fn(&State) -> bool) {
     let (kept, re_encrypt) = (values(start, "the start"), ["re-encrypt", "--yes", "--allow-rsa-bits", "2048"]);
     let whole = |state: &State, point: &str| assert_eq!(values(state, point), kept, "{point}");
@@ -465,12 +480,12 @@ fn moves(start: &State, command: &[&str], finished: &dyn Fn(&State) -> bool, unt
         let (_, after) = done(state, if finished(state) { &re_encrypt } else { command }, point);
         assert!(!complete || difference(&after.tree(), &state.tree()) == NONE, "{point}: not everything was written");
         assert!(finished(&after), "{point}");
-        let after = done_itself(&after, &args(&["bootstrap"]), point);
-        agrees(&after, &kept, point);
         whole(&after, point);
-        let (stdout, again) = done(&after, &re_encrypt, point);
-        assert!(stdout.starts_with("nothing to do"), "{point}: {stdout}");
-        assert_eq!(difference(&after.tree(), &again.tree()), NONE, "{point}");
+        if agrees(&after, &kept, point) {
+            let (stdout, again) = done(&after, &re_encrypt, point);
+            assert!(stdout.starts_with("nothing to do"), "{point}: {stdout}");
+            assert_eq!(difference(&after.tree(), &again.tree()), NONE, "{point}");
+        }
     };
     sweep_until(start, command, &[1], &whole, &converges, until);
 }
@@ -644,9 +659,11 @@ fn platform() -> State {
             "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata:\n  name: {name}\n  namespace: shop\nspec:\n  secretStoreRef:\n    name: shop-store\n    kind: ClusterSecretStore\n  target:\n    name: {name}\n  data:\n    - secretKey: value\n      remoteRef:\n        key: {key}\n"
         )
     };
-    with_keys()
-        .with("p/apps/shop/shop.yaml", 0o640, consumer("shop", "cart-salt").as_bytes())
-        .with("p/apps/desk/desk.yaml", 0o644, consumer("desk", "session-key").as_bytes())
+    with_keys().with("p/apps/shop/shop.yaml", 0o640, consumer("shop", "cart-salt").as_bytes()).with(
+        "p/apps/desk/desk.yaml",
+        0o644,
+        consumer("desk", "session-key").as_bytes(),
+    )
 }
 
 /// A command that writes to the platform's checkout, which is done when it has nothing to do.
@@ -669,7 +686,10 @@ fn patched_manifests() {
 
 #[test]
 fn a_component() {
-    writes(&platform(), &["patch", "--write", "--format", "component", "--platform", "p", "--out", "p/sealed/out", "--contract", "small.yaml"]);
+    writes(
+        &platform(),
+        &["patch", "--write", "--format", "component", "--platform", "p", "--out", "p/sealed/out", "--contract", "small.yaml"],
+    );
 }
 
 #[test]
