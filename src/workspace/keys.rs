@@ -125,7 +125,7 @@ impl KeysChange<'_> {
         self.write_last(CERTIFICATE, pem.as_bytes(), Existing::Keep)
     }
 
-    /// Writes another certificate in its place.
+    /// Writes another certificate in its place, the last file of a run.
     pub fn pin_another(&self, pem: &str) -> Result<()> {
         self.write_last(CERTIFICATE, pem.as_bytes(), Existing::Replace)
     }
