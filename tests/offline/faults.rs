@@ -255,7 +255,7 @@ fn values(state: &State, point: &str) -> Values {
 /// What every command that seals is told here: the usual key is twice as long, and takes eight times as long to judge.
 const SMALL: [&str; 4] = ["--contract", "small.yaml", "--allow-rsa-bits", "2048"];
 
-fn args<'a>(command: &[&'a str]) -> Vec<&'a str> {
+pub fn args<'a>(command: &[&'a str]) -> Vec<&'a str> {
     [command, &SMALL].concat()
 }
 
@@ -271,7 +271,7 @@ fn escrow_of_2048() -> &'static (String, String, Vec<u8>) {
 }
 
 /// The keys, and a contract without a bcrypt hash, which takes longer than all the rest of a run.
-fn with_keys() -> State {
+pub fn with_keys() -> State {
     let (identity, _, escrow) = escrow_of_2048();
     let hash = ["- name: admin-hash", "about: what the shop holds it against", "bcrypt", "key: admin-hash"];
     let contract = fixture_text("fixtures/contracts/small.yaml");
@@ -285,7 +285,7 @@ fn with_keys() -> State {
 }
 
 /// As the first `bootstrap` leaves it.
-fn sealed() -> &'static State {
+pub fn sealed() -> &'static State {
     static SEALED: OnceLock<State> = OnceLock::new();
     SEALED.get_or_init(|| started(&with_keys(), &args(&["bootstrap"])))
 }
@@ -348,6 +348,17 @@ fn adds(start: &State, command: &[&str]) {
 #[test]
 fn a_first_bootstrap() {
     adds(&with_keys(), &["bootstrap"]);
+}
+
+#[test]
+fn a_disk_that_does_not_confirm_has_a_code_of_its_own() {
+    let (start, command) = (with_keys(), args(&["bootstrap"]));
+    let disk = SimulatedDisk::good(&start);
+    assert_eq!(run_with(&disk, &command, Whose::Command).code, 0);
+    let last = disk.calls().iter().rposition(|call| *call == "fsync").unwrap();
+    let ran = run_with(&SimulatedDisk::failing(&start, last, Fault::Failure), &command, Whose::Command);
+    assert_eq!(ran.code, 9, "{}", ran.stderr);
+    assert!(ran.stderr.contains("everything is written, but the disk did not confirm it"), "{}", ran.stderr);
 }
 
 #[test]
