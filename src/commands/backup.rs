@@ -14,10 +14,10 @@ use crate::world::folder::Folder;
 use crate::world::{World, files, git};
 
 pub(super) fn run(folders: &Folders, args: &Backup, world: &mut World) -> Result<Outcome> {
-    git::check_kept_out(&folders.keys, &[IDENTITY])?;
+    git::check_kept_out(&*world.disk, &folders.keys, &[IDENTITY])?;
     let path = keys::escrow_path(folders);
     let name = path.to_string_lossy();
-    let opened = files::exists(&path).then(|| keys::open_to_change(folders, args.identity.as_deref(), world)).transpose()?;
+    let opened = files::exists(&*world.disk, &path)?.then(|| keys::open_to_change(folders, args.identity.as_deref(), world)).transpose()?;
     let first = if opened.is_none() { first_recipients(folders, args, world)? } else { None };
     let before = opened.as_ref().map_or("", |opened| opened.pem.as_str());
     let mut keys = if before.is_empty() { Vec::new() } else { judged(before).map_err(|error| error.in_file(&name))? };
@@ -66,16 +66,16 @@ fn active_keys(cluster: &Cluster, namespace: &str) -> Result<Vec<KeySecret>> {
 
 /// To whom the first escrow is going to be encrypted; `None` = to an identity that is yet to be made.
 fn first_recipients(folders: &Folders, args: &Backup, world: &World) -> Result<Option<Vec<Recipient>>> {
-    match (keys::listed(folders)?, args.identity.as_deref()) {
+    match (keys::listed(folders, world)?, args.identity.as_deref()) {
         (Some((_, listed)), _) => Ok(Some(listed)),
-        (None, None) if !files::exists(&folders.keys.join(IDENTITY)) => Ok(None),
+        (None, None) if !files::exists(&*world.disk, &folders.keys.join(IDENTITY))? => Ok(None),
         (None, named) => keys::identities(folders, named, world)?.recipients().map(Some),
     }
 }
 
 /// Encrypts to whoever may open the escrow that is there, or to the first recipients, and writes.
 fn store(folders: &Folders, pem: &str, opened: Option<&OpenedEscrow>, first: Option<Vec<Recipient>>, world: &mut World) -> Result<()> {
-    let (folder, _lock) = keys::folder_to_change(folders)?;
+    let (folder, _lock) = keys::folder_to_change(folders, world)?;
     if let Some(opened) = opened {
         keys::tell_recipients(folders, &opened.recipients, world);
         return keys::encrypt_escrow(pem, &opened.recipients, world)?.write(&folder, Some(&opened.encrypted));
@@ -87,7 +87,7 @@ fn store(folders: &Folders, pem: &str, opened: Option<&OpenedEscrow>, first: Opt
 
 /// Opens every value of the output folder, and names what does not open.
 fn prove(folders: &Folders, keys: &[SealingKey], world: &mut World) -> Result<Outcome> {
-    let Some(folder) = Folder::open(&folders.out)? else {
+    let Some(folder) = Folder::open(&*world.disk, &folders.out)? else {
         world.terminal.print("there is no output folder to try the escrow on\n")?;
         return Ok(Outcome::Done);
     };

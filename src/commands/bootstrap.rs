@@ -13,7 +13,7 @@ pub(super) fn run(folders: &Folders, args: &cli::Bootstrap, world: &mut World) -
     if args.dry_run {
         return show(folders, &args.wishes, args.json, world).map(|_| Outcome::Done);
     }
-    let output = Output::open(folders)?;
+    let output = Output::open(folders, world)?;
     let prepared = prepare(folders, output.folder.as_ref(), &args.wishes, world)?;
     output.clean(world)?;
     if prepared.plan.changes.is_empty() {
@@ -21,8 +21,8 @@ pub(super) fn run(folders: &Folders, args: &cli::Bootstrap, world: &mut World) -
         return Ok(Outcome::Done);
     }
     // Everything that can be refused is refused here, before the first folder or file is made.
-    provide::check_files(&args.wishes.provide, output.folder.as_ref(), &folders.secrets)?;
-    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
+    provide::check_files(&args.wishes.provide, output.folder.as_ref(), &folders.secrets, world)?;
+    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref(), world)?;
     let provided = provide::read(&prepared, &args.wishes.provide, world)?;
     let today = world.day(0)?;
     carry_out::carry_out(folders, &prepared, provided, &|_| Some(today.clone()), output, world)?;
@@ -35,7 +35,7 @@ pub(super) fn plan(folders: &Folders, args: &cli::Plan, world: &mut World) -> Re
 }
 
 fn show(folders: &Folders, wishes: &cli::Wishes, as_json: bool, world: &mut World) -> Result<Plan> {
-    let prepared = prepare(folders, Folder::open(&folders.out)?.as_ref(), wishes, world)?;
+    let prepared = prepare(folders, Folder::open(&*world.disk, &folders.out)?.as_ref(), wishes, world)?;
     match as_json {
         true => world.terminal.print(&format!("{:#}\n", carry_out::json(&prepared.plan)))?,
         false => carry_out::show(folders, &prepared, world)?,
@@ -46,7 +46,7 @@ fn show(folders: &Folders, wishes: &cli::Wishes, as_json: bool, world: &mut Worl
 fn prepare(folders: &Folders, out: Option<&Folder>, wishes: &cli::Wishes, world: &mut World) -> Result<Prepared> {
     let setting = setting::read(folders, Some(&wishes.sealing.delivery), world)?;
     let asked = read_wishes(&setting.contract, wishes)?;
-    carry_out::prepare(folders, setting, &carry_out::inventory(folders, out)?, asked, &wishes.sealing, world)
+    carry_out::prepare(folders, setting, &carry_out::inventory(folders, out, world)?, asked, &wishes.sealing, world)
 }
 
 fn read_wishes(contract: &Contract, wishes: &cli::Wishes) -> Result<Wishes> {

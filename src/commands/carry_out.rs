@@ -27,10 +27,10 @@ pub(super) struct Prepared {
 }
 
 /// What is in the output folder.
-pub(super) fn inventory(folders: &Folders, out: Option<&Folder>) -> Result<Inventory> {
+pub(super) fn inventory(folders: &Folders, out: Option<&Folder>, world: &World) -> Result<Inventory> {
     let files = out.map_or(Ok(BTreeMap::new()), Folder::read_all)?;
     let mut inventory = inventory::read(files).map_err(|error| error.within(&folders.out))?;
-    inventory.made = keys::made(folders)?;
+    inventory.made = keys::made(folders, world)?;
     Ok(inventory)
 }
 
@@ -54,7 +54,7 @@ pub(super) fn prepare(
         unit.write_once() && (inventory.sealed.contains_key(&file) || remembered.contains(&file) || plan.changes.iter().any(now))
     };
     let made = contract.units().into_iter().filter(sealed).map(|unit| unit.name.clone()).collect();
-    plan.changes.extend(keys::remember(folders, &inventory.made, made, world));
+    plan.changes.extend(keys::remember(folders, &inventory.made, made, world)?);
     for name in &plan.kept {
         world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
     }
@@ -81,8 +81,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn open(folders: &Folders) -> Result<Self> {
-        let folder = Folder::open(&folders.out)?;
+    pub(super) fn open(folders: &Folders, world: &World) -> Result<Self> {
+        let folder = Folder::open(&*world.disk, &folders.out)?;
         let lock = folder.as_ref().map(Folder::lock).transpose()?;
         Ok(Output { folder, lock })
     }
@@ -134,26 +134,26 @@ pub(super) fn carry_out(
     world: &mut World,
 ) -> Result<()> {
     let remembers = prepared.plan.changes.iter().any(|change| matches!(change, Change::Remember { .. }));
-    let keys_folder = remembers.then(|| keys::folder_to_change(folders)).transpose()?;
+    let keys_folder = remembers.then(|| keys::folder_to_change(folders, world)).transpose()?;
     let made = make(prepared, provided, made_on, world)?;
     let (out, _lock) = match (output.folder, output.lock) {
         (Some(out), Some(lock)) => (out, lock),
-        _ => new_folder(folders)?,
+        _ => new_folder(folders, world)?,
     };
     write(folders, prepared, made, &out, keys_folder.as_ref().map(|(folder, _lock)| folder), world)?;
     world.terminal.print(&render_plan(folders, prepared, true))
 }
 
 /// The output folder, which was not there when the plan was made.
-fn new_folder(folders: &Folders) -> Result<(Folder, Lock)> {
+fn new_folder(folders: &Folders, world: &World) -> Result<(Folder, Lock)> {
     let path = &folders.out;
     // Inside a checkout the folders on the way are made as well.
-    let inside = |folder: &&Path| folders.platform.as_deref().is_some_and(|root| files::relative_to(folder, root).is_some());
-    let missing: Vec<&Path> = path.ancestors().skip(1).take_while(inside).filter(|folder| !files::exists(folder)).collect();
-    for folder in missing.into_iter().rev() {
-        Folder::create(folder, 0o755)?;
+    if let Some(root) = &folders.platform
+        && files::is_inside(&*world.disk, path, root)?
+    {
+        Folder::create_all(&*world.disk, path, 0o755)?;
     }
-    let out = create(folders, path, 0o755)?;
+    let out = create(folders, path, 0o755, world)?;
     let lock = out.lock()?;
     if !out.read_all()?.is_empty() {
         let busy = Error::new(ErrorKind::Busy, "another run wrote here meanwhile", "run again: it adds what is missing");
@@ -163,7 +163,7 @@ fn new_folder(folders: &Folders) -> Result<(Folder, Lock)> {
 }
 
 /// What stands where the plan will write.
-pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>) -> Result<()> {
+pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>, world: &World) -> Result<()> {
     let secrets = &folders.secrets;
     let copies = copied(plan);
     if let Some(out) = out {
@@ -172,11 +172,11 @@ pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>
     }
     for change in &plan.changes {
         if let Change::Place { file, .. } | Change::Remember { file, .. } = change {
-            let (folder, name) = place_folder(file)?;
+            let (folder, name) = place_folder(file, world)?;
             folder.check(name, Existing::Replace)?;
         }
         if let Change::Place { file, .. } = change
-            && files::relative_to(Path::new(file), secrets).is_some()
+            && files::is_inside(&*world.disk, Path::new(file), secrets)?
         {
             return Err(
                 Error::refused("the store file would lie among the operator's copies", "name a file of the platform's").in_file(file)
@@ -186,7 +186,7 @@ pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>
     if copies.is_empty() {
         return Ok(());
     }
-    if files::relative_to(secrets, &folders.out).is_some() {
+    if files::is_inside(&*world.disk, secrets, &folders.out)? {
         return Err(Error::refused(
             "the operator's copies would lie in the output folder, where everything is committed",
             "name another folder with `--secrets DIR`",
@@ -194,17 +194,17 @@ pub(super) fn check_outputs(folders: &Folders, plan: &Plan, out: Option<&Folder>
         .in_file(&secrets.to_string_lossy()));
     }
     let names: Vec<&str> = copies.iter().map(|name| name.as_str()).collect();
-    if let Some(secrets) = Folder::open(secrets)? {
+    if let Some(secrets) = Folder::open(&*world.disk, secrets)? {
         names.iter().try_for_each(|name| secrets.check(name, Existing::Replace))?;
     }
-    git::check_kept_out(secrets, &names)
+    git::check_kept_out(&*world.disk, secrets, &names)
 }
 
 /// The folder of a file of the platform's, which has to be there, and the file's name.
-fn place_folder(file: &str) -> Result<(Folder, &str)> {
+fn place_folder<'f>(file: &'f str, world: &World) -> Result<(Folder, &'f str)> {
     let (parent, name) = file.rsplit_once('/').unwrap_or((".", file));
     let missing = || Error::new(ErrorKind::InputOutput, "its folder is not there", "make the folder first: `mkdir -p`").in_file(file);
-    Ok((Folder::open(Path::new(parent))?.ok_or_else(missing)?, name))
+    Ok((Folder::open(&*world.disk, Path::new(parent))?.ok_or_else(missing)?, name))
 }
 
 /// The keys whose value is also kept for the operator.
@@ -269,10 +269,10 @@ fn write(folders: &Folders, prepared: &Prepared, made: Made, out: &Folder, keys_
     for change in changes {
         // Only what is in its place is remembered; a run that ends before is followed by one that does it.
         if let (Change::Remember { units, .. }, Some(folder)) = (change, keys_folder) {
-            keys::write_memory(folders, folder, units)?;
+            keys::write_memory(folders, folder, units, world)?;
         }
         if let Change::Place { file, text, .. } = change {
-            let (folder, name) = place_folder(file)?;
+            let (folder, name) = place_folder(file, world)?;
             folder.remove_leftovers_here()?;
             let mut writer = Writer::new(&folder);
             writer.write(name, text.as_bytes(), 0o644, Existing::Replace)?;
@@ -295,12 +295,12 @@ fn write_copies(folders: &Folders, prepared: &Prepared, copies: Vec<(Name, Zeroi
         return Ok(());
     }
     let secrets = &folders.secrets;
-    let folder = create(folders, secrets, 0o700)?;
+    let folder = create(folders, secrets, 0o700, world)?;
     folder.remove_leftovers()?;
     git::keep_out(&folder, "*\n")?;
     let mut writer = Writer::new(&folder);
     for (name, value) in &copies {
-        let there = files::exists(&secrets.join(name.as_str()));
+        let there = folder.has(name.as_str())?;
         if there && Zeroizing::new(folder.read_file(name.as_str())?) == *value {
             continue;
         }

@@ -7,7 +7,8 @@ use super::{Outcome, finding_text, findings_json, read_contract, read_text};
 use crate::cli::{self, ContractFormat, Folders};
 use crate::model::{Contract, Finding, Recipe, Result};
 use crate::pipeline::draft;
-use crate::world::World;
+use crate::world::disk::Links;
+use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &cli::Contract, world: &mut World) -> Result<Outcome> {
     if let Some(root) = &args.from_platform {
@@ -27,10 +28,10 @@ pub(super) fn run(folders: &Folders, args: &cli::Contract, world: &mut World) ->
 /// A contract for another platform: what its manifests read, known keys with their recipe.
 fn draft(folders: &Folders, root: &Path, world: &mut World) -> Result<Outcome> {
     let (_, known) = read_contract(folders, world)?;
-    let (platform, _) = setting::read_platform(root, setting::inside(&folders.out, root).as_deref(), world)?;
+    let (platform, _) = setting::read_platform(root, setting::inside(&folders.out, root, world)?.as_deref(), world)?;
     let rules = root.join(".gitignore");
-    let filled = rules.metadata().is_ok_and(|metadata| metadata.len() > 0);
-    let ignored = if filled { read_text(&rules)? } else { String::new() };
+    let filled = files::stat(&*world.disk, &rules, Links::Follow)?.is_some_and(|stat| stat.size > 0);
+    let ignored = if filled { read_text(&rules, world)? } else { String::new() };
     world.terminal.print(&draft::draft(known, &platform, &ignored)?)?;
     Ok(Outcome::Done)
 }

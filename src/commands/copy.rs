@@ -23,7 +23,7 @@ pub(super) fn run(folders: &Folders, args: &Copy, world: &mut World) -> Result<O
     let contract = &setting.contract;
     args.names.iter().try_for_each(|name| known_key(contract, "copy", name).map(|_| ()))?;
     let in_from = |error: Error| error.within(&from.out);
-    let inventory = carry_out::inventory(&from, Folder::open(&from.out)?.as_ref())?;
+    let inventory = carry_out::inventory(&from, Folder::open(&*world.disk, &from.out)?.as_ref(), world)?;
     let mut sealed: Vec<(String, &SealedSecret)> = Vec::new();
     for unit in contract.units() {
         // A hash goes with its password, whichever of the two was named.

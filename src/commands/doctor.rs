@@ -30,8 +30,8 @@ pub(super) fn run(folders: &Folders, args: &Doctor, world: &mut World) -> Result
         world.terminal.print(&roles(command, &contract, &delivery, controller))?;
         return Ok(Outcome::Done);
     }
-    let certificate = keys::certificate(folders)?.digest;
-    let sealed = sealed_keys(folders)?;
+    let certificate = keys::certificate(folders, world)?.digest;
+    let sealed = sealed_keys(folders, world)?;
     let called = called(folders, &delivery);
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, called: &called };
     let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
@@ -71,12 +71,12 @@ fn roles(command: Option<NeedsRights>, contract: &Contract, delivery: &Delivery,
 }
 
 /// The keys that are sealed in the output folder.
-fn sealed_keys(folders: &Folders) -> Result<BTreeMap<Name, Option<CertificateDigest>>> {
+fn sealed_keys(folders: &Folders, world: &World) -> Result<BTreeMap<Name, Option<CertificateDigest>>> {
     let nothing = || {
         let help = "run `seal-secrets bootstrap` first, or name the folder with `--out DIR`";
         Error::bad_input("no sealed files", help).in_file(&folders.out.to_string_lossy())
     };
-    let folder = Folder::open(&folders.out)?.ok_or_else(nothing)?;
+    let folder = Folder::open(&*world.disk, &folders.out)?.ok_or_else(nothing)?;
     let inventory = inventory::read(folder.read_all()?).map_err(|error| error.within(&folders.out))?;
     let all = inventory.sealed.into_values().flatten();
     let sealed: BTreeMap<_, _> = all.map(|SealedSecret { name, certificate, .. }| (name, certificate)).collect();

@@ -21,7 +21,7 @@ pub(super) fn run(
     world: &World,
 ) -> Result<(Option<Vec<SealingKey>>, Drill)> {
     let identities = keys::identities(folders, identity, world)?;
-    let escrow = keys::read_escrow(folders)
+    let escrow = keys::read_escrow(folders, world)
         .and_then(|encrypted| Ok((identities.open(&encrypted)?, whose(&identities, &encrypted)?)))
         .and_then(|(text, whose)| Ok((private_key::read(&text)?, text, whose)));
     let escrow = match escrow {
@@ -30,7 +30,7 @@ pub(super) fn run(
     };
     let key_secret = match (certificate, &escrow) {
         (Ok(certificate), Ok((_, text, _))) => {
-            let rendered = key_secret::render(folders, certificate, text, "kube-system");
+            let rendered = key_secret::render(folders, certificate, text, "kube-system", world);
             rendered.and_then(|rendered| drill::check_key_secret(&key_secret::stream(&rendered.secrets), certificate))
         }
         (Err(error), _) => Err(error.clone()),

@@ -17,15 +17,15 @@ pub(super) fn run(folders: &Folders, args: &Escrow, world: &mut World) -> Result
         EscrowChange::AddRecipient(args) => (args, Some(keygen::read_recipient("`RECIPIENT`", &args.recipient)?)),
         EscrowChange::RemoveRecipient(args) => (args, None),
     };
-    git::check_kept_out(&folders.keys, &[IDENTITY])?;
+    git::check_kept_out(&*world.disk, &folders.keys, &[IDENTITY])?;
     let path = keys::escrow_path(folders);
     let missing = || Error::bad_input("no such file", "make the sealing key first: `seal-secrets keygen`").in_file(&path.to_string_lossy());
-    let folder = Folder::open(&folders.keys)?.ok_or_else(missing)?;
+    let folder = Folder::open(&*world.disk, &folders.keys)?.ok_or_else(missing)?;
     [RECIPIENTS, ESCROW].iter().try_for_each(|name| folder.check(name, Existing::Replace))?;
-    if !files::exists(&path) {
+    if !files::exists(&*world.disk, &path)? {
         return Err(missing());
     }
-    let (folder, _lock) = keys::folder_to_change(folders)?;
+    let (folder, _lock) = keys::folder_to_change(folders, world)?;
     let OpenedEscrow { encrypted, pem, list, recipients: before } = keys::open_to_change(folders, args.identity.as_deref(), world)?;
     let text = recipients::with(list.as_deref(), &before);
     let change = match added {

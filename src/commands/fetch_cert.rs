@@ -14,7 +14,10 @@ use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Result<Outcome> {
     let (pem, from) = match &args.file {
-        Some(path) => (files::read(path, &path.to_string_lossy(), files::Kind::Public)?.to_vec(), path.to_string_lossy().into_owned()),
+        Some(path) => {
+            let name = path.to_string_lossy().into_owned();
+            (files::read(&*world.disk, path, &name, files::Kind::Public)?.to_vec(), name)
+        }
         None => {
             let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
             let (namespace, name) = (args.cluster.controller_namespace.as_str(), args.cluster.controller_name.as_str());
@@ -32,7 +35,7 @@ pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Res
         fetched.ends()
     ));
     let path = folders.keys.join(CERTIFICATE);
-    let pinned = if files::exists(&path) { Some(keys::certificate(folders)?.digest) } else { None };
+    let pinned = if files::exists(&*world.disk, &path)? { Some(keys::certificate(folders, world)?.digest) } else { None };
     if pinned == Some(digest) {
         world.terminal.print(&format!("nothing to do: {} is pinned already\n", path.display()))?;
         return Ok(Outcome::Done);
@@ -56,7 +59,7 @@ pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Res
         }
         (None, None) => confirm(digest, world)?,
     }
-    let (folder, _lock) = keys::folder_to_change(folders)?;
+    let (folder, _lock) = keys::folder_to_change(folders, world)?;
     let (existing, next) = match pinned {
         Some(_) => {
             (Existing::Replace, "seal-secrets backup, for its private key; then seal-secrets re-encrypt, for what is sealed to the old one")

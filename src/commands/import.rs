@@ -31,20 +31,20 @@ pub(super) fn adopt(
 ) -> Result<Outcome> {
     let wishes = read_wishes(&setting.contract, args, &found)?;
     if args.replacing.consent.dry_run {
-        let inventory = carry_out::inventory(folders, Folder::open(&folders.out)?.as_ref())?;
+        let inventory = carry_out::inventory(folders, Folder::open(&*world.disk, &folders.out)?.as_ref(), world)?;
         let prepared = carry_out::prepare(folders, setting, &inventory, wishes, &args.replacing.sealing, world)?;
         show(folders, args, &prepared, &found, world)?;
         return Ok(Outcome::Done);
     }
-    let output = Output::open(folders)?;
-    let inventory = carry_out::inventory(folders, output.folder.as_ref())?;
+    let output = Output::open(folders, world)?;
+    let inventory = carry_out::inventory(folders, output.folder.as_ref(), world)?;
     let prepared = carry_out::prepare(folders, setting, &inventory, wishes, &args.replacing.sealing, world)?;
     output.clean(world)?;
     if prepared.plan.changes.is_empty() {
         world.terminal.print(&format!("nothing to do\n{}", report(&prepared, &found)))?;
         return Ok(Outcome::Done);
     }
-    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
+    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref(), world)?;
     carry_out::ask(folders, &prepared, &args.destroys_data, args.replacing.consent.yes, world)?;
     let report = report(&prepared, &found);
     carry_out::carry_out(folders, &prepared, found.values, made_on, output, world)?;
@@ -99,7 +99,7 @@ fn find(contract: &Contract, args: &Import, world: &mut World) -> Result<Adopted
     let mut found = Adopted::default();
     for path in &args.env_files {
         let name = path.to_string_lossy();
-        let bytes = files::read(path, &name, files::Kind::Secret)?;
+        let bytes = files::read(&*world.disk, path, &name, files::Kind::Secret)?;
         let variables = text::decode(&bytes).and_then(env_file::read).map_err(|error| error.in_file(&name))?;
         variables.into_iter().try_for_each(|variable| found.add_variable(contract, variable, &name))?;
     }
@@ -134,14 +134,14 @@ fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopte
 
 /// A folder with a file for each key.
 fn add_directory(contract: &Contract, path: &Path, found: &mut Adopted, world: &mut World) -> Result<()> {
-    if !path.is_dir() {
+    if !files::is_folder(&*world.disk, path)? {
         return Err(Error::bad_input("no such folder", "name the folder with a file for each key").in_file(&path.to_string_lossy()));
     }
     for key in &contract.keys {
         let file = path.join(key.name.as_str());
-        if files::exists(&file) {
+        if files::exists(&*world.disk, &file)? {
             let name = file.to_string_lossy();
-            let value = SecretValue::new(files::read(&file, &name, files::Kind::Secret)?);
+            let value = SecretValue::new(files::read(&*world.disk, &file, &name, files::Kind::Secret)?);
             let value = without_line_feed(key.name.as_str(), value, world);
             found.add(key, value, name.into_owned())?;
         }

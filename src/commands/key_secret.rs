@@ -14,9 +14,9 @@ pub(super) fn run(folders: &Folders, args: &KeySecret, world: &mut World) -> Res
     if world.terminal.stdout_is_terminal && !args.reveal && !applies(args) {
         return Err(super::unseal::to_a_terminal("seal-secrets key-secret | kubectl apply -f -"));
     }
-    let certificate = keys::certificate(folders)?;
+    let certificate = keys::certificate(folders, world)?;
     let text = keys::open_escrow(folders, args.identity.as_deref(), world)?;
-    let KeySecrets { secrets, newer, left_out } = render(folders, &certificate, &text, args.controller_namespace.as_str())?;
+    let KeySecrets { secrets, newer, left_out } = render(folders, &certificate, &text, args.controller_namespace.as_str(), world)?;
     if let Some(newer) = newer {
         let what = format!("the escrow holds a newer key, {newer}, which the controller would serve");
         world.terminal.warn(&format!("{what}: `seal-secrets renew` moves to it"));
@@ -50,7 +50,13 @@ pub(super) fn stream(secrets: &[(String, Zeroizing<String>)]) -> Zeroizing<Strin
 }
 
 /// The key Secrets, from the escrow's text.
-pub(super) fn render(folders: &Folders, certificate: &SealingCertificate, escrow_text: &str, namespace: &str) -> Result<KeySecrets> {
+pub(super) fn render(
+    folders: &Folders,
+    certificate: &SealingCertificate,
+    escrow_text: &str,
+    namespace: &str,
+    world: &World,
+) -> Result<KeySecrets> {
     let escrow = keys::escrow_path(folders);
     // A key that the controller cannot use crashes it at start: only those that were judged are ever printed.
     let pairs = keys::pairs(folders, escrow_text)?;
@@ -64,7 +70,7 @@ pub(super) fn render(folders: &Folders, certificate: &SealingCertificate, escrow
         .in_file(&escrow.to_string_lossy()));
     }
     let path = folders.keys.join(keys::CERTIFICATE);
-    let pinned = files::read(&path, &path.to_string_lossy(), files::Kind::Public)?;
+    let pinned = files::read(&*world.disk, &path, &path.to_string_lossy(), files::Kind::Public)?;
     let newer = renew::begun(&pairs, certificate, |_| true).map(|(newer, _)| newer.digest);
     let mut rendered = KeySecrets { secrets: Vec::new(), newer, left_out: Vec::new() };
     for (n, pair) in pairs.iter().enumerate() {

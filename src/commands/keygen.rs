@@ -25,26 +25,27 @@ use crate::world::git;
 
 pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result<Outcome> {
     let named = args.recipients.iter().map(|text| read_recipient("`--recipient`", text)).collect::<Result<Vec<_>>>()?;
-    if files::exists(&folders.keys.join(CERTIFICATE)) {
+    let there = |name: &str, world: &World| files::exists(&*world.disk, &folders.keys.join(name));
+    if there(CERTIFICATE, world)? {
         return Err(Error::refused("is there already, and is never overwritten", "nothing is to do: `seal-secrets bootstrap` seals to it")
             .in_file(&folders.keys.join(CERTIFICATE).to_string_lossy()));
     }
-    if !named.is_empty() && files::exists(&folders.keys.join(ESCROW)) {
+    if !named.is_empty() && there(ESCROW, world)? {
         let help = "run `seal-secrets keygen` to finish it, then `seal-secrets escrow add-recipient` for each";
         return Err(Error::refused("an earlier run was interrupted; its escrow is there, and is not encrypted anew here", help)
             .in_file(&folders.keys.join(ESCROW).to_string_lossy()));
     }
     // What is there is judged before the first folder or file is made.
-    let before = keys::listed(folders)?.map(|(text, _)| text);
+    let before = keys::listed(folders, world)?.map(|(text, _)| text);
     let own = named.is_empty() && before.is_none();
-    let found = own && files::exists(&folders.keys.join(IDENTITY)) && !files::exists(&folders.keys.join(ESCROW));
+    let found = own && there(IDENTITY, world)? && !there(ESCROW, world)?;
     let found = found.then(|| keys::identities(folders, None, world)).transpose()?;
-    git::check_kept_out(&folders.keys, &[IDENTITY])?;
-    if let Some(folder) = Folder::open(&folders.keys)? {
+    git::check_kept_out(&*world.disk, &folders.keys, &[IDENTITY])?;
+    if let Some(folder) = Folder::open(&*world.disk, &folders.keys)? {
         [IDENTITY, RECIPIENTS, ESCROW, CERTIFICATE].iter().try_for_each(|name| folder.check(name, Existing::Replace))?;
     }
-    let (folder, _lock) = keys::folder_to_change(folders)?;
-    if files::exists(&folders.keys.join(ESCROW)) {
+    let (folder, _lock) = keys::folder_to_change(folders, world)?;
+    if there(ESCROW, world)? {
         return finish(folders, &folder, before.is_none(), world);
     }
     let pair = new_pair(None, world)?;
@@ -123,7 +124,7 @@ fn certificate_text(pem: &str) -> &str {
 /// An earlier run was ended between escrow and certificate: the escrow holds both.
 fn finish(folders: &Folders, folder: &Folder, own: bool, world: &mut World) -> Result<Outcome> {
     let path = folders.keys.join(ESCROW);
-    if !files::exists(&folders.keys.join(IDENTITY)) {
+    if !files::exists(&*world.disk, &folders.keys.join(IDENTITY))? {
         return Err(Error::refused(
             "an escrow is there without its certificate, and its identity is elsewhere",
             format!(
@@ -146,11 +147,11 @@ fn finish(folders: &Folders, folder: &Folder, own: bool, world: &mut World) -> R
     check_pair(&text, world).map_err(in_escrow)?;
     keys::write(folder, CERTIFICATE, certificate.as_bytes(), 0o644, Existing::Keep)?;
     world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate written");
-    report(folders, escrow::count_recipients(&keys::read_escrow(folders)?)?, own, world)
+    report(folders, escrow::count_recipients(&keys::read_escrow(folders, world)?)?, own, world)
 }
 
 fn report(folders: &Folders, recipients: usize, own: bool, world: &mut World) -> Result<Outcome> {
-    let certificate = keys::certificate(folders)?;
+    let certificate = keys::certificate(folders, world)?;
     let path = |name: &str| Path::new(&folders.keys).join(name).display().to_string();
     let (to, keep) = if own {
         (format!("the identity in {}", path(IDENTITY)), format!("{} and {}", path(IDENTITY), path(ESCROW)))

@@ -28,27 +28,27 @@ const MEMORY: &str = "write-once.txt";
 const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
 
 /// The keys folder, made where it is not there, and this run's own until the lock is dropped.
-pub(super) fn folder_to_change(folders: &Folders) -> Result<(Folder, Lock)> {
-    let folder = super::create(folders, &folders.keys, 0o755)?;
+pub(super) fn folder_to_change(folders: &Folders, world: &World) -> Result<(Folder, Lock)> {
+    let folder = super::create(folders, &folders.keys, 0o755, world)?;
     let lock = folder.lock()?;
     folder.remove_leftovers_here()?;
     Ok((folder, lock))
 }
 
 /// The sealing certificate, not yet judged.
-pub(super) fn certificate(folders: &Folders) -> Result<SealingCertificate> {
+pub(super) fn certificate(folders: &Folders, world: &World) -> Result<SealingCertificate> {
     let path = folders.keys.join(CERTIFICATE);
     let name = path.to_string_lossy();
-    if !files::exists(&path) {
+    if !files::exists(&*world.disk, &path)? {
         return Err(Error::bad_input("no such file", "make the sealing key first: `seal-secrets keygen`").in_file(&name));
     }
-    let bytes = files::read(&path, &name, files::Kind::Public)?;
+    let bytes = files::read(&*world.disk, &path, &name, files::Kind::Public)?;
     SealingCertificate::read(&bytes).map_err(|error| error.in_file(&name))
 }
 
 /// The sealing certificate, fit to be sealed to; one that ends soon is warned of.
 pub(super) fn fit_certificate(folders: &Folders, least_bits: u32, world: &mut World) -> Result<SealingCertificate> {
-    let certificate = certificate(folders)?;
+    let certificate = certificate(folders, world)?;
     let name = folders.keys.join(CERTIFICATE);
     let ends_soon = certificate.judge((world.clock)(), least_bits).map_err(|error| error.in_file(&name.to_string_lossy()))?;
     if ends_soon {
@@ -116,10 +116,10 @@ pub(super) fn identities(folders: &Folders, named: Option<&Path>, world: &World)
     if name.to_ascii_uppercase().contains("AGE-") {
         name = "the file of `--identity`".into();
     }
-    if named.is_none() && !files::exists(path) {
+    if named.is_none() && !files::exists(&*world.disk, path)? {
         return Err(Error::bad_input("no such file", "name the age identity that opens the escrow with `--identity FILE`").in_file(&name));
     }
-    let bytes = files::read(path, &name, files::Kind::Secret)?;
+    let bytes = files::read(&*world.disk, path, &name, files::Kind::Secret)?;
     let operator = Operator::new(&world.terminal);
     let list = if recipients::is_encrypted(&bytes) {
         let passphrase = operator.passphrase(&format!("passphrase of {name}: "));
@@ -145,55 +145,55 @@ fn memory_path(folders: &Folders) -> String {
 }
 
 /// The text of `write-once.txt`, where it is there.
-fn memory_text(folders: &Folders) -> Result<Option<String>> {
+fn memory_text(folders: &Folders, world: &World) -> Result<Option<String>> {
     let path = folders.keys.join(MEMORY);
-    files::exists(&path).then(|| super::read_text(&path)).transpose()
+    files::exists(&*world.disk, &path)?.then(|| super::read_text(&path, world)).transpose()
 }
 
 /// The units that `write-once.txt` remembers of the output folder.
-pub(super) fn made(folders: &Folders) -> Result<BTreeSet<Name>> {
-    let text = memory_text(folders)?.unwrap_or_default();
-    memory::read(&text, &way_to_out(folders)).map_err(|error| error.in_file(&memory_path(folders)))
+pub(super) fn made(folders: &Folders, world: &World) -> Result<BTreeSet<Name>> {
+    let text = memory_text(folders, world)?.unwrap_or_default();
+    memory::read(&text, &way_to_out(folders, world)?).map_err(|error| error.in_file(&memory_path(folders)))
 }
 
 /// The change that remembers these units, where they are not known yet. Only the certificate is needed to seal, so that a
 /// folder which cannot be written to is no reason not to.
-pub(super) fn remember(folders: &Folders, known: &BTreeSet<Name>, units: BTreeSet<Name>, world: &mut World) -> Option<Change> {
+pub(super) fn remember(folders: &Folders, known: &BTreeSet<Name>, units: BTreeSet<Name>, world: &mut World) -> Result<Option<Change>> {
     if units.is_subset(known) {
-        return None;
+        return Ok(None);
     }
     let file = memory_path(folders);
-    if !files::is_writable(&folders.keys) {
+    if !files::is_writable(&*world.disk, &folders.keys)? {
         world.terminal.warn(&format!(
             "{file} cannot be written: without it nothing is known of write-once values once all of the output folder is gone"
         ));
-        return None;
+        return Ok(None);
     }
-    let reason = if files::exists(Path::new(&file)) { Reason::Updated } else { Reason::New };
-    Some(Change::Remember { file, units, reason })
+    let reason = if files::exists(&*world.disk, Path::new(&file))? { Reason::Updated } else { Reason::New };
+    Ok(Some(Change::Remember { file, units, reason }))
 }
 
 /// Writes that into the folder that is this run's own: another run may have written it since the plan was made.
-pub(super) fn write_memory(folders: &Folders, folder: &Folder, units: &BTreeSet<Name>) -> Result<()> {
-    match memory::with(memory_text(folders)?.as_deref(), &way_to_out(folders), units)? {
+pub(super) fn write_memory(folders: &Folders, folder: &Folder, units: &BTreeSet<Name>, world: &World) -> Result<()> {
+    match memory::with(memory_text(folders, world)?.as_deref(), &way_to_out(folders, world)?, units)? {
         Some(text) => write(folder, MEMORY, text.as_bytes(), 0o644, Existing::Replace),
         None => Ok(()),
     }
 }
 
 /// The output folder from the keys folder: the same wherever the repository lies.
-fn way_to_out(folders: &Folders) -> String {
-    let way = files::way(&folders.keys, &folders.out);
-    if way.as_os_str().is_empty() { ".".to_owned() } else { way.to_string_lossy().into_owned() }
+fn way_to_out(folders: &Folders, world: &World) -> Result<String> {
+    let way = files::way(&*world.disk, &folders.keys, &folders.out)?;
+    Ok(if way.as_os_str().is_empty() { ".".to_owned() } else { way.to_string_lossy().into_owned() })
 }
 
 /// The text of `recipients.txt` and those it names; `None` where there is no such file.
-pub(super) fn listed(folders: &Folders) -> Result<Option<(String, Vec<Recipient>)>> {
+pub(super) fn listed(folders: &Folders, world: &World) -> Result<Option<(String, Vec<Recipient>)>> {
     let path = folders.keys.join(RECIPIENTS);
-    if !files::exists(&path) {
+    if !files::exists(&*world.disk, &path)? {
         return Ok(None);
     }
-    let text = super::read_text(&path)?;
+    let text = super::read_text(&path, world)?;
     let list = recipients::read_recipients(&text).map_err(|error| error.in_file(&path.to_string_lossy()))?;
     Ok(Some((text, list)))
 }
@@ -223,9 +223,9 @@ fn known_recipients(listed: Option<Vec<Recipient>>, identities: &Identities, esc
 }
 
 /// The escrow as it lies there, encrypted.
-pub(super) fn read_escrow(folders: &Folders) -> Result<Zeroizing<Vec<u8>>> {
+pub(super) fn read_escrow(folders: &Folders, world: &World) -> Result<Zeroizing<Vec<u8>>> {
     let path = escrow_path(folders);
-    files::read(&path, &path.to_string_lossy(), files::Kind::Public)
+    files::read(&*world.disk, &path, &path.to_string_lossy(), files::Kind::Public)
 }
 
 /// The escrow, opened to be written anew.
@@ -242,8 +242,8 @@ pub(super) struct OpenedEscrow {
 
 /// Opens the escrow for who is going to write it anew: it has to be known to whom.
 pub(super) fn open_to_change(folders: &Folders, identity: Option<&Path>, world: &mut World) -> Result<OpenedEscrow> {
-    let encrypted = read_escrow(folders)?;
-    let (list, listed) = listed(folders)?.unzip();
+    let encrypted = read_escrow(folders, world)?;
+    let (list, listed) = listed(folders, world)?.unzip();
     let identities = identities(folders, identity, world)?;
     let known = |world: &mut World| Ok((identities.open(&encrypted)?, known_recipients(listed, &identities, &encrypted, world)?));
     let (pem, recipients) = known(world).map_err(|error: Error| error.in_file(&escrow_path(folders).to_string_lossy()))?;
@@ -260,7 +260,7 @@ pub(super) fn grown(before: &str, more: &[&str]) -> Zeroizing<String> {
 /// The escrow's PEM text: certificate and private key.
 pub(super) fn open_escrow(folders: &Folders, identity: Option<&Path>, world: &World) -> Result<Zeroizing<String>> {
     let identities = identities(folders, identity, world)?;
-    let escrow = read_escrow(folders)?;
+    let escrow = read_escrow(folders, world)?;
     identities.open(&escrow).map_err(|error| error.in_file(&escrow_path(folders).to_string_lossy()))
 }
 

@@ -82,7 +82,7 @@ const HIGH_COST: u32 = 13;
 /// The contract's text and what it says: the operator's file, or the one that is built in.
 fn read_contract(folders: &Folders, world: &mut World) -> Result<(String, Contract)> {
     let text = match &folders.contract {
-        Some(path) => read_text(path)?,
+        Some(path) => read_text(path, world)?,
         None => contract_file::EMBEDDED.to_owned(),
     };
     let name = folders.contract.as_deref().map_or("the built-in contract".into(), Path::to_string_lossy);
@@ -98,11 +98,11 @@ fn read_contract(folders: &Folders, world: &mut World) -> Result<(String, Contra
 }
 
 /// A folder of ours; that of one of several clusters may be the first below its root.
-fn create(folders: &Folders, path: &Path, mode: u32) -> Result<Folder> {
+fn create(folders: &Folders, path: &Path, mode: u32, world: &World) -> Result<Folder> {
     if let (Some(_), Some(root)) = (&folders.cluster, path.parent().filter(|root| !root.as_os_str().is_empty())) {
-        Folder::create(root, mode)?;
+        Folder::create(&*world.disk, root, mode)?;
     }
-    Folder::create(path, mode)
+    Folder::create(&*world.disk, path, mode)
 }
 
 /// The contract's key that a flag names.
@@ -167,14 +167,14 @@ fn read_input(path: &Path, kind: files::Kind, world: &mut World) -> Result<(Stri
         return Ok(("standard input".to_owned(), world.terminal.read_secret()?.into_bytes()));
     }
     let name = path.to_string_lossy().into_owned();
-    let bytes = files::read(path, &name, kind)?;
+    let bytes = files::read(&*world.disk, path, &name, kind)?;
     Ok((name, bytes))
 }
 
 /// The text of a file that is no secret.
-fn read_text(path: &Path) -> Result<String> {
+fn read_text(path: &Path, world: &World) -> Result<String> {
     let name = path.to_string_lossy();
-    let bytes = files::read(path, &name, files::Kind::Public)?;
+    let bytes = files::read(&*world.disk, path, &name, files::Kind::Public)?;
     Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
 }
 

@@ -14,7 +14,7 @@ use crate::world::{World, files};
 
 pub(super) fn run(folders: &Folders, args: &Patch, world: &mut World) -> Result<Outcome> {
     let (_, contract) = read_contract(folders, world)?;
-    let delivery = setting::read_delivery(&args.delivery, folders)?;
+    let delivery = setting::read_delivery(&args.delivery, folders, world)?;
     if args.filter.is_some() {
         let input = world.terminal.read_input(MOST_BYTES)?;
         let output = patch::filter(&contract, &delivery, &input).map_err(|error| error.in_file("standard input"))?;
@@ -27,15 +27,15 @@ pub(super) fn run(folders: &Folders, args: &Patch, world: &mut World) -> Result<
     let edits = if args.format == PatchFormat::Component {
         // Who reads what, where: only this format depends on it.
         let Setting { contract, delivery, .. } = setting::read(folders, Some(&args.delivery), world)?;
-        component(folders, root, render::component_files(&contract, &delivery))?
+        component(folders, root, render::component_files(&contract, &delivery), world)?
     } else {
         let make = if args.format == PatchFormat::Json6902 { patch::json6902 } else { patch::manifests };
-        let (platform, files) = setting::read_platform(root, setting::inside(&folders.out, root).as_deref(), world)?;
+        let (platform, files) = setting::read_platform(root, setting::inside(&folders.out, root, world)?.as_deref(), world)?;
         make(&contract, &delivery, &platform, &files)
     };
     if args.write {
         for edit in &edits.edits {
-            write(root, edit)?;
+            write(root, edit, world)?;
             world.terminal.print(&format!("write  {}\n", visible(&root.join(&edit.path).to_string_lossy())))?;
         }
         world.terminal.print(&match edits.edits.len() {
@@ -50,14 +50,14 @@ pub(super) fn run(folders: &Folders, args: &Patch, world: &mut World) -> Result<
 }
 
 /// The Component in the output folder, as edits of the checkout that the folder lies in.
-fn component(folders: &Folders, root: &Path, files: Vec<(String, String)>) -> Result<Edits> {
-    let Some(out) = setting::inside(&folders.out, root) else {
+fn component(folders: &Folders, root: &Path, files: Vec<(String, String)>, world: &World) -> Result<Edits> {
+    let Some(out) = setting::inside(&folders.out, root, world)? else {
         return Err(Error::usage(
             "the output folder does not lie in the checkout, so nothing there can include its component",
             "name a folder inside with `--out DIR`, or copy `out/property-patches` into it",
         ));
     };
-    let there = Folder::open(&folders.out)?.map_or(Ok(Files::new()), |folder| folder.read_all())?;
+    let there = Folder::open(&*world.disk, &folders.out)?.map_or(Ok(Files::new()), |folder| folder.read_all())?;
     let mut found = Edits::default();
     for (path, after) in files {
         let before = there.get(&path).cloned();
@@ -69,16 +69,10 @@ fn component(folders: &Folders, root: &Path, files: Vec<(String, String)>) -> Re
 }
 
 /// One file, whole: what was read is what is replaced.
-fn write(root: &Path, edit: &Edit) -> Result<()> {
+fn write(root: &Path, edit: &Edit, world: &World) -> Result<()> {
     let path = root.join(&edit.path);
     let (parent, name) = (path.parent().unwrap_or(root), path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
-    let folder = match Folder::open(parent)? {
-        Some(folder) => folder,
-        None => {
-            std::fs::create_dir_all(parent).map_err(|error| files::explain(&error, "made").in_file(&parent.to_string_lossy()))?;
-            Folder::create(parent, 0o755)?
-        }
-    };
+    let folder = Folder::create_all(&*world.disk, parent, 0o755)?;
     let (mode, existing) = match &edit.before {
         None => (0o644, Existing::Keep),
         Some(before) => {
@@ -86,7 +80,7 @@ fn write(root: &Path, edit: &Edit) -> Result<()> {
                 let busy = Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
                 return Err(busy.in_file(&path.to_string_lossy()));
             }
-            (files::mode(&path).unwrap_or(0o644), Existing::Replace)
+            (files::mode(&*world.disk, &path)?.unwrap_or(0o644), Existing::Replace)
         }
     };
     let mut writer = Writer::new(&folder);

@@ -35,14 +35,14 @@ pub(super) fn names(contract: &Contract, provide: &Provide) -> Result<BTreeSet<N
 }
 
 /// A file that is read must not be one of those that are written.
-pub(super) fn check_files(provide: &Provide, out: Option<&Folder>, secrets: &Path) -> Result<()> {
+pub(super) fn check_files(provide: &Provide, out: Option<&Folder>, secrets: &Path, world: &World) -> Result<()> {
     let mut outputs = out.map_or(Ok(Vec::new()), Folder::identities)?;
-    if let Some(secrets) = Folder::open(secrets)? {
+    if let Some(secrets) = Folder::open(&*world.disk, secrets)? {
         outputs.extend(secrets.identities()?);
     }
     for (name, file) in provide {
         let Some(file) = file else { continue };
-        if files::identity(file).is_some_and(|identity| outputs.contains(&identity)) {
+        if files::identity(&*world.disk, file)?.is_some_and(|identity| outputs.contains(&identity)) {
             return Err(Error::refused(
                 format!("the file of `--provide {name}` is one of those that this run may write"),
                 "copy it to a folder of its own, with mode 0600",
@@ -70,7 +70,7 @@ fn read_value(name: &Name, file: Option<&PathBuf>, world: &mut World) -> Result<
         Some(file) if file.as_os_str() == "-" && !world.terminal.stdin_is_terminal => world.terminal.read_secret()?,
         // What stands behind the `=` may be the value itself, by mistake: it is not repeated.
         Some(file) if file.as_os_str() != "-" => {
-            SecretValue::new(files::read(file, &format!("the file of `--provide {name}`"), files::Kind::Secret)?)
+            SecretValue::new(files::read(&*world.disk, file, &format!("the file of `--provide {name}`"), files::Kind::Secret)?)
         }
         _ => world.terminal.ask(&format!("{name}: "))?,
     };

@@ -50,14 +50,15 @@ pub(super) fn ask(folders: &Folders, args: &ReEncrypt, to: CertificateDigest, wo
 }
 
 /// Whether the output folder is among these, or in one of them.
-fn covers(paths: &[PathBuf], folders: &Folders) -> bool {
-    paths.iter().any(|path| files::relative_to(&folders.out, path).is_some())
+fn covers(paths: &[PathBuf], folders: &Folders, world: &World) -> Result<bool> {
+    let inside = paths.iter().map(|path| files::is_inside(&*world.disk, &folders.out, path));
+    Ok(inside.collect::<Result<Vec<_>>>()?.contains(&true))
 }
 
 /// The derived file that names the certificate, as `bootstrap` would write it; whether it changes.
-pub(super) fn runbook(folders: &Folders, to: CertificateDigest, write: bool) -> Result<bool> {
-    let Some(folder) = Folder::open(&folders.out)? else { return Ok(false) };
-    if !files::exists(&folders.out.join(render::RUNBOOK)) {
+pub(super) fn runbook(folders: &Folders, to: CertificateDigest, write: bool, world: &World) -> Result<bool> {
+    let Some(folder) = Folder::open(&*world.disk, &folders.out)? else { return Ok(false) };
+    if !folder.has(render::RUNBOOK)? {
         return Ok(false);
     }
     let before = folder.read_file(render::RUNBOOK)?;
@@ -94,8 +95,8 @@ impl Tally {
         proves: bool,
         world: &mut World,
     ) -> Result<Outcome> {
-        if self.failed.is_empty() && args.key.is_none() && covers(sealed_files::paths(folders, &args.paths), folders) {
-            self.runbook = runbook(folders, to, !args.consent.dry_run)?;
+        if self.failed.is_empty() && args.key.is_none() && covers(sealed_files::paths(folders, &args.paths), folders, world)? {
+            self.runbook = runbook(folders, to, !args.consent.dry_run, world)?;
         }
         let text = if args.consent.json {
             format!("{:#}\n", self.json(folders, Some(to)))

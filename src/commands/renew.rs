@@ -20,11 +20,11 @@ use crate::world::{World, files, git};
 
 pub(super) fn run(folders: &Folders, args: &Renew, world: &mut World) -> Result<Outcome> {
     check_json(args.consent.json, args.consent.dry_run)?;
-    git::check_kept_out(&folders.keys, &[IDENTITY])?;
-    let out = files::exists(&folders.out).then(|| folders.out.clone());
+    git::check_kept_out(&*world.disk, &folders.keys, &[IDENTITY])?;
+    let out = files::exists(&*world.disk, &folders.out)?.then(|| folders.out.clone());
     let sealed = SealedFiles::find(out.as_slice(), folders, !args.consent.dry_run, world)?;
     // One that has ended is just what is renewed: it is not judged.
-    let pinned = keys::certificate(folders)?;
+    let pinned = keys::certificate(folders, world)?;
     let escrow = keys::open_to_change(folders, args.identity.as_deref(), world)?;
     let pairs = keys::pairs(folders, &escrow.pem)?;
     let begun = begun(&pairs, &pinned, fit(world));
@@ -38,7 +38,7 @@ pub(super) fn run(folders: &Folders, args: &Renew, world: &mut World) -> Result<
     let (key, moved) =
         (digest.map_or("a new sealing key".to_owned(), |digest| format!("the newer key of the escrow, {digest}")), tally.moved);
     confirm(&format!("{key} takes the place of {}, and {moved} SealedSecrets are sealed to it", pinned.digest), args.consent.yes, world)?;
-    let (keys_folder, _lock) = keys::folder_to_change(folders)?;
+    let (keys_folder, _lock) = keys::folder_to_change(folders, world)?;
     let pem = match begun {
         Some((certificate, _)) => {
             world.terminal.warn(&format!("the escrow holds a newer key, {}: this run finishes with it", certificate.digest));
@@ -117,7 +117,7 @@ fn move_to(
     if !tally.failed.is_empty() {
         return Err(Error::refused("not everything could be re-encrypted", "mend what is named above, and run again: it goes on"));
     }
-    tally.runbook = runbook(folders, certificate.digest, true)?;
+    tally.runbook = runbook(folders, certificate.digest, true, world)?;
     keys::write(keys_folder, CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)?;
     let path = folders.keys.join(CERTIFICATE);
     world.terminal.print(&tally.summary(folders, work.proves(), certificate.digest, false))?;

@@ -12,19 +12,19 @@ use crate::world::folder::Folder;
 pub(super) fn run(folders: &Folders, args: &Rotate, world: &mut World) -> Result<Outcome> {
     carry_out::check_json(args.replacing.consent.json, args.replacing.consent.dry_run)?;
     if args.replacing.consent.dry_run {
-        let prepared = prepare(folders, Folder::open(&folders.out)?.as_ref(), args, world)?;
+        let prepared = prepare(folders, Folder::open(&*world.disk, &folders.out)?.as_ref(), args, world)?;
         show(folders, args, &prepared, world)?;
         return Ok(Outcome::Done);
     }
-    let output = Output::open(folders)?;
+    let output = Output::open(folders, world)?;
     let prepared = prepare(folders, output.folder.as_ref(), args, world)?;
     output.clean(world)?;
     if prepared.plan.changes.is_empty() {
         world.terminal.print("nothing to do\n")?;
         return Ok(Outcome::Done);
     }
-    provide::check_files(&args.provide, output.folder.as_ref(), &folders.secrets)?;
-    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref())?;
+    provide::check_files(&args.provide, output.folder.as_ref(), &folders.secrets, world)?;
+    carry_out::check_outputs(folders, &prepared.plan, output.folder.as_ref(), world)?;
     carry_out::ask(folders, &prepared, &args.destroys_data, args.replacing.consent.yes, world)?;
     let provided = provide::read(&prepared, &args.provide, world)?;
     let today = world.day(0)?;
@@ -35,7 +35,7 @@ pub(super) fn run(folders: &Folders, args: &Rotate, world: &mut World) -> Result
 
 fn prepare(folders: &Folders, out: Option<&Folder>, args: &Rotate, world: &mut World) -> Result<Prepared> {
     let setting = setting::read(folders, Some(&args.replacing.sealing.delivery), world)?;
-    let inventory = carry_out::inventory(folders, out)?;
+    let inventory = carry_out::inventory(folders, out, world)?;
     let mut wishes = read_wishes(&setting.contract, args)?;
     let in_out = |error: Error| error.within(&folders.out);
     for name in &wishes.replaced {

@@ -13,6 +13,7 @@ use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result};
 use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::SESSION_KEY;
+use crate::world::disk::{Disk, Kind, Links};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::{World, files, tree};
 
@@ -58,24 +59,25 @@ impl SealedFiles {
             let path: PathBuf = path.components().collect();
             let shown = path.to_string_lossy();
             let missing = || Error::bad_input("no such file or folder", "name one that is there").in_file(&shown);
-            let metadata = path.symlink_metadata().map_err(|_| missing())?;
-            if metadata.is_symlink() {
+            let kind = files::stat(&*world.disk, &path, Links::Keep)?.ok_or_else(missing)?.kind;
+            if kind == Kind::Link {
                 let help = "name the file or folder itself";
                 return Err(Error::refused("a link, and links are not followed here", help).in_file(&shown));
             }
-            let root = if metadata.is_dir() { &path } else { parent(&path) };
+            let root = if kind == Kind::Folder { &path } else { parent(&path) };
             if writes {
-                sealed.lock(root)?;
-                let concerned = files::relative_to(&folders.out, root).or(files::relative_to(root, &folders.out)).is_some();
-                if concerned && files::exists(&folders.out) {
-                    sealed.lock(&folders.out)?;
+                let disk = &*world.disk;
+                sealed.lock(root, disk)?;
+                let concerned = files::is_inside(disk, &folders.out, root)? || files::is_inside(disk, root, &folders.out)?;
+                if concerned && files::exists(disk, &folders.out)? {
+                    sealed.lock(&folders.out, disk)?;
                 }
             }
-            if !metadata.is_dir() {
+            if kind != Kind::Folder {
                 sealed.paths.push(path.clone());
                 continue;
             }
-            let listing = tree::list_all(&path, &[".yaml", ".yml", ".json"])?;
+            let listing = tree::list_all(&*world.disk, &path, &[".yaml", ".yml", ".json"])?;
             sealed.paths.extend(listing.paths.into_iter().map(|one| path.join(one)));
             sealed.passed_over.extend(listing.passed_over.into_iter().map(|one| path.join(one)));
         }
@@ -86,21 +88,23 @@ impl SealedFiles {
             // Twice is once, in whatever spelling: the second time would find nothing to do.
             let mut once = BTreeMap::new();
             for path in sealed.paths {
-                once.entry(canonical(&path)).or_insert(path);
+                once.entry(canonical(&path, world)?).or_insert(path);
             }
             sealed.paths = once.into_values().collect();
         }
         if writes {
             let parents: BTreeSet<&Path> = sealed.paths.iter().map(|path| parent(path)).collect();
-            parents.into_iter().try_for_each(|parent| Folder::open(parent)?.map_or(Ok(()), |folder| folder.remove_leftovers_here()))?;
+            for parent in parents {
+                Folder::open(&*world.disk, parent)?.map_or(Ok(()), |folder| folder.remove_leftovers_here())?;
+            }
         }
         Ok(sealed)
     }
 
-    fn lock(&mut self, folder: &Path) -> Result<()> {
+    fn lock(&mut self, folder: &Path, disk: &dyn Disk) -> Result<()> {
         let gone = || Error::bad_input("no such folder", "name one that is there").in_file(&folder.to_string_lossy());
-        if let Some(identity) = files::identity(folder).filter(|identity| !self.locked.contains(identity)) {
-            self._locks.push(Folder::open(folder)?.ok_or_else(gone)?.lock()?);
+        if let Some(identity) = files::identity(disk, folder)?.filter(|identity| !self.locked.contains(identity)) {
+            self._locks.push(Folder::open(disk, folder)?.ok_or_else(gone)?.lock()?);
             self.locked.push(identity);
         }
         Ok(())
@@ -112,7 +116,8 @@ impl SealedFiles {
             if self.paths.len() > AT_ONCE {
                 world.terminal.progress(Some((i * AT_ONCE, self.paths.len())));
             }
-            let read = paths.iter().filter_map(|path| read(path).map_err(|error| error.in_file(&path.to_string_lossy())).transpose());
+            let read =
+                paths.iter().filter_map(|path| read(path, world).map_err(|error| error.in_file(&path.to_string_lossy())).transpose());
             let read = read.collect();
             let visited = visit(read, world);
             world.terminal.progress(None);
@@ -127,16 +132,17 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// The one spelling of a path to a file that is there: what it is called may be a link's name, which was refused.
-fn canonical(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+fn canonical(path: &Path, world: &World) -> Result<PathBuf> {
+    Ok(files::canonical(&*world.disk, path)?.unwrap_or_else(|| path.to_owned()))
 }
 
 /// A file that holds SealedSecrets; none where it holds something else.
-fn read(path: &Path) -> Result<Option<SealedFile>> {
-    if path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+fn read(path: &Path, world: &World) -> Result<Option<SealedFile>> {
+    let stat = files::stat(&*world.disk, path, Links::Follow)?;
+    if stat.is_some_and(|stat| stat.kind == Kind::File && stat.size == 0) {
         return Ok(None);
     }
-    let bytes = files::read(path, &path.to_string_lossy(), files::Kind::Public)?;
+    let bytes = files::read(&*world.disk, path, &path.to_string_lossy(), files::Kind::Public)?;
     // In UTF-16 it would stand in other bytes: then it is told that it cannot be read.
     if !text::is_utf_16(&bytes) && memchr::memmem::find(&bytes, b"SealedSecret").is_none() {
         return Ok(None);
@@ -193,14 +199,15 @@ pub(super) fn write(outcomes: &[Outcome], world: &mut World) -> Result<()> {
     for of_folder in changed.chunk_by(|(one, _), (other, _)| one.path.parent() == other.path.parent()) {
         let parent = parent(&of_folder[0].0.path);
         let gone = || Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
-        let folder = Folder::open(parent)?.ok_or_else(|| gone().in_file(&parent.to_string_lossy()))?;
+        let folder = Folder::open(&*world.disk, parent)?.ok_or_else(|| gone().in_file(&parent.to_string_lossy()))?;
         let mut writer = Writer::new(&folder);
         for (file, text) in of_folder {
             let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if folder.read_file(name)? != file.text.as_bytes() {
                 return Err(gone().in_file(&file.name()));
             }
-            writer.write(name, text.as_bytes(), files::mode(&file.path).unwrap_or(0o644), Existing::Replace)?;
+            let mode = files::mode(&*world.disk, &file.path)?.unwrap_or(0o644);
+            writer.write(name, text.as_bytes(), mode, Existing::Replace)?;
         }
         for name in writer.finish()? {
             world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));

@@ -10,6 +10,7 @@ use crate::model::{Contract, Delivery, Error, Finding, Isolation, Rbac, Result, 
 use crate::pipeline::inventory::Files;
 use crate::pipeline::platform::{self, Platform};
 use crate::pipeline::resolve::{self, Resolved};
+use crate::world::disk::{Kind, Links};
 use crate::world::tree::{self, Tree};
 use crate::world::{World, files};
 
@@ -25,12 +26,12 @@ pub(super) struct Setting {
 
 pub(super) fn read(folders: &Folders, delivery: Option<&cli::Delivery>, world: &mut World) -> Result<Setting> {
     let (text, contract) = read_contract(folders, world)?;
-    let mut delivery = delivery.map_or(Ok(Delivery::default()), |args| read_delivery(args, folders))?;
+    let mut delivery = delivery.map_or(Ok(Delivery::default()), |args| read_delivery(args, folders, world))?;
     delivery.cluster = folders.cluster.clone();
     let Some(root) = &folders.platform else {
         return Ok(Setting { text, contract, coverage: Vec::new(), delivery });
     };
-    let out = inside(&folders.out, root);
+    let out = inside(&folders.out, root, world)?;
     let (platform, _) = read_platform(root, out.as_deref(), world)?;
     let patches = out.as_deref().map(|out| format!("{out}/property-patches"));
     let environment = resolve::configuration(&platform, folders.environment.as_deref())?;
@@ -59,15 +60,16 @@ fn read_tree(root: &Path, out: Option<&str>, world: &World) -> Result<Tree> {
     let ours = |path: &str| out.is_some_and(|out| inside(path, out) == Some(true));
     let matters =
         |path: &str, bytes: &[u8]| !ours(path) && (platform::matters(path, bytes) || path.ends_with(crate::manifest::gitops::PATCH_FILE));
-    tree::read(root, &matters, world.threads)
+    tree::read(&*world.disk, root, &matters, world.threads)
 }
 
 /// The path of a folder in a checkout, with `/`; none where it lies outside.
-pub(super) fn inside(folder: &Path, root: &Path) -> Option<String> {
-    files::relative_to(folder, root).and_then(|path| path.to_str().map(str::to_owned)).filter(|path| !path.is_empty())
+pub(super) fn inside(folder: &Path, root: &Path, world: &World) -> Result<Option<String>> {
+    let path = files::relative_to(&*world.disk, folder, root)?;
+    Ok(path.and_then(|path| path.to_str().map(str::to_owned)).filter(|path| !path.is_empty()))
 }
 
-pub(super) fn read_delivery(args: &cli::Delivery, folders: &Folders) -> Result<Delivery> {
+pub(super) fn read_delivery(args: &cli::Delivery, folders: &Folders, world: &World) -> Result<Delivery> {
     Ok(Delivery {
         store_kind: match args.store_kind {
             Some(cli::StoreKind::SecretStore) => StoreKind::SecretStore,
@@ -82,19 +84,19 @@ pub(super) fn read_delivery(args: &cli::Delivery, folders: &Folders) -> Result<D
             cli::Rbac::Keys => Rbac::Keys,
             cli::Rbac::Namespace => Rbac::Namespace,
         },
-        store_file: args.store_file.as_deref().map(|path| read_store_file(path, args.project_id.as_deref(), folders)).transpose()?,
+        store_file: args.store_file.as_deref().map(|path| read_store_file(path, args.project_id.as_deref(), folders, world)).transpose()?,
         cluster: None,
         application: None,
     })
 }
 
 /// The platform's store file, as it is now. Its scripts take the project from the first line that names one.
-fn read_store_file(path: &Path, project_id: Option<&str>, folders: &Folders) -> Result<StoreFile> {
+fn read_store_file(path: &Path, project_id: Option<&str>, folders: &Folders, world: &World) -> Result<StoreFile> {
     let Some(shown) = path.to_str().filter(|path| path.ends_with(".yaml") || path.ends_with(".yml")) else {
         return Err(Error::usage("`--store-file` is not the name of a YAML file", "name the file in which the platform keeps its store"));
     };
-    check_store_file(path, folders).map_err(|error| error.in_file(shown))?;
-    let present = if files::exists(path) { Some(read_text(path)?) } else { None };
+    check_store_file(path, folders, world).map_err(|error| error.in_file(shown))?;
+    let present = if files::exists(&*world.disk, path)? { Some(read_text(path, world)?) } else { None };
     if present.as_ref().is_some_and(|text| !is_store(text)) {
         return Err(Error::refused(
             "it holds something else than a store",
@@ -117,12 +119,14 @@ fn read_store_file(path: &Path, project_id: Option<&str>, folders: &Folders) -> 
 }
 
 /// A store is never written over what this tool keeps elsewhere, nor through a link.
-fn check_store_file(path: &Path, folders: &Folders) -> Result<()> {
-    if path.is_symlink() {
+fn check_store_file(path: &Path, folders: &Folders, world: &World) -> Result<()> {
+    if files::stat(&*world.disk, path, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::Link) {
         return Err(Error::refused("a link, and links are not followed here", "name the file itself"));
     }
-    if [&folders.keys, &folders.out].iter().any(|folder| files::relative_to(path, folder).is_some()) {
-        return Err(Error::refused("the store file would lie in a folder of our own", "name a file of the platform's"));
+    for folder in [&folders.keys, &folders.out] {
+        if files::is_inside(&*world.disk, path, folder)? {
+            return Err(Error::refused("the store file would lie in a folder of our own", "name a file of the platform's"));
+        }
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::pipeline::re_encrypt::sealed_to;
 use crate::world::World;
 
 pub(super) fn run(folders: &Folders, args: &Status, world: &mut World) -> Result<Outcome> {
-    let pinned = keys::certificate(folders)?.digest;
+    let pinned = keys::certificate(folders, world)?.digest;
     let sealed = SealedFiles::find(sealed_files::paths(folders, &args.paths), folders, false, world)?;
     let escrow = args.identity.as_deref().map(|identity| keys::open_escrow(folders, Some(identity), world)).transpose()?;
     let pairs = escrow.as_ref().map(|pem| keys::pairs(folders, pem)).transpose()?;

@@ -61,7 +61,7 @@ fn read_sealed(folders: &Folders, args: &Unseal, world: &mut World) -> Result<Ve
     if args.files.is_empty() {
         let shown = folders.out.to_string_lossy();
         let nothing = || Error::bad_input("no sealed files", "name the folder with `--out DIR`, or a file with `-f FILE`").in_file(&shown);
-        let folder = Folder::open(&folders.out)?.ok_or_else(nothing)?;
+        let folder = Folder::open(&*world.disk, &folders.out)?.ok_or_else(nothing)?;
         let inventory = inventory::read(folder.read_all()?).map_err(|error| error.within(&folders.out))?;
         for (path, secrets) in inventory.sealed {
             let file = folders.out.join(path).to_string_lossy().into_owned();

@@ -14,7 +14,7 @@ use crate::world::{World, files};
 pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result<Outcome> {
     let setting = setting::read(folders, Some(&args.delivery), world)?;
     let contract = setting.contract;
-    let certificate = keys::certificate(folders);
+    let certificate = keys::certificate(folders, world);
     if let Err(error) = &certificate
         && error.kind == ErrorKind::InputOutput
     {
@@ -24,7 +24,7 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
         Ok(certificate) => certificate.judge((world.clock)(), args.allow_rsa_bits).map(|soon| (certificate, soon)),
         Err(error) => Err(error.clone()),
     };
-    let files = Folder::open(&folders.out)?.map_or(Ok(BTreeMap::new()), |folder| folder.read_all())?;
+    let files = Folder::open(&*world.disk, &folders.out)?.map_or(Ok(BTreeMap::new()), |folder| folder.read_all())?;
     let identity = args.identity.as_deref();
     let (escrow, drill) = if args.drill {
         let (escrow, drill) = drill::run(folders, identity, &certificate, &contract, &files, world)?;
@@ -33,10 +33,10 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
         (identity.map(|identity| keys::escrow_keys(folders, Some(identity), world)).transpose()?, None)
     };
     let opened = escrow.is_some();
-    let rules = IgnoreRules::new(&folders.out, folders.platform.as_deref(), &contract.ignored);
+    let rules = IgnoreRules::new(&*world.disk, &folders.out, folders.platform.as_deref(), &contract.ignored)?;
     let mut damaged = Vec::new();
-    let listed = or_damaged(keys::listed(folders), &mut damaged)?.flatten().map(|(_, list)| list.len());
-    let made = or_damaged(keys::made(folders), &mut damaged)?.unwrap_or_default();
+    let listed = or_damaged(keys::listed(folders, world), &mut damaged)?.flatten().map(|(_, list)| list.len());
+    let made = or_damaged(keys::made(folders, world), &mut damaged)?.unwrap_or_default();
     let findings = verify(Evidence {
         contract: &contract,
         files,
@@ -45,7 +45,7 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
         keys: escrow,
         made,
         listed,
-        able: able(folders)?,
+        able: able(folders, world)?,
         damaged,
         delivery: &setting.delivery,
         coverage: setting.coverage,
@@ -64,11 +64,11 @@ pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result
 }
 
 /// How many can open the escrow, where it lies here. That it is damaged is a finding.
-fn able(folders: &Folders) -> Result<Option<Result<usize>>> {
-    if !files::exists(&keys::escrow_path(folders)) {
+fn able(folders: &Folders, world: &World) -> Result<Option<Result<usize>>> {
+    if !files::exists(&*world.disk, &keys::escrow_path(folders))? {
         return Ok(None);
     }
-    match keys::read_escrow(folders).and_then(|escrow| escrow::count_recipients(&escrow)) {
+    match keys::read_escrow(folders, world).and_then(|escrow| escrow::count_recipients(&escrow)) {
         Err(error) if error.kind == ErrorKind::InputOutput => Err(error),
         count => Ok(Some(count)),
     }

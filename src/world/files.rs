@@ -1,13 +1,11 @@
 //! Reading the files that an operator names.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use super::disk::{self, Disk, FolderHandle, Links, Stat};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, Result};
 
@@ -21,30 +19,25 @@ pub enum Kind {
 }
 
 /// A file's bytes. `name` stands for it in errors: for what an operator may mistake for a value, not its path.
-pub fn read(path: &Path, name: &str, kind: Kind) -> Result<Zeroizing<Vec<u8>>> {
-    let mut file = File::options()
-        .read(true)
-        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
-        .open(path)
-        .map_err(|error| explain_open(path, name, &error))?;
+pub fn read(disk: &dyn Disk, path: &Path, name: &str, kind: Kind) -> Result<Zeroizing<Vec<u8>>> {
+    let file = disk.open_file(path, Links::Follow).map_err(|error| explain_open(disk, path, name, &error))?;
     let in_file = |error: Error| error.in_file(name);
-    let metadata = file.metadata().map_err(|error| in_file(explain(&error, "read")))?;
-    if metadata.is_dir() {
-        return Err(in_file(Error::bad_input("is a directory", "name a file")));
-    }
-    if !metadata.is_file() {
-        let found = if metadata.file_type().is_fifo() { "a pipe" } else { "a device or socket" };
-        return Err(in_file(not_regular(found)));
+    let stat = file.stat().map_err(|error| in_file(explain(&error, "read")))?;
+    match stat.kind {
+        disk::Kind::File => {}
+        disk::Kind::Folder => return Err(in_file(Error::bad_input("is a directory", "name a file"))),
+        disk::Kind::Pipe => return Err(in_file(not_regular("a pipe"))),
+        disk::Kind::Link | disk::Kind::Other => return Err(in_file(not_regular("a device or socket"))),
     }
     if kind == Kind::Secret {
-        check_private(&metadata, path).map_err(in_file)?;
+        check_private(&stat, path).map_err(in_file)?;
     }
     let too_large = || in_file(Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "check where this file comes from"));
-    if metadata.len() > MOST_BYTES as u64 {
+    if stat.size > MOST_BYTES as u64 {
         return Err(too_large());
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len() as usize + 1));
-    let read = (&mut file).take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(stat.size as usize + 1));
+    let read = file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| in_file(explain(&error, "read")))?;
     if bytes.len() > MOST_BYTES {
         return Err(too_large());
@@ -55,79 +48,130 @@ pub fn read(path: &Path, name: &str, kind: Kind) -> Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
+/// Whether an error says that nothing has that name. Any other says that the disk cannot tell.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// What an operation on the disk found; `None` where nothing has that name.
+pub(super) fn found<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(explain(&error, "read").in_file(&path.to_string_lossy())),
+    }
+}
+
+/// What stands at a path, if anything does.
+pub fn stat(disk: &dyn FolderHandle, path: &Path, links: Links) -> Result<Option<Stat>> {
+    found(disk.stat(path, links), path)
+}
+
 /// Whether there is anything at that path, even a dangling link.
-pub fn exists(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
+pub fn exists(disk: &dyn FolderHandle, path: &Path) -> Result<bool> {
+    Ok(stat(disk, path, Links::Keep)?.is_some())
+}
+
+/// Whether a folder is there, or a link to one.
+pub fn is_folder(disk: &dyn FolderHandle, path: &Path) -> Result<bool> {
+    Ok(stat(disk, path, Links::Follow)?.is_some_and(|stat| stat.kind == disk::Kind::Folder))
 }
 
 /// A file's permissions.
-pub fn mode(path: &Path) -> Option<u32> {
-    path.metadata().ok().map(|metadata| metadata.mode() & 0o7777)
+pub fn mode(disk: &dyn Disk, path: &Path) -> Result<Option<u32>> {
+    Ok(stat(disk, path, Links::Follow)?.map(|stat| stat.mode))
 }
 
 /// Whether files can be made in a folder.
-pub fn is_writable(folder: &Path) -> bool {
-    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+pub fn is_writable(disk: &dyn Disk, folder: &Path) -> Result<bool> {
+    match disk.check_writable(folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => Ok(false),
+        result => Ok(found(result, folder)?.is_some()),
+    }
 }
 
 /// Device and inode: two paths with the same are one file.
-pub fn identity(path: &Path) -> Option<(u64, u64)> {
-    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+pub fn identity(disk: &dyn Disk, path: &Path) -> Result<Option<(u64, u64)>> {
+    Ok(stat(disk, path, Links::Follow)?.map(|stat| stat.identity))
+}
+
+/// A path that starts at the root; links in it stay.
+pub fn absolute(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
+    let gone = |error: io::Error| {
+        let what = "the folder that this was started in cannot be found";
+        Error::new(ErrorKind::InputOutput, what, "change to a folder that exists, and run again").why(error.to_string())
+    };
+    let from_root = if path.is_absolute() { Ok(path.to_owned()) } else { disk.current_folder().map(|folder| folder.join(path)) };
+    from_root.and_then(std::path::absolute).map_err(gone)
+}
+
+/// The one spelling of a path, without links; `None` where nothing has that name.
+pub fn canonical(disk: &dyn Disk, path: &Path) -> Result<Option<PathBuf>> {
+    found(disk.canonicalize(path), path)
 }
 
 /// A path relative to a folder that it lies in, or is, with links followed as far as the paths exist.
-pub fn relative_to(path: &Path, folder: &Path) -> Option<PathBuf> {
-    Some(resolved(path)?.strip_prefix(resolved(folder)?).ok()?.to_owned())
+pub fn relative_to(disk: &dyn Disk, path: &Path, folder: &Path) -> Result<Option<PathBuf>> {
+    Ok(resolved(disk, path)?.strip_prefix(resolved(disk, folder)?).ok().map(Path::to_owned))
+}
+
+/// Whether a path lies in a folder, or is it; links are followed as far as the paths exist.
+pub fn is_inside(disk: &dyn Disk, path: &Path, folder: &Path) -> Result<bool> {
+    Ok(relative_to(disk, path, folder)?.is_some())
 }
 
 /// The way from one folder to another, with `..`; links are followed as far as the paths exist.
-pub fn way(from: &Path, to: &Path) -> PathBuf {
-    let (Some(from), Some(to)) = (resolved(from), resolved(to)) else { return to.to_owned() };
+pub fn way(disk: &dyn Disk, from: &Path, to: &Path) -> Result<PathBuf> {
+    let (from, to) = (resolved(disk, from)?, resolved(disk, to)?);
     let common = from.components().zip(to.components()).take_while(|(from, to)| from == to).count();
     let up = from.components().skip(common).map(|_| Component::ParentDir);
-    up.chain(to.components().skip(common)).collect()
+    Ok(up.chain(to.components().skip(common)).collect())
 }
 
-fn resolved(path: &Path) -> Option<PathBuf> {
-    let absolute = std::path::absolute(path).ok()?;
-    let there = absolute.ancestors().find_map(|ancestor| Some((ancestor.canonicalize().ok()?, ancestor)))?;
-    Some(there.0.join(absolute.strip_prefix(there.1).ok()?))
+fn resolved(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
+    let absolute = absolute(disk, path)?;
+    for ancestor in absolute.ancestors() {
+        if let Some(there) = canonical(disk, ancestor)? {
+            return Ok(there.join(absolute.strip_prefix(ancestor).unwrap_or(Path::new(""))));
+        }
+    }
+    Ok(absolute)
 }
 
 fn not_regular(found: &str) -> Error {
     Error::bad_input(format!("not a regular file but {found}"), "name a regular file, or use `-` for standard input")
 }
 
-fn check_private(metadata: &std::fs::Metadata, path: &Path) -> Result<()> {
-    let mode = metadata.mode() & 0o777;
+fn check_private(stat: &Stat, path: &Path) -> Result<()> {
+    let mode = stat.mode & 0o777;
     let chmod = format!("`chmod 600 {}`", path.display());
     if mode & 0o077 != 0 {
         return Err(Error::refused(format!("a secret that others may read (mode {mode:04o})"), chmod));
     }
     let me = rustix::process::geteuid().as_raw();
-    if metadata.uid() != me && metadata.uid() != 0 {
+    if stat.owner != me && stat.owner != 0 {
         return Err(Error::refused(
-            format!("a secret that belongs to another user (uid {})", metadata.uid()),
+            format!("a secret that belongs to another user (uid {})", stat.owner),
             "copy it into a file of your own with mode 0600",
         ));
     }
     Ok(())
 }
 
-fn explain_open(path: &Path, name: &str, error: &std::io::Error) -> Error {
+fn explain_open(disk: &dyn Disk, path: &Path, name: &str, error: &io::Error) -> Error {
     let error = match error.kind() {
         // What open(2) says of a socket.
         _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => not_regular("a device or socket"),
-        std::io::ErrorKind::NotFound => {
+        io::ErrorKind::NotFound => {
             let shown = name == path.to_string_lossy();
-            let parent = nearest_parent(path).filter(|_| shown);
+            let parent = nearest_parent(disk, path).filter(|_| shown);
             let help = parent.map_or("name a file that exists; a value itself never stands on the command line".to_owned(), |parent| {
                 format!("name a file that exists; the nearest folder that does is {}", parent.display())
             });
             Error::bad_input("no such file", help)
         }
-        std::io::ErrorKind::PermissionDenied => {
-            let mode = path.metadata().map_or(String::new(), |metadata| format!(" (mode {:04o})", metadata.mode() & 0o7777));
+        io::ErrorKind::PermissionDenied => {
+            let mode = disk.stat(path, Links::Follow).map_or(String::new(), |stat| format!(" (mode {:04o})", stat.mode));
             Error::new(ErrorKind::InputOutput, format!("may not be read{mode}"), "give yourself the right to read it, or name another file")
         }
         _ => explain(error, "opened"),
@@ -135,14 +179,15 @@ fn explain_open(path: &Path, name: &str, error: &std::io::Error) -> Error {
     error.in_file(name)
 }
 
-fn nearest_parent(path: &Path) -> Option<PathBuf> {
-    let absolute = std::path::absolute(path).ok()?;
-    absolute.ancestors().skip(1).find(|parent| parent.is_dir()).map(Path::to_owned)
+/// For the help of an error that is told in any case.
+fn nearest_parent(disk: &dyn Disk, path: &Path) -> Option<PathBuf> {
+    let absolute = absolute(disk, path).ok()?;
+    absolute.ancestors().skip(1).find(|parent| is_folder(disk, parent).is_ok_and(|there| there)).map(Path::to_owned)
 }
 
 /// The operating system's "no", with what it usually means.
-pub fn explain(error: &std::io::Error, what: &str) -> Error {
-    use std::io::ErrorKind as K;
+pub fn explain(error: &io::Error, what: &str) -> Error {
+    use io::ErrorKind as K;
     let help = match error.kind() {
         K::StorageFull | K::QuotaExceeded | K::FileTooLarge => {
             "make room on that disk, or raise the limit, and run again; what was there is unchanged"

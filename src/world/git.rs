@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::files::exists;
+use super::disk::{Disk, Kind, Links};
+use super::files;
 use super::folder::{Existing, Folder, Writer};
 use crate::model::{Error, Result};
 
@@ -19,18 +20,10 @@ pub struct IgnoreRules {
 
 impl IgnoreRules {
     /// For files below `folder`; `checkout` is a repository's root even where it has no `.git`.
-    pub fn new(folder: &Path, checkout: Option<&Path>, platform: &[String]) -> Self {
-        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        let mut builder = GitignoreBuilder::new(&folder);
-        for line in platform {
-            // A rule that git itself could not read matches nothing.
-            let _ = builder.add_line(None, line);
-        }
-        IgnoreRules {
-            platform: builder.build().unwrap_or_else(|_| Gitignore::empty()),
-            repository: repository_rules(&folder, checkout),
-            folder,
-        }
+    pub fn new(disk: &dyn Disk, folder: &Path, checkout: Option<&Path>, platform: &[String]) -> Result<Self> {
+        let folder = files::absolute(disk, folder)?;
+        let platform = rules(&folder, platform.iter().map(String::as_str));
+        Ok(IgnoreRules { platform, repository: repository_rules(disk, &folder, checkout)?, folder })
     }
 
     /// The rule by which git would not commit this path, relative to the folder.
@@ -48,11 +41,11 @@ impl IgnoreRules {
 
 /// Whether git would pick up one of these secrets: refused where the folder has a `.gitignore` that lets it through. One
 /// that has none will get its own, from [`keep_out`].
-pub fn check_kept_out(folder: &Path, names: &[&str]) -> Result<()> {
-    if !exists(&folder.join(".gitignore")) {
+pub fn check_kept_out(disk: &dyn Disk, folder: &Path, names: &[&str]) -> Result<()> {
+    if !files::exists(disk, &folder.join(".gitignore"))? {
         return Ok(());
     }
-    let rules = IgnoreRules::new(folder, None, &[]);
+    let rules = IgnoreRules::new(disk, folder, None, &[])?;
     match names.iter().find(|name| rules.repository.is_some() && rules.matching(name).is_none()) {
         None => Ok(()),
         Some(name) => Err(Error::refused(
@@ -65,7 +58,7 @@ pub fn check_kept_out(folder: &Path, names: &[&str]) -> Result<()> {
 
 /// Gives a folder of secrets a `.gitignore` of its own, where it has none.
 pub fn keep_out(folder: &Folder, rules: &str) -> Result<()> {
-    if exists(&folder.path().join(".gitignore")) {
+    if folder.has(".gitignore")? {
         return Ok(());
     }
     let mut writer = Writer::new(folder);
@@ -75,18 +68,33 @@ pub fn keep_out(folder: &Folder, rules: &str) -> Result<()> {
 
 /// The rules of the repository that a folder is in, the weightier ones first: each `.gitignore` from the folder up to
 /// the root, then `.git/info/exclude` (gitignore(5)).
-fn repository_rules(folder: &Path, checkout: Option<&Path>) -> Option<Vec<Gitignore>> {
-    let checkout = checkout.and_then(|checkout| std::path::absolute(checkout).ok()).filter(|checkout| folder.starts_with(checkout));
-    let root = folder.ancestors().find(|ancestor| ancestor.join(".git").exists()).or(checkout.as_deref())?;
+fn repository_rules(disk: &dyn Disk, folder: &Path, checkout: Option<&Path>) -> Result<Option<Vec<Gitignore>>> {
+    let git = |ancestor: &Path| files::stat(disk, &ancestor.join(".git"), Links::Follow).transpose();
+    let found = folder.ancestors().find_map(|ancestor| Some(git(ancestor)?.map(|_| ancestor))).transpose()?;
+    let checkout = checkout.map(|checkout| files::absolute(disk, checkout)).transpose()?;
+    let Some(root) = found.or(checkout.as_deref().filter(|checkout| folder.starts_with(checkout))) else { return Ok(None) };
     let below = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
-    let mut rules: Vec<Gitignore> = below.map(|folder| read_rules(folder, ".gitignore")).collect();
-    rules.push(read_rules(root, ".git/info/exclude"));
-    Some(rules)
+    let mut rules = below.map(|folder| read_rules(disk, folder, ".gitignore")).collect::<Result<Vec<_>>>()?;
+    rules.push(read_rules(disk, root, ".git/info/exclude")?);
+    Ok(Some(rules))
 }
 
-fn read_rules(folder: &Path, file: &str) -> Gitignore {
+/// The rules of a file; one that is not there, or a folder of that name, has none.
+fn read_rules(disk: &dyn Disk, folder: &Path, file: &str) -> Result<Gitignore> {
+    let path = folder.join(file);
+    let text = match files::stat(disk, &path, Links::Follow)? {
+        Some(stat) if stat.kind != Kind::Folder && stat.size > 0 => files::read(disk, &path, &path.to_string_lossy(), files::Kind::Public)?,
+        _ => Default::default(),
+    };
+    let text = String::from_utf8_lossy(&text);
+    Ok(rules(folder, text.trim_start_matches('\u{feff}').lines()))
+}
+
+fn rules<'l>(folder: &Path, lines: impl Iterator<Item = &'l str>) -> Gitignore {
     let mut builder = GitignoreBuilder::new(folder);
-    // A file that is not there has no rules.
-    let _ = builder.add(folder.join(file));
+    for line in lines {
+        // A rule that git itself could not read matches nothing.
+        let _ = builder.add_line(None, line);
+    }
     builder.build().unwrap_or_else(|_| Gitignore::empty())
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod disk;
 pub mod files;
 pub mod folder;
 pub mod git;
@@ -10,6 +11,7 @@ pub mod process;
 pub mod terminal;
 pub mod tree;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rand::rngs::SysRng;
@@ -17,12 +19,15 @@ use rand::{TryCryptoRng, TryRng};
 use x509_cert::der::DateTime;
 
 use crate::model::{Entropy, EntropyFailed, Error, Result};
+use disk::Disk;
 use terminal::Terminal;
 
-/// What a run may touch beside the files that the operator named. A test makes its own.
+/// All that a run may touch. A test makes its own.
 pub struct World {
     /// Standard streams and prompts.
     pub terminal: Terminal,
+    /// Files and folders.
+    pub disk: Arc<dyn Disk>,
     /// The time of day.
     pub clock: fn() -> SystemTime,
     /// Randomness.
@@ -47,6 +52,7 @@ impl World {
     pub fn real() -> Self {
         World {
             terminal: Terminal::real(),
+            disk: disk::real(),
             clock: SystemTime::now,
             entropy: Box::new(SystemEntropy),
             threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),

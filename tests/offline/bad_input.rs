@@ -1557,7 +1557,7 @@ fn surroundings() -> Vec<Row> {
         row("L11", "working directory deleted", &["keygen"], 5, &["keys: "])
             .start(Start::Empty)
             .shell("mkdir gone && cd gone && rmdir ../gone && exec \"$@\"", Needs::Nothing),
-        row("L11", "working directory deleted", &["bootstrap", "--keys", "../keys"], 5, &["out: "])
+        row("L11", "working directory deleted", &["bootstrap", "--keys", "../keys"], 5, &["the folder that this was started in"])
             .shell("mkdir gone && cd gone && rmdir ../gone && exec \"$@\"", Needs::Nothing),
         row("L11", "TMPDIR and HOME are bad", &["bootstrap"], 0, &["done: "])
             .through(&["env", "TMPDIR=/no/such", "HOME=/no/such"], Needs::Nothing)

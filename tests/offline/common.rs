@@ -294,6 +294,7 @@ pub fn run_at<S: AsRef<OsStr>>(clock: fn() -> SystemTime, args: impl IntoIterato
             stdout_is_terminal: false,
             stderr_is_terminal: false,
         },
+        disk: seal_secrets::world::disk::real(),
         clock,
         entropy: Box::new(TestEntropy(7)),
         threads: std::num::NonZeroUsize::MIN,

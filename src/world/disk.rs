@@ -1,0 +1,235 @@
+//! The disk: what the file system is asked, and each change to it, one system call at a time. So a test's own disk can stop,
+//! fail or lose power at each of them.
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Result, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{self, Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+
+/// What to do with a link at the end of a path. Links on the way there are always followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// Go where it points.
+    Follow,
+    /// Stop at the link itself.
+    Keep,
+}
+
+/// What has a name in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A named pipe.
+    Pipe,
+    /// A device or socket.
+    Other,
+}
+
+/// What the file system knows of a file or folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    /// What it is.
+    pub kind: Kind,
+    /// Its permissions, as in chmod(2).
+    pub mode: u32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether it has a second name.
+    pub shared: bool,
+    /// The user that owns it.
+    pub owner: u32,
+    /// Device and inode: two paths with the same are one file.
+    pub identity: (u64, u64),
+}
+
+/// An open file.
+pub trait FileHandle: Read + Write + Send {
+    /// What it is.
+    fn stat(&self) -> Result<Stat>;
+    /// Sets its permissions, whatever the umask.
+    fn set_mode(&self, mode: u32) -> Result<()>;
+    /// Makes its content last.
+    fn sync(&self) -> Result<()>;
+}
+
+/// An open folder. Relative paths start there, whatever its own path leads to by now.
+pub trait FolderHandle: Send + Sync {
+    /// What stands at a path.
+    fn stat(&self, path: &Path, links: Links) -> Result<Stat>;
+    /// What has a name in the folder at a path.
+    fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>>;
+    /// Opens a folder.
+    fn open_folder(&self, path: &Path, links: Links) -> Result<Box<dyn FolderHandle>>;
+    /// Opens a file to read it; a pipe or device does not block.
+    fn open_file(&self, path: &Path, links: Links) -> Result<Box<dyn FileHandle>>;
+    /// Makes an empty file with mode 0600 to write to; fails where the name is taken.
+    fn create_file(&self, name: &str) -> Result<Box<dyn FileHandle>>;
+    /// Makes a folder; the umask applies.
+    fn make_folder(&self, path: &Path, mode: u32) -> Result<()>;
+    /// Sets permissions, whatever the umask; follows links.
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<()>;
+    /// Renames in one step. Without `replaces` it fails where the name is taken, or the file system cannot tell.
+    fn rename(&self, from: &str, to: &str, replaces: bool) -> Result<()>;
+    /// Gives a file a second name; fails where the name is taken.
+    fn link(&self, from: &str, to: &str) -> Result<()>;
+    /// Removes a name.
+    fn unlink(&self, name: &str) -> Result<()>;
+    /// Makes the names in it last.
+    fn sync(&self) -> Result<()>;
+    /// Takes the folder's lock until the value is dropped; fails at once where it is taken.
+    fn lock(&self) -> Result<Box<dyn Any + Send>>;
+    /// Fails where nothing may be written at a path.
+    fn check_writable(&self, path: &Path) -> Result<()>;
+}
+
+/// The whole file system, as seen from the current folder.
+pub trait Disk: FolderHandle {
+    /// Where relative paths start.
+    fn current_folder(&self) -> Result<PathBuf>;
+    /// A path's one spelling, without links.
+    fn canonicalize(&self, path: &Path) -> Result<PathBuf>;
+}
+
+/// The operating system's.
+pub fn real() -> Arc<dyn Disk> {
+    Arc::new(Real(CWD))
+}
+
+struct Real<F>(F);
+
+impl Disk for Real<BorrowedFd<'static>> {
+    fn current_folder(&self) -> Result<PathBuf> {
+        Ok(OsString::from_vec(rustix::process::getcwd(Vec::new())?.into_bytes()).into())
+    }
+
+    fn canonicalize(&self, path: &Path) -> Result<PathBuf> {
+        path.canonicalize()
+    }
+}
+
+impl<F: AsFd + Send + Sync> FolderHandle for Real<F> {
+    fn stat(&self, path: &Path, links: Links) -> Result<Stat> {
+        let flags = if links == Links::Follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        Ok(stat(&fs::statat(&self.0, path, flags)?))
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>> {
+        let mut found = Vec::new();
+        for entry in Dir::new(open(&self.0, path, OFlags::RDONLY | OFlags::DIRECTORY)?)? {
+            let entry = entry?;
+            let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
+            let kind = match entry.file_type() {
+                _ if name == "." || name == ".." => continue,
+                FileType::Unknown => self.stat(&path.join(&name), Links::Keep)?.kind,
+                known => kind(known),
+            };
+            found.push((name, kind));
+        }
+        Ok(found)
+    }
+
+    fn open_folder(&self, path: &Path, links: Links) -> Result<Box<dyn FolderHandle>> {
+        Ok(Box::new(Real(open(&self.0, path, OFlags::RDONLY | OFlags::DIRECTORY | nofollow(links))?)))
+    }
+
+    fn open_file(&self, path: &Path, links: Links) -> Result<Box<dyn FileHandle>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | nofollow(links);
+        Ok(Box::new(File::from(open(&self.0, path, flags)?)))
+    }
+
+    fn create_file(&self, name: &str) -> Result<Box<dyn FileHandle>> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        Ok(Box::new(File::from(open(&self.0, Path::new(name), flags)?)))
+    }
+
+    fn make_folder(&self, path: &Path, mode: u32) -> Result<()> {
+        Ok(fs::mkdirat(&self.0, path, Mode::from_raw_mode(mode))?)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<()> {
+        Ok(fs::chmodat(&self.0, path, Mode::from_raw_mode(mode), AtFlags::empty())?)
+    }
+
+    fn rename(&self, from: &str, to: &str, replaces: bool) -> Result<()> {
+        Ok(match replaces {
+            true => fs::renameat(&self.0, from, &self.0, to),
+            false => fs::renameat_with(&self.0, from, &self.0, to, RenameFlags::NOREPLACE),
+        }?)
+    }
+
+    fn link(&self, from: &str, to: &str) -> Result<()> {
+        Ok(fs::linkat(&self.0, from, &self.0, to, AtFlags::empty())?)
+    }
+
+    fn unlink(&self, name: &str) -> Result<()> {
+        Ok(fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(fs::fsync(&self.0)?)
+    }
+
+    fn lock(&self) -> Result<Box<dyn Any + Send>> {
+        let handle = self.0.as_fd().try_clone_to_owned()?;
+        fs::flock(&handle, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(handle))
+    }
+
+    fn check_writable(&self, path: &Path) -> Result<()> {
+        Ok(fs::accessat(&self.0, path, Access::WRITE_OK, AtFlags::empty())?)
+    }
+}
+
+impl FileHandle for File {
+    fn stat(&self) -> Result<Stat> {
+        Ok(stat(&fs::fstat(self)?))
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<()> {
+        Ok(fs::fchmod(self, Mode::from_raw_mode(mode))?)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.sync_all()
+    }
+}
+
+fn nofollow(links: Links) -> OFlags {
+    if links == Links::Follow { OFlags::empty() } else { OFlags::NOFOLLOW }
+}
+
+fn open(at: impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    Ok(fs::openat(at, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?)
+}
+
+fn stat(stat: &fs::Stat) -> Stat {
+    Stat {
+        kind: kind(FileType::from_raw_mode(stat.st_mode)),
+        mode: stat.st_mode & 0o7777,
+        size: stat.st_size as u64,
+        shared: stat.st_nlink > 1,
+        owner: stat.st_uid,
+        identity: (stat.st_dev, stat.st_ino),
+    }
+}
+
+fn kind(kind: FileType) -> Kind {
+    match kind {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Folder,
+        FileType::Symlink => Kind::Link,
+        FileType::Fifo => Kind::Pipe,
+        _ => Kind::Other,
+    }
+}
