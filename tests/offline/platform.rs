@@ -1,4 +1,4 @@
-//! A platform's checkout: `fixtures/platform` holds every ExternalSecret of facts.md, section 3, with its peculiarities.
+//! A platform's checkout: `fixtures/platform` holds every ExternalSecret of the platform's inventory, with its peculiarities.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::symlink;
@@ -7,8 +7,8 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use crate::common::{Ran, Sandbox, fixture};
-use crate::delivery::{PLATFORM_RULES, build, git};
+use crate::common::{Ran, Sandbox, fixture, git, needs};
+use crate::delivery::{PLATFORM_RULES, build};
 
 /// A sandbox with the platform in `p/`.
 pub fn with_platform(sandbox: Sandbox) -> Sandbox {
@@ -23,7 +23,7 @@ fn run(sandbox: &Sandbox, args: &[&str], environment: &[&str]) -> Ran {
     sandbox.run([args, environment].concat())
 }
 
-/// facts.md, section 3, "Who reads the keys": namespace, ExternalSecret, target, and `secretKey ← key` in their order.
+/// The platform's inventory of who reads the keys: namespace, ExternalSecret, target, and `secretKey ← key` in their order.
 const INVENTORY: &[(&str, &str, &str, &str)] = &[
     ("argocd", "argocd-oidc", "argocd-dex-oidc", "clientSecret=dex-argocd-client-secret"),
     ("monitoring", "grafana-datasource-litellm", "grafana-datasource-litellm", "password=litellm-grafana-ro-password"),
@@ -201,6 +201,7 @@ fn patch_writes_only_the_property_and_the_second_run_nothing() {
 
 #[test]
 fn the_diff_is_one_that_git_applies() {
+    needs!("git");
     for args in [&["patch"][..], &["patch", "--format", "json6902"]] {
         let (one, two) = (with_platform(Sandbox::empty()), with_platform(Sandbox::empty()));
         // The kustomization that is generated stays as it is: one file is refused, and named.
@@ -319,6 +320,7 @@ fn as_a_filter_it_is_a_helm_post_renderer() {
 
 #[test]
 fn the_result_lies_where_the_platforms_own_checks_accept_it() {
+    needs!("git");
     let sandbox = with_platform(Sandbox::with_keys());
     std::fs::create_dir(sandbox.path("p/platform")).unwrap();
     let args = [&["--out", "p/platform/secret-source"][..], &PROD].concat();
@@ -490,8 +492,7 @@ fn each_disagreement_is_found_by_its_code() {
     run(&template, &["patch", "--write"], &args).expect(0);
     run(&template, &["verify"], &args).expect(0);
     for (code, spoil) in DEFECTS {
-        let sandbox = Sandbox::empty();
-        assert!(Command::new("cp").arg("-a").arg(template.path(".")).arg(sandbox.path(".")).status().unwrap().success());
+        let sandbox = template.copy();
         spoil(&sandbox);
         let ran = run(&sandbox, &["verify", "--json"], &args);
         assert!(ran.code < 2 && ran.stdout.contains(&format!("\"code\": \"{code}\"")), "{code}: {} {}", ran.stdout, ran.stderr);
@@ -774,6 +775,7 @@ fn a_draft_is_always_a_contract() {
 
 #[test]
 fn odd_names_stand_in_the_diff_as_git_writes_them() {
+    needs!("git");
     let app = es("app", "n", "hf-token", "secret-store");
     let sandbox = Sandbox::empty();
     for name in ["a b", "t\tab", "q\"uote", "back\\slash", "esc\u{1b}[2J", "new\nline", "ü"] {

@@ -1,10 +1,9 @@
 //! `rotate`: new values, whole pairs, nothing else; and a write-once one only when it is named.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::common::{Sandbox, at_the_prompt, run_at};
+use crate::common::{Sandbox, at_the_prompt, git, needs};
 
 /// The files that differ from what they were.
 fn changed(sandbox: &Sandbox, before: &std::collections::BTreeMap<std::path::PathBuf, (u32, i64, i64, Vec<u8>)>) -> BTreeSet<String> {
@@ -80,6 +79,7 @@ fn nothing_is_replaced_unless_somebody_says_so() {
 
 #[test]
 fn at_a_terminal_the_plan_is_shown_and_the_operator_answers() {
+    needs!("script");
     let sandbox = Sandbox::bootstrapped();
     let before = sandbox.snapshot();
     for (args, prompt, answer) in [
@@ -115,14 +115,7 @@ fn what_is_older_is_rotated_by_the_day_of_its_value() {
     fn day(n: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs((21_000 + n) * 86_400)
     }
-    let at = |clock: fn() -> SystemTime, args: &[&str]| {
-        let folders = ["keys", "out", "secrets"].map(|name| (format!("--{name}"), sandbox.path(name).to_str().unwrap().to_owned()));
-        let folders = folders.iter().flat_map(|(flag, path)| [flag.as_str(), path.as_str()]);
-        let args: Vec<&str> = args.iter().copied().chain(folders).collect();
-        // This process is another test's as well: until a program that it starts runs, that one has our lock, too.
-        let mut runs = (0..100).map(|_| run_at(clock, &args));
-        runs.find(|ran| ran.code != 8).unwrap().expect(0)
-    };
+    let at = |clock: fn() -> SystemTime, args: &[&str]| sandbox.run_at(clock, args).expect(0);
     let unit = "out/secret-source/vllm-api-key.sealed.yaml";
     at(|| day(0), &["rotate", "vllm-api-key", "--yes"]);
     assert!(sandbox.read(unit).contains("seal-secrets/made: \"2027-07-01\"\n"), "{}", sandbox.read(unit));
@@ -157,22 +150,9 @@ fn what_is_older_is_rotated_by_the_day_of_its_value() {
 
 #[test]
 fn git_revert_brings_the_old_value_back() {
+    needs!("git");
     let sandbox = Sandbox::bootstrapped();
-    let git = |args: &[&str]| {
-        let mut command = Command::new("git");
-        command.args([
-            "-c",
-            "user.name=o",
-            "-c",
-            "user.email=o@example.org",
-            "-c",
-            "commit.gpgsign=false",
-            "-c",
-            "init.defaultBranch=main",
-        ]);
-        let ran = command.args(args).current_dir(sandbox.path("")).env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap();
-        assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
-    };
+    let git = |args: &[&str]| git(&sandbox, args);
     git(&["init", "--quiet"]);
     git(&["add", "out", "keys/sealing.crt", "keys/sealing.key.age"]);
     git(&["commit", "--quiet", "-m", "first"]);
@@ -188,9 +168,7 @@ fn git_revert_brings_the_old_value_back() {
     let clone = sandbox.path("clone");
     git(&["clone", "--quiet", "--depth", "1", &format!("file://{}", sandbox.path("").display()), clone.to_str().unwrap()]);
     std::fs::remove_file(clone.join("out/secret-source/litellm-salt-key.sealed.yaml")).unwrap();
-    let mut command = sandbox.command(["bootstrap"]);
-    command.current_dir(&clone);
-    let ran = crate::common::finish(command).expect(4);
+    let ran = sandbox.run(["bootstrap", "--keys", "clone/keys", "--out", "clone/out"]).expect(4);
     assert!(ran.stderr.contains("git checkout -- secret-source/litellm-salt-key.sealed.yaml"), "{}", ran.stderr);
 }
 

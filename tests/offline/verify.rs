@@ -8,7 +8,7 @@ use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::seal::Sealer;
 use zeroize::Zeroizing;
 
-use crate::common::{Sandbox, TestEntropy, fixture, fixture_text, run_at};
+use crate::common::{Sandbox, TestEntropy, fixture, fixture_text};
 
 const SOURCE: &str = "out/secret-source/";
 
@@ -75,7 +75,7 @@ const DEFECTS: &[Defect] = &[
     ("hash-differs", |s| reseal(s, "dex-admin-hash", b"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy")),
     ("escrow-differs", |s| {
         let other = Sandbox::empty();
-        other.run(["keygen"]).expect(0);
+        other.make_key(["keygen"]).expect(0);
         s.write("keys/sealing.key.age", &std::fs::read(other.path("keys/sealing.key.age")).unwrap());
         s.write_secret("keys/operator.agekey", other.read("keys/operator.agekey").as_bytes());
     }),
@@ -164,9 +164,7 @@ fn every_code_has_a_defect_here_and_one_heading_in_the_document() {
 fn a_certificate_that_ends_soon_is_a_warning() {
     use std::time::{Duration, UNIX_EPOCH};
     let sandbox = Sandbox::bootstrapped();
-    let path = |name: &str| sandbox.path(name).to_string_lossy().into_owned();
-    let ran =
-        run_at(|| UNIX_EPOCH + Duration::from_secs(4_922_899_200 - 86_400), ["verify", "--keys", &path("keys"), "--out", &path("out")]);
+    let ran = sandbox.run_at(|| UNIX_EPOCH + Duration::from_secs(4_922_899_200 - 86_400), ["verify"]);
     assert!(ran.expect(0).stdout.contains("warning[certificate-expires-soon]"));
 }
 
