@@ -4,18 +4,18 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapError};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::model::{CertificateDigest, Error, Name, Namespace};
+use crate::model::{CertificateDigest, Error, Name, Namespace, near};
 
 /// Makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.
 #[derive(Parser)]
 #[command(name = "seal-secrets", version, arg_required_else_help = true, disable_help_subcommand = true)]
 #[command(after_help = "Examples:
   seal-secrets keygen && seal-secrets bootstrap   make the sealing key, then every secret
-  seal-secrets verify                             does everything in out/ still agree?")]
+  seal-secrets verify                             check that everything in out/ agrees")]
 pub struct Cli {
-    /// Which folders, which contract
+    /// Folders and contract
     #[command(flatten)]
     pub folders: Folders,
     /// What to do
@@ -32,19 +32,19 @@ pub struct Folders {
     /// The folder with everything that is committed
     #[arg(long, global = true, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
-    /// The folder for the operator's copies
+    /// The folder for your own copies of values, such as a password that you type
     #[arg(long, global = true, value_name = "DIR", default_value = "secrets")]
     pub secrets: PathBuf,
-    /// One of several clusters: these folders' subfolders of that name
+    /// Work on cluster NAME: use the subfolder NAME of the keys, out and secrets folders
     #[arg(long, global = true, value_name = "NAME", value_parser = namespace)]
     pub cluster: Option<Namespace>,
-    /// The contract: which secrets are needed, how each is made, who reads it [default: the platform's own]
+    /// The contract: which secrets are needed, how each is made, and which ExternalSecrets read it [default: the built-in one]
     #[arg(long, global = true, value_name = "FILE")]
     pub contract: Option<PathBuf>,
-    /// The platform's checkout: who reads what is taken from its manifests, not from the contract
+    /// A checkout of the platform; its manifests, not the contract, say which ExternalSecret reads what
     #[arg(long, global = true, value_name = "DIR")]
     pub platform: Option<PathBuf>,
-    /// Which of the platform's `environments/` says which features are on [default: the only one]
+    /// The environment (environments/NAME) whose enabled features decide which keys are needed [default: the only one]
     #[arg(long, global = true, value_name = "NAME", requires = "platform")]
     pub environment: Option<String>,
 }
@@ -63,23 +63,23 @@ impl Folders {
     }
 }
 
-/// How the values get from the source Secrets to their readers.
+/// How the values get from the source Secrets to their consumers.
 #[derive(Args)]
 pub struct Delivery {
-    /// One ClusterSecretStore, or a SecretStore in each namespace that reads; named, ExternalSecrets are made to name it too
+    /// One ClusterSecretStore, or a SecretStore in each consumer's namespace; if given, ExternalSecrets are also changed to use it
     /// [default: ClusterSecretStore]
     #[arg(long, value_name = "KIND", ignore_case = true)]
     pub store_kind: Option<StoreKind>,
-    /// One account for all, or one in each namespace that reads only its own keys
+    /// One account for all namespaces, or one per namespace that can read only that namespace's keys
     #[arg(long, value_name = "HOW", default_value = "shared")]
     pub isolation: Isolation,
-    /// Roles that name each key, or that give the whole source namespace
+    /// Grant the accounts each key by name, or every Secret of the source namespace
     #[arg(long, value_name = "HOW", default_value = "keys")]
     pub rbac: Rbac,
-    /// Write the store into this file of the platform's, with the line that its scripts read, instead of `secret-store/`
+    /// Write the store to this file of the checkout instead of `secret-store/`, if the platform already has one
     #[arg(long, value_name = "FILE")]
     pub store_file: Option<PathBuf>,
-    /// What the line `# projectID: <id>` of that file says [default: what it says now, or `none`]
+    /// The ID in the line `# projectID: <id>` of that file [default: the current one, or `none`]
     #[arg(long, value_name = "ID", requires = "store_file")]
     pub project_id: Option<String>,
 }
@@ -90,7 +90,7 @@ pub enum StoreKind {
     /// One, for the whole cluster
     #[value(name = "ClusterSecretStore")]
     ClusterSecretStore,
-    /// One in each namespace that reads
+    /// One in each namespace that has a consumer
     #[value(name = "SecretStore")]
     SecretStore,
 }
@@ -100,7 +100,7 @@ pub enum StoreKind {
 pub enum Isolation {
     /// One account for all namespaces
     Shared,
-    /// An account in each namespace, which reads only its own keys
+    /// An account in each namespace, which can read only that namespace's keys
     Namespace,
 }
 
@@ -116,51 +116,51 @@ pub enum Rbac {
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make the sealing key pair, before any cluster exists
+    /// Generate the sealing key pair, before any cluster exists
     Keygen(Keygen),
-    /// Make every value that is missing and seal it; never change what is there
+    /// Generate and seal every missing value; never change an existing one
     Bootstrap(Bootstrap),
     /// Show what `bootstrap` would do
     Plan(Plan),
-    /// Seal values that exist already; what is sealed stays, unless it is named
+    /// Seal existing values; keys that are already sealed stay unless listed with `--replace`
     Import(Import),
-    /// Seal one cluster's values for another, too
+    /// Seal one cluster's values for another cluster as well
     Copy(Copy),
-    /// Make new values for keys that are sealed, and say what has to be restarted
+    /// Replace sealed values by new ones, and list what to restart
     Rotate(Rotate),
     /// Check offline that contract, sealed files and certificate agree
     Verify(Verify),
-    /// Seal the same values to the present certificate, wherever they stand
+    /// Re-seal existing values to the current certificate, in any file with SealedSecrets
     ReEncrypt(ReEncrypt),
-    /// Make a new sealing key, and seal everything to it; the escrow keeps the old one
+    /// Generate a new sealing key and re-seal everything to it; the escrow keeps the old key
     Renew(Renew),
-    /// Show what is sealed to which key, since when, and which keys nobody needs any more
+    /// Show what is sealed to which key, since when, and which keys are no longer needed
     Status(Status),
-    /// Open sealed values: recovery when the cluster is gone
+    /// Open sealed values, to recover when the cluster is gone
     Unseal(Unseal),
-    /// Change who may open the escrow
+    /// Manage who can open the escrow (the encrypted copy of the private sealing key)
     Escrow(Escrow),
-    /// Print the controller's key Secret, to be applied before the controller starts
+    /// Print the controller's key Secret, to apply before the controller starts
     KeySecret(KeySecret),
     /// Add `remoteRef.property` to a platform's ExternalSecrets
     Patch(Patch),
-    /// Put every active sealing key of a live controller into the escrow, and prove that it opens everything
+    /// Add every active sealing key of a live controller to the escrow, and prove that the escrow opens everything
     #[cfg(feature = "cluster")]
     Backup(Backup),
-    /// Pin the certificate of a running controller, or of a file
+    /// Pin the certificate of a running controller or of a file
     #[cfg(feature = "cluster")]
     FetchCert(FetchCert),
-    /// Follow each value through a live cluster, and say where it stops and why
+    /// Follow each value through a live cluster, and report where it stops, why, and how to fix it
     #[cfg(feature = "cluster")]
     Doctor(Doctor),
-    /// Show the contract: which keys, how each is made, who reads it
+    /// Show the contract: its keys, how each is made, and which ExternalSecrets read it
     Contract(Contract),
 }
 
 /// `keygen`
 #[derive(Args)]
 pub struct Keygen {
-    /// An age recipient who may open the escrow; may be repeated [default: keys/recipients.txt, or a new identity]
+    /// An age recipient who can open the escrow; can be repeated [default: keys/recipients.txt, or a new identity]
     #[arg(long = "recipient", value_name = "age1…")]
     pub recipients: Vec<String>,
 }
@@ -168,10 +168,10 @@ pub struct Keygen {
 /// What `bootstrap` and `plan` have in common.
 #[derive(Args)]
 pub struct Wishes {
-    /// Seal a value of yours: from a file, from standard input (`KEY=-`), or asked for without echo (`KEY`)
+    /// Seal a value of your own: from a file, from standard input (`KEY=-`), or typed at a prompt without echo (`KEY`)
     #[arg(long, value_name = "KEY[=FILE]", value_parser = provide)]
     pub provide: Vec<(Name, Option<PathBuf>)>,
-    /// Make this write-once key anew though what its old value encrypts is lost
+    /// Regenerate this write-once key, losing all data encrypted with its old value
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
     /// Where to, and for whom
@@ -182,7 +182,7 @@ pub struct Wishes {
 /// What every command that seals has in common.
 #[derive(Args)]
 pub struct Sealing {
-    /// How the values get to their readers
+    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
     /// Accept a sealing certificate of at least this many bits
@@ -196,7 +196,7 @@ pub struct Bootstrap {
     /// What to provide, what to destroy
     #[command(flatten)]
     pub wishes: Wishes,
-    /// Only show the plan
+    /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Print the plan as JSON
@@ -210,7 +210,7 @@ pub struct Plan {
     /// What to provide, what to destroy
     #[command(flatten)]
     pub wishes: Wishes,
-    /// Exit with 1 when there is something to do
+    /// Exit with 1 if there is something to do
     #[arg(long)]
     pub check: bool,
     /// Print the plan as JSON
@@ -222,20 +222,20 @@ pub struct Plan {
 #[derive(Args)]
 #[group(id = "sources", required = true, multiple = true)]
 pub struct Import {
-    /// Lines `KEY=VALUE`; a key is written as in the contract, or `LIKE_THIS`
+    /// A file of `KEY=VALUE` lines; a key is written as in the contract, or `LIKE_THIS`
     #[arg(long = "env-file", value_name = "FILE", group = "sources")]
     pub env_files: Vec<PathBuf>,
-    /// Secrets in YAML or JSON, named as in the contract: a key's source Secret or a reader's target; `-` is standard input
+    /// A file of Secrets in YAML or JSON: source Secrets of keys, or target Secrets of consumers; `-` is standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", group = "sources")]
     pub files: Vec<PathBuf>,
-    /// A folder with a file for each key, as `--secrets` is one
+    /// A folder with one file per key, like the `--secrets` folder
     #[arg(long = "from-directory", value_name = "DIR", group = "sources")]
     pub directories: Vec<PathBuf>,
-    /// The Secrets of a live cluster that hold the contract's keys, and no other
+    /// Read the Secrets of a live cluster that hold the contract's keys, and no others
     #[cfg(feature = "cluster")]
     #[arg(long, requires = "context", group = "sources")]
     pub from_cluster: bool,
-    /// Only those of this namespace; may be repeated
+    /// Read only the Secrets of this namespace; can be repeated
     #[cfg(feature = "cluster")]
     #[arg(long = "namespace", value_name = "NAMESPACE", requires = "from_cluster", value_parser = namespace)]
     pub namespaces: Vec<Namespace>,
@@ -243,7 +243,7 @@ pub struct Import {
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     pub access: Access,
-    /// What gives way to them
+    /// What they replace
     #[command(flatten)]
     pub adoption: Adoption,
 }
@@ -251,10 +251,10 @@ pub struct Import {
 /// What every command has in common that seals values which exist already.
 #[derive(Args)]
 pub struct Adoption {
-    /// Put the value in the place of this key's sealed one; may be repeated
+    /// Replace the sealed value of this key; can be repeated
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub replace: Vec<Name>,
-    /// Replace even this write-once key, though what its sealed value encrypts is lost
+    /// Replace the sealed value of this write-once key, losing all data encrypted with it
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
     /// How it is done
@@ -276,10 +276,10 @@ pub struct Replacing {
 /// Whether a command that replaces something asks before, or only shows it.
 #[derive(Args)]
 pub struct Consent {
-    /// Do not ask before a value is replaced
+    /// Replace values without asking
     #[arg(long)]
     pub yes: bool,
-    /// Only show the plan
+    /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Print the plan as JSON
@@ -293,16 +293,16 @@ pub struct Copy {
     /// Only these keys [default: all]
     #[arg(value_name = "KEY", value_parser = name)]
     pub names: Vec<Name>,
-    /// The cluster whose values they are
+    /// The cluster to take the values from
     #[arg(long, value_name = "NAME", value_parser = namespace, conflicts_with = "cluster")]
     pub from: Namespace,
-    /// The cluster that gets them
+    /// The cluster to seal the values for
     #[arg(long, value_name = "NAME", value_parser = namespace)]
     pub to: Namespace,
-    /// The age identity for the first one's escrow [default: operator.agekey in its keys folder]
+    /// The age identity that opens the escrow of the `--from` cluster [default: operator.agekey in its keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// What gives way to them
+    /// What they replace
     #[command(flatten)]
     pub adoption: Adoption,
 }
@@ -311,16 +311,16 @@ pub struct Copy {
 #[derive(Args)]
 #[group(id = "chosen", required = true, multiple = true)]
 pub struct Rotate {
-    /// The keys; a hash is made anew with its password
+    /// Keys to rotate; a hash and its password rotate together
     #[arg(value_name = "KEY", value_parser = name, group = "chosen")]
     pub names: Vec<Name>,
-    /// Every generated key whose value is older, or of unknown age: `90d`; write-once ones stay
+    /// Also rotate generated keys older than this (such as 90d) or of unknown age; write-once keys are skipped
     #[arg(long, value_name = "DAYS", value_parser = days, group = "chosen")]
     pub older_than: Option<u32>,
-    /// The new value of a key that is provided: from a file, from standard input (`KEY=-`), or asked for without echo (`KEY`)
+    /// Replace a provided value: from a file, from standard input (`KEY=-`), or typed at a prompt without echo (`KEY`)
     #[arg(long, value_name = "KEY[=FILE]", value_parser = provide, group = "chosen")]
     pub provide: Vec<(Name, Option<PathBuf>)>,
-    /// Make even this write-once key anew, though what its value encrypts is lost
+    /// Regenerate this write-once key, losing all data encrypted with its old value
     #[arg(long, value_name = "KEY", value_parser = name, group = "chosen")]
     pub destroys_data: Vec<Name>,
     /// How it is done
@@ -331,16 +331,16 @@ pub struct Rotate {
 /// `verify`
 #[derive(Args)]
 pub struct Verify {
-    /// Also open every value, with this age identity for the escrow [default with --drill: operator.agekey in the keys folder]
+    /// Also open every value, with the age identity that opens the escrow [default with --drill: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Try the whole recovery, from these files alone, and print a dated report to be filed
+    /// Try the whole recovery from these files alone, and print a dated report for your records
     #[arg(long)]
     pub drill: bool,
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
-    /// How the values get to their readers
+    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
     /// Print the findings as JSON
@@ -351,13 +351,13 @@ pub struct Verify {
 /// `re-encrypt`
 #[derive(Args)]
 pub struct ReEncrypt {
-    /// Files, or folders, with SealedSecrets of anybody's [default: the output folder]
+    /// Files or folders that contain SealedSecrets, not only ours [default: the output folder]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// What opens the values
     #[command(flatten)]
     pub opening: Opening,
-    /// Have the controller of a live cluster do it, which serves the present certificate
+    /// Let a live cluster's controller re-encrypt the values, so that no private key is needed here
     #[cfg(feature = "cluster")]
     #[arg(long, conflicts_with_all = ["recovery_private_key", "key"])]
     pub via_controller: bool,
@@ -365,7 +365,7 @@ pub struct ReEncrypt {
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     pub cluster: Cluster,
-    /// Only what is sealed to this key
+    /// Re-encrypt only what is sealed to this key
     #[arg(long, value_name = "sha256:…", value_parser = digest)]
     pub key: Option<CertificateDigest>,
     /// Accept a sealing certificate of at least this many bits
@@ -379,7 +379,7 @@ pub struct ReEncrypt {
 /// `renew`
 #[derive(Args)]
 pub struct Renew {
-    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     /// Whether it is asked, or only shown
@@ -390,13 +390,13 @@ pub struct Renew {
 /// `status`
 #[derive(Args)]
 pub struct Status {
-    /// Files, or folders, with SealedSecrets of anybody's [default: the output folder]
+    /// Files or folders that contain SealedSecrets, not only ours [default: the output folder]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Also open every value, with this age identity for the escrow, and tell which keys are still needed
+    /// Also open every value, with the age identity that opens the escrow, and show which keys are still needed
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Print it as JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -404,10 +404,10 @@ pub struct Status {
 /// What opens sealed values.
 #[derive(Args)]
 pub struct Opening {
-    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Sealing keys in PEM, or backups of the controller's key Secrets, instead of the escrow; `-` is standard input
+    /// Use sealing keys in PEM, or backups of the controller's key Secrets, instead of the escrow; `-` is standard input
     #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with = "identity")]
     pub recovery_private_key: Vec<PathBuf>,
 }
@@ -418,16 +418,16 @@ pub struct Unseal {
     /// Only these keys [default: all]
     #[arg(value_name = "KEY", value_parser = name)]
     pub names: Vec<Name>,
-    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Sealing keys in PEM, or backups of the controller's key Secrets, instead of the escrow; `-` is standard input
+    /// Use sealing keys in PEM, or backups of the controller's key Secrets, instead of the escrow; `-` is standard input
     #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with = "identity")]
     pub recovery_private_key: Vec<PathBuf>,
     /// Open this file of SealedSecrets instead of the output folder
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How to print the Secrets
+    /// The format of the Secrets
     #[arg(short = 'o', long, value_name = "FORMAT", default_value = "yaml")]
     pub output: Output,
     /// Print only the bare value of this key
@@ -451,10 +451,10 @@ pub enum Output {
 #[cfg(feature = "cluster")]
 #[derive(Args)]
 pub struct Access {
-    /// The kubeconfig file; several are separated by `:`
+    /// The kubeconfig file, or several separated by `:`
     #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
     pub kubeconfig: Option<String>,
-    /// The context [default: the current one of a kubeconfig that is named]
+    /// The context [default: the current one of the kubeconfig, if `--kubeconfig` is given]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 }
@@ -481,7 +481,7 @@ pub struct Backup {
     /// Which cluster
     #[command(flatten)]
     pub cluster: Cluster,
-    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
 }
@@ -493,10 +493,10 @@ pub struct FetchCert {
     /// Which cluster
     #[command(flatten)]
     pub cluster: Cluster,
-    /// Take it from this file instead of a cluster
+    /// Pin the certificate of this file instead of a cluster's
     #[arg(long, value_name = "FILE", conflicts_with = "context")]
     pub file: Option<PathBuf>,
-    /// Accept exactly this certificate, without a question; also in the place of the one that is pinned
+    /// Accept exactly this certificate without asking, even if another one is pinned
     #[arg(long, value_name = "sha256:…", value_parser = digest)]
     pub accept_certificate: Option<CertificateDigest>,
 }
@@ -508,13 +508,13 @@ pub struct Doctor {
     /// Which cluster
     #[command(flatten)]
     pub cluster: Cluster,
-    /// How the values get to their readers
+    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
-    /// Wait until all is well, at most so long: `90s`, `5m`
+    /// Wait until all checks are good, at most this long (such as `90s` or `5m`)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<std::time::Duration>,
-    /// Print the Roles that a command needs of a cluster, and do nothing else [default: those of every command]
+    /// Print the Roles that COMMAND needs in a cluster, and do nothing else [default: those of every command]
     #[arg(long, value_name = "COMMAND", num_args = 0..=1, require_equals = true)]
     pub print_rbac: Option<Option<NeedsRights>>,
     /// Print the checks as JSON
@@ -551,9 +551,9 @@ pub struct Escrow {
 /// What `escrow` changes.
 #[derive(Subcommand)]
 pub enum EscrowChange {
-    /// Let one more open the escrow
+    /// Add a recipient who can open the escrow
     AddRecipient(ChangeRecipient),
-    /// Write the escrow anew without one, who can still open every copy of the old one
+    /// Rewrite the escrow without a recipient, who can still open older copies of it
     RemoveRecipient(ChangeRecipient),
 }
 
@@ -563,10 +563,10 @@ pub struct ChangeRecipient {
     /// An age recipient: age's own, or a plugin's
     #[arg(value_name = "RECIPIENT")]
     pub recipient: String,
-    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Do it without a question
+    /// Do it without asking
     #[arg(long)]
     pub yes: bool,
 }
@@ -574,7 +574,7 @@ pub struct ChangeRecipient {
 /// `key-secret`
 #[derive(Args)]
 pub struct KeySecret {
-    /// The age identity for the escrow [default: operator.agekey in the keys folder]
+    /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     /// The controller's namespace
@@ -583,7 +583,7 @@ pub struct KeySecret {
     /// Print the key even to a terminal
     #[arg(long)]
     pub reveal: bool,
-    /// Apply it to the cluster of the named context, and read it back
+    /// Apply it to the cluster of `--context`, and read it back
     #[cfg(feature = "cluster")]
     #[arg(long, requires = "context")]
     pub apply: bool,
@@ -596,16 +596,16 @@ pub struct KeySecret {
 /// `patch`
 #[derive(Args)]
 pub struct Patch {
-    /// Read manifests from standard input and print them with the property: a helm post-renderer
+    /// Read manifests from standard input and print them with the property, as a helm post-renderer
     #[arg(value_name = "-", value_parser = ["-"])]
     pub filter: Option<String>,
-    /// Make the changes, instead of printing them as a diff that `git apply` takes
+    /// Make the changes instead of printing them as a diff for `git apply`
     #[arg(long, conflicts_with = "filter")]
     pub write: bool,
-    /// Where the property is put
+    /// Where to put the property
     #[arg(long, value_name = "FORMAT", default_value = "manifest", conflicts_with = "filter")]
     pub format: PatchFormat,
-    /// How the values get to their readers
+    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
 }
@@ -613,26 +613,21 @@ pub struct Patch {
 /// What `patch` changes.
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
 pub enum PatchFormat {
-    /// The manifests themselves: one line behind each key
+    /// The manifests themselves: one line after each key
     Manifest,
     /// The output folder's `property-patches/`: one kustomize Component of guarded JSON 6902 patches
     Component,
-    /// A patch file beside each manifest, listed in its kustomization
-    Json6902,
 }
 
 /// `contract`
 #[derive(Args)]
 pub struct Contract {
-    /// Draft a contract from this checkout, for `--contract`: known keys with their recipe, the rest as provided
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["json", "format", "platform"])]
+    /// Draft a contract for `--contract` from this checkout: known keys keep their recipe, the others become provided
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "platform"])]
     pub from_platform: Option<PathBuf>,
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: ContractFormat,
-    /// The same as `--format json`
-    #[arg(long, conflicts_with = "format")]
-    pub json: bool,
 }
 
 /// How `contract` prints.
@@ -688,18 +683,47 @@ fn provide(text: &str) -> Result<(Name, Option<PathBuf>), Error> {
     Ok((Name::new(key)?, file))
 }
 
-/// What clap made of the command line, or its complaint in our words; `Err(Ok(text))` is help that was asked for.
+/// The command line, or clap's complaint about it in our words; `Err(Ok(text))` is help that was asked for.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<String, Error>> {
     let args: Vec<OsString> = args.into_iter().collect();
     given_once(&args).map_err(Err)?;
-    Cli::try_parse_from(args).map_err(|error| match error.kind() {
+    let commands = Cli::command();
+    let command = args.iter().skip(1).find_map(|arg| commands.find_subcommand(arg)).map(|command| format!("{} ", command.get_name()));
+    let see = format!("see `seal-secrets {}--help`", command.unwrap_or_default());
+    let cli = Cli::try_parse_from(args).map_err(|error| match error.kind() {
         ClapError::DisplayHelp | ClapError::DisplayVersion => Ok(error.to_string()),
         ClapError::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::usage(
             "no command",
-            "`seal-secrets --help` lists them; the main job is `seal-secrets keygen`, then `seal-secrets bootstrap`",
+            "run `seal-secrets keygen`, then `seal-secrets bootstrap`; `seal-secrets --help` lists all commands",
         )),
-        kind => Err(explain(kind, &error)),
-    })
+        kind => Err(explain(kind, &error, &see)),
+    })?;
+    if cli.command.plans_in_json() == Some(false) {
+        return Err(Err(Error::usage("`--json` shows a plan, and this would carry it out", "add `--dry-run`")));
+    }
+    Ok(cli)
+}
+
+impl Command {
+    /// With `--json`, whether only a plan is shown, where the command could carry it out as well.
+    fn plans_in_json(&self) -> Option<bool> {
+        let (json, dry_run) = match self {
+            Command::Bootstrap(args) => (args.json, args.dry_run),
+            Command::Import(args) => args.adoption.replacing.consent.plans(),
+            Command::Copy(args) => args.adoption.replacing.consent.plans(),
+            Command::Rotate(args) => args.replacing.consent.plans(),
+            Command::ReEncrypt(args) => args.consent.plans(),
+            Command::Renew(args) => args.consent.plans(),
+            _ => return None,
+        };
+        json.then_some(dry_run)
+    }
+}
+
+impl Consent {
+    fn plans(&self) -> (bool, bool) {
+        (self.json, self.dry_run)
+    }
 }
 
 /// clap takes a global flag once before the command and once behind it, and forgets the first.
@@ -707,13 +731,14 @@ fn given_once(args: &[OsString]) -> Result<(), Error> {
     for flag in ["--keys", "--out", "--secrets", "--cluster", "--contract", "--platform", "--environment"] {
         let is_flag = |arg: &&OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(flag));
         if args.iter().take_while(|arg| *arg != "--").filter(is_flag).count() > 1 {
-            return Err(Error::usage(format!("`{flag}` is given twice"), "give it once"));
+            return Err(Error::usage(format!("`{flag}` is given twice"), "pass it once"));
         }
     }
     Ok(())
 }
 
-fn explain(kind: ClapError, error: &clap::Error) -> Error {
+/// `see` is the help of the command that was typed.
+fn explain(kind: ClapError, error: &clap::Error, see: &str) -> Error {
     let context = |wanted: ContextKind| {
         error.context().find(|(kind, _)| *kind == wanted).map(|(_, value)| match value {
             ContextValue::Strings(several) => several.join("`, `"),
@@ -722,48 +747,47 @@ fn explain(kind: ClapError, error: &clap::Error) -> Error {
     };
     // Names of flags are clap's or start with a dash; anything else that was typed is not repeated.
     let flag = |text: String| text.split(['=', ' ']).next().filter(|word| word.starts_with(['-', '<', '['])).map(str::to_owned);
-    let argument = context(ContextKind::InvalidArg).and_then(flag).map_or("an argument".to_owned(), |flag| format!("`{flag}`"));
+    let named = context(ContextKind::InvalidArg).and_then(flag).map(|flag| format!("`{flag}`"));
+    let argument = named.clone().unwrap_or("an argument".to_owned());
     let help = |otherwise: &str| {
-        let near = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
-        match near.into_iter().find_map(context) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => otherwise.to_owned(),
-        }
+        let near = [ContextKind::SuggestedArg, ContextKind::SuggestedValue].into_iter().find_map(context);
+        near.map_or(otherwise.to_owned(), |meant| format!("did you mean `{meant}`?"))
     };
-    let see = "see `seal-secrets --help`";
     match kind {
-        ClapError::UnknownArgument => Error::usage(
-            format!("unknown: {argument}"),
-            help("see `seal-secrets COMMAND --help`; a secret never stands on the command line, it comes from a file or standard input"),
-        ),
-        ClapError::InvalidSubcommand => Error::usage("unknown command", help(see)),
-        ClapError::ArgumentConflict => {
-            let other = context(ContextKind::PriorArg).and_then(flag);
-            match other {
-                Some(other) if format!("`{other}`") != argument => {
-                    Error::usage(format!("{argument} and `{other}` cannot be used together"), "drop one of the two")
-                }
-                _ => Error::usage(format!("{argument} is given twice, or with one that excludes it"), "give it once"),
-            }
+        ClapError::UnknownArgument => {
+            let too_many = "one argument too many (not shown: it may be a secret)".to_owned();
+            let secret = format!("{see}; pass a secret in a file or on standard input, never on the command line");
+            Error::usage(named.map_or(too_many, |named| format!("unknown argument {named}")), help(&secret))
         }
+        ClapError::InvalidSubcommand => {
+            let (typed, commands) = (context(ContextKind::InvalidSubcommand).unwrap_or_default(), Cli::command());
+            let meant = near(&typed, commands.get_subcommands().map(clap::Command::get_name));
+            Error::usage("unknown command", meant.map_or(see.to_owned(), |meant| format!("did you mean `{meant}`?")))
+        }
+        ClapError::ArgumentConflict => match context(ContextKind::PriorArg).and_then(flag) {
+            Some(other) if format!("`{other}`") != argument => {
+                Error::usage(format!("{argument} and `{other}` cannot be used together"), "drop one of the two")
+            }
+            _ => Error::usage(format!("{argument} is given twice, or with one that excludes it"), "pass it once"),
+        },
         ClapError::InvalidValue => {
-            let valid = context(ContextKind::ValidValue).map_or(String::new(), |values| format!("; it takes `{values}`"));
-            Error::usage(format!("{argument} has no value, or one that it does not take{valid}"), help("see `seal-secrets COMMAND --help`"))
+            let valid = context(ContextKind::ValidValue).map_or(String::new(), |values| format!("; use one of `{values}`"));
+            Error::usage(format!("{argument} has no value, or an invalid one{valid}"), help(see))
         }
-        ClapError::ValueValidation => {
-            let reason = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
-            match reason {
-                Some(reason) => Error::usage(format!("{argument}: {}", reason.what()), reason.help()),
-                None => Error::usage(format!("{argument} has a value that it does not take"), "see `seal-secrets COMMAND --help`"),
-            }
-        }
-        ClapError::InvalidUtf8 => Error::usage("an argument that is not UTF-8", "rename the file, or give the path in another way"),
+        ClapError::ValueValidation => match std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>()) {
+            Some(reason) => Error::usage(format!("{argument}: {}", reason.what()), reason.help()),
+            None => Error::usage(format!("{argument} has an invalid value"), see),
+        },
+        ClapError::InvalidUtf8 => Error::usage("an argument is not UTF-8", "rename the file, or write its path in another way"),
         ClapError::MissingRequiredArgument => {
             // `<--one <FILE>|--other>` where one of several is needed.
             let flags = context(ContextKind::InvalidArg).unwrap_or_default();
             let flags: Vec<&str> = flags.split(['<', '>', '|', ' ']).filter(|word| word.starts_with("--")).collect();
             match flags.as_slice() {
-                [_, _, ..] => Error::usage(format!("one of `{}` is needed", flags.join("`, `")), "see `seal-secrets COMMAND --help`"),
+                _ if flags.contains(&"--older-than") => {
+                    Error::usage("no key to rotate", "pass keys, as in `seal-secrets rotate KEY…`, or `--older-than 90d`")
+                }
+                [_, _, ..] => Error::usage(format!("one of `{}` is needed", flags.join("`, `")), see),
                 _ => Error::usage(format!("the command line is not complete: {argument}"), see),
             }
         }

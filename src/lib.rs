@@ -6,6 +6,8 @@ pub mod commands;
 pub mod manifest;
 pub mod model;
 pub mod pipeline;
+pub mod show;
+pub mod workspace;
 pub mod world;
 
 use std::ffi::OsString;

@@ -1,110 +1,71 @@
 //! `fetch-cert`: pins the certificate of a controller whose key exists already.
 
-use http::StatusCode;
-
 use super::Outcome;
-use super::keys::{self, CERTIFICATE};
-use crate::cli::{FetchCert, Folders};
-use crate::model::{Error, ErrorKind, Result, visible};
+use crate::cli::FetchCert;
+use crate::manifest::text;
+use crate::model::{CertificateDigest, Error, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::rsa_soundness::LEAST_BITS;
+use crate::workspace::Workspace;
+use crate::workspace::keys::CERTIFICATE;
+use crate::world::World;
 use crate::world::cluster::Cluster;
-use crate::world::folder::Existing;
-use crate::world::{World, files};
 
-pub(super) fn run(folders: &Folders, args: &FetchCert, world: &mut World) -> Result<Outcome> {
+pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) -> Result<Outcome> {
     let (pem, from) = match &args.file {
-        Some(path) => {
-            let name = path.to_string_lossy().into_owned();
-            (files::read(&*world.disk, path, &name, files::Kind::Public)?.to_vec(), name)
-        }
+        Some(path) => (workspace.read_public(path)?.to_vec(), path.to_string_lossy().into_owned()),
         None => {
             let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
-            let (namespace, name) = (args.cluster.controller_namespace.as_str(), args.cluster.controller_name.as_str());
-            (served(&cluster, namespace, name)?, format!("the controller {namespace}/{name}"))
+            let controller = args.cluster.controller(&cluster);
+            (controller.served(&controller.proxy()?)?, format!("the controller {}/{}", controller.namespace, controller.name))
         }
     };
-    let fetched = SealingCertificate::read(&pem).map_err(|error| error.in_file(&from))?;
-    fetched.judge((world.clock)(), LEAST_BITS).map_err(|error| error.in_file(&from))?;
+    let fetched = SealingCertificate::read(&pem).and_then(|fetched| fetched.judge((world.clock)(), LEAST_BITS));
+    let fetched = fetched.map_err(|error| error.in_file(&from))?;
     let digest = fetched.digest;
-    world.terminal.tell(&format!(
-        "{}: {digest}, RSA-{}, from {} until {}\n",
-        visible(&from),
-        8 * fetched.size(),
-        fetched.begins(),
-        fetched.ends()
-    ));
-    let path = folders.keys.join(CERTIFICATE);
-    let pinned = if files::exists(&*world.disk, &path)? { Some(keys::certificate(folders, world)?.digest) } else { None };
+    let (begins, ends) = (fetched.begins(), fetched.ends());
+    world.terminal.tell(&format!("{}: {digest}, RSA-{}, from {begins} until {ends}\n", visible(&from), 8 * fetched.size()));
+    let path = workspace.places.in_keys(CERTIFICATE);
+    let pinned = if workspace.has(CERTIFICATE)? { Some(workspace.certificate()?.sealing.digest) } else { None };
     if pinned == Some(digest) {
-        world.terminal.print(&format!("nothing to do: {} is pinned already\n", path.display()))?;
+        world.terminal.print(&format!("nothing to do: {path} is pinned already\n"))?;
         return Ok(Outcome::Done);
     }
-    match (args.accept_certificate, pinned) {
-        (Some(accepted), _) if accepted == digest => {}
-        (Some(accepted), _) => {
-            return Err(Error::refused(
-                "it is not the certificate that was to be accepted",
-                "compare the two with whoever runs the controller",
-            )
-            .why(format!("it is {digest}, and `--accept-certificate` says {accepted}")));
-        }
-        (None, Some(pinned)) => {
-            return Err(Error::refused(
-                "another certificate is pinned",
-                format!("if the controller's key was renewed on purpose: `--accept-certificate {digest}`"),
-            )
-            .why(format!("pinned is {pinned}, fetched was {digest}"))
-            .in_file(&path.to_string_lossy()));
-        }
-        (None, None) => confirm(digest, world)?,
-    }
-    let (folder, _lock) = keys::folder_to_change(folders, world)?;
-    let (existing, next) = match pinned {
-        Some(_) => {
-            (Existing::Replace, "seal-secrets backup, for its private key; then seal-secrets re-encrypt, for what is sealed to the old one")
-        }
-        None => (Existing::Keep, "seal-secrets bootstrap, and `seal-secrets backup` for its private key"),
+    accept(args.accept_certificate, pinned, digest, world).map_err(|error| if pinned.is_some() { error.in_file(&path) } else { error })?;
+    let (keys, pem) = (workspace.change_keys()?, text::decode(&pem)?);
+    if pinned.is_some() { keys.pin_another(pem) } else { keys.pin(pem) }?;
+    let backup = workspace.command("backup");
+    let next = match pinned {
+        Some(_) => format!("{backup}, for its private key; then {}, for what is sealed to the old one", workspace.command("re-encrypt")),
+        None => format!("{}, and `{backup}` for its private key", workspace.command("bootstrap")),
     };
-    keys::write(&folder, CERTIFICATE, &pem, 0o644, existing)?;
-    world.terminal.print(&format!("pinned {} {digest}\nnext: {next}\n", path.display()))?;
+    world.terminal.print(&format!("pinned {path} {digest}\nnext: {next}\n"))?;
     Ok(Outcome::Done)
 }
 
 /// A certificate is not taken on trust: the operator says yes, or names its digest.
-fn confirm(digest: crate::model::CertificateDigest, world: &mut World) -> Result<()> {
+fn accept(
+    accepted: Option<CertificateDigest>,
+    pinned: Option<CertificateDigest>,
+    digest: CertificateDigest,
+    world: &mut World,
+) -> Result<()> {
     let help = format!("compare the digest with whoever runs the controller, and accept it: `--accept-certificate {digest}`");
-    if !world.terminal.stdin_is_terminal {
-        return Err(Error::refused("nobody has said that this certificate is the right one", help));
-    }
-    let answer = world.terminal.ask("pin it? type yes: ")?;
-    if answer.is("yes") { Ok(()) } else { Err(Error::refused("it was not pinned", help)) }
-}
-
-/// The way to a controller, through the API server's service proxy: the port's name is the Service's first.
-pub(super) fn proxy(cluster: &Cluster, namespace: &str, name: &str) -> Result<String> {
-    let missing = |message: &str| {
-        Error::new(
-            ErrorKind::Cluster,
-            format!("there is no Service `{namespace}/{name}`"),
-            "name it with `--controller-namespace` and `--controller-name`; the helm chart's is `sealed-secrets`",
+    match (accepted, pinned) {
+        (Some(accepted), _) if accepted == digest => Ok(()),
+        (Some(accepted), _) => {
+            Err(Error::refused("it is not the certificate that was to be accepted", "compare the two with whoever runs the controller")
+                .why(format!("it is {digest}, and `--accept-certificate` says {accepted}")))
+        }
+        (None, Some(pinned)) => Err(Error::refused(
+            "another certificate is pinned",
+            format!("if the controller's key was renewed on purpose: `--accept-certificate {digest}`"),
         )
-        .why(message.to_owned())
-    };
-    let service = cluster
-        .get(&format!("/api/v1/namespaces/{namespace}/services/{name}"))?
-        .ok_or_else(|| missing("the API server does not know it"))?;
-    let port = service.pointer("/spec/ports/0/name").and_then(|name| name.as_str()).unwrap_or("");
-    Ok(format!("/api/v1/namespaces/{namespace}/services/http:{name}:{port}/proxy"))
-}
-
-/// The certificate that a controller serves.
-pub(super) fn served(cluster: &Cluster, namespace: &str, name: &str) -> Result<Vec<u8>> {
-    let answer = cluster.ask("get", &format!("{}/v1/cert.pem", proxy(cluster, namespace, name)?), "*/*")?;
-    if answer.status == StatusCode::OK && !answer.body.is_empty() {
-        return Ok(answer.body);
+        .why(format!("pinned is {pinned}, fetched was {digest}"))),
+        (None, None) if !world.terminal.stdin_is_terminal => {
+            Err(Error::refused("you have not confirmed that this certificate is the right one", help))
+        }
+        (None, None) if world.terminal.ask("Pin it? Type yes: ")?.is("yes") => Ok(()),
+        (None, None) => Err(Error::refused("it was not pinned", help)),
     }
-    let what = format!("the controller behind `{namespace}/{name}` does not serve its certificate");
-    Err(Error::new(ErrorKind::Cluster, what, format!("see whether it runs: `kubectl -n {namespace} get pods`"))
-        .why(format!("the API server answered {}", answer.status.as_u16())))
 }

@@ -1,169 +1,131 @@
 //! `keygen`: the sealing key pair, before any cluster exists.
 //!
-//! The order makes every crash harmless: identity or list of recipients, escrow, proof, and the certificate last. Until the certificate is
-//! there nothing can be sealed, and a run that finds an escrow without one finishes what was begun.
-
-use std::path::Path;
-use std::time::SystemTime;
-
-use zeroize::Zeroizing;
+//! The order makes every crash harmless: identity or list of recipients, escrow, proof, and the certificate last. Until the certificate
+//! exists nothing can be sealed, and a run that finds an escrow without one finishes what was begun.
 
 use super::Outcome;
-use super::keys::{self, CERTIFICATE, ESCROW, IDENTITY, RECIPIENTS};
-use crate::cli::{Folders, Keygen};
-use crate::model::{Error, Result, Scope, SecretValue};
-use crate::pipeline::certificate::SealingCertificate;
-use crate::pipeline::private_key::{self, SealingKey};
-use crate::pipeline::recipients::Recipient;
-use crate::pipeline::rsa_soundness::USUAL_BITS;
-use crate::pipeline::seal::Sealer;
-use crate::pipeline::{escrow, keygen, recipients, unseal};
+use crate::cli::Keygen;
+use crate::model::{Error, Result};
+use crate::pipeline::keygen::{new_pair, try_pair};
+use crate::pipeline::recipients::{self, Recipient};
+use crate::pipeline::{certificate::SealingCertificate, escrow};
+use crate::workspace::Workspace;
+use crate::workspace::escrow::NewEscrow;
+use crate::workspace::keys::{CERTIFICATE, ESCROW, IDENTITY, KeysChange, Listed, RECIPIENTS};
 use crate::world::World;
-use crate::world::files;
-use crate::world::folder::{Existing, Folder};
-use crate::world::git;
 
-pub(super) fn run(folders: &Folders, args: &Keygen, world: &mut World) -> Result<Outcome> {
-    let named = args.recipients.iter().map(|text| read_recipient("`--recipient`", text)).collect::<Result<Vec<_>>>()?;
-    let there = |name: &str, world: &World| files::exists(&*world.disk, &folders.keys.join(name));
-    if there(CERTIFICATE, world)? {
-        return Err(Error::refused("is there already, and is never overwritten", "nothing is to do: `seal-secrets bootstrap` seals to it")
-            .in_file(&folders.keys.join(CERTIFICATE).to_string_lossy()));
+pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Result<Outcome> {
+    let named = args.recipients.iter().map(|text| Recipient::argument("`--recipient`", text)).collect::<Result<Vec<_>>>()?;
+    if workspace.has(CERTIFICATE)? {
+        return Err(Error::refused("already exists, and is never overwritten", "nothing to do: `seal-secrets bootstrap` seals to it")
+            .in_file(&workspace.places.in_keys(CERTIFICATE)));
     }
-    if !named.is_empty() && there(ESCROW, world)? {
+    let begun = workspace.has(ESCROW)?;
+    if begun && !named.is_empty() {
         let help = "run `seal-secrets keygen` to finish it, then `seal-secrets escrow add-recipient` for each";
-        return Err(Error::refused("an earlier run was interrupted; its escrow is there, and is not encrypted anew here", help)
-            .in_file(&folders.keys.join(ESCROW).to_string_lossy()));
+        return Err(Error::refused("an earlier run was interrupted; its escrow exists, and is not encrypted again here", help)
+            .in_file(&workspace.places.in_keys(ESCROW)));
     }
     // What is there is judged before the first folder or file is made.
-    let before = keys::listed(folders, world)?.map(|(text, _)| text);
-    let own = named.is_empty() && before.is_none();
-    let found = own && there(IDENTITY, world)? && !there(ESCROW, world)?;
-    let found = found.then(|| keys::identities(folders, None, world)).transpose()?;
-    git::check_kept_out(&*world.disk, &folders.keys, &[IDENTITY])?;
-    if let Some(folder) = Folder::open(&*world.disk, &folders.keys)? {
-        [IDENTITY, RECIPIENTS, ESCROW, CERTIFICATE].iter().try_for_each(|name| folder.check(name, Existing::Replace))?;
+    let listed = workspace.listed()?;
+    workspace.check_identity_kept_out()?;
+    workspace.check_keys(&[IDENTITY, RECIPIENTS, ESCROW, CERTIFICATE])?;
+    match (begun, named.is_empty() && listed.is_none()) {
+        (true, _) => finish(workspace, listed.is_none(), world),
+        (false, true) => for_an_identity(workspace, world),
+        (false, false) => for_recipients(workspace, listed, &named, world),
     }
-    let (folder, _lock) = keys::folder_to_change(folders, world)?;
-    if there(ESCROW, world)? {
-        return finish(folders, &folder, before.is_none(), world);
-    }
-    let pair = new_pair(None, world)?;
-    let recipients = if own {
-        let identities = found.map_or_else(|| keys::make_identity(folders, &folder, world), Ok)?;
-        let recipients = identities.recipients()?;
-        keys::encrypt_escrow(&pair, &recipients, world)?.write(&folder, None)?;
-        check_pair(&identities.open(&folder.read_file(ESCROW)?)?, world)?;
-        recipients
-    } else {
-        let text = recipients::with(before.as_deref(), &named);
-        let recipients = recipients::read_recipients(&text)?;
-        let escrow = keys::encrypt_escrow(&pair, &recipients, world)?;
-        if before.as_ref() != Some(&text) {
-            keys::write(&folder, RECIPIENTS, text.as_bytes(), 0o644, Existing::Replace)?;
+}
+
+/// For the default identity, which is made where it does not exist.
+fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> {
+    let found = workspace.has(IDENTITY)?.then(|| workspace.identities(None, world)).transpose()?;
+    let keys = workspace.change_keys()?;
+    let pair = new_pair((world.clock)(), None, world.entropy.as_mut())?;
+    let identities = match found {
+        Some(found) => found,
+        None => {
+            keys.make_identity()?;
+            workspace.identities(None, world)?
         }
-        escrow.write(&folder, None)?;
-        recipients
     };
-    keys::write(&folder, CERTIFICATE, certificate_text(&pair).as_bytes(), 0o644, Existing::Keep)?;
-    report(folders, recipients.len(), own, world)
+    keys.write_escrow(&NewEscrow::encrypt(&pair.pem, &identities.recipients()?, world)?, None)?;
+    // What opens it is on the disk: the identity that was read back, too.
+    let escrow = workspace.escrow_of(&identities)?;
+    try_pair(&escrow.pairs.list[0].key, &pair.certificate_pem, (world.clock)(), world.entropy.as_mut())?;
+    done(workspace, &keys, &pair.certificate, &pair.certificate_pem, &own(workspace), world)
 }
 
-/// A new sealing key pair in PEM, certificate first, tried out; its certificate begins later than `after`.
-pub(super) fn new_pair(after: Option<SystemTime>, world: &mut World) -> Result<Zeroizing<String>> {
-    let key = keygen::new_key(world.entropy.as_mut())?;
-    let certificate = keygen::new_certificate(&key, (world.clock)(), after, world.entropy.as_mut())?;
-    let private = private_key::write_pem(&key)?;
-    let pair = Zeroizing::new([certificate.as_str(), private.as_str()].concat());
-    check_pair(&pair, world)?;
-    Ok(pair)
-}
-
-/// A recipient of the command line.
-pub(super) fn read_recipient(argument: &str, text: &str) -> Result<Recipient> {
-    Recipient::parse(text).map_err(|error| {
-        let help = "write it as the `age1…` that `age-keygen -y` or its plugin prints; an SSH key is not taken, an identity is a secret";
-        Error::usage(format!("{argument} is not an age recipient"), help).why(error.what())
-    })
-}
-
-/// Seals a probe to the certificate and opens it with the key.
-fn check_pair(pem: &str, world: &mut World) -> Result<SealingCertificate> {
-    let certificate = certificate_of(pem)?;
-    certificate.judge((world.clock)(), USUAL_BITS)?;
-    let failed = || {
-        Error::cryptography(
-            "the new key does not open what is sealed to its certificate",
-            "nothing was kept; try again, and report it if it stays",
-        )
-    };
-    let keys = private_key::read_pem(pem)?.iter().map(SealingKey::new).collect::<Result<Vec<_>>>()?;
-    if !keys.iter().any(|key| key.digest == certificate.digest) {
-        return Err(failed());
+/// For those that are named or listed.
+fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipient], world: &mut World) -> Result<Outcome> {
+    let keys = workspace.change_keys()?;
+    let pair = new_pair((world.clock)(), None, world.entropy.as_mut())?;
+    let before = listed.map(|listed| listed.text);
+    let text = recipients::with(before.as_deref(), named);
+    let recipients = recipients::read_recipients(&text)?;
+    let escrow = NewEscrow::encrypt(&pair.pem, &recipients, world)?;
+    if before.as_ref() != Some(&text) {
+        keys.write_recipients(&text)?;
     }
-    let mut probe = Zeroizing::new(vec![0; 32]);
-    world.entropy.try_fill_bytes(&mut probe)?;
-    let label = Scope::Strict.label("seal-secrets", "probe");
-    let values = vec![(label.clone(), SecretValue::new(probe.clone()))];
-    let blobs = Sealer::new(&certificate)?.seal_all(values, world.entropy.as_mut(), std::num::NonZeroUsize::MIN)?;
-    let opened = unseal::open(&keys, &label, &blobs[0])?;
-    if opened.expose() == probe.as_slice() { Ok(certificate) } else { Err(failed()) }
-}
-
-/// The certificate of an escrow's text.
-fn certificate_of(pem: &str) -> Result<SealingCertificate> {
-    SealingCertificate::read(certificate_text(pem).as_bytes())
-}
-
-fn certificate_text(pem: &str) -> &str {
-    const END: &str = "-----END CERTIFICATE-----\n";
-    let end = pem.find(END).map_or(0, |at| at + END.len());
-    &pem[..end]
+    keys.write_escrow(&escrow, None)?;
+    done(workspace, &keys, &pair.certificate, &pair.certificate_pem, &others(workspace, recipients.len()), world)
 }
 
 /// An earlier run was ended between escrow and certificate: the escrow holds both.
-fn finish(folders: &Folders, folder: &Folder, own: bool, world: &mut World) -> Result<Outcome> {
-    let path = folders.keys.join(ESCROW);
-    if !files::exists(&*world.disk, &folders.keys.join(IDENTITY))? {
+fn finish(workspace: &Workspace, own_identity: bool, world: &mut World) -> Result<Outcome> {
+    let (path, identity) = (workspace.places.in_keys(ESCROW), workspace.places.in_keys(IDENTITY));
+    if !workspace.has(IDENTITY)? {
         return Err(Error::refused(
-            "an escrow is there without its certificate, and its identity is elsewhere",
-            format!(
-                "put the identity at {} and run again; or, if nothing was ever sealed to it, move the escrow away",
-                folders.keys.join(IDENTITY).display()
-            ),
+            "the escrow exists without its certificate, and its identity is elsewhere",
+            format!("put the identity at {identity} and run again; or, if nothing was ever sealed to it, move the escrow away"),
         )
-        .in_file(&path.to_string_lossy()));
+        .in_file(&path));
     }
-    let opened = keys::open_escrow(folders, None, world)?;
-    let in_escrow = |error: Error| error.in_file(&path.to_string_lossy());
-    let pairs = keys::pairs(folders, &opened)?;
+    let in_escrow = |error: Error| error.in_file(&path);
+    let keys = workspace.change_keys()?;
+    let escrow = workspace.escrow(None, world)?;
     // After a `renew` everything is sealed to the newest.
-    let newest = private_key::newest(&pairs, |_| true).and_then(|pair| Some((pair, &pair.certificate.as_ref()?.1)));
+    let newest = escrow.pairs.newest(|_| true).and_then(|pair| Some((&pair.key, pair.certificate.as_ref()?)));
     let alone = || {
         Error::bad_input("no certificate is in it", "restore `sealing.crt` from git, or from the controller with `seal-secrets fetch-cert`")
     };
-    let (pair, certificate) = newest.ok_or_else(|| in_escrow(alone()))?;
-    let text = Zeroizing::new([certificate.as_str(), &private_key::write_pem(&pair.key)?].concat());
-    check_pair(&text, world).map_err(in_escrow)?;
-    keys::write(folder, CERTIFICATE, certificate.as_bytes(), 0o644, Existing::Keep)?;
-    world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate written");
-    report(folders, escrow::count_recipients(&keys::read_escrow(folders, world)?)?, own, world)
+    let (key, (certificate, pem)) = newest.ok_or_else(|| in_escrow(alone()))?;
+    try_pair(key, pem, (world.clock)(), world.entropy.as_mut()).map_err(in_escrow)?;
+    let count = escrow::count_recipients(escrow.encrypted())?;
+    let whose = if own_identity { own(workspace) } else { others(workspace, count) };
+    world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate is written");
+    done(workspace, &keys, certificate, pem, &whose, world)
 }
 
-fn report(folders: &Folders, recipients: usize, own: bool, world: &mut World) -> Result<Outcome> {
-    let certificate = keys::certificate(folders, world)?;
-    let path = |name: &str| Path::new(&folders.keys).join(name).display().to_string();
-    let (to, keep) = if own {
-        (format!("the identity in {}", path(IDENTITY)), format!("{} and {}", path(IDENTITY), path(ESCROW)))
-    } else {
-        (format!("{recipients} recipients"), format!("{} and the recipients' identities", path(ESCROW)))
-    };
+/// For whom the escrow is encrypted, and what is kept offline.
+fn own(workspace: &Workspace) -> [String; 2] {
+    let path = |name| workspace.places.in_keys(name);
+    [format!("the identity in {}", path(IDENTITY)), format!("{} and {}", path(IDENTITY), path(ESCROW))]
+}
+
+fn others(workspace: &Workspace, count: usize) -> [String; 2] {
+    let escrow = workspace.places.in_keys(ESCROW);
+    [crate::show::counted(count, "recipient"), format!("{escrow} and the recipients' identities")]
+}
+
+/// The certificate, and the last words.
+fn done(
+    workspace: &Workspace,
+    keys: &KeysChange<'_>,
+    certificate: &SealingCertificate,
+    pem: &str,
+    [to, keep]: &[String; 2],
+    world: &mut World,
+) -> Result<Outcome> {
+    keys.pin(pem)?;
+    let path = |name| workspace.places.in_keys(name);
     world.terminal.print(&format!(
-        "made {} {}, RSA-4096, until {}\nmade {}, the escrow: its private key, encrypted to {to}; read back, and it opens\nkeep offline, in two places: {keep}. Without them nothing can be recovered\nnext: seal-secrets bootstrap\n",
+        "made {} {}, RSA-4096, until {}\nmade {}, the escrow: its private key, encrypted to {to}; read back, and it opens\nkeep offline, in two places: {keep}. Without them nothing can be recovered\nnext: {}\n",
         path(CERTIFICATE),
         certificate.digest,
         certificate.ends(),
         path(ESCROW),
+        workspace.command("bootstrap"),
     ))?;
     Ok(Outcome::Done)
 }

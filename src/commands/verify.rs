@@ -1,105 +1,115 @@
-//! `verify`: offline, does everything agree?
+//! `verify`: offline, does everything agree? With `--drill`: could everything be restored from the files alone?
 
-use std::collections::BTreeMap;
-
-use super::{Outcome, drill, finding_text, findings_json, keys, setting};
-use crate::cli::{Folders, Verify};
-use crate::model::{Error, ErrorKind, Finding, Result, Severity};
-use crate::pipeline::escrow;
+use super::Outcome;
+use crate::cli::Verify;
+use crate::model::{Error, ErrorKind, Result};
+use crate::pipeline::drill::{self, Drill};
+use crate::pipeline::key_secrets::{self, KeySecrets};
+use crate::pipeline::remembered::Remembered;
+use crate::pipeline::unseal::Opened;
 use crate::pipeline::verify::{Evidence, verify};
-use crate::world::folder::Folder;
-use crate::world::git::IgnoreRules;
-use crate::world::{World, files};
+use crate::pipeline::{escrow, plan::Setting};
+use crate::show;
+use crate::workspace::Workspace;
+use crate::workspace::escrow::Escrow;
+use crate::workspace::keys::{Certificate, ESCROW};
+use crate::world::World;
 
-pub(super) fn run(folders: &Folders, args: &Verify, world: &mut World) -> Result<Outcome> {
-    let setting = setting::read(folders, Some(&args.delivery), world)?;
-    let contract = setting.contract;
-    let certificate = keys::certificate(folders, world);
-    if let Err(error) = &certificate
-        && error.kind == ErrorKind::InputOutput
-    {
-        return Err(error.clone());
-    }
-    let judged: Result<_, Error> = match &certificate {
-        Ok(certificate) => certificate.judge((world.clock)(), args.allow_rsa_bits).map(|soon| (certificate, soon)),
-        Err(error) => Err(error.clone()),
-    };
-    let files = Folder::open(&*world.disk, &folders.out)?.map_or(Ok(BTreeMap::new()), |folder| folder.read_all())?;
-    let identity = args.identity.as_deref();
-    let (escrow, drill) = if args.drill {
-        let (escrow, drill) = drill::run(folders, identity, &certificate, &contract, &files, world)?;
-        (escrow, Some(drill))
-    } else {
-        (identity.map(|identity| keys::escrow_keys(folders, Some(identity), world)).transpose()?, None)
-    };
-    let opened = escrow.is_some();
-    let rules = IgnoreRules::new(&*world.disk, &folders.out, folders.platform.as_deref(), &contract.ignored)?;
+pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Result<Outcome> {
+    let (Setting { contract, delivery, coverage }, _) = workspace.setting(args.delivery.form(), world)?;
+    let certificate = unless_unreadable(workspace.certificate())?;
+    let judged = certificate.as_ref().map_err(Error::clone);
+    let judged = judged.and_then(|read| read.sealing.clone().judge((world.clock)(), args.allow_rsa_bits));
     let mut damaged = Vec::new();
-    let listed = or_damaged(keys::listed(folders, world), &mut damaged)?.flatten().map(|(_, list)| list.len());
-    let made = or_damaged(keys::made(folders, world), &mut damaged)?.unwrap_or_default();
-    let findings = verify(Evidence {
+    let listed = or_damaged(workspace.listed(), &mut damaged)?.flatten().map(|listed| listed.recipients.len());
+    let remembered = or_damaged(workspace.remembered(), &mut damaged)?.unwrap_or_default();
+    let looked = look(workspace, args, world)?;
+    let inventory = workspace.out()?.look(Remembered { ..remembered })?;
+    let opened = looked.escrow.as_ref().map(|escrow| Opened::new(&escrow.pairs.openers, &inventory));
+    let rules = workspace.ignore_rules(&contract.ignored)?;
+    let findings = verify(&Evidence {
+        places: &workspace.places,
         contract: &contract,
-        files,
-        certificate: judged,
+        inventory: &inventory,
+        certificate: judged.as_ref(),
         ignored: &|path| rules.matching(path),
-        keys: escrow,
-        made,
+        opened: looked.escrow.as_ref().map(|escrow| escrow.pairs.openers.as_slice()).zip(opened.as_ref()),
         listed,
-        able: able(folders, world)?,
-        damaged,
-        delivery: &setting.delivery,
-        coverage: setting.coverage,
-        out: &folders.out.to_string_lossy(),
+        able: looked.able.as_ref(),
+        damaged: &damaged,
+        delivery: &delivery,
+        coverage: &coverage,
     });
-    let faults = findings.iter().filter(|finding| finding.code.severity() == Severity::Error).count();
-    let text = match (&drill, args.json) {
-        (Some(drill), true) => drill::json(drill, &certificate, &findings),
-        (Some(drill), false) => drill::report(folders, drill, &certificate, &findings),
-        (None, true) => json(&findings),
-        (None, false) => human(&findings, faults, opened),
+    let places = &workspace.places;
+    if !args.drill {
+        let text = match args.json {
+            true => show::findings::json(places, &findings),
+            false => show::findings::report(places, &findings, opened.is_some()),
+        };
+        world.terminal.print(&text)?;
+        return Ok(Outcome::found(show::findings::errors(&findings) > 0));
+    }
+    let certificate = certificate.as_ref();
+    let key_secret = key_secret(certificate, looked.escrow.as_ref());
+    let drill =
+        Drill { time: world.time()?, escrow: looked.opened, key_secret, opened: drill::count(opened.as_ref(), &contract, &inventory) };
+    let sealing = certificate.map(|certificate| &certificate.sealing);
+    let text = match args.json {
+        true => show::drill::json(places, &drill, sealing, &findings),
+        false => show::drill::report(places, &drill, sealing, &findings),
     };
     world.terminal.print(&text)?;
-    let clean = drill.map_or(faults == 0, |drill| drill::passed(&drill, &findings));
-    Ok(if clean { Outcome::Done } else { Outcome::Found })
+    Ok(Outcome::found(!show::drill::passed(&drill, &findings)))
 }
 
-/// How many can open the escrow, where it lies here. That it is damaged is a finding.
-fn able(folders: &Folders, world: &World) -> Result<Option<Result<usize>>> {
-    if !files::exists(&*world.disk, &keys::escrow_path(folders))? {
-        return Ok(None);
+/// The escrow as far as it was asked for.
+struct Looked {
+    /// How many can open it, where it lies here; that it is damaged is a finding.
+    able: Option<Result<usize>>,
+    /// Opened, with `--identity` or `--drill`.
+    escrow: Option<Escrow>,
+    /// For the drill: whose identity opened it, and how many keys it holds; or why it is of no use.
+    opened: Result<(String, usize)>,
+}
+
+/// Reads the escrow once. In a drill one that does not open is a result, and no error.
+fn look(workspace: &Workspace, args: &Verify, world: &World) -> Result<Looked> {
+    let identity = args.identity.as_deref();
+    let identities = (args.drill || identity.is_some()).then(|| workspace.identities(identity, world)).transpose()?;
+    let encrypted = workspace.has(ESCROW)?.then(|| workspace.encrypted_escrow());
+    let able = encrypted.as_ref().map(|encrypted| escrow::count_recipients(encrypted.as_ref().map_err(Error::clone)?));
+    let able = able.map(unless_unreadable).transpose()?;
+    let Some(identities) = identities else { return Ok(Looked { able, escrow: None, opened: Ok(Default::default()) }) };
+    let opened = encrypted.unwrap_or_else(|| workspace.encrypted_escrow()).and_then(|encrypted| workspace.opened(encrypted, &identities));
+    match (unless_unreadable(opened)?, args.drill) {
+        (Ok((escrow, whose)), _) => {
+            let count = escrow.pairs.list.len();
+            Ok(Looked { able, escrow: Some(escrow), opened: Ok((whose, count)) })
+        }
+        (Err(error), true) => Ok(Looked { able, escrow: None, opened: Err(error) }),
+        (Err(error), false) => Err(error),
     }
-    match keys::read_escrow(folders, world).and_then(|escrow| escrow::count_recipients(&escrow)) {
+}
+
+/// The controller's key Secret: rendered, and fit for the controller; or why not.
+fn key_secret(certificate: Result<&Certificate, &Error>, escrow: Option<&Escrow>) -> Result<()> {
+    let certificate = certificate.map_err(Error::clone)?;
+    let Some(escrow) = escrow else {
+        return Err(Error::cryptography("without the escrow there is no key to make it of", "restore the escrow first"));
+    };
+    let secrets = KeySecrets::new(&escrow.pairs, &certificate.sealing, &certificate.pem, "kube-system")?;
+    key_secrets::check(&secrets.stream(), &certificate.sealing)
+}
+
+/// What was read, or what is wrong with it; that the disk does not answer is an error at once.
+fn unless_unreadable<T>(read: Result<T>) -> Result<Result<T>> {
+    match read {
         Err(error) if error.kind == ErrorKind::InputOutput => Err(error),
-        count => Ok(Some(count)),
+        read => Ok(read),
     }
 }
 
 /// What was read; what is damaged is a finding.
 fn or_damaged<T>(read: Result<T>, damaged: &mut Vec<Error>) -> Result<Option<T>> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(error) if error.kind == ErrorKind::InputOutput => Err(error),
-        Err(error) => {
-            damaged.push(error);
-            Ok(None)
-        }
-    }
-}
-
-fn human(findings: &[Finding], faults: usize, opened: bool) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        text.push_str(&finding_text(finding));
-    }
-    let looked =
-        if opened { "every value was opened and held against its recipe" } else { "no value was opened; `--identity FILE` does that too" };
-    let warnings = findings.len() - faults;
-    text + &match faults {
-        0 => format!("good: contract, sealed files and certificate agree ({warnings} warnings); {looked}\n"),
-        _ => format!("found {faults} errors and {warnings} warnings; {looked}\nwhat each code means: docs/findings.md\n"),
-    }
-}
-
-fn json(findings: &[Finding]) -> String {
-    format!("{:#}\n", serde_json::json!({ "version": 1, "findings": findings_json(findings) }))
+    Ok(unless_unreadable(read)?.map_err(|error| damaged.push(error)).ok())
 }

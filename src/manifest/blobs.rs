@@ -10,7 +10,7 @@ use super::yaml::{self, Node};
 use crate::model::{CertificateDigest, Error, Position, Result, Scope};
 
 /// A SealedSecret in a text, as far as its sealed values matter.
-pub struct Found {
+pub struct ForeignSealedSecret {
     /// `metadata.name`.
     pub name: String,
     /// `metadata.namespace`.
@@ -51,7 +51,7 @@ pub struct Spot {
     content: Range<usize>,
 }
 
-impl Found {
+impl ForeignSealedSecret {
     /// The label that binds its values; see [`Scope::label`].
     pub fn label(&self) -> String {
         self.scope.label(self.namespace.as_deref().unwrap_or(""), &self.name)
@@ -69,7 +69,7 @@ impl Found {
 }
 
 /// Every SealedSecret of a text, those inside a List as well; none is no error.
-pub fn find(text: &str) -> Result<Vec<Found>> {
+pub fn find(text: &str) -> Result<Vec<ForeignSealedSecret>> {
     let (_, body) = split_mark(text);
     let mut found = Vec::new();
     if text::says_nothing(body) {
@@ -84,7 +84,7 @@ fn split_mark(text: &str) -> (&str, &str) {
     text.split_at(if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 })
 }
 
-fn collect(node: &Node, text: &str, found: &mut Vec<Found>) {
+fn collect(node: &Node, text: &str, found: &mut Vec<ForeignSealedSecret>) {
     let word = |name: &str| node.get(name).and_then(Node::word);
     match (word("apiVersion"), word("kind")) {
         (Some("bitnami.com/v1alpha1"), Some("SealedSecret")) => found.push(read(node, text)),
@@ -95,13 +95,13 @@ fn collect(node: &Node, text: &str, found: &mut Vec<Found>) {
     }
 }
 
-fn read(node: &Node, text: &str) -> Found {
+fn read(node: &Node, text: &str) -> ForeignSealedSecret {
     let word = |path: &[&str]| node.at(path).and_then(Node::word);
     let all = node.at(&["metadata", "annotations"]).map(Node::entries).unwrap_or_default();
     let annotations: BTreeMap<String, String> =
         all.iter().filter_map(|(name, node)| Some((name.clone(), node.word()?.to_owned()))).collect();
     let scope = scope(|name| annotations.get(name).map(String::as_str));
-    let mut found = Found {
+    let mut found = ForeignSealedSecret {
         name: word(&["metadata", "name"]).unwrap_or("").to_owned(),
         namespace: word(&["metadata", "namespace"]).map(str::to_owned),
         scope,
@@ -116,7 +116,7 @@ fn read(node: &Node, text: &str) -> Found {
         return found;
     }
     if scope != Scope::ClusterWide && found.namespace.is_none() {
-        let help = "add the `metadata.namespace` for which it was sealed";
+        let help = "add the `metadata.namespace` that it was sealed for";
         found.fault = Some(Error::bad_input("it has no namespace, and its scope needs one", help).at(node.position));
         return found;
     }
@@ -153,11 +153,11 @@ fn fault(node: &Node) -> Option<Error> {
     let shared = values.filter(|value| value.word().is_some()).find(|value| value.anchored && !is_of_metadata(node, value));
     let shared = shared.or_else(|| parts.iter().copied().find(|part| part.anchored && !part.entries().is_empty()));
     if let Some(place) = hidden.or(shared) {
-        let what = "a part of this SealedSecret is an alias, a merge key, or has an anchor";
+        let what = "this SealedSecret uses a YAML anchor, alias or merge key";
         return Some(Error::bad_input(what, "write it out, without `&` and `*`").at(place.position));
     }
     let old = node.at(&["spec", "data"])?;
-    let help = "seal the value anew, or let kubeseal convert it";
+    let help = "seal the value again, or let kubeseal convert it";
     Some(Error::bad_input("`spec.data`, the format before v0.2, is not supported", help).at(old.position))
 }
 
@@ -191,7 +191,7 @@ fn spot(node: &Node, text: &str) -> Result<Spot> {
 }
 
 fn elsewhere(position: Position) -> Error {
-    Error::bad_input("this value cannot be replaced without changing something else", "write it as plain text, or in quotes, on one line")
+    Error::bad_input("this value cannot be replaced without changing something else", "write it on one line, as plain text or in quotes")
         .at(position)
 }
 

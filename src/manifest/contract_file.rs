@@ -1,11 +1,13 @@
-//! The contract file (design.md, section 8): YAML to a valid `Contract`, or one error with its place.
+//! The contract file: YAML to a valid `Contract`, or one error with its place.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use super::yaml::{self, Fields, Node, parsed};
-use crate::model::{Consumer, Contract, DataKey, Entry, Error, Key, Name, Namespace, Reader, Recipe, Result, When, near, visible};
+use crate::model::{
+    Consumer, Contract, DataKey, Entry, Error, Key, KnownKeys, Name, Namespace, Reader, Recipe, Result, Terms, When, near, visible,
+};
 
 /// The platform's contract, as shipped.
 pub const EMBEDDED: &str = include_str!("../contract.yaml");
@@ -13,17 +15,19 @@ pub const EMBEDDED: &str = include_str!("../contract.yaml");
 /// The least entropy that a generated value may have, in bits.
 const LEAST_BITS: u32 = 128;
 
-/// The longest password that bcrypt takes whole, in bytes: 72 with its NUL.
-const MOST_BCRYPT_BYTES: usize = 71;
+/// The contract in the text of this file, or what is wrong with it.
+pub fn read(file: &str, text: &str) -> Result<Contract> {
+    read_contract(file, text).map_err(|error| error.in_file(file))
+}
 
-/// What a contract says, or what is wrong with it.
-pub fn read(text: &str) -> Result<Contract> {
+fn read_contract(file: &str, text: &str) -> Result<Contract> {
     let root = yaml::read_one(text)?;
     let mut fields = root.fields("")?;
     let version = fields.required("version")?;
     version.number("version", 1..=1)?;
     let mut reader = fields.required("reader")?.fields("reader")?;
-    let contract = Contract {
+    let terms = Terms {
+        file: file.to_owned(),
         store: fields.parsed("store", Name::new)?,
         namespace: fields.parsed("namespace", Namespace::new)?,
         reader: Reader { name: reader.parsed("name", Name::new)?, namespace: reader.parsed("namespace", Namespace::new)? },
@@ -34,9 +38,9 @@ pub fn read(text: &str) -> Result<Contract> {
     reader.finish()?;
     let consumers = fields.optional("consumers");
     fields.finish()?;
-    let names: HashSet<&Name> = contract.keys.iter().map(|key| &key.name).collect();
-    let consumers = consumers.map_or(Ok(Vec::new()), |node| read_consumers(node, &names))?;
-    Ok(Contract { consumers, ..contract })
+    let contract = Contract::new(terms)?;
+    let consumers = consumers.map_or(Ok(Vec::new()), |node| read_consumers(node, &contract))?;
+    contract.with_consumers(consumers)
 }
 
 fn read_ignored(node: Option<&Node>) -> Result<Vec<String>> {
@@ -45,35 +49,25 @@ fn read_ignored(node: Option<&Node>) -> Result<Vec<String>> {
     node.list("ignored")?.iter().enumerate().map(line).collect()
 }
 
-/// A key as written: its unit and the source of its hash are settled once all are known.
-struct Written<'n> {
-    key: Key,
-    unit: Option<Name>,
-    node: &'n Node,
-}
-
 fn read_keys(node: &Node) -> Result<Vec<Key>> {
     let nodes = node.list("keys")?;
     if nodes.is_empty() {
-        return Err(Error::bad_input("`keys` is empty", "name at least one key").at(node.position));
+        return Err(Error::bad_input("`keys` is empty", "add at least one key").at(node.position));
     }
-    let mut written = nodes.iter().enumerate().map(|(i, node)| read_key(node, &format!("keys[{i}]"))).collect::<Result<Vec<_>>>()?;
-    let mut seen: BTreeMap<Name, usize> = BTreeMap::new();
-    for one in &written {
-        let line = one.node.position.0;
-        if let Some(first) = seen.insert(one.key.name.clone(), line) {
-            return Err(Error::bad_input(
-                format!("the key `{}` stands here a second time, after line {first}", one.key.name),
-                "keep one of the two",
-            )
-            .at(one.node.position));
+    let mut keys = nodes.iter().enumerate().map(|(i, node)| read_key(node, &format!("keys[{i}]"))).collect::<Result<Vec<_>>>()?;
+    // A hash without a unit of its own lives in its source's.
+    let units: BTreeMap<Name, Name> = keys.iter().map(|key| (key.name.clone(), key.unit.clone())).collect();
+    for (key, node) in keys.iter_mut().zip(nodes) {
+        if let Recipe::Bcrypt { of, .. } = &key.recipe
+            && let Some(unit) = units.get(of).filter(|_| node.get("unit").is_none())
+        {
+            key.unit = unit.clone();
         }
     }
-    settle_units(&mut written)?;
-    Ok(written.into_iter().map(|one| one.key).collect())
+    Ok(keys)
 }
 
-fn read_key<'n>(node: &'n Node, path: &str) -> Result<Written<'n>> {
+fn read_key(node: &Node, path: &str) -> Result<Key> {
     let mut fields = node.fields(path)?;
     let name = fields.parsed("name", Name::new)?;
     let unit = match fields.optional("unit") {
@@ -86,101 +80,39 @@ fn read_key<'n>(node: &'n Node, path: &str) -> Result<Written<'n>> {
     };
     let recipe = fields.required("recipe")?;
     let key = Key {
-        about: visible(fields.text("about")?),
+        about: visible(fields.text_or("about", "add `about:`, one line that says what the key is for")?),
         recipe: read_recipe(recipe, &fields.path("recipe"))?,
         when,
         needed: true,
         write_once: fields.flag("write-once")?,
         operator_copy: fields.flag("operator-copy")?,
-        unit: unit.clone().unwrap_or_else(|| name.clone()),
+        unit: unit.unwrap_or_else(|| name.clone()),
         after_rotation: fields.optional_text("after-rotation")?.map(visible),
+        position: Some(node.position),
         name,
     };
     fields.finish()?;
-    Ok(Written { key, unit, node })
+    Ok(key)
 }
 
-/// A derived key lives in its source's unit; a unit's name is nobody else's; its keys are made alike.
-fn settle_units(written: &mut [Written<'_>]) -> Result<()> {
-    let sources: BTreeMap<Name, (Name, Option<usize>, bool)> = written
-        .iter()
-        .map(|one| {
-            let provided = matches!(one.key.recipe, Recipe::Provided { .. } | Recipe::Bcrypt { .. });
-            (one.key.name.clone(), (one.key.unit.clone(), one.key.recipe.length(), provided))
-        })
-        .collect();
-    for one in written.iter_mut() {
-        let Recipe::Bcrypt { of, .. } = &one.key.recipe else { continue };
-        let fault = |what: String, help: &str| Err(Error::bad_input(what, help).at(one.node.position));
-        let Some((unit, length, unfit)) = sources.get(of) else {
-            let help = match near(of.as_str(), sources.keys().map(Name::as_str)) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => "name a key of this contract".to_owned(),
-            };
-            return fault(format!("`{}` is the hash of a key that the contract does not have", one.key.name), &help);
-        };
-        if *unfit {
-            return fault(
-                format!("`{}` is the hash of `{of}`, which is not generated", one.key.name),
-                "name a key that is hex, base64url or alphanumeric",
-            );
-        }
-        if length.is_some_and(|length| length > MOST_BCRYPT_BYTES) {
-            return fault(format!("`{of}` is longer than the {MOST_BCRYPT_BYTES} bytes that bcrypt takes"), "make it shorter");
-        }
-        if one.unit.as_ref().is_some_and(|named| named != unit) {
-            return fault(
-                format!("`{}` is in another unit than `{of}`, whose hash it is", one.key.name),
-                "remove `unit`: a hash always lives with its source",
-            );
-        }
-        one.key.unit = unit.clone();
-    }
-    check_units(written)
-}
-
-/// A unit is one generated or provided key with its hashes, and no key of another unit has its name.
-fn check_units(written: &[Written<'_>]) -> Result<()> {
-    let mut units: BTreeMap<&Name, &Name> = BTreeMap::new();
-    for one in written.iter().filter(|one| !matches!(one.key.recipe, Recipe::Bcrypt { .. })) {
-        if let Some(other) = units.insert(&one.key.unit, &one.key.name) {
-            return Err(Error::bad_input(
-                format!("`{}` shares the unit `{}` with `{other}`, with which it has nothing to do", one.key.name, one.key.unit),
-                "give each its own unit: only a hash and its source belong together",
-            )
-            .at(one.node.position));
-        }
-    }
-    for one in written {
-        if let Some(other) = units.get(&one.key.name).filter(|_| one.key.unit != one.key.name) {
-            return Err(Error::bad_input(
-                format!("the unit of `{other}` has the name of the key `{}`, which is in another unit", one.key.name),
-                "give the unit a name of its own",
-            )
-            .at(one.node.position));
-        }
-    }
-    Ok(())
-}
-
-/// `TERM`, or several joined by ` and `; a term is `path` or `path = word`.
+/// One condition, or several joined by ` and `; each is `path` or `path = word`.
 fn read_when(text: &str) -> Result<When> {
     let legal = |path: &str| {
         !path.is_empty()
             && path.split('.').all(|step| !step.is_empty() && step.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
     };
-    let mut terms = Vec::new();
-    for term in text.split(" and ") {
-        let (path, word) = match term.split_once('=') {
+    let mut conditions = Vec::new();
+    for condition in text.split(" and ") {
+        let (path, word) = match condition.split_once('=') {
             Some((path, word)) => (path.trim(), Some(word.trim())),
-            None => (term.trim(), None),
+            None => (condition.trim(), None),
         };
         if !legal(path) || word.is_some_and(|word| !legal(word)) {
             return Err(Error::bad_input("not a condition", "write `features.NAME`, `path = word`, or several of them joined by ` and `"));
         }
-        terms.push((path.to_owned(), word.map(str::to_owned)));
+        conditions.push((path.to_owned(), word.map(str::to_owned)));
     }
-    Ok(When { terms, text: text.to_owned() })
+    Ok(When { conditions, text: text.to_owned() })
 }
 
 fn read_recipe(node: &Node, path: &str) -> Result<Recipe> {
@@ -263,16 +195,17 @@ fn enough(bits: u32, node: &Node, path: &str) -> Result<()> {
     .at(node.position))
 }
 
-fn read_consumers(node: &Node, keys: &HashSet<&Name>) -> Result<Vec<Consumer>> {
+fn read_consumers(node: &Node, contract: &Contract) -> Result<Vec<Consumer>> {
+    let known = contract.known_keys();
     let mut seen = BTreeMap::new();
     let mut consumers = Vec::new();
     for (i, node) in node.list("consumers")?.iter().enumerate() {
-        let consumer = read_consumer(node, &format!("consumers[{i}]"), keys)?;
+        let consumer = read_consumer(node, &format!("consumers[{i}]"), &known)?;
         if let Some(name) = &consumer.name
             && let Some(line) = seen.insert((consumer.namespace.clone(), name.clone()), node.position.0)
         {
             return Err(Error::bad_input(
-                format!("the ExternalSecret `{name}` of namespace `{}` stands here a second time, after line {line}", consumer.namespace),
+                format!("the ExternalSecret `{name}` of namespace `{}` appears twice, first on line {line}", consumer.namespace),
                 "keep one of the two",
             )
             .at(node.position));
@@ -282,7 +215,7 @@ fn read_consumers(node: &Node, keys: &HashSet<&Name>) -> Result<Vec<Consumer>> {
     Ok(consumers)
 }
 
-fn read_consumer(node: &Node, path: &str, keys: &HashSet<&Name>) -> Result<Consumer> {
+fn read_consumer(node: &Node, path: &str, known: &KnownKeys<'_>) -> Result<Consumer> {
     let mut fields = node.fields(path)?;
     let name = match fields.optional("name") {
         Some(node) => Some(parsed(node, &fields.path("name"), Name::new)?),
@@ -299,17 +232,11 @@ fn read_consumer(node: &Node, path: &str, keys: &HashSet<&Name>) -> Result<Consu
             own_store: false,
         };
         fields.finish()?;
-        if !keys.contains(&entry.key) {
-            let help = match near(entry.key.as_str(), keys.iter().map(|name| name.as_str())) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => "add it under `keys`".to_owned(),
-            };
-            return Err(Error::bad_input(format!("`{path}` reads a key that the contract does not have"), help).at(node.position));
-        }
+        known.check(&format!("`{path}`"), &entry.key).map_err(|error| error.at(node.position))?;
         entries.push(entry);
     }
     if entries.is_empty() {
-        return Err(Error::bad_input(format!("`{path}.data` is empty"), "name what it reads, or remove it").at(data.position));
+        return Err(Error::bad_input(format!("`{path}.data` is empty"), "list what it reads, or remove it").at(data.position));
     }
     let consumer = Consumer {
         namespace: fields.parsed("namespace", Namespace::new)?,
@@ -395,19 +322,24 @@ mod tests {
 
     #[test]
     fn a_contract_reads_what_it_writes() {
-        let contract = read(EMBEDDED).unwrap();
-        let again = read(&write(&contract, &BTreeMap::new())).unwrap();
-        assert_eq!(format!("{contract:?}"), format!("{again:?}"));
+        let contract = read("c", EMBEDDED).unwrap();
+        let again = read("c", &write(&contract, &BTreeMap::new())).unwrap();
+        let elsewhere = |contract: &Contract| {
+            let mut terms = Terms::clone(contract);
+            terms.keys.iter_mut().for_each(|key| key.position = None);
+            format!("{terms:?}")
+        };
+        assert_eq!(elsewhere(&contract), elsewhere(&again));
     }
 
     #[test]
     fn the_embedded_contract_is_the_one_of_the_platform() {
-        let contract = read(EMBEDDED).unwrap();
+        let contract = read("c", EMBEDDED).unwrap();
         assert_eq!(contract.keys.len(), 18);
         assert_eq!(contract.units().len(), 17);
         let provided = contract.keys.iter().filter(|key| matches!(key.recipe, Recipe::Provided { .. }));
         assert_eq!(provided.count(), 3);
-        assert_eq!(contract.read_keys().count(), 17, "the administrator's password has no reader");
+        assert_eq!(contract.read_keys().count(), 17, "no ExternalSecret reads the administrator's password");
         let manifests = contract.consumers.iter().filter(|consumer| consumer.name.is_some());
         assert_eq!(manifests.clone().count(), 15);
         assert_eq!(manifests.map(|consumer| consumer.entries.len()).sum::<usize>(), 25);

@@ -49,7 +49,7 @@ pub fn read(text: &str) -> Result<Vec<Variable<'_>>> {
 }
 
 fn not_an_assignment() -> Error {
-    Error::bad_input("not a `KEY=VALUE` line", "write one assignment a line; a value of several lines goes into quotes")
+    Error::bad_input("not a `KEY=VALUE` line", "write one assignment per line, and put a value of several lines in quotes")
 }
 
 fn bare(value: &str) -> Result<Zeroizing<Vec<u8>>> {
@@ -63,8 +63,8 @@ fn bare(value: &str) -> Result<Zeroizing<Vec<u8>>> {
 
 fn expands() -> Error {
     Error::bad_input(
-        "the value refers to another variable (`${`), and nothing is expanded here",
-        "write the value itself; in single quotes everything stands for itself",
+        "the value refers to another variable (`${`), and variables are not expanded here",
+        "write the value itself; put it in single quotes to take it literally",
     )
 }
 
@@ -102,8 +102,8 @@ fn read_quoted(text: &str) -> Result<(Zeroizing<Vec<u8>>, &str)> {
     let (tail, after) = body[end + 1..].split_once('\n').unwrap_or((&body[end + 1..], ""));
     if !tail.trim().is_empty() && !tail.trim_start().starts_with('#') {
         return Err(Error::bad_input(
-            "something follows its closing quote",
-            "put a quote inside of quotes as `\\\"`, or use the other kind",
+            "there is text after its closing quote",
+            "write a quote inside quotes as `\\\"`, or use the other kind",
         ));
     }
     Ok((value, after))

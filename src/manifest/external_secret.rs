@@ -6,68 +6,66 @@ use std::ops::Range;
 use super::yaml::Node;
 use crate::model::Position;
 
-/// One ExternalSecret, or the template of a ClusterExternalSecret, as far as it was written down. Names are as written:
-/// nothing has judged them yet.
-pub struct ExternalSecret<'n> {
+/// One ExternalSecret, or the template of a ClusterExternalSecret. Names are as written, and not yet checked; a missing one
+/// is empty.
+pub struct ExternalSecret {
     /// `metadata.name`.
-    pub name: Option<&'n str>,
+    pub name: String,
     /// `metadata.namespace`; for a ClusterExternalSecret each of `spec.namespaces`.
-    pub namespaces: Vec<&'n str>,
-    /// A ClusterExternalSecret: selectors decide on its namespaces.
+    pub namespaces: Vec<String>,
+    /// It is a ClusterExternalSecret, so selectors decide on its namespaces.
     pub cluster: bool,
-    /// `spec.secretStoreRef`.
-    pub store: StoreRef<'n>,
-    /// `spec.secretStoreRef.kind`: its bytes, and what it says.
-    pub kind: Option<(Range<usize>, &'n str)>,
-    /// `spec.target.name`, or the ExternalSecret's own.
-    pub target: Option<&'n str>,
+    /// The bytes of `spec.secretStoreRef.kind`, and what it says.
+    pub kind: Option<(Range<usize>, String)>,
+    /// `spec.target.name`, or else the ExternalSecret's own name.
+    pub target: String,
     /// `spec.data`, in its order.
-    pub entries: Vec<Entry<'n>>,
-    /// Where a part of it is hidden behind an alias or a merge key: nobody can tell what it reads without resolving it.
+    pub entries: Vec<Entry>,
+    /// Where an alias or a merge key hides a part of it, so that what it reads cannot be determined.
     pub hidden: Option<Position>,
-    /// `spec.dataFrom`, in its order; generators are passed over.
-    pub whole: Vec<Whole<'n>>,
+    /// `spec.dataFrom`, in its order, without generators.
+    pub whole: Vec<Whole>,
     /// Where it begins.
     pub position: Position,
 }
 
 /// A reference to a store.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct StoreRef<'n> {
+#[derive(Clone)]
+pub struct StoreRef {
     /// `SecretStore`, which is the default, or `ClusterSecretStore`.
-    pub kind: &'n str,
+    pub kind: String,
     /// Its name.
-    pub name: &'n str,
+    pub name: String,
 }
 
 /// One entry of `spec.data`.
-pub struct Entry<'n> {
+pub struct Entry {
     /// Its place in `spec.data`, from 0.
     pub index: usize,
     /// `secretKey`.
-    pub secret_key: &'n str,
+    pub secret_key: String,
     /// `remoteRef.key`.
-    pub key: &'n str,
+    pub key: String,
     /// `remoteRef.property`.
-    pub property: Option<&'n str>,
-    /// It names its own store: the bytes of that store's kind, and what it says.
-    pub own_kind: Option<(Range<usize>, &'n str)>,
+    pub property: Option<String>,
+    /// The bytes of its own store's kind, and what it says.
+    pub own_kind: Option<(Range<usize>, String)>,
     /// Whether it names its own store.
     pub own_store: bool,
-    /// Its own `sourceRef.storeRef`, or the ExternalSecret's.
-    pub store: StoreRef<'n>,
+    /// Its own `sourceRef.storeRef`, or else the ExternalSecret's.
+    pub store: StoreRef,
     /// Where a property would go.
     pub slot: Slot,
     /// Where its key stands.
     pub position: Position,
 }
 
-/// A whole source Secret, or several.
-pub struct Whole<'n> {
+/// One entry of `spec.dataFrom`: a whole source Secret, or several.
+pub struct Whole {
     /// `extract.key`; none = `find`.
-    pub key: Option<&'n str>,
-    /// Its own `sourceRef.storeRef`, or the ExternalSecret's.
-    pub store: StoreRef<'n>,
+    pub key: Option<String>,
+    /// Its own `sourceRef.storeRef`, or else the ExternalSecret's.
+    pub store: StoreRef,
     /// Where it begins.
     pub position: Position,
 }
@@ -92,7 +90,7 @@ pub enum Slot {
 }
 
 /// Every ExternalSecret of these documents, those inside a List as well.
-pub fn find<'n>(documents: &'n [Node], text: &str) -> Vec<ExternalSecret<'n>> {
+pub fn find(documents: &[Node], text: &str) -> Vec<ExternalSecret> {
     let mut found = Vec::new();
     for node in documents {
         collect(node, text, &mut found);
@@ -100,10 +98,10 @@ pub fn find<'n>(documents: &'n [Node], text: &str) -> Vec<ExternalSecret<'n>> {
     found
 }
 
-fn collect<'n>(node: &'n Node, text: &str, found: &mut Vec<ExternalSecret<'n>>) {
-    let word = |node: &'n Node, name: &str| node.get(name).and_then(Node::word);
-    let group = word(node, "apiVersion").and_then(|version| version.split('/').next());
-    match (group, word(node, "kind")) {
+fn collect(node: &Node, text: &str, found: &mut Vec<ExternalSecret>) {
+    let word = |name: &str| node.get(name).and_then(Node::word);
+    let group = word("apiVersion").and_then(|version| version.split('/').next());
+    match (group, word("kind")) {
         (Some("external-secrets.io"), Some("ExternalSecret")) => {
             found.extend(node.get("spec").map(|spec| read(node, spec, text, false)));
         }
@@ -117,15 +115,25 @@ fn collect<'n>(node: &'n Node, text: &str, found: &mut Vec<ExternalSecret<'n>>) 
     }
 }
 
-fn read<'n>(node: &'n Node, spec: &'n Node, text: &str, cluster: bool) -> ExternalSecret<'n> {
-    let word = |path: &[&str]| node.at(path).and_then(Node::word);
-    let name = word(&["metadata", "name"]);
+/// The text at the end of a path of mappings.
+fn word(node: &Node, path: &[&str]) -> Option<String> {
+    node.at(path).and_then(Node::word).map(str::to_owned)
+}
+
+/// The bytes of a scalar, and its text.
+fn placed(node: &Node) -> Option<(Range<usize>, String)> {
+    Some((node.range.clone(), node.word()?.to_owned()))
+}
+
+fn read(node: &Node, spec: &Node, text: &str, cluster: bool) -> ExternalSecret {
+    let name = word(node, &["metadata", "name"]).unwrap_or_default();
     let namespaces = if cluster {
-        node.at(&["spec", "namespaces"]).map(Node::items).unwrap_or_default().iter().filter_map(Node::word).collect()
+        let named = node.at(&["spec", "namespaces"]).map(Node::items).unwrap_or_default();
+        named.iter().filter_map(Node::word).map(str::to_owned).collect()
     } else {
-        word(&["metadata", "namespace"]).into_iter().collect()
+        word(node, &["metadata", "namespace"]).into_iter().collect()
     };
-    let store = spec.get("secretStoreRef").map_or(StoreRef { kind: "SecretStore", name: "" }, store_ref);
+    let store = store_ref(spec.get("secretStoreRef"));
     // What is above an entry may be shared as well.
     let above = [Some(node), node.get("spec"), Some(spec), spec.get("data")];
     let shared = above.iter().flatten().any(|node| node.anchored || node.is_alias() || node.get("<<").is_some());
@@ -139,24 +147,23 @@ fn read<'n>(node: &'n Node, spec: &'n Node, text: &str, cluster: bool) -> Extern
     let hidden = above.into_iter().chain(stores).chain(parts).flatten().find(|node| node.is_alias() || node.get("<<").is_some());
     ExternalSecret {
         hidden: hidden.map(|node| node.position),
+        target: word(spec, &["target", "name"]).unwrap_or_else(|| name.clone()),
         name,
         namespaces,
         cluster,
-        store,
-        kind: spec.at(&["secretStoreRef", "kind"]).and_then(|node| Some((node.range.clone(), node.word()?))),
-        target: spec.at(&["target", "name"]).and_then(Node::word).or(name),
-        entries: data.iter().enumerate().filter_map(|(i, entry)| read_entry(i, entry, store, shared, text)).collect(),
-        whole: whole.iter().filter_map(|node| read_whole(node, store)).collect(),
+        kind: spec.at(&["secretStoreRef", "kind"]).and_then(placed),
+        entries: data.iter().enumerate().filter_map(|(i, entry)| read_entry(i, entry, &store, shared, text)).collect(),
+        whole: whole.iter().filter_map(|node| read_whole(node, &store)).collect(),
         position: node.position,
     }
 }
 
-fn store_ref(node: &Node) -> StoreRef<'_> {
-    let word = |name: &str| node.get(name).and_then(Node::word);
-    StoreRef { kind: word("kind").unwrap_or("SecretStore"), name: word("name").unwrap_or("") }
+fn store_ref(node: Option<&Node>) -> StoreRef {
+    let field = |name| node.and_then(|node| word(node, &[name]));
+    StoreRef { kind: field("kind").unwrap_or_else(|| "SecretStore".to_owned()), name: field("name").unwrap_or_default() }
 }
 
-fn read_entry<'n>(index: usize, node: &'n Node, store: StoreRef<'n>, shared: bool, text: &str) -> Option<Entry<'n>> {
+fn read_entry(index: usize, node: &Node, store: &StoreRef, shared: bool, text: &str) -> Option<Entry> {
     let remote = node.get("remoteRef")?;
     let key = remote.get("key");
     let parts = [Some(node), Some(remote), key];
@@ -166,23 +173,24 @@ fn read_entry<'n>(index: usize, node: &'n Node, store: StoreRef<'n>, shared: boo
         Some(key) if !shared => Slot::Line { value: key.range.clone(), indent: remote.position.1 - 1 },
         _ => Slot::Shared,
     };
+    let own = node.at(&["sourceRef", "storeRef"]);
     Some(Entry {
         index,
-        secret_key: node.get("secretKey").and_then(Node::word).unwrap_or(""),
-        key: key.and_then(Node::word).unwrap_or(""),
-        property: remote.get("property").and_then(Node::word),
-        own_kind: node.at(&["sourceRef", "storeRef", "kind"]).and_then(|node| Some((node.range.clone(), node.word()?))),
-        own_store: node.at(&["sourceRef", "storeRef"]).is_some(),
-        store: node.at(&["sourceRef", "storeRef"]).map_or(store, store_ref),
+        secret_key: word(node, &["secretKey"]).unwrap_or_default(),
+        key: word(remote, &["key"]).unwrap_or_default(),
+        property: word(remote, &["property"]),
+        own_kind: own.and_then(|own| own.get("kind")).and_then(placed),
+        own_store: own.is_some(),
+        store: own.map_or_else(|| store.clone(), |own| store_ref(Some(own))),
         slot,
         position: key.unwrap_or(remote).position,
     })
 }
 
-fn read_whole<'n>(node: &'n Node, store: StoreRef<'n>) -> Option<Whole<'n>> {
-    let store = node.at(&["sourceRef", "storeRef"]).map_or(store, store_ref);
+fn read_whole(node: &Node, store: &StoreRef) -> Option<Whole> {
+    let store = node.at(&["sourceRef", "storeRef"]).map_or_else(|| store.clone(), |own| store_ref(Some(own)));
     let key = match (node.get("extract"), node.get("find")) {
-        (Some(extract), _) => Some(extract.get("key").and_then(Node::word).unwrap_or("")),
+        (Some(extract), _) => Some(word(extract, &["key"]).unwrap_or_default()),
         (None, Some(_)) => None,
         // A generator, which reads no store.
         (None, None) => return None,

@@ -2,10 +2,7 @@
 //! values. Read as far as it tells who reads what, where.
 
 use super::yaml::{self, Node};
-use crate::model::{Configuration, Error, Name, Position, Result};
-
-/// How the patch files end that `patch --format json6902` writes.
-pub const PATCH_FILE: &str = ".property.patch.yaml";
+use crate::model::{Configuration, Error, Position, Result};
 
 /// A `kustomization.yaml` (kustomize v5), as far as it moves or lists things.
 pub struct Kustomization {
@@ -15,95 +12,31 @@ pub struct Kustomization {
     pub resources: Vec<String>,
     /// `components`, as written.
     pub components: Vec<String>,
-    /// A comment says that a program writes it: what is added is wiped.
-    pub generated: bool,
-    /// The ExternalSecrets that a patch file of `patch --format json6902` is listed for.
-    pub patched: Vec<String>,
     /// `path` of its patches, as written.
     pub patch_files: Vec<String>,
     /// Where a patch inside it speaks of a `remoteRef`.
     pub patches_entries: Option<Position>,
 }
 
-/// A kustomization from its text, read already; `None` where there is nothing in it.
-pub fn kustomization(documents: &[Node], text: &str) -> Option<Kustomization> {
+/// A kustomization from its documents; `None` where there is nothing in it.
+pub fn kustomization(documents: &[Node]) -> Option<Kustomization> {
     let node = documents.first()?;
     let list = |name: &str| -> Vec<String> {
         node.get(name).map(Node::items).unwrap_or_default().iter().filter_map(|item| item.word().map(str::to_owned)).collect()
     };
-    let comments = text.lines().filter(|line| line.trim_start().starts_with('#'));
-    let comments = comments.collect::<String>();
-    let lower = comments.to_ascii_lowercase();
     let patches = ["patches", "patchesStrategicMerge", "patchesJson6902"].into_iter().filter_map(|name| node.get(name));
     let patches: Vec<&Node> = patches.flat_map(Node::items).collect();
-    let word = |node: &Node, path: &[&str]| node.at(path).and_then(Node::word).map(str::to_owned);
+    let path = |patch: &Node| patch.get("path").unwrap_or(patch).word().map(str::to_owned);
     let inline = patches
         .iter()
         .find(|patch| [patch.word(), patch.get("patch").and_then(Node::word)].iter().flatten().any(|text| text.contains("remoteRef")));
-    let ours = patches.iter().filter(|patch| word(patch, &["path"]).is_some_and(|path| path.ends_with(PATCH_FILE)));
     Some(Kustomization {
-        patched: ours.filter_map(|patch| word(patch, &["target", "name"])).collect(),
-        patch_files: patches.iter().filter_map(|patch| word(patch, &["path"]).or_else(|| patch.word().map(str::to_owned))).collect(),
+        patch_files: patches.iter().filter_map(|patch| path(patch)).collect(),
         patches_entries: inline.map(|patch| patch.position),
         namespace: node.get("namespace").and_then(Node::word).map(str::to_owned),
         resources: [list("resources"), list("bases")].concat(),
         components: list("components"),
-        generated: comments.contains("GENERATED") || (lower.contains("generated") && lower.contains("do not edit")),
     })
-}
-
-/// Lists patch files, each for the ExternalSecret of a name, in a kustomization's `patches`; `None` = they are listed. Only
-/// lines are added, and the result reads as the same and these entries.
-pub fn add_patches(text: &str, patches: &[(String, &Name)]) -> Result<Option<String>> {
-    let unfit = |what: &str| Error::bad_input(what, "write its `patches` as a list in block style, or use `--format manifest`");
-    let documents = yaml::read_foreign(text)?;
-    let [node] = documents.as_slice() else { return Err(unfit("it has several documents")) };
-    let present = node.get("patches");
-    let listed = present.map(Node::items).unwrap_or_default();
-    let is_listed = |file: &str| listed.iter().any(|item| item.get("path").and_then(Node::word) == Some(file));
-    let missing: Vec<&(String, &Name)> = patches.iter().filter(|(file, _)| !is_listed(file)).collect();
-    if missing.is_empty() {
-        return Ok(None);
-    }
-    let ending = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let entries = |indent: &str| -> String {
-        let entry = |(file, name): &&(String, &Name)| {
-            // A name such as `123` needs its quotes.
-            let name = yaml::write(&name.as_str());
-            let target = format!("{{ group: external-secrets.io, kind: ExternalSecret, name: {} }}", name.trim_end());
-            format!("{indent}- path: {file}{ending}{indent}  target: {target}{ending}")
-        };
-        missing.iter().map(entry).collect()
-    };
-    let edited = match (present, listed.first()) {
-        (None, _) => {
-            let gap = if text.ends_with('\n') { "" } else { ending };
-            format!("{text}{gap}patches:{ending}{}", entries("  "))
-        }
-        // In front of the first entry.
-        (Some(_), Some(first)) => {
-            let start = text[..first.range.start].rfind('\n').map_or(0, |at| at + 1);
-            let dash = text[start..first.range.start].trim_end();
-            if dash.trim_start() != "-" {
-                return Err(unfit("its `patches` is not a list in block style"));
-            }
-            format!("{}{}{}", &text[..start], entries(&dash[..dash.len() - 1]), &text[start..])
-        }
-        (Some(empty), None) if &text[empty.range.clone()] == "[]" => {
-            format!(
-                "{}{ending}{}{}",
-                text[..empty.range.start].trim_end(),
-                entries("  "),
-                text[empty.range.end..].trim_start_matches(['\r', '\n'])
-            )
-        }
-        _ => return Err(unfit("its `patches` is not a list")),
-    };
-    let again = yaml::read_foreign(&edited)?;
-    let grown = again.first().and_then(|node| node.get("patches")).map(Node::items).unwrap_or_default();
-    let kept =
-        grown.len() == listed.len() + missing.len() && listed.iter().zip(&grown[grown.len() - listed.len()..]).all(|(a, b)| a.same_as(b));
-    if kept { Ok(Some(edited)) } else { Err(unfit("its `patches` cannot be extended without changing something else")) }
 }
 
 /// An Argo CD Application (`argoproj.io/v1alpha1`).

@@ -18,7 +18,7 @@ pub struct Edited {
 /// Adds the property to every entry that is `wanted` and has none, and names the store's kind where it is another one;
 /// `None` = nothing is to do. An entry that shares its text with other places, or a text that would not read as the same and
 /// these changes, is an error at its place, and nothing is edited.
-pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry<'_>) -> bool) -> Result<Option<Edited>> {
+pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool) -> Result<Option<Edited>> {
     let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let (mark, body) = text.split_at(mark);
     let before = yaml::read_foreign(body)?;
@@ -28,12 +28,12 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry<'_>) -> b
     for secret in external_secret::find(&before, body) {
         if let Some(position) = secret.hidden {
             return Err(Error::bad_input(
-                "a part of this ExternalSecret is an alias or a merge key",
+                "this ExternalSecret uses a YAML alias or merge key, so what it reads cannot be determined",
                 format!("write it out, or add `property: {PROPERTY}` by hand"),
             )
             .at(position));
         }
-        let ours: Vec<&Entry<'_>> = secret.entries.iter().filter(|entry| wanted(entry)).collect();
+        let ours: Vec<&Entry> = secret.entries.iter().filter(|entry| wanted(entry)).collect();
         for entry in ours.iter().filter(|entry| entry.property.is_none()) {
             first.get_or_insert(entry.position);
             let (at, text) = insertion(body, entry)?;
@@ -62,11 +62,11 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry<'_>) -> b
     Ok(Some(Edited { text: edited, added }))
 }
 
-fn insertion(text: &str, entry: &Entry<'_>) -> Result<(usize, String)> {
+fn insertion(text: &str, entry: &Entry) -> Result<(usize, String)> {
     match &entry.slot {
         Slot::Shared => Err(Error::bad_input(
             format!("`{}` is read through an anchor, an alias or a merge key", entry.key),
-            format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand where it is right for all its places"),
+            format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand if it is right everywhere that it is used"),
         )
         .at(entry.position)),
         Slot::Inline { value } => Ok((value.end, format!(", property: {PROPERTY}"))),

@@ -85,7 +85,7 @@ pub fn read(text: &str) -> Result<Vec<SealedSecret>> {
     for secret in &secrets {
         if let Some(line) = lines.insert((&secret.namespace, &secret.name), secret.position.0) {
             return Err(Error::bad_input(
-                format!("`{}` stands here a second time, after line {line}", secret.name),
+                format!("`{}` appears twice, first on line {line}", secret.name),
                 "keep one of the two; `git log -p` shows which came later",
             )
             .at(secret.position));
@@ -108,13 +108,13 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
     if let Some(data) = spec.optional("data") {
         return Err(Error::bad_input(
             "`spec.data`, the format before v0.2, is not supported",
-            "seal the value anew, or let kubeseal convert it",
+            "seal the value again, or let kubeseal convert it",
         )
         .at(data.position));
     }
     let encrypted = read_encrypted(spec.required("encryptedData")?)?;
     if encrypted.iter().map(|one| one.blob.len()).sum::<usize>() > MOST_OBJECT_BYTES {
-        return Err(Error::bad_input("larger than the 1.5 MiB that an object in a cluster can have", "check where this file comes from")
+        return Err(Error::bad_input("larger than 1.5 MiB, the limit for an object in a cluster", "check where this file comes from")
             .at(node.position));
     }
     let template = spec.optional("template").map(read_template).transpose()?.unwrap_or_default();
@@ -125,7 +125,7 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
     if scope == Scope::Strict && namespace.is_none() {
         return Err(Error::bad_input(
             "`metadata.namespace` is missing, and the scope is strict",
-            "add the namespace for which it was sealed",
+            "add the namespace that it was sealed for",
         )
         .at(metadata.position));
     }
@@ -159,7 +159,7 @@ pub(super) fn expect_kind(fields: &mut Fields<'_>, api_version: &'static str, ki
     if found == (Some(api_version), Some(kind)) {
         return Ok(());
     }
-    Err(Error::bad_input(format!("not a {kind} of `{api_version}`"), format!("name a file that holds only documents of kind {kind}"))
+    Err(Error::bad_input(format!("not a {kind} of `{api_version}`"), format!("pass a file that holds only documents of kind {kind}"))
         .at(position))
 }
 
@@ -187,7 +187,7 @@ fn read_encrypted(node: &Node) -> Result<Vec<Encrypted>> {
         if !has_blob_prefix(blob) {
             return Err(Error::refused(
                 format!("`spec.encryptedData.{name}` is not a sealed value: it may be plaintext"),
-                "a sealed value begins with `AgA` to `AgD` (RSA-4096); if this one is a secret in the clear, treat it as exposed: replace it, and remove it from git",
+                "a sealed value begins with `AgA` to `AgD` (RSA-4096); if this is a secret in the clear, treat it as exposed: replace it, and remove it from git",
             )
             .at(node.position));
         }
@@ -242,7 +242,7 @@ fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Re
             "its scope annotations contradict each other",
             "keep one scope annotation, the same in `metadata` and in `spec.template.metadata`",
         )
-        .why("a template that is wider than its SealedSecret is how CVE-2026-22728 widened a scope"));
+        .why("CVE-2026-22728 widened a scope with a template that was wider than its SealedSecret"));
     }
     Ok(scope(|name| annotations.get(name).map(String::as_str)))
 }

@@ -61,7 +61,7 @@ fn each_object<T>(text: &str, read: fn(&Node) -> Result<T>) -> Result<Vec<T>> {
         }
     }
     if found.is_empty() {
-        return Err(Error::bad_input("the List has no items", "name the file with the Secrets"));
+        return Err(Error::bad_input("the List has no items", "pass the file with the Secrets"));
     }
     Ok(found)
 }
@@ -103,7 +103,7 @@ fn read_plain_secret(node: &Node) -> Result<PlainSecret> {
             let text = value.text(&format!("{field}.{key}"))?;
             let bytes = if field == "data" { BASE64_STANDARD.decode(text).ok() } else { Some(text.as_bytes().to_vec()) };
             let Some(bytes) = bytes.map(Zeroizing::new) else {
-                let help = "take the Secret anew with `kubectl get secret -o yaml`";
+                let help = "export the Secret again with `kubectl get secret -o yaml`";
                 return Err(Error::bad_input(format!("`data[{key}]` is not base64"), help).at(value.position));
             };
             if secret.values.iter().any(|(other, _)| *other == key) {
@@ -116,7 +116,7 @@ fn read_plain_secret(node: &Node) -> Result<PlainSecret> {
 }
 
 fn twice(name: &str, position: Position) -> Error {
-    Error::bad_input(format!("`{name}` stands in `data` and in `stringData`"), "keep one of the two").at(position)
+    Error::bad_input(format!("`{name}` is in both `data` and `stringData`"), "keep one of the two").at(position)
 }
 
 fn read_key_secret(node: &Node) -> Result<KeySecret> {
@@ -129,8 +129,8 @@ fn read_key(node: &Node, mut fields: Fields<'_>) -> Result<KeySecret> {
     let kind = fields.optional_text("type")?;
     if kind != Some("kubernetes.io/tls") {
         return Err(Error::bad_input(
-            "`type` is not `kubernetes.io/tls`, as a sealing key Secret's has to be",
-            "name a backup of the controller's key Secrets",
+            "`type` is not `kubernetes.io/tls`, which a sealing key Secret must have",
+            "pass a backup of the controller's key Secrets",
         )
         .at(node.position));
     }
@@ -138,7 +138,7 @@ fn read_key(node: &Node, mut fields: Fields<'_>) -> Result<KeySecret> {
     let labels = strings(metadata.optional("labels"), "metadata.labels")?;
     if labels.get(KEY_LABEL).is_some_and(|value| value != ACTIVE) {
         return Err(Error::bad_input(
-            format!("the label `{KEY_LABEL}` is not `active`: this key was taken out of use"),
+            format!("the label `{KEY_LABEL}` is not `active`: this key is out of use"),
             "set the label to `active` in a copy of the file if you still want to open values with it",
         )
         .at(node.position));
@@ -163,7 +163,7 @@ fn decoded(data: &mut Fields<'_>, name: &'static str) -> Result<Zeroizing<String
     let bytes = BASE64_STANDARD.decode(node.text(&data.path(name))?).map(Zeroizing::new);
     let text = bytes.ok().and_then(|bytes| std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned())));
     text.ok_or_else(|| {
-        Error::bad_input(format!("`data[{name}]` is not base64 of a PEM text"), "take the backup anew with `kubectl get secret -o yaml`")
+        Error::bad_input(format!("`data[{name}]` is not base64 of a PEM text"), "make the backup again with `kubectl get secret -o yaml`")
             .at(node.position)
     })
 }

@@ -5,7 +5,7 @@ use crate::model::{Error, Result};
 /// The text of a file's bytes, without its byte-order mark.
 pub fn decode(bytes: &[u8]) -> Result<&str> {
     if bytes.is_empty() {
-        return Err(Error::bad_input("empty file", "restore it, or name another file"));
+        return Err(Error::bad_input("empty file", "restore it, or pass another file"));
     }
     if is_utf_16(bytes) {
         return Err(Error::bad_input("UTF-16, not UTF-8", "save it as UTF-8"));

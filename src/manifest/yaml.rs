@@ -51,7 +51,7 @@ pub fn read_foreign(text: &str) -> Result<Vec<Node>> {
 
 fn read_as(text: &str, strict: bool) -> Result<Vec<Node>> {
     if text.is_empty() {
-        return Err(Error::bad_input("empty file", "restore it, or name another file"));
+        return Err(Error::bad_input("empty file", "restore it, or pass another file"));
     }
     if text.len() > MOST_BYTES {
         return Err(Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "split it into several files"));
@@ -80,7 +80,7 @@ fn read_as(text: &str, strict: bool) -> Result<Vec<Node>> {
         }
     }
     if documents.is_empty() {
-        return Err(Error::bad_input("no document: only comments or white space", "restore it, or name another file"));
+        return Err(Error::bad_input("no document: only comments or white space", "restore it, or pass another file"));
     }
     Ok(documents)
 }
@@ -162,8 +162,9 @@ impl<'t> Events<'t> {
             let key = self.node(event)?;
             let name = if self.strict { key.field_name()? } else { key.word().unwrap_or_default().to_owned() };
             if let Some(line) = lines.insert(name.clone(), key.position.0) {
-                return Err(Error::bad_input(format!("`{name}` stands here a second time, after line {line}"), "keep one of the two")
-                    .at(key.position));
+                return Err(
+                    Error::bad_input(format!("`{name}` appears twice, first on line {line}"), "keep one of the two").at(key.position)
+                );
             }
             let event = self.next()?;
             fields.push((name, self.node(event)?));
@@ -256,7 +257,7 @@ impl Node {
             Value::Scalar(text, plain) if !*plain || text.as_str() == "y" || text.as_str() == "n" || !is_ambiguous(text) => {
                 Ok(text.to_string())
             }
-            _ => Err(Error::bad_input("a field's name that is not text", "quote it, if it is meant as text").at(self.position)),
+            _ => Err(Error::bad_input("a field's name that is not text", "quote it if it is text").at(self.position)),
         }
     }
 
@@ -326,7 +327,7 @@ impl Node {
             Value::Scalar(text, true) if is_ambiguous(text) => {
                 return Error::bad_input(
                     format!("`{path}` should be {expected}, but some readers take this for a number, a date or a boolean"),
-                    "quote it, if it is meant as text",
+                    "quote it if it is text",
                 )
                 .at(self.position);
             }
@@ -417,6 +418,10 @@ impl<'n> Fields<'n> {
 
     /// A field that has to be there.
     pub fn required(&mut self, field: &'static str) -> Result<&'n Node> {
+        self.required_or(field, &format!("add `{field}`"))
+    }
+
+    fn required_or(&mut self, field: &'static str, help: &str) -> Result<&'n Node> {
         self.optional(field).ok_or_else(|| {
             let misspelt = self.fields.iter().find(|(name, _)| !self.asked.contains(&name.as_str()) && near(name, [field]).is_some());
             if let Some((name, node)) = misspelt {
@@ -424,13 +429,13 @@ impl<'n> Fields<'n> {
                     .at(node.position);
             }
             let path = self.path(field);
-            Error::bad_input(format!("`{path}` is missing"), format!("add `{field}`")).at(self.position)
+            Error::bad_input(format!("`{path}` is missing"), help).at(self.position)
         })
     }
 
-    /// A required field's text.
-    pub fn text(&mut self, field: &'static str) -> Result<&'n str> {
-        let node = self.required(field)?;
+    /// A required field's text; `help` says what to add where it is missing.
+    pub fn text_or(&mut self, field: &'static str, help: &str) -> Result<&'n str> {
+        let node = self.required_or(field, help)?;
         node.text(&self.path(field))
     }
 
@@ -465,7 +470,7 @@ impl<'n> Fields<'n> {
         };
         let help = match near(name, self.asked.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("remove it; known here are: {}", self.asked.join(", ")),
+            None => format!("remove it; the known fields are {}", self.asked.join(", ")),
         };
         Err(Error::bad_input(format!("unknown field `{}`", self.path(name)), help).at(node.position))
     }
@@ -509,7 +514,7 @@ mod tests {
     fn what_readers_disagree_on_is_refused_with_its_place() {
         for (text, expected) in [
             ("a: 1\n\tb: 2", "tab"),
-            ("a: 1\na: 2", "2:1: `a` stands here a second time, after line 1"),
+            ("a: 1\na: 2", "2:1: `a` appears twice, first on line 1"),
             ("a: &x 1\nb: *x", "anchors"),
             ("a: *x", "alias"),
             ("a: {<<: {b: c}}", "1:5: merge keys"),
@@ -532,7 +537,7 @@ mod tests {
         {
             assert!(is_ambiguous(word), "{word}");
             let node = read_one(&format!("a: '{word}'")).unwrap();
-            assert_eq!(node.fields("").unwrap().text("a"), Ok(word));
+            assert_eq!(node.fields("").unwrap().required("a").and_then(|node| node.text("a")), Ok(word));
         }
         for word in ["a", "litellm-master-key", "sk-", "10.0.0.1a", "abc", "1f2d", "9a", "https://x", "AgBx", "v1"] {
             assert!(!is_ambiguous(word), "{word}");

@@ -1,6 +1,8 @@
-//! Which secrets a platform needs, how each is made, and who reads it.
+//! Which secrets a platform needs, how each is made, and which ExternalSecrets read it.
 
-use super::{DataKey, Name, Namespace, Scope};
+use std::collections::{BTreeMap, HashSet};
+
+use super::{DataKey, Error, Name, Namespace, Position, Result, Scope, near};
 
 /// The one data key of every source Secret, and every ExternalSecret's `remoteRef.property`. With `password` or `token`
 /// gitleaks' rule generic-api-key fires on most SealedSecrets; with `value` on none.
@@ -10,10 +12,18 @@ pub const PROPERTY: &str = "value";
 /// object of etcd (1.5 MiB).
 pub const MOST_PROVIDED_BYTES: usize = 512 * 1024;
 
-/// A valid contract: names are unique, every reference leads somewhere, every recipe is within its bounds.
-/// Only `manifest::contract_file` makes one.
+/// The longest password that bcrypt takes whole, in bytes: 72 with its NUL.
+const MOST_BCRYPT_BYTES: usize = 71;
+
+/// A valid contract: no key stands in it twice, every reference leads to a key, and a unit is one value with its hashes.
 #[derive(Debug)]
-pub struct Contract {
+pub struct Contract(Terms);
+
+/// What a contract says. [`Contract::new`] checks it.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The contract's file, as the operator names it.
+    pub file: String,
     /// The ClusterSecretStore that the platform's ExternalSecrets name.
     pub store: Name,
     /// Where the source Secrets live.
@@ -29,7 +39,7 @@ pub struct Contract {
 }
 
 /// The ServiceAccount of the store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     /// Its name; also that of its Role and RoleBinding.
     pub name: Name,
@@ -58,6 +68,8 @@ pub struct Key {
     pub unit: Name,
     /// What to restart after its value changed.
     pub after_rotation: Option<String>,
+    /// Where it begins in the contract's file; none = a draft, which is not written yet.
+    pub position: Option<Position>,
 }
 
 /// How a value is made.
@@ -122,22 +134,22 @@ impl Recipe {
 }
 
 /// A platform's configuration: the words at the ends of its paths, such as `features.identity`.
-pub type Configuration = std::collections::BTreeMap<String, String>;
+pub type Configuration = BTreeMap<String, String>;
 
-/// When the platform needs a key: every term holds. Written `features.identity`, or
+/// When the platform needs a key: every condition holds. Written `features.identity`, or
 /// `dns.automate and dns.provider = cloudflare`.
 #[derive(Clone, Debug)]
 pub struct When {
     /// A path into the platform's configuration, and the word that has to stand there; none = `true`.
-    pub terms: Vec<(String, Option<String>)>,
+    pub conditions: Vec<(String, Option<String>)>,
     /// As written.
     pub text: String,
 }
 
 impl When {
-    /// Whether every term holds; what the configuration does not mention is off.
+    /// Whether every condition holds; what the configuration does not mention is off.
     pub fn holds(&self, configuration: &Configuration) -> bool {
-        self.terms.iter().all(|(path, word)| {
+        self.conditions.iter().all(|(path, word)| {
             let found = configuration.get(path).map(String::as_str);
             match word {
                 Some(word) => found == Some(word),
@@ -193,9 +205,59 @@ pub struct Unit<'a> {
     pub keys: Vec<&'a Key>,
 }
 
+impl std::ops::Deref for Contract {
+    type Target = Terms;
+
+    fn deref(&self) -> &Terms {
+        &self.0
+    }
+}
+
 impl Contract {
     /// The scope of everything that this tool seals.
     pub const SCOPE: Scope = Scope::Strict;
+
+    /// Checks the terms; an error has its place in the contract's file, where it is known.
+    pub fn new(mut terms: Terms) -> Result<Contract> {
+        let consumers = std::mem::take(&mut terms.consumers);
+        let mut named: BTreeMap<&Name, &Key> = BTreeMap::new();
+        for key in &terms.keys {
+            if let Some(first) = named.insert(&key.name, key) {
+                let line = first.position.map_or(String::new(), |(line, _)| format!(", first on line {line}"));
+                return Err(terms.fault(key, format!("the key `{}` appears twice{line}", key.name), "keep one of the two"));
+            }
+        }
+        for key in &terms.keys {
+            if let Recipe::Bcrypt { of, .. } = &key.recipe {
+                terms.check_hash(key, of, named.get(of).copied())?;
+            }
+        }
+        terms.check_units()?;
+        Contract(terms).with_consumers(consumers)
+    }
+
+    /// The same contract with these ExternalSecrets instead of its own. They may read only keys of the contract.
+    pub fn with_consumers(mut self, consumers: Vec<Consumer>) -> Result<Contract> {
+        let known = self.known_keys();
+        for entry in consumers.iter().flat_map(|consumer| &consumer.entries) {
+            known.check("an ExternalSecret", &entry.key).map_err(|error| error.in_file(&self.file))?;
+        }
+        self.0.consumers = consumers;
+        Ok(self)
+    }
+
+    /// The same contract, whose keys are needed only if their condition holds in this configuration.
+    pub fn under(mut self, configuration: &Configuration) -> Contract {
+        for key in &mut self.0.keys {
+            key.needed = key.when.as_ref().is_none_or(|when| when.holds(configuration));
+        }
+        self
+    }
+
+    /// The file and the place in it where a key stands, such as `contract.yaml:12:5`.
+    pub fn place(&self, key: &Key) -> String {
+        self.fault(key, String::new(), "").place()
+    }
 
     /// The units, in the order in which the contract first names them.
     pub fn units(&self) -> Vec<Unit<'_>> {
@@ -222,8 +284,7 @@ impl Contract {
 
     /// The keys that some ExternalSecret reads: what the store's account may see.
     pub fn read_keys(&self) -> impl Iterator<Item = &Key> {
-        let read: std::collections::HashSet<&Name> =
-            self.consumers.iter().flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect();
+        let read: HashSet<&Name> = self.consumers.iter().flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect();
         self.keys.iter().filter(move |key| read.contains(&key.name))
     }
 
@@ -236,6 +297,76 @@ impl Contract {
     /// The namespaces that have an ExternalSecret of this store, sorted.
     pub fn consumer_namespaces(&self) -> std::collections::BTreeSet<&Namespace> {
         self.consumers.iter().map(|consumer| &consumer.namespace).collect()
+    }
+}
+
+/// The keys that an ExternalSecret may read.
+pub struct KnownKeys<'c>(HashSet<&'c Name>);
+
+impl KnownKeys<'_> {
+    /// Fails where `who` reads another key.
+    pub fn check(&self, who: &str, key: &Name) -> Result<()> {
+        if self.0.contains(key) {
+            return Ok(());
+        }
+        let meant = near(key.as_str(), self.0.iter().map(|name| name.as_str()));
+        let help = meant.map_or("add it under `keys`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+        Err(Error::bad_input(format!("{who} reads a key that the contract does not have"), help))
+    }
+}
+
+impl Terms {
+    /// The names of the keys.
+    pub fn known_keys(&self) -> KnownKeys<'_> {
+        KnownKeys(self.keys.iter().map(|key| &key.name).collect())
+    }
+
+    fn fault(&self, key: &Key, what: String, help: &str) -> Error {
+        let error = Error::bad_input(what, help).in_file(&self.file);
+        match key.position {
+            Some(position) => error.at(position),
+            None => error,
+        }
+    }
+
+    /// A hash lives in the unit of the generated key that it is made of.
+    fn check_hash(&self, key: &Key, of: &Name, source: Option<&Key>) -> Result<()> {
+        let fault = |what: String, help: &str| Err(self.fault(key, what, help));
+        let Some(source) = source else {
+            let meant = near(of.as_str(), self.keys.iter().map(|key| key.name.as_str()));
+            let help = meant.map_or("set `of` to a key of this contract".to_owned(), |meant| format!("did you mean `{meant}`?"));
+            return fault(format!("`{}` is the hash of a key that the contract does not have", key.name), &help);
+        };
+        if matches!(source.recipe, Recipe::Provided { .. } | Recipe::Bcrypt { .. }) {
+            let help = "set `of` to a hex, base64url or alphanumeric key";
+            return fault(format!("`{}` is the hash of `{of}`, which is not generated", key.name), help);
+        }
+        if source.recipe.length().is_some_and(|length| length > MOST_BCRYPT_BYTES) {
+            return fault(format!("`{of}` is longer than the {MOST_BCRYPT_BYTES} bytes that bcrypt takes"), "make it shorter");
+        }
+        if source.unit != key.unit {
+            let help = "remove `unit`: a hash always lives with its source";
+            return fault(format!("`{}` is in another unit than `{of}`, whose hash it is", key.name), help);
+        }
+        Ok(())
+    }
+
+    /// A unit is one generated or provided key with its hashes, and no key of another unit has its name.
+    fn check_units(&self) -> Result<()> {
+        let mut units: BTreeMap<&Name, &Name> = BTreeMap::new();
+        for key in self.keys.iter().filter(|key| !matches!(key.recipe, Recipe::Bcrypt { .. })) {
+            if let Some(other) = units.insert(&key.unit, &key.name) {
+                let what = format!("`{}` and `{other}` share the unit `{}`, but neither is the hash of the other", key.name, key.unit);
+                return Err(self.fault(key, what, "give each its own unit: only a hash and its source share one"));
+            }
+        }
+        for key in &self.keys {
+            if let Some(other) = units.get(&key.name).filter(|_| key.unit != key.name) {
+                let what = format!("the unit of `{other}` has the same name as the key `{}`, which is in another unit", key.name);
+                return Err(self.fault(key, what, "give the unit another name"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -263,5 +394,25 @@ impl Unit<'_> {
     /// Whether the operator has to supply it.
     pub fn provided(&self) -> bool {
         self.keys.iter().any(|key| matches!(key.recipe, Recipe::Provided { .. }))
+    }
+}
+
+impl Contract {
+    /// The key that a flag or an argument names.
+    pub fn known_key(&self, flag: &str, name: &Name) -> Result<&Key> {
+        self.key(name.as_str()).ok_or_else(|| {
+            let names = self.keys.iter().map(|key| key.name.as_str());
+            let help =
+                near(name.as_str(), names).map_or("see `seal-secrets contract`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+            Error::usage(format!("`{flag}` names a key that the contract does not have"), help)
+        })
+    }
+
+    /// The key that `--destroys-data` names.
+    pub fn write_once_key(&self, name: &Name) -> Result<Name> {
+        if self.known_key("--destroys-data", name)?.write_once {
+            return Ok(name.clone());
+        }
+        Err(Error::usage(format!("`{name}` is not write-once"), "drop `--destroys-data`: no data depends on it"))
     }
 }

@@ -1,4 +1,4 @@
-//! How the values get from the source Secrets to their readers, where an operator wants it otherwise than usual.
+//! How the values get from the source Secrets to their consumers, and the forms that an operator can choose.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -123,8 +123,14 @@ impl Error {
     }
 
     /// Its file, where it has one, is relative to this folder.
-    pub fn within(mut self, folder: &std::path::Path) -> Self {
-        self.text.file = self.text.file.map(|file| folder.join(file).to_string_lossy().into_owned());
+    pub fn within(mut self, folder: &str) -> Self {
+        self.text.file = self.text.file.map(|file| std::path::Path::new(folder).join(file).to_string_lossy().into_owned());
+        self
+    }
+
+    /// The same, with commands that work on the folders of this run.
+    pub fn with_commands(mut self, places: &super::Places) -> Self {
+        self.text.help = places.pasteable(&self.text.help);
         self
     }
 
@@ -193,35 +199,19 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// So many of these: `1 value`, `2 values`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Of `known`, the word nearest to `word`, where it is near enough to be what was meant.
 pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+        .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 3))
         .min()
         .map(|(_, candidate)| candidate)
-}
-
-/// The Damerau-Levenshtein distance (optimal string alignment), in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let mut least = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                    least = least.min(rows[i - 2][j - 2] + 1);
-                }
-                least
-            };
-        }
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -237,6 +227,7 @@ mod tests {
     #[test]
     fn the_near_word_is_found_and_a_far_one_is_not() {
         assert_eq!(near("lenght", ["bytes", "length"]), Some("length"));
+        assert_eq!(near("hxe", ["bytes", "hex"]), Some("hex"), "two letters that changed places are one mistake");
         assert_eq!(near("hunter2", ["bytes", "length"]), None);
     }
 }

@@ -8,16 +8,20 @@ mod entropy;
 mod error;
 mod finding;
 mod name;
+mod places;
 mod plan;
 mod secret_value;
 
 pub use check::{Check, Status, Symptom};
-pub use contract::{Configuration, Consumer, Contract, Entry, Key, MOST_PROVIDED_BYTES, PROPERTY, Reader, Recipe, Unit, When};
+pub use contract::{
+    Configuration, Consumer, Contract, Entry, Key, KnownKeys, MOST_PROVIDED_BYTES, PROPERTY, Reader, Recipe, Terms, Unit, When,
+};
 pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;
 pub use entropy::{Entropy, EntropyFailed};
-pub use error::{Error, ErrorKind, Position, Result, near, visible};
+pub use error::{Error, ErrorKind, Position, Result, counted, near, visible};
 pub use finding::{Code, Finding, Severity};
 pub use name::{DataKey, Name, Namespace, Scope};
+pub use places::{Places, quoted};
 pub use plan::{Change, Plan, Reason};
 pub use secret_value::SecretValue;

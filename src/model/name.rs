@@ -25,7 +25,7 @@ impl Name {
         }
         Err(Error::bad_input(
             "not a DNS-1123 name",
-            "use lower-case letters, digits, `-` and `.`, at most 253 of them, beginning and ending with a letter or digit",
+            "use lower-case letters, digits, `-` (not `_`) and `.`, at most 253 characters, and begin and end with a letter or digit",
         ))
     }
 
@@ -42,8 +42,8 @@ impl Namespace {
             return Ok(Namespace(text.to_owned()));
         }
         Err(Error::bad_input(
-            "not a DNS-1123 label, as a namespace has to be",
-            "use lower-case letters, digits and `-`, at most 63 of them, beginning and ending with a letter or digit",
+            "not a DNS-1123 label, which a namespace must be",
+            "use lower-case letters, digits and `-`, at most 63 characters, and begin and end with a letter or digit",
         ))
     }
 
@@ -62,8 +62,8 @@ impl DataKey {
             return Ok(DataKey(text.to_owned()));
         }
         Err(Error::bad_input(
-            "not a key that a Secret's data can have",
-            "use letters, digits, `-`, `_` and `.`, at most 253 of them, not beginning with `..`",
+            "not a valid data key of a Secret",
+            "use letters, digits, `-`, `_` and `.`, at most 253 characters, and do not begin with `..`",
         ))
     }
 

@@ -13,7 +13,7 @@ pub enum Reason {
     Missing,
     /// The operator supplies it with this run.
     Provided,
-    /// It is there, and gives way to another value.
+    /// It exists, and is replaced by another value.
     Replaced,
     /// What it is derived from changed.
     Updated,
@@ -90,6 +90,19 @@ impl Change {
 }
 
 impl Plan {
+    /// The keys whose values are also kept for the operator.
+    pub fn copies(&self) -> impl Iterator<Item = &Name> {
+        self.changes.iter().flat_map(|change| match change {
+            Change::Seal { copies, .. } => copies.as_slice(),
+            _ => &[],
+        })
+    }
+
+    /// Whether it remembers something in the keys folder.
+    pub fn remembers(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::Remember { .. }))
+    }
+
     /// The keys whose values it seals.
     pub fn sealed(&self) -> impl Iterator<Item = &Name> {
         self.changes.iter().flat_map(|change| match change {
@@ -114,4 +127,6 @@ pub struct Plan {
     pub coverage: Vec<Finding>,
     /// Keys that the operator offered though they are sealed already; they stay.
     pub kept: Vec<Name>,
+    /// The file that should remember write-once units, and cannot be written.
+    pub not_remembered: Option<String>,
 }

@@ -17,6 +17,8 @@ pub struct Adopted {
     pub values: BTreeMap<Name, SecretValue>,
     /// Where each was found.
     pub from: BTreeMap<Name, String>,
+    /// The day on which each was sealed first, where that is known.
+    pub sealed_on: BTreeMap<Name, String>,
     /// Those that are not what their recipe makes, and what it makes.
     pub unlike: BTreeMap<Name, String>,
     /// What the operator should know besides.

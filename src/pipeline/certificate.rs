@@ -21,7 +21,8 @@ const SHA512_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.11354
 /// How long before its end a certificate is worth a warning.
 const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// A certificate that was read. Only [`SealingCertificate::judge`] says whether it may be sealed to.
+/// A certificate that was read. Only [`SealingCertificate::judge`] makes of it one that may be sealed to.
+#[derive(Clone)]
 pub struct SealingCertificate {
     certificate: Certificate,
     /// DER of its SubjectPublicKeyInfo.
@@ -30,6 +31,21 @@ pub struct SealingCertificate {
     pub digest: CertificateDigest,
     modulus: Vec<u8>,
     exponent: Vec<u8>,
+}
+
+/// A certificate that was judged: values may be sealed to it.
+pub struct FitCertificate {
+    certificate: SealingCertificate,
+    /// Whether it ends within 30 days.
+    pub ends_soon: bool,
+}
+
+impl std::ops::Deref for FitCertificate {
+    type Target = SealingCertificate;
+
+    fn deref(&self) -> &SealingCertificate {
+        &self.certificate
+    }
 }
 
 impl SealingCertificate {
@@ -65,8 +81,8 @@ impl SealingCertificate {
         Ok(SealingCertificate { certificate, public_key, digest, modulus, exponent })
     }
 
-    /// Whether values may be sealed to it now: sound RSA, signature, dates. Returns whether it ends within 30 days.
-    pub fn judge(&self, now: SystemTime, least_bits: u32) -> Result<bool> {
+    /// The same, once it is fit to be sealed to at this time: sound RSA of at least so many bits, signature, dates.
+    pub fn judge(self, now: SystemTime, least_bits: u32) -> Result<FitCertificate> {
         let validity = self.certificate.tbs_certificate().validity();
         let (begins, ends) = (validity.not_before.to_system_time(), validity.not_after.to_system_time());
         if now < begins {
@@ -84,7 +100,7 @@ impl SealingCertificate {
         }
         rsa_soundness::check_public(&self.modulus, &self.exponent, least_bits)?;
         self.check_signature()?;
-        Ok(now + SOON > ends)
+        Ok(FitCertificate { ends_soon: now + SOON > ends, certificate: self })
     }
 
     /// The length of its RSA ciphertexts, in bytes.

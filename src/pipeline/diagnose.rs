@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::model::{CertificateDigest, Check, Contract, Delivery, Name, Namespace, PROPERTY, Status, Symptom};
 
 pub mod controller;
-mod operator;
+mod external_secrets;
 
 /// What was looked at. No value of any Secret is in it.
 #[derive(Default)]
@@ -36,8 +36,8 @@ pub struct Snapshot {
     pub sealed: Vec<Value>,
     /// The metadata of their source Secrets.
     pub sources: BTreeMap<Name, Option<Value>>,
-    /// ESO's Deployment.
-    pub operator: Option<Value>,
+    /// The Deployment of the External Secrets Operator.
+    pub external_secrets: Option<Value>,
     /// Whether the reader's account is there, for each namespace that has one.
     pub accounts: BTreeMap<Namespace, bool>,
     /// Which keys the account of a namespace may get.
@@ -45,7 +45,7 @@ pub struct Snapshot {
     /// Each store.
     pub stores: Vec<Store>,
     /// Each consumer's ExternalSecret.
-    pub readers: Vec<Reader>,
+    pub consumers: Vec<LiveConsumer>,
     /// The rights that this account lacks, and for which part of the way.
     pub forbidden: BTreeMap<Part, BTreeSet<String>>,
 }
@@ -61,11 +61,11 @@ pub enum Part {
     Keys,
     Sealed,
     Sources,
-    Operator,
+    ExternalSecrets,
     Accounts,
     Access,
     Stores,
-    Readers,
+    Consumers,
     Targets,
     Events,
 }
@@ -81,7 +81,7 @@ pub struct Store {
 }
 
 /// One consumer in the cluster.
-pub struct Reader {
+pub struct LiveConsumer {
     /// Which of the contract's consumers.
     pub index: usize,
     /// The ExternalSecret.
@@ -96,7 +96,7 @@ pub struct Reader {
 pub struct Wanted<'w> {
     /// The contract.
     pub contract: &'w Contract,
-    /// How the values get to their readers.
+    /// How the values get to their consumers.
     pub delivery: &'w Delivery,
     /// The pinned certificate.
     pub certificate: CertificateDigest,
@@ -112,7 +112,7 @@ pub struct Wanted<'w> {
 pub struct Called {
     /// This program, with the flags that say where things are.
     pub program: String,
-    /// The flags that say how the values get to their readers, each after a space.
+    /// The flags that say how the values get to their consumers, each after a space.
     pub delivery: String,
     /// The keys folder.
     pub keys: String,
@@ -138,7 +138,7 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     checks.clocks();
     let out = &wanted.called.out;
     let sealed_api = checks.api(0, format!("install the sealed-secrets controller: step 2 of {out}/INSTALL.md"));
-    let operator_api = checks.api(1, format!("install the External Secrets Operator with its CRDs: step 3 of {out}/INSTALL.md"));
+    let external_secrets_api = checks.api(1, format!("install the External Secrets Operator with its CRDs: step 3 of {out}/INSTALL.md"));
     checks.namespaces();
     let controller = checks.controller();
     if !sealed_api || !checks.is_there(&wanted.contract.namespace) {
@@ -149,15 +149,15 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     if checks.may(Part::Sources, "source secrets", "every source Secret") {
         wanted.sealed.keys().for_each(|name| checks.source(name));
     }
-    let operator = checks.operator();
-    if !operator_api {
+    let runs = checks.external_secrets();
+    if !external_secrets_api {
         checks.skip("stores", "every store and every ExternalSecret");
         return checks.list;
     }
     checks.accounts();
-    let ready = checks.stores(operator);
-    if checks.may(Part::Readers, "external secrets", "every ExternalSecret") {
-        snapshot.readers.iter().for_each(|reader| checks.reader(reader, operator, &ready));
+    let ready = checks.stores(runs);
+    if checks.may(Part::Consumers, "external secrets", "every ExternalSecret") {
+        snapshot.consumers.iter().for_each(|live| checks.consumer(live, runs, &ready));
     }
     checks.list
 }
@@ -325,7 +325,7 @@ impl Checks<'_> {
         let contract = self.wanted.contract;
         let needed = [contract.namespace.as_str(), contract.reader.namespace.as_str(), self.wanted.controller.0];
         for (name, there) in &self.snapshot.namespaces {
-            let (cause, create) = ("the namespace is not there".to_owned(), format!("kubectl create namespace {name}"));
+            let (cause, create) = ("the namespace does not exist".to_owned(), format!("kubectl create namespace {name}"));
             if *there {
                 self.good("namespaces", name.clone());
             } else if needed.contains(&name.as_str()) {

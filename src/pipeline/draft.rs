@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::platform::Platform;
 use super::resolve;
 use crate::manifest::contract_file;
-use crate::model::{Contract, Error, Key, Name, Recipe, Result, Severity, visible};
+use crate::model::{Contract, Error, Key, Name, Recipe, Result, Severity, Terms, visible};
+
+/// How errors name it.
+const DRAFT: &str = "the draft";
 
 /// The text of a contract: keys that `known` has keep their recipe, the rest are provided; `ignored` is the platform's
 /// `.gitignore`.
@@ -13,8 +16,8 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
     let store = store(&known, platform)?;
     let mut keys: Vec<Key> = Vec::new();
     let mut comments = BTreeMap::new();
-    for reader in &platform.readers {
-        for entry in reader.entries.iter().filter(|entry| entry.store.1 == store.as_str()) {
+    for manifest in &platform.manifests {
+        for entry in manifest.secret.entries.iter().filter(|entry| entry.store.name == store.as_str()) {
             let Ok(name) = Name::new(&entry.key) else { continue };
             if keys.iter().any(|key| key.name == name) {
                 continue;
@@ -25,9 +28,9 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
                     let (line, _) = entry.position;
                     comments.insert(
                         name.clone(),
-                        format!("read in {}:{line}; say how it is made: hex, base64url, alphanumeric, or provided", reader.file),
+                        format!("read in {}:{line}; say how it is made: hex, base64url, alphanumeric, or provided", manifest.file),
                     );
-                    keys.push(provided(name, &reader.name));
+                    keys.push(provided(name, &manifest.secret.name));
                 }
             }
         }
@@ -46,18 +49,20 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
         };
     }
     let ignored = ignored.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
-    let contract = Contract { store, ignored, keys, ..known };
-    let mut resolved = resolve::resolve(contract, platform, None, None, Some(Default::default()))?;
-    // One of a name and namespace is enough: what a second one reads is said above.
-    let mut seen = BTreeSet::new();
-    resolved.contract.consumers.retain(|one| one.name.is_none() || seen.insert((one.namespace.clone(), one.name.clone())));
+    let mut terms = Terms { file: DRAFT.to_owned(), store, ignored, keys, ..Terms::clone(&known) };
+    terms.consumers.iter_mut().for_each(|consumer| consumer.entries.retain(|entry| names.contains(&entry.key)));
+    let resolved = resolve::resolve(Contract::new(terms)?, platform, None, None, Some(Default::default()))?;
+    // One of a name and namespace is enough: what a second one reads is reported above.
+    let (mut consumers, mut seen) = (resolved.contract.consumers.clone(), BTreeSet::new());
+    consumers.retain(|one| one.name.is_none() || seen.insert((one.namespace.clone(), one.name.clone())));
+    let contract = resolved.contract.with_consumers(consumers)?;
     let open = resolved.coverage.iter().filter(|finding| finding.code.severity() == Severity::Error);
     let open = open.filter(|finding| !matches!(finding.code, crate::model::Code::PropertyMissing));
     let open: String = open.map(|finding| format!("# open: {}: {}\n", visible(&finding.place), visible(&finding.what))).collect();
     let text =
-        format!("# A draft, from the ExternalSecrets of this checkout. Read it, complete it, and name it with `--contract`.\n{open}");
-    let text = text + &contract_file::write(&resolved.contract, &comments);
-    contract_file::read(&text)?;
+        format!("# A draft, from the ExternalSecrets of this checkout. Review it, complete it, and pass it with `--contract`.\n{open}");
+    let text = text + &contract_file::write(&contract, &comments);
+    contract_file::read(DRAFT, &text)?;
     Ok(text)
 }
 
@@ -74,9 +79,9 @@ fn with_source(known: &Contract, key: &Key) -> Vec<Key> {
     }
 }
 
-fn provided(name: Name, reader: &str) -> Key {
+fn provided(name: Name, consumer: &str) -> Key {
     Key {
-        about: format!("read by {}", visible(reader)),
+        about: format!("read by {}", visible(consumer)),
         recipe: Recipe::Provided { pattern: None, hint: None },
         when: None,
         needed: true,
@@ -84,6 +89,7 @@ fn provided(name: Name, reader: &str) -> Key {
         operator_copy: false,
         unit: name.clone(),
         after_rotation: None,
+        position: None,
         name,
     }
 }
@@ -91,8 +97,8 @@ fn provided(name: Name, reader: &str) -> Key {
 /// The store of the contract where somebody reads from it, otherwise the one that most entries name.
 fn store(known: &Contract, platform: &Platform) -> Result<Name> {
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
-    for entry in platform.readers.iter().flat_map(|reader| &reader.entries) {
-        *votes.entry(&entry.store.1).or_default() += 1;
+    for entry in platform.manifests.iter().flat_map(|manifest| &manifest.secret.entries) {
+        *votes.entry(&entry.store.name).or_default() += 1;
     }
     let helm = platform.helm.iter().any(|(_, key, _)| known.key(key).is_some());
     if votes.contains_key(known.store.as_str()) || (votes.is_empty() && helm) {
@@ -100,7 +106,7 @@ fn store(known: &Contract, platform: &Platform) -> Result<Name> {
     }
     let most = votes.into_iter().max_by_key(|(_, count)| *count).and_then(|(name, _)| Name::new(name).ok());
     most.ok_or_else(|| {
-        Error::bad_input("no ExternalSecret in this checkout names a store", "name the root of the platform's checkout")
+        Error::bad_input("no ExternalSecret in this checkout refers to a store", "pass the root of the platform's checkout")
             .in_file(&platform.root)
     })
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::remembered::Remembered;
 use crate::manifest::sealed_secret::{self, SealedSecret};
 use crate::manifest::text;
-use crate::model::{CertificateDigest, Contract, Error, Name, Result, Unit};
+use crate::model::{CertificateDigest, Code, Contract, Error, Name, Result, Unit};
 
 /// The folder of the sealed units.
 pub const SOURCE: &str = "secret-source/";
@@ -14,6 +15,7 @@ const SEALED: &str = ".sealed.yaml";
 pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// `out/` as read.
+#[derive(Default)]
 pub struct Inventory {
     /// The SealedSecrets of each `secret-source/*.sealed.yaml`, by path.
     pub sealed: BTreeMap<String, Vec<SealedSecret>>,
@@ -21,37 +23,80 @@ pub struct Inventory {
     homes: HashMap<Name, String>,
     /// Every other file.
     pub others: Files,
-    /// The write-once units that were ever there, as far as is known from elsewhere.
-    pub made: BTreeSet<Name>,
+    /// What is wrong with sealed files: those that cannot be read, and names that stand in two.
+    pub faults: Vec<Fault>,
+    /// The write-once units that the keys folder remembers.
+    pub remembered: Remembered,
 }
 
-/// Takes the files apart; a sealed file that cannot be read is an error, for nobody knows what it holds.
-pub fn read(files: Files) -> Result<Inventory> {
-    let (sealed, others): (Files, Files) = files.into_iter().partition(|(path, _)| is_sealed(path));
-    let mut inventory = Inventory { sealed: BTreeMap::new(), homes: HashMap::new(), others, made: BTreeSet::new() };
-    for (path, bytes) in sealed {
-        let secrets = text::decode(&bytes).and_then(sealed_secret::read);
-        inventory.add(&path, secrets.map_err(|error| error.in_file(&path))?)?;
-    }
-    Ok(inventory)
+/// A fault of a sealed file; its error names the file by its path below `out/`.
+pub struct Fault {
+    /// `Unreadable`, or `Misplaced`.
+    pub code: Code,
+    /// Below `out/`.
+    pub path: String,
+    /// What is wrong with it.
+    pub error: Error,
 }
 
 impl Inventory {
-    /// Adds a sealed file; a name that another file has too is an error, and the file is added nevertheless.
-    pub fn add(&mut self, path: &str, secrets: Vec<SealedSecret>) -> Result<()> {
-        let mut outcome = Ok(());
-        for secret in &secrets {
-            if let Some(first) = self.homes.insert(secret.name.clone(), path.to_owned()) {
-                outcome = Err(Error::refused(
-                    format!("`{}` is sealed in this file, and in {first} too", secret.name),
-                    "keep the one that `git log` shows, and remove the other",
-                )
-                .at(secret.position)
-                .in_file(path));
+    /// Takes the files apart as far as they can be read.
+    pub fn new(files: Files, remembered: Remembered) -> Self {
+        let (sealed, others): (Files, Files) = files.into_iter().partition(|(path, _)| is_sealed(path));
+        let mut inventory = Inventory { others, remembered, ..Inventory::default() };
+        for (path, bytes) in sealed {
+            match text::decode(&bytes).and_then(sealed_secret::read) {
+                Ok(secrets) => inventory.add(path, secrets),
+                Err(error) => inventory.fault(Code::Unreadable, &path, error),
             }
         }
-        self.sealed.insert(path.to_owned(), secrets);
-        outcome
+        inventory
+    }
+
+    /// The same, without a fault: where a sealed file cannot be read, we do not know what it holds.
+    pub fn sound(mut self) -> Result<Self> {
+        if self.faults.is_empty() { Ok(self) } else { Err(self.faults.remove(0).error) }
+    }
+
+    fn add(&mut self, path: String, secrets: Vec<SealedSecret>) {
+        for secret in &secrets {
+            if let Some(first) = self.homes.insert(secret.name.clone(), path.clone()) {
+                let error = Error::refused(
+                    format!("`{}` is sealed in this file, and in {first} too", secret.name),
+                    "keep the one that `git log` shows, and remove the other",
+                );
+                self.fault(Code::Misplaced, &path, error.at(secret.position));
+            }
+        }
+        self.sealed.insert(path, secrets);
+    }
+
+    fn fault(&mut self, code: Code, path: &str, error: Error) {
+        self.faults.push(Fault { code, path: path.to_owned(), error: error.in_file(path) });
+    }
+
+    /// The sealed files that cannot be read.
+    pub fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.faults.iter().filter(|fault| fault.code == Code::Unreadable).map(|fault| fault.path.as_str())
+    }
+
+    /// Every sealed file, readable or not.
+    pub fn sealed_files(&self) -> BTreeSet<String> {
+        self.sealed.keys().map(String::as_str).chain(self.unreadable()).map(str::to_owned).collect()
+    }
+
+    /// Whether there is nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.sealed.is_empty() && self.others.is_empty() && self.faults.is_empty()
+    }
+
+    /// The files of all units that were ever there: those that the list of resources names, which is written after the units,
+    /// and those that the keys folder remembers. A damaged list still tells the rest.
+    pub fn ever_sealed(&self) -> BTreeSet<String> {
+        let list = self.others.get(RESOURCES).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+        let file_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        let listed = list.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}"));
+        listed.chain(self.remembered.units.iter().map(|name| format!("{SOURCE}{name}{SEALED}"))).collect()
     }
 }
 
@@ -60,21 +105,8 @@ pub fn is_sealed(path: &str) -> bool {
     path.strip_prefix(SOURCE).is_some_and(|name| name.ends_with(SEALED) && !name.contains('/'))
 }
 
-/// The derived files that name every unit, and so remember one that was deleted.
-const MEMORY: [&str; 2] = ["secret-source/kustomization.yaml", "INSTALL.md"];
-
-/// The files of all units that were ever there, as far as these lists tell, and whatever is known from elsewhere; a damaged
-/// list still tells the rest.
-pub fn remembered(inventory: &Inventory) -> BTreeSet<String> {
-    let texts = MEMORY.iter().filter_map(|path| inventory.others.get(*path)).map(|bytes| String::from_utf8_lossy(bytes));
-    let file_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    texts
-        .flat_map(|text| {
-            text.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}")).collect::<Vec<_>>()
-        })
-        .chain(inventory.made.iter().map(|name| format!("{SOURCE}{name}{SEALED}")))
-        .collect()
-}
+/// The derived file that lists every unit, and so remembers one that was deleted.
+const RESOURCES: &str = "secret-source/kustomization.yaml";
 
 /// A unit's SealedSecrets, in the order of its keys; `None` where its file is not there. A SealedSecret of the unit that
 /// stands in another file, or one that is missing beside its other half, is an error.
@@ -83,7 +115,7 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
     for key in &unit.keys {
         if let Some(path) = inventory.homes.get(&key.name).filter(|path| **path != file) {
             return Err(Error::refused(
-                format!("`{}` is sealed in this file, and belongs into {file}", key.name),
+                format!("`{}` is sealed in this file, and belongs in {file}", key.name),
                 format!("rename it back: `git mv {path} {file}`, in the output folder"),
             )
             .in_file(path));

@@ -1,5 +1,6 @@
 //! A new sealing key pair, and its certificate as the controller would make it.
 
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -18,9 +19,13 @@ use x509_cert::name::Name as X509Name;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{SubjectPublicKeyInfo, SubjectPublicKeyInfoRef};
 use x509_cert::time::{Time, Validity};
+use zeroize::Zeroizing;
 
-use super::{pem, rsa_soundness};
-use crate::model::{Entropy, Error, Result};
+use super::certificate::SealingCertificate;
+use super::private_key::{self, SealingKey};
+use super::seal::Sealer;
+use super::{pem, rsa_soundness, unseal};
+use crate::model::{Entropy, Error, Result, Scope, SecretValue};
 
 /// How long the certificate holds: ten years of 365 days, as the controller's do.
 const VALID_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -28,8 +33,50 @@ const VALID_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// How far back it begins, so that a cluster whose clock is behind accepts it.
 const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
 
+/// A new sealing key pair, tried out.
+pub struct NewPair {
+    /// The private key.
+    pub key: PrivateKey,
+    /// The same, ready to open values.
+    pub opener: SealingKey,
+    /// Its certificate.
+    pub certificate: SealingCertificate,
+    /// The certificate in PEM.
+    pub certificate_pem: String,
+    /// Certificate and private key in PEM.
+    pub pem: Zeroizing<String>,
+}
+
+/// Makes a pair whose certificate begins later than `after`.
+pub fn new_pair(now: SystemTime, after: Option<SystemTime>, entropy: &mut Entropy) -> Result<NewPair> {
+    let key = new_key(entropy)?;
+    let certificate_pem = new_certificate(&key, now, after, entropy)?;
+    let (opener, certificate) = try_pair(&key, &certificate_pem, now, entropy)?;
+    let pem = Zeroizing::new([certificate_pem.as_str(), private_key::write_pem(&key)?.as_str()].concat());
+    Ok(NewPair { key, opener, certificate, certificate_pem, pem })
+}
+
+/// Seals a probe to the certificate and opens it with the key.
+pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &mut Entropy) -> Result<(SealingKey, SealingCertificate)> {
+    let certificate = SealingCertificate::read(certificate.as_bytes())?;
+    let fit = certificate.clone().judge(now, rsa_soundness::USUAL_BITS)?;
+    let key = SealingKey::new(key)?;
+    let mut probe = Zeroizing::new(vec![0; 32]);
+    entropy.try_fill_bytes(&mut probe)?;
+    let label = Scope::Strict.label("seal-secrets", "probe");
+    let values = vec![(label.clone(), SecretValue::new(probe.clone()))];
+    let blobs = Sealer::new(&fit)?.seal_all(values, entropy, NonZeroUsize::MIN)?;
+    if unseal::open(std::slice::from_ref(&key), &label, &blobs[0]).is_ok_and(|opened| opened.expose() == probe.as_slice()) {
+        return Ok((key, certificate));
+    }
+    Err(Error::cryptography(
+        "the new key does not open what is sealed to its certificate",
+        "nothing was kept; try again, and report it if it stays",
+    ))
+}
+
 /// A new RSA key: 4096 bits, e = 65537.
-pub fn new_key(entropy: &mut Entropy) -> Result<PrivateKey> {
+fn new_key(entropy: &mut Entropy) -> Result<PrivateKey> {
     PrivateKey::new(entropy, rsa_soundness::USUAL_BITS as usize)
         .map_err(|_| Error::cryptography("no RSA key could be made", "nothing was written; try again, and report it if it stays"))
 }
@@ -37,7 +84,7 @@ pub fn new_key(entropy: &mut Entropy) -> Result<PrivateKey> {
 /// A certificate like the controller's own (sealed-secrets `pkg/crypto/keys.go`), in PEM: self-signed, SHA-256, ten
 /// years from five minutes before `now`, a random serial number of 128 bits. It begins later than `after`: of several keys
 /// the controller serves the one whose certificate began last.
-pub fn new_certificate(key: &PrivateKey, now: SystemTime, after: Option<SystemTime>, entropy: &mut Entropy) -> Result<String> {
+fn new_certificate(key: &PrivateKey, now: SystemTime, after: Option<SystemTime>, entropy: &mut Entropy) -> Result<String> {
     let mut serial = [0; 16];
     entropy.try_fill_bytes(&mut serial)?;
     // Positive, and never shortened by a leading zero.

@@ -1,41 +1,64 @@
 //! From what is there to what the contract asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::inventory::{self, Inventory};
-use super::render::{render, store_file};
+use super::render::{RUNBOOK, render, store_file};
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Key, Name, Plan, Reason, Result, Unit, visible};
+use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Finding, Key, Name, Plan, Reason, Result, Unit, visible};
+
+/// What a run goes by: the contract, how its values get to their consumers, and where contract and platform disagree.
+pub struct Setting {
+    /// With the platform's own consumers, where a platform is named.
+    pub contract: Contract,
+    /// How the values get to their consumers.
+    pub delivery: Delivery,
+    /// Where the two disagree.
+    pub coverage: Vec<Finding>,
+}
 
 /// What the operator asks for beside the contract.
 #[derive(Default)]
 pub struct Wishes {
+    /// How much is done.
+    pub extent: Extent,
     /// Keys whose values come with this run.
     pub provided: BTreeSet<Name>,
-    /// Whether only units with such keys are sealed, and not every one that is missing.
-    pub only_provided: bool,
-    /// Keys whose sealed value gives way to a new one.
+    /// Keys whose sealed value is replaced by a new one.
     pub replaced: BTreeSet<Name>,
-    /// Write-once keys that may be made anew, though that destroys what the old value protects.
+    /// Write-once keys that may be made again, though that destroys what the old value protects.
     pub destroyed: BTreeSet<Name>,
-    /// How the values get to their readers.
-    pub delivery: Delivery,
+}
+
+/// How much a run does.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// Every unit that is missing, and every derived file.
+    #[default]
+    All,
+    /// Of the units only those whose values come with this run, and every derived file.
+    Provided,
+    /// Only the units whose values are replaced.
+    Replaced,
 }
 
 /// The plan, or why there cannot be one. Nothing that is there is ever changed.
-pub fn plan(contract: &Contract, inventory: &Inventory, certificate: CertificateDigest, wishes: &Wishes) -> Result<Plan> {
+pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDigest, wishes: &Wishes) -> Result<Plan> {
+    let contract = &setting.contract;
     check_certificates(contract, inventory, certificate)?;
     let mut plan = Plan {
         certificate,
         changes: Vec::new(),
         awaited: Vec::new(),
         orphans: orphans(contract, inventory)?,
-        coverage: Vec::new(),
+        coverage: setting.coverage.clone(),
         kept: Vec::new(),
+        not_remembered: None,
     };
-    let remembered = inventory::remembered(inventory);
-    check_memory(contract, inventory)?;
+    let ever_sealed = inventory.ever_sealed();
+    check_remembered(contract, inventory)?;
     for unit in contract.units() {
+        let known = ever_sealed.contains(&unit.file());
         match inventory::unit(inventory, contract, &unit)? {
             Some(_) if unit.has_any(&wishes.replaced) => replace_unit(&mut plan, &unit, wishes)?,
             Some(secrets) => {
@@ -43,17 +66,23 @@ pub fn plan(contract: &Contract, inventory: &Inventory, certificate: Certificate
                 let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
                 plan.kept.extend(kept.map(|key| key.name.clone()));
             }
-            None if unit.write_once() && remembered.contains(&unit.file()) && !unit.has_any(&wishes.destroyed) => {
-                // Where others are sealed that exist already, it stays as it is: gone, and remembered.
-                if !wishes.only_provided || unit.has_any(&wishes.provided) {
+            None if unit.write_once() && known && !unit.has_any(&wishes.destroyed) => {
+                // Where only given values are sealed, it stays as it is: gone, and remembered.
+                if wishes.extent == Extent::All || unit.has_any(&wishes.provided) {
                     return Err(write_once_gone(inventory, &unit));
                 }
             }
-            None => plan_unit(&mut plan, remembered.contains(&unit.file()), &unit, wishes),
+            None => plan_unit(&mut plan, known, &unit, wishes),
         }
     }
-    check_foreign(contract, inventory, &wishes.delivery, certificate)?;
-    plan_derived(&mut plan, contract, inventory, &wishes.delivery);
+    let sealed = sealed_afterwards(inventory, &plan);
+    let derived = render(contract, &setting.delivery, certificate, &sealed);
+    check_foreign(inventory, &derived)?;
+    if wishes.extent != Extent::Replaced {
+        plan_derived(&mut plan, inventory, derived);
+        plan_store(&mut plan, contract, &setting.delivery);
+        plan_remembered(&mut plan, contract, inventory, &ever_sealed);
+    }
     Ok(plan)
 }
 
@@ -64,7 +93,7 @@ fn check_certificates(contract: &Contract, inventory: &Inventory, present: Certi
         return Ok(());
     };
     Err(Error::refused(
-        "the sealing certificate is not the one that the sealed files are sealed to",
+        "the sealed files use a different sealing certificate",
         "finish what was begun: `seal-secrets renew` where a renewal was interrupted, `seal-secrets re-encrypt` where this certificate is meant; else restore `sealing.crt` from git",
     )
     .why(format!("the certificate is {present}; this file is sealed to {other}"))
@@ -88,7 +117,7 @@ fn check_write_once(key: &Key, sealed: &SealedSecret, file: &str) -> Result<()> 
     match &sealed.write_once {
         Some(_) if !key.write_once => Err(write_once_dropped(key.name.as_str(), file)),
         Some(made) if *made != key.recipe.describe() => Err(Error::refused(
-            format!("`{}` is write-once, and the contract now makes it in another way", key.name),
+            format!("`{}` is write-once, but its recipe in the contract has changed", key.name),
             "put its recipe back into the contract: the sealed value stays as it is",
         )
         .why(format!("it was made as `{}`, and the recipe says `{}`", visible(made), key.recipe.describe()))
@@ -99,10 +128,10 @@ fn check_write_once(key: &Key, sealed: &SealedSecret, file: &str) -> Result<()> 
 }
 
 /// What is remembered as write-once and gone: the contract says so still.
-fn check_memory(contract: &Contract, inventory: &Inventory) -> Result<()> {
+fn check_remembered(contract: &Contract, inventory: &Inventory) -> Result<()> {
     let gone = |name: &&Name| inventory.sealed.values().flatten().all(|secret| secret.name != **name);
     let dropped = |name: &&Name| contract.key(name.as_str()).is_none_or(|key| !key.write_once);
-    match inventory.made.iter().find(|name| dropped(name) && gone(name)) {
+    match inventory.remembered.units.iter().find(|name| dropped(name) && gone(name)) {
         None => Ok(()),
         Some(name) => Err(Error::refused(
             format!("`{name}` is write-once, was sealed before, and the contract no longer says so"),
@@ -123,7 +152,7 @@ fn write_once_dropped(name: &str, file: &str) -> Error {
     .in_file(file)
 }
 
-/// A sealed unit that is to be made anew, all of it.
+/// A sealed unit whose values are replaced, all of them.
 fn replace_unit(plan: &mut Plan, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
     if unit.write_once() && !unit.has_any(&wishes.destroyed) {
         return Err(write_once_replaced(unit));
@@ -137,7 +166,7 @@ fn write_once_replaced(unit: &Unit<'_>) -> Error {
     Error::refused(
         format!("`{name}` is write-once, and sealed already"),
         format!(
-            "keep it; or, if what it protects is gone for good, or was never made with the sealed value, name it: `--destroys-data {name}`"
+            "keep it; or, if what it protects is gone for good, or was never made with the sealed value, pass `--destroys-data {name}`"
         ),
     )
     .why(format!("another value would make unreadable what the sealed one encrypts: {}", unit.keys[0].about))
@@ -155,9 +184,9 @@ fn seal(unit: &Unit<'_>, reason: Reason) -> Change {
     }
 }
 
-fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes) {
+fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) {
     let (named, offered) = (unit.has_any(&wishes.destroyed), unit.has_any(&wishes.provided));
-    if !offered && (wishes.only_provided || (!unit.needed() && !named)) {
+    if !offered && (wishes.extent != Extent::All || (!unit.needed() && !named)) {
         return;
     }
     if unit.provided() && !offered {
@@ -166,7 +195,7 @@ fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes
     }
     plan.changes.push(seal(
         unit,
-        match (offered, remembered) {
+        match (offered, known) {
             (true, _) => Reason::Provided,
             (false, true) => Reason::Missing,
             (false, false) => Reason::New,
@@ -176,59 +205,85 @@ fn plan_unit(plan: &mut Plan, remembered: bool, unit: &Unit<'_>, wishes: &Wishes
 
 fn write_once_gone(inventory: &Inventory, unit: &Unit<'_>) -> Error {
     let (name, file) = (unit.name, unit.file());
-    let restore = match inventory.sealed.is_empty() && inventory.others.is_empty() {
+    let restore = match inventory.is_empty() {
         true => "restore the output folder from git (docs/recovery.md says how)".to_owned(),
         false => format!("restore it: `git checkout -- {file}`, in the output folder"),
     };
     Error::refused(
         format!("`{name}` is write-once, was sealed before, and its file is gone"),
-        format!("{restore}; or, if what it protects is gone for good, name it: `--destroys-data {name}`"),
+        format!("{restore}; or, if what it protects is gone for good, pass `--destroys-data {name}`"),
     )
     .why(format!("a new value would make unreadable what the old one encrypts: {}", unit.keys[0].about))
     .in_file(&file)
 }
 
-/// A folder that was never ours, and holds a file of somebody's where one of ours would go.
-fn check_foreign(contract: &Contract, inventory: &Inventory, delivery: &Delivery, certificate: CertificateDigest) -> Result<()> {
+/// A folder that was never ours, and holds a file of someone's where one of ours would go.
+fn check_foreign(inventory: &Inventory, derived: &BTreeMap<String, String>) -> Result<()> {
     let ours = inventory.others.values().any(|bytes| memchr::memmem::find(bytes, b"Written by seal-secrets").is_some());
-    let expected = render(contract, delivery, certificate, &BTreeSet::new());
-    match inventory.others.keys().find(|path| expected.contains_key(*path)) {
+    match inventory.others.keys().find(|path| derived.contains_key(*path)) {
         Some(path) if !ours && inventory.sealed.is_empty() => Err(Error::refused(
             "this file is not ours, and would be overwritten",
-            "name an empty folder with `--out DIR`, or one that `bootstrap` has written to before",
+            "pass an empty folder with `--out DIR`, or one that `bootstrap` has written to before",
         )
         .in_file(path)),
         _ => Ok(()),
     }
 }
 
+/// The sealed files once the plan is carried out.
+fn sealed_afterwards(inventory: &Inventory, plan: &Plan) -> BTreeSet<String> {
+    let seals = plan.changes.iter().filter_map(|change| match change {
+        Change::Seal { file, .. } => Some(file.clone()),
+        _ => None,
+    });
+    inventory.sealed.keys().cloned().chain(seals).collect()
+}
+
+/// The derived files that tell which units there are.
+const LISTS: [&str; 2] = ["secret-source/kustomization.yaml", RUNBOOK];
+
 /// After the units: a crash between the two leaves units that no list names yet, and the next run adds them; the other
 /// way round a list would remember a write-once unit that never was.
-fn plan_derived(plan: &mut Plan, contract: &Contract, inventory: &Inventory, delivery: &Delivery) {
-    let before: BTreeSet<String> = inventory.sealed.keys().cloned().collect();
-    let mut after = before.clone();
-    for change in &plan.changes {
-        if let Change::Seal { file, .. } = change {
-            after.insert(file.clone());
-        }
-    }
-    let was = render(contract, delivery, plan.certificate, &before);
-    let known = was.keys().any(|path| inventory.others.contains_key(path));
-    for (file, text) in render(contract, delivery, plan.certificate, &after) {
+fn plan_derived(plan: &mut Plan, inventory: &Inventory, derived: BTreeMap<String, String>) {
+    let known = derived.keys().any(|path| inventory.others.contains_key(path));
+    let new_units = plan.changes.iter().any(|change| !inventory.sealed.contains_key(change.file()));
+    for (file, text) in derived {
         let reason = match inventory.others.get(&file) {
             Some(found) if *found == text.as_bytes() => continue,
-            Some(found) if was.get(&file).is_some_and(|was| *found == was.as_bytes()) => Reason::Updated,
+            Some(_) if new_units && LISTS.contains(&file.as_str()) => Reason::Updated,
             Some(_) => Reason::Restored,
             None if known => Reason::Missing,
             None => Reason::New,
         };
         plan.changes.push(Change::Write { file, text, reason });
     }
-    if let Some(file) = &delivery.store_file {
-        let text = store_file(contract, delivery, &file.project_id);
+}
+
+/// The store among the platform's own files.
+fn plan_store(plan: &mut Plan, contract: &Contract, delivery: &Delivery) {
+    let Some(file) = &delivery.store_file else { return };
+    let text = store_file(contract, delivery, &file.project_id);
+    if file.present.as_deref() != Some(text.as_bytes()) {
         let reason = if file.present.is_none() { Reason::New } else { Reason::Updated };
-        if file.present.as_deref() != Some(text.as_bytes()) {
-            plan.changes.push(Change::Place { file: file.path.clone(), text, reason });
-        }
+        plan.changes.push(Change::Place { file: file.path.clone(), text, reason });
     }
+}
+
+/// Last of all: only what is in its place is remembered. Only the certificate is needed to seal, so a keys folder that cannot be
+/// written is no reason not to.
+fn plan_remembered(plan: &mut Plan, contract: &Contract, inventory: &Inventory, ever_sealed: &BTreeSet<String>) {
+    let remembered = &inventory.remembered;
+    let sealed = sealed_afterwards(inventory, plan);
+    let write_once = contract.units().into_iter().filter(Unit::write_once);
+    let units = write_once.filter(|unit| sealed.contains(&unit.file()) || ever_sealed.contains(&unit.file()));
+    let units: BTreeSet<Name> = units.map(|unit| unit.name.clone()).collect();
+    if units.is_subset(&remembered.units) {
+        return;
+    }
+    if !remembered.writable {
+        plan.not_remembered = Some(remembered.file.clone());
+        return;
+    }
+    let reason = if remembered.exists { Reason::Updated } else { Reason::New };
+    plan.changes.push(Change::Remember { file: remembered.file.clone(), units, reason });
 }

@@ -6,18 +6,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 
 use super::inventory::Files;
-use crate::manifest::external_secret::{self, StoreRef};
+use crate::manifest::external_secret::{self, ExternalSecret};
 use crate::manifest::gitops::{self, AppProject, Application, Kustomization};
 use crate::manifest::{text, yaml};
-use crate::model::{Code, Configuration, Finding, Position, Result};
+use crate::model::{Code, Configuration, Error, Finding, Position, Result};
 
-/// Who reads what in a checkout.
+/// What a checkout's files say of secrets.
 #[derive(Default)]
 pub struct Platform {
     /// How the operator names the checkout.
     pub root: String,
     /// Every ExternalSecret, by file.
-    pub readers: Vec<Reader>,
+    pub manifests: Vec<Manifest>,
     /// Keys that helm values name: file, key, place.
     pub helm: Vec<(String, String, Position)>,
     /// By folder.
@@ -42,48 +42,16 @@ pub struct Platform {
 /// outermost kustomization of all.
 pub type Moved = (Option<String>, String);
 
-/// An ExternalSecret in a file.
-pub struct Reader {
+/// Adds to a platform what a file, its path and its bytes, tells.
+type Take<'t> = &'t (dyn Fn(&mut Platform, &str, &[u8]) + Sync);
+
+/// An ExternalSecret, and the file that holds it.
+pub struct Manifest {
     /// Its file, relative to the checkout.
     pub file: String,
-    /// `metadata.name`.
-    pub name: String,
-    /// As the manifest has them.
-    pub namespaces: Vec<String>,
-    /// Selectors decide on its namespaces.
-    pub cluster: bool,
-    /// The target Secret's name.
-    pub target: String,
-    /// `spec.data`.
-    pub entries: Vec<Read>,
-    /// `dataFrom`: the key of `extract`, none for `find`; its store; its place.
-    pub whole: Vec<(Option<String>, Store, Position)>,
-    /// A part of it is an alias or a merge key.
-    pub hidden: Option<Position>,
-    /// Where it begins.
-    pub position: Position,
+    /// What the manifest says.
+    pub secret: ExternalSecret,
 }
-
-/// One entry of an ExternalSecret.
-pub struct Read {
-    /// Its place in `spec.data`, from 0.
-    pub index: usize,
-    /// `secretKey`.
-    pub secret_key: String,
-    /// `remoteRef.key`.
-    pub key: String,
-    /// `remoteRef.property`.
-    pub property: Option<String>,
-    /// From where.
-    pub store: Store,
-    /// Whether the entry names that store itself.
-    pub own_store: bool,
-    /// Where its key stands.
-    pub position: Position,
-}
-
-/// A store that is read: kind and name.
-pub type Store = (String, String);
 
 /// Whether a YAML file can tell anything: everything else is not even parsed.
 pub fn matters(path: &str, bytes: &[u8]) -> bool {
@@ -110,29 +78,9 @@ pub fn folder(path: &str) -> &str {
 }
 
 /// Takes the files apart, on this many threads.
-pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Platform {
+pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform> {
     let charts: BTreeSet<String> = files.keys().filter(|path| path.ends_with("Chart.yaml")).map(|path| folder(path).to_owned()).collect();
-    let all: Vec<(&String, &Vec<u8>)> = files.iter().collect();
-    let share = all.len().div_ceil(threads.get()).max(1);
-    let scan_share = |share: &[(&String, &Vec<u8>)]| {
-        let mut part = Platform { root: root.to_owned(), ..Platform::default() };
-        share.iter().for_each(|(path, bytes)| part.add(path, bytes, &charts));
-        part
-    };
-    let parts = std::thread::scope(|scope| {
-        let running: Vec<_> = all.chunks(share).map(|share| scope.spawn(|| scan_share(share))).collect();
-        running.into_iter().filter_map(|thread| thread.join().ok()).collect::<Vec<_>>()
-    });
-    let mut whole = Platform { root: root.to_owned(), ..Platform::default() };
-    for part in parts {
-        whole.readers.extend(part.readers);
-        whole.helm.extend(part.helm);
-        whole.kustomizations.extend(part.kustomizations);
-        whole.applications.extend(part.applications);
-        whole.projects.extend(part.projects);
-        whole.configurations.extend(part.configurations);
-        whole.notes.extend(part.notes);
-    }
+    let mut whole = take_apart(root, files, threads, &|part, path, bytes| part.add(path, bytes, &charts))?;
     for (folder, kustomization) in &whole.kustomizations {
         for entry in kustomization.resources.iter().chain(&kustomization.components) {
             if let Some(path) = joined(folder, entry).filter(|path| path != folder) {
@@ -141,7 +89,36 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Platform {
         }
         whole.patch_files.extend(kustomization.patch_files.iter().filter_map(|entry| joined(folder, entry)));
     }
-    whole
+    Ok(whole)
+}
+
+/// What `take` adds from each file. A file that `take` panics over is an error: without it, consumers would go missing.
+fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, take: Take<'_>) -> Result<Platform> {
+    let empty = || Platform { root: root.to_owned(), ..Platform::default() };
+    let all: Vec<(&String, &Vec<u8>)> = files.iter().collect();
+    let share = all.len().div_ceil(threads.get()).max(1);
+    let take_share = |share: &[(&String, &Vec<u8>)]| {
+        let mut part = empty();
+        share.iter().for_each(|(path, bytes)| take(&mut part, path, bytes));
+        part
+    };
+    let failed =
+        || Error::bad_input("reading this checkout failed", "nothing was written; run again, and report it if it stays").in_file(root);
+    let parts = std::thread::scope(|scope| {
+        let running: Vec<_> = all.chunks(share).map(|share| scope.spawn(|| take_share(share))).collect();
+        running.into_iter().map(|thread| thread.join().map_err(|_| failed())).collect::<Result<Vec<_>>>()
+    })?;
+    let mut whole = empty();
+    for part in parts {
+        whole.manifests.extend(part.manifests);
+        whole.helm.extend(part.helm);
+        whole.kustomizations.extend(part.kustomizations);
+        whole.applications.extend(part.applications);
+        whole.projects.extend(part.projects);
+        whole.configurations.extend(part.configurations);
+        whole.notes.extend(part.notes);
+    }
+    Ok(whole)
 }
 
 impl Platform {
@@ -180,13 +157,14 @@ impl Platform {
             Err(_) => return,
         };
         if is_kustomization(name) {
-            self.kustomizations.extend(gitops::kustomization(&documents, text).map(|found| (folder(path).to_owned(), found)));
+            self.kustomizations.extend(gitops::kustomization(&documents).map(|found| (folder(path).to_owned(), found)));
         }
         if let Some(environment) = environment(path) {
             let configuration = gitops::configuration(&documents).map_err(|error| error.in_file(&format!("{}/{path}", self.root)));
             self.configurations.insert(environment.to_owned(), configuration);
         }
-        self.readers.extend(external_secret::find(&documents, text).into_iter().map(|found| owned(path, &found)));
+        let found = external_secret::find(&documents, text).into_iter();
+        self.manifests.extend(found.map(|secret| Manifest { file: path.to_owned(), secret }));
         let keys = gitops::remote_keys(&documents).into_iter();
         self.helm.extend(keys.map(|(key, position)| (path.to_owned(), key, position)));
         let (applications, projects) = gitops::argo(&documents);
@@ -197,13 +175,15 @@ impl Platform {
     /// Notes the links that were met and not followed.
     pub fn pass_over(&mut self, links: &[String]) {
         for path in links {
-            let (what, help) = ("not read: a link, or larger than 16 MiB", "put the file itself there if it holds an ExternalSecret");
+            let (what, help) =
+                ("skipped: a link, or larger than 16 MiB", "replace it with the file itself if that holds an ExternalSecret");
             self.note(Code::LinkPassedOver, path, None, what.to_owned(), help);
         }
     }
 
     fn helm_template(&mut self, path: &str) {
-        let (what, help) = ("a helm template: who reads what is known only once it is rendered", "use `helm … | seal-secrets patch -`");
+        let (what, help) =
+            ("a helm template: what its ExternalSecrets read is known only once it is rendered", "use `helm … | seal-secrets patch -`");
         self.note(Code::HelmTemplate, path, None, what.to_owned(), help);
     }
 
@@ -256,17 +236,6 @@ impl Platform {
         includes
     }
 
-    /// Whether every kustomization that lists this file has a patch of `patch --format json6902` for that name.
-    pub fn patches(&self, path: &str, name: &str) -> bool {
-        let mut listing = self.listing(path).peekable();
-        listing.peek().is_some() && listing.all(|(_, kustomization)| kustomization.patched.iter().any(|patched| patched == name))
-    }
-
-    /// Whether the kustomization of that folder lists the file.
-    pub fn lists(&self, folder: &str, path: &str) -> bool {
-        self.listing(path).any(|(found, _)| found == folder)
-    }
-
     /// Whether the file is only a patch, for a kustomization to merge.
     pub fn is_patch(&self, path: &str) -> bool {
         self.listing(path).next().is_none() && self.patch_files.contains(path)
@@ -307,33 +276,6 @@ pub fn finding(root: &str, code: Code, path: &str, position: Option<Position>, w
     Finding { code, place, what, help: help.to_owned() }
 }
 
-fn owned(path: &str, found: &external_secret::ExternalSecret<'_>) -> Reader {
-    let store = |store: StoreRef<'_>| (store.kind.to_owned(), store.name.to_owned());
-    Reader {
-        file: path.to_owned(),
-        name: found.name.unwrap_or_default().to_owned(),
-        namespaces: found.namespaces.iter().map(|&namespace| namespace.to_owned()).collect(),
-        cluster: found.cluster,
-        target: found.target.unwrap_or_default().to_owned(),
-        entries: found
-            .entries
-            .iter()
-            .map(|entry| Read {
-                index: entry.index,
-                secret_key: entry.secret_key.to_owned(),
-                key: entry.key.to_owned(),
-                property: entry.property.map(str::to_owned),
-                store: store(entry.store),
-                own_store: entry.own_store,
-                position: entry.position,
-            })
-            .collect(),
-        whole: found.whole.iter().map(|whole| (whole.key.map(str::to_owned), store(whole.store), whole.position)).collect(),
-        hidden: found.hidden,
-        position: found.position,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,5 +285,20 @@ mod tests {
         assert_eq!(joined("apps/a", "../b/x.yaml").as_deref(), Some("apps/b/x.yaml"));
         assert_eq!(joined("", "./x.yaml").as_deref(), Some("x.yaml"));
         assert_eq!(joined("apps", "../../x"), None);
+    }
+
+    #[test]
+    fn a_thread_that_panics_is_an_error_and_not_a_smaller_platform() {
+        let files: Files = (0..8).map(|i| (format!("{i}.yaml"), Vec::new())).collect();
+        let note = |part: &mut Platform, path: &str, _: &[u8]| part.note(Code::Unreadable, path, None, String::new(), "");
+        for threads in [1, 3, 8].map(|threads| NonZeroUsize::new(threads).unwrap()) {
+            assert_eq!(take_apart("p", &files, threads, &note).unwrap().notes.len(), 8);
+            let breaks = |part: &mut Platform, path: &str, bytes: &[u8]| {
+                assert_ne!(path, "5.yaml");
+                note(part, path, bytes);
+            };
+            let error = take_apart("p", &files, threads, &breaks).err().unwrap();
+            assert_eq!((error.place(), error.what()), ("p".to_owned(), "reading this checkout failed".to_owned()));
+        }
     }
 }

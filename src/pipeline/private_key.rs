@@ -76,26 +76,57 @@ pub struct Pair {
 }
 
 /// The sealing keys of an escrow, each judged, in the order in which they came into it.
-pub fn read_pairs(text: &str) -> Result<Vec<Pair>> {
-    let blocks = pem::read(text)?;
-    let texts = blocks.iter().filter(|block| block.label == "CERTIFICATE").map(|block| pem::write(block.label, &block.der).to_string());
-    // Only one that can be read can be handed to a controller.
-    let mut certificates: Vec<_> = texts.filter_map(|text| Some((SealingCertificate::read(text.as_bytes()).ok()?, text))).collect();
-    let mut pairs: Vec<Pair> = Vec::new();
-    for key in read_pem(text)? {
-        let digest = SealingKey::new(&key)?.digest;
-        if pairs.iter().all(|pair| pair.digest != digest) {
-            let own = certificates.iter().position(|(certificate, _)| certificate.digest == digest);
-            pairs.push(Pair { key, digest, certificate: own.map(|own| certificates.swap_remove(own)) });
-        }
-    }
-    Ok(pairs)
+#[derive(Default)]
+pub struct Pairs {
+    /// Each with its certificate.
+    pub list: Vec<Pair>,
+    /// The same, ready to open values.
+    pub openers: Vec<SealingKey>,
 }
 
-/// Of those whose certificate is like that, the one whose certificate began last: the one that a controller serves.
-pub fn newest(pairs: &[Pair], like: impl Fn(&SealingCertificate) -> bool) -> Option<&Pair> {
-    let certified = pairs.iter().filter_map(|pair| Some((pair, &pair.certificate.as_ref()?.0)));
-    certified.filter(|(_, certificate)| like(certificate)).max_by_key(|(_, certificate)| certificate.not_before()).map(|(pair, _)| pair)
+impl Pairs {
+    /// Of an escrow's text.
+    pub fn read(text: &str) -> Result<Self> {
+        let blocks = pem::read(text)?;
+        let texts = blocks.iter().filter(|block| block.label == "CERTIFICATE").map(|block| pem::write(block.label, &block.der).to_string());
+        // Only one that can be read can be handed to a controller.
+        let mut certificates: Vec<_> = texts.filter_map(|text| Some((SealingCertificate::read(text.as_bytes()).ok()?, text))).collect();
+        let mut pairs = Pairs::default();
+        for key in read_pem(text)? {
+            let opener = SealingKey::new(&key)?;
+            let own = certificates.iter().position(|(certificate, _)| certificate.digest == opener.digest);
+            pairs.add(key, opener, own.map(|own| certificates.swap_remove(own)));
+        }
+        Ok(pairs)
+    }
+
+    /// Adds a key; false where it is here already.
+    pub fn add(&mut self, key: PrivateKey, opener: SealingKey, certificate: Option<(SealingCertificate, String)>) -> bool {
+        let new = self.list.iter().all(|pair| pair.digest != opener.digest);
+        if new {
+            self.list.push(Pair { key, digest: opener.digest, certificate });
+            self.openers.push(opener);
+        }
+        new
+    }
+
+    /// Of those whose certificate is like that, the one whose certificate began last: the one that a controller serves.
+    pub fn newest(&self, like: impl Fn(&SealingCertificate) -> bool) -> Option<&Pair> {
+        let certified = self.list.iter().filter_map(|pair| Some((pair, &pair.certificate.as_ref()?.0)));
+        certified.filter(|(_, certificate)| like(certificate)).max_by_key(|(_, certificate)| certificate.not_before()).map(|(pair, _)| pair)
+    }
+
+    /// The newest certificate that is newer than the pinned one, and its PEM: what a renewal began with.
+    pub fn newer_than(
+        &self,
+        pinned: &SealingCertificate,
+        fit: impl Fn(&SealingCertificate) -> bool,
+    ) -> Option<&(SealingCertificate, String)> {
+        let newer = |certificate: &SealingCertificate| {
+            certificate.not_before() > pinned.not_before() && certificate.digest != pinned.digest && fit(certificate)
+        };
+        self.newest(newer).and_then(|pair| pair.certificate.as_ref())
+    }
 }
 
 /// Every RSA private key of a PEM text, PKCS#1 or PKCS#8; certificates beside them are passed over.

@@ -12,7 +12,7 @@ use super::certificate::SealingCertificate;
 use super::private_key::SealingKey;
 use super::seal::{SESSION_KEY, Sealer};
 use super::unseal;
-use crate::manifest::blobs::{self, Blob, Found, Spot};
+use crate::manifest::blobs::{self, Blob, ForeignSealedSecret, Spot};
 use crate::manifest::sealed_secret::{CLUSTER_WIDE, NAMESPACE_WIDE, scope};
 use crate::model::{CertificateDigest, Error, Result, Scope};
 
@@ -27,14 +27,6 @@ pub struct Work<'w> {
 }
 
 /// What is, or would be, done with a SealedSecret.
-pub struct Unit {
-    /// `namespace/name`, or the name alone.
-    pub name: String,
-    /// How it ended.
-    pub state: State,
-}
-
-/// How it ended.
 pub enum State {
     /// It is sealed to the present key already.
     Present,
@@ -48,22 +40,22 @@ pub enum State {
 
 /// What became of a text.
 pub struct Done {
-    /// Its SealedSecrets, in their order.
-    pub units: Vec<Unit>,
+    /// Its SealedSecrets, in their order: `namespace/name`, or the name alone, and what became of each.
+    pub secrets: Vec<(String, State)>,
     /// The whole new text; none where nothing changes.
     pub text: Option<String>,
 }
 
 /// To which of these keys the values of a SealedSecret are sealed, whatever it says of itself: `kubeseal --merge-into` may
 /// have sealed each to another one. `None` where there is no value, or one that none of the keys opens.
-pub fn sealed_to(one: &Found, keys: &[SealingKey]) -> Option<BTreeSet<CertificateDigest>> {
+pub fn sealed_to(one: &ForeignSealedSecret, keys: &[SealingKey]) -> Option<BTreeSet<CertificateDigest>> {
     let (label, first) = (one.label(), marked(one, keys).unwrap_or(0));
     let key = |blob: &Blob| Some(keys[unseal::open_first(keys, first, &label, &blob.text).ok()?.0].digest);
     one.blobs.iter().map(key).collect::<Option<BTreeSet<_>>>().filter(|keys| !keys.is_empty())
 }
 
 /// Where the key stands to which a SealedSecret says that it is sealed.
-fn marked(one: &Found, keys: &[SealingKey]) -> Option<usize> {
+fn marked(one: &ForeignSealedSecret, keys: &[SealingKey]) -> Option<usize> {
     one.certificate.and_then(|digest| position(keys, digest))
 }
 
@@ -83,14 +75,14 @@ impl<'w> Work<'w> {
     }
 
     /// Re-encrypts the SealedSecrets that were found in a text. There has to be a session key for each of their values.
-    pub fn re_encrypt(&self, text: &str, found: &[Found], session_keys: &[u8]) -> Result<Done> {
+    pub fn re_encrypt(&self, text: &str, found: &[ForeignSealedSecret], session_keys: &[u8]) -> Result<Done> {
         let mut session_keys = session_keys.chunks_exact(SESSION_KEY);
         collect(text, found, self.sealer.is_some(), |one, new| self.re_encrypt_one(one, &mut session_keys, new))
     }
 
     fn re_encrypt_one<'s>(
         &self,
-        one: &Found,
+        one: &ForeignSealedSecret,
         session_keys: &mut impl Iterator<Item = &'s [u8]>,
         replacements: &mut Vec<(Spot, String)>,
     ) -> Result<State> {
@@ -138,11 +130,11 @@ impl<'w> Work<'w> {
 /// Each SealedSecret for itself: a controller takes all of one or nothing, and so does this.
 fn collect(
     text: &str,
-    found: &[Found],
+    found: &[ForeignSealedSecret],
     writes: bool,
-    mut each: impl FnMut(&Found, &mut Vec<(Spot, String)>) -> Result<State>,
+    mut each: impl FnMut(&ForeignSealedSecret, &mut Vec<(Spot, String)>) -> Result<State>,
 ) -> Result<Done> {
-    let (mut units, mut replacements) = (Vec::new(), Vec::new());
+    let (mut secrets, mut replacements) = (Vec::new(), Vec::new());
     for one in found {
         let state = match one.fault.clone().map_or_else(|| each(one, &mut replacements), Err) {
             Ok(state) => state,
@@ -151,10 +143,10 @@ fn collect(
             Err(error) if error.position().is_none() => State::Failed(error.at(one.position)),
             Err(error) => State::Failed(error),
         };
-        units.push(Unit { name: one.full_name(), state });
+        secrets.push((one.full_name(), state));
     }
     let text = (!replacements.is_empty()).then(|| blobs::replace(text, replacements)).transpose()?;
-    Ok(Done { units, text: text.filter(|_| writes) })
+    Ok(Done { secrets, text: text.filter(|_| writes) })
 }
 
 /// What a controller is asked: `None` = it does not open this one.
@@ -163,7 +155,13 @@ pub type Ask<'a> = &'a mut dyn FnMut(&Value) -> Result<Option<Value>>;
 /// Has a controller re-encrypt the SealedSecrets that were found in a text, but for those that say that they are sealed to
 /// the certificate which it serves. With keys at hand, that one's among them, old and new values are opened and compared, and
 /// what is sealed to it already is left alone. Nobody to ask = it only says what would be done.
-pub fn by_controller(text: &str, found: &[Found], to: &SealingCertificate, keys: &[SealingKey], mut ask: Option<Ask<'_>>) -> Result<Done> {
+pub fn by_controller(
+    text: &str,
+    found: &[ForeignSealedSecret],
+    to: &SealingCertificate,
+    keys: &[SealingKey],
+    mut ask: Option<Ask<'_>>,
+) -> Result<Done> {
     collect(text, found, ask.is_some(), |one, replacements| {
         if one.certificate == Some(to.digest) {
             return Ok(State::Present);
@@ -193,7 +191,7 @@ pub fn by_controller(text: &str, found: &[Found], to: &SealingCertificate, keys:
 }
 
 /// As little as the controller can work with. Before it trusts the scope it copies our metadata into the template.
-fn question(one: &Found) -> Value {
+fn question(one: &ForeignSealedSecret) -> Value {
     let blobs: serde_json::Map<String, Value> = one.blobs.iter().map(|blob| (blob.key.clone(), json!(blob.text))).collect();
     let annotations = match one.scope {
         Scope::Strict => json!({}),
@@ -212,7 +210,7 @@ fn question(one: &Found) -> Value {
 
 /// The ciphertexts of an answer, and nothing else of it: for the same name, namespace, scope and data keys, of values as
 /// long as the old ones, and sealed to a key of this size.
-fn answered(one: &Found, answer: &Value, to: &SealingCertificate) -> Result<Vec<(Spot, String)>> {
+fn answered(one: &ForeignSealedSecret, answer: &Value, to: &SealingCertificate) -> Result<Vec<(Spot, String)>> {
     let text = |path: &str| answer.pointer(path).and_then(Value::as_str);
     let scope = scope(|name| answer["metadata"]["annotations"][name].as_str());
     let named =

@@ -47,6 +47,15 @@ impl Recipient {
         };
         Ok(Recipient { text, kind })
     }
+
+    /// One of the command line's.
+    pub fn argument(argument: &str, text: &str) -> Result<Self> {
+        Self::parse(text).map_err(|error| {
+            let help =
+                "write it as the `age1…` that `age-keygen -y` or its plugin prints; an SSH key is not taken, an identity is a secret";
+            Error::usage(format!("{argument} is not an age recipient"), help).why(error.what())
+        })
+    }
 }
 
 impl fmt::Display for Recipient {

@@ -63,11 +63,6 @@ pub fn component_files(contract: &Contract, delivery: &Delivery) -> Vec<(String,
     files
 }
 
-/// The patch of one ExternalSecret, for the kustomization beside it.
-pub fn patch_file(contract: &Contract, delivery: &Delivery, entries: &[Entry]) -> String {
-    format!("{HEADER}{}", yaml::write(&operations(contract, delivery, entries)))
-}
-
 fn object<T: Serialize>(api_version: &'static str, kind: &'static str, metadata: Metadata, rest: T) -> String {
     yaml::write(&Object { api_version, kind, metadata: Some(metadata), rest })
 }

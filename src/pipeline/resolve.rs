@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::platform::{self, Platform, Read, Reader};
+use super::platform::{self, Manifest, Platform};
+use crate::manifest::external_secret::{Entry as Written, StoreRef, Whole};
 use crate::model::{
     Application, Code, Configuration, Consumer, Contract, DataKey, Entry, Error, Finding, Name, Namespace, PROPERTY, Position, Result,
-    StoreKind, near, visible,
+    StoreKind, counted, near, visible,
 };
 
 /// What the commands go by.
@@ -24,7 +25,7 @@ pub fn configuration<'p>(platform: &'p Platform, environment: Option<&str>) -> R
         (None, []) => return Ok(None),
         (None, [one]) => one,
         (None, _) => {
-            return Err(Error::usage("the platform has several environments", format!("name one with `--environment`: {}", list())));
+            return Err(Error::usage("the platform has several environments", format!("pass one with `--environment`: {}", list())));
         }
         (Some(name), _) => name,
     };
@@ -34,36 +35,35 @@ pub fn configuration<'p>(platform: &'p Platform, environment: Option<&str>) -> R
         None if known.is_empty() => {
             Err(Error::usage("the platform has no `environments/<name>/config.yaml`", "drop `--environment`: every key counts as needed"))
         }
-        None => Err(Error::usage("`--environment` names none of the platform's", format!("it has {}", list()))),
+        None => Err(Error::usage("the platform has no such environment", format!("pass one of {} with `--environment`", list()))),
     }
 }
 
 /// Puts the platform's own consumers in the place of the contract's; `patches` is the component that adds the property, as a
 /// path in the checkout, where it lies in it; `kind` is the store's, where it was asked for.
 pub fn resolve(
-    mut contract: Contract,
+    contract: Contract,
     platform: &Platform,
     environment: Option<(&str, &Configuration)>,
     patches: Option<&str>,
     kind: Option<StoreKind>,
 ) -> Result<Resolved> {
-    if let Some((_, configuration)) = environment {
-        for key in &mut contract.keys {
-            key.needed = key.when.as_ref().is_none_or(|when| when.holds(configuration));
-        }
-    }
+    let contract = match environment {
+        Some((_, configuration)) => contract.under(configuration),
+        None => contract,
+    };
     let mut coverage = Coverage { platform, contract: &contract, patches, kind, found: platform.notes.clone(), consumers: Vec::new() };
-    let readers: Vec<&Reader> = platform.readers.iter().filter(|reader| coverage.is_manifest(reader)).collect();
-    for reader in &readers {
-        coverage.reader(reader);
+    let manifests: Vec<&Manifest> = platform.manifests.iter().filter(|manifest| coverage.is_manifest(manifest)).collect();
+    for manifest in &manifests {
+        coverage.manifest(manifest);
     }
     coverage.helm();
-    let read_at_all = !coverage.consumers.is_empty() || readers.iter().any(|reader| !delivered(&contract, kind, reader).is_empty());
+    let read_at_all = !coverage.consumers.is_empty() || manifests.iter().any(|manifest| !delivered(&contract, kind, manifest).is_empty());
     if !read_at_all {
         return Err(nobody(&contract, platform));
     }
     coverage.ambiguous();
-    readers.iter().for_each(|reader| coverage.delivery(reader));
+    manifests.iter().for_each(|manifest| coverage.delivery(manifest));
     coverage.unread();
     coverage.backend(environment);
     let Coverage { mut found, consumers, .. } = coverage;
@@ -72,41 +72,40 @@ pub fn resolve(
     let mut consumers: Vec<Consumer> = consumers.into_iter().map(|(_, consumer)| consumer).collect();
     consumers.sort_by(|a, b| (&a.namespace, &a.name, &a.target).cmp(&(&b.namespace, &b.name, &b.target)));
     consumers.dedup();
-    contract.consumers = consumers;
-    Ok(Resolved { contract, coverage: found })
+    Ok(Resolved { contract: contract.with_consumers(consumers)?, coverage: found })
 }
 
 fn nobody(contract: &Contract, platform: &Platform) -> Error {
     let stores: BTreeSet<&str> = platform
-        .readers
+        .manifests
         .iter()
-        .flat_map(|reader| &reader.entries)
-        .map(|entry| entry.store.1.as_str())
+        .flat_map(|manifest| &manifest.secret.entries)
+        .map(|entry| entry.store.name.as_str())
         .filter(|name| !name.is_empty())
         .collect();
     let seen = match stores.len() {
         0 => "it has no ExternalSecret at all".to_owned(),
         _ => {
-            format!("its ExternalSecrets name {}", stores.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", "))
+            format!("its ExternalSecrets use {}", stores.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", "))
         }
     };
     Error::bad_input(
         format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store),
-        "name the root of the platform's checkout, or a contract for this platform: `seal-secrets contract --from-platform DIR`",
+        "pass the root of the platform's checkout, or draft a contract for it with `seal-secrets contract --from-platform DIR`",
     )
     .why(seen)
     .in_file(&platform.root)
 }
 
 /// Whether a store is the contract's: of the kind that is written when nobody asks for one, or of either when one is asked for.
-pub fn is_ours(contract: &Contract, kind: Option<StoreKind>, store: (&str, &str)) -> bool {
-    store.1 == contract.store.as_str() && (kind.is_some() || store.0 == StoreKind::ClusterSecretStore.as_str())
+pub fn is_ours(contract: &Contract, kind: Option<StoreKind>, store: &StoreRef) -> bool {
+    store.name == contract.store.as_str() && (kind.is_some() || store.kind == StoreKind::ClusterSecretStore.as_str())
 }
 
 /// The entries of an ExternalSecret that read keys of the contract from its store, and have no other property.
-pub fn delivered(contract: &Contract, kind: Option<StoreKind>, reader: &Reader) -> Vec<Entry> {
-    let ours = reader.entries.iter().filter(|read| is_ours(contract, kind, (&read.store.0, &read.store.1)));
-    let entry = |read: &Read| {
+fn delivered(contract: &Contract, kind: Option<StoreKind>, manifest: &Manifest) -> Vec<Entry> {
+    let ours = manifest.secret.entries.iter().filter(|read| is_ours(contract, kind, &read.store));
+    let entry = |read: &Written| {
         let key = contract.key(&read.key)?.name.clone();
         let fits = read.property.as_deref().is_none_or(|property| property == PROPERTY);
         let secret_key = DataKey::new(&read.secret_key).ok()?;
@@ -122,7 +121,7 @@ struct Coverage<'p> {
     kind: Option<StoreKind>,
     found: Vec<Finding>,
     /// With the manifest that each comes from; none = a helm chart's.
-    consumers: Vec<(Option<&'p Reader>, Consumer)>,
+    consumers: Vec<(Option<&'p Manifest>, Consumer)>,
 }
 
 impl<'p> Coverage<'p> {
@@ -130,148 +129,154 @@ impl<'p> Coverage<'p> {
         self.found.push(platform::finding(&self.platform.root, code, file, Some(position), what, help));
     }
 
-    fn is_ours(&self, store: &platform::Store) -> bool {
-        is_ours(self.contract, self.kind, (&store.0, &store.1))
+    fn is_ours(&self, store: &StoreRef) -> bool {
+        is_ours(self.contract, self.kind, store)
     }
 
     /// A manifest that can be read, and not only a patch for one.
-    fn is_manifest(&mut self, reader: &Reader) -> bool {
-        if self.platform.is_patch(&reader.file) {
-            let what = format!("a patch for the ExternalSecret `{}`: what it adds is not seen", reader.name);
-            self.add(Code::PatchedElsewhere, &reader.file, reader.position, what, "write it into the manifest itself");
+    fn is_manifest(&mut self, manifest: &Manifest) -> bool {
+        let Manifest { file, secret } = manifest;
+        if self.platform.is_patch(file) {
+            let what = format!("a patch for the ExternalSecret `{}` is not read: what it adds is unknown", secret.name);
+            self.add(Code::PatchedElsewhere, file, secret.position, what, "put the change into the manifest itself");
             return false;
         }
-        if let Some(position) = reader.hidden {
-            let what = format!("a part of `{}` is an alias or a merge key: nobody can tell what it reads", reader.name);
-            self.add(Code::Unreadable, &reader.file, position, what, "write it out");
+        if let Some(position) = secret.hidden {
+            let what = format!("`{}` uses a YAML alias or merge key, so what it reads cannot be determined", secret.name);
+            self.add(Code::Unreadable, file, position, what, "write it out");
         }
-        reader.hidden.is_none()
+        secret.hidden.is_none()
     }
 
-    fn reader(&mut self, reader: &'p Reader) {
-        for (key, store, position) in &reader.whole {
+    fn manifest(&mut self, manifest: &'p Manifest) {
+        let Manifest { file, secret } = manifest;
+        for Whole { key, store, position } in &secret.whole {
             if !self.is_ours(store) {
                 continue;
             }
             let what = match key {
                 Some(key) => {
-                    format!("`{}` reads the whole source Secret `{}`: its target gets the data key `{PROPERTY}`", reader.name, key)
+                    format!("`{}` reads the whole source Secret `{}`: its target gets the data key `{PROPERTY}`", secret.name, key)
                 }
-                None => format!("`{}` searches the store, which its account may not", reader.name),
+                None => format!("`{}` searches the store, and its account has no right to do that", secret.name),
             };
-            let help = "name each value in `spec.data`, with `remoteRef.key` and `remoteRef.property`";
-            self.add(Code::ReadsWholeSecret, &reader.file, *position, what, help);
+            let help = "list each value in `spec.data`, with `remoteRef.key` and `remoteRef.property`";
+            self.add(Code::ReadsWholeSecret, file, *position, what, help);
         }
-        let others: BTreeSet<String> = reader
+        let others: BTreeSet<String> = secret
             .entries
             .iter()
             .filter(|entry| !self.is_ours(&entry.store))
-            .map(|entry| format!("`{}/{}`", visible(&entry.store.0), visible(&entry.store.1)))
+            .map(|entry| format!("`{}/{}`", visible(&entry.store.kind), visible(&entry.store.name)))
             .collect();
         if !others.is_empty() {
             let names: Vec<String> = others.into_iter().collect();
-            let what = format!("`{}` reads from {}, not from `ClusterSecretStore/{}`", reader.name, names.join(", "), self.contract.store);
-            let help = "nothing is to do if that is meant; otherwise name this store in `secretStoreRef`";
-            self.add(Code::OtherStore, &reader.file, reader.position, what, help);
+            let what = format!("`{}` reads from {}, not from `ClusterSecretStore/{}`", secret.name, names.join(", "), self.contract.store);
+            let help = "nothing to do if this is intended; otherwise set this store in `secretStoreRef`";
+            self.add(Code::OtherStore, file, secret.position, what, help);
         }
-        let ours: Vec<&Read> = reader.entries.iter().filter(|entry| self.is_ours(&entry.store)).collect();
-        ours.iter().for_each(|read| self.read(reader, read));
-        let entries = delivered(self.contract, self.kind, reader);
+        let ours: Vec<&Written> = secret.entries.iter().filter(|entry| self.is_ours(&entry.store)).collect();
+        ours.iter().for_each(|read| self.read(manifest, read));
+        let entries = delivered(self.contract, self.kind, manifest);
         if !entries.is_empty() {
-            self.consumer(reader, &entries);
+            self.consumer(manifest, &entries);
         }
     }
 
     /// Whether its entries get their property, and its store the kind that was asked for.
-    fn delivery(&mut self, reader: &Reader) {
-        let ours: Vec<&Read> =
-            reader.entries.iter().filter(|read| self.is_ours(&read.store) && self.contract.key(&read.key).is_some()).collect();
-        let mine = |other: &Option<&Reader>| other.is_some_and(|other| std::ptr::eq(other, reader));
+    fn delivery(&mut self, manifest: &Manifest) {
+        let Manifest { file, secret } = manifest;
+        let ours: Vec<&Written> =
+            secret.entries.iter().filter(|read| self.is_ours(&read.store) && self.contract.key(&read.key).is_some()).collect();
+        let mine = |other: &Option<&Manifest>| other.is_some_and(|other| std::ptr::eq(other, manifest));
         let patchable = self.consumers.iter().filter(|(from, _)| mine(from)).all(|(_, consumer)| consumer.patchable);
-        let included = self.patches.is_some_and(|patches| self.platform.includes(&reader.file, patches));
-        if (included && patchable) || self.platform.patches(&reader.file, &reader.name) {
+        let included = self.patches.is_some_and(|patches| self.platform.includes(file, patches));
+        if included && patchable {
             return;
         }
-        let bare: Vec<&&Read> = ours.iter().filter(|read| read.property.is_none()).collect();
+        let bare: Vec<&&Written> = ours.iter().filter(|read| read.property.is_none()).collect();
         if let Some(first) = bare.first() {
-            let what = format!("`{}` has {} entries without a property: its target would hold JSON", reader.name, bare.len());
+            let what = format!("`{}` reads {} without a property: its target would hold JSON", secret.name, counted(bare.len(), "key"));
             let help = "run `seal-secrets patch --write`, or include the component `property-patches`";
-            self.add(Code::PropertyMissing, &reader.file, first.position, what, help);
+            self.add(Code::PropertyMissing, file, first.position, what, help);
         }
         let Some(kind) = self.kind else { return };
-        if let Some(other) = ours.iter().find(|read| read.store.0 != kind.as_str()) {
-            let what = format!("`{}` names the store as a {}, not a {}", reader.name, visible(&other.store.0), kind.as_str());
+        if let Some(other) = ours.iter().find(|read| read.store.kind != kind.as_str()) {
+            let what = format!("`{}` refers to the store as a {}, not a {}", secret.name, visible(&other.store.kind), kind.as_str());
             let help = format!("run `seal-secrets patch --write --store-kind {}`", kind.as_str());
-            self.add(Code::StoreKindDiffers, &reader.file, reader.position, what, &help);
+            self.add(Code::StoreKindDiffers, file, secret.position, what, &help);
         }
     }
 
-    fn read(&mut self, reader: &Reader, read: &Read) {
+    fn read(&mut self, manifest: &Manifest, read: &Written) {
+        let Manifest { file, secret } = manifest;
         let Some(key) = self.contract.key(&read.key) else {
             let names = self.contract.keys.iter().map(|key| key.name.as_str());
             let help = match near(&read.key, names) {
                 Some(meant) => {
-                    format!("did you mean `{meant}`? otherwise add it to a contract of your own, and name that with `--contract`")
+                    format!("did you mean `{meant}`? otherwise add it to a contract of your own, and pass that with `--contract`")
                 }
-                None => "add it to a contract of your own, and name that with `--contract`".to_owned(),
+                None => "add it to a contract of your own, and pass that with `--contract`".to_owned(),
             };
-            let what = format!("`{}` reads `{}`, which the contract does not have", reader.name, read.key);
-            return self.add(Code::KeyUnknown, &reader.file, read.position, what, &help);
+            let what = format!("`{}` reads `{}`, which the contract does not have", secret.name, read.key);
+            return self.add(Code::KeyUnknown, file, read.position, what, &help);
         };
         if !key.needed {
             let when = key.when.as_ref().map_or("", |when| when.text.as_str());
-            let what = format!("`{}` reads `{}`, which is needed only when {when}", reader.name, key.name);
-            self.add(Code::KeyNotNeeded, &reader.file, read.position, what, "switch the feature on, or leave the manifest out");
+            let what = format!("`{}` reads `{}`, which is needed only when {when}", secret.name, key.name);
+            self.add(Code::KeyNotNeeded, file, read.position, what, "turn the feature on, or leave the manifest out");
         }
         if read.property.as_deref().is_some_and(|property| property != PROPERTY) {
-            let what = format!("`{}` reads another property of `{}` than `{PROPERTY}`", reader.name, key.name);
-            self.add(Code::PropertyDiffers, &reader.file, read.position, what, &format!("write `property: {PROPERTY}`"));
+            let what = format!("`{}` reads a property of `{}` other than `{PROPERTY}`", secret.name, key.name);
+            self.add(Code::PropertyDiffers, file, read.position, what, &format!("write `property: {PROPERTY}`"));
         }
         if DataKey::new(&read.secret_key).is_err() {
-            let what = format!("`{}` has an entry whose `secretKey` no Secret can have", reader.name);
-            self.add(Code::Unreadable, &reader.file, read.position, what, "use letters, digits, `-`, `_` and `.`");
+            let what = format!("`{}` has an entry with an invalid `secretKey`", secret.name);
+            self.add(Code::Unreadable, file, read.position, what, "use letters, digits, `-`, `_` and `.`");
         }
     }
 
     /// A consumer for each namespace in which this ExternalSecret will be.
-    fn consumer(&mut self, reader: &'p Reader, entries: &[Entry]) {
-        let (name, target) = (Name::new(&reader.name), Name::new(&reader.target));
+    fn consumer(&mut self, manifest: &'p Manifest, entries: &[Entry]) {
+        let Manifest { file, secret } = manifest;
+        let (name, target) = (Name::new(&secret.name), Name::new(&secret.target));
         let (Ok(name), Ok(target)) = (name, target) else {
-            let what = "an ExternalSecret, or its target, has no name that Kubernetes takes".to_owned();
-            return self.add(Code::Unreadable, &reader.file, reader.position, what, "give it a DNS-1123 name");
+            let what = "the name of an ExternalSecret, or of its target, is not valid in Kubernetes".to_owned();
+            return self.add(Code::Unreadable, file, secret.position, what, "give it a DNS-1123 name");
         };
-        for namespace in self.namespaces(reader) {
+        for namespace in self.namespaces(manifest) {
             match Namespace::new(&namespace) {
                 Ok(namespace) => {
                     let (name, target, entries) = (Some(name.clone()), target.clone(), entries.to_vec());
-                    self.consumers.push((Some(reader), Consumer { namespace, name, target, entries, patchable: !reader.cluster }));
+                    self.consumers.push((Some(manifest), Consumer { namespace, name, target, entries, patchable: !secret.cluster }));
                 }
                 Err(_) => {
-                    let what = format!("nothing says in which namespace `{name}` will be: the store would refuse it");
+                    let what = format!("the namespace of `{name}` is unknown: the store would refuse it");
                     let help = "add `metadata.namespace`, or `namespace` to its kustomization";
-                    self.add(Code::NamespaceUnknown, &reader.file, reader.position, what, help);
+                    self.add(Code::NamespaceUnknown, file, secret.position, what, help);
                 }
             }
         }
     }
 
     /// kustomize's word, the manifest's, the Application's, the contract's; "" where nobody has one.
-    fn namespaces(&self, reader: &Reader) -> BTreeSet<String> {
-        if reader.cluster {
-            let named: BTreeSet<String> = reader.namespaces.iter().cloned().collect();
+    fn namespaces(&self, manifest: &Manifest) -> BTreeSet<String> {
+        let Manifest { file, secret } = manifest;
+        if secret.cluster {
+            let named: BTreeSet<String> = secret.namespaces.iter().cloned().collect();
             return if named.is_empty() { BTreeSet::from([String::new()]) } else { named };
         }
         let contract =
-            self.contract.consumers.iter().find(|consumer| consumer.name.as_ref().is_some_and(|name| name.as_str() == reader.name));
+            self.contract.consumers.iter().find(|consumer| consumer.name.as_ref().is_some_and(|name| name.as_str() == secret.name));
         let place = |(moved, root): platform::Moved| {
-            let application = self.platform.applied_by(if root == reader.file { platform::folder(&root) } else { &root });
-            let own = || reader.namespaces.first().cloned();
+            let application = self.platform.applied_by(if root == *file { platform::folder(&root) } else { &root });
+            let own = || secret.namespaces.first().cloned();
             let given = || application.and_then(|application| application.destination.clone());
             let known = || contract.map(|consumer| consumer.namespace.to_string());
             let outermost = application.and_then(|application| application.moved_to.clone());
             outermost.or(moved).or_else(own).or_else(given).or_else(known).unwrap_or_default()
         };
-        self.platform.kustomized(&reader.file).into_iter().map(place).collect()
+        self.platform.kustomized(file).into_iter().map(place).collect()
     }
 
     /// Keys that helm values name: their ExternalSecret is the one that the contract knows without a manifest.
@@ -279,14 +284,14 @@ impl<'p> Coverage<'p> {
         for (file, key, position) in &self.platform.helm {
             let Some(key) = self.contract.key(key) else { continue };
             let known = self.contract.consumers.iter().filter(|consumer| consumer.name.is_none());
-            let mut readers = known.filter(|consumer| consumer.entries.iter().any(|entry| entry.key == key.name)).peekable();
-            if readers.peek().is_none() {
-                let what = format!("helm values name `{}`, and the contract does not say who reads it", key.name);
+            let mut reading = known.filter(|consumer| consumer.entries.iter().any(|entry| entry.key == key.name)).peekable();
+            if reading.peek().is_none() {
+                let what = format!("helm values use `{}`, but no consumer without a `name` in the contract reads it", key.name);
                 let help = "add the ExternalSecret that the chart renders to the contract's `consumers`, without a `name`";
                 self.add(Code::NamespaceUnknown, file, *position, what, help);
                 continue;
             }
-            let consumers: Vec<_> = readers.map(|consumer| (None, consumer.clone())).collect();
+            let consumers: Vec<_> = reading.map(|consumer| (None, consumer.clone())).collect();
             let what = format!("a helm chart reads `{}`: there is no manifest to patch", key.name);
             let help = format!(
                 "give its ExternalSecret `property: {PROPERTY}` through the chart's values, or use `seal-secrets patch -` as a post-renderer"
@@ -302,9 +307,9 @@ impl<'p> Coverage<'p> {
         let unread: Vec<Finding> = unread
             .map(|key| Finding {
                 code: Code::KeyUnread,
-                place: self.platform.root.clone(),
-                what: format!("nobody reads `{}`", key.name),
-                help: "nothing is to do if a chart or a person reads it; otherwise take it out of the contract".to_owned(),
+                place: self.contract.place(key),
+                what: format!("no ExternalSecret reads `{}`", key.name),
+                help: "nothing to do if a chart or a person reads it; otherwise remove it from the contract".to_owned(),
             })
             .collect();
         self.found.extend(unread);
@@ -314,33 +319,33 @@ impl<'p> Coverage<'p> {
     /// manifest: kustomize patches before it moves. A ClusterExternalSecret has no patch at all.
     fn ambiguous(&mut self) {
         let mut alike: BTreeMap<Name, Vec<usize>> = BTreeMap::new();
-        for (i, (reader, consumer)) in self.consumers.iter().enumerate() {
-            if let (Some(_), Some(name)) = (reader, &consumer.name) {
+        for (i, (manifest, consumer)) in self.consumers.iter().enumerate() {
+            if let (Some(_), Some(name)) = (manifest, &consumer.name) {
                 alike.entry(name.clone()).or_default().push(i);
             }
         }
         for (name, group) in alike {
             let first = &self.consumers[group[0]].1.entries;
             let same = group.iter().all(|i| self.consumers[*i].1.entries == *first);
-            let own = |i: &usize| self.consumers[*i].0.and_then(|reader| reader.namespaces.first().cloned());
+            let own = |i: &usize| self.consumers[*i].0.and_then(|manifest| manifest.secret.namespaces.first().cloned());
             let told_apart = group.iter().all(|i| own(i).as_deref() == Some(self.consumers[*i].1.namespace.as_str()));
             let namespaces: BTreeSet<&Namespace> = group.iter().map(|i| &self.consumers[*i].1.namespace).collect();
             let cluster = group.iter().any(|i| !self.consumers[*i].1.patchable);
             if !cluster && (same || (told_apart && namespaces.len() == group.len())) {
                 continue;
             }
-            let files: BTreeSet<&str> = group.iter().filter_map(|i| self.consumers[*i].0).map(|reader| reader.file.as_str()).collect();
+            let files: BTreeSet<&str> = group.iter().filter_map(|i| self.consumers[*i].0).map(|manifest| manifest.file.as_str()).collect();
             let files: Vec<&str> = files.into_iter().collect();
-            let what = format!("no patch by name can serve `{name}` in {}", files.join(" and "));
-            let help = "use `seal-secrets patch --write`, or give each a name, or a `metadata.namespace`, of its own".to_owned();
+            let what = format!("`{name}` in {} cannot be patched by name", files.join(" and "));
+            let help = "use `seal-secrets patch --write`, or give each its own name or `metadata.namespace`".to_owned();
             self.found.push(Finding { code: Code::AmbiguousConsumer, place: self.platform.root.clone(), what, help });
             group.iter().for_each(|i| self.consumers[*i].1.patchable = false);
         }
         for (folder, kustomization) in &self.platform.kustomizations {
             if let Some(position) = kustomization.patches_entries {
-                let what = "a patch here speaks of a `remoteRef`: what it adds is not seen".to_owned();
+                let what = "a patch here changes a `remoteRef` and is not read: what it adds is unknown".to_owned();
                 let path = if folder.is_empty() { "kustomization.yaml".to_owned() } else { format!("{folder}/kustomization.yaml") };
-                let help = "write it into the manifest, or add its keys to the contract's `consumers`";
+                let help = "put the change into the manifest, or add its keys to the contract's `consumers`";
                 self.found.push(platform::finding(&self.platform.root, Code::PatchedElsewhere, &path, Some(position), what, help));
             }
         }

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::certificate::SealingCertificate;
+use super::certificate::FitCertificate;
 use crate::model::{Entropy, Error, Result, SecretValue};
 
 /// The session key's length in bytes: AES-256.
@@ -28,8 +28,8 @@ pub struct Sealer {
 pub type Labelled = (String, SecretValue);
 
 impl Sealer {
-    /// Only for a certificate that [`SealingCertificate::judge`] passed.
-    pub fn new(certificate: &SealingCertificate) -> Result<Self> {
+    /// For a certificate that was judged.
+    pub fn new(certificate: &FitCertificate) -> Result<Self> {
         let key = PublicEncryptingKey::from_der(&certificate.public_key).ok();
         let key = key.and_then(|key| OaepPublicEncryptingKey::new(key).ok()).ok_or_else(failed)?;
         Ok(Sealer { key })

@@ -1,5 +1,7 @@
 //! Opening sealed values.
 
+use std::collections::HashMap;
+
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
 use aws_lc_rs::rsa::OAEP_SHA256_MGF1SHA256;
@@ -7,6 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
+use super::inventory::Inventory;
 use super::private_key::SealingKey;
 use super::seal::{NONCE, TAG};
 use crate::manifest::sealed_secret::{Encrypted, SealedSecret};
@@ -61,4 +64,23 @@ pub fn open_all(keys: &[SealingKey], sealed: &SealedSecret) -> Result<Vec<(Strin
         Ok((one.key.to_string(), value))
     };
     sealed.encrypted.iter().map(open_one).collect()
+}
+
+/// The values of a SealedSecret, in the order of its data keys, or why one of them does not open.
+pub type Values = Result<Vec<(String, SecretValue)>>;
+
+/// Every sealed value of an inventory, opened once.
+pub struct Opened(HashMap<String, Vec<Values>>);
+
+impl Opened {
+    /// Opens them with these keys.
+    pub fn new(keys: &[SealingKey], inventory: &Inventory) -> Self {
+        let open = |(path, secrets): (&String, &Vec<SealedSecret>)| (path.clone(), secrets.iter().map(|one| open_all(keys, one)).collect());
+        Opened(inventory.sealed.iter().map(open).collect())
+    }
+
+    /// Those of a file, in the order of its SealedSecrets.
+    pub fn of(&self, file: &str) -> &[Values] {
+        self.0.get(file).map(Vec::as_slice).unwrap_or_default()
+    }
 }

@@ -6,69 +6,72 @@ use std::collections::BTreeSet;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::certificate::SealingCertificate;
-use super::inventory::{self, Files, Inventory, SOURCE};
+use super::certificate::FitCertificate;
+use super::inventory::{Inventory, SOURCE};
 use super::private_key::SealingKey;
 use super::render::{render, store_file};
-use super::{generate, seal, unseal};
+use super::unseal::{Opened, Values};
+use super::{generate, seal};
 use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
 use crate::manifest::{secret, text};
-use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Position, Recipe, Result, SecretValue, Unit};
+use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Places, Position, Recipe, Result, SecretValue, Unit};
 
 /// What is looked at.
 pub struct Evidence<'e> {
+    /// How the operator names the folders: the findings' places.
+    pub places: &'e Places,
     /// What should be there.
     pub contract: &'e Contract,
-    /// The files of `out/`.
-    pub files: Files,
-    /// The certificate and whether it ends within 30 days, or why it cannot be sealed to.
-    pub certificate: Result<(&'e SealingCertificate, bool), Error>,
+    /// What is there.
+    pub inventory: &'e Inventory,
+    /// The certificate, or why it cannot be sealed to.
+    pub certificate: Result<&'e FitCertificate, &'e Error>,
     /// Which ignore rule a path below `out/` matches.
     pub ignored: &'e dyn Fn(&str) -> Option<String>,
-    /// The keys of the escrow; none = no value is opened.
-    pub keys: Option<Vec<SealingKey>>,
-    /// The write-once units that were sealed, as `keys/write-once.txt` tells.
-    pub made: BTreeSet<Name>,
-    /// How many `keys/recipients.txt` names, where it is there.
+    /// The keys of the escrow, and what they opened; none = no value is opened.
+    pub opened: Option<(&'e [SealingKey], &'e Opened)>,
+    /// How many `recipients.txt` names, where it is there.
     pub listed: Option<usize>,
     /// How many the escrow is encrypted to, where it is there.
-    pub able: Option<Result<usize>>,
+    pub able: Option<&'e Result<usize>>,
     /// Files of the keys folder that cannot be read as what they should be.
-    pub damaged: Vec<Error>,
-    /// How the values get to their readers.
+    pub damaged: &'e [Error],
+    /// How the values get to their consumers.
     pub delivery: &'e Delivery,
     /// Where contract and platform disagree.
-    pub coverage: Vec<Finding>,
-    /// How the operator names `out/`, for the findings' places.
-    pub out: &'e str,
+    pub coverage: &'e [Finding],
 }
 
 /// Every finding, by place.
-pub fn verify(evidence: Evidence<'_>) -> Vec<Finding> {
-    let mut findings = Findings { out: evidence.out, list: evidence.coverage.clone() };
-    findings.certificate(&evidence);
-    findings.recipients(evidence.listed, evidence.able.clone());
-    let unreadable = |error: &Error| Finding { code: Code::Unreadable, place: error.place(), what: error.what(), help: error.help() };
-    findings.list.extend(evidence.damaged.iter().map(unreadable));
-    let mut inventory = findings.read(evidence.files.clone());
-    inventory.made = evidence.made.clone();
-    for path in evidence.files.keys() {
+pub fn verify(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut findings = Findings { places: evidence.places, list: evidence.coverage.to_vec() };
+    findings.certificate(evidence);
+    findings.recipients(evidence.listed, evidence.able);
+    for error in evidence.damaged {
+        findings.push(Code::Unreadable, error.place(), error.what(), error.help());
+    }
+    let inventory = evidence.inventory;
+    for fault in &inventory.faults {
+        findings.add_error(fault.code, &fault.path, &fault.error);
+    }
+    let sealed = inventory.sealed_files();
+    for path in inventory.others.keys().chain(&sealed) {
         if let Some(rule) = (evidence.ignored)(path) {
             let help = format!("rename it so that the rule `{rule}` does not match, or change the rule");
             findings.add(Code::IgnoredByGit, path, None, format!("git ignores it, by the rule `{rule}`"), &help);
         }
     }
     for unit in evidence.contract.units() {
-        findings.unit(&evidence, &inventory, &unit);
+        findings.unit(evidence, &unit);
     }
-    findings.orphans(&evidence, &inventory);
-    findings.derived(&evidence, &inventory);
+    findings.orphans(evidence);
+    findings.derived(evidence, &sealed);
     findings.list.sort_by(|a, b| a.place.cmp(&b.place).then(a.code.cmp(&b.code)));
     findings.list
 }
 
 struct Findings<'e> {
-    out: &'e str,
+    places: &'e Places,
     list: Vec<Finding>,
 }
 
@@ -77,11 +80,15 @@ const FROM_GIT: &str = "restore the file from git";
 
 impl Findings<'_> {
     fn add(&mut self, code: Code, path: &str, position: Option<Position>, what: String, help: &str) {
-        let mut place = format!("{}/{path}", self.out);
+        let mut place = self.places.in_out(path);
         if let Some((line, column)) = position {
             place.push_str(&format!(":{line}:{column}"));
         }
-        self.list.push(Finding { code, place, what, help: help.to_owned() });
+        self.push(code, place, what, help.to_owned());
+    }
+
+    fn push(&mut self, code: Code, place: String, what: String, help: String) {
+        self.list.push(Finding { code, place, what, help });
     }
 
     fn add_error(&mut self, code: Code, path: &str, error: &Error) {
@@ -89,89 +96,69 @@ impl Findings<'_> {
     }
 
     fn certificate(&mut self, evidence: &Evidence<'_>) {
-        let place = "keys/sealing.crt".to_owned();
-        match &evidence.certificate {
-            Err(error) => self.list.push(Finding { code: Code::CertificateUnusable, place, what: error.what(), help: error.help() }),
-            Ok((certificate, true)) => self.list.push(Finding {
-                code: Code::CertificateExpiresSoon,
-                place,
-                what: format!("the certificate ends on {}", certificate.ends()),
-                help: "plan a new sealing key before that day".to_owned(),
-            }),
-            Ok(_) => {}
+        let place = self.places.in_keys("sealing.crt");
+        let certificate = match evidence.certificate {
+            Err(error) => return self.push(Code::CertificateUnusable, place, error.what(), error.help()),
+            Ok(certificate) => certificate,
+        };
+        if certificate.ends_soon {
+            let what = format!("the certificate ends on {}", certificate.ends());
+            self.push(Code::CertificateExpiresSoon, place, what, "plan a new sealing key before that day".to_owned());
         }
-        if let (Ok((certificate, _)), Some(keys)) = (&evidence.certificate, &evidence.keys)
-            && !keys.iter().any(|key| key.digest == certificate.digest)
-        {
-            self.list.push(Finding {
-                code: Code::EscrowDiffers,
-                place: "keys/sealing.key.age".to_owned(),
-                what: format!("it does not hold the key of {}", certificate.digest),
-                help: "restore the escrow that belongs to `sealing.crt`, or the certificate from git".to_owned(),
-            });
+        if evidence.opened.is_some_and(|(keys, _)| keys.iter().all(|key| key.digest != certificate.digest)) {
+            let what = format!("it does not hold the key of {}", certificate.digest);
+            let help = "restore the escrow that belongs to `sealing.crt`, or the certificate from git".to_owned();
+            self.push(Code::EscrowDiffers, self.places.in_keys("sealing.key.age"), what, help);
         }
     }
 
-    fn recipients(&mut self, listed: Option<usize>, able: Option<Result<usize>>) {
-        let place = if able.is_some() { "keys/sealing.key.age" } else { "keys/recipients.txt" };
-        let mut add = |code, what, help: &str| self.list.push(Finding { code, place: place.to_owned(), what, help: help.to_owned() });
-        let able = match able.transpose() {
-            Ok(able) => able,
-            Err(error) => return add(Code::EscrowDiffers, error.what(), &error.help()),
+    fn recipients(&mut self, listed: Option<usize>, able: Option<&Result<usize>>) {
+        let (list, escrow) = (self.places.in_keys("recipients.txt"), self.places.in_keys("sealing.key.age"));
+        let place = if able.is_some() { &escrow } else { &list };
+        let able = match able {
+            Some(Err(error)) => return self.push(Code::EscrowDiffers, escrow, error.what(), error.help()),
+            Some(Ok(able)) => Some(*able),
+            None => None,
         };
         if able.or(listed) == Some(1) {
-            let help = "add another operator's: `seal-secrets escrow add-recipient age1…`";
-            add(Code::FewRecipients, "only one recipient can open the escrow: who loses that identity loses everything".to_owned(), help);
+            let what = "only one recipient can open the escrow: whoever loses that identity loses everything".to_owned();
+            let help = "add another operator's: `seal-secrets escrow add-recipient age1…`".to_owned();
+            self.push(Code::FewRecipients, place.clone(), what, help);
         }
         if let (Some(listed), Some(able)) = (listed, able)
             && listed != able
         {
-            let help = "run the `seal-secrets escrow` command that was interrupted again; or `add-recipient` with one who is listed";
-            let what = format!("it is encrypted to {able} recipients, and `keys/recipients.txt` names {listed}");
-            add(Code::RecipientsDiffer, what, help);
+            let help =
+                "run the `seal-secrets escrow` command that was interrupted again; or `add-recipient` with one who is listed".to_owned();
+            let what = format!("it is encrypted to {able} recipients, and `{list}` names {listed}");
+            self.push(Code::RecipientsDiffer, place.clone(), what, help);
         }
     }
 
-    /// As much of an inventory as can be read.
-    fn read(&mut self, files: Files) -> Inventory {
-        let (sealed, others): (Files, Files) = files.into_iter().partition(|(path, _)| inventory::is_sealed(path));
-        let mut inventory = inventory::read(others).expect("only sealed files can be unreadable");
-        for (path, bytes) in sealed {
-            match text::decode(&bytes).and_then(sealed_secret::read) {
-                Err(error) => self.add_error(Code::Unreadable, &path, &error),
-                Ok(secrets) => {
-                    if let Err(error) = inventory.add(&path, secrets) {
-                        self.add_error(Code::Misplaced, &path, &error);
-                    }
-                }
-            }
-        }
-        inventory
-    }
-
-    fn unit(&mut self, evidence: &Evidence<'_>, inventory: &Inventory, unit: &Unit<'_>) {
-        let file = unit.file();
+    fn unit(&mut self, evidence: &Evidence<'_>, unit: &Unit<'_>) {
+        let (file, inventory) = (unit.file(), evidence.inventory);
         let Some(secrets) = inventory.sealed.get(&file) else {
             // A file that cannot be read has its finding already.
-            if !evidence.files.contains_key(&file) {
+            if inventory.unreadable().all(|path| path != file) {
                 self.missing_unit(inventory, unit);
             }
             return;
         };
         for secret in secrets.iter().filter(|secret| !unit.keys.iter().any(|key| key.name == secret.name)) {
-            let what = format!("`{}` does not belong into this file", secret.name);
+            let what = format!("`{}` does not belong in this file", secret.name);
             self.add(Code::Misplaced, &file, Some(secret.position), what, FROM_GIT);
         }
-        let mut values: Vec<(&Key, Option<SecretValue>)> = Vec::new();
+        let opened = evidence.opened.map(|(_, opened)| opened.of(&file));
+        let mut values: Vec<(&Key, Option<&SecretValue>)> = Vec::new();
         for key in &unit.keys {
-            let Some(secret) = secrets.iter().find(|secret| secret.name == key.name) else {
+            let Some((i, secret)) = secrets.iter().enumerate().find(|(_, secret)| secret.name == key.name) else {
                 let what = format!("`{}` is missing from its unit", key.name);
                 self.add(Code::HalfMissing, &file, None, what, FROM_GIT);
                 continue;
             };
             let sound = self.sealed(evidence, &file, key, secret);
-            let value = if sound { self.open(evidence, &file, key, secret) } else { None };
-            values.push((key, value));
+            let opened = opened.and_then(|opened| opened.get(i)).filter(|_| sound);
+            values.push((key, opened.and_then(|opened| self.value(&file, key, secret, opened))));
         }
         self.hashes(&file, &values);
     }
@@ -181,13 +168,13 @@ impl Findings<'_> {
         let Some(file) = &evidence.delivery.store_file else { return };
         if file.present.as_deref() != Some(store_file(evidence.contract, evidence.delivery, &file.project_id).as_bytes()) {
             let what = "it is not the store that the contract asks for".to_owned();
-            self.list.push(Finding { code: Code::StoreDiffers, place: file.path.clone(), what, help: RESTORE.to_owned() });
+            self.push(Code::StoreDiffers, file.path.clone(), what, RESTORE.to_owned());
         }
     }
 
     fn missing_unit(&mut self, inventory: &Inventory, unit: &Unit<'_>) {
         let file = unit.file();
-        let remembered = inventory::remembered(inventory).contains(&file);
+        let remembered = inventory.ever_sealed().contains(&file);
         if !(unit.needed() || unit.write_once() && remembered) {
             return;
         }
@@ -230,11 +217,11 @@ impl Findings<'_> {
             }
             _ => {}
         }
-        if let Ok((certificate, _)) = &evidence.certificate
+        if let Ok(certificate) = evidence.certificate
             && sealed.certificate != Some(certificate.digest)
         {
             let to = sealed.certificate.map_or("it does not say to which".to_owned(), |digest| digest.to_string());
-            let what = format!("`{}` is not sealed to `keys/sealing.crt` ({}): {to}", key.name, certificate.digest);
+            let what = format!("`{}` is not sealed to `{}` ({}): {to}", key.name, self.places.in_keys("sealing.crt"), certificate.digest);
             let help = "run `seal-secrets renew` if a renewal was interrupted, `seal-secrets re-encrypt` if this certificate is meant; else restore it, or the file, from git";
             self.add(Code::WrongCertificate, file, at, what, help);
         }
@@ -254,13 +241,13 @@ impl Findings<'_> {
 
     /// The blob's shape; the length of the value in it is public.
     fn blob(&mut self, evidence: &Evidence<'_>, file: &str, key: &Key, blob: &str, length: Option<usize>, position: Position) {
-        let Ok((certificate, _)) = &evidence.certificate else { return };
+        let Ok(certificate) = evidence.certificate else { return };
         let bytes = BASE64_STANDARD.decode(blob).unwrap_or_default();
         let size = certificate.size();
         let head = bytes.first_chunk::<2>().map(|head| usize::from(u16::from_be_bytes(*head)));
         let overhead = 2 + size + seal::TAG;
         if head != Some(size) || bytes.len() < overhead {
-            let what = format!("the value of `{}` has not the shape of one that is sealed to this certificate", key.name);
+            let what = format!("the value of `{}` does not have the shape of a value sealed to this certificate", key.name);
             self.add(Code::WrongBlob, file, Some(position), what, FROM_GIT);
         } else if let Some(length) = length.filter(|length| *length != bytes.len() - overhead) {
             let found = bytes.len() - overhead;
@@ -269,23 +256,16 @@ impl Findings<'_> {
         }
     }
 
-    fn open(&mut self, evidence: &Evidence<'_>, file: &str, key: &Key, sealed: &SealedSecret) -> Option<SecretValue> {
-        let keys = evidence.keys.as_ref()?;
-        match unseal::open_all(keys, sealed) {
-            Err(error) => {
-                self.cannot_open(file, &key.name, &error);
-                None
-            }
-            Ok(mut values) => {
-                let (_, value) = values.pop()?;
-                if !sealed.imported
-                    && let Err(error) = generate::check(key, &value)
-                {
-                    self.add(Code::WrongValue, file, Some(sealed.position), error.what(), &error.help());
-                }
-                Some(value)
-            }
+    /// The one value of a SealedSecret, compared with its recipe.
+    fn value<'v>(&mut self, file: &str, key: &Key, sealed: &SealedSecret, opened: &'v Values) -> Option<&'v SecretValue> {
+        let values = opened.as_ref().map_err(|error| self.cannot_open(file, &key.name, error)).ok()?;
+        let (_, value) = values.last()?;
+        if !sealed.imported
+            && let Err(error) = generate::check(key, value)
+        {
+            self.add(Code::WrongValue, file, Some(sealed.position), error.what(), &error.help());
         }
+        Some(value)
     }
 
     fn cannot_open(&mut self, file: &str, name: &Name, error: &Error) {
@@ -293,10 +273,10 @@ impl Findings<'_> {
         self.add(Code::CannotOpen, file, error.position(), what, FROM_GIT);
     }
 
-    fn hashes(&mut self, file: &str, values: &[(&Key, Option<SecretValue>)]) {
+    fn hashes(&mut self, file: &str, values: &[(&Key, Option<&SecretValue>)]) {
         for (key, hash) in values {
             let Recipe::Bcrypt { of, .. } = &key.recipe else { continue };
-            let source = values.iter().find(|(source, _)| source.name == *of).and_then(|(_, value)| value.as_ref());
+            let source = values.iter().find(|(source, _)| source.name == *of).and_then(|(_, value)| *value);
             if let (Some(hash), Some(source)) = (hash, source)
                 && !generate::matches(hash, source)
             {
@@ -306,19 +286,17 @@ impl Findings<'_> {
         }
     }
 
-    fn orphans(&mut self, evidence: &Evidence<'_>, inventory: &Inventory) {
-        let contract = evidence.contract;
+    fn orphans(&mut self, evidence: &Evidence<'_>) {
+        let (contract, inventory) = (evidence.contract, evidence.inventory);
         let known: BTreeSet<String> = contract.units().iter().map(Unit::file).collect();
         for (path, secrets) in inventory.sealed.iter().filter(|(path, _)| !known.contains(*path)) {
-            for secret in secrets {
+            for (i, secret) in secrets.iter().enumerate() {
                 let at = Some(secret.position);
-                if let Some(keys) = &evidence.keys
-                    && let Err(error) = unseal::open_all(keys, secret)
-                {
-                    self.cannot_open(path, &secret.name, &error);
+                if let Some(Err(error)) = evidence.opened.and_then(|(_, opened)| opened.of(path).get(i)) {
+                    self.cannot_open(path, &secret.name, error);
                 }
                 if let Some(key) = contract.key(secret.name.as_str()) {
-                    let what = format!("`{}` belongs into {SOURCE}{}.sealed.yaml", secret.name, key.unit);
+                    let what = format!("`{}` belongs in {SOURCE}{}.sealed.yaml", secret.name, key.unit);
                     self.add(Code::Misplaced, path, at, what, FROM_GIT);
                 } else if secret.write_once.is_some() {
                     let what = format!("`{}` is write-once, and the contract no longer has it", secret.name);
@@ -331,7 +309,8 @@ impl Findings<'_> {
         }
     }
 
-    fn derived(&mut self, evidence: &Evidence<'_>, inventory: &Inventory) {
+    fn derived(&mut self, evidence: &Evidence<'_>, sealed: &BTreeSet<String>) {
+        let inventory = evidence.inventory;
         for (path, bytes) in &inventory.others {
             if !path.ends_with(".yaml") && !path.ends_with(".yml") && !path.ends_with(".json") {
                 continue;
@@ -348,9 +327,8 @@ impl Findings<'_> {
             }
         }
         // Without a certificate the derived files cannot be known, but for its digest in the runbook.
-        let Ok((certificate, _)) = &evidence.certificate else { return };
-        let present = evidence.files.keys().filter(|path| inventory::is_sealed(path)).cloned().collect();
-        let expected = render(evidence.contract, evidence.delivery, certificate.digest, &present);
+        let Ok(certificate) = evidence.certificate else { return };
+        let expected = render(evidence.contract, evidence.delivery, certificate.digest, sealed);
         self.store_file(evidence);
         for (path, text) in &expected {
             let code = derived_code(path);

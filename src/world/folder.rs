@@ -130,7 +130,7 @@ impl Folder {
     }
 
     fn stat(&self, name: &str) -> Result<Option<Stat>> {
-        files::stat(&*self.handle, Path::new(name), Links::Keep).map_err(|error| error.within(&self.path))
+        files::stat(&*self.handle, Path::new(name), Links::Keep).map_err(|error| error.within(&self.path.to_string_lossy()))
     }
 
     /// Whether a file can be written at that path: what stands there, and on the way there, is no link, pipe or device, and

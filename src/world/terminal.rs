@@ -101,6 +101,27 @@ impl Terminal {
         Ok(bytes)
     }
 
+    /// Refuses to show secrets on a terminal, unless the command line asked for it; `instead` is a command to paste.
+    pub fn check_reveal(&self, asked: bool, instead: &str) -> Result<()> {
+        if asked || !self.stdout_is_terminal {
+            return Ok(());
+        }
+        Err(Error::refused("secrets would be shown on this terminal", format!("pipe them: `{instead}`; or add `--reveal`")))
+    }
+
+    /// Before something that cannot be undone, a person agrees at the terminal, unless the command line did. `what` is an
+    /// imperative: `replace 2 values`.
+    pub fn confirm(&mut self, what: &str, yes: bool) -> Result<()> {
+        if yes {
+            return Ok(());
+        }
+        if !self.stdin_is_terminal {
+            return Err(Error::refused(format!("not confirmed: {what}"), "run it at a terminal, or agree with `--yes`"));
+        }
+        let answer = self.ask(&format!("{what}? Type yes: "))?;
+        if answer.is("yes") { Ok(()) } else { Err(Error::refused("not done: the answer was not yes", "nothing was changed")) }
+    }
+
     /// Asks for one line on the terminal, without echo.
     pub fn ask(&mut self, prompt: &str) -> Result<SecretValue> {
         ask(self.stdin_is_terminal, prompt, "name a file, or pipe the value into standard input: `KEY=FILE`, `KEY=-`")

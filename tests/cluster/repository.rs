@@ -57,7 +57,7 @@ impl Repository {
 
     /// The contract.
     pub fn contract(&self) -> Value {
-        serde_json::from_slice(&self.run(&["contract", "--json"])).expect("`contract --json` is JSON")
+        serde_json::from_slice(&self.run(&["contract", "--format", "json"])).expect("`contract --format json` is JSON")
     }
 
     /// The steps of `out/INSTALL.md`.

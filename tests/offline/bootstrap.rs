@@ -106,8 +106,7 @@ fn plan_prints_what_bootstrap_carries_out() {
     assert_eq!(sandbox.run(["plan"]).expect(0).stdout, sandbox.run(["bootstrap", "--dry-run"]).expect(0).stdout);
     assert_eq!(before, sandbox.snapshot(), "a plan changes nothing");
     let plan: serde_json::Value = serde_json::from_str(&planned).unwrap();
-    let place = |change: &serde_json::Value| if change["action"] == "place" { "" } else { "out/" };
-    let path = |change: &serde_json::Value| format!("{}{}", place(change), change["file"].as_str().unwrap());
+    let path = |change: &serde_json::Value| change["path"].as_str().unwrap().to_owned();
     let files: BTreeSet<String> = plan["changes"].as_array().unwrap().iter().map(path).collect();
     sandbox.run(["bootstrap"]).expect(0);
     let root = sandbox.path("");
@@ -127,7 +126,7 @@ fn a_deleted_unit_is_made_anew_and_the_rest_stays() {
     let before = sandbox.snapshot();
     sandbox.remove("out/secret-source/vllm-api-key.sealed.yaml");
     let ran = sandbox.run(["bootstrap"]).expect(0);
-    assert!(ran.stdout.contains("seal   out/secret-source/vllm-api-key.sealed.yaml (missing)"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("seal   out/secret-source/vllm-api-key.sealed.yaml (made again: its file was gone)"), "{}", ran.stdout);
     let after = sandbox.snapshot();
     let changed: Vec<_> = before.keys().filter(|path| path.is_file() && before[*path] != after[*path]).collect();
     assert_eq!(changed, [&sandbox.path("out/secret-source/vllm-api-key.sealed.yaml")]);
@@ -353,7 +352,7 @@ fn a_contract_of_ones_own_serves_another_platform() {
 fn what_an_interrupted_run_left_is_removed() {
     let sandbox = Sandbox::bootstrapped();
     sandbox.write("out/secret-source/.seal-secrets.123.4.tmp", b"half");
-    sandbox.run(["bootstrap"]).warned(&["removed 1 temporary files that an interrupted run left"]);
+    sandbox.run(["bootstrap"]).warned(&["removed 1 temporary file that an interrupted run left"]);
     assert!(!sandbox.path("out/secret-source/.seal-secrets.123.4.tmp").exists());
 }
 

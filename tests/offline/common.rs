@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use seal_secrets::model::{Entropy, EntropyFailed};
+use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::world::World;
 use seal_secrets::world::disk::{self, Disk, FileHandle, FolderHandle, Kind, Links, Stat};
 use seal_secrets::world::terminal::Terminal;
@@ -529,4 +530,9 @@ impl FolderHandle for Here {
     fn check_writable(&self, path: &Path) -> std::io::Result<()> {
         self.folder.check_writable(path)
     }
+}
+
+/// A certificate of the fixtures, whatever its size, as one that may be sealed to.
+pub fn fit(certificate: SealingCertificate) -> FitCertificate {
+    certificate.judge(SystemTime::now(), 2048).unwrap()
 }

@@ -86,7 +86,7 @@ spec:
 
 /// A platform in small: each ExternalSecret of the contract, one kustomization a namespace.
 fn platform(sandbox: &Sandbox) {
-    let contract = sandbox.run(["contract", "--json"]).expect(0).stdout;
+    let contract = sandbox.run(["contract", "--format", "json"]).expect(0).stdout;
     let contract: serde_json::Value = serde_json::from_str(&contract).unwrap();
     for consumer in contract["consumers"].as_array().unwrap() {
         let (Some(name), namespace) = (consumer["name"].as_str(), consumer["namespace"].as_str().unwrap()) else { continue };

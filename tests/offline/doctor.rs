@@ -23,7 +23,7 @@ fn every_code_is_explained() {
 
 /// The checks of a snapshot that have this code.
 fn found(snapshot: &Snapshot, symptom: Symptom) -> Vec<Check> {
-    let contract = contract_file::read(contract_file::EMBEDDED).unwrap();
+    let contract = contract_file::read("c", contract_file::EMBEDDED).unwrap();
     let certificate = SealingCertificate::read(fixture_text("fixtures/certificates/good.crt").as_bytes()).unwrap().digest;
     let folder = |name: &str| name.to_owned();
     let called =

@@ -141,10 +141,10 @@ fn a_change_waits_for_a_yes() {
     let (_, second) = new_identity();
     let before = sandbox.snapshot();
     let args = format!("escrow add-recipient {second}");
-    let shown = at_the_prompt(&sandbox, &args, &[("type yes: ", "no\r")]);
-    assert!(shown.contains("code=4") && shown.contains(&second) && shown.contains("--yes"), "{shown}");
+    let shown = at_the_prompt(&sandbox, &args, &[("Type yes: ", "no\r")]);
+    assert!(shown.contains("code=4") && shown.contains(&second) && shown.contains("error: not done: the answer was not yes"), "{shown}");
     assert_eq!(before, sandbox.snapshot());
-    let shown = at_the_prompt(&sandbox, &args, &[("type yes: ", "yes\r")]);
+    let shown = at_the_prompt(&sandbox, &args, &[("Type yes: ", "yes\r")]);
     assert!(shown.contains("code=0"), "{shown}");
     assert_eq!(list(&sandbox).len(), 2);
 }

@@ -80,7 +80,7 @@ fn what_unseal_prints_can_be_imported_elsewhere() {
 #[test]
 fn a_readers_target_secret_is_taken_apart_by_its_external_secret() {
     let sandbox = Sandbox::with_keys();
-    let contract: serde_json::Value = serde_json::from_str(&sandbox.run(["contract", "--json"]).expect(0).stdout).unwrap();
+    let contract: serde_json::Value = serde_json::from_str(&sandbox.run(["contract", "--format", "json"]).expect(0).stdout).unwrap();
     let consumers = contract["consumers"].as_array().unwrap();
     let reads = |key: &str| {
         let all = consumers.iter().flat_map(|consumer| consumer["data"].as_array().unwrap().iter().map(move |entry| (consumer, entry)));
@@ -190,7 +190,7 @@ fn what_cannot_be_taken_is_refused_and_nothing_is_written() {
         ("env", format!("dex-admin-password={long}\n"), 3, "longer than the 72 bytes that bcrypt hashes"),
         ("env", "OTHER=hunter2\n".into(), 3, "there is no value of a key of the contract in it"),
         ("yaml", master("hunter2").replace("aHVudGVyMg==", "hunter2?"), 3, "`data[value]` is not base64"),
-        ("yaml", format!("{}stringData:\n  value: hunter2\n", master("hunter2")), 3, "`value` stands in `data` and in `stringData`"),
+        ("yaml", format!("{}stringData:\n  value: hunter2\n", master("hunter2")), 3, "`value` is in both `data` and `stringData`"),
         ("yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hunter2\n".into(), 3, "not a Secret of `v1`"),
     ];
     let sandbox = Sandbox::with_keys();

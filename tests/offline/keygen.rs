@@ -57,7 +57,7 @@ fn a_second_run_is_refused_and_changes_nothing() {
     let sandbox = Sandbox::with_keys();
     let before = sandbox.snapshot();
     let ran = sandbox.run(["keygen"]).expect(4);
-    assert!(ran.stderr.contains("keys/sealing.crt: is there already, and is never overwritten"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("keys/sealing.crt: already exists, and is never overwritten"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
 }
 

@@ -58,7 +58,7 @@ fn the_values_stand_nowhere_but_in_the_operators_copy() {
     run(&["renew", "--yes"], 0);
     run(&["re-encrypt", "--yes"], 0);
     run(&["status", "--json", "--identity", "keys/operator.agekey"], 0);
-    run(&["contract", "--json"], 0);
+    run(&["contract", "--format", "json"], 0);
     // Ten that fail, each with something secret in reach.
     run(&["keygen"], 4);
     run(&["bootstrap", "--provide", PROVIDED], 2);

@@ -61,7 +61,7 @@ const INVENTORY: &[(&str, &str, &str, &str)] = &[
     ("experience", "", "key-portal", "LITELLM_MASTER_KEY=litellm-master-key"),
 ];
 
-/// The consumers of `contract --json`, as in the inventory.
+/// The consumers of `contract --format json`, as in the inventory.
 fn consumers(json: &str) -> BTreeSet<(String, String, String, String)> {
     let json: serde_json::Value = serde_json::from_str(json).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -78,13 +78,14 @@ fn the_embedded_contract_and_the_checkout_both_say_what_the_inventory_says() {
     let sandbox = with_platform(Sandbox::empty());
     let expected: BTreeSet<_> = INVENTORY.iter().map(|(a, b, c, d)| (a.to_string(), b.to_string(), c.to_string(), d.to_string())).collect();
     assert_eq!(expected.len(), 16);
-    assert_eq!(consumers(&sandbox.run(["contract", "--json"]).expect(0).stdout), expected);
-    assert_eq!(consumers(&run(&sandbox, &["contract", "--json"], &PROD).expect(0).stdout), expected);
+    assert_eq!(consumers(&sandbox.run(["contract", "--format", "json"]).expect(0).stdout), expected);
+    assert_eq!(consumers(&run(&sandbox, &["contract", "--format", "json"], &PROD).expect(0).stdout), expected);
 }
 
 /// The codes of what `plan` says about coverage.
 fn coverage(sandbox: &Sandbox, environment: &[&str]) -> Vec<(String, String)> {
-    let json: serde_json::Value = serde_json::from_str(&run(sandbox, &["contract", "--json"], environment).expect(0).stdout).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&run(sandbox, &["contract", "--format", "json"], environment).expect(0).stdout).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     json["coverage"].as_array().unwrap().iter().map(|finding| (text(&finding["code"]), text(&finding["what"]))).collect()
 }
@@ -202,23 +203,21 @@ fn patch_writes_only_the_property_and_the_second_run_nothing() {
 #[test]
 fn the_diff_is_one_that_git_applies() {
     needs!("git");
-    for args in [&["patch"][..], &["patch", "--format", "json6902"]] {
+    for args in [&["patch"][..], &["patch", "--format", "component", "--out", "p/platform/secret-source"]] {
         let (one, two) = (with_platform(Sandbox::empty()), with_platform(Sandbox::empty()));
-        // The kustomization that is generated stays as it is: one file is refused, and named.
-        let code = i32::from(args.len() > 1);
         let before = one.snapshot();
-        let ran = run(&one, args, &PROD).expect(code);
+        let ran = run(&one, args, &PROD).expect(0);
         assert_eq!(before, one.snapshot());
-        assert_eq!(ran.stderr.contains("monitoring/kustomization.yaml"), code == 1, "{}", ran.stderr);
         one.write("diff", ran.stdout.as_bytes());
         git(&one, &["init", "-q", "p"]);
         git(&one, &["-C", "p", "apply", "../diff"]);
-        run(&two, &[args, &["--write"]].concat(), &PROD).expect(code);
-        let apps = |sandbox: &Sandbox| -> BTreeMap<String, Vec<u8>> {
-            let files = sandbox.snapshot().into_iter().filter(|(path, _)| path.is_file() && path.starts_with(sandbox.path("p/apps")));
+        run(&two, &[args, &["--write"]].concat(), &PROD).expect(0);
+        let checkout = |sandbox: &Sandbox| -> BTreeMap<String, Vec<u8>> {
+            let files = sandbox.snapshot().into_iter().filter(|(path, _)| path.is_file() && path.starts_with(sandbox.path("p")));
+            let files = files.filter(|(path, _)| !path.starts_with(sandbox.path("p/.git")));
             files.map(|(path, it)| (path.strip_prefix(sandbox.path("")).unwrap().to_string_lossy().into_owned(), it.3)).collect()
         };
-        assert_eq!(apps(&one), apps(&two));
+        assert_eq!(checkout(&one), checkout(&two));
     }
 }
 
@@ -250,12 +249,6 @@ fn kustomize_builds_the_same_and_the_properties() {
     // In place. The base of `serving` is built by itself and through its overlay; `experience` and `n8n` once each.
     run(&plain, &["patch", "--write"], &PROD).expect(0);
     assert_eq!(total(built(&plain).unwrap()), (26, before.clone()));
-    // A patch file beside each manifest; not in the generated kustomization of `monitoring`.
-    let beside = with_platform(Sandbox::with_keys());
-    run(&beside, &["patch", "--write", "--format", "json6902"], &PROD).expect(1);
-    let (found, same) = total(built(&beside).unwrap());
-    assert_eq!((found, same), (24, before.clone()));
-    assert_eq!(run(&beside, &["patch", "--write", "--format", "json6902"], &PROD).expect(1).stdout, "nothing to do\n");
     // The component, included by every kustomization.
     let component = with_platform(Sandbox::with_keys());
     let args = [&["--out", "p/platform/secret-source"][..], &PROD].concat();
@@ -589,7 +582,6 @@ fn a_component_that_reaches_nothing_is_not_called_good() {
     let sandbox = mini(&[("a/x.yaml", cluster), ("a/kustomization.yaml", &format!("resources: [x.yaml]\n{COMPONENT}"))]);
     run(&sandbox, &["bootstrap"], &MINI).expect(0);
     assert!(run(&sandbox, &["verify"], &MINI).expect(1).stdout.contains("property-missing"));
-    run(&sandbox, &["patch", "--write", "--format", "json6902"], &MINI).expect(1);
     run(&sandbox, &["patch", "--write"], &MINI).expect(0);
     assert!(sandbox.read("q/a/x.yaml").ends_with("key: vllm-api-key\n          property: value\n"));
 }
@@ -609,9 +601,8 @@ fn another_stores_external_secret_is_none_of_ours() {
         assert!(built.expect(0).stdout.contains("property: value"));
         assert_ne!(build(&sandbox, "q/b").unwrap().code, 0, "the guard tests the store");
     }
-    // In one folder a patch by name would meet both.
+    // In one folder the line goes into ours only.
     let both = mini(&[("a/x.yaml", &ours), ("a/y.yaml", &theirs), ("a/kustomization.yaml", "resources: [x.yaml, y.yaml]\n")]);
-    assert!(run(&both, &["patch", "--format", "json6902"], &MINI).expect(1).stderr.contains("a/x.yaml"));
     assert_eq!(run(&both, &["patch"], &MINI).expect(0).stdout.matches("+        property: value").count(), 1);
     // A team's own SecretStore of that name stays, and so does the vault beside an entry of ours.
     let own = ours.replace("kind: ClusterSecretStore", "kind: SecretStore");
@@ -692,20 +683,30 @@ fn the_store_file_is_never_something_else() {
 }
 
 #[test]
-fn patches_beside_the_manifest_are_known_and_quote_their_names() {
+fn the_components_patches_quote_their_names() {
     let app = es("\"123\"", "n", "hf-token", "secret-store");
-    for kustomization in [
-        "resources: [x.yaml]\n",
-        "resources: [x.yaml]\npatches:\n- path: y.yaml\n  target: {kind: Deployment}\n",
-        "resources: [x.yaml]\npatches: []\n",
-    ] {
-        let sandbox = mini(&[("a/x.yaml", &app), ("a/y.yaml", "[]\n"), ("a/kustomization.yaml", kustomization)]);
-        run(&sandbox, &["patch", "--write", "--format", "json6902"], &MINI).expect(0);
-        run(&sandbox, &["bootstrap"], &MINI).expect(0);
-        assert!(!run(&sandbox, &["verify"], &MINI).stdout.contains("property-missing"));
-        if let Some(built) = build(&sandbox, "q/a") {
-            assert!(built.expect(0).stdout.contains("property: value"), "{kustomization}");
-        }
+    let sandbox = mini(&[("a/x.yaml", &app), ("a/kustomization.yaml", &format!("resources: [x.yaml]\n{COMPONENT}"))]);
+    run(&sandbox, &["bootstrap"], &MINI).expect(0);
+    assert!(!run(&sandbox, &["verify"], &MINI).stdout.contains("property-missing"));
+    if let Some(built) = build(&sandbox, "q/a") {
+        assert!(built.expect(0).stdout.contains("property: value"));
+    }
+}
+
+#[test]
+fn a_key_that_no_external_secret_reads_is_found_at_its_line_of_the_contract() {
+    let sandbox = mini(&[("a/x.yaml", &es("app", "n", "hf-token", "secret-store"))]);
+    let text = sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout;
+    let line = text.lines().position(|line| line == "  - name: litellm-master-key").unwrap() + 1;
+    sandbox.write("own.yaml", format!("# mine\n{text}").as_bytes());
+    for (flags, place) in
+        [(&[][..], format!("the built-in contract:{line}:5")), (&["--contract", "own.yaml"], format!("own.yaml:{}:5", line + 1))]
+    {
+        let ran = run(&sandbox, &[&["contract", "--format", "json"], flags].concat(), &MINI).expect(0);
+        let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let mut unread = json["coverage"].as_array().unwrap().iter().filter(|finding| finding["code"] == "key-unread");
+        let found = unread.find(|finding| finding["what"].as_str().unwrap().contains("`litellm-master-key`")).unwrap();
+        assert_eq!(found["place"], place);
     }
 }
 
@@ -718,7 +719,7 @@ fn namespaces_come_from_whoever_decides_them() {
         )
     };
     let namespace = |files: &[(&str, &str)]| {
-        let found = consumers(&run(&mini(files), &["contract", "--json"], &MINI).expect(0).stdout);
+        let found = consumers(&run(&mini(files), &["contract", "--format", "json"], &MINI).expect(0).stdout);
         found.into_iter().next().unwrap().0
     };
     let base = [
@@ -778,16 +779,20 @@ fn odd_names_stand_in_the_diff_as_git_writes_them() {
     needs!("git");
     let app = es("app", "n", "hf-token", "secret-store");
     let sandbox = Sandbox::empty();
-    for name in ["a b", "t\tab", "q\"uote", "back\\slash", "esc\u{1b}[2J", "new\nline", "ü"] {
+    let names = ["a b", "t\tab", "q\"uote", "back\\slash", "esc\u{1b}[2J", "new\nline", "ü"];
+    for name in names {
         sandbox.write(&format!("q/{name}/x.yaml"), app.as_bytes());
         sandbox.write(&format!("q/{name}/kustomization.yaml"), b"resources: [x.yaml]\n");
     }
-    for (format, count) in [("manifest", 7), ("json6902", 7)] {
-        let diff = run(&sandbox, &["patch", "--format", format], &["--platform", "q"]).expect(0).stdout;
+    git(&sandbox, &["init", "-q", "q"]);
+    let check = |format: &str, out: &str, count: usize| {
+        let diff = run(&sandbox, &["patch", "--format", format], &["--platform", "q", "--out", out]).expect(0).stdout;
         assert!(!diff.contains('\u{1b}'), "{diff}");
-        assert!(diff.matches("property").count() >= count, "{diff}");
+        assert_eq!(diff.matches("diff --git").count(), count, "{diff}");
         sandbox.write("diff", diff.as_bytes());
-        git(&sandbox, &["init", "-q", "q"]);
         git(&sandbox, &["-C", "q", "apply", "--check", "../diff"]);
-    }
+    };
+    check("manifest", "out", names.len());
+    // New files: a patch and the kustomization that lists it.
+    names.iter().for_each(|name| check("component", &format!("q/{name}/out"), 2));
 }

@@ -17,7 +17,7 @@ use seal_secrets::pipeline::seal::Sealer;
 use seal_secrets::pipeline::unseal;
 use zeroize::Zeroizing;
 
-use crate::common::{TestEntropy, fixture_text};
+use crate::common::{TestEntropy, fit, fixture_text};
 
 struct Second(PrivateKey);
 
@@ -64,7 +64,7 @@ fn check(certificate: &str, private: &str, cases: u32) {
     let pem = fixture_text(private);
     let keys: Vec<SealingKey> = private_key::read(&pem).unwrap();
     let second = Second(PrivateKey::from_pkcs8_pem(&pem).unwrap());
-    let sealer = Sealer::new(&certificate).unwrap();
+    let sealer = Sealer::new(&fit(certificate)).unwrap();
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&case(), |(namespace, name, scope, seed, size)| {
         let (label, value) = (scope.label(&namespace, &name), cheap_bytes(seed, size));
@@ -95,8 +95,10 @@ fn many_threads_seal_in_the_order_of_the_values() {
     let keys = private_key::read(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap();
     let values = |count: u8| (0..count).map(|i| (i.to_string(), SecretValue::new(Zeroizing::new(vec![i; 3])))).collect();
     for (count, threads) in [(0, 2), (1, 2), (7, 3), (2, 8)] {
-        let blobs =
-            Sealer::new(&certificate).unwrap().seal_all(values(count), &mut TestEntropy(1), NonZeroUsize::new(threads).unwrap()).unwrap();
+        let blobs = Sealer::new(&fit(certificate.clone()))
+            .unwrap()
+            .seal_all(values(count), &mut TestEntropy(1), NonZeroUsize::new(threads).unwrap())
+            .unwrap();
         assert_eq!(blobs.len(), usize::from(count));
         for (i, blob) in blobs.iter().enumerate() {
             assert_eq!(unseal::open(&keys, &i.to_string(), blob).unwrap().expose(), [i as u8; 3]);
@@ -208,7 +210,7 @@ proptest! {
     fn whatever_a_file_holds_nothing_panics(text in "(key: |remoteRef:|- |\\{|\\}|\\[|\\]|ExternalSecret|external-secrets.io/v1|kind: |apiVersion: |spec:|data:|&a |\\*a|<<: |\"|'|#| |  |\n|\t|\r\n|---|\\.\\.\\.|!!str |\\?|>-|\\||[a-zü]){0,60}") {
         let _ = seal_secrets::manifest::property::add(&text, Some(seal_secrets::model::StoreKind::SecretStore), &|_| true);
         if let Ok(documents) = seal_secrets::manifest::yaml::read_foreign(&text) {
-            let _ = seal_secrets::manifest::gitops::kustomization(&documents, &text);
+            let _ = seal_secrets::manifest::gitops::kustomization(&documents);
         }
     }
 }

@@ -8,7 +8,7 @@ use seal_secrets::manifest::blobs;
 use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::{pem, private_key, unseal};
 
-use crate::common::{Sandbox, at_the_prompt_while, fixture_text, needs};
+use crate::common::{Sandbox, at_the_prompt_while, fit, fixture_text, needs};
 
 /// Long base64: what may change in a file of somebody's. It may be broken, after a backslash or before a line as deep as its own.
 fn without_blobs(text: &str) -> String {
@@ -172,12 +172,12 @@ fn what_cannot_be_opened_is_named_and_the_rest_is_done() {
     let before = sandbox.read("git/strange.yaml");
     // Only what is sealed to one key: the rest is passed over.
     let ran = sandbox.run(["re-encrypt", "git/strange.yaml", "git/good.yaml", "--dry-run", "--key", &old]).expect(0);
-    assert!(ran.stdout.contains("to do: 1 SealedSecrets in 1 files"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("to do: 1 SealedSecret in 1 file"), "{}", ran.stdout);
     let ran = sandbox.run(["re-encrypt", "git", "--yes"]).expect(1);
     for file in ["git/strange.yaml:8:8: ", "git/alias.yaml:", "git/broken.yaml:2:"] {
         assert!(ran.stderr.contains(&format!("failed: {file}")), "{file}: {}", ran.stderr);
     }
-    assert!(ran.stdout.contains("done: 1 SealedSecrets in 1 files") && ran.stdout.contains("3 could not be opened"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("done: 1 SealedSecret in 1 file") && ran.stdout.contains("3 could not be opened"), "{}", ran.stdout);
     assert_eq!(before, sandbox.read("git/strange.yaml"));
     // With the key that opens it, and without the one that could open the result.
     sandbox.write_secret("old.pem", key.as_bytes());
@@ -212,7 +212,7 @@ fn renew_moves_everything_to_a_new_key_and_keeps_the_old_one() {
     let half = with_a_newer_key();
     let newer = format!("the escrow holds a newer key, {}", digest(&renewed.read("keys/sealing.crt")));
     half.run(["key-secret"]).warned(&[&format!("{newer}, which the controller would serve: `seal-secrets renew` moves to it")]);
-    let ran = half.run(["renew", "--yes"]).warned(&[&format!("{newer}: this run finishes with it")]);
+    let ran = half.run(["renew", "--yes"]).warned(&[&format!("{newer}: this run completes the renewal with it")]);
     assert!(ran.stdout.contains("the escrow holds 2 keys"), "{}", ran.stdout);
     assert_eq!(half.read("keys/sealing.crt"), renewed.read("keys/sealing.crt"));
     // What does not open keeps everything as it is.
@@ -242,7 +242,9 @@ fn status_tells_which_key_is_needed_for_what() {
     sandbox.run(["renew", "--yes"]).warned(&[&format!("the escrow holds a newer key, {newer}: this run finishes with it")]);
     let status = json(&with_identity);
     assert_eq!(status["escrow"].as_array().unwrap().iter().map(|key| key["needed"] == true).collect::<Vec<_>>(), [false, true]);
-    assert!(sandbox.run(["status", "--identity", "keys/operator.agekey"]).expect(0).stdout.contains("nobody here needs it any more"));
+    assert!(
+        sandbox.run(["status", "--identity", "keys/operator.agekey"]).expect(0).stdout.contains("no SealedSecret here needs it any more")
+    );
 }
 
 #[test]
@@ -269,7 +271,7 @@ fn status_says_nothing_of_a_key_that_it_could_not_judge() {
     for (what, bytes) in [("strange", strange.as_bytes()), ("aliased", aliased.as_bytes()), ("broken", b"kind: SealedSecret\n  x: [\n")] {
         sandbox.write(&format!("{what}/a.yaml"), bytes);
         assert_eq!(needed(what, 1), [Some(true), None], "{what}");
-        assert!(run(&[what], 1).contains("is not known before all of the above is"), "{what}");
+        assert!(run(&[what], 1).contains("cannot tell whether it is still needed until everything above is resolved"), "{what}");
     }
     std::fs::create_dir(sandbox.path("linked")).unwrap();
     std::os::unix::fs::symlink("../mixed/a.yaml", sandbox.path("linked/a.yaml")).unwrap();
@@ -282,7 +284,7 @@ fn status_says_nothing_of_a_key_that_it_could_not_judge() {
     assert!(ran.stderr.contains("failed: renamed/a.yaml:") && ran.stderr.contains("tried sha256:"), "{}", ran.stderr);
     // One file in two spellings is one.
     let ran = sandbox.run(["re-encrypt", "./mixed", "mixed/../mixed/a.yaml", "mixed", "--yes"]).expect(0);
-    assert!(ran.stdout.contains("done: 1 SealedSecrets in 1 files"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("done: 1 SealedSecret in 1 file"), "{}", ran.stdout);
 }
 
 #[test]
@@ -295,7 +297,7 @@ fn an_escrow_that_changed_meanwhile_is_not_overwritten() {
     let before = sandbox.read("keys/sealing.key.age");
     for args in ["renew", &format!("escrow add-recipient {recipient}")] {
         sandbox.write("keys/sealing.key.age", before.as_bytes());
-        let shown = at_the_prompt_while(&sandbox, args, &[("type yes: ", "yes\r")], &change);
+        let shown = at_the_prompt_while(&sandbox, args, &[("Type yes: ", "yes\r")], &change);
         assert!(shown.contains("code=8") && shown.contains("it was changed meanwhile"), "{shown}");
         assert_eq!(sandbox.read("keys/sealing.key.age"), other);
     }
@@ -330,7 +332,7 @@ fn controller(odd: &'static str) -> u16 {
                 _ => {}
             }
             let mut entropy = crate::common::TestEntropy(question.len() as u64);
-            let sealed = Sealer::new(&certificate).unwrap().seal_all(
+            let sealed = Sealer::new(&fit(certificate.clone())).unwrap().seal_all(
                 vec![(label.clone(), SecretValue::new(value))],
                 &mut entropy,
                 std::num::NonZeroUsize::MIN,

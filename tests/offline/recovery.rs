@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use seal_secrets::pipeline::certificate::SealingCertificate;
-use seal_secrets::pipeline::{drill, escrow};
+use seal_secrets::pipeline::{escrow, key_secrets};
 use serde_json::Value;
 
 use crate::common::{BINARY, GIT, Ran, Sandbox, finish, fixture_text, needs, path_after};
@@ -357,13 +357,13 @@ fn what_could_not_be_restored_fails_the_drill() {
 fn a_key_secret_that_the_controller_would_not_take_is_found() {
     let certificate = |name: &str| SealingCertificate::read(fixture_text(&format!("fixtures/certificates/{name}")).as_bytes()).unwrap();
     let good = fixture_text("fixtures/private-keys/key-secret.yaml");
-    assert!(drill::check_key_secret(&good, &certificate("good.crt")).is_ok());
-    assert!(drill::check_key_secret(&good, &certificate("good-3072.crt")).is_err(), "another certificate's");
+    assert!(key_secrets::check(&good, &certificate("good.crt")).is_ok());
+    assert!(key_secrets::check(&good, &certificate("good-3072.crt")).is_err(), "another certificate's");
     let label = "sealedsecrets.bitnami.com/sealed-secrets-key: active";
     assert!(good.contains(label));
-    assert!(drill::check_key_secret(&good.replace(label, "some: label"), &certificate("good.crt")).is_err(), "no label");
+    assert!(key_secrets::check(&good.replace(label, "some: label"), &certificate("good.crt")).is_err(), "no label");
     for bad in ["secret-wrong-type", "secret-key-compromised", "secret-crt-other-key", "secret-without-tls-crt", "secret-tls-key-not-pem"] {
         let text = fixture_text(&format!("fixtures/private-keys/{bad}.yaml"));
-        assert!(drill::check_key_secret(&text, &certificate("good.crt")).is_err(), "{bad}");
+        assert!(key_secrets::check(&text, &certificate("good.crt")).is_err(), "{bad}");
     }
 }

@@ -65,7 +65,7 @@ fn nothing_is_replaced_unless_somebody_says_so() {
         (&["hf-token", "--yes"], 2, "`--provide hf-token=FILE`"),
         (&["--provide", "hf-token=token", "--yes"], 3, "`hf-token` is not sealed yet"),
         (&["--older-than", "90", "--yes"], 2, "such as `90d`"),
-        (&["--yes"], 2, "is needed"),
+        (&["--yes"], 2, "no key to rotate"),
     ];
     for (args, code, says) in rows {
         let ran = sandbox.run([&["rotate"], args].concat()).expect(code);
@@ -83,7 +83,7 @@ fn at_a_terminal_the_plan_is_shown_and_the_operator_answers() {
     let sandbox = Sandbox::bootstrapped();
     let before = sandbox.snapshot();
     for (args, prompt, answer) in [
-        ("rotate vllm-api-key", "type yes: ", "y\r"),
+        ("rotate vllm-api-key", "Type yes: ", "y\r"),
         ("rotate --destroys-data litellm-salt-key", "Type its name: ", "yes\r"),
         ("rotate --destroys-data litellm-salt-key", "Type its name: ", "n8n-encryption-key\r"),
     ] {
@@ -92,7 +92,7 @@ fn at_a_terminal_the_plan_is_shown_and_the_operator_answers() {
         assert_eq!(before, sandbox.snapshot(), "{args}");
     }
     let both = "rotate vllm-api-key --destroys-data litellm-salt-key";
-    let shown = at_the_prompt(&sandbox, both, &[("Type its name: ", "litellm-salt-key\r"), ("type yes: ", "yes\r")]);
+    let shown = at_the_prompt(&sandbox, both, &[("Type its name: ", "litellm-salt-key\r"), ("Type yes: ", "yes\r")]);
     assert!(shown.contains("encrypts the provider credentials in LiteLLM's database; all of that is lost"), "{shown}");
     assert!(shown.contains("code=0"), "{shown}");
     assert_eq!(changed(&sandbox, &before).len(), 2);

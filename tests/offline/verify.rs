@@ -8,7 +8,7 @@ use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::seal::Sealer;
 use zeroize::Zeroizing;
 
-use crate::common::{Sandbox, TestEntropy, fixture, fixture_text};
+use crate::common::{Sandbox, TestEntropy, fit, fixture, fixture_text};
 
 const SOURCE: &str = "out/secret-source/";
 
@@ -90,7 +90,7 @@ const DEFECTS: &[Defect] = &[
 fn seal(sandbox: &Sandbox, key: &str, value: &[u8]) -> String {
     let certificate = SealingCertificate::read(sandbox.read("keys/sealing.crt").as_bytes()).unwrap();
     let values = vec![(format!("secret-source/{key}"), seal_secrets::model::SecretValue::new(Zeroizing::new(value.to_vec())))];
-    Sealer::new(&certificate).unwrap().seal_all(values, &mut TestEntropy(3), std::num::NonZeroUsize::MIN).unwrap().remove(0)
+    Sealer::new(&fit(certificate)).unwrap().seal_all(values, &mut TestEntropy(3), std::num::NonZeroUsize::MIN).unwrap().remove(0)
 }
 
 fn with_blob(document: &str, blob: &str) -> String {
@@ -100,7 +100,7 @@ fn with_blob(document: &str, blob: &str) -> String {
 /// Seals another value in the place of a key's own.
 fn reseal(sandbox: &Sandbox, key: &str, value: &[u8]) {
     let blob = seal(sandbox, key, value);
-    let contract = contract_file::read(contract_file::EMBEDDED).unwrap();
+    let contract = contract_file::read("c", contract_file::EMBEDDED).unwrap();
     let file = format!("{SOURCE}{}.sealed.yaml", contract.key(key).unwrap().unit);
     let text = sandbox.read(&file);
     let mine = |document: &str| document.contains(&format!("  name: {key}\n"));

@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::{Checks, Part, condition, has_value, is_available, text};
 use crate::manifest::secret::{KEY_LABEL, is_key_secret_name};
-use crate::model::{Name, PROPERTY, Symptom, visible};
+use crate::model::{Name, PROPERTY, Symptom, counted, visible};
 
 /// Known faults of the controller: what, the first version without it, what it does.
 const VULNERABILITIES: [(&str, (u32, u32, u32), &str); 1] =
-    [("CVE-2026-22728", (0, 36, 0), "who may ask it to re-encrypt a value can widen its scope, and so read it")];
+    [("CVE-2026-22728", (0, 36, 0), "anyone who may ask it to re-encrypt a value can widen the scope of the value, and so read it")];
 
 /// How the sealed-secrets controller does.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -38,7 +38,8 @@ impl Checks<'_> {
         let Some(deployment) = &self.snapshot.controller else {
             let cause = format!("there is no sealed-secrets controller in `{namespace}`");
             let out = &self.wanted.called.out;
-            let remedy = format!("step 2 of {out}/INSTALL.md; elsewhere? name it with --controller-namespace and --controller-name");
+            let remedy =
+                format!("follow step 2 of {out}/INSTALL.md; if it runs elsewhere, pass --controller-namespace and --controller-name");
             self.bad(CATEGORY, what, Symptom::ControllerMissing, cause, remedy);
             return Controller::Down;
         };
@@ -56,15 +57,16 @@ impl Checks<'_> {
     fn why_down(&self, deployment: &Value) -> (String, String) {
         let (namespace, name) = (self.wanted.controller.0, text(deployment, "/metadata/name"));
         if deployment.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0) {
-            return ("it is scaled to nothing".to_owned(), format!("kubectl -n {namespace} scale deployment/{name} --replicas=1"));
+            return ("it is scaled to zero".to_owned(), format!("kubectl -n {namespace} scale deployment/{name} --replicas=1"));
         }
         match self.put_aside() {
             Some(put_aside) => {
                 let cause =
-                    "a Pod of it does not come up: a key Secret that is no RSA key in PEM crashes it, and one is not ours".to_owned();
+                    "one of its Pods does not start: a key Secret without an RSA key in PEM crashes it, and one key Secret is not ours"
+                        .to_owned();
                 (cause, format!("{put_aside} && {}", self.restart()))
             }
-            None => ("a Pod of it does not come up".to_owned(), format!("kubectl -n {namespace} logs deployment/{name} --previous")),
+            None => ("one of its Pods does not start".to_owned(), format!("kubectl -n {namespace} logs deployment/{name} --previous")),
         }
     }
 
@@ -101,7 +103,7 @@ impl Checks<'_> {
                 }
                 None if here => (format!("its Service `{name}` does not answer"), self.restart()),
                 None => {
-                    let remedy = format!("step 2 of {}/INSTALL.md", self.wanted.called.out);
+                    let remedy = format!("follow step 2 of {}/INSTALL.md", self.wanted.called.out);
                     (format!("there is no Service `{name}` for it in `{namespace}`"), remedy)
                 }
             };
@@ -113,7 +115,7 @@ impl Checks<'_> {
             return true;
         }
         let called = &self.wanted.called;
-        let cause = format!("it serves {served}, and {}/sealing.crt is {pinned}", called.keys);
+        let cause = format!("it serves {served}, but {}/sealing.crt is {pinned}", called.keys);
         match self.put_aside() {
             Some(put_aside) => {
                 let remedy = format!("{put_aside} && {}", self.restart());
@@ -135,8 +137,9 @@ impl Checks<'_> {
         let ours = |object: &&Value| text(object, "/metadata/annotations/seal-secrets~1certificate") == pinned;
         let others = self.snapshot.sealed.iter().filter(|object| !ours(object)).count();
         format!(
-            "the remedy puts the other aside: until its label is `active` again, nothing that is sealed to it is opened, \
-             which {others} SealedSecrets here may be"
+            "the remedy sets the other key aside: until its label is `active` again, values sealed to it do not open, \
+             which may affect {} here",
+            counted(others, "SealedSecret")
         )
     }
 
@@ -158,11 +161,11 @@ impl Checks<'_> {
         let flag = words.iter().position(|word| word.trim_start_matches('-').starts_with("key-renew-period"));
         let period = flag.and_then(|at| words[at].split_once('=').map(|(_, period)| period).or_else(|| words.get(at + 1).copied()));
         if period.is_some_and(|period| matches!(period.trim_matches('"'), "0" | "0s" | "0h")) {
-            self.good("controller", "it never makes a key of its own".to_owned());
+            self.good("controller", "it never generates its own key".to_owned());
             return;
         }
         let cause =
-            format!("its renewal period is {}: it will make a key of its own and serve that one", period.unwrap_or("the default, 30 days"));
+            format!("its renewal period is {}: it will generate its own key and serve that one", period.unwrap_or("the default, 30 days"));
         let remedy = format!("set keyrenewperiod: \"0\" in the chart's values and upgrade the release in {namespace}");
         self.warn("controller", "its renewal period".to_owned(), Symptom::KeyRenewal, cause, remedy);
     }
@@ -189,7 +192,7 @@ impl Checks<'_> {
             };
             let (place, called) = (text(moved, "/metadata/namespace"), text(moved, "/metadata/name"));
             let cause = format!(
-                "it is `{place}/{called}` in the cluster, and opens as `{namespace}/{name}` only: a kustomization sets namePrefix, nameSuffix or namespace"
+                "it is `{place}/{called}` in the cluster, but opens only as `{namespace}/{name}`: a kustomization sets namePrefix, nameSuffix or namespace"
             );
             let remedy = format!("{} && kubectl -n {place} delete sealedsecret {called}", self.apply_source());
             return self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretMoved, cause, remedy);
@@ -204,7 +207,7 @@ impl Checks<'_> {
                 None => self.skip(CATEGORY, name.as_str()),
             },
             _ => {
-                let cause = "the controller has not looked at its newest state".to_owned();
+                let cause = "the controller has not processed its current state".to_owned();
                 self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretPending, cause, self.restart());
             }
         }
@@ -235,7 +238,7 @@ impl Checks<'_> {
             let namespace = &self.wanted.contract.namespace;
             let adopt = format!("kubectl -n {namespace} annotate secret {name} sealedsecrets.bitnami.com/managed=true --overwrite");
             let there = self.snapshot.sources.get(name).is_some_and(Option::is_some);
-            let cause = format!("a Secret of that name {} there, and not the controller's", if there { "is" } else { "was" });
+            let cause = format!("a Secret of that name {}, and is not the controller's", if there { "exists" } else { "existed" });
             (Symptom::SecretInTheWay, cause, if there { format!("{adopt} && {restart}") } else { restart })
         } else {
             (Symptom::SealedSecretFailed, visible(message), format!("{} && {restart}", self.apply_source()))
@@ -257,7 +260,7 @@ impl Checks<'_> {
         let again = format!("kubectl -n {namespace} delete sealedsecret {name} --cascade=foreground && {}", self.apply_source());
         match self.snapshot.sources.get(name).and_then(Option::as_ref) {
             None => {
-                let cause = format!("the Secret `{name}` is not in `{namespace}`, though its SealedSecret is synced");
+                let cause = format!("the Secret `{name}` is not in `{namespace}`, although its SealedSecret is synced");
                 self.bad(CATEGORY, name.to_string(), Symptom::SourceMissing, cause, again);
             }
             Some(metadata) if !has_value(metadata) => {

@@ -1,10 +1,10 @@
-//! The second half of the way: operator, accounts, stores, ExternalSecrets, targets.
+//! The second half of the way: the External Secrets Operator, accounts, stores, ExternalSecrets, targets.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Checks, Part, Reader, Store, condition, has_value, is_available, is_ready, newest, target_of, text, written};
+use super::{Checks, LiveConsumer, Part, Store, condition, has_value, is_available, is_ready, newest, target_of, text, written};
 use crate::model::{Consumer, Name, Namespace, PROPERTY, StoreKind, Symptom, visible};
 use crate::pipeline::render;
 
@@ -15,13 +15,14 @@ pub(super) type Ready<'c> = BTreeSet<Option<&'c Namespace>>;
 type Fault = (Symptom, String, String);
 
 impl<'c> Checks<'c> {
-    pub(super) fn operator(&mut self) -> bool {
+    /// Whether the External Secrets Operator runs.
+    pub(super) fn external_secrets(&mut self) -> bool {
         const CATEGORY: &str = "operator";
         let namespace = &self.wanted.contract.reader.namespace;
-        if !self.may(Part::Operator, CATEGORY, "the External Secrets Operator") {
+        if !self.may(Part::ExternalSecrets, CATEGORY, "the External Secrets Operator") {
             return false;
         }
-        let remedy = match &self.snapshot.operator {
+        let remedy = match &self.snapshot.external_secrets {
             Some(deployment) if is_available(deployment) => {
                 self.good(CATEGORY, "the External Secrets Operator runs".to_owned());
                 return true;
@@ -35,7 +36,7 @@ impl<'c> Checks<'c> {
             }
             None => format!("install it: step 3 of {}/INSTALL.md", self.wanted.called.out),
         };
-        let cause = format!("the External Secrets Operator does not run in `{namespace}`");
+        let cause = format!("the External Secrets Operator is not running in `{namespace}`");
         self.bad(CATEGORY, "the External Secrets Operator".to_owned(), Symptom::OperatorDown, cause, remedy);
         false
     }
@@ -52,7 +53,7 @@ impl<'c> Checks<'c> {
                     self.good(CATEGORY, what);
                     continue;
                 }
-                let cause = format!("the account `{what}` is not there");
+                let cause = format!("the account `{what}` does not exist");
                 self.bad(CATEGORY, what, Symptom::AccountMissing, cause, self.again(delivery.store(namespace)));
             }
         }
@@ -78,17 +79,17 @@ impl<'c> Checks<'c> {
         format!("{} && kubectl{place} annotate {kind} {store} force-sync=$(date +%s) --overwrite", self.apply_store())
     }
 
-    pub(super) fn stores(&mut self, operator: bool) -> Ready<'c> {
+    pub(super) fn stores(&mut self, runs: bool) -> Ready<'c> {
         if !self.may(Part::Stores, "stores", "every store") {
             return Ready::new();
         }
         let stores = self.snapshot.stores.iter().filter(|store| store.namespace.as_ref().is_none_or(|namespace| self.is_there(namespace)));
         let stores: Vec<&Store> = stores.collect();
-        stores.into_iter().filter(|store| self.store(store, operator)).map(|store| store.namespace.as_ref()).collect()
+        stores.into_iter().filter(|store| self.store(store, runs)).map(|store| store.namespace.as_ref()).collect()
     }
 
     /// Whether it is ready.
-    fn store(&mut self, store: &Store, operator: bool) -> bool {
+    fn store(&mut self, store: &Store, runs: bool) -> bool {
         const CATEGORY: &str = "stores";
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
         let kind = delivery.store_kind.as_str();
@@ -100,7 +101,7 @@ impl<'c> Checks<'c> {
         };
         let ca = object.pointer("/spec/provider/kubernetes/server/caProvider");
         if delivery.store_kind == StoreKind::ClusterSecretStore && ca.is_some_and(|ca| ca.get("namespace").is_none()) {
-            let cause = "`caProvider.namespace` is missing, which a ClusterSecretStore needs".to_owned();
+            let cause = "a ClusterSecretStore needs `caProvider.namespace`, which is missing".to_owned();
             self.bad(CATEGORY, what, Symptom::CaNamespaceMissing, cause, self.apply_store());
             return false;
         }
@@ -118,9 +119,9 @@ impl<'c> Checks<'c> {
             (None, true) => true,
             (None, false) => self.has_account(&contract.reader.namespace),
         };
-        if account && operator {
+        if account && runs {
             let message = newest(&store.events).or(condition(object, "Ready").map(|(_, message)| message));
-            let cause = visible(message.unwrap_or("the operator has not looked at it"));
+            let cause = visible(message.unwrap_or("the External Secrets Operator has not processed it"));
             self.bad(CATEGORY, what, Symptom::StoreNotReady, cause, self.again(store.namespace.as_ref()));
         } else {
             self.skip(CATEGORY, &what);
@@ -136,16 +137,16 @@ impl<'c> Checks<'c> {
             let path = format!("/spec/provider/kubernetes/{field}");
             let (there, wanted) = (text(store, &path), text(&wanted, &path));
             let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { format!("`{}`", visible(text)) };
-            let cause = || format!("`{}` is {}, and was to be {}", field.replace('/', "."), shown(there), shown(wanted));
+            let cause = || format!("`{}` is {}, but should be {}", field.replace('/', "."), shown(there), shown(wanted));
             (there != wanted).then(cause)
         })
     }
 
-    pub(super) fn reader(&mut self, reader: &Reader, operator: bool, ready: &Ready<'_>) {
+    pub(super) fn consumer(&mut self, live: &LiveConsumer, runs: bool, ready: &Ready<'_>) {
         const CATEGORY: &str = "external secrets";
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
-        let consumer: &Consumer = &contract.consumers[reader.index];
-        let Some(object) = &reader.object else {
+        let consumer: &Consumer = &contract.consumers[live.index];
+        let Some(object) = &live.object else {
             // One that a helm chart renders has no name that is known: it is only looked at where it is there.
             let Some(name) = &consumer.name else { return };
             let cause = format!("the ExternalSecret `{name}` is not in `{}`", consumer.namespace);
@@ -168,15 +169,15 @@ impl<'c> Checks<'c> {
             return self.warn(CATEGORY, what, Symptom::NotSealedYet, format!("`{}` is not sealed yet", entry.key), remedy);
         }
         let account = delivery.account(contract, &consumer.namespace);
-        let works = operator && ready.contains(&delivery.store(&consumer.namespace)) && self.has_account(account);
+        let works = runs && ready.contains(&delivery.store(&consumer.namespace)) && self.has_account(account);
         if is_ready(object) {
             self.good(CATEGORY, what.clone());
-            self.target(reader, object, what, force, works);
+            self.target(live, object, what, force, works);
         } else if !works || !consumer.entries.iter().all(|entry| self.is_sound(account, &entry.key)) {
             self.skip(CATEGORY, &what);
         } else {
-            let message = newest(&reader.events).or(condition(object, "Ready").map(|(_, message)| message));
-            let cause = visible(message.unwrap_or("the operator has not looked at it"));
+            let message = newest(&live.events).or(condition(object, "Ready").map(|(_, message)| message));
+            let cause = visible(message.unwrap_or("the External Secrets Operator has not processed it"));
             self.bad(CATEGORY, what, Symptom::ExternalSecretFailed, cause, force);
         }
     }
@@ -206,12 +207,12 @@ impl<'c> Checks<'c> {
         Some((Symptom::OtherStore, cause, patch(consumer, name, wrong.iter().map(add).collect())))
     }
 
-    /// What mends an ExternalSecret in git.
+    /// What fixes an ExternalSecret for good.
     fn lasting(&self, consumer: &Consumer) -> String {
         let called = &self.wanted.called;
         match consumer.name {
-            Some(_) => format!("in git `{} patch{}` mends it", called.program, called.delivery),
-            None => format!("its chart's values mend it for good, or `{} patch -{}` behind helm", called.program, called.delivery),
+            Some(_) => format!("`{} patch{}` fixes it in git", called.program, called.delivery),
+            None => format!("fix it in its chart's values, or run `{} patch -{}` behind helm", called.program, called.delivery),
         }
     }
 
@@ -224,18 +225,18 @@ impl<'c> Checks<'c> {
         (!lets_in(store, consumer.namespace.as_str())).then(fault)
     }
 
-    fn target(&mut self, reader: &Reader, object: &Value, what: String, force: String, works: bool) {
+    fn target(&mut self, live: &LiveConsumer, object: &Value, what: String, force: String, works: bool) {
         const CATEGORY: &str = "targets";
         if !self.may(Part::Targets, CATEGORY, &what) {
             return;
         }
-        let consumer: &Consumer = &self.wanted.contract.consumers[reader.index];
+        let consumer: &Consumer = &self.wanted.contract.consumers[live.index];
         let refreshed = text(object, "/status/refreshTime");
         let sources = &self.snapshot.sources;
         let newer = |key: &Name| sources.get(key).and_then(Option::as_ref).is_some_and(|source| written(source) > refreshed);
         // A source that the controller did not write has its own check.
         let newer = consumer.entries.iter().find(|entry| newer(&entry.key) && self.is_unsealed(&entry.key));
-        let fault = if reader.target.is_none() {
+        let fault = if live.target.is_none() {
             let cause = format!("the target Secret `{}` is not in `{}`", visible(target_of(object)), consumer.namespace);
             (Symptom::TargetMissing, cause)
         } else if let Some(entry) = newer {

@@ -5,6 +5,19 @@ use std::collections::BTreeSet;
 
 use crate::model::{Error, Name, Result, visible};
 
+/// What the keys folder remembers of an output folder.
+#[derive(Default)]
+pub struct Remembered {
+    /// The write-once units that were sealed.
+    pub units: BTreeSet<Name>,
+    /// The file that remembers them, as the operator names it.
+    pub file: String,
+    /// Whether that file exists.
+    pub exists: bool,
+    /// Whether it can be written.
+    pub writable: bool,
+}
+
 const HEADER: &str =
     "# Write-once values that were sealed, each with its output folder. None of them is made anew, even where that folder is gone.\n";
 

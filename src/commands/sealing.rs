@@ -1,0 +1,213 @@
+//! What every command that seals does, in this order: open, inventory, plan, nothing to do?, check, ask, provide, carry out, next.
+
+use std::collections::BTreeMap;
+
+use super::Outcome;
+use crate::cli::{Adoption, Sealing};
+use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue};
+use crate::pipeline::adopt::Adopted;
+use crate::pipeline::certificate::FitCertificate;
+use crate::pipeline::inventory::Inventory;
+use crate::pipeline::make::make;
+use crate::pipeline::plan::{self, Extent, Setting, Wishes};
+use crate::show;
+use crate::workspace::Workspace;
+use crate::workspace::given::Provide;
+use crate::workspace::out::Out;
+use crate::world::World;
+
+/// What is particular about one of them.
+pub(super) trait Job {
+    /// What it asks for, once contract and inventory are known.
+    fn wishes(&mut self, contract: &Contract, inventory: &Inventory, world: &mut World) -> Result<Wishes>;
+
+    /// Values that exist already, beside those of `--provide`.
+    fn values(&mut self) -> BTreeMap<Name, SecretValue> {
+        BTreeMap::new()
+    }
+
+    /// The day on which the value of a key was sealed first, where that is known.
+    fn sealed_on(&self, _: &Name, today: &str) -> Option<String> {
+        Some(today.to_owned())
+    }
+
+    /// What stands below the plan.
+    fn below(&self, _: &Ready) -> String {
+        String::new()
+    }
+
+    /// What is to be done next, where something was sealed.
+    fn next(&self, _: &Workspace) -> String {
+        String::new()
+    }
+
+    /// The plan for programs.
+    fn json(&self, workspace: &Workspace, ready: &Ready) -> String {
+        show::plan::json(&workspace.places, &ready.plan)
+    }
+}
+
+/// What the command line says of it.
+pub(super) struct Options<'o> {
+    pub(super) sealing: &'o Sealing,
+    pub(super) provide: &'o Provide,
+    pub(super) destroys_data: &'o [Name],
+    pub(super) yes: bool,
+    pub(super) dry_run: bool,
+    pub(super) json: bool,
+}
+
+impl Adoption {
+    fn options(&self) -> Options<'_> {
+        let (consent, sealing) = (&self.replacing.consent, &self.replacing.sealing);
+        let (yes, dry_run, json) = (consent.yes, consent.dry_run, consent.json);
+        Options { sealing, provide: &[], destroys_data: &self.destroys_data, yes, dry_run, json }
+    }
+
+    fn wishes(&self, contract: &Contract, found: &Adopted) -> Result<Wishes> {
+        let destroyed = self.destroys_data.iter().map(|name| contract.write_once_key(name)).collect::<Result<_>>()?;
+        self.replace.iter().try_for_each(|name| contract.known_key("--replace", name).map(|_| ()))?;
+        let mut wishes = Wishes { extent: Extent::Provided, provided: found.names(), destroyed, ..Wishes::default() };
+        for name in self.replace.iter().chain(&self.destroys_data) {
+            if !found.values.contains_key(name) {
+                let help = "name a key that one of them holds; `seal-secrets import --dry-run` lists these";
+                return Err(Error::usage(format!("no source has a value for `{name}`, which is to be replaced"), help));
+            }
+            wishes.replaced.insert(name.clone());
+        }
+        Ok(wishes)
+    }
+}
+
+/// Seals values that exist already: those that `find` finds.
+struct Adopting<'a, F> {
+    args: &'a Adoption,
+    find: F,
+    found: Adopted,
+}
+
+impl<F: FnMut(&Contract, &mut World) -> Result<Adopted>> Job for Adopting<'_, F> {
+    fn wishes(&mut self, contract: &Contract, _: &Inventory, world: &mut World) -> Result<Wishes> {
+        self.found = (self.find)(contract, world)?;
+        self.args.wishes(contract, &self.found)
+    }
+
+    fn values(&mut self) -> BTreeMap<Name, SecretValue> {
+        std::mem::take(&mut self.found.values)
+    }
+
+    fn sealed_on(&self, name: &Name, _: &str) -> Option<String> {
+        self.found.sealed_on.get(name).cloned()
+    }
+
+    fn below(&self, ready: &Ready) -> String {
+        show::plan::adopted(&ready.plan, &self.found)
+    }
+
+    fn next(&self, workspace: &Workspace) -> String {
+        format!("next: {}, for what is still missing\n", workspace.command("bootstrap"))
+    }
+
+    fn json(&self, workspace: &Workspace, ready: &Ready) -> String {
+        show::plan::adopted_json(&workspace.places, &ready.plan, &self.found)
+    }
+}
+
+/// Everything that is carried out.
+pub(super) struct Ready {
+    pub(super) contract: Contract,
+    pub(super) plan: Plan,
+    certificate: FitCertificate,
+}
+
+/// The whole order, for values that `find` finds.
+pub(super) fn adopt(
+    workspace: &Workspace,
+    args: &Adoption,
+    find: impl FnMut(&Contract, &mut World) -> Result<Adopted>,
+    world: &mut World,
+) -> Result<Outcome> {
+    run(workspace, &args.options(), &mut Adopting { args, find, found: Adopted::default() }, world)
+}
+
+/// The whole order.
+pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Outcome> {
+    if options.dry_run {
+        return show(workspace, options, job, world).map(|_| Outcome::Done);
+    }
+    let out = workspace.out_to_change()?;
+    let ready = prepare(workspace, &out, options, job, world)?;
+    out.clean(world)?;
+    if ready.plan.changes.is_empty() {
+        return world.terminal.print(&text(workspace, &ready, true, job)).map(|()| Outcome::Done);
+    }
+    // Everything that can be refused is refused here, before the first folder or file is made.
+    workspace.check_provided(options.provide, out.folder())?;
+    out.check(&ready.plan)?;
+    ask(workspace, options, &ready, job, world)?;
+    let mut values = workspace.read_provided(options.provide, &ready.contract, &ready.plan, world)?;
+    values.extend(job.values());
+    let keys = ready.plan.remembers().then(|| workspace.change_keys()).transpose()?;
+    let today = world.day(0)?;
+    let sealed_on = |name: &Name| job.sealed_on(name, &today);
+    let made = make(&ready.contract, &ready.plan, &ready.certificate, values, &sealed_on, world.entropy.as_mut(), world.threads)?;
+    out.carry_out(&ready.plan, made, keys.as_ref(), world)?;
+    world.terminal.print(&(text(workspace, &ready, true, job) + &job.next(workspace)))?;
+    Ok(Outcome::Done)
+}
+
+/// Only the plan.
+pub(super) fn show(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Plan> {
+    let ready = prepare(workspace, &workspace.out()?, options, job, world)?;
+    let text = if options.json { job.json(workspace, &ready) } else { text(workspace, &ready, false, job) };
+    world.terminal.print(&text)?;
+    Ok(ready.plan)
+}
+
+fn text(workspace: &Workspace, ready: &Ready, done: bool, job: &dyn Job) -> String {
+    show::plan::text(&workspace.places, &ready.contract, &ready.plan, done) + &job.below(ready)
+}
+
+fn prepare(workspace: &Workspace, out: &Out<'_>, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Ready> {
+    let (setting, _) = workspace.setting(options.sealing.delivery.form(), world)?;
+    let inventory = out.inventory(workspace.remembered()?)?;
+    let wishes = job.wishes(&setting.contract, &inventory, world)?;
+    let certificate = workspace.fit_certificate(options.sealing.allow_rsa_bits, world)?;
+    let plan = plan::plan(&setting, &inventory, certificate.digest, &wishes);
+    let plan = plan.map_err(|error| error.within(&workspace.places.out))?;
+    let Setting { contract, .. } = setting;
+    for name in &plan.kept {
+        world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
+    }
+    if let Some(file) = &plan.not_remembered {
+        let without = "without it nothing is known of write-once values once all of the output folder is gone";
+        world.terminal.warn(&format!("{file} cannot be written: {without}"));
+    }
+    Ok(Ready { contract, plan, certificate })
+}
+
+/// Before a value is replaced, the operator agrees: with `--yes`, or at the terminal, where the plan is shown first.
+fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready, job: &dyn Job, world: &mut World) -> Result<()> {
+    let replaced = ready.plan.changes.iter().filter_map(|change| match change {
+        Change::Seal { keys, reason: Reason::Replaced, .. } => Some(keys),
+        _ => None,
+    });
+    let destroyed = options.destroys_data;
+    let (lost, others): (Vec<_>, Vec<_>) = replaced.partition(|keys| keys.iter().any(|key| destroyed.contains(key)));
+    if options.yes || lost.is_empty() && others.is_empty() {
+        return Ok(());
+    }
+    if world.terminal.stdin_is_terminal {
+        world.terminal.print(&text(workspace, ready, false, job))?;
+    }
+    for name in lost.into_iter().flatten().filter(|name| destroyed.contains(name)) {
+        let about = ready.contract.key(name.as_str()).map_or("", |key| key.about.as_str());
+        let question = format!("`{name}` {about}; all of that is lost. Type its name: ");
+        if !world.terminal.stdin_is_terminal || !world.terminal.ask(&question)?.is(name.as_str()) {
+            let help = "type the name at a terminal, or say so with `--yes`";
+            return Err(Error::refused(format!("you have not confirmed that data encrypted with `{name}` may be lost"), help));
+        }
+    }
+    let values = others.into_iter().flatten().count();
+    if values == 0 { Ok(()) } else { world.terminal.confirm(&format!("replace {}", show::counted(values, "value")), false) }
+}

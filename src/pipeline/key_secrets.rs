@@ -1,0 +1,76 @@
+//! The controller's key Secrets, made from the escrow's keys, and read again as the controller reads them.
+
+use zeroize::Zeroizing;
+
+use super::certificate::SealingCertificate;
+use super::private_key::{self, Pairs};
+use crate::manifest::secret::{self, read_key_secrets};
+use crate::model::{CertificateDigest, Error, Result};
+
+/// The key Secrets, one for each key of the escrow: what is sealed to an old one opens as well, and of several the controller
+/// serves the one whose certificate began last.
+pub struct KeySecrets {
+    /// By name.
+    pub secrets: Vec<(String, Zeroizing<String>)>,
+    /// A key that began later than the certificate.
+    pub newer: Option<CertificateDigest>,
+    /// Keys without a certificate, which are in none of the Secrets.
+    pub left_out: Vec<CertificateDigest>,
+}
+
+impl KeySecrets {
+    /// From keys that were judged: one that the controller cannot use would crash it at start. `pem` is the certificate's text.
+    pub fn new(pairs: &Pairs, certificate: &SealingCertificate, pem: &str, namespace: &str) -> Result<Self> {
+        if pairs.list.iter().all(|pair| pair.digest != certificate.digest) {
+            let digests: Vec<String> = pairs.list.iter().map(|pair| pair.digest.to_string()).collect();
+            return Err(Error::refused(
+                "the escrow does not hold the key of the certificate",
+                "restore the escrow that belongs to it, or the certificate from git",
+            )
+            .why(format!("the certificate is {}, the escrow holds {}", certificate.digest, digests.join(", "))));
+        }
+        let newer = pairs.newer_than(certificate, |_| true).map(|(newer, _)| newer.digest);
+        let mut made = KeySecrets { secrets: Vec::new(), newer, left_out: Vec::new() };
+        for (n, pair) in pairs.list.iter().enumerate() {
+            let certificate = match &pair.certificate {
+                _ if pair.digest == certificate.digest => pem,
+                Some((_, pem)) => pem,
+                None => {
+                    made.left_out.push(pair.digest);
+                    continue;
+                }
+            };
+            let name = secret::key_secret_name(n);
+            let text = secret::write_key_secret(namespace, &name, certificate, &private_key::write_pem(&pair.key)?);
+            made.secrets.push((name, text));
+        }
+        Ok(made)
+    }
+
+    /// As one stream of documents.
+    pub fn stream(&self) -> Zeroizing<String> {
+        let texts: Vec<&str> = self.secrets.iter().map(|(_, text)| text.as_str()).collect();
+        Zeroizing::new(texts.join("---\n"))
+    }
+}
+
+/// Reads rendered key Secrets as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): their type and label,
+/// an RSA key and a certificate in PEM; and one has to be the pair that everything is sealed to.
+pub fn check(yaml: &str, certificate: &SealingCertificate) -> Result<()> {
+    let keys = private_key::read(yaml)?;
+    let secrets = read_key_secrets(yaml)?;
+    let taken = secrets.len() == keys.len() && secrets.iter().all(|secret| secret.active);
+    if taken && keys.iter().any(|key| key.digest == certificate.digest) {
+        return Ok(());
+    }
+    Err(Error::refused("the key Secret is not one that the controller would take", "restore the escrow of this certificate"))
+}
+
+/// Whether what a cluster gave back holds exactly the key Secret that was applied.
+pub fn same(applied: &str, read_back: &str) -> Result<bool> {
+    let (ours, theirs) = (read_key_secrets(applied)?, read_key_secrets(read_back)?);
+    let equal = |(ours, theirs): (&secret::KeySecret, &secret::KeySecret)| {
+        ours.certificate == theirs.certificate && *ours.private_key == *theirs.private_key
+    };
+    Ok(!ours.is_empty() && ours.len() == theirs.len() && ours.iter().zip(&theirs).all(equal))
+}

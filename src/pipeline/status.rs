@@ -1,0 +1,65 @@
+//! What is sealed to which key, and which keys are still needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::private_key::{Pair, Pairs};
+use super::re_encrypt::sealed_to;
+use crate::manifest::blobs::ForeignSealedSecret;
+use crate::model::CertificateDigest;
+
+/// The counts, by key.
+pub struct Status {
+    /// The certificate that is pinned.
+    pub pinned: CertificateDigest,
+    /// How many SealedSecrets have values that are sealed to each.
+    pub needed: BTreeMap<CertificateDigest, usize>,
+    /// How many SealedSecrets are sealed to a key that is not known.
+    pub unknown: usize,
+    /// Files that could not be read, or were skipped.
+    pub unread: usize,
+    /// The escrow's keys, where it was opened.
+    pub escrow: Option<Pairs>,
+}
+
+/// A key of the escrow.
+pub struct KeyStatus<'s> {
+    /// The key.
+    pub pair: &'s Pair,
+    /// When its certificate began, where it has one.
+    pub begins: Option<String>,
+    /// How many SealedSecrets need it.
+    pub count: usize,
+    /// Whether it is needed; none = that cannot be told.
+    pub needed: Option<bool>,
+}
+
+impl Status {
+    /// Nothing is counted yet.
+    pub fn new(pinned: CertificateDigest, unread: usize, escrow: Option<Pairs>) -> Self {
+        Status { pinned, needed: BTreeMap::new(), unknown: 0, unread, escrow }
+    }
+
+    /// Counts a SealedSecret; the keys that it is sealed to, where they are known. What opens it is the truth; without keys there
+    /// is only what it says of itself.
+    pub fn count(&mut self, one: &ForeignSealedSecret) -> Option<BTreeSet<CertificateDigest>> {
+        let keys = match &self.escrow {
+            Some(escrow) => sealed_to(one, &escrow.openers),
+            None => one.certificate.map(|key| BTreeSet::from([key])),
+        };
+        match &keys {
+            Some(keys) => keys.iter().for_each(|key| *self.needed.entry(*key).or_default() += 1),
+            None => self.unknown += 1,
+        }
+        keys
+    }
+
+    /// The keys of the escrow.
+    pub fn escrowed(&self) -> impl Iterator<Item = KeyStatus<'_>> {
+        self.escrow.iter().flat_map(|escrow| &escrow.list).map(|pair| {
+            let count = self.needed.get(&pair.digest).copied().unwrap_or(0);
+            let needed = count > 0 || pair.digest == self.pinned;
+            let begins = pair.certificate.as_ref().map(|(certificate, _)| certificate.begins());
+            KeyStatus { pair, begins, count, needed: (needed || self.unknown + self.unread == 0).then_some(needed) }
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! The contract, as table, JSON or picture.
+
+use serde_json::{Value, json};
+
+use super::{findings, pretty};
+use crate::model::{Contract, Entry, Finding, Places, Recipe};
+
+fn consumers(contract: &Contract, key: &str) -> Vec<String> {
+    let reads = contract.consumers.iter().filter(|consumer| consumer.entries.iter().any(|entry| entry.key.as_str() == key));
+    reads.map(|consumer| format!("{}/{}", consumer.namespace, consumer.name.as_ref().unwrap_or(&consumer.target))).collect()
+}
+
+/// For people.
+pub fn table(contract: &Contract) -> String {
+    let mut rows = vec![["KEY", "MADE HOW", "NEEDED WHEN", "READ BY"].map(str::to_owned)];
+    for key in &contract.keys {
+        let mut made = key.recipe.describe();
+        if key.write_once {
+            made.push_str(", write-once");
+        }
+        let when = key.when.as_ref().map_or("always", |when| when.text.as_str());
+        let readers = match consumers(contract, key.name.as_str()) {
+            none if none.is_empty() => "-".to_owned(),
+            some => some.join(", "),
+        };
+        rows.push([key.name.to_string(), made, when.to_owned(), readers]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let [first, second, third] = [0, 1, 2].map(width);
+    let line = |row: &[String; 4]| format!("{:first$}  {:second$}  {:third$}  {}\n", row[0], row[1], row[2], row[3]);
+    rows.iter().map(line).collect()
+}
+
+/// For programs.
+pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> String {
+    let keys: Vec<Value> = contract
+        .keys
+        .iter()
+        .map(|key| {
+            json!({
+                "name": key.name.as_str(), "about": key.about, "recipe": key.recipe.describe(), "unit": key.unit.as_str(),
+                "provided": matches!(key.recipe, Recipe::Provided { .. }), "when": key.when.as_ref().map(|when| &when.text), "needed": key.needed,
+                "writeOnce": key.write_once, "operatorCopy": key.operator_copy, "afterRotation": key.after_rotation,
+                "length": key.recipe.length(),
+            })
+        })
+        .collect();
+    let consumers: Vec<Value> = contract
+        .consumers
+        .iter()
+        .map(|consumer| {
+            let entry = |entry: &Entry| json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str() });
+            json!({
+                "namespace": consumer.namespace.as_str(), "name": consumer.name.as_ref().map(|name| name.as_str()),
+                "target": consumer.target.as_str(), "data": consumer.entries.iter().map(entry).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let contract = json!({
+        "version": 1, "store": contract.store.as_str(), "namespace": contract.namespace.as_str(),
+        "reader": { "name": contract.reader.name.as_str(), "namespace": contract.reader.namespace.as_str() },
+        "keys": keys, "consumers": consumers, "coverage": findings::values(places, coverage),
+    });
+    pretty(contract)
+}
+
+/// A flow chart: key → source Secret → ExternalSecret → target Secret.
+pub fn mermaid(contract: &Contract) -> String {
+    let mut text = "flowchart LR\n".to_owned();
+    for (i, key) in contract.keys.iter().enumerate() {
+        text.push_str(&format!("  k{i}([\"{}\"]) --> s{i}[\"{}/{}\"]\n", key.name, contract.namespace, key.name));
+    }
+    for (i, consumer) in contract.consumers.iter().enumerate() {
+        let name = consumer.name.as_ref().map_or("a helm chart's ExternalSecret".to_owned(), ToString::to_string);
+        text.push_str(&format!(
+            "  e{i}{{{{\"{}/{name}\"}}}} --> t{i}[(\"{}/{}\")]\n",
+            consumer.namespace, consumer.namespace, consumer.target
+        ));
+        for entry in &consumer.entries {
+            let key = contract.keys.iter().position(|key| key.name == entry.key).expect("a contract's consumers read its keys");
+            text.push_str(&format!("  s{key} -->|{}| e{i}\n", entry.secret_key));
+        }
+    }
+    text
+}

@@ -1,0 +1,58 @@
+//! What `verify` found.
+
+use serde_json::{Value, json};
+
+use super::{counted, pretty};
+use crate::model::{Finding, Places, Severity, visible};
+
+/// One finding, for people.
+pub fn text(places: &Places, finding: &Finding) -> String {
+    let (code, severity) = (finding.code.as_str(), finding.code.severity().as_str());
+    let help = places.pasteable(&finding.help);
+    format!("{severity}[{code}]: {}: {}\n  help: {}\n", visible(&finding.place), visible(&finding.what), visible(&help))
+}
+
+/// Several, for people.
+pub fn all(places: &Places, findings: &[Finding]) -> String {
+    findings.iter().map(|finding| text(places, finding)).collect()
+}
+
+/// Several, for programs.
+pub fn values(places: &Places, findings: &[Finding]) -> Vec<Value> {
+    let value = |finding: &Finding| {
+        json!({
+            "code": finding.code.as_str(), "severity": finding.code.severity().as_str(),
+            "place": finding.place, "what": finding.what, "help": places.pasteable(&finding.help),
+        })
+    };
+    findings.iter().map(value).collect()
+}
+
+/// How many of them are errors.
+pub fn errors(findings: &[Finding]) -> usize {
+    findings.iter().filter(|finding| finding.code.severity() == Severity::Error).count()
+}
+
+/// `1 error, 2 warnings`
+pub fn tally(findings: &[Finding]) -> String {
+    let errors = errors(findings);
+    format!("{} and {}", counted(errors, "error"), counted(findings.len() - errors, "warning"))
+}
+
+/// What `verify` says, for people.
+pub fn report(places: &Places, findings: &[Finding], opened: bool) -> String {
+    let looked = match opened {
+        true => "every value was opened and compared with its recipe",
+        false => "no value was opened; `--identity FILE` does that too",
+    };
+    all(places, findings)
+        + &match errors(findings) {
+            0 => format!("good: contract, sealed files and certificate agree ({}); {looked}\n", counted(findings.len(), "warning")),
+            _ => format!("found {}; {looked}\nwhat each code means: docs/findings.md\n", tally(findings)),
+        }
+}
+
+/// What `verify` says, for programs.
+pub fn json(places: &Places, findings: &[Finding]) -> String {
+    pretty(json!({ "version": 1, "findings": values(places, findings) }))
+}

@@ -1,0 +1,15 @@
+//! Values to text, for people, and to JSON, for programs: the interface, to be read in one place. JSON only ever grows.
+
+pub mod checks;
+pub mod contract;
+pub mod drill;
+pub mod findings;
+pub mod plan;
+pub mod status;
+pub mod tally;
+
+pub(crate) use crate::model::counted;
+
+fn pretty(value: serde_json::Value) -> String {
+    format!("{value:#}\n")
+}

@@ -1,0 +1,181 @@
+//! The platform's checkout: its files, who reads what in them, and the store that it keeps.
+
+use std::path::{Path, PathBuf};
+
+use super::Workspace;
+use crate::manifest::text;
+use crate::manifest::yaml::{self, Node};
+use crate::model::{Delivery, Error, ErrorKind, Result, StoreFile};
+use crate::pipeline::inventory::Files;
+use crate::pipeline::patch::{Edit, Edits};
+use crate::pipeline::plan::Setting;
+use crate::pipeline::platform::{self, Platform};
+use crate::pipeline::resolve::{self, Resolved};
+use crate::world::disk::{Kind, Links};
+use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::{World, files, tree};
+
+/// What the command line says of the store.
+#[derive(Default)]
+pub struct StoreForm {
+    /// Its form; without a file, a cluster and an Application.
+    pub delivery: Delivery,
+    /// The platform's own file for it.
+    pub file: Option<PathBuf>,
+    /// The project that this file names.
+    pub project_id: Option<String>,
+}
+
+impl Workspace {
+    /// What a run goes by, and the contract's own text.
+    pub fn setting(&self, form: StoreForm, world: &mut World) -> Result<(Setting, String)> {
+        let (text, contract) = self.contract(world)?;
+        let mut delivery = self.delivery(form)?;
+        let Some(root) = &self.named.platform else {
+            return Ok((Setting { contract, delivery, coverage: Vec::new() }, text));
+        };
+        let out = self.out_in(root)?;
+        let (platform, _) = self.read_platform(root, world)?;
+        let patches = out.as_deref().map(|out| format!("{out}/property-patches"));
+        let environment = resolve::configuration(&platform, self.named.environment.as_deref())?;
+        let Resolved { contract, mut coverage } =
+            resolve::resolve(contract, &platform, environment, patches.as_deref(), delivery.kind_asked_for())?;
+        delivery.application = out.and_then(|out| resolve::application(&platform, &out));
+        coverage.extend(delivery.application.as_ref().and_then(|application| resolve::check_project(&platform, application)));
+        Ok((Setting { contract, delivery, coverage }, text))
+    }
+
+    /// How the values get to their consumers, as far as the command line says.
+    pub fn delivery(&self, form: StoreForm) -> Result<Delivery> {
+        let file = form.file.as_deref().map(|path| self.read_store_file(path, form.project_id.as_deref())).transpose()?;
+        Ok(Delivery { store_file: file, cluster: self.named.cluster.clone(), ..form.delivery })
+    }
+
+    /// The platform's checkout that the command line names.
+    pub fn platform_root(&self) -> Option<&Path> {
+        self.named.platform.as_deref()
+    }
+
+    /// The output folder's path in a checkout, with `/`; none where it lies outside.
+    pub fn out_in(&self, root: &Path) -> Result<Option<String>> {
+        let path = files::relative_to(&*self.disk, &self.out, root)?;
+        Ok(path.and_then(|path| path.to_str().map(str::to_owned)).filter(|path| !path.is_empty()))
+    }
+
+    /// A checkout, read and taken apart, and its files; what lies in our own output folder says nothing about the platform.
+    pub fn read_platform(&self, root: &Path, world: &World) -> Result<(Platform, Files)> {
+        // Only what is written there: a platform's own manifests may lie beside it.
+        const OURS: [&str; 4] = ["secret-source/", "secret-store/", "property-patches/", "argocd-application.yaml"];
+        let out = self.out_in(root)?;
+        let below_out =
+            |path: &str| path.strip_prefix(out.as_deref()?)?.strip_prefix('/').map(|rest| OURS.iter().any(|ours| rest.starts_with(ours)));
+        let matters = |path: &str, bytes: &[u8]| below_out(path) != Some(true) && platform::matters(path, bytes);
+        let tree = tree::read(&*self.disk, root, &matters, world.threads)?;
+        let shown = root.to_string_lossy();
+        let mut platform = platform::scan(shown.trim_end_matches('/'), &tree.files, world.threads)?;
+        platform.pass_over(&tree.passed_over);
+        Ok((platform, tree.files))
+    }
+
+    /// A checkout's own `.gitignore`; empty where it has none.
+    pub fn ignored_in(&self, root: &Path) -> Result<String> {
+        let rules = root.join(".gitignore");
+        let filled = files::stat(&*self.disk, &rules, Links::Follow)?.is_some_and(|stat| stat.size > 0);
+        if filled { self.read_text(&rules) } else { Ok(String::new()) }
+    }
+
+    /// The Component's files, as edits of the checkout in which the output folder lies.
+    pub fn component_edits(&self, root: &Path, component: Vec<(String, String)>) -> Result<Edits> {
+        let Some(out) = self.out_in(root)? else {
+            return Err(Error::usage(
+                "the output folder does not lie in the checkout, so nothing there can include its component",
+                "pass a folder inside with `--out DIR`, or copy `out/property-patches` into it",
+            ));
+        };
+        let there = self.out()?.files()?;
+        let mut found = Edits::default();
+        for (path, after) in component {
+            let before = there.get(&path).cloned();
+            if before.as_deref() != Some(after.as_bytes()) {
+                found.edits.push(Edit { path: format!("{out}/{path}"), before, after });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes one edit, whole: what was read is what is replaced.
+    pub fn write_edit(&self, root: &Path, edit: &Edit) -> Result<()> {
+        let path = root.join(&edit.path);
+        let (parent, name) = (path.parent().unwrap_or(root), path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
+        let folder = match Folder::open(&*self.disk, parent)? {
+            Some(folder) => folder,
+            None => Folder::create_all(&*self.disk, parent, 0o755)?,
+        };
+        let (mode, existing) = match &edit.before {
+            None => (0o644, Existing::Keep),
+            Some(before) if folder.read_file(name)? == *before => (files::mode(&*self.disk, &path)?.unwrap_or(0o644), Existing::Replace),
+            Some(_) => {
+                let busy = Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
+                return Err(busy.in_file(&path.to_string_lossy()));
+            }
+        };
+        let mut writer = Writer::new(&folder);
+        writer.write(name, edit.after.as_bytes(), mode, existing)?;
+        writer.finish().map(|_| ())
+    }
+
+    /// The platform's store file, as it is now. Its scripts take the project from the first line that names one.
+    fn read_store_file(&self, path: &Path, project_id: Option<&str>) -> Result<StoreFile> {
+        let Some(shown) = path.to_str().filter(|path| path.ends_with(".yaml") || path.ends_with(".yml")) else {
+            return Err(Error::usage(
+                "`--store-file` is not the name of a YAML file",
+                "pass the file in which the platform keeps its store",
+            ));
+        };
+        self.check_store_file(path).map_err(|error| error.in_file(shown))?;
+        let present = if files::exists(&*self.disk, path)? { Some(self.read_text(path)?) } else { None };
+        if present.as_ref().is_some_and(|text| !is_store(text)) {
+            return Err(Error::refused(
+                "it holds something else than a store",
+                "pass a new file, or the one in which the platform keeps its store",
+            )
+            .in_file(shown));
+        }
+        let line = |text: &String| {
+            let id = text.lines().find_map(|line| line.trim_start_matches(['#', ' ']).strip_prefix("projectID:"));
+            id.map(|id| id.split(" #").next().unwrap_or("").trim().trim_matches(['"', '\'']).to_owned())
+        };
+        let id = project_id.map(str::to_owned).or_else(|| present.as_ref().and_then(line)).unwrap_or_else(|| "none".to_owned());
+        let legal = !id.is_empty()
+            && !id.contains("gcpsm:")
+            && id.len() <= 64
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+        if !legal {
+            let help = "pass one with `--project-id`: letters, digits, `-`, `_`, `.` and `:`, at most 64";
+            return Err(Error::usage("the project of the store file is not one that a line can hold", help));
+        }
+        Ok(StoreFile { path: shown.to_owned(), present: present.map(String::into_bytes), project_id: id })
+    }
+
+    /// A store is never written over what this tool keeps elsewhere, nor through a link.
+    fn check_store_file(&self, path: &Path) -> Result<()> {
+        if files::stat(&*self.disk, path, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::Link) {
+            return Err(Error::refused("a link, and links are not followed here", "pass the file itself"));
+        }
+        for folder in [&self.keys, &self.out] {
+            if files::relative_to(&*self.disk, path, folder)?.is_some() {
+                return Err(Error::refused("the store file would lie in a folder of our own", "pass a file of the platform's"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text holds only stores, or only comments.
+fn is_store(text: &str) -> bool {
+    if text::says_nothing(text) {
+        return true;
+    }
+    let kind = |node: &Node| node.get("kind").and_then(Node::word).is_some_and(|kind| matches!(kind, "ClusterSecretStore" | "SecretStore"));
+    yaml::read_foreign(text).is_ok_and(|documents| documents.iter().all(kind))
+}

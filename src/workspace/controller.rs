@@ -1,0 +1,108 @@
+//! The sealed-secrets controller of a live cluster: its Service, the certificate it serves, its version, its keys.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::manifest::secret::{self, KEY_LABEL, KeySecret};
+use crate::manifest::text;
+use crate::model::{Error, ErrorKind, Result, visible};
+use crate::pipeline::diagnose::controller::{dotted, version_of};
+use crate::world::cluster::Cluster;
+
+/// Before, `/v1/rotate` took the scope from the template, which may be wider (CVE-2026-22728).
+const SAFE: (u32, u32, u32) = (0, 36, 0);
+
+/// A controller, by its namespace and the name of its Service.
+#[derive(Clone, Copy)]
+pub struct Controller<'c> {
+    /// The connection.
+    pub cluster: &'c Cluster,
+    /// Where it runs.
+    pub namespace: &'c str,
+    /// The name of its Service.
+    pub name: &'c str,
+}
+
+impl Controller<'_> {
+    /// The way to it, through the API server's service proxy: the port's name is the Service's first.
+    pub fn proxy(&self) -> Result<String> {
+        let Controller { cluster, namespace, name } = self;
+        let missing = || {
+            Error::new(
+                ErrorKind::Cluster,
+                format!("there is no Service `{namespace}/{name}`"),
+                "pass it with `--controller-namespace` and `--controller-name`; the helm chart's is `sealed-secrets`",
+            )
+            .why("the API server does not know it")
+        };
+        let service = cluster.get(&format!("/api/v1/namespaces/{namespace}/services/{name}"))?.ok_or_else(missing)?;
+        let port = service.pointer("/spec/ports/0/name").and_then(|name| name.as_str()).unwrap_or("");
+        Ok(format!("/api/v1/namespaces/{namespace}/services/http:{name}:{port}/proxy"))
+    }
+
+    /// The certificate that it serves behind this way.
+    pub fn served(&self, proxy: &str) -> Result<Vec<u8>> {
+        let Controller { cluster, namespace, name } = self;
+        let answer = cluster.ask("get", &format!("{proxy}/v1/cert.pem"), "*/*")?;
+        if answer.status == StatusCode::OK && !answer.body.is_empty() {
+            return Ok(answer.body);
+        }
+        let what = format!("the controller behind `{namespace}/{name}` does not serve its certificate");
+        Err(Error::new(ErrorKind::Cluster, what, format!("see whether it runs: `kubectl -n {namespace} get pods`"))
+            .why(format!("the API server answered {}", answer.status.as_u16())))
+    }
+
+    /// Has it re-encrypt a SealedSecret; none where it cannot open what it was asked.
+    pub fn rotated(&self, proxy: &str, question: &Value) -> Result<Option<Value>> {
+        let answer = self.cluster.post(&format!("{proxy}/v1/rotate"), question)?;
+        match answer.status {
+            StatusCode::OK => serde_json::from_slice(&answer.body).map(Some).map_err(|_| {
+                let help = "see that nothing between here and the controller answers in its place, then run again";
+                Error::new(ErrorKind::Cluster, "the controller's answer is not JSON", help)
+            }),
+            // Whatever is wrong with what it was asked, this is its only other answer.
+            StatusCode::INTERNAL_SERVER_ERROR => Ok(None),
+            status => {
+                let help = "see whether the controller runs, then run again: what says that it is sealed to this certificate is left alone";
+                Err(Error::new(ErrorKind::Cluster, format!("the controller answered {}", status.as_u16()), help))
+            }
+        }
+    }
+
+    /// Refuses one that could widen a scope when it re-encrypts.
+    pub fn check_version(&self) -> Result<()> {
+        let Controller { cluster, namespace, .. } = self;
+        let offline = "re-encrypt offline, without `--via-controller`";
+        let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?labelSelector=app.kubernetes.io/name=sealed-secrets");
+        let deployments = cluster.get(&path)?.unwrap_or_default();
+        // Of several the oldest counts, and one that does not tell.
+        let versions = deployments["items"].as_array().into_iter().flatten().map(version_of);
+        match versions.min().flatten() {
+            Some(version) if version >= SAFE => Ok(()),
+            Some(version) => Err(Error::refused(
+                format!("the controller is {}, and before {} it could widen a scope (CVE-2026-22728)", dotted(version), dotted(SAFE)),
+                format!("upgrade it, or {offline}"),
+            )),
+            None => Err(Error::refused(
+                "the version of the controller is not known",
+                format!("see `kubectl -n {namespace} get deployment -o wide`: the image's tag, or the label `app.kubernetes.io/version`, has to say; or {offline}"),
+            )
+            .why(format!("before {} it could widen a scope (CVE-2026-22728)", dotted(SAFE)))),
+        }
+    }
+
+    /// The key Secrets that it unseals with.
+    pub fn active_keys(&self) -> Result<Vec<KeySecret>> {
+        let namespace = self.namespace;
+        let path = format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active");
+        let answer = self.cluster.read_secret("list", &path)?;
+        // The items of a List of one kind do not repeat it.
+        let keys = secret::read_key_list(text::decode(&answer)?);
+        let keys = keys.map_err(|error| error.in_file(&format!("the key Secrets of `{namespace}`")))?;
+        if keys.is_empty() {
+            let help = "pass the controller's namespace with `--controller-namespace`";
+            return Err(Error::new(ErrorKind::Cluster, "there is no active sealing key", help).in_file(&visible(namespace)));
+        }
+        Ok(keys)
+    }
+}

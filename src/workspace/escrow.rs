@@ -1,0 +1,252 @@
+//! The escrow: read, decrypted and parsed once; and written for whoever may open it.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::Workspace;
+use super::keys::{ESCROW, IDENTITY, RECIPIENTS};
+use crate::manifest::text;
+use crate::model::{Error, Result, visible};
+use crate::pipeline::escrow::{self, Proof};
+use crate::pipeline::keygen::NewPair;
+use crate::pipeline::private_key::{self, Pairs, SealingKey};
+use crate::pipeline::recipients::{self, Identity, Recipient, RecipientKind};
+use crate::world::operator::Operator;
+use crate::world::{World, files};
+
+/// Whoever may open the escrow, ready to do so.
+pub struct Identities {
+    list: Vec<Identity>,
+    operator: Operator,
+}
+
+impl Identities {
+    /// The escrow's PEM text.
+    fn open(&self, escrow: &[u8]) -> Result<Zeroizing<String>> {
+        let identity = |identity: &Identity| -> Box<dyn age::Identity> {
+            match identity {
+                Identity::X25519(identity) => Box::new(identity.clone()),
+                Identity::Plugin(identity) => self.operator.identity(identity.clone()),
+            }
+        };
+        let all: Vec<Box<dyn age::Identity>> = self.list.iter().map(identity).collect();
+        let all: Vec<&dyn age::Identity> = all.iter().map(|identity| &**identity).collect();
+        escrow::decrypt(escrow, &all).map_err(|error| self.operator.failure().unwrap_or(error))
+    }
+
+    /// The recipients of those that open this escrow by themselves; only a plugin knows that of its own, and is not asked.
+    fn able(&self, escrow: &[u8]) -> Result<Vec<Recipient>> {
+        let native = self.list.iter().filter_map(|identity| match identity {
+            Identity::X25519(identity) => Some(identity),
+            Identity::Plugin(_) => None,
+        });
+        native.filter(|identity| escrow::decrypt(escrow, &[*identity]).is_ok()).map(recipient_of).collect()
+    }
+
+    /// The recipients that belong to them.
+    pub fn recipients(&self) -> Result<Vec<Recipient>> {
+        let recipient = |identity: &Identity| match identity {
+            Identity::X25519(identity) => recipient_of(identity),
+            Identity::Plugin(_) => Err(Error::bad_input(
+                "only the plugin knows the recipient of its identity",
+                format!("write it into {RECIPIENTS} in the keys folder, as the plugin prints it"),
+            )),
+        };
+        self.list.iter().map(recipient).collect()
+    }
+}
+
+fn recipient_of(identity: &age::x25519::Identity) -> Result<Recipient> {
+    Recipient::parse(&identity.to_public().to_string())
+}
+
+/// The escrow, opened.
+pub struct Escrow {
+    /// Its sealing keys, each with its certificate.
+    pub pairs: Pairs,
+    encrypted: Zeroizing<Vec<u8>>,
+    pem: Zeroizing<String>,
+}
+
+impl Escrow {
+    /// As it lies there, encrypted.
+    pub fn encrypted(&self) -> &[u8] {
+        &self.encrypted
+    }
+
+    /// Certificates and private keys, in PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Its text with more in it; made in one piece, so that no copy of it is left behind.
+    pub fn grown(&self, more: &[&str]) -> Zeroizing<String> {
+        grown(&self.pem, more)
+    }
+
+    /// Adds a pair that was written into it.
+    pub fn add(&mut self, pair: NewPair) {
+        self.pairs.add(pair.key, pair.opener, Some((pair.certificate, pair.certificate_pem)));
+    }
+}
+
+/// An escrow's text with more in it.
+pub fn grown(before: &str, more: &[&str]) -> Zeroizing<String> {
+    let parts = std::iter::once(before).filter(|before| !before.is_empty()).chain(more.iter().copied());
+    let lines: Vec<&str> = parts.flat_map(|part| [part.trim_end(), "\n"]).collect();
+    Zeroizing::new(lines.concat())
+}
+
+/// The escrow, opened for a change: it has to be known for whom it is written.
+pub struct ChangedEscrow {
+    /// The escrow.
+    pub escrow: Escrow,
+    /// The text of `recipients.txt`, where it exists.
+    pub list: Option<String>,
+    /// Who may open it.
+    pub recipients: Vec<Recipient>,
+}
+
+impl Workspace {
+    /// The escrow as it lies there, encrypted.
+    pub fn encrypted_escrow(&self) -> Result<Zeroizing<Vec<u8>>> {
+        self.read_public(&self.keys.join(ESCROW))
+    }
+
+    /// The identities of the file that `--identity` names, or of the default one. All that opens the escrow comes through here.
+    pub fn identities(&self, named: Option<&Path>, world: &World) -> Result<Identities> {
+        let default = self.keys.join(IDENTITY);
+        let path = named.unwrap_or(&default);
+        let mut name = path.to_string_lossy();
+        // An identity typed in the place of its file is a secret, and is not repeated.
+        if name.to_ascii_uppercase().contains("AGE-") {
+            name = "the file of `--identity`".into();
+        }
+        if named.is_none() && !self.has(IDENTITY)? {
+            let help = "pass the age identity that opens the escrow with `--identity FILE`";
+            return Err(Error::bad_input("no such file", help).in_file(&name));
+        }
+        let bytes = files::read(&*self.disk, path, &name, files::Kind::Secret)?;
+        let operator = Operator::new(&world.terminal);
+        let list = if recipients::is_encrypted(&bytes) {
+            let passphrase = operator.passphrase(&format!("passphrase of {name}: "));
+            passphrase
+                .and_then(|passphrase| recipients::decrypt_identities(&bytes, passphrase))
+                .and_then(|text| recipients::read_identities(&text))
+        } else {
+            text::decode(&bytes).and_then(recipients::read_identities)
+        };
+        Ok(Identities { list: list.map_err(|error| error.in_file(&name))?, operator })
+    }
+
+    /// The escrow, opened with the identities of that file.
+    pub fn escrow(&self, identity: Option<&Path>, world: &World) -> Result<Escrow> {
+        self.escrow_of(&self.identities(identity, world)?)
+    }
+
+    /// The escrow, opened with these identities.
+    pub fn escrow_of(&self, identities: &Identities) -> Result<Escrow> {
+        self.open(self.encrypted_escrow()?, identities)
+    }
+
+    fn open(&self, encrypted: Zeroizing<Vec<u8>>, identities: &Identities) -> Result<Escrow> {
+        let open = || {
+            let pem = identities.open(&encrypted)?;
+            Ok((Pairs::read(&pem)?, pem))
+        };
+        let (pairs, pem) = open().map_err(|error: Error| error.in_file(&self.keys.join(ESCROW).to_string_lossy()))?;
+        Ok(Escrow { pairs, pem, encrypted })
+    }
+
+    /// The escrow and the recipients of whoever opened it, for a report.
+    pub fn opened(&self, encrypted: Zeroizing<Vec<u8>>, identities: &Identities) -> Result<(Escrow, String)> {
+        let escrow = self.open(encrypted, identities)?;
+        let able: Vec<String> = identities.able(&escrow.encrypted)?.iter().map(ToString::to_string).collect();
+        Ok((escrow, if able.is_empty() { "a plugin".to_owned() } else { able.join(" and ") }))
+    }
+
+    /// The escrow, opened for a change.
+    pub fn escrow_to_change(&self, identity: Option<&Path>, world: &mut World) -> Result<ChangedEscrow> {
+        let encrypted = self.encrypted_escrow()?;
+        let (list, listed) = self.listed()?.map(|listed| (listed.text, listed.recipients)).unzip();
+        let identities = self.identities(identity, world)?;
+        let escrow = self.open(encrypted, &identities)?;
+        let recipients = known_recipients(listed, &identities, &escrow.encrypted, world);
+        let recipients = recipients.map_err(|error| error.in_file(&self.keys.join(ESCROW).to_string_lossy()))?;
+        Ok(ChangedEscrow { escrow, list, recipients })
+    }
+
+    /// What opens sealed values: the keys of these files (PEM, or backups of the controller's key Secrets), or else the escrow's.
+    pub fn openers(&self, identity: Option<&Path>, recovery: &[PathBuf], world: &mut World) -> Result<Vec<SealingKey>> {
+        if recovery.is_empty() {
+            return Ok(self.escrow(identity, world)?.pairs.openers);
+        }
+        let mut all = Vec::new();
+        for path in recovery {
+            let (name, bytes) = self.read_input(path, true, world)?;
+            all.extend(text::decode(&bytes).and_then(private_key::read).map_err(|error| error.in_file(&name))?);
+        }
+        Ok(all)
+    }
+
+    /// Tells for whom the escrow is going to be encrypted.
+    pub fn tell_recipients(&self, to: &[Recipient], world: &mut World) {
+        let names: String = to.iter().map(|recipient| format!("  {recipient}\n")).collect();
+        world.terminal.tell(&format!("{} will open for:\n{names}", visible(&self.places.in_keys(ESCROW))));
+    }
+}
+
+/// Who may open the escrow: those that are listed, or where there is no list the recipients of the identities that opened it.
+/// Someone we do not know of would be locked out by the next write. Without a list we refuse; with one we warn.
+fn known_recipients(listed: Option<Vec<Recipient>>, identities: &Identities, escrow: &[u8], world: &mut World) -> Result<Vec<Recipient>> {
+    let (able, own) = (escrow::count_recipients(escrow)?, identities.able(escrow)?);
+    if let Some(list) = listed {
+        if able != list.len() {
+            world.terminal.warn(&format!("{able} recipients can open the escrow, and {RECIPIENTS} names {}", list.len()));
+        }
+        if !own.is_empty() && own.iter().all(|own| !list.contains(own)) {
+            let what = format!("{RECIPIENTS} does not name the identity that opens the escrow here: it will not open the new one");
+            world.terminal.warn(&what);
+        }
+        return Ok(list);
+    }
+    if able > own.len() {
+        return Err(Error::refused(
+            format!("{able} recipients can open it, and who they are is not known: there is no {RECIPIENTS}"),
+            format!("write all of them into {RECIPIENTS} in the keys folder, one `age1…` a line; whoever is left out is shut out"),
+        ));
+    }
+    Ok(own)
+}
+
+/// An escrow that is encrypted and not yet written: a plugin that is missing, or says no, has said so by now.
+pub struct NewEscrow<'p> {
+    pem: &'p str,
+    pub(super) encrypted: Vec<u8>,
+    proof: Proof,
+}
+
+impl<'p> NewEscrow<'p> {
+    /// Encrypts an escrow's text to these recipients.
+    pub fn encrypt(pem: &'p str, to: &[Recipient], world: &World) -> Result<Self> {
+        let operator = Operator::new(&world.terminal);
+        let mut plugins = Vec::new();
+        let mut all: Vec<&dyn age::Recipient> = Vec::new();
+        for recipient in to {
+            match &recipient.kind {
+                RecipientKind::Native(native) => all.push(&**native),
+                RecipientKind::Plugin(plugin) => plugins.push(plugin.clone()),
+            }
+        }
+        let plugins = operator.recipients(&plugins)?;
+        all.extend(plugins.iter().map(|plugin| &**plugin));
+        let (encrypted, proof) = escrow::encrypt(pem, &all).map_err(|error| operator.failure().unwrap_or(error))?;
+        Ok(NewEscrow { pem, encrypted, proof })
+    }
+
+    /// Whether this is the same escrow, as it came back from the disk.
+    pub(super) fn is(&self, read_back: &[u8]) -> Result<bool> {
+        Ok(*escrow::decrypt(read_back, &[&self.proof])? == *self.pem)
+    }
+}

@@ -1,0 +1,138 @@
+//! What the operator gives with a command: files, standard input, values typed at the terminal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::Workspace;
+use crate::model::{Contract, Error, MOST_PROVIDED_BYTES, Name, Plan, Recipe, Result, SecretValue};
+use crate::pipeline::generate;
+use crate::world::folder::Folder;
+use crate::world::{World, files};
+
+/// Keys, each with the file of its value; `-` is standard input, none is the terminal.
+pub type Provide = [(Name, Option<PathBuf>)];
+
+impl Workspace {
+    /// The bytes of a file that holds no secret.
+    pub fn read_public(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+        files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Public)
+    }
+
+    /// The bytes of a file that holds secrets.
+    pub fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+        files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Secret)
+    }
+
+    /// A file's name and bytes; `-` is standard input.
+    pub fn read_input(&self, path: &Path, secret: bool, world: &mut World) -> Result<(String, Zeroizing<Vec<u8>>)> {
+        if path.as_os_str() == "-" {
+            return Ok(("standard input".to_owned(), world.terminal.read_secret()?.into_bytes()));
+        }
+        let bytes = if secret { self.read_secret(path)? } else { self.read_public(path)? };
+        Ok((path.to_string_lossy().into_owned(), bytes))
+    }
+
+    /// The values of a folder with a file for each key, and the name of each file.
+    pub fn read_folder(&self, path: &Path, contract: &Contract, world: &mut World) -> Result<Vec<(Name, SecretValue, String)>> {
+        if !files::is_folder(&*self.disk, path)? {
+            return Err(Error::bad_input("no such folder", "pass a folder with one file per key").in_file(&path.to_string_lossy()));
+        }
+        let mut found = Vec::new();
+        for key in &contract.keys {
+            let file = path.join(key.name.as_str());
+            if files::exists(&*self.disk, &file)? {
+                let value = without_line_feed(key.name.as_str(), SecretValue::new(self.read_secret(&file)?), world);
+                found.push((key.name.clone(), value, file.to_string_lossy().into_owned()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A file that is read must not be one of those that are written.
+    pub fn check_provided(&self, provide: &Provide, out: Option<&Folder>) -> Result<()> {
+        let mut outputs = out.map_or(Ok(Vec::new()), Folder::identities)?;
+        if let Some(secrets) = Folder::open(&*self.disk, &self.secrets)? {
+            outputs.extend(secrets.identities()?);
+        }
+        for (name, file) in provide {
+            let Some(file) = file else { continue };
+            if files::identity(&*self.disk, file)?.is_some_and(|identity| outputs.contains(&identity)) {
+                return Err(Error::refused(
+                    format!("the file of `--provide {name}` is one of those that this run may write"),
+                    "copy it to a folder of its own, with mode 0600",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The values that the plan seals, each checked against its key's pattern before anything is written.
+    pub fn read_provided(
+        &self,
+        provide: &Provide,
+        contract: &Contract,
+        plan: &Plan,
+        world: &mut World,
+    ) -> Result<BTreeMap<Name, SecretValue>> {
+        let sealed: BTreeSet<&Name> = plan.sealed().collect();
+        let mut values = BTreeMap::new();
+        for (name, file) in provide.iter().filter(|(name, _)| sealed.contains(name)) {
+            let value = without_line_feed(name.as_str(), self.read_value(name, file.as_deref(), world)?, world);
+            if let Some(key) = contract.key(name.as_str()) {
+                generate::check(key, &value)?;
+            }
+            values.insert(name.clone(), value);
+        }
+        Ok(values)
+    }
+
+    fn read_value(&self, name: &Name, file: Option<&Path>, world: &mut World) -> Result<SecretValue> {
+        let value = match file {
+            Some(file) if file.as_os_str() == "-" && !world.terminal.stdin_is_terminal => world.terminal.read_secret()?,
+            // What stands behind the `=` may be the value itself, by mistake: it is not repeated.
+            Some(file) if file.as_os_str() != "-" => {
+                SecretValue::new(files::read(&*self.disk, file, &format!("the file of `--provide {name}`"), files::Kind::Secret)?)
+            }
+            _ => world.terminal.ask(&format!("{name}: "))?,
+        };
+        if value.len() > MOST_PROVIDED_BYTES {
+            return Err(Error::bad_input(
+                format!("the value of `{name}` is larger than {} KiB", MOST_PROVIDED_BYTES >> 10),
+                "a Secret has to fit into an object of etcd; check the file",
+            ));
+        }
+        Ok(value)
+    }
+}
+
+/// The keys of `--provide`, which the contract has to have as provided.
+pub fn provided_names(contract: &Contract, provide: &Provide) -> Result<BTreeSet<Name>> {
+    let mut names = BTreeSet::new();
+    for (name, _) in provide {
+        if !matches!(contract.known_key("--provide", name)?.recipe, Recipe::Provided { .. }) {
+            return Err(Error::usage(
+                format!("`{name}` is generated, not provided"),
+                "drop `--provide`: its value is made here; one that is in use already is sealed by `seal-secrets import`",
+            ));
+        }
+        if !names.insert(name.clone()) {
+            return Err(Error::usage(format!("`--provide {name}` is given twice"), "give it once"));
+        }
+    }
+    let standard_input = provide.iter().filter(|(_, file)| file.as_deref() == Some(Path::new("-")));
+    if standard_input.count() > 1 {
+        return Err(Error::usage("standard input is asked for twice", "provide one of the two values from a file, or in a second run"));
+    }
+    Ok(names)
+}
+
+/// Editors and `echo` end a file with a line feed that is hardly ever part of the secret.
+fn without_line_feed(name: &str, value: SecretValue, world: &mut World) -> SecretValue {
+    let (value, removed) = value.without_line_feed();
+    if removed {
+        world.terminal.warn(&format!("removed the line feed at the end of `{name}`"));
+    }
+    value
+}

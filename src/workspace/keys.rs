@@ -1,0 +1,186 @@
+//! The keys folder: the certificate, recipients, what is remembered of sealed units. Only [`KeysChange`], which holds the lock,
+//! writes to it.
+
+use std::collections::BTreeSet;
+
+use super::Workspace;
+use super::escrow::NewEscrow;
+use crate::manifest::text;
+use crate::model::{Error, ErrorKind, Name, Result};
+use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
+use crate::pipeline::escrow;
+use crate::pipeline::recipients::{self, Recipient};
+use crate::pipeline::remembered::{self, Remembered};
+use crate::world::folder::{Existing, Folder, Lock, Writer};
+use crate::world::{World, files, git};
+
+/// The certificate.
+pub const CERTIFICATE: &str = "sealing.crt";
+/// The escrow.
+pub const ESCROW: &str = "sealing.key.age";
+/// An age identity, made when no recipient was given.
+pub const IDENTITY: &str = "operator.agekey";
+/// Who may open the escrow.
+pub const RECIPIENTS: &str = "recipients.txt";
+const REMEMBERED: &str = "write-once.txt";
+
+/// The escrow may be committed by a team with a private repository: it then removes that line.
+const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
+
+/// The sealing certificate, and the file's own text.
+pub struct Certificate {
+    /// As read; not yet judged.
+    pub sealing: SealingCertificate,
+    /// In PEM.
+    pub pem: String,
+}
+
+/// `recipients.txt`.
+pub struct Listed {
+    /// As written.
+    pub text: String,
+    /// Those that it lists.
+    pub recipients: Vec<Recipient>,
+}
+
+impl Workspace {
+    /// Whether a file of the keys folder exists.
+    pub fn has(&self, file: &str) -> Result<bool> {
+        files::exists(&*self.disk, &self.keys.join(file))
+    }
+
+    /// The sealing certificate, not yet judged.
+    pub fn certificate(&self) -> Result<Certificate> {
+        let name = self.keys.join(CERTIFICATE);
+        let name = name.to_string_lossy();
+        if !self.has(CERTIFICATE)? {
+            return Err(Error::bad_input("no such file", "make the sealing key first: `seal-secrets keygen`").in_file(&name));
+        }
+        let bytes = self.read_public(&self.keys.join(CERTIFICATE))?;
+        let read = || Ok(Certificate { sealing: SealingCertificate::read(&bytes)?, pem: text::decode(&bytes)?.to_owned() });
+        read().map_err(|error: Error| error.in_file(&name))
+    }
+
+    /// The sealing certificate, fit to be sealed to; one that ends soon is warned of.
+    pub fn fit_certificate(&self, least_bits: u32, world: &mut World) -> Result<FitCertificate> {
+        let judged = self.certificate()?.sealing.judge((world.clock)(), least_bits);
+        let fit = judged.map_err(|error| error.in_file(&self.places.in_keys(CERTIFICATE)))?;
+        if fit.ends_soon {
+            world.terminal.warn(&format!("the sealing certificate ends on {}: a new sealing key is due", fit.ends()));
+        }
+        Ok(fit)
+    }
+
+    /// Who is listed; `None` where there is no list.
+    pub fn listed(&self) -> Result<Option<Listed>> {
+        if !self.has(RECIPIENTS)? {
+            return Ok(None);
+        }
+        let text = self.read_text(&self.keys.join(RECIPIENTS))?;
+        let recipients = recipients::read_recipients(&text).map_err(|error| error.in_file(&self.places.in_keys(RECIPIENTS)))?;
+        Ok(Some(Listed { text, recipients }))
+    }
+
+    /// What is remembered of the output folder.
+    pub fn remembered(&self) -> Result<Remembered> {
+        let text = self.remembered_text()?;
+        let file = self.keys.join(REMEMBERED).to_string_lossy().into_owned();
+        let units = remembered::read(text.as_deref().unwrap_or_default(), &self.way_to_out()?).map_err(|error| error.in_file(&file))?;
+        Ok(Remembered { units, exists: text.is_some(), writable: files::is_writable(&*self.disk, &self.keys)?, file })
+    }
+
+    fn remembered_text(&self) -> Result<Option<String>> {
+        self.has(REMEMBERED)?.then(|| self.read_text(&self.keys.join(REMEMBERED))).transpose()
+    }
+
+    /// The output folder from the keys folder: the same wherever the repository lies.
+    fn way_to_out(&self) -> Result<String> {
+        let way = files::way(&*self.disk, &self.keys, &self.out)?;
+        Ok(if way.as_os_str().is_empty() { ".".to_owned() } else { way.to_string_lossy().into_owned() })
+    }
+
+    /// Refuses where git would pick up an identity from the keys folder.
+    pub fn check_identity_kept_out(&self) -> Result<()> {
+        git::check_kept_out(&*self.disk, &self.keys, &[IDENTITY])
+    }
+
+    /// Whether these files of the keys folder can be written; nothing is made.
+    pub fn check_keys(&self, files: &[&str]) -> Result<()> {
+        let folder = Folder::open(&*self.disk, &self.keys)?;
+        folder.map_or(Ok(()), |folder| files.iter().try_for_each(|name| folder.check(name, Existing::Replace)))
+    }
+
+    /// The keys folder, made where it does not exist, and this run's own until it is dropped.
+    pub fn change_keys(&self) -> Result<KeysChange<'_>> {
+        let folder = self.create(&self.keys, 0o755)?;
+        let lock = folder.lock()?;
+        folder.remove_leftovers_here()?;
+        Ok(KeysChange { workspace: self, folder, _lock: lock })
+    }
+}
+
+/// The keys folder, locked: whoever has one may write to it.
+pub struct KeysChange<'w> {
+    workspace: &'w Workspace,
+    folder: Folder,
+    _lock: Lock,
+}
+
+impl KeysChange<'_> {
+    /// Writes the first certificate; one that exists is kept.
+    pub fn pin(&self, pem: &str) -> Result<()> {
+        self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Keep)
+    }
+
+    /// Writes another certificate in its place.
+    pub fn pin_another(&self, pem: &str) -> Result<()> {
+        self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)
+    }
+
+    /// Writes the list of recipients.
+    pub fn write_recipients(&self, text: &str) -> Result<()> {
+        self.write(RECIPIENTS, text.as_bytes(), 0o644, Existing::Replace)
+    }
+
+    /// Makes the default identity, which does not exist yet.
+    pub fn make_identity(&self) -> Result<()> {
+        let (text, _) = escrow::new_identity();
+        git::keep_out(&self.folder, GITIGNORE)?;
+        self.write(IDENTITY, text.as_bytes(), 0o600, Existing::Keep)
+    }
+
+    /// Remembers these units: another run may have written the list since the plan was made.
+    pub fn remember(&self, units: &BTreeSet<Name>) -> Result<()> {
+        let text = self.workspace.remembered_text()?;
+        match remembered::with(text.as_deref(), &self.workspace.way_to_out()?, units)? {
+            Some(text) => self.write(REMEMBERED, text.as_bytes(), 0o644, Existing::Replace),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the escrow in one step, where the one that it grew out of still is, or none; reads it back and opens it.
+    pub fn write_escrow(&self, new: &NewEscrow<'_>, before: Option<&[u8]>) -> Result<()> {
+        let existing = match before {
+            None => Existing::Keep,
+            Some(before) if *self.folder.read_file(ESCROW)? == *before => Existing::Replace,
+            Some(_) => {
+                let busy = Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
+                return Err(busy.in_file(&self.workspace.places.in_keys(ESCROW)));
+            }
+        };
+        git::keep_out(&self.folder, GITIGNORE)?;
+        self.write(ESCROW, &new.encrypted, 0o644, existing)?;
+        if new.is(&self.folder.read_file(ESCROW)?)? {
+            return Ok(());
+        }
+        let help = format!("run again; {RECIPIENTS} and the disk should be looked at if it stays");
+        Err(Error::cryptography("the escrow that was read back is not the one that was written", help))
+    }
+
+    /// Writes one file, and makes its name last.
+    fn write(&self, name: &str, bytes: &[u8], mode: u32, existing: Existing) -> Result<()> {
+        let mut writer = Writer::new(&self.folder);
+        writer.write(name, bytes, mode, existing)?;
+        writer.finish().map(|_| ())
+    }
+}

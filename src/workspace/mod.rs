@@ -1,0 +1,120 @@
+//! The operator's places as values: each file is read once, and what it says goes on. A write to the keys folder needs its lock.
+
+pub mod checkout;
+#[cfg(feature = "cluster")]
+pub mod controller;
+pub mod escrow;
+pub mod given;
+pub mod keys;
+pub mod out;
+pub mod sealed_files;
+#[cfg(feature = "cluster")]
+pub mod snapshot;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::manifest::{contract_file, text};
+use crate::model::{Contract, Namespace, Places, Recipe, Result};
+use crate::world::World;
+use crate::world::disk::Disk;
+use crate::world::files;
+use crate::world::folder::Folder;
+
+/// What the command line names.
+#[derive(Clone)]
+pub struct Named {
+    /// The keys folder, or with a cluster its parent.
+    pub keys: PathBuf,
+    /// The output folder, or with a cluster its parent.
+    pub out: PathBuf,
+    /// The folder of the operator's copies, or with a cluster its parent.
+    pub secrets: PathBuf,
+    /// One of several clusters.
+    pub cluster: Option<Namespace>,
+    /// The contract file; none = the built-in one.
+    pub contract: Option<PathBuf>,
+    /// The platform's checkout.
+    pub platform: Option<PathBuf>,
+    /// Which of its environments.
+    pub environment: Option<String>,
+}
+
+/// Everything that a run works on.
+pub struct Workspace {
+    /// How the operator names it.
+    pub places: Places,
+    named: Named,
+    keys: PathBuf,
+    out: PathBuf,
+    secrets: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl Workspace {
+    /// As the command line names it; nothing is opened yet.
+    pub fn new(named: Named, disk: Arc<dyn Disk>) -> Self {
+        let below = |folder: &Path| named.cluster.as_ref().map_or(folder.to_owned(), |cluster| folder.join(cluster.as_str()));
+        let (keys, out, secrets) = (below(&named.keys), below(&named.out), below(&named.secrets));
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let folder = |path: &Path, default: &str| Some(text(path)).filter(|path| path != default);
+        let flags = [
+            ("--keys", folder(&named.keys, "keys")),
+            ("--out", folder(&named.out, "out")),
+            ("--secrets", folder(&named.secrets, "secrets")),
+            ("--cluster", named.cluster.as_ref().map(ToString::to_string)),
+            ("--contract", named.contract.as_deref().map(text)),
+            ("--platform", named.platform.as_deref().map(text)),
+            ("--environment", named.environment.clone()),
+        ];
+        let flags: Vec<(&str, &str)> = flags.iter().filter_map(|(flag, value)| Some((*flag, value.as_deref()?))).collect();
+        let places = Places::new(&keys, &out, &secrets, named.contract.as_deref(), &flags);
+        Workspace { places, keys, out, secrets, named, disk }
+    }
+
+    /// The same for one of several clusters.
+    pub fn of(&self, cluster: &Namespace) -> Self {
+        Self::new(Named { cluster: Some(cluster.clone()), ..self.named.clone() }, self.disk.clone())
+    }
+
+    /// A command of this tool that works on the same folders: `args` as they are typed behind `seal-secrets`.
+    pub fn command(&self, args: &str) -> String {
+        self.places.command(args)
+    }
+
+    /// The contract's text and what it says; a hash that takes long is warned of.
+    pub fn contract(&self, world: &mut World) -> Result<(String, Contract)> {
+        /// From here on a hash takes more than a second on a usual machine.
+        const HIGH_COST: u32 = 13;
+        let text = self.named.contract.as_deref().map_or(Ok(contract_file::EMBEDDED.to_owned()), |path| self.read_text(path))?;
+        let contract = contract_file::read(&self.places.contract, &text)?;
+        for key in &contract.keys {
+            if let Recipe::Bcrypt { cost, .. } = key.recipe
+                && cost > HIGH_COST
+            {
+                world.terminal.warn(&format!("`{}` has the bcrypt cost {cost}: each login will take seconds", key.name));
+            }
+        }
+        Ok((text, contract))
+    }
+
+    /// The text of a file that is no secret.
+    fn read_text(&self, path: &Path) -> Result<String> {
+        let name = path.to_string_lossy();
+        let bytes = files::read(&*self.disk, path, &name, files::Kind::Public)?;
+        Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
+    }
+
+    /// A folder of ours; that of one of several clusters may be the first below its root.
+    fn create(&self, path: &Path, mode: u32) -> Result<Folder> {
+        if let (Some(_), Some(root)) = (&self.named.cluster, path.parent().filter(|root| !root.as_os_str().is_empty())) {
+            Folder::create(&*self.disk, root, mode)?;
+        }
+        Folder::create(&*self.disk, path, mode)
+    }
+}
+
+/// A folder's path for a handle that opens it: the current folder has a name, too.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

@@ -1,0 +1,241 @@
+//! The output folder: what is there, what stands where a plan will write, and the order in which it is written.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::Workspace;
+use super::keys::KeysChange;
+use crate::model::{CertificateDigest, Change, Error, ErrorKind, Name, Plan, Reason, Result};
+use crate::pipeline::inventory::{Files, Inventory};
+use crate::pipeline::make::Made;
+use crate::pipeline::remembered::Remembered;
+use crate::pipeline::render;
+use crate::world::folder::{Existing, Folder, Lock, Writer};
+use crate::world::git::IgnoreRules;
+use crate::world::{World, files, git};
+
+/// The output folder as a run finds it.
+pub struct Out<'w> {
+    workspace: &'w Workspace,
+    folder: Option<Folder>,
+    lock: Option<Lock>,
+}
+
+impl Workspace {
+    /// The output folder, to be read.
+    pub fn out(&self) -> Result<Out<'_>> {
+        Ok(Out { workspace: self, folder: Folder::open(&*self.disk, &self.out)?, lock: None })
+    }
+
+    /// The output folder, locked where it exists.
+    pub fn out_to_change(&self) -> Result<Out<'_>> {
+        let mut out = self.out()?;
+        out.lock = out.folder.as_ref().map(Folder::lock).transpose()?;
+        Ok(out)
+    }
+
+    /// The output folder, of which there are sealed files; `help` says what to do where there are none.
+    pub fn sealed(&self, help: &str) -> Result<Inventory> {
+        let inventory = self.out()?.inventory(Remembered::default())?;
+        if inventory.sealed.is_empty() {
+            return Err(Error::bad_input("no sealed files", help).in_file(&self.places.out));
+        }
+        Ok(inventory)
+    }
+
+    /// Which files below the output folder git would not commit; `platform` are lines of the platform's own `.gitignore`.
+    pub fn ignore_rules(&self, platform: &[String]) -> Result<IgnoreRules> {
+        IgnoreRules::new(&*self.disk, &self.out, self.named.platform.as_deref(), platform)
+    }
+}
+
+impl Out<'_> {
+    /// Its open folder, where it exists.
+    pub fn folder(&self) -> Option<&Folder> {
+        self.folder.as_ref()
+    }
+
+    /// Every file in it.
+    pub fn files(&self) -> Result<Files> {
+        self.folder.as_ref().map_or(Ok(Files::new()), Folder::read_all)
+    }
+
+    /// What is there, as far as it can be read.
+    pub fn look(&self, remembered: Remembered) -> Result<Inventory> {
+        Ok(Inventory::new(self.files()?, remembered))
+    }
+
+    /// What is there; a fault of a sealed file is an error.
+    pub fn inventory(&self, remembered: Remembered) -> Result<Inventory> {
+        self.look(remembered)?.sound().map_err(|error| error.within(&self.workspace.places.out))
+    }
+
+    /// Removes what an interrupted run left there.
+    pub fn clean(&self, world: &mut World) -> Result<()> {
+        let removed = self.folder.as_ref().map_or(Ok(0), Folder::remove_leftovers)?;
+        if removed > 0 {
+            let files = if removed == 1 { "file" } else { "files" };
+            world.terminal.warn(&format!("removed {removed} temporary {files} that an interrupted run left"));
+        }
+        Ok(())
+    }
+
+    /// What stands where the plan will write.
+    pub fn check(&self, plan: &Plan) -> Result<()> {
+        let workspace = self.workspace;
+        for change in &plan.changes {
+            match change {
+                Change::Seal { file, .. } | Change::Write { file, .. } => {
+                    self.folder.as_ref().map_or(Ok(()), |out| out.check(file, Existing::Replace))?;
+                }
+                Change::Place { file, .. } => {
+                    let (folder, name) = workspace.folder_of(file)?;
+                    folder.check(name, Existing::Replace)?;
+                    if files::relative_to(&*workspace.disk, Path::new(file), &workspace.secrets)?.is_some() {
+                        let what = "the store file would lie among the operator's copies";
+                        return Err(Error::refused(what, "pass a file of the platform's").in_file(file));
+                    }
+                }
+                Change::Remember { file, .. } => {
+                    let (folder, name) = workspace.folder_of(file)?;
+                    folder.check(name, Existing::Replace)?;
+                }
+            }
+        }
+        workspace.check_copies(plan)
+    }
+
+    /// Operator's copies → units → derived files → files of the platform's, and what is remembered of the units: only what is in
+    /// its place is remembered.
+    pub fn carry_out(self, plan: &Plan, made: Made, keys: Option<&KeysChange<'_>>, world: &mut World) -> Result<()> {
+        let workspace = self.workspace;
+        let (out, _lock) = match (self.folder, self.lock) {
+            (Some(out), Some(lock)) => (out, lock),
+            _ => workspace.new_out()?,
+        };
+        // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
+        workspace.write_copies(plan, made.copies, world)?;
+        let mut units = made.files.iter();
+        let mut writer = Writer::new(&out);
+        for change in &plan.changes {
+            let text = match change {
+                Change::Write { text, .. } => Some(text),
+                Change::Seal { .. } => units.next(),
+                Change::Place { .. } | Change::Remember { .. } => None,
+            };
+            if let Some(text) = text {
+                writer.write(change.file(), text.as_bytes(), 0o644, Existing::Replace)?;
+            }
+        }
+        finish(writer, world)?;
+        for change in &plan.changes {
+            match (change, keys) {
+                (Change::Place { file, text, .. }, _) => {
+                    let (folder, name) = workspace.folder_of(file)?;
+                    folder.remove_leftovers_here()?;
+                    let mut writer = Writer::new(&folder);
+                    writer.write(name, text.as_bytes(), 0o644, Existing::Replace)?;
+                    finish(writer, world)?;
+                }
+                (Change::Remember { units, .. }, Some(keys)) => keys.remember(units)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The derived file that names the certificate, as `bootstrap` would write it; whether it changes.
+    pub fn update_runbook(&self, to: CertificateDigest, write: bool) -> Result<bool> {
+        let Some(folder) = &self.folder else { return Ok(false) };
+        if !folder.has(render::RUNBOOK)? {
+            return Ok(false);
+        }
+        let before = folder.read_file(render::RUNBOOK)?;
+        let Some(after) = std::str::from_utf8(&before).ok().and_then(|text| render::runbook_for(text, to)) else { return Ok(false) };
+        if write {
+            let mut writer = Writer::new(folder);
+            writer.write(render::RUNBOOK, after.as_bytes(), 0o644, Existing::Replace)?;
+            writer.finish()?;
+        }
+        Ok(true)
+    }
+}
+
+/// Makes what was written last, and tells of second names.
+pub(super) fn finish(writer: Writer<'_>, world: &mut World) -> Result<()> {
+    for name in writer.finish()? {
+        world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));
+    }
+    Ok(())
+}
+
+impl Workspace {
+    /// The output folder, which did not exist when the plan was made.
+    fn new_out(&self) -> Result<(Folder, Lock)> {
+        // Inside a checkout the folders on the way are made as well.
+        if let Some(root) = &self.named.platform
+            && let Some(parent) = self.out.parent().filter(|parent| !parent.as_os_str().is_empty())
+            && files::relative_to(&*self.disk, parent, root)?.is_some()
+        {
+            Folder::create_all(&*self.disk, parent, 0o755)?;
+        }
+        let out = self.create(&self.out, 0o755)?;
+        let lock = out.lock()?;
+        if !out.read_all()?.is_empty() {
+            let busy = Error::new(ErrorKind::Busy, "another run wrote here meanwhile", "run again: it adds what is missing");
+            return Err(busy.in_file(&self.places.out));
+        }
+        Ok((out, lock))
+    }
+
+    /// The folder of a file that the operator names, which has to exist, and the file's name.
+    fn folder_of<'f>(&self, file: &'f str) -> Result<(Folder, &'f str)> {
+        let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
+        let missing = || Error::new(ErrorKind::InputOutput, "its folder does not exist", "make the folder first: `mkdir -p`").in_file(file);
+        Ok((Folder::open(&*self.disk, Path::new(folder))?.ok_or_else(missing)?, name))
+    }
+
+    /// Whether the operator's copies can be written, where nobody commits them.
+    fn check_copies(&self, plan: &Plan) -> Result<()> {
+        let names: Vec<&str> = plan.copies().map(Name::as_str).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        if files::relative_to(&*self.disk, &self.secrets, &self.out)?.is_some() {
+            return Err(Error::refused(
+                "the operator's copies would lie in the output folder, where everything is committed",
+                "pass another folder with `--secrets DIR`",
+            )
+            .in_file(&self.places.secrets));
+        }
+        if let Some(secrets) = Folder::open(&*self.disk, &self.secrets)? {
+            names.iter().try_for_each(|name| secrets.check(name, Existing::Replace))?;
+        }
+        git::check_kept_out(&*self.disk, &self.secrets, &names)
+    }
+
+    fn write_copies(&self, plan: &Plan, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: &mut World) -> Result<()> {
+        if copies.is_empty() {
+            return Ok(());
+        }
+        let folder = self.create(&self.secrets, 0o700)?;
+        folder.remove_leftovers()?;
+        git::keep_out(&folder, "*\n")?;
+        let mut writer = Writer::new(&folder);
+        for (name, value) in &copies {
+            let there = folder.has(name.as_str())?;
+            if there && Zeroizing::new(folder.read_file(name.as_str())?) == *value {
+                continue;
+            }
+            let replaced =
+                |change: &Change| matches!(change, Change::Seal { copies, reason: Reason::Replaced, .. } if copies.contains(name));
+            if there && !plan.changes.iter().any(replaced) {
+                let copy = self.places.in_secrets(name.as_str());
+                world.terminal.warn(&format!("{copy} held the value of another `{name}`; it is replaced"));
+            }
+            writer.write(name.as_str(), value, 0o600, Existing::Replace)?;
+        }
+        finish(writer, world)
+    }
+}

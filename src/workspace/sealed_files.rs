@@ -1,0 +1,260 @@
+//! Files with SealedSecrets, ours and others', a few at a time: however many there are, no more of them is in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use zeroize::Zeroizing;
+
+use super::out::finish;
+use super::{Workspace, parent};
+use crate::manifest::blobs::{self, ForeignSealedSecret};
+use crate::manifest::text;
+use crate::model::{Error, ErrorKind, Result, visible};
+use crate::pipeline::re_encrypt::{Done, Work};
+use crate::pipeline::seal::SESSION_KEY;
+use crate::pipeline::tally::{Event, Tally};
+use crate::world::disk::{Disk, Kind, Links};
+use crate::world::folder::{Existing, Folder, Lock, Writer};
+use crate::world::{World, files, tree};
+
+/// How many files are in memory at once.
+const AT_ONCE: usize = 64;
+
+/// Which files, and the locks on their folders.
+pub struct SealedFiles {
+    disk: Arc<dyn Disk>,
+    paths: Vec<PathBuf>,
+    /// How many links and files larger than any manifest are not read.
+    pub skipped: usize,
+    /// Whether the output folder is among them.
+    pub with_out: bool,
+    locked: Vec<(u64, u64)>,
+    locks: Vec<Lock>,
+}
+
+/// A file as read: its whole text, and the SealedSecrets in it.
+pub struct SealedFile {
+    path: PathBuf,
+    /// Its whole text.
+    pub text: String,
+    /// The SealedSecrets in it.
+    pub found: Vec<ForeignSealedSecret>,
+}
+
+impl SealedFile {
+    /// As texts name it.
+    pub fn name(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+}
+
+impl Workspace {
+    /// These folders and files, or the output folder, as texts show them.
+    pub fn shown<'p>(&'p self, named: &'p [PathBuf]) -> String {
+        let paths = if named.is_empty() { std::slice::from_ref(&self.out) } else { named };
+        paths.iter().map(|path| visible(&path.to_string_lossy())).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The manifests below these folders, or below the output folder, and these files whatever they are called. Links are told
+    /// of, and not followed. Who will write gets the locks, that of the output folder as well where it is concerned, and removes
+    /// what an interrupted run left.
+    pub fn sealed_files(&self, named: &[PathBuf], writes: bool, world: &mut World) -> Result<SealedFiles> {
+        let paths = if named.is_empty() { std::slice::from_ref(&self.out) } else { named };
+        let mut sealed = SealedFiles::none(self.disk.clone());
+        for path in paths {
+            // Without a slash at its end, which would follow a link.
+            sealed.add(self, &path.components().collect::<PathBuf>(), writes, world)?;
+        }
+        if paths.len() > 1 {
+            sealed.drop_repeated()?;
+        }
+        if writes {
+            let parents: BTreeSet<&Path> = sealed.paths.iter().map(|path| parent(path)).collect();
+            for parent in parents {
+                Folder::open(&*self.disk, parent)?.map_or(Ok(()), |folder| folder.remove_leftovers_here())?;
+            }
+        }
+        Ok(sealed)
+    }
+
+    /// Those of the output folder, none where it does not exist.
+    pub fn sealed_files_of_out(&self, writes: bool, world: &mut World) -> Result<SealedFiles> {
+        match files::exists(&*self.disk, &self.out)? {
+            true => self.sealed_files(&[], writes, world),
+            false => Ok(SealedFiles::none(self.disk.clone())),
+        }
+    }
+}
+
+impl SealedFiles {
+    fn none(disk: Arc<dyn Disk>) -> Self {
+        SealedFiles { disk, paths: Vec::new(), skipped: 0, with_out: false, locked: Vec::new(), locks: Vec::new() }
+    }
+
+    fn add(&mut self, workspace: &Workspace, path: &Path, writes: bool, world: &mut World) -> Result<()> {
+        let (shown, disk) = (path.to_string_lossy(), self.disk.clone());
+        let missing = || Error::bad_input("no such file or folder", "pass one that exists").in_file(&shown);
+        let kind = files::stat(&*disk, path, Links::Keep)?.ok_or_else(missing)?.kind;
+        if kind == Kind::Link {
+            return Err(Error::refused("a link, and links are not followed here", "pass the file or folder itself").in_file(&shown));
+        }
+        let root = if kind == Kind::Folder { path } else { parent(path) };
+        let covered = files::relative_to(&*disk, &workspace.out, path)?.is_some();
+        self.with_out |= covered;
+        if writes {
+            self.lock(root)?;
+            let inside = files::relative_to(&*disk, &workspace.out, root)?.or(files::relative_to(&*disk, root, &workspace.out)?);
+            if inside.is_some() && files::exists(&*disk, &workspace.out)? {
+                self.lock(&workspace.out)?;
+            }
+        }
+        if kind != Kind::Folder {
+            self.paths.push(path.to_owned());
+            return Ok(());
+        }
+        let listing = tree::list_all(&*disk, path, &[".yaml", ".yml", ".json"])?;
+        self.paths.extend(listing.paths.into_iter().map(|one| path.join(one)));
+        self.skipped += listing.passed_over.len();
+        for skipped in listing.passed_over {
+            world.terminal.warn(&format!("{} is a link or too large, and is skipped", path.join(skipped).display()));
+        }
+        Ok(())
+    }
+
+    /// Twice is once, in whatever spelling: the second time would find nothing to do.
+    fn drop_repeated(&mut self) -> Result<()> {
+        let mut once = BTreeMap::new();
+        for path in std::mem::take(&mut self.paths) {
+            once.entry(files::canonical(&*self.disk, &path)?.unwrap_or_else(|| path.clone())).or_insert(path);
+        }
+        self.paths = once.into_values().collect();
+        Ok(())
+    }
+
+    fn lock(&mut self, folder: &Path) -> Result<()> {
+        let gone = || Error::bad_input("no such folder", "pass one that exists").in_file(&folder.to_string_lossy());
+        if let Some(identity) = files::identity(&*self.disk, folder)?.filter(|identity| !self.locked.contains(identity)) {
+            self.locks.push(Folder::open(&*self.disk, folder)?.ok_or_else(gone)?.lock()?);
+            self.locked.push(identity);
+        }
+        Ok(())
+    }
+
+    /// Re-encrypts, a few files at a time, and tells of each. What was done when `each` came to an end is written.
+    pub fn re_encrypt(
+        &self,
+        tally: &mut Tally,
+        world: &mut World,
+        tell: &mut dyn FnMut(Event, &mut World) -> Result<()>,
+        each: &mut Each<'_>,
+    ) -> Result<()> {
+        self.each(world, |read, world| {
+            let (readable, errors): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
+            let (handled, ended) = each(readable.into_iter().flatten().collect(), world);
+            self.write(&handled, world)?;
+            world.terminal.progress(None);
+            let mut tell = |event: Event| tell(event, world);
+            errors.into_iter().filter_map(Result::err).try_for_each(|error| tally.fail(error, &mut tell))?;
+            handled.into_iter().try_for_each(|Handled { file, done }| tally.count(&file.name(), done, &mut tell))?;
+            ended
+        })
+    }
+
+    /// Writes what changed, each file whole: what was read is what is replaced.
+    fn write(&self, handled: &[Handled], world: &mut World) -> Result<()> {
+        let changed: Vec<(&SealedFile, &str)> =
+            handled.iter().filter_map(|one| Some((&one.file, one.done.as_ref().ok()?.text.as_deref()?))).collect();
+        for of_folder in changed.chunk_by(|(one, _), (other, _)| one.path.parent() == other.path.parent()) {
+            let parent = parent(&of_folder[0].0.path);
+            let gone = || Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
+            let folder = Folder::open(&*self.disk, parent)?.ok_or_else(|| gone().in_file(&parent.to_string_lossy()))?;
+            let mut writer = Writer::new(&folder);
+            for (file, text) in of_folder {
+                let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                if folder.read_file(name)? != file.text.as_bytes() {
+                    return Err(gone().in_file(&file.name()));
+                }
+                writer.write(name, text.as_bytes(), files::mode(&*self.disk, &file.path)?.unwrap_or(0o644), Existing::Replace)?;
+            }
+            finish(writer, world)?;
+        }
+        Ok(())
+    }
+
+    /// Reads each file that holds SealedSecrets, a few at a time; says what cannot be read.
+    pub fn each(&self, world: &mut World, mut visit: impl FnMut(Vec<Result<SealedFile>>, &mut World) -> Result<()>) -> Result<()> {
+        for (i, paths) in self.paths.chunks(AT_ONCE).enumerate() {
+            if self.paths.len() > AT_ONCE {
+                world.terminal.progress(Some((i * AT_ONCE, self.paths.len())));
+            }
+            let read = |path: &PathBuf| read(&*self.disk, path).map_err(|error| error.in_file(&path.to_string_lossy())).transpose();
+            let read = paths.iter().filter_map(read).collect();
+            let visited = visit(read, world);
+            world.terminal.progress(None);
+            visited?;
+        }
+        Ok(())
+    }
+}
+
+/// A file that holds SealedSecrets; none where it holds something else.
+fn read(disk: &dyn Disk, path: &Path) -> Result<Option<SealedFile>> {
+    if files::stat(disk, path, Links::Follow)?.is_some_and(|stat| stat.kind == Kind::File && stat.size == 0) {
+        return Ok(None);
+    }
+    let bytes = files::read(disk, path, &path.to_string_lossy(), files::Kind::Public)?;
+    // In UTF-16 it would stand in other bytes: then it is told that it cannot be read.
+    if !text::is_utf_16(&bytes) && memchr::memmem::find(&bytes, b"SealedSecret").is_none() {
+        return Ok(None);
+    }
+    // What it begins with stays: a byte-order mark too.
+    text::decode(&bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let found = blobs::find(&text)?;
+    Ok((!found.is_empty()).then(|| SealedFile { path: path.to_owned(), text, found }))
+}
+
+/// A file, and what became of it.
+pub struct Handled {
+    /// The file.
+    pub file: SealedFile,
+    /// Its new text, or why it stays as it is.
+    pub done: Result<Done>,
+}
+
+/// Re-encrypts some files: what became of them, and why it came to an end before the others.
+pub type Each<'e> = dyn FnMut(Vec<SealedFile>, &mut World) -> (Vec<Handled>, Result<()>) + 'e;
+
+/// Re-encrypts some files with keys that are here; nothing is written yet.
+pub fn re_encrypt(files: Vec<SealedFile>, work: &Work<'_>, world: &mut World) -> (Vec<Handled>, Result<()>) {
+    match in_parallel(files, work, world) {
+        Ok(handled) => (handled, Ok(())),
+        Err(error) => (Vec::new(), Err(error)),
+    }
+}
+
+fn in_parallel(files: Vec<SealedFile>, work: &Work<'_>, world: &mut World) -> Result<Vec<Handled>> {
+    let mut jobs = Vec::with_capacity(files.len());
+    for file in files {
+        let values = file.found.iter().map(|one| one.blobs.len()).sum::<usize>();
+        let mut session_keys = Zeroizing::new(vec![0; values * SESSION_KEY]);
+        world.entropy.try_fill_bytes(&mut session_keys)?;
+        jobs.push((file, session_keys));
+    }
+    let queue = Mutex::new(jobs.into_iter().enumerate());
+    let next = || queue.lock().ok()?.next();
+    let run = || {
+        std::iter::from_fn(next)
+            .map(|(i, (file, session_keys))| (i, Handled { done: work.re_encrypt(&file.text, &file.found, &session_keys), file }))
+            .collect::<Vec<_>>()
+    };
+    let failed = || Error::cryptography("re-encrypting failed", "run again, and report it if it stays");
+    let shares = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..world.threads.get()).map(|_| scope.spawn(run)).collect();
+        running.into_iter().map(|thread| thread.join().map_err(|_| failed())).collect::<Result<Vec<_>>>()
+    })?;
+    let mut outcomes: Vec<_> = shares.into_iter().flatten().collect();
+    outcomes.sort_by_key(|(i, _)| *i);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
