@@ -239,7 +239,7 @@ fn status_tells_which_key_is_needed_for_what() {
     assert_eq!(status["escrow"].as_array().unwrap().iter().map(|key| key["needed"] == true).collect::<Vec<_>>(), [true, false]);
     assert_eq!(before, sandbox.snapshot());
     let newer = digest(&Sandbox::renewed().read("keys/sealing.crt"));
-    sandbox.run(["renew", "--yes"]).warned(&[&format!("the escrow holds a newer key, {newer}: this run finishes with it")]);
+    sandbox.run(["renew", "--yes"]).warned(&[&format!("the escrow holds a newer key, {newer}: this run completes the renewal with it")]);
     let status = json(&with_identity);
     assert_eq!(status["escrow"].as_array().unwrap().iter().map(|key| key["needed"] == true).collect::<Vec<_>>(), [false, true]);
     assert!(
@@ -307,7 +307,7 @@ fn an_escrow_that_changed_meanwhile_is_not_overwritten() {
 fn a_lost_certificate_comes_back_as_the_newest() {
     let sandbox = with_a_newer_key();
     sandbox.remove("keys/sealing.crt");
-    sandbox.run(["keygen"]).warned(&["an earlier run was interrupted; its escrow was found, and its certificate written"]);
+    sandbox.run(["keygen"]).warned(&["an earlier run was interrupted; its escrow was found, and its certificate is written"]);
     assert_eq!(sandbox.read("keys/sealing.crt"), Sandbox::renewed().read("keys/sealing.crt"));
 }
 
