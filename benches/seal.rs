@@ -236,7 +236,7 @@ fn re_encrypt(folder: &Path) {
 
 /// 500 values opened and sealed, and on demand opened once more, with nothing around it.
 fn primitives(folder: &Path, old: &str, threads: usize, again: bool) {
-    let public = sealing_certificate(folder).public_key;
+    let public = &sealing_certificate(folder).public_key;
     let der = pem::read(old).unwrap().remove(0).der.to_vec();
     let work = |count: usize| {
         let private = PrivateDecryptingKey::from_pkcs8(&der).unwrap();

@@ -15,15 +15,12 @@ use crate::model::{CertificateDigest, Error, Name, Namespace, near};
   seal-secrets keygen && seal-secrets bootstrap   make the sealing key, then every secret
   seal-secrets verify                             check that everything in out/ agrees")]
 pub struct Cli {
-    /// Folders and contract
     #[command(flatten)]
     pub folders: Folders,
-    /// What to do
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Where things are.
 #[derive(Args, Clone)]
 pub struct Folders {
     /// The folder with the sealing certificate and the escrow
@@ -49,21 +46,6 @@ pub struct Folders {
     pub environment: Option<String>,
 }
 
-impl Folders {
-    /// The folders of one of several clusters.
-    pub fn of(&self, cluster: &Namespace) -> Folders {
-        let below = |folder: &PathBuf| folder.join(cluster.as_str());
-        Folders {
-            keys: below(&self.keys),
-            out: below(&self.out),
-            secrets: below(&self.secrets),
-            cluster: Some(cluster.clone()),
-            ..self.clone()
-        }
-    }
-}
-
-/// How the values get from the source Secrets to their consumers.
 #[derive(Args)]
 pub struct Delivery {
     /// One ClusterSecretStore, or a SecretStore in each consumer's namespace; if given, ExternalSecrets are also changed to use it
@@ -84,7 +66,6 @@ pub struct Delivery {
     pub project_id: Option<String>,
 }
 
-/// `--store-kind`
 #[derive(Clone, Copy, ValueEnum)]
 pub enum StoreKind {
     /// One, for the whole cluster
@@ -95,7 +76,6 @@ pub enum StoreKind {
     SecretStore,
 }
 
-/// `--isolation`
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Isolation {
     /// One account for all namespaces
@@ -104,7 +84,6 @@ pub enum Isolation {
     Namespace,
 }
 
-/// `--rbac`
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Rbac {
     /// Only the keys that are read
@@ -113,7 +92,6 @@ pub enum Rbac {
     Namespace,
 }
 
-/// The commands.
 #[derive(Subcommand)]
 pub enum Command {
     /// Generate the sealing key pair, before any cluster exists
@@ -157,7 +135,6 @@ pub enum Command {
     Contract(Contract),
 }
 
-/// `keygen`
 #[derive(Args)]
 pub struct Keygen {
     /// An age recipient who can open the escrow; can be repeated [default: keys/recipients.txt, or a new identity]
@@ -165,7 +142,6 @@ pub struct Keygen {
     pub recipients: Vec<String>,
 }
 
-/// What `bootstrap` and `plan` have in common.
 #[derive(Args)]
 pub struct Wishes {
     /// Seal a value of your own: from a file, from standard input (`KEY=-`), or typed at a prompt without echo (`KEY`)
@@ -174,15 +150,12 @@ pub struct Wishes {
     /// Regenerate this write-once key, losing all data encrypted with its old value
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
-    /// Where to, and for whom
     #[command(flatten)]
     pub sealing: Sealing,
 }
 
-/// What every command that seals has in common.
 #[derive(Args)]
 pub struct Sealing {
-    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
     /// Accept a sealing certificate of at least this many bits
@@ -190,10 +163,8 @@ pub struct Sealing {
     pub allow_rsa_bits: u32,
 }
 
-/// `bootstrap`
 #[derive(Args)]
 pub struct Bootstrap {
-    /// What to provide, what to destroy
     #[command(flatten)]
     pub wishes: Wishes,
     /// Show the plan and do nothing
@@ -204,10 +175,8 @@ pub struct Bootstrap {
     pub json: bool,
 }
 
-/// `plan`
 #[derive(Args)]
 pub struct Plan {
-    /// What to provide, what to destroy
     #[command(flatten)]
     pub wishes: Wishes,
     /// Exit with 1 if there is something to do
@@ -218,7 +187,6 @@ pub struct Plan {
     pub json: bool,
 }
 
-/// `import`
 #[derive(Args)]
 #[group(id = "sources", required = true, multiple = true)]
 pub struct Import {
@@ -239,16 +207,13 @@ pub struct Import {
     #[cfg(feature = "cluster")]
     #[arg(long = "namespace", value_name = "NAMESPACE", requires = "from_cluster", value_parser = namespace)]
     pub namespaces: Vec<Namespace>,
-    /// Which cluster
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     pub access: Access,
-    /// What they replace
     #[command(flatten)]
     pub adoption: Adoption,
 }
 
-/// What every command has in common that seals values which exist already.
 #[derive(Args)]
 pub struct Adoption {
     /// Replace the sealed value of this key; can be repeated
@@ -257,23 +222,18 @@ pub struct Adoption {
     /// Replace the sealed value of this write-once key, losing all data encrypted with it
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
-    /// How it is done
     #[command(flatten)]
     pub replacing: Replacing,
 }
 
-/// What every command has in common that may replace sealed values.
 #[derive(Args)]
 pub struct Replacing {
-    /// Whether it is asked, or only shown
     #[command(flatten)]
     pub consent: Consent,
-    /// Where to, and for whom
     #[command(flatten)]
     pub sealing: Sealing,
 }
 
-/// Whether a command that replaces something asks before, or only shows it.
 #[derive(Args)]
 pub struct Consent {
     /// Replace values without asking
@@ -287,7 +247,6 @@ pub struct Consent {
     pub json: bool,
 }
 
-/// `copy`
 #[derive(Args)]
 pub struct Copy {
     /// Only these keys [default: all]
@@ -302,12 +261,10 @@ pub struct Copy {
     /// The age identity that opens the escrow of the `--from` cluster [default: operator.agekey in its keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// What they replace
     #[command(flatten)]
     pub adoption: Adoption,
 }
 
-/// `rotate`
 #[derive(Args)]
 #[group(id = "chosen", required = true, multiple = true)]
 pub struct Rotate {
@@ -323,12 +280,10 @@ pub struct Rotate {
     /// Regenerate this write-once key, losing all data encrypted with its old value
     #[arg(long, value_name = "KEY", value_parser = name, group = "chosen")]
     pub destroys_data: Vec<Name>,
-    /// How it is done
     #[command(flatten)]
     pub replacing: Replacing,
 }
 
-/// `verify`
 #[derive(Args)]
 pub struct Verify {
     /// Also open every value, with the age identity that opens the escrow [default with --drill: operator.agekey in the keys folder]
@@ -340,7 +295,6 @@ pub struct Verify {
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
-    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
     /// Print the findings as JSON
@@ -348,20 +302,17 @@ pub struct Verify {
     pub json: bool,
 }
 
-/// `re-encrypt`
 #[derive(Args)]
 pub struct ReEncrypt {
     /// Files or folders that contain SealedSecrets, not only ours [default: the output folder]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// What opens the values
     #[command(flatten)]
     pub opening: Opening,
     /// Let a live cluster's controller re-encrypt the values, so that no private key is needed here
     #[cfg(feature = "cluster")]
     #[arg(long, conflicts_with_all = ["recovery_private_key", "key"])]
     pub via_controller: bool,
-    /// Which cluster, and where its controller is
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     pub cluster: Cluster,
@@ -371,23 +322,19 @@ pub struct ReEncrypt {
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
-    /// Whether it is asked, or only shown
     #[command(flatten)]
     pub consent: Consent,
 }
 
-/// `renew`
 #[derive(Args)]
 pub struct Renew {
     /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Whether it is asked, or only shown
     #[command(flatten)]
     pub consent: Consent,
 }
 
-/// `status`
 #[derive(Args)]
 pub struct Status {
     /// Files or folders that contain SealedSecrets, not only ours [default: the output folder]
@@ -401,7 +348,6 @@ pub struct Status {
     pub json: bool,
 }
 
-/// What opens sealed values.
 #[derive(Args)]
 pub struct Opening {
     /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
@@ -412,18 +358,13 @@ pub struct Opening {
     pub recovery_private_key: Vec<PathBuf>,
 }
 
-/// `unseal`
 #[derive(Args)]
 pub struct Unseal {
     /// Only these keys [default: all]
     #[arg(value_name = "KEY", value_parser = name)]
     pub names: Vec<Name>,
-    /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// Use sealing keys in PEM, or backups of the controller's key Secrets, instead of the escrow; `-` is standard input
-    #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with = "identity")]
-    pub recovery_private_key: Vec<PathBuf>,
+    #[command(flatten)]
+    pub opening: Opening,
     /// Open this file of SealedSecrets instead of the output folder
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -438,7 +379,6 @@ pub struct Unseal {
     pub reveal: bool,
 }
 
-/// kubectl's `-o`.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Output {
     /// A stream of documents
@@ -447,7 +387,6 @@ pub enum Output {
     Json,
 }
 
-/// Which cluster.
 #[cfg(feature = "cluster")]
 #[derive(Args)]
 pub struct Access {
@@ -459,11 +398,9 @@ pub struct Access {
     pub context: Option<String>,
 }
 
-/// Which cluster, and where its controller is.
 #[cfg(feature = "cluster")]
 #[derive(Args)]
 pub struct Cluster {
-    /// Which cluster
     #[command(flatten)]
     pub access: Access,
     /// The controller's namespace
@@ -474,11 +411,9 @@ pub struct Cluster {
     pub controller_name: Name,
 }
 
-/// `backup`
 #[cfg(feature = "cluster")]
 #[derive(Args)]
 pub struct Backup {
-    /// Which cluster
     #[command(flatten)]
     pub cluster: Cluster,
     /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
@@ -486,11 +421,9 @@ pub struct Backup {
     pub identity: Option<PathBuf>,
 }
 
-/// `fetch-cert`
 #[cfg(feature = "cluster")]
 #[derive(Args)]
 pub struct FetchCert {
-    /// Which cluster
     #[command(flatten)]
     pub cluster: Cluster,
     /// Pin the certificate of this file instead of a cluster's
@@ -501,14 +434,11 @@ pub struct FetchCert {
     pub accept_certificate: Option<CertificateDigest>,
 }
 
-/// `doctor`
 #[cfg(feature = "cluster")]
 #[derive(Args)]
 pub struct Doctor {
-    /// Which cluster
     #[command(flatten)]
     pub cluster: Cluster,
-    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
     /// Wait until all checks are good, at most this long (such as `90s` or `5m`)
@@ -522,7 +452,6 @@ pub struct Doctor {
     pub json: bool,
 }
 
-/// The commands that `--print-rbac` knows the Roles of.
 #[cfg(feature = "cluster")]
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
 pub enum NeedsRights {
@@ -540,15 +469,12 @@ pub enum NeedsRights {
     ReEncrypt,
 }
 
-/// `escrow`
 #[derive(Args)]
 pub struct Escrow {
-    /// What is changed
     #[command(subcommand)]
     pub change: EscrowChange,
 }
 
-/// What `escrow` changes.
 #[derive(Subcommand)]
 pub enum EscrowChange {
     /// Add a recipient who can open the escrow
@@ -557,7 +483,6 @@ pub enum EscrowChange {
     RemoveRecipient(ChangeRecipient),
 }
 
-/// `escrow add-recipient` and `escrow remove-recipient`
 #[derive(Args)]
 pub struct ChangeRecipient {
     /// An age recipient: age's own, or a plugin's
@@ -571,7 +496,6 @@ pub struct ChangeRecipient {
     pub yes: bool,
 }
 
-/// `key-secret`
 #[derive(Args)]
 pub struct KeySecret {
     /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
@@ -587,13 +511,11 @@ pub struct KeySecret {
     #[cfg(feature = "cluster")]
     #[arg(long, requires = "context")]
     pub apply: bool,
-    /// Which cluster
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     pub access: Access,
 }
 
-/// `patch`
 #[derive(Args)]
 pub struct Patch {
     /// Read manifests from standard input and print them with the property, as a helm post-renderer
@@ -605,12 +527,10 @@ pub struct Patch {
     /// Where to put the property
     #[arg(long, value_name = "FORMAT", default_value = "manifest", conflicts_with = "filter")]
     pub format: PatchFormat,
-    /// How the values get to their consumers
     #[command(flatten)]
     pub delivery: Delivery,
 }
 
-/// What `patch` changes.
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
 pub enum PatchFormat {
     /// The manifests themselves: one line after each key
@@ -619,7 +539,6 @@ pub enum PatchFormat {
     Component,
 }
 
-/// `contract`
 #[derive(Args)]
 pub struct Contract {
     /// Draft a contract for `--contract` from this checkout: known keys keep their recipe, the others become provided
@@ -630,7 +549,6 @@ pub struct Contract {
     pub format: ContractFormat,
 }
 
-/// How `contract` prints.
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
 pub enum ContractFormat {
     /// For people

@@ -1,13 +1,13 @@
 //! seal-secrets: makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.
 //! `ARCHITECTURE.md` is the map.
 
-pub mod cli;
-pub mod commands;
+mod cli;
+mod commands;
 pub mod manifest;
 pub mod model;
 pub mod pipeline;
-pub mod show;
-pub mod workspace;
+mod show;
+mod workspace;
 pub mod world;
 
 use std::ffi::OsString;

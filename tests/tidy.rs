@@ -125,25 +125,29 @@ fn a_command_is_one_file_and_opens_no_path() {
             }
         }
     }
-    let opens = ["world::files", "world::folder", "world::tree", "world::git", "world::disk", "world::{", ".exists(", ".is_dir(", "read_dir"];
+    let opens =
+        ["world::files", "world::folder", "world::tree", "world::git", "world::disk", "world::{", ".exists(", ".is_dir(", "read_dir"];
     assert_eq!(lines_with(|path| ring(path) == "commands", &opens), NONE);
     // Where the folders are called what the command line calls them, they are not opened.
     assert_eq!(lines_with(|path| path != "cli.rs" && path != "commands/mod.rs", &["Folders", "crate::cli::Cli"]), NONE);
     // The disk is asked through the world's one handle on it.
     let real = |path: &str| path != "world/disk.rs" && path != "world/process.rs" && path != "world/terminal.rs";
-    assert_eq!(lines_with(real, &["std::fs::File::", "rustix::fs", "std::fs::read", "std::fs::write", "fs::create_dir", "canonicalize()"]), NONE);
+    assert_eq!(
+        lines_with(real, &["std::fs::File::", "rustix::fs", "std::fs::read", "std::fs::write", "fs::create_dir", "canonicalize()"]),
+        NONE
+    );
 }
 
 #[test]
 fn plaintext_is_exposed_only_where_it_has_to_be() {
     let allowed = [
-        "pipeline/generate.rs",  // hashing, and checks against a recipe
-        "pipeline/seal.rs",      // encryption
-        "manifest/secret.rs",    // Secrets to standard output
-        "pipeline/adopt.rs",     // whether two sources agree
-        "pipeline/make.rs",      // the operator's copy
-        "pipeline/keygen.rs",    // the probe
-        "commands/unseal.rs",    // the bare value
+        "pipeline/generate.rs", // hashing, and checks against a recipe
+        "pipeline/seal.rs",     // encryption
+        "manifest/secret.rs",   // Secrets to standard output
+        "pipeline/adopt.rs",    // whether two sources agree
+        "pipeline/make.rs",     // the operator's copy
+        "pipeline/keygen.rs",   // the probe
+        "commands/unseal.rs",   // the bare value
     ];
     assert_eq!(lines_with(|path| !allowed.contains(&path) && path != "model/secret_value.rs", &[".expose()"]), NONE);
 }

@@ -20,7 +20,6 @@ pub(super) fn run(workspace: &Workspace, args: &Copy, world: &mut World) -> Resu
     copied.map_err(|error| error.with_commands(&to.places))
 }
 
-/// The values of the first cluster.
 fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -> Result<Adopted> {
     let names = &args.names;
     names.iter().try_for_each(|name| contract.known_key("copy", name).map(|_| ()))?;

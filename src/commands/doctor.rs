@@ -57,7 +57,6 @@ fn wait(cluster: &Cluster, wanted: &Wanted<'_>, most: Option<Duration>, world: &
     }
 }
 
-/// The Roles of one command, or of all.
 fn roles(command: Option<NeedsRights>, contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> String {
     let all = NeedsRights::value_variants().iter().copied();
     let of = |command| match command {

@@ -108,7 +108,6 @@ fn others(workspace: &Workspace, count: usize) -> [String; 2] {
     [crate::show::counted(count, "recipient"), format!("{escrow} and the recipients' identities")]
 }
 
-/// The certificate, and the last words.
 fn done(
     workspace: &Workspace,
     keys: &KeysChange<'_>,

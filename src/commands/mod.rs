@@ -31,7 +31,6 @@ use crate::world::World;
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, and clean.
     Done,
     /// It looked for something, and found it.
     Found,
@@ -43,7 +42,6 @@ impl Outcome {
     }
 }
 
-/// Runs one command.
 pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
     let Folders { keys, out, secrets, cluster, contract, platform, environment } = cli.folders;
     let named = Named { keys, out, secrets, cluster, contract, platform, environment };
@@ -75,7 +73,6 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
 }
 
 impl cli::Delivery {
-    /// As the workspace takes it.
     fn form(&self) -> StoreForm {
         let delivery = Delivery {
             store_kind: match self.store_kind {
@@ -99,7 +96,6 @@ impl cli::Delivery {
 
 #[cfg(feature = "cluster")]
 impl cli::Access {
-    /// As the world takes it.
     fn named(&self) -> crate::world::cluster::Access<'_> {
         crate::world::cluster::Access { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() }
     }
@@ -107,7 +103,6 @@ impl cli::Access {
 
 #[cfg(feature = "cluster")]
 impl cli::Cluster {
-    /// The controller behind a connection.
     fn controller<'c>(&'c self, cluster: &'c crate::world::cluster::Cluster) -> crate::workspace::controller::Controller<'c> {
         let (namespace, name) = (self.controller_namespace.as_str(), self.controller_name.as_str());
         crate::workspace::controller::Controller { cluster, namespace, name }

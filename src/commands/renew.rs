@@ -101,7 +101,6 @@ fn plan(moved: usize, begun: Option<CertificateDigest>) -> String {
     }
 }
 
-/// Everything to the escrow's newest key.
 fn move_to(workspace: &Workspace, to: &SealingCertificate, sealed: &SealedFiles, escrow: &Escrow, world: &mut World) -> Result<Tally> {
     let sealer = Sealer::new(&to.clone().judge((world.clock)(), USUAL_BITS)?)?;
     let work = Work::new(&escrow.pairs.openers, to.digest, Some(&sealer), None);

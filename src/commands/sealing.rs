@@ -31,7 +31,6 @@ pub(super) trait Job {
         Some(today.to_owned())
     }
 
-    /// What stands below the plan.
     fn below(&self, _: &Ready) -> String {
         String::new()
     }
@@ -41,13 +40,11 @@ pub(super) trait Job {
         String::new()
     }
 
-    /// The plan for programs.
     fn json(&self, workspace: &Workspace, ready: &Ready) -> String {
         show::plan::json(&workspace.places, &ready.plan)
     }
 }
 
-/// What the command line says of it.
 pub(super) struct Options<'o> {
     pub(super) sealing: &'o Sealing,
     pub(super) provide: &'o Provide,
@@ -120,7 +117,6 @@ pub(super) struct Ready {
     certificate: FitCertificate,
 }
 
-/// The whole order, for values that `find` finds.
 pub(super) fn adopt(
     workspace: &Workspace,
     args: &Adoption,
@@ -156,7 +152,6 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     Ok(Outcome::Done)
 }
 
-/// Only the plan.
 pub(super) fn show(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Plan> {
     let ready = prepare(workspace, &workspace.out()?, options, job, world)?;
     let text = if options.json { job.json(workspace, &ready) } else { text(workspace, &ready, false, job) };

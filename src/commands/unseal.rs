@@ -11,13 +11,13 @@ use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Unseal, world: &mut World) -> Result<Outcome> {
     world.terminal.check_reveal(args.reveal, &workspace.command("unseal | kubectl apply -f -"))?;
-    let asked = args.files.iter().chain(&args.recovery_private_key).filter(|path| path.as_os_str() == "-");
+    let asked = args.files.iter().chain(&args.opening.recovery_private_key).filter(|path| path.as_os_str() == "-");
     if asked.count() > 1 {
         return Err(Error::usage("standard input is asked for twice", "name a file for one of the two"));
     }
     let sealed = read_sealed(workspace, args, world)?;
     let wanted = select(&sealed, args)?;
-    let keys = workspace.openers(args.identity.as_deref(), &args.recovery_private_key, world)?;
+    let keys = workspace.openers(args.opening.identity.as_deref(), &args.opening.recovery_private_key, world)?;
     let open = |(file, secret)| Ok((secret, unseal::open_all(&keys, secret).map_err(|error| error.in_file(file))?));
     let opened = wanted.into_iter().map(open).collect::<Result<Vec<_>>>()?;
     if let Some(name) = &args.value {
@@ -62,7 +62,6 @@ fn read_sealed(workspace: &Workspace, args: &Unseal, world: &mut World) -> Resul
     Ok(all)
 }
 
-/// Those that were named, or all.
 fn select<'s>(sealed: &'s [(String, SealedSecret)], args: &Unseal) -> Result<Vec<(&'s str, &'s SealedSecret)>> {
     let names: Vec<&Name> = args.value.iter().chain(&args.names).collect();
     if names.iter().any(|name| !sealed.iter().any(|(_, secret)| secret.name == **name)) {

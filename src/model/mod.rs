@@ -11,6 +11,7 @@ mod name;
 mod places;
 mod plan;
 mod secret_value;
+mod threads;
 
 pub use check::{Check, Status, Symptom};
 pub use contract::{
@@ -25,3 +26,4 @@ pub use name::{DataKey, Name, Namespace, Scope};
 pub use places::{Places, quoted};
 pub use plan::{Change, Plan, Reason};
 pub use secret_value::SecretValue;
+pub use threads::on_threads;

@@ -9,7 +9,7 @@ use super::inventory::Files;
 use crate::manifest::external_secret::{self, ExternalSecret};
 use crate::manifest::gitops::{self, AppProject, Application, Kustomization};
 use crate::manifest::{text, yaml};
-use crate::model::{Code, Configuration, Error, Finding, Position, Result};
+use crate::model::{Code, Configuration, Finding, Position, Result, on_threads};
 
 /// What a checkout's files say of secrets.
 #[derive(Default)]
@@ -41,9 +41,6 @@ pub struct Platform {
 /// Where kustomize puts something: the namespace of the outermost kustomization that names one, and the folder of the
 /// outermost kustomization of all.
 pub type Moved = (Option<String>, String);
-
-/// Adds to a platform what a file, its path and its bytes, tells.
-type Take<'t> = &'t (dyn Fn(&mut Platform, &str, &[u8]) + Sync);
 
 /// An ExternalSecret, and the file that holds it.
 pub struct Manifest {
@@ -80,7 +77,7 @@ pub fn folder(path: &str) -> &str {
 /// Takes the files apart, on this many threads.
 pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform> {
     let charts: BTreeSet<String> = files.keys().filter(|path| path.ends_with("Chart.yaml")).map(|path| folder(path).to_owned()).collect();
-    let mut whole = take_apart(root, files, threads, &|part, path, bytes| part.add(path, bytes, &charts))?;
+    let mut whole = take_apart(root, files, threads, &charts)?;
     for (folder, kustomization) in &whole.kustomizations {
         for entry in kustomization.resources.iter().chain(&kustomization.components) {
             if let Some(path) = joined(folder, entry).filter(|path| path != folder) {
@@ -92,21 +89,15 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform
     Ok(whole)
 }
 
-/// What `take` adds from each file. A file that `take` panics over is an error: without it, consumers would go missing.
-fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, take: Take<'_>) -> Result<Platform> {
+/// What each file adds; every thread takes one share of them.
+fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, charts: &BTreeSet<String>) -> Result<Platform> {
     let empty = || Platform { root: root.to_owned(), ..Platform::default() };
     let all: Vec<(&String, &Vec<u8>)> = files.iter().collect();
-    let share = all.len().div_ceil(threads.get()).max(1);
-    let take_share = |share: &[(&String, &Vec<u8>)]| {
+    let shares: Vec<_> = all.chunks(all.len().div_ceil(threads.get()).max(1)).collect();
+    let parts = on_threads(shares, threads, |share| {
         let mut part = empty();
-        share.iter().for_each(|(path, bytes)| take(&mut part, path, bytes));
+        share.iter().for_each(|(path, bytes)| part.add(path, bytes, charts));
         part
-    };
-    let failed =
-        || Error::bad_input("reading this checkout failed", "nothing was written; run again, and report it if it stays").in_file(root);
-    let parts = std::thread::scope(|scope| {
-        let running: Vec<_> = all.chunks(share).map(|share| scope.spawn(|| take_share(share))).collect();
-        running.into_iter().map(|thread| thread.join().map_err(|_| failed())).collect::<Result<Vec<_>>>()
     })?;
     let mut whole = empty();
     for part in parts {
@@ -274,31 +265,4 @@ pub fn finding(root: &str, code: Code, path: &str, position: Option<Position>, w
         None => format!("{root}/{path}"),
     };
     Finding { code, place, what, help: help.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_joined_as_kustomize_does() {
-        assert_eq!(joined("apps/a", "../b/x.yaml").as_deref(), Some("apps/b/x.yaml"));
-        assert_eq!(joined("", "./x.yaml").as_deref(), Some("x.yaml"));
-        assert_eq!(joined("apps", "../../x"), None);
-    }
-
-    #[test]
-    fn a_thread_that_panics_is_an_error_and_not_a_smaller_platform() {
-        let files: Files = (0..8).map(|i| (format!("{i}.yaml"), Vec::new())).collect();
-        let note = |part: &mut Platform, path: &str, _: &[u8]| part.note(Code::Unreadable, path, None, String::new(), "");
-        for threads in [1, 3, 8].map(|threads| NonZeroUsize::new(threads).unwrap()) {
-            assert_eq!(take_apart("p", &files, threads, &note).unwrap().notes.len(), 8);
-            let breaks = |part: &mut Platform, path: &str, bytes: &[u8]| {
-                assert_ne!(path, "5.yaml");
-                note(part, path, bytes);
-            };
-            let error = take_apart("p", &files, threads, &breaks).err().unwrap();
-            assert_eq!((error.place(), error.what()), ("p".to_owned(), "reading this checkout failed".to_owned()));
-        }
-    }
 }

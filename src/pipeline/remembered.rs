@@ -42,22 +42,3 @@ pub fn with(text: Option<&str>, folder: &str, names: &BTreeSet<Name>) -> Result<
     let more: String = names.difference(&known).map(|name| format!("{name} {}\n", visible(folder))).collect();
     Ok((!more.is_empty()).then(|| format!("{text}{more}")))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_output_folder_has_its_own_names_and_each_stands_once() {
-        let names = |names: &[&str]| names.iter().map(|name| Name::new(name).unwrap()).collect::<BTreeSet<_>>();
-        let one = with(None, "../my out", &names(&["a", "b"])).unwrap().unwrap();
-        assert_eq!(one, format!("{HEADER}a ../my out\nb ../my out\n"));
-        assert_eq!(with(Some(&one), "../my out", &names(&["b"])), Ok(None));
-        assert!(with(Some(one.trim_end()), "../other\n", &names(&["b"])).is_err(), "cut off");
-        let two = with(Some(&one.replace('\n', " \r\n")), "../other\n", &names(&["b"])).unwrap().unwrap();
-        assert_eq!(read(&two, "../my out"), Ok(names(&["a", "b"])));
-        assert_eq!(read(&two, "../other\n"), Ok(names(&["b"])));
-        assert_eq!(with(None, "x", &names(&[])), Ok(None));
-        assert_eq!(read("# a\n\nx\n", "x").unwrap_err().position(), Some((3, 1)));
-    }
-}

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
 use super::certificate::FitCertificate;
-use crate::model::{Entropy, Error, Result, SecretValue};
+use crate::model::{Entropy, Error, Result, SecretValue, on_threads};
 
 /// The session key's length in bytes: AES-256.
 pub const SESSION_KEY: usize = 32;
@@ -40,24 +40,8 @@ impl Sealer {
     pub fn seal_all(&self, values: Vec<Labelled>, entropy: &mut Entropy, threads: NonZeroUsize) -> Result<Vec<String>> {
         let mut session_keys = Zeroizing::new(vec![0; values.len() * SESSION_KEY]);
         entropy.try_fill_bytes(&mut session_keys)?;
-        let mut work: Vec<(Labelled, &[u8])> = values.into_iter().zip(session_keys.chunks(SESSION_KEY)).collect();
-        let share = work.len().div_ceil(threads.get()).max(1);
-        let mut shares = Vec::new();
-        while !work.is_empty() {
-            shares.push(work.drain(..share.min(work.len())).collect::<Vec<_>>());
-        }
-        let seal_share = |share: Vec<(Labelled, &[u8])>| -> Result<Vec<String>> {
-            share.into_iter().map(|((label, value), key)| self.seal(&label, &value, key)).collect()
-        };
-        if shares.len() <= 1 {
-            return shares.into_iter().next().map_or(Ok(Vec::new()), seal_share);
-        }
-        let sealed = std::thread::scope(|scope| {
-            let running: Vec<_> = shares.into_iter().map(|share| scope.spawn(|| seal_share(share))).collect();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|_| Err(failed()));
-            running.into_iter().map(join).collect::<Result<Vec<Vec<String>>>>()
-        })?;
-        Ok(sealed.into_iter().flatten().collect())
+        let work: Vec<(Labelled, &[u8])> = values.into_iter().zip(session_keys.chunks(SESSION_KEY)).collect();
+        on_threads(work, threads, |((label, value), key)| self.seal(&label, &value, key))?.into_iter().collect()
     }
 
     /// Seals one value under this session key, which may seal no other.

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::{counted, pretty};
 use crate::model::{Check, Status, Symptom, visible};
 
-/// For people.
 pub fn text(checks: &[Check]) -> String {
     let mut text = String::new();
     let mut category = "";
@@ -33,7 +32,6 @@ pub fn text(checks: &[Check]) -> String {
     }
 }
 
-/// For programs.
 pub fn json(checks: &[Check]) -> String {
     let check = |check: &Check| {
         json!({

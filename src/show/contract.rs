@@ -10,7 +10,6 @@ fn consumers(contract: &Contract, key: &str) -> Vec<String> {
     reads.map(|consumer| format!("{}/{}", consumer.namespace, consumer.name.as_ref().unwrap_or(&consumer.target))).collect()
 }
 
-/// For people.
 pub fn table(contract: &Contract) -> String {
     let mut rows = vec![["KEY", "MADE HOW", "NEEDED WHEN", "READ BY"].map(str::to_owned)];
     for key in &contract.keys {
@@ -31,7 +30,6 @@ pub fn table(contract: &Contract) -> String {
     rows.iter().map(line).collect()
 }
 
-/// For programs.
 pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> String {
     let keys: Vec<Value> = contract
         .keys

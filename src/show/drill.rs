@@ -39,7 +39,6 @@ pub fn report(places: &Places, drill: &Drill, certificate: Result<&SealingCertif
     }
 }
 
-/// For programs.
 pub fn json(places: &Places, drill: &Drill, certificate: Result<&SealingCertificate, &Error>, list: &[Finding]) -> String {
     let failed = |error: &Error| json!({ "error": error.what(), "help": places.pasteable(&error.help()) });
     let share = |share: Share| json!({ "good": share.good, "all": share.all });

@@ -5,19 +5,16 @@ use serde_json::{Value, json};
 use super::{counted, pretty};
 use crate::model::{Finding, Places, Severity, visible};
 
-/// One finding, for people.
 pub fn text(places: &Places, finding: &Finding) -> String {
     let (code, severity) = (finding.code.as_str(), finding.code.severity().as_str());
     let help = places.pasteable(&finding.help);
     format!("{severity}[{code}]: {}: {}\n  help: {}\n", visible(&finding.place), visible(&finding.what), visible(&help))
 }
 
-/// Several, for people.
 pub fn all(places: &Places, findings: &[Finding]) -> String {
     findings.iter().map(|finding| text(places, finding)).collect()
 }
 
-/// Several, for programs.
 pub fn values(places: &Places, findings: &[Finding]) -> Vec<Value> {
     let value = |finding: &Finding| {
         json!({
@@ -28,7 +25,6 @@ pub fn values(places: &Places, findings: &[Finding]) -> Vec<Value> {
     findings.iter().map(value).collect()
 }
 
-/// How many of them are errors.
 pub fn errors(findings: &[Finding]) -> usize {
     findings.iter().filter(|finding| finding.code.severity() == Severity::Error).count()
 }
@@ -39,7 +35,6 @@ pub fn tally(findings: &[Finding]) -> String {
     format!("{} and {}", counted(errors, "error"), counted(findings.len() - errors, "warning"))
 }
 
-/// What `verify` says, for people.
 pub fn report(places: &Places, findings: &[Finding], opened: bool) -> String {
     let looked = match opened {
         true => "every value was opened and compared with its recipe",
@@ -52,7 +47,6 @@ pub fn report(places: &Places, findings: &[Finding], opened: bool) -> String {
         }
 }
 
-/// What `verify` says, for programs.
 pub fn json(places: &Places, findings: &[Finding]) -> String {
     pretty(json!({ "version": 1, "findings": values(places, findings) }))
 }

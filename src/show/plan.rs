@@ -105,7 +105,6 @@ pub fn value(places: &Places, plan: &Plan) -> Value {
     })
 }
 
-/// The plan for programs, and nothing else.
 pub fn json(places: &Places, plan: &Plan) -> String {
     pretty(value(places, plan))
 }
@@ -138,7 +137,6 @@ pub fn after_rotation(contract: &Contract, plan: &Plan) -> String {
     text + "  3. restart whatever reads it:\n" + &restarts
 }
 
-/// The same for programs.
 pub fn rotation_json(places: &Places, contract: &Contract, plan: &Plan) -> String {
     let after = |name: &Name| {
         let readers = consumers(contract, name).map(|consumer| {
@@ -167,7 +165,6 @@ pub fn adopted(plan: &Plan, found: &Adopted) -> String {
     text
 }
 
-/// The same for programs.
 pub fn adopted_json(places: &Places, plan: &Plan, found: &Adopted) -> String {
     let mut value = value(places, plan);
     value["from"] = found.from.iter().map(|(name, from)| (name.to_string(), json!(from))).collect();

@@ -22,7 +22,6 @@ pub fn line(pinned: CertificateDigest, file: &str, one: &ForeignSealedSecret, ke
     format!("{word} {}: {}, since {since}{others}\n", visible(file), visible(&one.full_name()))
 }
 
-/// The end, for people.
 pub fn summary(places: &Places, status: &Status) -> String {
     let mut text = String::new();
     let re_encrypt = places.command("re-encrypt");
@@ -76,7 +75,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// Keeps a SealedSecret.
     pub fn keep(&mut self, pinned: CertificateDigest, file: &str, one: &ForeignSealedSecret, keys: Option<&BTreeSet<CertificateDigest>>) {
         let named: Option<Vec<String>> = keys.map(|keys| keys.iter().map(ToString::to_string).collect());
         let is_pinned = keys.map(|keys| keys.iter().all(|key| *key == pinned));
@@ -84,17 +82,14 @@ impl Record {
         self.units.push(json!({ "file": file, "name": name, "keys": named, "made": made, "pinned": is_pinned }));
     }
 
-    /// Keeps what cannot be read.
     pub fn fail(&mut self, error: &Error) {
         self.failed.push(json!({ "what": error.what(), "place": error.place() }));
     }
 
-    /// Whether something could not be read.
     pub fn has_failed(&self) -> bool {
         !self.failed.is_empty()
     }
 
-    /// Everything for programs.
     pub fn json(&self, status: &Status) -> String {
         let key = |KeyStatus { pair, begins, count, needed }: KeyStatus<'_>| json!({ "key": pair.digest.to_string(), "begins": begins, "count": count, "needed": needed });
         let escrow = status.escrow.as_ref().map(|_| status.escrowed().map(key).collect::<Vec<Value>>());

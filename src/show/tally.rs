@@ -7,19 +7,16 @@ use crate::model::{CertificateDigest, Error, Places, visible};
 use crate::pipeline::render::RUNBOOK;
 use crate::pipeline::tally::{Event, Tally};
 
-/// A SealedSecret that is re-encrypted, for people.
 pub fn moved(file: &str, name: &str, from: Option<CertificateDigest>) -> String {
     let from = from.map_or("an unknown key".to_owned(), |from| from.to_string());
     format!("re-encrypt {}: {} (from {from})\n", visible(file), visible(name))
 }
 
-/// Something that cannot be read or opened, for people.
 pub fn failed(places: &Places, error: &Error) -> String {
     let why = error.reason().map_or(String::new(), |why| format!("  {why}\n"));
     format!("failed: {}: {}\n{why}  help: {}\n", error.place(), error.what(), places.pasteable(&error.help()))
 }
 
-/// The end, for people.
 pub fn summary(places: &Places, tally: &Tally, to: CertificateDigest, dry: bool) -> String {
     let mut text = String::new();
     if tally.runbook {
@@ -61,7 +58,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// Keeps one.
     pub fn keep(&mut self, event: &Event) {
         match event {
             Event::Moved { file, name, from } => {

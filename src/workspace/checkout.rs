@@ -22,7 +22,6 @@ pub struct StoreForm {
     pub delivery: Delivery,
     /// The platform's own file for it.
     pub file: Option<PathBuf>,
-    /// The project that this file names.
     pub project_id: Option<String>,
 }
 
@@ -51,7 +50,6 @@ impl Workspace {
         Ok(Delivery { store_file: file, cluster: self.named.cluster.clone(), ..form.delivery })
     }
 
-    /// The platform's checkout that the command line names.
     pub fn platform_root(&self) -> Option<&Path> {
         self.named.platform.as_deref()
     }

@@ -12,14 +12,10 @@ use crate::world::cluster::Cluster;
 /// Before, `/v1/rotate` took the scope from the template, which may be wider (CVE-2026-22728).
 const SAFE: (u32, u32, u32) = (0, 36, 0);
 
-/// A controller, by its namespace and the name of its Service.
 #[derive(Clone, Copy)]
 pub struct Controller<'c> {
-    /// The connection.
     pub cluster: &'c Cluster,
-    /// Where it runs.
     pub namespace: &'c str,
-    /// The name of its Service.
     pub name: &'c str,
 }
 

@@ -22,7 +22,6 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// The escrow's PEM text.
     fn open(&self, escrow: &[u8]) -> Result<Zeroizing<String>> {
         let identity = |identity: &Identity| -> Box<dyn age::Identity> {
             match identity {
@@ -44,7 +43,6 @@ impl Identities {
         native.filter(|identity| escrow::decrypt(escrow, &[*identity]).is_ok()).map(recipient_of).collect()
     }
 
-    /// The recipients that belong to them.
     pub fn recipients(&self) -> Result<Vec<Recipient>> {
         let recipient = |identity: &Identity| match identity {
             Identity::X25519(identity) => recipient_of(identity),
@@ -61,9 +59,7 @@ fn recipient_of(identity: &age::x25519::Identity) -> Result<Recipient> {
     Recipient::parse(&identity.to_public().to_string())
 }
 
-/// The escrow, opened.
 pub struct Escrow {
-    /// Its sealing keys, each with its certificate.
     pub pairs: Pairs,
     encrypted: Zeroizing<Vec<u8>>,
     pem: Zeroizing<String>,
@@ -75,7 +71,6 @@ impl Escrow {
         &self.encrypted
     }
 
-    /// Certificates and private keys, in PEM.
     pub fn pem(&self) -> &str {
         &self.pem
     }
@@ -91,7 +86,6 @@ impl Escrow {
     }
 }
 
-/// An escrow's text with more in it.
 pub fn grown(before: &str, more: &[&str]) -> Zeroizing<String> {
     let parts = std::iter::once(before).filter(|before| !before.is_empty()).chain(more.iter().copied());
     let lines: Vec<&str> = parts.flat_map(|part| [part.trim_end(), "\n"]).collect();
@@ -100,11 +94,8 @@ pub fn grown(before: &str, more: &[&str]) -> Zeroizing<String> {
 
 /// The escrow, opened for a change: it has to be known for whom it is written.
 pub struct ChangedEscrow {
-    /// The escrow.
     pub escrow: Escrow,
-    /// The text of `recipients.txt`, where it exists.
     pub list: Option<String>,
-    /// Who may open it.
     pub recipients: Vec<Recipient>,
 }
 
@@ -166,7 +157,6 @@ impl Workspace {
         Ok((escrow, if able.is_empty() { "a plugin".to_owned() } else { able.join(" and ") }))
     }
 
-    /// The escrow, opened for a change.
     pub fn escrow_to_change(&self, identity: Option<&Path>, world: &mut World) -> Result<ChangedEscrow> {
         let encrypted = self.encrypted_escrow()?;
         let (list, listed) = self.listed()?.map(|listed| (listed.text, listed.recipients)).unzip();

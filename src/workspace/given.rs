@@ -15,12 +15,10 @@ use crate::world::{World, files};
 pub type Provide = [(Name, Option<PathBuf>)];
 
 impl Workspace {
-    /// The bytes of a file that holds no secret.
     pub fn read_public(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
         files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Public)
     }
 
-    /// The bytes of a file that holds secrets.
     pub fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
         files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Secret)
     }

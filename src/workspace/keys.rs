@@ -14,13 +14,10 @@ use crate::pipeline::remembered::{self, Remembered};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::{World, files, git};
 
-/// The certificate.
 pub const CERTIFICATE: &str = "sealing.crt";
-/// The escrow.
 pub const ESCROW: &str = "sealing.key.age";
 /// An age identity, made when no recipient was given.
 pub const IDENTITY: &str = "operator.agekey";
-/// Who may open the escrow.
 pub const RECIPIENTS: &str = "recipients.txt";
 const REMEMBERED: &str = "write-once.txt";
 
@@ -29,22 +26,16 @@ const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
 
 /// The sealing certificate, and the file's own text.
 pub struct Certificate {
-    /// As read; not yet judged.
     pub sealing: SealingCertificate,
-    /// In PEM.
     pub pem: String,
 }
 
-/// `recipients.txt`.
 pub struct Listed {
-    /// As written.
     pub text: String,
-    /// Those that it lists.
     pub recipients: Vec<Recipient>,
 }
 
 impl Workspace {
-    /// Whether a file of the keys folder exists.
     pub fn has(&self, file: &str) -> Result<bool> {
         files::exists(&*self.disk, &self.keys.join(file))
     }
@@ -137,7 +128,6 @@ impl KeysChange<'_> {
         self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)
     }
 
-    /// Writes the list of recipients.
     pub fn write_recipients(&self, text: &str) -> Result<()> {
         self.write(RECIPIENTS, text.as_bytes(), 0o644, Existing::Replace)
     }

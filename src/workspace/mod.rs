@@ -21,7 +21,6 @@ use crate::world::disk::Disk;
 use crate::world::files;
 use crate::world::folder::Folder;
 
-/// What the command line names.
 #[derive(Clone)]
 pub struct Named {
     /// The keys folder, or with a cluster its parent.
@@ -30,19 +29,15 @@ pub struct Named {
     pub out: PathBuf,
     /// The folder of the operator's copies, or with a cluster its parent.
     pub secrets: PathBuf,
-    /// One of several clusters.
     pub cluster: Option<Namespace>,
     /// The contract file; none = the built-in one.
     pub contract: Option<PathBuf>,
-    /// The platform's checkout.
     pub platform: Option<PathBuf>,
-    /// Which of its environments.
     pub environment: Option<String>,
 }
 
 /// Everything that a run works on.
 pub struct Workspace {
-    /// How the operator names it.
     pub places: Places,
     named: Named,
     keys: PathBuf,
@@ -98,7 +93,6 @@ impl Workspace {
         Ok((text, contract))
     }
 
-    /// The text of a file that is no secret.
     fn read_text(&self, path: &Path) -> Result<String> {
         let name = path.to_string_lossy();
         let bytes = files::read(&*self.disk, path, &name, files::Kind::Public)?;

@@ -51,12 +51,10 @@ impl Workspace {
 }
 
 impl Out<'_> {
-    /// Its open folder, where it exists.
     pub fn folder(&self) -> Option<&Folder> {
         self.folder.as_ref()
     }
 
-    /// Every file in it.
     pub fn files(&self) -> Result<Files> {
         self.folder.as_ref().map_or(Ok(Files::new()), Folder::read_all)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -10,7 +10,7 @@ use super::out::finish;
 use super::{Workspace, parent};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::text;
-use crate::model::{Error, ErrorKind, Result, visible};
+use crate::model::{Error, ErrorKind, Result, on_threads, visible};
 use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::SESSION_KEY;
 use crate::pipeline::tally::{Event, Tally};
@@ -18,7 +18,6 @@ use crate::world::disk::{Disk, Kind, Links};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::{World, files, tree};
 
-/// How many files are in memory at once.
 const AT_ONCE: usize = 64;
 
 /// Which files, and the locks on their folders.
@@ -27,7 +26,6 @@ pub struct SealedFiles {
     paths: Vec<PathBuf>,
     /// How many links and files larger than any manifest are not read.
     pub skipped: usize,
-    /// Whether the output folder is among them.
     pub with_out: bool,
     locked: Vec<(u64, u64)>,
     locks: Vec<Lock>,
@@ -36,14 +34,11 @@ pub struct SealedFiles {
 /// A file as read: its whole text, and the SealedSecrets in it.
 pub struct SealedFile {
     path: PathBuf,
-    /// Its whole text.
     pub text: String,
-    /// The SealedSecrets in it.
     pub found: Vec<ForeignSealedSecret>,
 }
 
 impl SealedFile {
-    /// As texts name it.
     pub fn name(&self) -> String {
         self.path.to_string_lossy().into_owned()
     }
@@ -217,7 +212,6 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Option<SealedFile>> {
 
 /// A file, and what became of it.
 pub struct Handled {
-    /// The file.
     pub file: SealedFile,
     /// Its new text, or why it stays as it is.
     pub done: Result<Done>,
@@ -242,19 +236,6 @@ fn in_parallel(files: Vec<SealedFile>, work: &Work<'_>, world: &mut World) -> Re
         world.entropy.try_fill_bytes(&mut session_keys)?;
         jobs.push((file, session_keys));
     }
-    let queue = Mutex::new(jobs.into_iter().enumerate());
-    let next = || queue.lock().ok()?.next();
-    let run = || {
-        std::iter::from_fn(next)
-            .map(|(i, (file, session_keys))| (i, Handled { done: work.re_encrypt(&file.text, &file.found, &session_keys), file }))
-            .collect::<Vec<_>>()
-    };
-    let failed = || Error::cryptography("re-encrypting failed", "run again, and report it if it stays");
-    let shares = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..world.threads.get()).map(|_| scope.spawn(run)).collect();
-        running.into_iter().map(|thread| thread.join().map_err(|_| failed())).collect::<Result<Vec<_>>>()
-    })?;
-    let mut outcomes: Vec<_> = shares.into_iter().flatten().collect();
-    outcomes.sort_by_key(|(i, _)| *i);
-    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+    let handle = |(file, keys): (SealedFile, Zeroizing<Vec<u8>>)| Handled { done: work.re_encrypt(&file.text, &file.found, &keys), file };
+    on_threads(jobs, world.threads, handle)
 }

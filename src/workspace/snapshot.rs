@@ -12,7 +12,6 @@ use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::diagnose::{self, LiveConsumer, Part, Snapshot, Store, Wanted};
 use crate::world::cluster::Cluster;
 
-/// Asks the cluster for everything.
 pub fn gather(cluster: &Cluster, wanted: &Wanted<'_>, clock: fn() -> SystemTime) -> Result<Snapshot> {
     let version = cluster.get("/version")?.unwrap_or_default();
     let clocks = cluster.time().map(|theirs| (theirs, clock()));
@@ -213,7 +212,6 @@ fn right(path: &str) -> String {
     }
 }
 
-/// The objects of a list.
 fn items(list: Option<Value>) -> Vec<Value> {
     let Some(Value::Object(mut list)) = list else { return Vec::new() };
     match list.remove("items") {

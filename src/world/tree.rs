@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::disk::{Disk, Kind, Links};
 use super::files::{self, explain};
 use crate::manifest::yaml::MOST_BYTES;
-use crate::model::{Error, ErrorKind, Result};
+use crate::model::{Error, Result, on_threads};
 
 /// The YAML files of a checkout that matter.
 pub struct Tree {
@@ -30,16 +30,10 @@ pub fn read(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZer
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     }
     let Listing { paths, mut passed_over } = list_all(disk, root, &[".yaml", ".yml"])?;
-    let share = paths.len().div_ceil(threads.get()).max(1);
-    let read_share =
-        |share: &[String]| share.iter().filter_map(|path| read_one(disk, root, path, matters).transpose()).collect::<Result<Vec<_>>>();
-    let failed = |_| Error::new(ErrorKind::InputOutput, "reading the checkout failed", "run again, and report it if it stays");
-    let shares = std::thread::scope(|scope| {
-        let running: Vec<_> = paths.chunks(share).map(|share| scope.spawn(|| read_share(share))).collect();
-        running.into_iter().map(|thread| thread.join().map_err(failed)?).collect::<Result<Vec<_>>>()
-    })?;
+    let read = on_threads(paths, threads, |path| read_one(disk, root, &path, matters))?;
+    let files = read.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
     passed_over.sort();
-    Ok(Tree { files: shares.into_iter().flatten().collect(), passed_over })
+    Ok(Tree { files, passed_over })
 }
 
 /// What lies below a folder; nothing of it is read.

@@ -266,3 +266,31 @@ fn c24_a_list_that_never_ends_is_not_taken_for_a_whole_one() {
     assert!(count.load(Ordering::SeqCst) < 4);
     assert_eq!(before, sandbox.snapshot(), "nothing changed");
 }
+
+/// What comes back after `key-secret --apply` has to be exactly the Secret that was applied: not a List with more, not another one.
+#[test]
+fn only_what_was_applied_counts_as_read_back() {
+    let sandbox = Sandbox::with_keys();
+    let secret = sandbox.run(["key-secret"]).expect(0).stdout;
+    let item = secret.replace("---\n", "").lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let list = |items: usize| {
+        let items = format!("  -\n{item}").repeat(items);
+        format!("apiVersion: v1\nkind: List\nitems:{}\n", if items.is_empty() { " []".to_owned() } else { format!("\n{items}") })
+    };
+    let cut = secret.replace("  tls.crt:", "  ca.crt:");
+    for (what, answer, code) in
+        [("the same", secret.clone(), 0), ("a List of two", list(2), 7), ("nothing", list(0), 7), ("half of it", cut, 7)]
+    {
+        let (port, _) = serve_with(move |_, path, body| match path {
+            path if path.ends_with("/namespaces/kube-system") => {
+                response("200 OK", "", r#"{"kind":"PartialObjectMetadata","metadata":{}}"#)
+            }
+            _ if body.is_empty() => response("200 OK", "", &answer),
+            _ => response("200 OK", "", "{}"),
+        });
+        kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+        let ran = sandbox.run(["key-secret", "--apply", "--kubeconfig", "kubeconfig", "--context", "fake"]);
+        assert_eq!(ran.code, code, "{what}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.stdout.contains("read back, and it is the same"), code == 0, "{what}: {}", ran.stdout);
+    }
+}

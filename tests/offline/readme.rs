@@ -69,7 +69,9 @@ fn run_blocks(document: &str, sandbox: &Sandbox, count: usize) {
 fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
     needs!("make");
     let readme = fixture_text("../README.md");
-    assert!(readme.contains("```sh\nmake seal-secrets   # builds, then the main job\nmake test           # builds, then every test\n```"));
+    assert!(
+        readme.contains("```sh\nmake seal-secrets   # build, then do the main job\nmake test           # build, then run every test\n```")
+    );
     let dry = |target: &str| {
         let mut make = Command::new("make");
         make.args(["-n", target]).current_dir(fixture("..")).env_clear().env("PATH", path());

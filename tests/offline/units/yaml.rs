@@ -1,0 +1,52 @@
+//! `manifest/yaml.rs`
+
+use seal_secrets::manifest::yaml::*;
+
+fn error(text: &str) -> String {
+    match read(text).and_then(|mut nodes| nodes.remove(0).fields("")?.finish()) {
+        Ok(()) => panic!("accepted: {text:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn what_readers_disagree_on_is_refused_with_its_place() {
+    for (text, expected) in [
+        ("a: 1\n\tb: 2", "tab"),
+        ("a: 1\na: 2", "2:1: `a` appears twice, first on line 1"),
+        ("a: &x 1\nb: *x", "anchors"),
+        ("a: *x", "alias"),
+        ("a: {<<: {b: c}}", "1:5: merge keys"),
+        ("a: !!binary aGk=", "1:13: tags"),
+        ("? [a]\n: b", "field's name that is not text"),
+        ("1: b", "field's name that is not text"),
+        ("a: 'b", "unexpected end"),
+        ("# only\n", "no document"),
+        ("a: b\0", "1:5: a NUL"),
+    ] {
+        assert!(error(text).contains(expected), "{text:?}: {}", error(text));
+    }
+    assert!(error(&"[".repeat(20_000)).contains("64 levels"));
+}
+
+#[test]
+fn words_that_some_reader_takes_for_something_else_have_to_be_quoted() {
+    let bare = |word: &str| read_one(&format!("a: {word}"))?.fields("")?.required("a")?.text("a").map(str::to_owned);
+    for word in ["012", "1e10", "yes", "No", "~", "0x1F", "1_000", "2026-11-23", "12:30:45", "-1.5", ".5", "null", "2026-11-23T10:00:00Z"] {
+        assert!(bare(word).is_err(), "{word}");
+        let node = read_one(&format!("a: '{word}'")).unwrap();
+        assert_eq!(node.fields("").unwrap().required("a").and_then(|node| node.text("a")), Ok(word));
+    }
+    for word in ["a", "litellm-master-key", "sk-", "10.0.0.1a", "abc", "1f2d", "9a", "https://x", "AgBx", "v1"] {
+        assert_eq!(bare(word).as_deref(), Ok(word));
+    }
+}
+
+#[test]
+fn a_field_nobody_asked_for_suggests_the_near_one() {
+    let node = read_one("lenght: 3").unwrap();
+    let mut fields = node.fields("keys[0]").unwrap();
+    fields.optional("length");
+    let error = fields.finish().unwrap_err().to_string();
+    assert!(error.contains("`keys[0].lenght`") && error.contains("did you mean `length`?"), "{error}");
+}
