@@ -289,7 +289,7 @@ fn only_what_was_applied_counts_as_read_back() {
             _ => response("200 OK", "", "{}"),
         });
         kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
-        let ran = sandbox.run(["key-secret", "--apply", "--kubeconfig", "kubeconfig", "--context", "fake"]);
+        let ran = sandbox.start(["key-secret", "--apply", "--kubeconfig", "kubeconfig", "--context", "fake"]);
         assert_eq!(ran.code, code, "{what}: {}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.stdout.contains("read back, and it is the same"), code == 0, "{what}: {}", ran.stdout);
     }

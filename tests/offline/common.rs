@@ -327,14 +327,21 @@ pub fn finish(mut command: Command) -> Ran {
     }
 }
 
+/// What somebody else's program prints, which has to succeed. Its warnings are its own, and differ from version to version.
+#[track_caller]
+pub fn printed(command: Command) -> String {
+    let shown = format!("{command:?}");
+    let ran = finish(command);
+    assert_eq!(ran.code, 0, "{shown}: {}", ran.stderr);
+    ran.stdout
+}
+
 /// Runs git as somebody without a configuration; what it prints.
 #[track_caller]
 pub fn git(sandbox: &Sandbox, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args(args).current_dir(sandbox.path("")).env_clear().env("PATH", path()).envs(GIT);
-    let ran = finish(command);
-    assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
-    ran.stdout
+    printed(command)
 }
 
 /// What git reads of its environment.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use crate::common::{Ran, Sandbox, finish, git, leave_out, needs, test, tool};
+use crate::common::{Ran, Sandbox, finish, git, leave_out, needs, printed, test, tool};
 
 /// `kustomize build` of a folder, with kustomize or kubectl, whichever is in PATH; without either the test is left out. Warnings
 /// are theirs, and differ from version to version.
@@ -180,7 +180,7 @@ fn the_real_kubeseal_opens_what_we_seal() {
     let mut command = Command::new("kubeseal");
     command.args(["--recovery-unseal", "--recovery-private-key", "key.yaml", "-o", "json"]).current_dir(sandbox.path(""));
     command.stdin(std::fs::File::open(sandbox.path("out/secret-source/vllm-api-key.sealed.yaml")).unwrap());
-    let opened: serde_json::Value = serde_json::from_str(&finish(command).stdout).unwrap();
+    let opened: serde_json::Value = serde_json::from_str(&printed(command)).unwrap();
     let value = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, opened["data"]["value"].as_str().unwrap()).unwrap();
     assert_eq!(sandbox.value("vllm-api-key").as_bytes(), value);
 }

@@ -6,13 +6,15 @@ use std::process::Command;
 use age::armor::{ArmoredWriter, Format};
 use seal_secrets::pipeline::escrow::new_identity;
 
-use crate::common::{Ran, Sandbox, at_the_prompt, finish, fixture_text, needs, path, path_after};
+use crate::common::{Ran, Sandbox, at_the_prompt, finish, fixture_text, needs, path, path_after, printed};
 
 /// Of the fake plugin in `fixtures/plugins/`.
 pub const RECIPIENT: &str = "age1fake1wdjkzmpdwdjkxun9w3esqxrfvh";
 pub const IDENTITY: &str = "AGE-PLUGIN-FAKE-1WDJKZMPDWDJKXUN9W3ESLP489T";
 /// What it asks for, and says in its errors.
 const PIN: &str = "Pn5wQ8zT2kR7vX4m";
+/// Said to those whom the list does not name.
+const SHUT_OUT: &str = "recipients.txt does not name the identity that opens the escrow here: it will not open the new one";
 /// What it tells the operator.
 const TOUCH: &str = "age: please touch it\n";
 
@@ -122,8 +124,7 @@ fn the_list_stays_as_it_was_written_and_is_what_counts() {
     assert_eq!(before, sandbox.snapshot());
     // Whoever shuts himself out hears of it, and sees for whom it will open.
     sandbox.write("keys/recipients.txt", format!("{}\n{}\n", second.1, stranger.1).as_bytes());
-    let out = "recipients.txt does not name the identity that opens the escrow here: it will not open the new one";
-    let told = announced(&sandbox, &[out], &[&second.1, &stranger.1, &third.1]);
+    let told = announced(&sandbox, &[SHUT_OUT], &[&second.1, &stranger.1, &third.1]);
     change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").told(&told);
     // A removal that was interrupted left its list behind: nobody comes back in unsaid.
     sandbox.write_secret("second", second.0.as_bytes());
@@ -240,7 +241,7 @@ fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
 fn shell(sandbox: &Sandbox, script: &str) -> String {
     let mut command = Command::new("sh");
     command.args(["-ec", script]).current_dir(sandbox.path("")).env_clear().env("PATH", path());
-    finish(command).expect(0).stdout
+    printed(command)
 }
 
 #[test]
@@ -248,7 +249,8 @@ fn the_real_age_makes_what_opens_here_and_opens_what_is_made_here() {
     needs!("age", "age-keygen", "age-plugin-batchpass", "script");
     let sandbox = Sandbox::bootstrapped();
     let recipient = shell(&sandbox, "umask 077; age-keygen -o theirs 2>/dev/null; age-keygen -y theirs");
-    change(&sandbox, "add-recipient", recipient.trim(), "keys/operator.agekey").expect(0);
+    let told = announced(&sandbox, &[], &[&sandbox.own_recipient(), recipient.trim()]);
+    change(&sandbox, "add-recipient", recipient.trim(), "keys/operator.agekey").told(&told);
     for identity in ["theirs", "keys/operator.agekey"] {
         let text = shell(&sandbox, &format!("age -d -i {identity} keys/sealing.key.age"));
         assert!(text.contains("PRIVATE KEY") && opens(&sandbox, identity));
@@ -269,7 +271,8 @@ fn post_quantum_recipients_stand_alone() {
     assert!(ran.stderr.contains("post-quantum recipients cannot stand beside others"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
     sandbox.write("keys/recipients.txt", recipient.as_bytes());
-    with_plugins(&sandbox, &["escrow", "add-recipient", recipient.trim(), "--yes"]).expect(0);
+    let told = announced(&sandbox, &[SHUT_OUT], &[recipient.trim()]);
+    with_plugins(&sandbox, &["escrow", "add-recipient", recipient.trim(), "--yes"]).told(&told);
     with_plugins(&sandbox, &["key-secret", "--identity", "id"]).expect(0);
     assert!(shell(&sandbox, "age -d -i native keys/sealing.key.age").contains("PRIVATE KEY"));
 }

@@ -260,8 +260,7 @@ fn status_says_nothing_of_a_key_that_it_could_not_judge() {
     sandbox.write("mixed/a.yaml", mixed.replace("  encryptedData:\n", &format!("  encryptedData:\n{}\n", blob(&newer))).as_bytes());
     let run = |args: &[&str], code| {
         let ran = sandbox.run([&["status", "--identity", "keys/operator.agekey"], args].concat());
-        if args[0] == "linked" { ran.warned(&["linked/a.yaml is a link or too large, and is passed over"]) } else { ran.expect(code) }
-            .stdout
+        if args[0] == "linked" { ran.warned(&["linked/a.yaml is a link or too large, and is skipped"]) } else { ran.expect(code) }.stdout
     };
     let needed = |path: &str, code| {
         let status: serde_json::Value = serde_json::from_str(&run(&[path, "--json"], code)).unwrap();
@@ -318,8 +317,8 @@ fn controller(odd: &'static str) -> u16 {
     use seal_secrets::pipeline::seal::Sealer;
     let pem = Sandbox::renewed().read("keys/sealing.crt");
     let keys = private_key::read(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap();
+    let sealer = Sealer::new(&fit(SealingCertificate::read(pem.as_bytes()).unwrap())).unwrap();
     let rotate = move |question: &[u8]| {
-        let certificate = SealingCertificate::read(Sandbox::renewed().read("keys/sealing.crt").as_bytes()).unwrap();
         let mut answer: serde_json::Value = serde_json::from_slice(question).unwrap();
         let label = format!("{}/{}", answer["metadata"]["namespace"].as_str().unwrap(), answer["metadata"]["name"].as_str().unwrap());
         for (_, blob) in answer["spec"]["encryptedData"].as_object_mut().unwrap() {
@@ -332,11 +331,8 @@ fn controller(odd: &'static str) -> u16 {
                 _ => {}
             }
             let mut entropy = crate::common::TestEntropy(question.len() as u64);
-            let sealed = Sealer::new(&fit(certificate.clone())).unwrap().seal_all(
-                vec![(label.clone(), SecretValue::new(value))],
-                &mut entropy,
-                std::num::NonZeroUsize::MIN,
-            );
+            let values = vec![(label.clone(), SecretValue::new(value))];
+            let sealed = sealer.seal_all(values, &mut entropy, std::num::NonZeroUsize::MIN);
             *blob = sealed.unwrap().remove(0).into();
         }
         match odd {
