@@ -242,7 +242,7 @@ fn primitives(folder: &Path, old: &str, threads: usize, again: bool) {
         let private = PrivateDecryptingKey::from_pkcs8(&der).unwrap();
         let old = OaepPublicEncryptingKey::new(private.public_key()).unwrap();
         let opener = OaepPrivateDecryptingKey::new(private).unwrap();
-        let new = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&public).unwrap()).unwrap();
+        let new = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(public).unwrap()).unwrap();
         let (mut sealed, mut buffer) = (vec![0; old.ciphertext_size()], vec![0; opener.min_output_size()]);
         let mut rsa = vec![0; new.ciphertext_size()];
         let label: Option<&[u8]> = Some(b"secret-source/key-00000");

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapError};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::model::{CertificateDigest, Error, Name, Namespace, near};
+use crate::model::{CertificateDigest, Error, Isolation, Name, Namespace, Rbac, StoreKind, near};
 
 /// Makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.
 #[derive(Parser)]
@@ -50,13 +51,13 @@ pub struct Folders {
 pub struct Delivery {
     /// One ClusterSecretStore, or a SecretStore in each consumer's namespace; if given, ExternalSecrets are also changed to use it
     /// [default: ClusterSecretStore]
-    #[arg(long, value_name = "KIND", ignore_case = true)]
+    #[arg(long, value_name = "KIND", ignore_case = true, value_parser = one_of(StoreKind::ALL, StoreKind::as_str))]
     pub store_kind: Option<StoreKind>,
     /// One account for all namespaces, or one per namespace that can read only that namespace's keys
-    #[arg(long, value_name = "HOW", default_value = "shared")]
+    #[arg(long, value_name = "HOW", default_value = "shared", value_parser = one_of(Isolation::ALL, Isolation::as_str))]
     pub isolation: Isolation,
     /// Grant the accounts each key by name, or every Secret of the source namespace
-    #[arg(long, value_name = "HOW", default_value = "keys")]
+    #[arg(long, value_name = "HOW", default_value = "keys", value_parser = one_of(Rbac::ALL, Rbac::as_str))]
     pub rbac: Rbac,
     /// Write the store to this file of the checkout instead of `secret-store/`, if the platform already has one
     #[arg(long, value_name = "FILE")]
@@ -64,32 +65,6 @@ pub struct Delivery {
     /// The ID in the line `# projectID: <id>` of that file [default: the current one, or `none`]
     #[arg(long, value_name = "ID", requires = "store_file")]
     pub project_id: Option<String>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum StoreKind {
-    /// One, for the whole cluster
-    #[value(name = "ClusterSecretStore")]
-    ClusterSecretStore,
-    /// One in each namespace that has a consumer
-    #[value(name = "SecretStore")]
-    SecretStore,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Isolation {
-    /// One account for all namespaces
-    Shared,
-    /// An account in each namespace, which can read only that namespace's keys
-    Namespace,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Rbac {
-    /// Only the keys that are read
-    Keys,
-    /// Every Secret of the source namespace
-    Namespace,
 }
 
 #[derive(Subcommand)]
@@ -559,6 +534,13 @@ pub enum ContractFormat {
     Yaml,
     /// A picture: key → source Secret → ExternalSecret → target Secret
     Mermaid,
+}
+
+/// One of these kinds, by its word.
+fn one_of<K: Clone + Send + Sync + 'static>(all: &'static [K], word: fn(K) -> &'static str) -> impl TypedValueParser<Value = K> {
+    let words = PossibleValuesParser::new(all.iter().cloned().map(word));
+    let kind = move |typed: String| all.iter().find(|kind| word((*kind).clone()).eq_ignore_ascii_case(&typed)).cloned();
+    words.map(move |typed| kind(typed).expect("clap checked the word"))
 }
 
 fn name(text: &str) -> Result<Name, Error> {

@@ -10,8 +10,8 @@ use super::Outcome;
 use crate::cli::{Doctor, NeedsRights};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::manifest::yaml;
-use crate::model::{Check, Contract, Delivery, ErrorKind, Isolation, Rbac, Result, Status, Symptom, quoted};
-use crate::pipeline::diagnose::{self, Called, Wanted};
+use crate::model::{Check, Contract, Delivery, ErrorKind, Result, Status, Symptom};
+use crate::pipeline::diagnose::{self, Wanted};
 use crate::pipeline::{plan::Setting, rbac};
 use crate::show;
 use crate::workspace::Workspace;
@@ -29,8 +29,7 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     let certificate = workspace.certificate()?.sealing.digest;
     let sealed = workspace.sealed("run `seal-secrets bootstrap` first, or pass the folder with `--out DIR`")?.sealed;
     let sealed: BTreeMap<_, _> = sealed.into_values().flatten().map(|SealedSecret { name, certificate, .. }| (name, certificate)).collect();
-    let called = called(workspace, &delivery);
-    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, called: &called };
+    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, places: &workspace.places };
     let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
     let checks = wait(&cluster, &wanted, args.wait, world)?;
     world.terminal.print(&if args.json { show::checks::json(&checks) } else { show::checks::text(&checks) })?;
@@ -69,24 +68,6 @@ fn roles(command: Option<NeedsRights>, contract: &Contract, delivery: &Delivery,
     };
     let roles: Vec<Value> = all.filter(|one| command.is_none_or(|command| command == *one)).flat_map(of).collect();
     yaml::write_all(&roles)
-}
-
-/// How the operator calls things: remedies are pasted where this command was run.
-fn called(workspace: &Workspace, delivery: &Delivery) -> Called {
-    let store_file = delivery.store_file.as_ref().map(|file| quoted(&file.path));
-    let flags = [
-        delivery.kind_asked_for().map(|kind| format!(" --store-kind {}", kind.as_str())),
-        (delivery.isolation == Isolation::Namespace).then(|| " --isolation namespace".to_owned()),
-        (delivery.rbac == Rbac::Namespace).then(|| " --rbac namespace".to_owned()),
-        store_file.as_ref().map(|file| format!(" --store-file {file}")),
-    ];
-    Called {
-        program: workspace.command("").trim_end().to_owned(),
-        delivery: flags.into_iter().flatten().collect(),
-        keys: quoted(&workspace.places.keys),
-        out: quoted(&workspace.places.out),
-        store_file,
-    }
 }
 
 /// One look at everything. An API server that does not answer is a check like any other, and the only one.

@@ -42,7 +42,7 @@ pub(super) fn run(workspace: &Workspace, args: &Escrow, world: &mut World) -> Re
     }
     keys.write_escrow(&new, Some(escrow.encrypted()))?;
     if !adds {
-        keys.write_recipients(&text)?;
+        keys.write_recipients_last(&text)?;
     }
     report(workspace, adds, after.len(), world)
 }

@@ -75,11 +75,8 @@ fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipi
 fn finish(workspace: &Workspace, own_identity: bool, world: &mut World) -> Result<Outcome> {
     let (path, identity) = (workspace.places.in_keys(ESCROW), workspace.places.in_keys(IDENTITY));
     if !workspace.has(IDENTITY)? {
-        return Err(Error::refused(
-            "the escrow exists without its certificate, and its identity is elsewhere",
-            format!("put the identity at {identity} and run again; or, if nothing was ever sealed to it, move the escrow away"),
-        )
-        .in_file(&path));
+        let help = format!("put the identity at {identity} and run again; or, if nothing was ever sealed to it, move the escrow away");
+        return Err(Error::refused("the escrow exists without its certificate, and its identity is elsewhere", help).in_file(&path));
     }
     let in_escrow = |error: Error| error.in_file(&path);
     let keys = workspace.change_keys()?;

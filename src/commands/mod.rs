@@ -23,7 +23,7 @@ mod unseal;
 mod verify;
 
 use crate::cli::{self, Cli, Command, Folders};
-use crate::model::{Delivery, Isolation, Rbac, Result, StoreKind};
+use crate::model::{Delivery, Result};
 use crate::workspace::checkout::StoreForm;
 use crate::workspace::{Named, Workspace};
 use crate::world::World;
@@ -74,22 +74,8 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
 
 impl cli::Delivery {
     fn form(&self) -> StoreForm {
-        let delivery = Delivery {
-            store_kind: match self.store_kind {
-                Some(cli::StoreKind::SecretStore) => StoreKind::SecretStore,
-                Some(cli::StoreKind::ClusterSecretStore) | None => StoreKind::ClusterSecretStore,
-            },
-            names_kind: self.store_kind.is_some(),
-            isolation: match self.isolation {
-                cli::Isolation::Shared => Isolation::Shared,
-                cli::Isolation::Namespace => Isolation::Namespace,
-            },
-            rbac: match self.rbac {
-                cli::Rbac::Keys => Rbac::Keys,
-                cli::Rbac::Namespace => Rbac::Namespace,
-            },
-            ..Delivery::default()
-        };
+        let (store_kind, names_kind) = (self.store_kind.unwrap_or_default(), self.store_kind.is_some());
+        let delivery = Delivery { store_kind, names_kind, isolation: self.isolation, rbac: self.rbac, ..Delivery::default() };
         StoreForm { delivery, file: self.store_file.clone(), project_id: self.project_id.clone() }
     }
 }

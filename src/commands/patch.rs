@@ -36,8 +36,8 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
         }
     };
     if args.write {
-        for edit in &edits.edits {
-            workspace.write_edit(root, edit)?;
+        for (n, edit) in edits.edits.iter().enumerate() {
+            workspace.write_edit(root, edit, n + 1 == edits.edits.len())?;
             world.terminal.print(&format!("write  {}\n", visible(&root.join(&edit.path).to_string_lossy())))?;
         }
         world.terminal.print(&match edits.edits.len() {

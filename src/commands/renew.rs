@@ -5,7 +5,7 @@
 
 use super::Outcome;
 use crate::cli::Renew;
-use crate::model::{CertificateDigest, Error, Result};
+use crate::model::{CertificateDigest, Error, ErrorKind, Result};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::keygen::new_pair;
 use crate::pipeline::re_encrypt::Work;
@@ -78,19 +78,23 @@ fn look(
     let mut tally = Tally::default();
     let mut tell = |event: Event, world: &mut World| {
         record.keep(&event);
-        if let Event::Failed(error) = &event {
-            world.terminal.tell(&show::tally::failed(&workspace.places, error));
-        }
-        Ok(())
+        if let Event::Failed(error) = event { failed(workspace, error, world) } else { Ok(()) }
     };
     sealed.re_encrypt(&mut tally, world, &mut tell, &mut |files, world| re_encrypt(files, &work, world))?;
     if tally.failed == 0 {
         return Ok(tally);
     }
-    Err(Error::refused(
-        format!("{} or files do not open with the escrow", counted(tally.failed, "SealedSecret")),
-        "restore them from git, or add the key they are sealed to with `seal-secrets backup`; nothing was changed",
-    ))
+    let help = "restore them from git, or add the key they are sealed to with `seal-secrets backup`; nothing was changed";
+    Err(Error::refused(format!("{} or files do not open with the escrow", counted(tally.failed, "SealedSecret")), help))
+}
+
+/// Tells what does not open, while the others are tried; a disk that fails says nothing about that.
+fn failed(workspace: &Workspace, error: Error, world: &mut World) -> Result<()> {
+    if error.kind == ErrorKind::InputOutput {
+        return Err(error);
+    }
+    world.terminal.tell(&show::tally::failed(&workspace.places, &error));
+    Ok(())
 }
 
 fn plan(moved: usize, begun: Option<CertificateDigest>) -> String {
@@ -107,10 +111,7 @@ fn move_to(workspace: &Workspace, to: &SealingCertificate, sealed: &SealedFiles,
     let mut tally = Tally { proved: work.proves(), ..Tally::default() };
     let mut tell = |event: Event, world: &mut World| match event {
         Event::Moved { file, name, from } => world.terminal.print(&show::tally::moved(&file, &name, from)),
-        Event::Failed(error) => {
-            world.terminal.tell(&show::tally::failed(&workspace.places, &error));
-            Ok(())
-        }
+        Event::Failed(error) => failed(workspace, error, world),
     };
     sealed.re_encrypt(&mut tally, world, &mut tell, &mut |files, world| re_encrypt(files, &work, world))?;
     if tally.failed > 0 {

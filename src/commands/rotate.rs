@@ -63,10 +63,8 @@ impl Rotation<'_> {
         for name in &self.args.names {
             let key = contract.known_key("rotate", name)?;
             if matches!(key.recipe, Recipe::Provided { .. }) && !provided.contains(name) {
-                return Err(Error::usage(
-                    format!("`{name}` is provided, not generated"),
-                    format!("give its new value: `--provide {name}=FILE`"),
-                ));
+                let help = format!("give its new value: `--provide {name}=FILE`");
+                return Err(Error::usage(format!("`{name}` is provided, not generated"), help));
             }
         }
         let replaced = self.args.names.iter().chain(&provided).chain(&destroyed).cloned().collect();

@@ -65,10 +65,8 @@ fn read_sealed(workspace: &Workspace, args: &Unseal, world: &mut World) -> Resul
 fn select<'s>(sealed: &'s [(String, SealedSecret)], args: &Unseal) -> Result<Vec<(&'s str, &'s SealedSecret)>> {
     let names: Vec<&Name> = args.value.iter().chain(&args.names).collect();
     if names.iter().any(|name| !sealed.iter().any(|(_, secret)| secret.name == **name)) {
-        return Err(Error::usage(
-            "no sealed value for that key here",
-            "`seal-secrets contract` lists the keys, `seal-secrets plan` what is missing",
-        ));
+        let help = "`seal-secrets contract` lists the keys, `seal-secrets plan` what is missing";
+        return Err(Error::usage("no sealed value for that key here", help));
     }
     let wanted = sealed.iter().filter(|(_, secret)| names.is_empty() || names.contains(&&secret.name));
     Ok(wanted.map(|(file, secret)| (file.as_str(), secret)).collect())

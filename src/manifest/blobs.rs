@@ -11,39 +11,29 @@ use crate::model::{CertificateDigest, Error, Position, Result, Scope};
 
 /// A SealedSecret in a text, as far as its sealed values matter.
 pub struct ForeignSealedSecret {
-    /// `metadata.name`.
     pub name: String,
-    /// `metadata.namespace`.
     pub namespace: Option<String>,
-    /// From its annotations, as the controller reads them.
     pub scope: Scope,
     /// What our annotation says of the key that it is sealed to.
     pub certificate: Option<CertificateDigest>,
-    /// Where that stands.
     pub mark: Option<Spot>,
     /// `spec.encryptedData`, in its order.
     pub blobs: Vec<Blob>,
     /// Why its values cannot be replaced, or opened.
     pub fault: Option<Error>,
-    /// Where it begins.
     pub position: Position,
     annotations: BTreeMap<String, String>,
 }
 
-/// One sealed value.
 pub struct Blob {
-    /// Its data key.
     pub key: String,
-    /// Its base64.
     pub text: String,
-    /// Where it stands.
     pub spot: Spot,
 }
 
 /// A scalar in a text.
 #[derive(Clone)]
 pub struct Spot {
-    /// Line and column.
     pub position: Position,
     /// Where its node begins, which tells it from all others.
     node: usize,

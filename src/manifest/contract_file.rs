@@ -118,11 +118,8 @@ fn read_when(text: &str) -> Result<When> {
 fn read_recipe(node: &Node, path: &str) -> Result<Recipe> {
     const KINDS: [&str; 5] = ["hex", "base64url", "alphanumeric", "bcrypt", "provided"];
     let [(kind, body)] = node.fields(path)?.all() else {
-        return Err(Error::bad_input(
-            format!("`{path}` should have exactly one field, the recipe's kind"),
-            format!("write one of {}", KINDS.join(", ")),
-        )
-        .at(node.position));
+        let help = format!("write one of {}", KINDS.join(", "));
+        return Err(Error::bad_input(format!("`{path}` should have exactly one field, the recipe's kind"), help).at(node.position));
     };
     let path = format!("{path}.{kind}");
     let mut fields = body.fields(&path)?;
@@ -188,11 +185,8 @@ fn enough(bits: u32, node: &Node, path: &str) -> Result<()> {
     if bits >= LEAST_BITS {
         return Ok(());
     }
-    Err(Error::bad_input(
-        format!("`{path}` makes a value of {bits} bits, which can be guessed"),
-        format!("make it at least {LEAST_BITS} bits: 16 bytes, or 22 characters"),
-    )
-    .at(node.position))
+    let help = format!("make it at least {LEAST_BITS} bits: 16 bytes, or 22 characters");
+    Err(Error::bad_input(format!("`{path}` makes a value of {bits} bits, which can be guessed"), help).at(node.position))
 }
 
 fn read_consumers(node: &Node, contract: &Contract) -> Result<Vec<Consumer>> {
@@ -204,9 +198,10 @@ fn read_consumers(node: &Node, contract: &Contract) -> Result<Vec<Consumer>> {
         if let Some(name) = &consumer.name
             && let Some(line) = seen.insert((consumer.namespace.clone(), name.clone()), node.position.0)
         {
+            let help = "keep one of the two";
             return Err(Error::bad_input(
                 format!("the ExternalSecret `{name}` of namespace `{}` appears twice, first on line {line}", consumer.namespace),
-                "keep one of the two",
+                help,
             )
             .at(node.position));
         }

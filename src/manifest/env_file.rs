@@ -5,7 +5,6 @@ use zeroize::Zeroizing;
 
 use crate::model::{Error, Result, SecretValue};
 
-/// One assignment.
 pub struct Variable<'t> {
     /// Its name: letters, digits, `_`, `-` and `.`.
     pub name: &'t str,
@@ -62,10 +61,8 @@ fn bare(value: &str) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 fn expands() -> Error {
-    Error::bad_input(
-        "the value refers to another variable (`${`), and variables are not expanded here",
-        "write the value itself; put it in single quotes to take it literally",
-    )
+    let help = "write the value itself; put it in single quotes to take it literally";
+    Error::bad_input("the value refers to another variable (`${`), and variables are not expanded here", help)
 }
 
 /// A value that begins with its quote, and the lines behind it.
@@ -101,10 +98,8 @@ fn read_quoted(text: &str) -> Result<(Zeroizing<Vec<u8>>, &str)> {
     };
     let (tail, after) = body[end + 1..].split_once('\n').unwrap_or((&body[end + 1..], ""));
     if !tail.trim().is_empty() && !tail.trim_start().starts_with('#') {
-        return Err(Error::bad_input(
-            "there is text after its closing quote",
-            "write a quote inside quotes as `\\\"`, or use the other kind",
-        ));
+        let help = "write a quote inside quotes as `\\\"`, or use the other kind";
+        return Err(Error::bad_input("there is text after its closing quote", help));
     }
     Ok((value, after))
 }

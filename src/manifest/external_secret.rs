@@ -9,7 +9,6 @@ use crate::model::Position;
 /// One ExternalSecret, or the template of a ClusterExternalSecret. Names are as written, and not yet checked; a missing one
 /// is empty.
 pub struct ExternalSecret {
-    /// `metadata.name`.
     pub name: String,
     /// `metadata.namespace`; for a ClusterExternalSecret each of `spec.namespaces`.
     pub namespaces: Vec<String>,
@@ -25,16 +24,13 @@ pub struct ExternalSecret {
     pub hidden: Option<Position>,
     /// `spec.dataFrom`, in its order, without generators.
     pub whole: Vec<Whole>,
-    /// Where it begins.
     pub position: Position,
 }
 
-/// A reference to a store.
 #[derive(Clone)]
 pub struct StoreRef {
     /// `SecretStore`, which is the default, or `ClusterSecretStore`.
     pub kind: String,
-    /// Its name.
     pub name: String,
 }
 
@@ -42,11 +38,8 @@ pub struct StoreRef {
 pub struct Entry {
     /// Its place in `spec.data`, from 0.
     pub index: usize,
-    /// `secretKey`.
     pub secret_key: String,
-    /// `remoteRef.key`.
     pub key: String,
-    /// `remoteRef.property`.
     pub property: Option<String>,
     /// The bytes of its own store's kind, and what it says.
     pub own_kind: Option<(Range<usize>, String)>,
@@ -56,7 +49,6 @@ pub struct Entry {
     pub store: StoreRef,
     /// Where a property would go.
     pub slot: Slot,
-    /// Where its key stands.
     pub position: Position,
 }
 
@@ -66,7 +58,6 @@ pub struct Whole {
     pub key: Option<String>,
     /// Its own `sourceRef.storeRef`, or else the ExternalSecret's.
     pub store: StoreRef,
-    /// Where it begins.
     pub position: Position,
 }
 

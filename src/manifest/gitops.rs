@@ -6,13 +6,10 @@ use crate::model::{Configuration, Error, Position, Result};
 
 /// A `kustomization.yaml` (kustomize v5), as far as it moves or lists things.
 pub struct Kustomization {
-    /// `namespace`.
     pub namespace: Option<String>,
     /// `resources` and `bases`, as written.
     pub resources: Vec<String>,
-    /// `components`, as written.
     pub components: Vec<String>,
-    /// `path` of its patches, as written.
     pub patch_files: Vec<String>,
     /// Where a patch inside it speaks of a `remoteRef`.
     pub patches_entries: Option<Position>,
@@ -42,13 +39,9 @@ pub fn kustomization(documents: &[Node]) -> Option<Kustomization> {
 /// An Argo CD Application (`argoproj.io/v1alpha1`).
 #[derive(Clone, Debug)]
 pub struct Application {
-    /// `metadata.name`.
     pub name: String,
-    /// `metadata.namespace`.
     pub namespace: Option<String>,
-    /// The annotation `argocd.argoproj.io/sync-wave`.
     pub wave: i64,
-    /// `spec.project`.
     pub project: String,
     /// `repoURL`, `targetRevision` and `path` of each git source.
     pub sources: Vec<(String, Option<String>, String)>,
@@ -58,13 +51,10 @@ pub struct Application {
     pub moved_to: Option<String>,
 }
 
-/// An Argo CD AppProject.
 pub struct AppProject {
-    /// `metadata.name`.
     pub name: String,
     /// `spec.sourceRepos`.
     pub repositories: Vec<String>,
-    /// Where the list stands.
     pub position: Position,
 }
 

@@ -4,18 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// `metadata`.
 #[derive(Serialize)]
 pub struct Metadata {
-    /// The object's name.
     pub name: String,
     /// Its namespace; none for a cluster-wide object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -31,14 +27,10 @@ impl Metadata {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Object<T: Serialize> {
-    /// Group and version.
     pub api_version: &'static str,
-    /// Kind.
     pub kind: &'static str,
-    /// None for kustomize's own documents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
-    /// `spec`, `data`, `rules`, …
     #[serde(flatten)]
     pub rest: T,
 }

@@ -9,9 +9,7 @@ use crate::model::{Error, PROPERTY, Position, Result, StoreKind};
 
 /// What an edit makes of a text.
 pub struct Edited {
-    /// The whole new text.
     pub text: String,
-    /// How many entries got their property.
     pub added: usize,
 }
 
@@ -27,9 +25,10 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool)
     let mut added = 0;
     for secret in external_secret::find(&before, body) {
         if let Some(position) = secret.hidden {
+            let help = format!("write it out, or add `property: {PROPERTY}` by hand");
             return Err(Error::bad_input(
                 "this ExternalSecret uses a YAML alias or merge key, so what it reads cannot be determined",
-                format!("write it out, or add `property: {PROPERTY}` by hand"),
+                help,
             )
             .at(position));
         }

@@ -31,11 +31,8 @@ pub const NAMESPACE_WIDE: &str = "sealedsecrets.bitnami.com/namespace-wide";
 /// On the SealedSecret itself: its scope is the cluster.
 pub const CLUSTER_WIDE: &str = "sealedsecrets.bitnami.com/cluster-wide";
 
-/// A SealedSecret as read.
 pub struct SealedSecret {
-    /// `metadata.name`.
     pub name: Name,
-    /// `metadata.namespace`.
     pub namespace: Option<Namespace>,
     /// From the scope annotations; both, or one that only the template has, is refused.
     pub scope: Scope,
@@ -51,30 +48,21 @@ pub struct SealedSecret {
     pub encrypted: Vec<Encrypted>,
     /// What the Secret made of it gets beside its data.
     pub template: Template,
-    /// Where it begins in its file.
     pub position: Position,
 }
 
-/// One entry of `spec.encryptedData`.
 pub struct Encrypted {
-    /// Its key in the Secret.
     pub key: DataKey,
-    /// The sealed value, in base64.
     pub blob: String,
-    /// Where the blob stands.
     pub position: Position,
 }
 
 /// `spec.template`, as far as a Secret made without the controller can follow it.
 #[derive(Default)]
 pub struct Template {
-    /// `type`.
     pub kind: Option<String>,
-    /// `immutable`.
     pub immutable: bool,
-    /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
-    /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -84,11 +72,8 @@ pub fn read(text: &str) -> Result<Vec<SealedSecret>> {
     let mut lines = HashMap::new();
     for secret in &secrets {
         if let Some(line) = lines.insert((&secret.namespace, &secret.name), secret.position.0) {
-            return Err(Error::bad_input(
-                format!("`{}` appears twice, first on line {line}", secret.name),
-                "keep one of the two; `git log -p` shows which came later",
-            )
-            .at(secret.position));
+            let help = "keep one of the two; `git log -p` shows which came later";
+            return Err(Error::bad_input(format!("`{}` appears twice, first on line {line}", secret.name), help).at(secret.position));
         }
     }
     Ok(secrets)
@@ -106,11 +91,8 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
     let annotations = strings(metadata.optional("annotations"), "metadata.annotations")?;
     let mut spec = fields.required("spec")?.fields("spec")?;
     if let Some(data) = spec.optional("data") {
-        return Err(Error::bad_input(
-            "`spec.data`, the format before v0.2, is not supported",
-            "seal the value again, or let kubeseal convert it",
-        )
-        .at(data.position));
+        let help = "seal the value again, or let kubeseal convert it";
+        return Err(Error::bad_input("`spec.data`, the format before v0.2, is not supported", help).at(data.position));
     }
     let encrypted = read_encrypted(spec.required("encryptedData")?)?;
     if encrypted.iter().map(|one| one.blob.len()).sum::<usize>() > MOST_OBJECT_BYTES {
@@ -123,11 +105,8 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
     fields.finish()?;
     let scope = read_scope(&annotations, &template).map_err(|error| error.at(node.position))?;
     if scope == Scope::Strict && namespace.is_none() {
-        return Err(Error::bad_input(
-            "`metadata.namespace` is missing, and the scope is strict",
-            "add the namespace that it was sealed for",
-        )
-        .at(metadata.position));
+        let help = "add the namespace that it was sealed for";
+        return Err(Error::bad_input("`metadata.namespace` is missing, and the scope is strict", help).at(metadata.position));
     }
     let certificate = match annotations.get(CERTIFICATE) {
         Some(text) => Some(CertificateDigest::parse(text).map_err(|error| error.at(node.position))?),
@@ -185,11 +164,10 @@ fn read_encrypted(node: &Node) -> Result<Vec<Encrypted>> {
             .map_err(|error| Error::bad_input(format!("`{name}` is {}", error.what()), error.help()).at(node.position))?;
         let blob = node.text(&format!("spec.encryptedData.{name}"))?;
         if !has_blob_prefix(blob) {
-            return Err(Error::refused(
-                format!("`spec.encryptedData.{name}` is not a sealed value: it may be plaintext"),
-                "a sealed value begins with `AgA` to `AgD` (RSA-4096); if this is a secret in the clear, treat it as exposed: replace it, and remove it from git",
-            )
-            .at(node.position));
+            let help = "a sealed value begins with `AgA` to `AgD` (RSA-4096); if this is a secret in the clear, treat it as exposed: replace it, and remove it from git";
+            return Err(
+                Error::refused(format!("`spec.encryptedData.{name}` is not a sealed value: it may be plaintext"), help).at(node.position)
+            );
         }
         Ok(Encrypted { key, blob: blob.to_owned(), position: node.position })
     };
@@ -209,11 +187,8 @@ fn read_template(node: &Node) -> Result<Template> {
     let mut template =
         Template { kind: fields.optional_text("type")?.map(str::to_owned), immutable: fields.flag("immutable")?, ..Template::default() };
     if let Some(data) = fields.optional("data") {
-        return Err(Error::bad_input(
-            "`spec.template.data` is rendered by the controller, and not supported here",
-            "use `kubeseal --recovery-unseal` for this file",
-        )
-        .at(data.position));
+        let help = "use `kubeseal --recovery-unseal` for this file";
+        return Err(Error::bad_input("`spec.template.data` is rendered by the controller, and not supported here", help).at(data.position));
     }
     if let Some(node) = fields.optional("metadata") {
         let mut metadata = node.fields("spec.template.metadata")?;
@@ -238,20 +213,16 @@ fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Re
     let (namespace_wide, cluster_wide) = (set(annotations, NAMESPACE_WIDE), set(annotations, CLUSTER_WIDE));
     let widened = [NAMESPACE_WIDE, CLUSTER_WIDE].iter().any(|name| set(&template.annotations, name) && !set(annotations, name));
     if (namespace_wide && cluster_wide) || widened {
-        return Err(Error::refused(
-            "its scope annotations contradict each other",
-            "keep one scope annotation, the same in `metadata` and in `spec.template.metadata`",
-        )
-        .why("CVE-2026-22728 widened a scope with a template that was wider than its SealedSecret"));
+        let help = "keep one scope annotation, the same in `metadata` and in `spec.template.metadata`";
+        return Err(Error::refused("its scope annotations contradict each other", help)
+            .why("CVE-2026-22728 widened a scope with a template that was wider than its SealedSecret"));
     }
     Ok(scope(|name| annotations.get(name).map(String::as_str)))
 }
 
 /// One sealed value, ready to be written.
 pub struct Sealed<'c> {
-    /// Its key.
     pub key: &'c Key,
-    /// In base64.
     pub blob: String,
     /// Whether the value is not what the key's recipe makes.
     pub imported: bool,

@@ -30,13 +30,10 @@ pub fn is_key_secret_name(name: &str) -> bool {
 
 /// A key Secret's two halves, in PEM.
 pub struct KeySecret {
-    /// `tls.crt`.
     pub certificate: String,
-    /// `tls.key`.
     pub private_key: Zeroizing<String>,
     /// Whether it has the label by which the controller finds it; a backup may have lost it.
     pub active: bool,
-    /// Where the Secret begins in its file.
     pub position: Position,
 }
 
@@ -75,13 +72,9 @@ pub fn read_key_list(text: &str) -> Result<Vec<KeySecret>> {
 
 /// A Secret in the clear, as far as its values matter.
 pub struct PlainSecret {
-    /// `metadata.namespace`.
     pub namespace: Option<Namespace>,
-    /// `metadata.name`.
     pub name: Name,
-    /// `data`, decoded, and `stringData`, in their order.
     pub values: Vec<(DataKey, SecretValue)>,
-    /// Where it begins in its file.
     pub position: Position,
 }
 
@@ -128,20 +121,14 @@ fn read_key_secret(node: &Node) -> Result<KeySecret> {
 fn read_key(node: &Node, mut fields: Fields<'_>) -> Result<KeySecret> {
     let kind = fields.optional_text("type")?;
     if kind != Some("kubernetes.io/tls") {
-        return Err(Error::bad_input(
-            "`type` is not `kubernetes.io/tls`, which a sealing key Secret must have",
-            "pass a backup of the controller's key Secrets",
-        )
-        .at(node.position));
+        let help = "pass a backup of the controller's key Secrets";
+        return Err(Error::bad_input("`type` is not `kubernetes.io/tls`, which a sealing key Secret must have", help).at(node.position));
     }
     let mut metadata = fields.required("metadata")?.fields("metadata")?;
     let labels = strings(metadata.optional("labels"), "metadata.labels")?;
     if labels.get(KEY_LABEL).is_some_and(|value| value != ACTIVE) {
-        return Err(Error::bad_input(
-            format!("the label `{KEY_LABEL}` is not `active`: this key is out of use"),
-            "set the label to `active` in a copy of the file if you still want to open values with it",
-        )
-        .at(node.position));
+        let help = "set the label to `active` in a copy of the file if you still want to open values with it";
+        return Err(Error::bad_input(format!("the label `{KEY_LABEL}` is not `active`: this key is out of use"), help).at(node.position));
     }
     let in_clear = fields.optional("stringData").map(|node| node.fields("stringData")).transpose()?;
     let mut data = fields.required("data")?.fields("data")?;

@@ -269,7 +269,6 @@ impl Node {
         }
     }
 
-    /// A mapping's field.
     pub fn get(&self, name: &str) -> Option<&Node> {
         self.entries().iter().find(|(field, _)| field == name).map(|(_, node)| node)
     }
@@ -325,9 +324,10 @@ impl Node {
     fn wrong_type(&self, path: &str, expected: &str) -> Error {
         let found = match &self.value {
             Value::Scalar(text, true) if is_ambiguous(text) => {
+                let help = "quote it if it is text";
                 return Error::bad_input(
                     format!("`{path}` should be {expected}, but some readers take this for a number, a date or a boolean"),
-                    "quote it if it is text",
+                    help,
                 )
                 .at(self.position);
             }
@@ -370,15 +370,12 @@ impl Node {
             _ => None,
         };
         number.filter(|n| bounds.contains(n)).ok_or_else(|| {
-            Error::bad_input(
-                format!("`{path}` should be a whole number from {} to {}", bounds.start(), bounds.end()),
-                "write a number within these bounds, without quotes",
-            )
-            .at(self.position)
+            let help = "write a number within these bounds, without quotes";
+            Error::bad_input(format!("`{path}` should be a whole number from {} to {}", bounds.start(), bounds.end()), help)
+                .at(self.position)
         })
     }
 
-    /// A list.
     pub fn list(&self, path: &str) -> Result<&[Node]> {
         match &self.value {
             Value::Sequence(items) => Ok(items),
@@ -398,7 +395,6 @@ impl Node {
 /// A mapping's fields. It remembers which were asked for, so that it can name the one that nobody wanted.
 pub struct Fields<'n> {
     path: String,
-    /// Where the mapping begins.
     pub position: Position,
     fields: &'n [(String, Node)],
     asked: Vec<&'static str>,

@@ -1,99 +1,60 @@
 //! What `doctor` reports: one check after the other, along the way of a value.
 
-macro_rules! symptoms {
-    ($($variant:ident $text:literal)*) => {
-        /// A failed check's stable code; each has one heading in `docs/troubleshooting.md`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        #[allow(missing_docs, reason = "the document says what each means")]
-        pub enum Symptom { $($variant),* }
-
-        impl Symptom {
-            /// Every code, in the order of the document.
-            pub const ALL: &'static [Symptom] = &[$(Symptom::$variant),*];
-
-            /// The code as printed, as in JSON, and as the document's heading.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Symptom::$variant => $text),* }
-            }
-        }
-    };
-}
-
-symptoms! {
-    ApiUnreachable "api-unreachable"
-    CredentialsRefused "credentials-refused"
-    Forbidden "forbidden"
-    ClockSkew "clock-skew"
-    CrdMissing "crd-missing"
-    NamespaceMissing "namespace-missing"
-    ControllerMissing "controller-missing"
-    ControllerDown "controller-down"
-    ControllerVulnerable "controller-vulnerable"
-    KeyRenewal "key-renewal"
-    ServiceMissing "service-missing"
-    CertificateDiffers "certificate-differs"
-    SeveralKeys "several-keys"
-    SealedSecretMissing "sealed-secret-missing"
-    SealedSecretPending "sealed-secret-pending"
-    SealedToAnotherKey "sealed-to-another-key"
-    SealedSecretMoved "sealed-secret-moved"
-    KeyCameLater "key-came-later"
-    SealedSecretCorrupt "sealed-secret-corrupt"
-    SecretInTheWay "secret-in-the-way"
-    SealedSecretFailed "sealed-secret-failed"
-    SourceMissing "source-missing"
-    SourceWithoutValue "source-without-value"
-    OperatorDown "operator-down"
-    AccountMissing "account-missing"
-    RoleWithoutName "role-without-name"
-    StoreMissing "store-missing"
-    CaNamespaceMissing "ca-namespace-missing"
-    StoreDiffers "store-differs"
-    StoreNotReady "store-not-ready"
-    ExternalSecretMissing "external-secret-missing"
-    NotSealedYet "not-sealed-yet"
-    PropertyMissing "property-missing"
-    PropertyWrong "property-wrong"
-    OtherStore "other-store"
-    NamespaceNotAllowed "namespace-not-allowed"
-    ExternalSecretFailed "external-secret-failed"
-    TargetMissing "target-missing"
-    TargetStale "target-stale"
-}
-
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// All is well.
-    Good,
-    /// Nothing is wrong yet.
-    Warning,
-    /// Something is wrong.
-    Bad,
-    /// It depends on one that failed.
-    Skipped,
-}
-
-impl Status {
-    /// As printed and as in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Good => "good",
-            Status::Warning => "warning",
-            Status::Bad => "bad",
-            Status::Skipped => "skipped",
-        }
+words! {
+    /// A failed check's stable code; each has one heading in `docs/troubleshooting.md`.
+    Symptom {
+        ApiUnreachable "api-unreachable"
+        CredentialsRefused "credentials-refused"
+        Forbidden "forbidden"
+        ClockSkew "clock-skew"
+        CrdMissing "crd-missing"
+        NamespaceMissing "namespace-missing"
+        ControllerMissing "controller-missing"
+        ControllerDown "controller-down"
+        ControllerVulnerable "controller-vulnerable"
+        KeyRenewal "key-renewal"
+        ServiceMissing "service-missing"
+        CertificateDiffers "certificate-differs"
+        SeveralKeys "several-keys"
+        SealedSecretMissing "sealed-secret-missing"
+        SealedSecretPending "sealed-secret-pending"
+        SealedToAnotherKey "sealed-to-another-key"
+        SealedSecretMoved "sealed-secret-moved"
+        KeyCameLater "key-came-later"
+        SealedSecretCorrupt "sealed-secret-corrupt"
+        SecretInTheWay "secret-in-the-way"
+        SealedSecretFailed "sealed-secret-failed"
+        SourceMissing "source-missing"
+        SourceWithoutValue "source-without-value"
+        OperatorDown "operator-down"
+        AccountMissing "account-missing"
+        RoleWithoutName "role-without-name"
+        StoreMissing "store-missing"
+        CaNamespaceMissing "ca-namespace-missing"
+        StoreDiffers "store-differs"
+        StoreNotReady "store-not-ready"
+        ExternalSecretMissing "external-secret-missing"
+        NotSealedYet "not-sealed-yet"
+        PropertyMissing "property-missing"
+        PropertyWrong "property-wrong"
+        OtherStore "other-store"
+        NamespaceNotAllowed "namespace-not-allowed"
+        ExternalSecretFailed "external-secret-failed"
+        TargetMissing "target-missing"
+        TargetStale "target-stale"
     }
 }
 
-/// One check.
+words! {
+    /// How a check ended; `Skipped` depends on one that failed.
+    Status { Good "good" Warning "warning" Bad "bad" Skipped "skipped" }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Its category, in the order of a value's way.
     pub category: &'static str,
-    /// What was looked at.
     pub what: String,
-    /// How it ended.
     pub status: Status,
     /// What kind of failure; none where all is well.
     pub symptom: Option<Symptom>,

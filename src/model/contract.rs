@@ -22,19 +22,13 @@ pub struct Contract(Terms);
 /// What a contract says. [`Contract::new`] checks it.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// The contract's file, as the operator names it.
     pub file: String,
-    /// The ClusterSecretStore that the platform's ExternalSecrets name.
     pub store: Name,
-    /// Where the source Secrets live.
     pub namespace: Namespace,
-    /// The account with which the store reads them.
     pub reader: Reader,
     /// Lines of the platform's `.gitignore` that a file of ours must not match.
     pub ignored: Vec<String>,
-    /// In the order of the file.
     pub keys: Vec<Key>,
-    /// In the order of the file.
     pub consumers: Vec<Consumer>,
 }
 
@@ -47,14 +41,11 @@ pub struct Reader {
     pub namespace: Namespace,
 }
 
-/// One key of the contract.
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// The name of its SealedSecret and source Secret.
     pub name: Name,
     /// What it is for, in one line.
     pub about: String,
-    /// How its value is made.
     pub recipe: Recipe,
     /// When the platform needs it; none = always.
     pub when: Option<When>,
@@ -72,26 +63,14 @@ pub struct Key {
     pub position: Option<Position>,
 }
 
-/// How a value is made.
 #[derive(Clone, Debug)]
 pub enum Recipe {
     /// `prefix` and `bytes` random bytes in lower-case hex.
-    Hex {
-        /// How many random bytes.
-        bytes: usize,
-        /// Put before the digits.
-        prefix: String,
-    },
+    Hex { bytes: usize, prefix: String },
     /// `bytes` random bytes in base64url without padding.
-    Base64Url {
-        /// How many random bytes.
-        bytes: usize,
-    },
+    Base64Url { bytes: usize },
     /// `length` characters of `[0-9A-Za-z]`.
-    Alphanumeric {
-        /// How many characters.
-        length: usize,
-    },
+    Alphanumeric { length: usize },
     /// The bcrypt hash, version `2a`, of another key's value.
     Bcrypt {
         /// The other key; it lives in the same unit.
@@ -99,11 +78,9 @@ pub enum Recipe {
         /// The binary logarithm of the number of rounds.
         cost: u32,
     },
-    /// The operator supplies it.
     Provided {
         /// What the whole value has to match.
         pattern: Option<regex::bytes::Regex>,
-        /// Where the operator gets it from.
         hint: Option<String>,
     },
 }
@@ -142,7 +119,6 @@ pub type Configuration = BTreeMap<String, String>;
 pub struct When {
     /// A path into the platform's configuration, and the word that has to stand there; none = `true`.
     pub conditions: Vec<(String, Option<String>)>,
-    /// As written.
     pub text: String,
 }
 
@@ -166,7 +142,6 @@ pub struct Consumer {
     pub namespace: Namespace,
     /// Its name; none where a helm chart renders it, so that there is no manifest to patch.
     pub name: Option<Name>,
-    /// The Secret that ESO makes from it.
     pub target: Name,
     /// The entries of `spec.data` that read keys of the contract, in its order.
     pub entries: Vec<Entry>,
@@ -181,7 +156,6 @@ pub struct Entry {
     pub index: usize,
     /// `secretKey`: its key in the target Secret.
     pub secret_key: DataKey,
-    /// `remoteRef.key`.
     pub key: Name,
     /// Whether the entry names its store itself, and not the ExternalSecret for all.
     pub own_store: bool,
@@ -199,7 +173,6 @@ impl Consumer {
 /// Keys that are made, sealed and committed together: one file.
 #[derive(Debug)]
 pub struct Unit<'a> {
-    /// The file's stem.
     pub name: &'a Name,
     /// At least one; a derived key comes after its source.
     pub keys: Vec<&'a Key>,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Contract, Name, Namespace};
+use super::{Contract, Name, Namespace, quoted};
 
 /// The store's form. The default is one ClusterSecretStore with one account that reads the keys that somebody reads.
 #[derive(Clone, Debug, Default)]
@@ -23,40 +23,45 @@ pub struct Delivery {
     pub application: Option<Application>,
 }
 
-/// `--store-kind`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StoreKind {
-    /// One, for the whole cluster.
-    #[default]
-    ClusterSecretStore,
-    /// One in each namespace that reads.
-    SecretStore,
+words! {
+    /// The store's kind, as an ExternalSecret's `secretStoreRef` names it.
+    #[derive(Default)]
+    StoreKind {
+        /// One, for the whole cluster.
+        #[default]
+        ClusterSecretStore "ClusterSecretStore"
+        /// One in each namespace that has a consumer.
+        SecretStore "SecretStore"
+    }
 }
 
-/// `--isolation`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// One account for all namespaces.
-    #[default]
-    Shared,
-    /// ESO's referent form: an account in each namespace, and a Role that names only its keys.
-    Namespace,
+words! {
+    /// Whose account reads.
+    #[derive(Default)]
+    Isolation {
+        /// One account for all namespaces.
+        #[default]
+        Shared "shared"
+        /// ESO's referent form: an account in each namespace, and a Role that names only its keys.
+        Namespace "namespace"
+    }
 }
 
-/// `--rbac`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rbac {
-    /// `resourceNames`: only the keys that are read.
-    #[default]
-    Keys,
-    /// Every Secret of the source namespace: for an authorizer that returns incomplete rules.
-    Namespace,
+words! {
+    /// What a Role names.
+    #[derive(Default)]
+    Rbac {
+        /// `resourceNames`: only the keys that are read.
+        #[default]
+        Keys "keys"
+        /// Every Secret of the source namespace: for an authorizer that returns incomplete rules.
+        Namespace "namespace"
+    }
 }
 
 /// A store file that the platform's scripts read.
 #[derive(Clone, Debug)]
 pub struct StoreFile {
-    /// As the operator names it.
     pub path: String,
     /// What is there; none = nothing.
     pub present: Option<Vec<u8>>,
@@ -67,7 +72,6 @@ pub struct StoreFile {
 /// An Argo CD Application, in the conventions of the platform's own.
 #[derive(Clone, Debug)]
 pub struct Application {
-    /// `spec.project`.
     pub project: String,
     /// `spec.source.repoURL`.
     pub repository: String,
@@ -75,7 +79,6 @@ pub struct Application {
     pub revision: String,
     /// `spec.source.path`: the output folder in the repository.
     pub path: String,
-    /// Where the Application itself lives.
     pub namespace: Namespace,
     /// `argocd.argoproj.io/sync-wave`: after the controllers, before those that read.
     pub wave: i64,
@@ -85,6 +88,17 @@ impl Delivery {
     /// The store's kind, where it was asked for.
     pub fn kind_asked_for(&self) -> Option<StoreKind> {
         self.names_kind.then_some(self.store_kind)
+    }
+
+    /// The flags that ask for this form, each after a space.
+    pub fn flags(&self) -> String {
+        let flags = [
+            self.kind_asked_for().map(|kind| format!(" --store-kind {}", kind.as_str())),
+            (self.isolation != Isolation::default()).then(|| format!(" --isolation {}", self.isolation.as_str())),
+            (self.rbac != Rbac::default()).then(|| format!(" --rbac {}", self.rbac.as_str())),
+            self.store_file.as_ref().map(|file| format!(" --store-file {}", quoted(&file.path))),
+        ];
+        flags.into_iter().flatten().collect()
     }
 
     /// Whether each namespace has an account of its own.
@@ -120,14 +134,6 @@ impl Delivery {
 }
 
 impl StoreKind {
-    /// The kind, as an ExternalSecret's `secretStoreRef` names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            StoreKind::ClusterSecretStore => "ClusterSecretStore",
-            StoreKind::SecretStore => "SecretStore",
-        }
-    }
-
     /// The kind's resource, as the API server and kubectl name it.
     pub fn resource(self) -> &'static str {
         match self {

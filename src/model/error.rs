@@ -55,7 +55,6 @@ impl ErrorKind {
 /// What is wrong, why, and what to do. It never holds a value: names of files, keys and fields only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Decides the exit code.
     pub kind: ErrorKind,
     // In a box, so that a `Result` is small where nothing is wrong.
     text: Box<Text>,

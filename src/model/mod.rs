@@ -1,5 +1,8 @@
 //! The words of the product. This ring depends on nothing: no file, no YAML, no cipher.
 
+#[macro_use]
+mod words;
+
 mod check;
 mod contract;
 mod delivery;

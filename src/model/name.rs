@@ -4,18 +4,37 @@ use std::fmt;
 
 use super::{Error, Result};
 
-/// A contract key: the name of its SealedSecret, of its source Secret, and an ExternalSecret's
-/// `remoteRef.key`. Also a unit's name, and any other object's. A DNS-1123 subdomain.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+/// Texts that were checked when they were made.
+macro_rules! checked {
+    ($($(#[$about:meta])* $kind:ident)*) => { $(
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $kind(String);
 
-/// A namespace's name: a DNS-1123 label.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Namespace(String);
+        impl $kind {
+            /// As text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
 
-/// A key under a Secret's `data`: `[-._a-zA-Z0-9]{1,253}`, neither `.` nor `..`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DataKey(String);
+        impl fmt::Display for $kind {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+    )* };
+}
+
+checked! {
+    /// A contract key: the name of its SealedSecret, of its source Secret, and an ExternalSecret's
+    /// `remoteRef.key`. Also a unit's name, and any other object's. A DNS-1123 subdomain.
+    Name
+    /// A namespace's name: a DNS-1123 label.
+    Namespace
+    /// A key under a Secret's `data`: `[-._a-zA-Z0-9]{1,253}`, neither `.` nor `..`.
+    DataKey
+}
 
 impl Name {
     /// Kubernetes' `IsDNS1123Subdomain`: labels of `[a-z0-9]([-a-z0-9]*[a-z0-9])?` joined by dots, at most 253 bytes.
@@ -23,15 +42,9 @@ impl Name {
         if text.len() <= 253 && text.split('.').all(is_label) {
             return Ok(Name(text.to_owned()));
         }
-        Err(Error::bad_input(
-            "not a DNS-1123 name",
-            "use lower-case letters, digits, `-` (not `_`) and `.`, at most 253 characters, and begin and end with a letter or digit",
-        ))
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        let help =
+            "use lower-case letters, digits, `-` (not `_`) and `.`, at most 253 characters, and begin and end with a letter or digit";
+        Err(Error::bad_input("not a DNS-1123 name", help))
     }
 }
 
@@ -41,15 +54,8 @@ impl Namespace {
         if text.len() <= 63 && is_label(text) {
             return Ok(Namespace(text.to_owned()));
         }
-        Err(Error::bad_input(
-            "not a DNS-1123 label, which a namespace must be",
-            "use lower-case letters, digits and `-`, at most 63 characters, and begin and end with a letter or digit",
-        ))
-    }
-
-    /// The namespace as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        let help = "use lower-case letters, digits and `-`, at most 63 characters, and begin and end with a letter or digit";
+        Err(Error::bad_input("not a DNS-1123 label, which a namespace must be", help))
     }
 }
 
@@ -61,15 +67,8 @@ impl DataKey {
         if (1..=253).contains(&text.len()) && text.bytes().all(legal) && !dots {
             return Ok(DataKey(text.to_owned()));
         }
-        Err(Error::bad_input(
-            "not a valid data key of a Secret",
-            "use letters, digits, `-`, `_` and `.`, at most 253 characters, and do not begin with `..`",
-        ))
-    }
-
-    /// The data key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        let help = "use letters, digits, `-`, `_` and `.`, at most 253 characters, and do not begin with `..`";
+        Err(Error::bad_input("not a valid data key of a Secret", help))
     }
 }
 
@@ -79,33 +78,17 @@ fn is_label(label: &str) -> bool {
     !bytes.is_empty() && bytes.iter().all(inner) && bytes[0] != b'-' && bytes[bytes.len() - 1] != b'-'
 }
 
-impl fmt::Display for Name {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+words! {
+    /// What a sealed value is bound to (sealed-secrets `pkg/apis/sealedsecrets/v1alpha1`, `SealingScope`), as kubeseal's `--scope`
+    /// writes it.
+    Scope {
+        /// Namespace and name.
+        Strict "strict"
+        /// The namespace only.
+        NamespaceWide "namespace-wide"
+        /// Nothing: it opens anywhere in the cluster.
+        ClusterWide "cluster-wide"
     }
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for DataKey {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-/// What a sealed value is bound to (sealed-secrets `pkg/apis/sealedsecrets/v1alpha1`, `SealingScope`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Namespace and name.
-    Strict,
-    /// The namespace only.
-    NamespaceWide,
-    /// Nothing: it opens anywhere in the cluster.
-    ClusterWide,
 }
 
 impl Scope {
@@ -115,15 +98,6 @@ impl Scope {
             Scope::Strict => format!("{namespace}/{name}"),
             Scope::NamespaceWide => namespace.to_owned(),
             Scope::ClusterWide => String::new(),
-        }
-    }
-
-    /// As kubeseal's `--scope` writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scope::Strict => "strict",
-            Scope::NamespaceWide => "namespace-wide",
-            Scope::ClusterWide => "cluster-wide",
         }
     }
 }

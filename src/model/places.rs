@@ -7,11 +7,8 @@ use super::visible;
 /// The folders of a run, as the operator names them, and the flags that lead another run to the same ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// The keys folder.
     pub keys: String,
-    /// The output folder.
     pub out: String,
-    /// The folder of the operator's copies.
     pub secrets: String,
     /// The contract: its file, or that it is the built-in one.
     pub contract: String,

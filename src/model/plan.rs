@@ -4,34 +4,21 @@ use std::collections::BTreeSet;
 
 use super::{CertificateDigest, Finding, Name};
 
-/// Why a change is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It was never there.
-    New,
-    /// It was there, and is gone.
-    Missing,
-    /// The operator supplies it with this run.
-    Provided,
-    /// It exists, and is replaced by another value.
-    Replaced,
-    /// What it is derived from changed.
-    Updated,
-    /// Somebody changed it by hand, or another version wrote it.
-    Restored,
-}
-
-impl Reason {
-    /// As printed and as in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::New => "new",
-            Reason::Missing => "missing",
-            Reason::Provided => "provided",
-            Reason::Replaced => "replaced",
-            Reason::Updated => "updated",
-            Reason::Restored => "restored",
-        }
+words! {
+    /// Why a change is made.
+    Reason {
+        /// It was never there.
+        New "new"
+        /// It was there, and is gone.
+        Missing "missing"
+        /// The operator supplies it with this run.
+        Provided "provided"
+        /// It exists, and is replaced by another value.
+        Replaced "replaced"
+        /// What it is derived from changed.
+        Updated "updated"
+        /// Someone changed it by hand, or another version wrote it.
+        Restored "restored"
     }
 }
 
@@ -42,9 +29,7 @@ pub enum Change {
     Seal {
         /// The unit.
         unit: Name,
-        /// Its file.
         file: String,
-        /// Its keys, a derived one after its source.
         keys: Vec<Name>,
         /// Those of the keys whose value is also kept for the operator.
         copies: Vec<Name>,
@@ -53,7 +38,6 @@ pub enum Change {
     },
     /// Write a file that follows from the contract and the units.
     Write {
-        /// The file.
         file: String,
         /// All that it will hold; no secret, by construction.
         text: String,
@@ -62,7 +46,6 @@ pub enum Change {
     },
     /// Write the store into a file of the platform's, outside of `out/`.
     Place {
-        /// The file, as the operator names it.
         file: String,
         /// All that it will hold; no secret, by construction.
         text: String,
@@ -71,7 +54,6 @@ pub enum Change {
     },
     /// Remember write-once units outside of `out/`, beside the certificate.
     Remember {
-        /// The file, as the operator names it.
         file: String,
         /// All that are remembered of this output folder from then on.
         units: BTreeSet<Name>,

@@ -13,7 +13,6 @@ const MOST_PASSWORD_BYTES: usize = 72;
 /// What was found so far.
 #[derive(Default)]
 pub struct Adopted {
-    /// One value for each key.
     pub values: BTreeMap<Name, SecretValue>,
     /// Where each was found.
     pub from: BTreeMap<Name, String>,

@@ -27,7 +27,6 @@ pub struct SealingCertificate {
     certificate: Certificate,
     /// DER of its SubjectPublicKeyInfo.
     pub public_key: Vec<u8>,
-    /// Of that DER.
     pub digest: CertificateDigest,
     modulus: Vec<u8>,
     exponent: Vec<u8>,
@@ -67,10 +66,8 @@ impl SealingCertificate {
         let algorithm = spki.algorithm.oid;
         if algorithm != RSA {
             let found = if algorithm == RSA_PSS { "an RSA-PSS key, which only signs" } else { "not an RSA key" };
-            return Err(Error::bad_input(
-                format!("RSA required: the certificate holds {found}"),
-                "the sealed-secrets controller only takes RSA; make a key with `seal-secrets keygen`",
-            ));
+            let help = "the sealed-secrets controller only takes RSA; make a key with `seal-secrets keygen`";
+            return Err(Error::bad_input(format!("RSA required: the certificate holds {found}"), help));
         }
         let unreadable = || Error::bad_input("the certificate's RSA key cannot be read", "make one with `seal-secrets keygen`");
         let raw = spki.subject_public_key.as_bytes().ok_or_else(unreadable)?;
@@ -86,17 +83,13 @@ impl SealingCertificate {
         let validity = self.certificate.tbs_certificate().validity();
         let (begins, ends) = (validity.not_before.to_system_time(), validity.not_after.to_system_time());
         if now < begins {
-            return Err(Error::refused(
-                format!("the certificate is not valid before {}", validity.not_before),
-                "check this machine's clock with `date`",
-            ));
+            let help = "check this machine's clock with `date`";
+            return Err(Error::refused(format!("the certificate is not valid before {}", validity.not_before), help));
         }
         if now > ends {
-            return Err(Error::refused(
-                format!("the certificate ended on {}", validity.not_after),
-                "check this machine's clock with `date`; if it is right, a new sealing key is due",
-            )
-            .why("what is sealed already still opens; nothing new is sealed to it"));
+            let help = "check this machine's clock with `date`; if it is right, a new sealing key is due";
+            return Err(Error::refused(format!("the certificate ended on {}", validity.not_after), help)
+                .why("what is sealed already still opens; nothing new is sealed to it"));
         }
         rsa_soundness::check_public(&self.modulus, &self.exponent, least_bits)?;
         self.check_signature()?;
@@ -138,10 +131,8 @@ impl SealingCertificate {
             }
         };
         let wrong = |_| {
-            Error::refused(
-                "the certificate's own signature is wrong: it was changed after it was made",
-                "restore it from git, or fetch it anew from the controller",
-            )
+            let help = "restore it from git, or fetch it anew from the controller";
+            Error::refused("the certificate's own signature is wrong: it was changed after it was made", help)
         };
         let message = tbs.to_der().map_err(|_| wrong(()))?;
         let key = signature::UnparsedPublicKey::new(
@@ -163,10 +154,8 @@ fn one_certificate(bytes: &[u8]) -> Result<Vec<u8>> {
     let text = crate::manifest::text::decode(bytes)?;
     let blocks = pem::read(text)?;
     if blocks.iter().any(|block| block.label.ends_with("PRIVATE KEY")) {
-        return Err(Error::refused(
-            "a private key, where a certificate is expected",
-            "take it out of this folder; if it was ever committed or copied it is exposed, and a new sealing key is due",
-        ));
+        let help = "take it out of this folder; if it was ever committed or copied it is exposed, and a new sealing key is due";
+        return Err(Error::refused("a private key, where a certificate is expected", help));
     }
     let certificates: Vec<_> = blocks.iter().filter(|block| block.label == "CERTIFICATE").collect();
     match (certificates.as_slice(), blocks.first()) {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::model::{CertificateDigest, Check, Contract, Delivery, Name, Namespace, PROPERTY, Status, Symptom};
+use crate::model::{CertificateDigest, Check, Contract, Delivery, Name, Namespace, PROPERTY, Places, Status, Symptom, quoted};
 
 pub mod controller;
 mod external_secrets;
@@ -14,27 +14,20 @@ mod external_secrets;
 /// What was looked at. No value of any Secret is in it.
 #[derive(Default)]
 pub struct Snapshot {
-    /// Who the API server says we are.
     pub user: String,
-    /// The API server's version.
     pub version: String,
     /// The API server's time and ours, where it told its own.
     pub clocks: Option<(SystemTime, SystemTime)>,
     /// Whether the resources of sealed-secrets and ESO are served.
     pub apis: BTreeMap<&'static str, bool>,
-    /// Namespaces that should be there.
     pub namespaces: BTreeMap<String, bool>,
-    /// The controller's Deployment, by `app.kubernetes.io/name`.
     pub controller: Option<Value>,
     /// The Services it may have, by the same label; the one that was named is in it when it is there.
     pub services: Vec<String>,
     /// What certificate it serves, where it serves one.
     pub served: Option<CertificateDigest>,
-    /// The metadata of its key Secrets.
     pub keys: Vec<Value>,
-    /// Every SealedSecret of the cluster.
     pub sealed: Vec<Value>,
-    /// The metadata of their source Secrets.
     pub sources: BTreeMap<Name, Option<Value>>,
     /// The Deployment of the External Secrets Operator.
     pub external_secrets: Option<Value>,
@@ -44,7 +37,6 @@ pub struct Snapshot {
     pub access: BTreeMap<(Namespace, Name), bool>,
     /// Each store.
     pub stores: Vec<Store>,
-    /// Each consumer's ExternalSecret.
     pub consumers: Vec<LiveConsumer>,
     /// The rights that this account lacks, and for which part of the way.
     pub forbidden: BTreeMap<Part, BTreeSet<String>>,
@@ -74,52 +66,27 @@ pub enum Part {
 pub struct Store {
     /// None = it is there for the whole cluster.
     pub namespace: Option<Namespace>,
-    /// The store.
     pub object: Option<Value>,
-    /// Its events.
     pub events: Vec<Value>,
 }
 
 /// One consumer in the cluster.
 pub struct LiveConsumer {
-    /// Which of the contract's consumers.
     pub index: usize,
-    /// The ExternalSecret.
     pub object: Option<Value>,
-    /// Its events.
     pub events: Vec<Value>,
-    /// The metadata of its target.
     pub target: Option<Value>,
 }
 
 /// What the operator has.
 pub struct Wanted<'w> {
-    /// The contract.
     pub contract: &'w Contract,
-    /// How the values get to their consumers.
     pub delivery: &'w Delivery,
-    /// The pinned certificate.
     pub certificate: CertificateDigest,
     /// The keys that are sealed in the output folder, and to which certificate.
     pub sealed: &'w BTreeMap<Name, Option<CertificateDigest>>,
-    /// Where the controller is.
     pub controller: (&'w str, &'w str),
-    /// How the operator calls things.
-    pub called: &'w Called,
-}
-
-/// How the operator calls things, as a shell takes it.
-pub struct Called {
-    /// This program, with the flags that say where things are.
-    pub program: String,
-    /// The flags that say how the values get to their consumers, each after a space.
-    pub delivery: String,
-    /// The keys folder.
-    pub keys: String,
-    /// The output folder.
-    pub out: String,
-    /// The platform's own file for the store.
-    pub store_file: Option<String>,
+    pub places: &'w Places,
 }
 
 /// What has to be served: whose, the group, its resources.
@@ -136,7 +103,7 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     checks.good("api server", format!("{}, as {}", snapshot.version, snapshot.user));
     checks.forbidden();
     checks.clocks();
-    let out = &wanted.called.out;
+    let out = quoted(&wanted.places.out);
     let sealed_api = checks.api(0, format!("install the sealed-secrets controller: step 2 of {out}/INSTALL.md"));
     let external_secrets_api = checks.api(1, format!("install the External Secrets Operator with its CRDs: step 3 of {out}/INSTALL.md"));
     checks.namespaces();
@@ -246,15 +213,26 @@ impl Checks<'_> {
         self.add(category, what, Status::Warning, Some(symptom), cause, remedy);
     }
 
+    /// The output folder, as a shell takes it.
+    fn out(&self) -> String {
+        quoted(&self.wanted.places.out)
+    }
+
+    /// A command of ours that takes the form of the store.
+    fn command(&self, name: &str, rest: &str) -> String {
+        self.wanted.places.command(&format!("{name}{}{rest}", self.wanted.delivery.flags()))
+    }
+
     /// The command that applies the sealed secrets and the Roles.
     fn apply_source(&self) -> String {
-        format!("kubectl apply -k {}/secret-source", self.wanted.called.out)
+        format!("kubectl apply -k {}/secret-source", self.out())
     }
 
     /// The command that applies the accounts and the stores.
     fn apply_store(&self) -> String {
-        let file = self.wanted.called.store_file.as_ref().map_or(String::new(), |file| format!(" && kubectl apply -f {file}"));
-        format!("kubectl apply -k {}/secret-store{file}", self.wanted.called.out)
+        let file =
+            self.wanted.delivery.store_file.as_ref().map_or(String::new(), |file| format!(" && kubectl apply -f {}", quoted(&file.path)));
+        format!("kubectl apply -k {}/secret-store{file}", self.out())
     }
 
     /// Whether a namespace is there, as far as that is known.
@@ -279,9 +257,9 @@ impl Checks<'_> {
         }
         let cause = format!("this account may not {}", rights.into_iter().collect::<Vec<_>>().join(", "));
         let (name, user) = ("seal-secrets-doctor", &self.snapshot.user);
-        let Called { program, delivery, .. } = self.wanted.called;
+        let program = self.command("doctor", "");
         let remedy = format!(
-            "{program} doctor{delivery} --print-rbac=doctor --controller-namespace {namespace} --controller-name {service} | kubectl apply -f - && \
+            "{program} --print-rbac=doctor --controller-namespace {namespace} --controller-name {service} | kubectl apply -f - && \
              kubectl create clusterrolebinding {name} --clusterrole={name} --user='{user}' && \
              kubectl -n {namespace} create rolebinding {name} --role={name} --user='{user}'",
             namespace = self.wanted.controller.0,

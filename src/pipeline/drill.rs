@@ -25,12 +25,9 @@ impl Drill {
     }
 }
 
-/// So many of so many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
-    /// How many are as they should be.
     pub good: usize,
-    /// How many there are.
     pub all: usize,
 }
 
@@ -44,11 +41,9 @@ impl Share {
 /// How much of what is sealed opens.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tries {
-    /// Files of which every value opens.
     pub units: Share,
     /// Values that open; those of a file that cannot be read are not known, and not counted.
     pub values: Share,
-    /// Hashes that belong to the password beside them.
     pub pairs: Share,
 }
 

@@ -17,7 +17,6 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// `out/` as read.
 #[derive(Default)]
 pub struct Inventory {
-    /// The SealedSecrets of each `secret-source/*.sealed.yaml`, by path.
     pub sealed: BTreeMap<String, Vec<SealedSecret>>,
     /// In which of these files each name stands.
     homes: HashMap<Name, String>,
@@ -31,11 +30,8 @@ pub struct Inventory {
 
 /// A fault of a sealed file; its error names the file by its path below `out/`.
 pub struct Fault {
-    /// `Unreadable`, or `Misplaced`.
     pub code: Code,
-    /// Below `out/`.
     pub path: String,
-    /// What is wrong with it.
     pub error: Error,
 }
 
@@ -114,11 +110,8 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
     let file = unit.file();
     for key in &unit.keys {
         if let Some(path) = inventory.homes.get(&key.name).filter(|path| **path != file) {
-            return Err(Error::refused(
-                format!("`{}` is sealed in this file, and belongs in {file}", key.name),
-                format!("rename it back: `git mv {path} {file}`, in the output folder"),
-            )
-            .in_file(path));
+            let help = format!("rename it back: `git mv {path} {file}`, in the output folder");
+            return Err(Error::refused(format!("`{}` is sealed in this file, and belongs in {file}", key.name), help).in_file(path));
         }
     }
     let Some(secrets) = inventory.sealed.get(&file) else { return Ok(None) };
@@ -130,12 +123,10 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
         }
     }
     if let Some(secret) = found.iter().find(|secret| secret.namespace.as_ref() != Some(&contract.namespace)) {
-        return Err(Error::refused(
-            format!("`{}` is sealed for another namespace than `{}`", secret.name, contract.namespace),
-            "restore the file from git, or name the contract it was made with",
-        )
-        .at(secret.position)
-        .in_file(&file));
+        let help = "restore the file from git, or name the contract it was made with";
+        return Err(Error::refused(format!("`{}` is sealed for another namespace than `{}`", secret.name, contract.namespace), help)
+            .at(secret.position)
+            .in_file(&file));
     }
     Ok(Some(found))
 }

@@ -10,7 +10,6 @@ use crate::model::{CertificateDigest, Error, Result};
 /// The key Secrets, one for each key of the escrow: what is sealed to an old one opens as well, and of several the controller
 /// serves the one whose certificate began last.
 pub struct KeySecrets {
-    /// By name.
     pub secrets: Vec<(String, Zeroizing<String>)>,
     /// A key that began later than the certificate.
     pub newer: Option<CertificateDigest>,
@@ -23,11 +22,12 @@ impl KeySecrets {
     pub fn new(pairs: &Pairs, certificate: &SealingCertificate, pem: &str, namespace: &str) -> Result<Self> {
         if pairs.list.iter().all(|pair| pair.digest != certificate.digest) {
             let digests: Vec<String> = pairs.list.iter().map(|pair| pair.digest.to_string()).collect();
-            return Err(Error::refused(
-                "the escrow does not hold the key of the certificate",
-                "restore the escrow that belongs to it, or the certificate from git",
-            )
-            .why(format!("the certificate is {}, the escrow holds {}", certificate.digest, digests.join(", "))));
+            let help = "restore the escrow that belongs to it, or the certificate from git";
+            return Err(Error::refused("the escrow does not hold the key of the certificate", help).why(format!(
+                "the certificate is {}, the escrow holds {}",
+                certificate.digest,
+                digests.join(", ")
+            )));
         }
         let newer = pairs.newer_than(certificate, |_| true).map(|(newer, _)| newer.digest);
         let mut made = KeySecrets { secrets: Vec::new(), newer, left_out: Vec::new() };

@@ -35,15 +35,10 @@ const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
 
 /// A new sealing key pair, tried out.
 pub struct NewPair {
-    /// The private key.
     pub key: PrivateKey,
-    /// The same, ready to open values.
     pub opener: SealingKey,
-    /// Its certificate.
     pub certificate: SealingCertificate,
-    /// The certificate in PEM.
     pub certificate_pem: String,
-    /// Certificate and private key in PEM.
     pub pem: Zeroizing<String>,
 }
 
@@ -69,10 +64,8 @@ pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &
     if unseal::open(std::slice::from_ref(&key), &label, &blobs[0]).is_ok_and(|opened| opened.expose() == probe.as_slice()) {
         return Ok((key, certificate));
     }
-    Err(Error::cryptography(
-        "the new key does not open what is sealed to its certificate",
-        "nothing was kept; try again, and report it if it stays",
-    ))
+    let help = "nothing was kept; try again, and report it if it stays";
+    Err(Error::cryptography("the new key does not open what is sealed to its certificate", help))
 }
 
 /// A new RSA key: 4096 bits, e = 65537.

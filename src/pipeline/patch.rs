@@ -9,24 +9,19 @@ use crate::manifest::external_secret::Entry;
 use crate::manifest::{property, text};
 use crate::model::{Code, Contract, Delivery, Error, Finding, Result, StoreKind};
 
-/// One file's change.
 pub struct Edit {
     /// Relative to the checkout, with `/`.
     pub path: String,
     /// What is there; none = a new file.
     pub before: Option<Vec<u8>>,
-    /// What will be there.
     pub after: String,
 }
 
 /// What a run would change, and what it leaves alone.
 #[derive(Default)]
 pub struct Edits {
-    /// By path.
     pub edits: Vec<Edit>,
-    /// Entries that got their property.
     pub added: usize,
-    /// Files that have to be mended by hand.
     pub refused: Vec<Finding>,
 }
 

@@ -10,7 +10,6 @@ use crate::model::{Error, Result};
 pub struct Block<'t> {
     /// What stands after BEGIN, such as `CERTIFICATE`.
     pub label: &'t str,
-    /// The block's DER.
     pub der: Zeroizing<Vec<u8>>,
     /// The line of its BEGIN, from 1.
     pub line: usize,
@@ -34,9 +33,10 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
                 continue;
             }
             if let Some(column) = trimmed.find(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)) {
+                let help = "restore the file from where it came";
                 return Err(Error::bad_input(
                     format!("a character that is not base64, in the `{label}` that begins in line {begin}"),
-                    "restore the file from where it came",
+                    help,
                 )
                 .at((line_number, column + 1)));
             }

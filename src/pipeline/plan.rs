@@ -11,9 +11,7 @@ use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Finding
 pub struct Setting {
     /// With the platform's own consumers, where a platform is named.
     pub contract: Contract,
-    /// How the values get to their consumers.
     pub delivery: Delivery,
-    /// Where the two disagree.
     pub coverage: Vec<Finding>,
 }
 
@@ -92,12 +90,10 @@ fn check_certificates(contract: &Contract, inventory: &Inventory, present: Certi
     let Some((other, file)) = sealed_to.iter().find(|(digest, _)| **digest != present) else {
         return Ok(());
     };
-    Err(Error::refused(
-        "the sealed files use a different sealing certificate",
-        "finish what was begun: `seal-secrets renew` where a renewal was interrupted, `seal-secrets re-encrypt` where this certificate is meant; else restore `sealing.crt` from git",
-    )
-    .why(format!("the certificate is {present}; this file is sealed to {other}"))
-    .in_file(file))
+    let help = "finish what was begun: `seal-secrets renew` where a renewal was interrupted, `seal-secrets re-encrypt` where this certificate is meant; else restore `sealing.crt` from git";
+    Err(Error::refused("the sealed files use a different sealing certificate", help)
+        .why(format!("the certificate is {present}; this file is sealed to {other}"))
+        .in_file(file))
 }
 
 fn orphans(contract: &Contract, inventory: &Inventory) -> Result<Vec<String>> {
@@ -144,12 +140,11 @@ fn check_remembered(contract: &Contract, inventory: &Inventory) -> Result<()> {
 }
 
 fn write_once_dropped(name: &str, file: &str) -> Error {
-    Error::refused(
-        format!("`{name}` is write-once, and the contract no longer says so"),
-        format!("put `{name}` with `write-once: true` back into the contract; if the data it protects is gone for good, remove {file}"),
-    )
-    .why("without its value, what it encrypts is lost")
-    .in_file(file)
+    let help =
+        format!("put `{name}` with `write-once: true` back into the contract; if the data it protects is gone for good, remove {file}");
+    Error::refused(format!("`{name}` is write-once, and the contract no longer says so"), help)
+        .why("without its value, what it encrypts is lost")
+        .in_file(file)
 }
 
 /// A sealed unit whose values are replaced, all of them.
@@ -163,14 +158,12 @@ fn replace_unit(plan: &mut Plan, unit: &Unit<'_>, wishes: &Wishes) -> Result<()>
 
 fn write_once_replaced(unit: &Unit<'_>) -> Error {
     let name = unit.name;
-    Error::refused(
-        format!("`{name}` is write-once, and sealed already"),
-        format!(
-            "keep it; or, if what it protects is gone for good, or was never made with the sealed value, pass `--destroys-data {name}`"
-        ),
-    )
-    .why(format!("another value would make unreadable what the sealed one encrypts: {}", unit.keys[0].about))
-    .in_file(&unit.file())
+    let help = format!(
+        "keep it; or, if what it protects is gone for good, or was never made with the sealed value, pass `--destroys-data {name}`"
+    );
+    Error::refused(format!("`{name}` is write-once, and sealed already"), help)
+        .why(format!("another value would make unreadable what the sealed one encrypts: {}", unit.keys[0].about))
+        .in_file(&unit.file())
 }
 
 fn seal(unit: &Unit<'_>, reason: Reason) -> Change {
@@ -209,12 +202,10 @@ fn write_once_gone(inventory: &Inventory, unit: &Unit<'_>) -> Error {
         true => "restore the output folder from git (docs/recovery.md says how)".to_owned(),
         false => format!("restore it: `git checkout -- {file}`, in the output folder"),
     };
-    Error::refused(
-        format!("`{name}` is write-once, was sealed before, and its file is gone"),
-        format!("{restore}; or, if what it protects is gone for good, pass `--destroys-data {name}`"),
-    )
-    .why(format!("a new value would make unreadable what the old one encrypts: {}", unit.keys[0].about))
-    .in_file(&file)
+    let help = format!("{restore}; or, if what it protects is gone for good, pass `--destroys-data {name}`");
+    Error::refused(format!("`{name}` is write-once, was sealed before, and its file is gone"), help)
+        .why(format!("a new value would make unreadable what the old one encrypts: {}", unit.keys[0].about))
+        .in_file(&file)
 }
 
 /// A folder that was never ours, and holds a file of someone's where one of ours would go.

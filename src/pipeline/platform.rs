@@ -14,25 +14,18 @@ use crate::model::{Code, Configuration, Finding, Position, Result, on_threads};
 /// What a checkout's files say of secrets.
 #[derive(Default)]
 pub struct Platform {
-    /// How the operator names the checkout.
     pub root: String,
-    /// Every ExternalSecret, by file.
     pub manifests: Vec<Manifest>,
     /// Keys that helm values name: file, key, place.
     pub helm: Vec<(String, String, Position)>,
-    /// By folder.
     pub kustomizations: BTreeMap<String, Kustomization>,
-    /// Argo CD's.
     pub applications: Vec<Application>,
-    /// Argo CD's, by file.
     pub projects: Vec<(String, AppProject)>,
     /// By environment: `environments/<name>/config.yaml`.
     pub configurations: BTreeMap<String, Result<Configuration>>,
-    /// What was met on the way.
     pub notes: Vec<Finding>,
     /// The folders of the kustomizations that list a file or folder.
     listed_by: HashMap<String, BTreeSet<String>>,
-    /// The files that kustomizations name as patches.
     patch_files: HashSet<String>,
     /// What [`Platform::kustomized`] has found out.
     moves: RefCell<HashMap<String, BTreeSet<Moved>>>,

@@ -15,9 +15,7 @@ use super::pem;
 use crate::manifest::secret::read_key_secrets;
 use crate::model::{CertificateDigest, Error, Result};
 
-/// The private half of a sealing key pair.
 pub struct SealingKey {
-    /// Of its public half.
     pub digest: CertificateDigest,
     pub(super) opener: OaepPrivateDecryptingKey,
     /// The length of its RSA ciphertexts, in bytes.
@@ -67,18 +65,14 @@ pub fn read(text: &str) -> Result<Vec<SealingKey>> {
 
 /// A sealing key of the escrow, and its certificate where that is in it too.
 pub struct Pair {
-    /// As it was made.
     pub key: PrivateKey,
-    /// Of its public half.
     pub digest: CertificateDigest,
-    /// As read, and in PEM.
     pub certificate: Option<(SealingCertificate, String)>,
 }
 
 /// The sealing keys of an escrow, each judged, in the order in which they came into it.
 #[derive(Default)]
 pub struct Pairs {
-    /// Each with its certificate.
     pub list: Vec<Pair>,
     /// The same, ready to open values.
     pub openers: Vec<SealingKey>,
@@ -151,10 +145,8 @@ pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
         }
     }
     if keys.is_empty() {
-        return Err(Error::bad_input(
-            "no private key in it",
-            "name a PEM file with a `PRIVATE KEY` or `RSA PRIVATE KEY`, or a backup of the controller's key Secrets",
-        ));
+        let help = "name a PEM file with a `PRIVATE KEY` or `RSA PRIVATE KEY`, or a backup of the controller's key Secrets";
+        return Err(Error::bad_input("no private key in it", help));
     }
     Ok(keys)
 }
@@ -174,19 +166,15 @@ fn read_pkcs1(der: &[u8]) -> Result<PrivateKey> {
 }
 
 fn not_rsa() -> Error {
-    Error::bad_input(
-        "not a sound RSA private key of two primes",
-        "the sealed-secrets controller only takes RSA; name the key with which it unseals",
-    )
+    let help = "the sealed-secrets controller only takes RSA; name the key with which it unseals";
+    Error::bad_input("not a sound RSA private key of two primes", help)
 }
 
 /// What the crates' own checks leave: they make sure that the numbers fit together.
 fn check_private(key: &PrivateKey) -> Result<()> {
     let weak = |what: &str| {
-        Err(Error::refused(
-            format!("the RSA private key is weak: {what}"),
-            "do not use it; if values are sealed to it, treat them as exposed and make them anew",
-        ))
+        let help = "do not use it; if values are sealed to it, treat them as exposed and make them anew";
+        Err(Error::refused(format!("the RSA private key is weak: {what}"), help))
     };
     let bits = key.n().bit_width();
     let [p, q] = key.primes() else {

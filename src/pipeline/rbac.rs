@@ -42,7 +42,6 @@ pub fn key_secret(namespace: &str) -> Vec<Value> {
     vec![role("key-secret", Some(namespace), &[named("", "namespaces", &["get"], [namespace].into()), secret])]
 }
 
-/// `fetch-cert`
 pub fn fetch_cert((namespace, service): (&str, &str)) -> Vec<Value> {
     vec![role("fetch-cert", Some(namespace), &[named("", "services", &["get"], [service].into()), proxy(service)])]
 }

@@ -243,11 +243,8 @@ fn shape(blob: &str) -> Option<(usize, usize)> {
 }
 
 fn strange(why: &str) -> Error {
-    Error::refused(
-        "the controller's answer is not the same SealedSecret for its present key",
-        "nothing was replaced; re-encrypt it offline",
-    )
-    .why(why)
+    let help = "nothing was replaced; re-encrypt it offline";
+    Error::refused("the controller's answer is not the same SealedSecret for its present key", help).why(why)
 }
 
 fn too_few() -> Error {

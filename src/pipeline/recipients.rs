@@ -13,16 +13,13 @@ use crate::model::{Error, Result};
 /// The most work that a passphrase may ask for, as an exponent of two: four times what `age -p` asks for, and 1 GiB of memory.
 const MOST_WORK: u8 = 20;
 
-/// One who may open the escrow.
 pub struct Recipient {
     text: String,
-    /// What encrypts to it.
     pub kind: RecipientKind,
 }
 
 /// What encrypts to a recipient.
 pub enum RecipientKind {
-    /// age itself.
     Native(Box<dyn age::Recipient>),
     /// A program of its own, `age-plugin-NAME`.
     Plugin(age::plugin::Recipient),
@@ -53,7 +50,8 @@ impl Recipient {
         Self::parse(text).map_err(|error| {
             let help =
                 "write it as the `age1…` that `age-keygen -y` or its plugin prints; an SSH key is not taken, an identity is a secret";
-            Error::usage(format!("{argument} is not an age recipient"), help).why(error.what())
+            let usage = Error::usage(format!("{argument} is not an age recipient"), help);
+            if usage.what().ends_with(&error.what()) { usage } else { usage.why(error.what()) }
         })
     }
 }
@@ -73,10 +71,8 @@ impl PartialEq for Recipient {
 fn not_a_recipient(line: &str) -> Error {
     let upper = line.to_ascii_uppercase();
     if upper.starts_with("AGE-SECRET-KEY-") || upper.starts_with("AGE-PLUGIN-") {
-        return Error::refused(
-            "an age identity, where a recipient is expected",
-            "it is a secret: take it away from here; the recipient is the `age1…` that `age-keygen -y` or its plugin prints",
-        );
+        let help = "it is a secret: take it away from here; the recipient is the `age1…` that `age-keygen -y` or its plugin prints";
+        return Error::refused("an age identity, where a recipient is expected", help);
     }
     if line.starts_with("ssh-") || line.starts_with("ecdsa-") || line.starts_with("sk-") {
         let help = "make an age identity with `age-keygen`, or use a hardware key through its age plugin, and name that `age1…`";
@@ -122,9 +118,7 @@ pub fn without(text: &str, recipient: &Recipient) -> String {
     text.lines().filter(|line| !line.trim().eq_ignore_ascii_case(&recipient.text)).map(|line| format!("{line}\n")).collect()
 }
 
-/// What opens the escrow.
 pub enum Identity {
-    /// age's own.
     X25519(age::x25519::Identity),
     /// One that a program of its own uses, `age-plugin-NAME`.
     Plugin(age::plugin::Identity),

@@ -8,7 +8,6 @@ use crate::model::{Error, Name, Result, visible};
 /// What the keys folder remembers of an output folder.
 #[derive(Default)]
 pub struct Remembered {
-    /// The write-once units that were sealed.
     pub units: BTreeSet<Name>,
     /// The file that remembers them, as the operator names it.
     pub file: String,

@@ -9,11 +9,9 @@ use crate::model::{
     StoreKind, counted, near, visible,
 };
 
-/// What the commands go by.
 pub struct Resolved {
     /// Its consumers are those that are really there; its keys know whether they are needed.
     pub contract: Contract,
-    /// Where contract and platform disagree, by place.
     pub coverage: Vec<Finding>,
 }
 
@@ -89,12 +87,10 @@ fn nobody(contract: &Contract, platform: &Platform) -> Error {
             format!("its ExternalSecrets use {}", stores.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", "))
         }
     };
-    Error::bad_input(
-        format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store),
-        "pass the root of the platform's checkout, or draft a contract for it with `seal-secrets contract --from-platform DIR`",
-    )
-    .why(seen)
-    .in_file(&platform.root)
+    let help = "pass the root of the platform's checkout, or draft a contract for it with `seal-secrets contract --from-platform DIR`";
+    Error::bad_input(format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store), help)
+        .why(seen)
+        .in_file(&platform.root)
 }
 
 /// Whether a store is the contract's: of the kind that is written when nobody asks for one, or of either when one is asked for.

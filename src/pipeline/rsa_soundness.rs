@@ -52,22 +52,16 @@ pub fn check_public(n: &[u8], e: &[u8], least_bits: u32) -> Result<()> {
 
 fn check_size(bits: u32, least_bits: u32) -> Result<()> {
     if bits < LEAST_BITS {
-        return Err(Error::refused(
-            format!("the RSA key has {bits} bits; less than {LEAST_BITS} can be broken"),
-            "make a new key with `seal-secrets keygen`",
-        ));
+        let help = "make a new key with `seal-secrets keygen`";
+        return Err(Error::refused(format!("the RSA key has {bits} bits; less than {LEAST_BITS} can be broken"), help));
     }
     if bits < least_bits {
-        return Err(Error::refused(
-            format!("the RSA key has {bits} bits, less than the {least_bits} of the controller's own keys"),
-            format!("make a new key with `seal-secrets keygen`, or allow it with `--allow-rsa-bits {bits}`"),
-        ));
+        let help = format!("make a new key with `seal-secrets keygen`, or allow it with `--allow-rsa-bits {bits}`");
+        return Err(Error::refused(format!("the RSA key has {bits} bits, less than the {least_bits} of the controller's own keys"), help));
     }
     if bits > MOST_BITS {
-        return Err(Error::bad_input(
-            format!("the RSA key has {bits} bits; the limit is {MOST_BITS}"),
-            "make a new key with `seal-secrets keygen`",
-        ));
+        let help = "make a new key with `seal-secrets keygen`";
+        return Err(Error::bad_input(format!("the RSA key has {bits} bits; the limit is {MOST_BITS}"), help));
     }
     Ok(())
 }

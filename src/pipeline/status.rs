@@ -9,7 +9,6 @@ use crate::model::CertificateDigest;
 
 /// The counts, by key.
 pub struct Status {
-    /// The certificate that is pinned.
     pub pinned: CertificateDigest,
     /// How many SealedSecrets have values that are sealed to each.
     pub needed: BTreeMap<CertificateDigest, usize>,
@@ -27,7 +26,6 @@ pub struct KeyStatus<'s> {
     pub pair: &'s Pair,
     /// When its certificate began, where it has one.
     pub begins: Option<String>,
-    /// How many SealedSecrets need it.
     pub count: usize,
     /// Whether it is needed; none = that cannot be told.
     pub needed: Option<bool>,

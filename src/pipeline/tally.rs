@@ -7,9 +7,7 @@ use crate::model::{CertificateDigest, Error, Result};
 pub enum Event {
     /// It is re-encrypted.
     Moved {
-        /// Its file.
         file: String,
-        /// Its name.
         name: String,
         /// The key that it was sealed to, where that is known.
         from: Option<CertificateDigest>,
@@ -18,12 +16,9 @@ pub enum Event {
     Failed(Error),
 }
 
-/// The counts.
 #[derive(Default)]
 pub struct Tally {
-    /// SealedSecrets that are re-encrypted.
     pub moved: usize,
-    /// Files in which some are.
     pub files: usize,
     /// SealedSecrets that are sealed to the current certificate already.
     pub current: usize,

@@ -29,11 +29,9 @@ pub fn open_first(keys: &[SealingKey], first: usize, label: &str, blob: &str) ->
         |bytes: Vec<u8>| order.filter_map(|i| Some((i, keys.get(i)?))).find_map(|(i, key)| Some((i, open_with(key, label, &bytes)?)));
     bytes.and_then(opened).ok_or_else(|| {
         let tried: Vec<String> = keys.iter().map(|key| key.digest.to_string()).collect();
-        Error::cryptography(
-            "a sealed value does not open",
-            "check namespace, name and scope against those it was sealed for, restore the file from git, or name the key it was sealed to",
-        )
-        .why(format!("tried {}", tried.join(", ")))
+        let help =
+            "check namespace, name and scope against those it was sealed for, restore the file from git, or name the key it was sealed to";
+        Error::cryptography("a sealed value does not open", help).why(format!("tried {}", tried.join(", ")))
     })
 }
 

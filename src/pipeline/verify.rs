@@ -16,13 +16,10 @@ use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
 use crate::manifest::{secret, text};
 use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Places, Position, Recipe, Result, SecretValue, Unit};
 
-/// What is looked at.
 pub struct Evidence<'e> {
     /// How the operator names the folders: the findings' places.
     pub places: &'e Places,
-    /// What should be there.
     pub contract: &'e Contract,
-    /// What is there.
     pub inventory: &'e Inventory,
     /// The certificate, or why it cannot be sealed to.
     pub certificate: Result<&'e FitCertificate, &'e Error>,
@@ -36,9 +33,7 @@ pub struct Evidence<'e> {
     pub able: Option<&'e Result<usize>>,
     /// Files of the keys folder that cannot be read as what they should be.
     pub damaged: &'e [Error],
-    /// How the values get to their consumers.
     pub delivery: &'e Delivery,
-    /// Where contract and platform disagree.
     pub coverage: &'e [Finding],
 }
 

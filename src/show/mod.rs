@@ -1,5 +1,6 @@
 //! Values to text, for people, and to JSON, for programs: the interface, to be read in one place. JSON only ever grows.
 
+#[cfg(feature = "cluster")]
 pub mod checks;
 pub mod contract;
 pub mod drill;

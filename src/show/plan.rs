@@ -57,6 +57,7 @@ fn last_line(plan: &Plan, done: bool) -> String {
     let (values, written) = (counted(values, "value"), plan.changes.len() - units);
     match (plan.changes.is_empty(), done, written) {
         (true, ..) => "nothing to do\n".to_owned(),
+        (false, false, 0) => format!("to do: {values} to seal, in {}\n", counted(units, "file")),
         (false, false, _) => format!("to do: {values} to seal, {} to write\n", counted(written, "file")),
         (false, true, 0) => {
             format!("done: {values} sealed to {}, in {}; nothing else changed\n", plan.certificate, counted(units, "file"))

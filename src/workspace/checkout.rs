@@ -85,10 +85,8 @@ impl Workspace {
     /// The Component's files, as edits of the checkout in which the output folder lies.
     pub fn component_edits(&self, root: &Path, component: Vec<(String, String)>) -> Result<Edits> {
         let Some(out) = self.out_in(root)? else {
-            return Err(Error::usage(
-                "the output folder does not lie in the checkout, so nothing there can include its component",
-                "pass a folder inside with `--out DIR`, or copy `out/property-patches` into it",
-            ));
+            let help = "pass a folder inside with `--out DIR`, or copy `out/property-patches` into it";
+            return Err(Error::usage("the output folder does not lie in the checkout, so nothing there can include its component", help));
         };
         let there = self.out()?.files()?;
         let mut found = Edits::default();
@@ -101,14 +99,13 @@ impl Workspace {
         Ok(found)
     }
 
-    /// Writes one edit, whole: what was read is what is replaced.
-    pub fn write_edit(&self, root: &Path, edit: &Edit) -> Result<()> {
+    /// Writes one edit, whole: what was read is what is replaced. It may be the last of a run.
+    pub fn write_edit(&self, root: &Path, edit: &Edit, last: bool) -> Result<()> {
         let path = root.join(&edit.path);
         let (parent, name) = (path.parent().unwrap_or(root), path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
-        let folder = match Folder::open(&*self.disk, parent)? {
-            Some(folder) => folder,
-            None => Folder::create_all(&*self.disk, parent, 0o755)?,
-        };
+        let folder = Folder::create_all(&*self.disk, parent, 0o755)?;
+        let _lock = folder.lock()?;
+        folder.remove_leftovers_here()?;
         let (mode, existing) = match &edit.before {
             None => (0o644, Existing::Keep),
             Some(before) if folder.read_file(name)? == *before => (files::mode(&*self.disk, &path)?.unwrap_or(0o644), Existing::Replace),
@@ -119,25 +116,20 @@ impl Workspace {
         };
         let mut writer = Writer::new(&folder);
         writer.write(name, edit.after.as_bytes(), mode, existing)?;
-        writer.finish().map(|_| ())
+        if last { writer.finish().map(|_| ()) } else { writer.sync() }
     }
 
     /// The platform's store file, as it is now. Its scripts take the project from the first line that names one.
     fn read_store_file(&self, path: &Path, project_id: Option<&str>) -> Result<StoreFile> {
         let Some(shown) = path.to_str().filter(|path| path.ends_with(".yaml") || path.ends_with(".yml")) else {
-            return Err(Error::usage(
-                "`--store-file` is not the name of a YAML file",
-                "pass the file in which the platform keeps its store",
-            ));
+            let help = "pass the file in which the platform keeps its store";
+            return Err(Error::usage("`--store-file` is not the name of a YAML file", help));
         };
         self.check_store_file(path).map_err(|error| error.in_file(shown))?;
         let present = if files::exists(&*self.disk, path)? { Some(self.read_text(path)?) } else { None };
         if present.as_ref().is_some_and(|text| !is_store(text)) {
-            return Err(Error::refused(
-                "it holds something else than a store",
-                "pass a new file, or the one in which the platform keeps its store",
-            )
-            .in_file(shown));
+            let help = "pass a new file, or the one in which the platform keeps its store";
+            return Err(Error::refused("it holds something else than a store", help).in_file(shown));
         }
         let line = |text: &String| {
             let id = text.lines().find_map(|line| line.trim_start_matches(['#', ' ']).strip_prefix("projectID:"));

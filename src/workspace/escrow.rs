@@ -202,9 +202,10 @@ fn known_recipients(listed: Option<Vec<Recipient>>, identities: &Identities, esc
         return Ok(list);
     }
     if able > own.len() {
+        let help = format!("write all of them into {RECIPIENTS} in the keys folder, one `age1…` a line; whoever is left out is shut out");
         return Err(Error::refused(
             format!("{able} recipients can open it, and who they are is not known: there is no {RECIPIENTS}"),
-            format!("write all of them into {RECIPIENTS} in the keys folder, one `age1…` a line; whoever is left out is shut out"),
+            help,
         ));
     }
     Ok(own)

@@ -57,10 +57,8 @@ impl Workspace {
         for (name, file) in provide {
             let Some(file) = file else { continue };
             if files::identity(&*self.disk, file)?.is_some_and(|identity| outputs.contains(&identity)) {
-                return Err(Error::refused(
-                    format!("the file of `--provide {name}` is one of those that this run may write"),
-                    "copy it to a folder of its own, with mode 0600",
-                ));
+                let help = "copy it to a folder of its own, with mode 0600";
+                return Err(Error::refused(format!("the file of `--provide {name}` is one of those that this run may write"), help));
             }
         }
         Ok(())
@@ -96,10 +94,8 @@ impl Workspace {
             _ => world.terminal.ask(&format!("{name}: "))?,
         };
         if value.len() > MOST_PROVIDED_BYTES {
-            return Err(Error::bad_input(
-                format!("the value of `{name}` is larger than {} KiB", MOST_PROVIDED_BYTES >> 10),
-                "a Secret has to fit into an object of etcd; check the file",
-            ));
+            let help = "a Secret has to fit into an object of etcd; check the file";
+            return Err(Error::bad_input(format!("the value of `{name}` is larger than {} KiB", MOST_PROVIDED_BYTES >> 10), help));
         }
         Ok(value)
     }
@@ -110,10 +106,8 @@ pub fn provided_names(contract: &Contract, provide: &Provide) -> Result<BTreeSet
     let mut names = BTreeSet::new();
     for (name, _) in provide {
         if !matches!(contract.known_key("--provide", name)?.recipe, Recipe::Provided { .. }) {
-            return Err(Error::usage(
-                format!("`{name}` is generated, not provided"),
-                "drop `--provide`: its value is made here; one that is in use already is sealed by `seal-secrets import`",
-            ));
+            let help = "drop `--provide`: its value is made here; one that is in use already is sealed by `seal-secrets import`";
+            return Err(Error::usage(format!("`{name}` is generated, not provided"), help));
         }
         if !names.insert(name.clone()) {
             return Err(Error::usage(format!("`--provide {name}` is given twice"), "give it once"));

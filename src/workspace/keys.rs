@@ -118,18 +118,24 @@ pub struct KeysChange<'w> {
 }
 
 impl KeysChange<'_> {
-    /// Writes the first certificate; one that exists is kept.
+    /// Writes the first certificate, the last file of a run; one that exists is kept.
     pub fn pin(&self, pem: &str) -> Result<()> {
-        self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Keep)
+        self.write_last(CERTIFICATE, pem.as_bytes(), Existing::Keep)
     }
 
     /// Writes another certificate in its place.
     pub fn pin_another(&self, pem: &str) -> Result<()> {
-        self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)
+        self.write_last(CERTIFICATE, pem.as_bytes(), Existing::Replace)
     }
 
+    /// Writes the list of recipients, before the escrow.
     pub fn write_recipients(&self, text: &str) -> Result<()> {
         self.write(RECIPIENTS, text.as_bytes(), 0o644, Existing::Replace)
+    }
+
+    /// The same after the escrow.
+    pub fn write_recipients_last(&self, text: &str) -> Result<()> {
+        self.write_last(RECIPIENTS, text.as_bytes(), Existing::Replace)
     }
 
     /// Makes the default identity, which does not exist yet.
@@ -139,11 +145,11 @@ impl KeysChange<'_> {
         self.write(IDENTITY, text.as_bytes(), 0o600, Existing::Keep)
     }
 
-    /// Remembers these units: another run may have written the list since the plan was made.
+    /// Remembers these units, the last that a run does: another run may have written the list since the plan was made.
     pub fn remember(&self, units: &BTreeSet<Name>) -> Result<()> {
         let text = self.workspace.remembered_text()?;
         match remembered::with(text.as_deref(), &self.workspace.way_to_out()?, units)? {
-            Some(text) => self.write(REMEMBERED, text.as_bytes(), 0o644, Existing::Replace),
+            Some(text) => self.write_last(REMEMBERED, text.as_bytes(), Existing::Replace),
             None => Ok(()),
         }
     }
@@ -167,10 +173,17 @@ impl KeysChange<'_> {
         Err(Error::cryptography("the escrow that was read back is not the one that was written", help))
     }
 
-    /// Writes one file, and makes its name last.
+    /// Writes one file, and makes its name last, while more is to be written.
     fn write(&self, name: &str, bytes: &[u8], mode: u32, existing: Existing) -> Result<()> {
         let mut writer = Writer::new(&self.folder);
         writer.write(name, bytes, mode, existing)?;
+        writer.sync()
+    }
+
+    /// The same for the last file of a run.
+    fn write_last(&self, name: &str, bytes: &[u8], existing: Existing) -> Result<()> {
+        let mut writer = Writer::new(&self.folder);
+        writer.write(name, bytes, 0o644, existing)?;
         writer.finish().map(|_| ())
     }
 }

@@ -114,33 +114,32 @@ impl Out<'_> {
         };
         // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
         workspace.write_copies(plan, made.copies, world)?;
-        let mut units = made.files.iter();
         let mut writer = Writer::new(&out);
+        let units = plan.changes.iter().filter(|change| matches!(change, Change::Seal { .. }));
+        for (unit, text) in units.zip(&made.files) {
+            writer.write(unit.file(), text.as_bytes(), 0o644, Existing::Replace)?;
+        }
+        // A list that outlasts a loss of power without its units would say that somebody deleted them.
+        writer.sync()?;
         for change in &plan.changes {
-            let text = match change {
-                Change::Write { text, .. } => Some(text),
-                Change::Seal { .. } => units.next(),
-                Change::Place { .. } | Change::Remember { .. } => None,
-            };
-            if let Some(text) = text {
-                writer.write(change.file(), text.as_bytes(), 0o644, Existing::Replace)?;
+            if let Change::Write { file, text, .. } = change {
+                writer.write(file, text.as_bytes(), 0o644, Existing::Replace)?;
+            }
+            if let Change::Place { file, text, .. } = change {
+                let (folder, name) = workspace.folder_of(file)?;
+                folder.remove_leftovers_here()?;
+                let mut writer = Writer::new(&folder);
+                writer.write(name, text.as_bytes(), 0o644, Existing::Replace)?;
+                sync(writer, world)?;
             }
         }
-        finish(writer, world)?;
-        for change in &plan.changes {
-            match (change, keys) {
-                (Change::Place { file, text, .. }, _) => {
-                    let (folder, name) = workspace.folder_of(file)?;
-                    folder.remove_leftovers_here()?;
-                    let mut writer = Writer::new(&folder);
-                    writer.write(name, text.as_bytes(), 0o644, Existing::Replace)?;
-                    finish(writer, world)?;
-                }
-                (Change::Remember { units, .. }, Some(keys)) => keys.remember(units)?,
-                _ => {}
-            }
-        }
-        Ok(())
+        let remembered = plan.changes.iter().find_map(|change| match change {
+            Change::Remember { units, .. } => Some(units),
+            _ => None,
+        });
+        let Some((keys, units)) = keys.zip(remembered) else { return finish(writer, world) };
+        sync(writer, world)?;
+        keys.remember(units)
     }
 
     /// The derived file that names the certificate, as `bootstrap` would write it; whether it changes.
@@ -154,18 +153,29 @@ impl Out<'_> {
         if write {
             let mut writer = Writer::new(folder);
             writer.write(render::RUNBOOK, after.as_bytes(), 0o644, Existing::Replace)?;
-            writer.finish()?;
+            writer.sync()?;
         }
         Ok(true)
     }
 }
 
-/// Makes what was written last, and tells of second names.
-pub(super) fn finish(writer: Writer<'_>, world: &mut World) -> Result<()> {
-    for name in writer.finish()? {
+/// Makes what was written last, while more is to be written, and tells of second names.
+pub(super) fn sync(writer: Writer<'_>, world: &mut World) -> Result<()> {
+    writer.sync()?;
+    tell(&writer.unlinked, world);
+    Ok(())
+}
+
+/// The same for the last files of a run.
+fn finish(writer: Writer<'_>, world: &mut World) -> Result<()> {
+    tell(&writer.finish()?, world);
+    Ok(())
+}
+
+fn tell(unlinked: &[String], world: &mut World) {
+    for name in unlinked {
         world.terminal.warn(&format!("{name} had a second name (a hard link), which keeps the old content"));
     }
-    Ok(())
 }
 
 impl Workspace {
@@ -201,11 +211,9 @@ impl Workspace {
             return Ok(());
         }
         if files::relative_to(&*self.disk, &self.secrets, &self.out)?.is_some() {
-            return Err(Error::refused(
-                "the operator's copies would lie in the output folder, where everything is committed",
-                "pass another folder with `--secrets DIR`",
-            )
-            .in_file(&self.places.secrets));
+            let help = "pass another folder with `--secrets DIR`";
+            return Err(Error::refused("the operator's copies would lie in the output folder, where everything is committed", help)
+                .in_file(&self.places.secrets));
         }
         if let Some(secrets) = Folder::open(&*self.disk, &self.secrets)? {
             names.iter().try_for_each(|name| secrets.check(name, Existing::Replace))?;
@@ -234,6 +242,6 @@ impl Workspace {
             }
             writer.write(name.as_str(), value, 0o600, Existing::Replace)?;
         }
-        finish(writer, world)
+        sync(writer, world)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::out::finish;
+use super::out::sync;
 use super::{Workspace, parent};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::text;
@@ -172,7 +172,7 @@ impl SealedFiles {
                 }
                 writer.write(name, text.as_bytes(), files::mode(&*self.disk, &file.path)?.unwrap_or(0o644), Existing::Replace)?;
             }
-            finish(writer, world)?;
+            sync(writer, world)?;
         }
         Ok(())
     }

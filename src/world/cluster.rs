@@ -45,7 +45,6 @@ pub struct Cluster {
 
 /// What a server answered.
 pub struct Answer {
-    /// The HTTP status.
     pub status: StatusCode,
     /// The body.
     pub body: Vec<u8>,
@@ -205,10 +204,8 @@ impl Cluster {
         let date = head.headers.get(header::DATE).and_then(|date| rfc2822::parse(date.to_str().ok()?).ok());
         self.time.set(date.map(|date| date.timestamp().into()));
         if head.status.is_redirection() {
-            return Err(Error::refused(
-                "the API server redirects to another place",
-                "name that server in the kubeconfig if it is the right one",
-            ));
+            let help = "name that server in the kubeconfig if it is the right one";
+            return Err(Error::refused("the API server redirects to another place", help));
         }
         let body = Limited::new(body, MOST_BYTES).collect().await.map_err(|error| {
             let large = error.is::<http_body_util::LengthLimitError>();

@@ -39,7 +39,6 @@ pub enum Kind {
 /// What the file system knows of a file or folder.
 #[derive(Clone, Copy, Debug)]
 pub struct Stat {
-    /// What it is.
     pub kind: Kind,
     /// Its permissions, as in chmod(2).
     pub mode: u32,

@@ -150,10 +150,8 @@ fn check_private(stat: &Stat, path: &Path) -> Result<()> {
     }
     let me = rustix::process::geteuid().as_raw();
     if stat.owner != me && stat.owner != 0 {
-        return Err(Error::refused(
-            format!("a secret that belongs to another user (uid {})", stat.owner),
-            "copy it into a file of your own with mode 0600",
-        ));
+        let help = "copy it into a file of your own with mode 0600";
+        return Err(Error::refused(format!("a secret that belongs to another user (uid {})", stat.owner), help));
     }
     Ok(())
 }

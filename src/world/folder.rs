@@ -49,23 +49,26 @@ impl Folder {
         Self::open_at(disk, path, path)
     }
 
-    /// Opens a folder, or makes it, with this mode whatever the umask; its parent has to be there.
+    /// Opens a folder, or makes it, with this mode whatever the umask; its parent has to be there. Its name lasts: a run that
+    /// was killed may have made it.
     pub fn create(disk: &dyn Disk, path: &Path, mode: u32) -> Result<Folder> {
-        if let Some(folder) = Self::open(disk, path)? {
-            return Ok(folder);
-        }
-        let folder = Self::create_at(disk, path, path, mode)?;
-        // The new folder's own name has to last as well.
-        let synced = disk.open_folder(parent(path), Links::Follow).and_then(|parent| parent.sync());
-        synced.map_err(|error| explain(&error, "made").in_file(&path.to_string_lossy()))?;
+        let found = Self::open(disk, path)?;
+        let made = found.is_none();
+        let folder = found.map_or_else(|| Self::create_at(disk, path, path, mode), Ok)?;
+        sync_parent(&*folder.handle, Path::new("."), made).map_err(|error| folder.failed(&error, "made"))?;
         Ok(folder)
     }
 
     /// The same, with the folders on the way there.
     pub fn create_all(disk: &dyn Disk, path: &Path, mode: u32) -> Result<Folder> {
-        let up = parent(path);
-        if up != path && up != Path::new(".") && !files::exists(disk, up)? {
-            Self::create_all(disk, up, mode)?;
+        let up = path.parent().filter(|up| !up.as_os_str().is_empty());
+        if let Some(up) = up
+            && !files::exists(disk, path)?
+        {
+            match files::is_folder(disk, up)? {
+                true => sync_parent(disk, up, false).map_err(|error| explain(&error, "made").in_file(&up.to_string_lossy()))?,
+                false => drop(Self::create_all(disk, up, mode)?),
+            }
         }
         Self::create(disk, path, mode)
     }
@@ -158,30 +161,32 @@ impl Folder {
         Ok(files)
     }
 
-    /// Removes what a run that was killed left behind; says how many.
+    /// Ends what a run that was killed began: removes its temporary files, and makes the names last that it put here. Says how
+    /// many it removed.
     pub fn remove_leftovers(&self) -> Result<usize> {
-        let mut removed = 0;
-        self.walk("", MOST_DEPTH, &mut |folder, name, _| {
-            if is_leftover(name) {
-                folder.remove_leftover(name)?;
-                removed += 1;
-            }
-            Ok(())
-        })?;
-        Ok(removed)
+        sync_parent(&*self.handle, Path::new("."), false).map_err(|error| self.failed(&error, "confirmed by the disk"))?;
+        self.recover(MOST_DEPTH)
     }
 
     /// The same in this folder alone, whatever else may stand in it.
     pub fn remove_leftovers_here(&self) -> Result<()> {
-        let listed = self.handle.list(Path::new(".")).map_err(|error| self.failed(&error, "read"))?;
-        listed.iter().filter_map(|(name, _)| name.to_str().filter(|name| is_leftover(name))).try_for_each(|name| self.remove_leftover(name))
+        self.recover(0).map(|_| ())
     }
 
-    fn remove_leftover(&self, name: &str) -> Result<()> {
-        match self.handle.unlink(name) {
-            Err(error) if !files::is_absence(&error) => Err(explain(&error, "removed").in_file(&self.path.join(name).to_string_lossy())),
-            _ => Ok(()),
+    fn recover(&self, depth: usize) -> Result<usize> {
+        let mut removed = 0;
+        for (name, kind) in self.handle.list(Path::new(".")).map_err(|error| self.failed(&error, "read"))? {
+            let Some(name) = name.to_str() else { continue };
+            if kind == Kind::File && is_leftover(name) {
+                self.handle.unlink(name).map_err(|error| explain(&error, "removed").in_file(&self.path.join(name).to_string_lossy()))?;
+                removed += 1;
+            } else if kind == Kind::Folder && depth > 0 && !name.starts_with('.') {
+                let folder = Self::open_at(&*self.handle, Path::new(name), &self.path.join(name))?;
+                removed += folder.map_or(Ok(0), |folder| folder.recover(depth - 1))?;
+            }
         }
+        self.handle.sync().map_err(|error| self.failed(&error, "confirmed by the disk"))?;
+        Ok(removed)
     }
 
     fn failed(&self, error: &io::Error, what: &str) -> Error {
@@ -242,9 +247,12 @@ impl Folder {
     }
 }
 
-/// The folder of a path's last part.
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// Makes a folder's own name last. In a parent that may not be read, nobody made it meanwhile.
+fn sync_parent(at: &dyn FolderHandle, path: &Path, made: bool) -> io::Result<()> {
+    match at.open_folder(&path.join(".."), Links::Follow).and_then(|parent| parent.sync()) {
+        Err(error) if error.kind() == IoKind::PermissionDenied && !made => Ok(()),
+        synced => synced,
+    }
 }
 
 fn not_a_folder(at: &dyn FolderHandle, name: &Path, error: &io::Error) -> Error {
@@ -302,7 +310,14 @@ impl<'f> Writer<'f> {
         Ok(name)
     }
 
-    /// Makes the new names last. If the disk does not confirm that, everything is written nevertheless.
+    /// Makes the names last that were written so far, while more is to be written.
+    pub fn sync(&self) -> Result<()> {
+        let folders = || self.folders.values().chain([self.root]);
+        folders().try_for_each(|folder| folder.handle.sync().map_err(|error| folder.failed(&error, "confirmed by the disk")))
+    }
+
+    /// The same for the last files of a run: if the disk does not confirm that, everything is written nevertheless. Returns the
+    /// files that had a second name, which now keeps the old content.
     pub fn finish(self) -> Result<Vec<String>> {
         for folder in self.folders.values().chain([self.root]) {
             folder.handle.sync().map_err(|error| {

@@ -63,7 +63,7 @@ pub fn keep_out(folder: &Folder, rules: &str) -> Result<()> {
     }
     let mut writer = Writer::new(folder);
     writer.write(".gitignore", rules.as_bytes(), 0o644, Existing::Keep)?;
-    writer.finish().map(|_| ())
+    writer.sync()
 }
 
 /// The rules of the repository that a folder is in, the weightier ones first: each `.gitignore` from the folder up to

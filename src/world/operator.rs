@@ -66,10 +66,8 @@ impl Operator {
 }
 
 fn missing(name: &str) -> Error {
-    Error::bad_input(
-        format!("the age plugin `age-plugin-{name}` is not in PATH"),
-        "install it where it is found, as for `age` itself; or do without: another `--identity FILE` opens, and `recipients.txt` names who is encrypted to",
-    )
+    let help = "install it where it is found, as for `age` itself; or do without: another `--identity FILE` opens, and `recipients.txt` names who is encrypted to";
+    Error::bad_input(format!("the age plugin `age-plugin-{name}` is not in PATH"), help)
 }
 
 /// A text for age; its one copy has exactly its size, so that nothing of it is left behind when it grows or shrinks.

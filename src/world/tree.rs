@@ -11,7 +11,6 @@ use crate::model::{Error, Result, on_threads};
 
 /// The YAML files of a checkout that matter.
 pub struct Tree {
-    /// By path below the checkout, with `/`.
     pub files: BTreeMap<String, Vec<u8>>,
     /// What was not read: passed_over to YAML files or folders, and files larger than any manifest.
     pub passed_over: Vec<String>,

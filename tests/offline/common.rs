@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{Cursor, Read, Write};
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -257,7 +258,8 @@ impl Sandbox {
         let args: Vec<S> = args.into_iter().collect();
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let ran = run_in(Arc::new(Here::new(self.folder.path())), clock, entropy(), input, &args);
+            let disk = Arc::new(Here::new(self.folder.path()));
+            let ran = run_in(World { disk, clock, entropy: entropy(), ..World::real() }, input, &args);
             // Between fork and exec a child that another test starts shares the locks of this process. The holder is not named
             // if it is gone by the time it is looked for.
             let own = format!("another run holds the lock (process {})", std::process::id());
@@ -435,8 +437,14 @@ impl rand::TryCryptoRng for TestEntropy {}
 /// The seed of [`TestEntropy`] with which `keygen` and `renew` come upon two primes in a tenth of the usual time.
 const KEY: u64 = 98;
 
-/// Runs a command line in this process.
-fn run_in<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, entropy: Box<Entropy>, input: &[u8], args: &[S]) -> Ran {
+/// Runs a command line in this process on this disk, at this time of day, with the randomness of this seed and on one thread.
+pub fn run_on<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, seed: u64, args: impl IntoIterator<Item = S>) -> Ran {
+    let args: Vec<S> = args.into_iter().collect();
+    run_in(World { disk, clock, entropy: Box::new(TestEntropy(seed)), threads: NonZeroUsize::MIN, ..World::real() }, b"", &args)
+}
+
+/// Runs a command line in this process, in this world but for its terminal.
+fn run_in<S: AsRef<OsStr>>(world: World, input: &[u8], args: &[S]) -> Ran {
     #[derive(Clone, Default)]
     struct Shared(Rc<RefCell<Vec<u8>>>);
     impl Write for Shared {
@@ -456,7 +464,7 @@ fn run_in<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, entro
         stdout_is_terminal: false,
         stderr_is_terminal: false,
     };
-    let mut world = World { terminal, disk, clock, entropy, ..World::real() };
+    let mut world = World { terminal, ..world };
     let args = std::iter::once("seal-secrets".into()).chain(args.iter().map(|arg| arg.as_ref().to_owned()));
     let code = i32::from(seal_secrets::run(args, &mut world));
     let text = |shared: Shared| String::from_utf8(shared.0.borrow().clone()).unwrap();

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use seal_secrets::manifest::contract_file;
-use seal_secrets::model::{Check, Delivery, Symptom};
+use seal_secrets::model::{Check, Delivery, Places, Symptom};
 use seal_secrets::pipeline::certificate::SealingCertificate;
-use seal_secrets::pipeline::diagnose::{Called, Snapshot, Wanted, diagnose};
+use seal_secrets::pipeline::diagnose::{Snapshot, Wanted, diagnose};
 use serde_json::{Value, json};
 use serde_yaml::Value as Yaml;
 
@@ -25,12 +25,11 @@ fn every_code_is_explained() {
 fn found(snapshot: &Snapshot, symptom: Symptom) -> Vec<Check> {
     let contract = contract_file::read("c", contract_file::EMBEDDED).unwrap();
     let certificate = SealingCertificate::read(fixture_text("fixtures/certificates/good.crt").as_bytes()).unwrap().digest;
-    let folder = |name: &str| name.to_owned();
-    let called =
-        Called { program: folder("seal-secrets"), delivery: folder(""), keys: folder("keys"), out: folder("out"), store_file: None };
+    let [keys, out, secrets] = ["keys", "out", "secrets"].map(std::path::Path::new);
+    let places = Places::new(keys, out, secrets, None, &[]);
     let (delivery, sealed) = (Delivery::default(), BTreeMap::new());
     let controller = ("kube-system", "sealed-secrets-controller");
-    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, called: &called };
+    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, places: &places };
     diagnose(snapshot, &wanted).into_iter().filter(|check| check.symptom == Some(symptom)).collect()
 }
 

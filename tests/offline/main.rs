@@ -13,6 +13,7 @@ mod delivery;
 #[cfg(feature = "cluster")]
 mod doctor;
 mod escrow;
+mod faults;
 mod import;
 mod keygen;
 mod leaks;
@@ -23,6 +24,7 @@ mod re_encrypt;
 mod readme;
 mod recovery;
 mod rotate;
+mod simulated_disk;
 mod threads;
 mod units;
 mod unseal;

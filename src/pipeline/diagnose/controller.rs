@@ -37,7 +37,7 @@ impl Checks<'_> {
         }
         let Some(deployment) = &self.snapshot.controller else {
             let cause = format!("there is no sealed-secrets controller in `{namespace}`");
-            let out = &self.wanted.called.out;
+            let out = self.out();
             let remedy =
                 format!("follow step 2 of {out}/INSTALL.md; if it runs elsewhere, pass --controller-namespace and --controller-name");
             self.bad(CATEGORY, what, Symptom::ControllerMissing, cause, remedy);
@@ -103,7 +103,7 @@ impl Checks<'_> {
                 }
                 None if here => (format!("its Service `{name}` does not answer"), self.restart()),
                 None => {
-                    let remedy = format!("follow step 2 of {}/INSTALL.md", self.wanted.called.out);
+                    let remedy = format!("follow step 2 of {}/INSTALL.md", self.out());
                     (format!("there is no Service `{name}` for it in `{namespace}`"), remedy)
                 }
             };
@@ -114,8 +114,7 @@ impl Checks<'_> {
             self.good(CATEGORY, format!("it serves the pinned certificate {served}"));
             return true;
         }
-        let called = &self.wanted.called;
-        let cause = format!("it serves {served}, but {}/sealing.crt is {pinned}", called.keys);
+        let cause = format!("it serves {served}, but {} is {pinned}", self.wanted.places.in_keys("sealing.crt"));
         match self.put_aside() {
             Some(put_aside) => {
                 let remedy = format!("{put_aside} && {}", self.restart());
@@ -123,8 +122,11 @@ impl Checks<'_> {
                 self.bad(CATEGORY, what, Symptom::SeveralKeys, cause, remedy);
             }
             None => {
-                let remedy =
-                    format!("{} key-secret --controller-namespace {namespace} | kubectl apply -f - && {}", called.program, self.restart());
+                let remedy = format!(
+                    "{} | kubectl apply -f - && {}",
+                    self.wanted.places.command(&format!("key-secret --controller-namespace {namespace}")),
+                    self.restart()
+                );
                 self.bad(CATEGORY, what, Symptom::CertificateDiffers, cause, remedy);
             }
         }
@@ -232,7 +234,7 @@ impl Checks<'_> {
             (
                 Symptom::SealedSecretCorrupt,
                 visible(message),
-                format!("git -C {} checkout -- secret-source && {}", self.wanted.called.out, self.apply_source()),
+                format!("git -C {} checkout -- secret-source && {}", self.out(), self.apply_source()),
             )
         } else if message.contains("already exists and is not managed") {
             let namespace = &self.wanted.contract.namespace;

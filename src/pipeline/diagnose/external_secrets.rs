@@ -34,7 +34,7 @@ impl<'c> Checks<'c> {
                     _ => format!("kubectl -n {namespace} logs deployment/{name} --previous"),
                 }
             }
-            None => format!("install it: step 3 of {}/INSTALL.md", self.wanted.called.out),
+            None => format!("install it: step 3 of {}/INSTALL.md", self.out()),
         };
         let cause = format!("the External Secrets Operator is not running in `{namespace}`");
         self.bad(CATEGORY, "the External Secrets Operator".to_owned(), Symptom::OperatorDown, cause, remedy);
@@ -164,8 +164,7 @@ impl<'c> Checks<'c> {
             return self.bad(CATEGORY, what, symptom, cause, remedy);
         }
         if let Some(entry) = consumer.entries.iter().find(|entry| !self.wanted.sealed.contains_key(&entry.key)) {
-            let called = &self.wanted.called;
-            let remedy = format!("{} bootstrap{} --provide {}=FILE", called.program, called.delivery, entry.key);
+            let remedy = self.command("bootstrap", &format!(" --provide {}=FILE", entry.key));
             return self.warn(CATEGORY, what, Symptom::NotSealedYet, format!("`{}` is not sealed yet", entry.key), remedy);
         }
         let account = delivery.account(contract, &consumer.namespace);
@@ -209,10 +208,9 @@ impl<'c> Checks<'c> {
 
     /// What fixes an ExternalSecret for good.
     fn lasting(&self, consumer: &Consumer) -> String {
-        let called = &self.wanted.called;
         match consumer.name {
-            Some(_) => format!("`{} patch{}` fixes it in git", called.program, called.delivery),
-            None => format!("fix it in its chart's values, or run `{} patch -{}` behind helm", called.program, called.delivery),
+            Some(_) => format!("`{}` fixes it in git", self.command("patch", "")),
+            None => format!("fix it in its chart's values, or run `{}` behind helm", self.command("patch -", "")),
         }
     }
 

@@ -1,0 +1,502 @@
+//! Every operation of every command that writes: the run is stopped before it, loses power before it, is refused by a failing
+//! disk, or by a full one. After each, every unit is the old or the new one, write-once values are unchanged, the next run
+//! finishes, and what a run reported as done outlasts a loss of power. All in this process, on a simulated disk.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use seal_secrets::pipeline::escrow;
+
+use crate::common::{Ran, fixture_text, run_on};
+use crate::simulated_disk::{CHANGES, FOLDER, Fault, GROWS, Loss, SimulatedDisk, State, Tree};
+
+/// The randomness with which a new RSA key takes least: a run that makes none gets its own.
+const SHORT_SEARCH: u64 = 144;
+
+/// A moment at which all certificates here hold.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)
+}
+
+fn run_with(disk: &SimulatedDisk, args: &[&str]) -> Ran {
+    static NEXT: AtomicU64 = AtomicU64::new(1 << 32);
+    let makes_a_key = ["keygen", "renew"].contains(&args[0]);
+    let seed = if makes_a_key { SHORT_SEARCH } else { NEXT.fetch_add(1 << 32, Ordering::Relaxed) };
+    run_on(disk.disk(), now, seed, args)
+}
+
+/// A run to its end, and what it left.
+fn run(state: &State, args: &[&str]) -> (Ran, State) {
+    let disk = SimulatedDisk::good(state);
+    (run_with(&disk, args), disk.state())
+}
+
+/// A run that has to report success, and what it left.
+#[track_caller]
+fn done(state: &State, args: &[&str], point: &str) -> (String, State) {
+    let (ran, after) = run(state, args);
+    assert_eq!(ran.code, 0, "{point}: {args:?}: {}{}", ran.stdout, ran.stderr);
+    is_done(&ran, &after, &format!("{point}, then {args:?}"));
+    (ran.stdout, after)
+}
+
+/// What a run reported as done outlasts a loss of power, and nothing is left over. A run that has nothing to do may find what an
+/// interrupted one did not confirm: a loss of power then is one of those that the interrupted run is tried with.
+#[track_caller]
+fn is_done(ran: &Ran, state: &State, point: &str) {
+    if !ran.stdout.starts_with("nothing to do") {
+        assert_eq!(difference(&state.tree(), &state.lasting()), NONE, "{point}: reported as done, and a loss of power would take it");
+    }
+    let leftovers: Vec<_> = state.tree().into_keys().filter(|path| is_temporary(path)).collect();
+    assert!(leftovers.is_empty(), "{point}: {leftovers:?} is left over");
+}
+
+const NONE: Vec<PathBuf> = Vec::new();
+
+/// The paths at which two trees differ.
+fn difference(one: &Tree, other: &Tree) -> Vec<PathBuf> {
+    let all: std::collections::BTreeSet<_> = one.keys().chain(other.keys()).collect();
+    all.into_iter().filter(|path| one.get(*path) != other.get(*path)).cloned().collect()
+}
+
+fn is_temporary(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "tmp")
+}
+
+/// A command, what it starts from, and what has to hold however it ends.
+struct Sweep<'s> {
+    start: &'s State,
+    args: &'s [&'s str],
+    /// At once.
+    whole: &'s dyn Fn(&State, &str),
+    /// After the next runs; and whether everything was written before them.
+    converges: &'s dyn Fn(&State, bool, &str),
+    /// Exit codes beside 5 and 9 that a failing disk may lead to.
+    codes: &'s [i32],
+    /// Shapes of states whose convergence has been seen.
+    seen: HashSet<u64>,
+}
+
+/// Goes through every point of a command.
+fn sweep(start: &State, args: &[&str], codes: &[i32], whole: &dyn Fn(&State, &str), converges: &dyn Fn(&State, bool, &str)) {
+    let name = args.join(" ");
+    let counted = SimulatedDisk::good(start);
+    let ran = run_with(&counted, args);
+    assert_eq!(ran.code, 0, "{name}: {}{}", ran.stdout, ran.stderr);
+    let calls = counted.calls();
+    let mut sweep = Sweep { start, args, whole, converges, codes, seen: HashSet::new() };
+    let stopped = sweep.stops(&name);
+    let stops = sweep.seen.len();
+    let failed = calls.iter().enumerate().map(|(n, call)| sweep.fails(&name, call, n, Fault::Failure)).sum::<usize>();
+    let growing = calls.iter().enumerate().filter(|(_, call)| GROWS.contains(call));
+    let full = growing.map(|(n, call)| sweep.fails(&name, call, n, Fault::NoSpace)).sum::<usize>();
+    let count = |of: &[&str]| calls.iter().filter(|call| of.contains(call)).count();
+    println!(
+        "{name}: {stopped} stops and losses of power, {failed} failures, {full} times no space; {stops} + {} different ends",
+        sweep.seen.len() - stops
+    );
+    assert_eq!((stopped, failed, full), (calls.len() + 1, calls.len(), count(&GROWS)), "{name}: a point was left out");
+    assert!(count(&CHANGES) > 3, "{name}: it writes nothing");
+}
+
+impl Sweep<'_> {
+    /// Stopped before each operation, and after the last: killed, or without power.
+    fn stops(&mut self, name: &str) -> usize {
+        let disk = SimulatedDisk::recording(self.start);
+        let ran = run_with(&disk, self.args);
+        let (steps, end) = (disk.steps(), disk.state());
+        is_done(&ran, &end, name);
+        let (old, new) = (self.start.tree(), end.tree());
+        let stops: Vec<_> = steps.iter().map(|step| (step.call, &step.before)).chain([("the end", &end)]).collect();
+        for (n, (call, before)) in stops.iter().enumerate() {
+            let mut states = vec![("stopped".to_owned(), before.unlocked())];
+            // Which names are left is a matter of chance once there is one more.
+            let one_more = n > 0 && ["rename", "link", "unlink", "mkdir"].contains(&stops[n - 1].0);
+            let chances = (0..4 * u64::from(one_more)).map(|chance| Loss::Some(4 * n as u64 + chance));
+            let losses = [Loss::All, Loss::Contents].into_iter().chain(chances);
+            states.extend(losses.map(|loss| (format!("lost {loss:?}"), before.after(loss))));
+            for (how, state) in states {
+                let point = format!("{name}: {how} before {call}, operation {n}");
+                let tree = state.tree();
+                for (path, file) in tree.iter().filter(|(path, file)| !is_temporary(path) && file.0 & FOLDER == 0) {
+                    assert!([old.get(path), new.get(path)].contains(&Some(file)), "{point}: {} is neither old nor new", path.display());
+                }
+                let gone = old.keys().find(|path| new.contains_key(*path) && !tree.contains_key(*path));
+                assert_eq!(gone, None, "{point}: gone");
+                self.check(&state, *call == "the end", &point, None);
+            }
+        }
+        stops.len()
+    }
+
+    /// Answered an error at this operation.
+    fn fails(&mut self, name: &str, call: &str, n: usize, fault: Fault) -> usize {
+        let disk = SimulatedDisk::failing(self.start, n, fault);
+        let ran = run_with(&disk, self.args);
+        let point = format!("{name}: {fault:?} at {call}, operation {n}");
+        let state = disk.state();
+        assert!([0, 5, 9].contains(&ran.code) || self.codes.contains(&ran.code), "{point}: {} {}{}", ran.code, ran.stdout, ran.stderr);
+        assert_eq!(ran.stderr.matches("error: ").count(), usize::from(ran.code > 1), "{point}: {}", ran.stderr);
+        if ran.code == 0 {
+            is_done(&ran, &state, &point);
+        }
+        let old = self.start.tree();
+        if difference(&state.tree(), &old) != NONE || matches!(ran.code, 0 | 9) {
+            // What is sealed is sealed anew in each run: that it changed is all that counts.
+            self.check(&state, matches!(ran.code, 0 | 9), &point, Some(&old));
+        }
+        1
+    }
+
+    /// Two states of the same shape come to the same end: what a temporary file holds does not matter, nor what a new one
+    /// holds, where these files were there before.
+    fn check(&mut self, state: &State, complete: bool, point: &str, before: Option<&Tree>) {
+        let mut hasher = DefaultHasher::new();
+        complete.hash(&mut hasher);
+        for (path, file) in state.tree().iter().chain(&state.lasting()) {
+            let matters = !is_temporary(path) && before.is_none_or(|before| before.get(path) == Some(file));
+            (path, file.0, matters.then_some(&file.1)).hash(&mut hasher);
+        }
+        let new = self.seen.insert(hasher.finish());
+        if new || before.is_some() {
+            (self.whole)(state, point);
+        }
+        if new {
+            (self.converges)(state, complete, point);
+        }
+    }
+}
+
+type Values = BTreeMap<String, String>;
+
+/// Every sealed value: each has to open.
+fn values(state: &State, point: &str) -> Values {
+    let (ran, _) = run(state, &["unseal", "-o", "json"]);
+    if ran.code == 3 && ran.stderr.contains("no sealed files") {
+        return Values::new();
+    }
+    assert_eq!(ran.code, 0, "{point}: {}", ran.stderr);
+    let list: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let items = list["items"].as_array().cloned().unwrap_or_else(|| vec![list.clone()]);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let decoded = |value: &serde_json::Value| String::from_utf8(BASE64_STANDARD.decode(text(value)).unwrap()).unwrap();
+    items.iter().map(|item| (text(&item["metadata"]["name"]), decoded(&item["data"]["value"]))).collect()
+}
+
+/// What every command that seals is told here: the usual key is twice as long, and takes eight times as long to judge.
+const SMALL: [&str; 4] = ["--contract", "small.yaml", "--allow-rsa-bits", "2048"];
+
+fn args<'a>(command: &[&'a str]) -> Vec<&'a str> {
+    [command, &SMALL].concat()
+}
+
+/// An identity, its recipient, and an escrow of the key of `good-2048.crt` that it opens.
+fn escrow_of_2048() -> &'static (String, String, Vec<u8>) {
+    static ESCROW: OnceLock<(String, String, Vec<u8>)> = OnceLock::new();
+    ESCROW.get_or_init(|| {
+        let (identity, recipient) = escrow::new_identity();
+        let pem = fixture_text("fixtures/certificates/good-2048.crt") + &fixture_text("fixtures/private-keys/good-2048-pkcs8.pem");
+        let to: age::x25519::Recipient = recipient.parse().unwrap();
+        (identity.to_string(), recipient, escrow::encrypt(&pem, &[&to]).unwrap().0)
+    })
+}
+
+/// The keys, and a contract without a bcrypt hash, which takes longer than all the rest of a run.
+fn with_keys() -> State {
+    let (identity, _, escrow) = escrow_of_2048();
+    let hash = ["- name: admin-hash", "about: what the shop holds it against", "bcrypt", "key: admin-hash"];
+    let contract = fixture_text("fixtures/contracts/small.yaml");
+    let quick = contract.split_inclusive('\n').filter(|line| !hash.iter().any(|of_it| line.contains(of_it))).collect::<String>();
+    let token = "  - name: token\n    about: the operator's own\n    recipe: { provided: {} }\nconsumers:";
+    State::empty()
+        .with("keys/sealing.crt", 0o644, fixture_text("fixtures/certificates/good-2048.crt").as_bytes())
+        .with("keys/sealing.key.age", 0o644, escrow)
+        .with("keys/operator.agekey", 0o600, identity.as_bytes())
+        .with("small.yaml", 0o644, quick.replace("consumers:", token).as_bytes())
+}
+
+/// As the first `bootstrap` leaves it.
+fn sealed() -> &'static State {
+    static SEALED: OnceLock<State> = OnceLock::new();
+    SEALED.get_or_init(|| done(&with_keys(), &args(&["bootstrap"]), "").1)
+}
+
+/// Every unit opens, and these values are what they were; half a pair is none.
+fn whole(state: &State, kept: &Values, point: &str) -> Values {
+    let now = values(state, point);
+    assert!(kept.iter().all(|(name, value)| now.get(name) == Some(value)), "{point}: a value changed");
+    if let Some(hash) = now.get("admin-hash") {
+        assert!(bcrypt::verify(&now["admin-password"], hash).unwrap(), "{point}: the pair does not match");
+    }
+    now
+}
+
+/// Nothing is left to do, nothing is amiss, and the operator's copy is that of the unit.
+fn agrees(state: &State, point: &str) {
+    let (stdout, after) = done(state, &args(&["bootstrap"]), point);
+    assert!(stdout.starts_with("nothing to do"), "{point}: {stdout}");
+    assert_eq!(difference(&state.tree(), &after.tree()), NONE, "{point}");
+    let (ran, _) = run(state, &args(&["verify", "--identity", "keys/operator.agekey"]));
+    assert_eq!(ran.code, 0, "{point}: {}", ran.stdout);
+    let copy = state.read("secrets/admin-password").map(|copy| String::from_utf8(copy).unwrap());
+    assert_eq!(copy.as_ref(), values(state, point).get("admin-password"), "{point}: the operator's copy is another one");
+}
+
+/// A command that adds what is missing: whatever was there stays, and the same command adds the rest.
+fn adds(start: &State, command: &[&str]) {
+    let (command, kept) = (args(command), values(start, "the start"));
+    sweep(start, &command, &[], &|state, point| drop(whole(state, &kept, point)), &|state, complete, point| {
+        let then = values(state, point);
+        let (_, after) = done(state, &command, point);
+        assert!(!complete || difference(&after.tree(), &state.tree()) == NONE, "{point}: not everything was written");
+        let (_, after) = done(&after, &args(&["bootstrap"]), point);
+        whole(&after, &then, point);
+        agrees(&after, point);
+    });
+}
+
+#[test]
+fn a_first_bootstrap() {
+    adds(&with_keys(), &["bootstrap"]);
+}
+
+#[test]
+fn a_bootstrap_that_restores_a_unit_and_replaces_its_copy() {
+    let start = sealed().clone().without("out/secret-source/admin.sealed.yaml").without("out/secret-store");
+    adds(&start.with("secrets/admin-password", 0o600, b"another one's"), &["bootstrap"]);
+}
+
+#[test]
+fn a_bootstrap_with_a_value_of_the_operators() {
+    adds(&sealed().clone().with("token.txt", 0o600, b"correct horse battery staple"), &["bootstrap", "--provide", "token=token.txt"]);
+}
+
+#[test]
+fn an_import() {
+    let env = b"CART_SALT=0123456789abcdef0123456789abcdef\nADMIN_PASSWORD=correct-horse\nSESSION_KEY=x\n";
+    adds(&with_keys().with("prod.env", 0o600, env), &["import", "--env-file", "prod.env"]);
+}
+
+/// With the pair of the whole contract.
+fn with_a_pair() -> &'static State {
+    static PAIR: OnceLock<State> = OnceLock::new();
+    PAIR.get_or_init(|| {
+        let start = with_keys().with("small.yaml", 0o644, fixture_text("fixtures/contracts/small.yaml").as_bytes());
+        done(&start, &args(&["bootstrap"]), "").1
+    })
+}
+
+/// New values for these keys: the others stay, each of these is the old or a new one, and the same command makes the rest new.
+fn rotates(start: &State, command: &[&str], keys: &[&str]) {
+    let (command, before) = (args(command), values(start, "the start"));
+    let mut kept = before.clone();
+    kept.retain(|name, _| !keys.contains(&name.as_str()));
+    sweep(start, &command, &[], &|state, point| drop(whole(state, &kept, point)), &|state, complete, point| {
+        let then = values(state, point);
+        assert!(!complete || keys.iter().all(|key| then[*key] != before[*key]), "{point}: not everything was written");
+        let (_, after) = done(state, &command, point);
+        let now = whole(&after, &kept, point);
+        assert!(keys.iter().all(|key| now[*key] != before[*key]), "{point}: not everything is new");
+        let (_, after) = done(&after, &args(&["bootstrap"]), point);
+        whole(&after, &now, point);
+        agrees(&after, point);
+    });
+}
+
+#[test]
+fn a_rotation_of_a_pair_with_its_copy() {
+    rotates(with_a_pair(), &["rotate", "admin-hash", "session-key", "--yes"], &["admin-hash", "admin-password", "session-key"]);
+}
+
+#[test]
+fn a_rotation_of_a_write_once_value() {
+    rotates(sealed(), &["rotate", "--destroys-data", "cart-salt", "--yes"], &["cart-salt"]);
+}
+
+#[test]
+fn a_copy_from_one_cluster_to_another() {
+    let (identity, _, escrow) = escrow_of_2048();
+    let mut start = with_keys().with_that_of(sealed(), "out", "out/a").with_that_of(sealed(), "secrets", "secrets/a");
+    for cluster in ["a", "b"] {
+        start = start
+            .with(&format!("keys/{cluster}/sealing.crt"), 0o644, fixture_text("fixtures/certificates/good-2048.crt").as_bytes())
+            .with(&format!("keys/{cluster}/sealing.key.age"), 0o644, escrow)
+            .with(&format!("keys/{cluster}/operator.agekey"), 0o600, identity.as_bytes());
+    }
+    let command = args(&["copy", "--from", "a", "--to", "b"]);
+    let all = values(sealed(), "the source");
+    let of = |state: &State, cluster: &str| {
+        State::empty().with_that_of(state, &format!("out/{cluster}"), "out").with_that_of(state, "keys/a", "keys")
+    };
+    let whole = |state: &State, point: &str| {
+        assert_eq!(values(&of(state, "a"), point), all, "{point}: the source changed");
+        assert!(values(&of(state, "b"), point).iter().all(|(name, value)| all[name] == *value), "{point}: another value");
+    };
+    sweep(&start, &command, &[], &whole, &|state, complete, point| {
+        let (_, after) = done(state, &command, point);
+        assert!(!complete || difference(&after.tree(), &state.tree()) == NONE, "{point}: not everything was written");
+        assert_eq!(values(&of(&after, "b"), point), all, "{point}");
+        let (stdout, _) = done(&after, &args(&["bootstrap", "--cluster", "b"]), point);
+        assert!(stdout.starts_with("nothing to do"), "{point}: {stdout}");
+        let (ran, _) = run(&after, &args(&["verify", "--cluster", "b", "--identity", "keys/b/operator.agekey"]));
+        assert_eq!(ran.code, 0, "{point}: {}", ran.stdout);
+    });
+}
+
+/// Everything sealed to the old key; the escrow has a newer one beside it, and this is its certificate.
+fn half_renewed() -> &'static (State, Vec<u8>) {
+    static HALF: OnceLock<(State, Vec<u8>)> = OnceLock::new();
+    HALF.get_or_init(|| {
+        let (_, renewed) = done(sealed(), &["renew", "--yes"], "");
+        (sealed().clone().with_that_of(&renewed, "keys/sealing.key.age", "keys/sealing.key.age"), renewed.read("keys/sealing.crt").unwrap())
+    })
+}
+
+/// Every value is what it was, however far it moved; `next` says which command goes on.
+fn moves(start: &State, command: &[&str], next: &dyn Fn(&State) -> Vec<&'static str>) {
+    let kept = values(start, "the start");
+    sweep(start, command, &[1], &|state, point| assert_eq!(values(state, point), kept, "{point}"), &|state, complete, point| {
+        // Half of it done, `bootstrap` says how to go on, or has nothing to do.
+        let (ran, _) = run(state, &args(&["bootstrap"]));
+        assert!(
+            ran.code == 0 || ran.code == 4 && ran.stderr.contains(" renew` where a renewal was interrupted"),
+            "{point}: {}",
+            ran.stderr
+        );
+        let (_, after) = done(state, &next(state), point);
+        assert!(!complete || difference(&after.tree(), &state.tree()) == NONE, "{point}: not everything was written");
+        assert_eq!(values(&after, point), kept, "{point}: the next run changed a value");
+        agrees(&after, point);
+        let (stdout, again) = done(&after, &["re-encrypt", "--yes"], point);
+        assert!(stdout.starts_with("nothing to do"), "{point}: {stdout}");
+        assert_eq!(difference(&after.tree(), &again.tree()), NONE, "{point}");
+    });
+}
+
+#[test]
+fn a_re_encryption_of_the_output_folder() {
+    let (start, certificate) = half_renewed();
+    moves(&start.clone().with("keys/sealing.crt", 0o644, certificate), &["re-encrypt", "--yes"], &|_| vec!["re-encrypt", "--yes"]);
+}
+
+#[test]
+fn a_renewal_that_finishes_with_a_key_of_the_escrow() {
+    let (start, certificate) = half_renewed();
+    // Where the certificate is in place everything is done: the next renewal would begin with another key.
+    let next = |state: &State| if state.read("keys/sealing.crt").as_ref() == Some(certificate) { "re-encrypt" } else { "renew" };
+    moves(start, &["renew", "--yes"], &|state| vec![next(state), "--yes"]);
+}
+
+#[test]
+fn a_renewal_that_makes_a_key() {
+    let before = sealed().read("keys/sealing.crt");
+    let next = |state: &State| if state.read("keys/sealing.crt") == before { "renew" } else { "re-encrypt" };
+    moves(sealed(), &["renew", "--yes"], &|state| vec![next(state), "--yes"]);
+}
+
+#[test]
+fn a_re_encryption_of_other_peoples_files() {
+    let (start, certificate) = half_renewed();
+    let unit = |name: &str| String::from_utf8(start.read(&format!("out/secret-source/{name}.sealed.yaml")).unwrap()).unwrap();
+    let two = unit("cart-salt") + "---\n" + &unit("session-key");
+    let start = start
+        .clone()
+        .with("keys/sealing.crt", 0o644, certificate)
+        .with("apps/a/two.yaml", 0o640, two.as_bytes())
+        .with("apps/b/one.yaml", 0o644, unit("session-key").as_bytes())
+        .with("apps/b/other.yaml", 0o644, b"kind: ConfigMap\n");
+    let files = ["apps/a/two.yaml", "apps/b/one.yaml"];
+    let open = |state: &State, point: &str| {
+        let (ran, _) = run(state, &["unseal", "-o", "json", "-f", files[0], "-f", files[1]]);
+        assert_eq!(ran.code, 0, "{point}: {}", ran.stderr);
+        ran.stdout
+    };
+    let (command, kept) = (["re-encrypt", "apps", "--yes"], open(&start, "the start"));
+    sweep(&start, &command, &[1], &|state, point| assert_eq!(open(state, point), kept, "{point}"), &|state, complete, point| {
+        let (_, after) = done(state, &command, point);
+        assert!(!complete || difference(&after.tree(), &state.tree()) == NONE, "{point}: not everything was written");
+        assert_eq!(open(&after, point), kept, "{point}");
+        let mode = |state: &State| files.map(|file| state.tree()[Path::new(file)].0);
+        assert_eq!(mode(&after), mode(&start), "{point}");
+        assert!(done(&after, &command, point).0.starts_with("nothing to do"), "{point}");
+    });
+}
+
+/// Whether this identity opens the escrow.
+fn opens(state: &State, identity: &str) -> bool {
+    run(state, &["key-secret", "--identity", identity]).0.code == 0
+}
+
+/// An escrow is the old or the new one, the list names whoever can open it, and the same command finishes.
+fn escrow_changes(change: &'static str) {
+    let (second, recipient) = escrow::new_identity();
+    let command = |change| ["escrow", change, recipient.as_str(), "--yes"];
+    let mut start = with_keys().with("second.agekey", 0o600, second.as_bytes());
+    if change == "remove-recipient" {
+        start = done(&start, &command("add-recipient"), "").1;
+    }
+    let listed = |state: &State| String::from_utf8(state.read("keys/recipients.txt").unwrap_or_default()).unwrap().contains(&recipient);
+    let whole = |state: &State, point: &str| {
+        assert!(opens(state, "keys/operator.agekey"), "{point}");
+        assert!(listed(state) || !opens(state, "second.agekey"), "{point}: somebody can open it whom the list does not name");
+    };
+    let added = change == "add-recipient";
+    sweep(&start, &command(change), &[], &whole, &|state, complete, point| {
+        let (ran, after) = run(state, &command(change));
+        // Struck off, one is unknown: then nothing was left to do.
+        let unknown = !added && !listed(state);
+        assert!(unknown || !complete || added, "{point}: not everything was written");
+        assert_eq!(ran.code, if unknown { 2 } else { 0 }, "{point}: {}", ran.stderr);
+        if ran.code == 0 {
+            is_done(&ran, &after, point);
+        }
+        whole(&after, point);
+        assert_eq!((opens(&after, "second.agekey"), listed(&after)), (added, added), "{point}");
+    });
+}
+
+#[test]
+fn an_escrow_that_gets_a_recipient() {
+    escrow_changes("add-recipient");
+}
+
+#[test]
+fn an_escrow_that_loses_a_recipient() {
+    escrow_changes("remove-recipient");
+}
+
+/// After `keygen` in any state that it left: what is there stays, and the escrow belongs to the certificate. Where it was begun
+/// it is finished where the identity lies.
+fn generates(start: &State, command: &[&str], identity: &str) {
+    sweep(start, command, &[], &|_, _| {}, &|state, complete, point| {
+        let (certificate, begun) = (state.read("keys/sealing.crt"), state.read("keys/sealing.key.age").is_some());
+        assert!(!complete || certificate.is_some(), "{point}: not everything was written");
+        let kept = state.read("keys/operator.agekey");
+        let moved = if begun { state.clone().with_that_of(state, identity, "keys/operator.agekey") } else { state.clone() };
+        let (ran, after) = run(&moved, if begun { &["keygen"] } else { command });
+        assert_eq!(ran.code, if certificate.is_some() { 4 } else { 0 }, "{point}: {}", ran.stderr);
+        if ran.code == 0 {
+            is_done(&ran, &after, point);
+        }
+        assert!(certificate.is_none() || certificate == after.read("keys/sealing.crt"), "{point}");
+        assert!(kept.is_none() || kept == after.read("keys/operator.agekey"), "{point}");
+        assert!(opens(&after, identity), "{point}");
+    });
+}
+
+#[test]
+fn a_sealing_key_for_an_own_identity() {
+    generates(&State::empty(), &["keygen"], "keys/operator.agekey");
+}
+
+#[test]
+fn a_sealing_key_for_a_named_recipient() {
+    let (identity, recipient) = escrow::new_identity();
+    generates(&State::empty().with("own.agekey", 0o600, identity.as_bytes()), &["keygen", "--recipient", &recipient], "own.agekey");
+}
