@@ -13,7 +13,9 @@ use std::sync::{Mutex, OnceLock};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 
-use crate::common::{BINARY, Ran, Sandbox, at_the_prompt, finish, fixture, fixture_text, leave_out, needs, path, strace_works, test, tool};
+use crate::common::{
+    BINARY, Ran, Sandbox, USUAL, at_the_prompt, finish, fixture, fixture_text, leave_out, needs, path, strace_works, test, tool,
+};
 use crate::leaks::forms;
 
 /// Stands wherever a row has a secret: as a value, in a manifest, typed on the command line by mistake. No stream and no
@@ -72,6 +74,8 @@ struct Row {
     code: i32,
     /// Each stands in stderr; where nothing failed, in one of the two streams.
     says: Vec<String>,
+    /// What `verify` finds beside the usual.
+    finds: Option<Vec<String>>,
     /// For a run that may change files: what must be so afterwards. Without it nothing may change.
     after: Option<fn(&Sandbox) -> bool>,
 }
@@ -95,6 +99,7 @@ fn row(id: &'static str, what: impl Into<String>, args: &[&str], code: i32, says
         locked: None,
         code,
         says: owned(says),
+        finds: None,
         after: None,
     }
 }
@@ -146,6 +151,10 @@ impl Row {
 
     fn locked(self, folder: &'static str) -> Row {
         Row { locked: Some(folder), ..self }
+    }
+
+    fn finds(self, findings: &[&str]) -> Row {
+        Row { finds: Some(findings.iter().map(|&finding| finding.to_owned()).collect()), ..self }
     }
 
     fn after(self, check: fn(&Sandbox) -> bool) -> Row {
@@ -274,6 +283,14 @@ fn stream_problems(row: &Row, ran: &Ran) -> Vec<String> {
     let said = if failed { ran.stderr.clone() } else { format!("{}{}", ran.stdout, ran.stderr) };
     for wanted in &row.says {
         hold(said.contains(wanted.as_str()), &format!("U3: it does not say {wanted:?}"));
+    }
+    if let Some(findings) = &row.finds {
+        let usual = if matches!(row.start, Start::Small) { &USUAL[..1] } else { &USUAL };
+        let mut expected: Vec<&str> = usual.iter().copied().chain(findings.iter().map(String::as_str)).collect();
+        let mut found = ran.findings();
+        expected.sort_unstable();
+        found.sort_unstable();
+        hold(found == expected, &format!("it finds {found:?}"));
     }
     hold(ran.code == row.code, &format!("U4: exit code {} instead of {}", ran.code, row.code));
     hold(!matches!(ran.code, 101 | 134) && !ran.stderr.contains("panicked"), "U7: it panicked");
@@ -629,8 +646,8 @@ fn outputs_in_use() -> Vec<Row> {
             .after(|s| !s.path("out/.seal-secrets.1.0.tmp").exists() && !s.path("out/secret-source/.seal-secrets.999999.7.tmp").exists()),
     );
     for args in [&["plan"], &["verify"]] {
-        let row = row("F25", "only looked at", args, 0, &[]).start(Start::Bootstrapped);
-        rows.push(row.file("out/.seal-secrets.1.0.tmp", "half"));
+        let row = row("F25", "only looked at", args, 0, &[]).start(Start::Bootstrapped).file("out/.seal-secrets.1.0.tmp", "half");
+        rows.push(if args == &["verify"] { row.finds(&[]) } else { row });
     }
     rows.push(
         row("F26", "lock held", &["bootstrap"], 8, &["out: another run", "(process {pid})"]).start(Start::Bootstrapped).locked("out"),
@@ -722,7 +739,7 @@ fn yaml_that_is_not_taken() -> Vec<Row> {
         rows.push(contract_row("Y15", key, (SESSIONS, &format!("{key}: b")), 3, &["contract.yaml:20:5: ", "not text"]));
     }
     for (what, unit) in [("[", "["), ("{", "{a: "), ("-", "- "), ("?", "? ")] {
-        let text = deep(unit);
+        let (text, unit_length) = (deep(unit), unit.len());
         rows.push(contract("Y11", what, text.clone(), &["contract.yaml:1:", "64 levels"]));
         rows.push(row("Y11", what, RECOVER, 3, &["sealed.yaml:1:", "64 levels"]).file("sealed.yaml", text.clone()).file("key", good_key()));
         rows.push(key_row("Y11", "good-pkcs8.pem", 3, &["key:1:", "64 levels"]).file("key", text.clone()).named(what));
@@ -730,7 +747,11 @@ fn yaml_that_is_not_taken() -> Vec<Row> {
         rows.push(unit);
         // `verify` also looks for Secrets in the clear, in every other file.
         let stray = row("Y11", "stray file", &["verify"], 1, &["out/stray.yaml:1:", "64 levels"]).start(Start::Bootstrapped);
-        rows.push(stray.file("out/stray.yaml", text));
+        rows.push(
+            stray
+                .file("out/stray.yaml", text)
+                .finds(&["stray-file out/stray.yaml", &format!("unreadable out/stray.yaml:1:{}", 64 * unit_length + 1)]),
+        );
     }
     for literal in ["012", "1e10", "yes", "~", "0x1F", "1_000", "2026-11-23", "null", "1.5", "0o17", "12:30:45", ".inf", "off", "-1"] {
         let about = format!("about: {literal}");
@@ -1048,12 +1069,11 @@ fn states_that_are_wrong() -> Vec<Row> {
         small("Y30", "sealed in two files", 4, &["session-key", "admin.sealed.yaml"])
             .with(|s| s.write(ADMIN, format!("{}---\n{}", s.read(ADMIN), s.read("out/secret-source/session-key.sealed.yaml")).as_bytes())),
         with_args(small("Y38", "missing", 1, &["out/secret-source/kustomization.yaml:8:1: "]), &["verify", "--contract", "contract.yaml"])
-            .edit("out/secret-source/kustomization.yaml", "- cart-salt.sealed.yaml\n", ""),
-        with_args(small("Y38", "twice", 1, &["out/secret-source/kustomization.yaml:"]), &["verify", "--contract", "contract.yaml"]).edit(
-            "out/secret-source/kustomization.yaml",
-            "- cart-salt.sealed.yaml\n",
-            "- cart-salt.sealed.yaml\n- cart-salt.sealed.yaml\n",
-        ),
+            .edit("out/secret-source/kustomization.yaml", "- cart-salt.sealed.yaml\n", "")
+            .finds(&["kustomization-differs out/secret-source/kustomization.yaml:8:1"]),
+        with_args(small("Y38", "twice", 1, &["out/secret-source/kustomization.yaml:"]), &["verify", "--contract", "contract.yaml"])
+            .edit("out/secret-source/kustomization.yaml", "- cart-salt.sealed.yaml\n", "- cart-salt.sealed.yaml\n- cart-salt.sealed.yaml\n")
+            .finds(&["kustomization-differs out/secret-source/kustomization.yaml:9:1"]),
     ];
     let forgotten: [(&str, &[&str]); 5] = [
         ("all remember", &[]),
@@ -1214,7 +1234,7 @@ fn certificates_that_do() -> Vec<Row> {
     let plan = |id, file: &'static str| row(id, file, &["plan"], 0, &["to do: "]).with(move |s| certificate(s, file));
     let unusable = |id, file: &'static str, says: &str| {
         let row = row(id, format!("{file}, verify"), &["verify"], 1, &["error[certificate-unusable]: keys/sealing.crt: ", says]);
-        row.start(Start::Bootstrapped).with(move |s| certificate(s, file))
+        row.start(Start::Bootstrapped).with(move |s| certificate(s, file)).finds(&["certificate-unusable keys/sealing.crt"])
     };
     let recover = |args: &[&str]| {
         let row = row("K23", format!("{args:?} with an expired certificate"), args, 0, &["apiVersion"]).start(Start::Bootstrapped);
@@ -1602,7 +1622,12 @@ fn names_that_move_the_cursor() -> Vec<Row> {
     let mut rows = Vec::new();
     for (what, name) in [("escape", "a\u{1b}[2J"), ("line feed", "a\nerror: b"), ("carriage return", "a\rb")] {
         rows.push(orphan(what, name, &["plan"], 0));
-        rows.push(orphan(what, name, &["verify"], 1));
+        let place: String = name.chars().map(|c| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() }).collect();
+        rows.push(orphan(what, name, &["verify"], 1).finds(&[
+            &format!("orphan out/secret-source/{place}.sealed.yaml:1:1"),
+            "kustomization-differs out/secret-source/kustomization.yaml:7:1",
+            "runbook-differs out/INSTALL.md:54:1",
+        ]));
     }
     rows.push(Row {
         args: ["plan", "--contract", "contract.yaml"].map(str::to_owned).into(),

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use seal_secrets::model::{Entropy, EntropyFailed};
+use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::world::World;
 use seal_secrets::world::disk::{self, Disk, FileHandle, FolderHandle, Kind, Links, Stat};
@@ -113,6 +113,39 @@ impl Ran {
         self
     }
 
+    /// The run, which has to have found exactly this: each a code and a place. One that is an error decides the exit code.
+    #[track_caller]
+    pub fn finds<S: AsRef<str>>(self, expected: &[S]) -> Self {
+        self.has_found(expected);
+        let is_error = |finding: &S| severity(finding.as_ref().split(' ').next().unwrap()) == Severity::Error;
+        self.expect(i32::from(expected.iter().any(is_error)))
+    }
+
+    /// Whether it printed exactly these findings, in any order.
+    #[track_caller]
+    pub fn has_found<S: AsRef<str>>(&self, expected: &[S]) {
+        let mut expected: Vec<&str> = expected.iter().map(AsRef::as_ref).collect();
+        expected.sort_unstable();
+        let mut found = self.findings();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{}{}", self.stdout, self.stderr);
+    }
+
+    /// What it found, in text or in JSON.
+    pub fn findings(&self) -> Vec<String> {
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(&self.stdout) else {
+            let line = regex::Regex::new(r"(?m)^(error|warning)\[([a-z-]+)\]: (.+?:[0-9]+:[0-9]+|.+?): .+\n  help: .+$").unwrap();
+            let found = line.captures_iter(&self.stdout).map(|found| one_finding(&found[1], &found[2], &found[3]));
+            return found.collect();
+        };
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let one = |finding: &serde_json::Value| {
+            assert!(!text(&finding["what"]).is_empty() && !text(&finding["help"]).is_empty(), "{finding:#}");
+            one_finding(&text(&finding["severity"]), &text(&finding["code"]), &text(&finding["place"]))
+        };
+        json["findings"].as_array().unwrap().iter().map(one).collect()
+    }
+
     /// The run, which has to have succeeded with exactly these warnings.
     #[track_caller]
     pub fn warned(self, warnings: &[&str]) -> Self {
@@ -134,6 +167,33 @@ impl Ran {
         assert_eq!((self.code, self.stderr.as_str()), (0, text), "stdout:\n{}", self.stdout);
         self
     }
+}
+
+fn one_finding(shown: &str, code: &str, place: &str) -> String {
+    assert_eq!(severity(code).as_str(), shown, "{code}");
+    format!("{code} {place}")
+}
+
+fn severity(code: &str) -> Severity {
+    Code::ALL.iter().find(|known| known.as_str() == code).unwrap_or_else(|| panic!("no such code: {code}")).severity()
+}
+
+/// What `verify` finds in [`Sandbox::bootstrapped`], where nothing is wrong.
+pub const USUAL: [&str; 4] = [
+    "few-recipients keys/sealing.key.age",
+    "not-yet-provided out/secret-source/anthropic-api-key.sealed.yaml",
+    "not-yet-provided out/secret-source/cloudflare-api-token.sealed.yaml",
+    "not-yet-provided out/secret-source/hf-token.sealed.yaml",
+];
+
+/// The same in other folders.
+pub fn usual_in(keys: &str, out: &str) -> Vec<String> {
+    USUAL.iter().map(|finding| finding.replace(" keys/", &format!(" {keys}/")).replace(" out/", &format!(" {out}/"))).collect()
+}
+
+/// That, and this.
+pub fn usual<'t>(more: &[&'t str]) -> Vec<&'t str> {
+    [&USUAL, more].concat()
 }
 
 /// A folder of its own, in which command lines run.

@@ -1,7 +1,7 @@
 //! Several clusters from one contract, and `copy` from one to the other.
 
 use crate::bootstrap::FORMS;
-use crate::common::Sandbox;
+use crate::common::{Sandbox, usual_in};
 
 fn two_clusters() -> Sandbox {
     let (sandbox, other) = (Sandbox::bootstrapped(), Sandbox::empty());
@@ -29,7 +29,7 @@ fn each_cluster_has_its_own_folders() {
     let runbook = sandbox.read("out/prod/INSTALL.md");
     assert!(runbook.contains("seal-secrets key-secret --keys ../../keys/prod "), "{runbook}");
     assert!(sandbox.run(["bootstrap", "--cluster=prod"]).expect(0).stdout.starts_with("nothing to do"));
-    sandbox.run(["verify", "--cluster", "prod", "--identity", "keys/prod/operator.agekey"]).expect(0);
+    sandbox.run(["verify", "--cluster", "prod", "--identity", "keys/prod/operator.agekey"]).finds(&usual_in("keys/prod", "out/prod"));
     for folder in ["keys", "out", "secrets"] {
         let names: Vec<_> = std::fs::read_dir(sandbox.path(folder)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["prod"], "{folder}");
@@ -57,7 +57,7 @@ fn the_same_values_are_sealed_for_another_cluster() {
         text.lines().find(|line| line.contains("seal-secrets/made")).unwrap().to_owned()
     };
     assert_eq!(day("a"), day("b"), "the day is that of the value");
-    let ran = sandbox.run(["verify", "--cluster", "b", "--identity", "keys/b/operator.agekey"]).expect(0);
+    let ran = sandbox.run(["verify", "--cluster", "b", "--identity", "keys/b/operator.agekey"]).finds(&usual_in("keys/b", "out/b"));
     assert!(ran.stdout.contains("good: "), "{}", ran.stdout);
     let after: Vec<_> = sandbox.snapshot().into_iter().filter(|(path, _)| path.to_string_lossy().contains("/a/")).collect();
     assert_eq!(before, after, "the first cluster's files are only read");
