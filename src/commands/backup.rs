@@ -64,7 +64,7 @@ fn store(
     let keys = workspace.change_keys()?;
     if let Some(ChangedEscrow { escrow, recipients, .. }) = opened {
         workspace.tell_recipients(recipients, world);
-        return keys.write_escrow(&NewEscrow::encrypt(&escrow.grown(more), recipients, world)?, Some(escrow.encrypted()));
+        return keys.write_escrow(&NewEscrow::encrypt(&grown(&escrow.pem, more), recipients, world)?, Some(&escrow.encrypted)).map(drop);
     }
     let first = match first {
         Some(first) => first,
@@ -74,7 +74,7 @@ fn store(
         }
     };
     workspace.tell_recipients(&first, world);
-    keys.write_escrow(&NewEscrow::encrypt(&grown("", more), &first, world)?, None)
+    keys.write_escrow(&NewEscrow::encrypt(&grown("", more), &first, world)?, None).map(drop)
 }
 
 /// Opens every value of the output folder, and names what does not open.

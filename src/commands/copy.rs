@@ -40,7 +40,7 @@ fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -
         let values = unseal::open_all(&escrow.pairs.openers, secret).map_err(|error| error.in_file(&shown))?;
         let key = contract.key(secret.name.as_str()).expect("a unit holds the contract's keys");
         values.into_iter().try_for_each(|(_, value)| found.add(key, value, shown.clone()))?;
-        found.sealed_on.extend(secret.made.as_ref().map(|day| (secret.name.clone(), day.clone())));
+        found.sealed_on.extend(secret.sealed_on.as_ref().map(|day| (secret.name.clone(), day.clone())));
     }
     found.settle(contract)?;
     Ok(found)

@@ -36,11 +36,11 @@ pub(super) fn run(workspace: &Workspace, args: &Escrow, world: &mut World) -> Re
     let after = recipients::read_recipients(&text)?;
     workspace.tell_recipients(&after, world);
     world.terminal.confirm(&format!("encrypt {} again, for {}", visible(&path), counted(after.len(), "recipient")), args.yes)?;
-    let new = NewEscrow::encrypt(escrow.pem(), &after, world)?;
+    let new = NewEscrow::encrypt(&escrow.pem, &after, world)?;
     if adds {
         keys.write_recipients(&text)?;
     }
-    keys.write_escrow(&new, Some(escrow.encrypted()))?;
+    keys.write_escrow(&new, Some(&escrow.encrypted))?;
     if !adds {
         keys.write_recipients_last(&text)?;
     }

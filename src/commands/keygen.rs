@@ -49,9 +49,9 @@ fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> 
             workspace.identities(None, world)?
         }
     };
-    keys.write_escrow(&NewEscrow::encrypt(&pair.pem, &identities.recipients()?, world)?, None)?;
+    let read_back = keys.write_escrow(&NewEscrow::encrypt(&pair.pem, &identities.recipients()?, world)?, None)?;
     // What opens it is on the disk: the identity that was read back, too.
-    let escrow = workspace.escrow_of(&identities)?;
+    let (escrow, _) = workspace.opened(read_back, &identities)?;
     try_pair(&escrow.pairs.list[0].key, &pair.certificate_pem, (world.clock)(), world.entropy.as_mut())?;
     done(workspace, &keys, &pair.certificate, &pair.certificate_pem, &own(workspace), world)
 }
@@ -88,7 +88,7 @@ fn finish(workspace: &Workspace, own_identity: bool, world: &mut World) -> Resul
     };
     let (key, (certificate, pem)) = newest.ok_or_else(|| in_escrow(alone()))?;
     try_pair(key, pem, (world.clock)(), world.entropy.as_mut()).map_err(in_escrow)?;
-    let count = escrow::count_recipients(escrow.encrypted())?;
+    let count = escrow::count_recipients(&escrow.encrypted)?;
     let whose = if own_identity { own(workspace) } else { others(workspace, count) };
     world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate is written");
     done(workspace, &keys, certificate, pem, &whose, world)

@@ -9,7 +9,7 @@ use crate::pipeline::seal::Sealer;
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::tally::{self, Record};
 use crate::workspace::Workspace;
-use crate::workspace::sealed_files::{Each, SealedFiles, re_encrypt};
+use crate::workspace::sealed_files::{Each, SealedFiles, with_keys};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) -> Result<Outcome> {
@@ -34,7 +34,7 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
     let work = Work::new(&keys, to, (!args.consent.dry_run).then_some(&sealer), args.key);
     let tally = Tally { proved: work.proves(), ..Tally::default() };
     let run = Run { workspace, args, to, tally, record: Record::default() };
-    run.over(&sealed, &mut |files, world| re_encrypt(files, &work, world), world)
+    run.over(&sealed, &mut |files, world| with_keys(files, &work, world), world)
 }
 
 fn ask(workspace: &Workspace, args: &ReEncrypt, to: CertificateDigest, world: &mut World) -> Result<()> {
@@ -68,7 +68,7 @@ impl Run<'_> {
             }
             Ok(())
         };
-        sealed.re_encrypt(&mut self.tally, world, &mut tell, each)?;
+        sealed.handle(&mut self.tally, world, &mut tell, each)?;
         if self.tally.failed == 0 && self.args.key.is_none() && sealed.with_out {
             self.tally.runbook = self.workspace.out()?.update_runbook(self.to, !consent.dry_run)?;
         }

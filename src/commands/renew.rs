@@ -14,9 +14,9 @@ use crate::pipeline::seal::Sealer;
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::{self, counted};
 use crate::workspace::Workspace;
-use crate::workspace::escrow::{ChangedEscrow, Escrow, NewEscrow};
+use crate::workspace::escrow::{ChangedEscrow, Escrow, NewEscrow, grown};
 use crate::workspace::keys::{CERTIFICATE, ESCROW};
-use crate::workspace::sealed_files::{SealedFiles, re_encrypt};
+use crate::workspace::sealed_files::{SealedFiles, with_keys};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Result<Outcome> {
@@ -26,7 +26,10 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     // One that has ended is just what is renewed: it is not judged.
     let pinned = workspace.certificate()?.sealing;
     let ChangedEscrow { mut escrow, recipients, .. } = workspace.escrow_to_change(args.identity.as_deref(), world)?;
-    let begun = escrow.pairs.newer_than(&pinned, fit(world)).map(|(certificate, _)| certificate.digest);
+    // Fit to be sealed to today: `backup` may have brought others.
+    let now = (world.clock)();
+    let fit = |certificate: &SealingCertificate| certificate.clone().judge(now, USUAL_BITS).is_ok();
+    let begun = escrow.pairs.newer_than(&pinned, fit).map(|(certificate, _)| certificate.digest);
     let mut record = show::tally::Record::default();
     let tally = look(workspace, &sealed, &escrow, begun, &mut record, world)?;
     if dry {
@@ -38,29 +41,28 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let what = format!("replace {} by {key}, and re-encrypt {} to it", pinned.digest, counted(tally.moved, "SealedSecret"));
     world.terminal.confirm(&what, args.consent.yes)?;
     let keys = workspace.change_keys()?;
-    match begun {
-        Some(digest) => world.terminal.warn(&format!("the escrow holds a newer key, {digest}: this run completes the renewal with it")),
+    let to = match begun {
+        Some(digest) => {
+            world.terminal.warn(&format!("the escrow holds a newer key, {digest}: this run completes the renewal with it"));
+            digest
+        }
         None => {
             let latest =
                 escrow.pairs.list.iter().filter_map(|pair| pair.certificate.as_ref()).map(|(certificate, _)| certificate.not_before());
-            let pair = new_pair((world.clock)(), latest.chain([pinned.not_before()]).max(), world.entropy.as_mut())?;
+            let pair = new_pair(now, latest.chain([pinned.not_before()]).max(), world.entropy.as_mut())?;
             workspace.tell_recipients(&recipients, world);
-            let grown = escrow.grown(&[&pair.pem]);
-            keys.write_escrow(&NewEscrow::encrypt(&grown, &recipients, world)?, Some(escrow.encrypted()))?;
+            let pem = grown(&escrow.pem, &[&pair.pem]);
+            keys.write_escrow(&NewEscrow::encrypt(&pem, &recipients, world)?, Some(&escrow.encrypted))?;
+            let digest = pair.certificate.digest;
             escrow.add(pair);
+            digest
         }
-    }
+    };
     let lost = || Error::cryptography("the escrow does not hold the new key", "run again, and report it if it stays");
-    let (certificate, pem) = escrow.pairs.newer_than(&pinned, fit(world)).ok_or_else(lost)?;
+    let (certificate, pem) = escrow.pairs.newer_than(&pinned, |one| one.digest == to).ok_or_else(lost)?;
     let tally = move_to(workspace, certificate, &sealed, &escrow, world)?;
     keys.pin_another(pem)?;
     report(workspace, certificate, &tally, escrow.pairs.list.len(), world)
-}
-
-/// Whether one may be sealed to today: `backup` may have brought others.
-fn fit(world: &World) -> impl Fn(&SealingCertificate) -> bool + use<> {
-    let now = (world.clock)();
-    move |certificate| certificate.clone().judge(now, USUAL_BITS).is_ok()
 }
 
 /// Opens everything before anything is made: what does not open now would be lost to sight later.
@@ -80,7 +82,7 @@ fn look(
         record.keep(&event);
         if let Event::Failed(error) = event { failed(workspace, error, world) } else { Ok(()) }
     };
-    sealed.re_encrypt(&mut tally, world, &mut tell, &mut |files, world| re_encrypt(files, &work, world))?;
+    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, world))?;
     if tally.failed == 0 {
         return Ok(tally);
     }
@@ -113,7 +115,7 @@ fn move_to(workspace: &Workspace, to: &SealingCertificate, sealed: &SealedFiles,
         Event::Moved { file, name, from } => world.terminal.print(&show::tally::moved(&file, &name, from)),
         Event::Failed(error) => failed(workspace, error, world),
     };
-    sealed.re_encrypt(&mut tally, world, &mut tell, &mut |files, world| re_encrypt(files, &work, world))?;
+    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, world))?;
     if tally.failed > 0 {
         return Err(Error::refused("not everything could be re-encrypted", "fix what is named above, and run again: it goes on"));
     }

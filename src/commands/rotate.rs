@@ -99,5 +99,5 @@ fn check_sealed(contract: &Contract, inventory: &Inventory, name: &Name) -> Resu
 /// Whether one of a unit's values was sealed before a day, or its day is not known.
 fn is_older(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>, before: &str) -> Result<bool> {
     let secrets = inventory::unit(inventory, contract, unit)?.unwrap_or_default();
-    Ok(secrets.iter().any(|secret| secret.made.as_deref().is_none_or(|day| day < before)))
+    Ok(secrets.iter().any(|secret| secret.sealed_on.as_deref().is_none_or(|day| day < before)))
 }

@@ -5,7 +5,6 @@ use crate::cli::Verify;
 use crate::model::{Error, ErrorKind, Result};
 use crate::pipeline::drill::{self, Drill};
 use crate::pipeline::key_secrets::{self, KeySecrets};
-use crate::pipeline::remembered::Remembered;
 use crate::pipeline::unseal::Opened;
 use crate::pipeline::verify::{Evidence, verify};
 use crate::pipeline::{escrow, plan::Setting};
@@ -24,7 +23,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     let listed = or_damaged(workspace.listed(), &mut damaged)?.flatten().map(|listed| listed.recipients.len());
     let remembered = or_damaged(workspace.remembered(), &mut damaged)?.unwrap_or_default();
     let looked = look(workspace, args, world)?;
-    let inventory = workspace.out()?.look(Remembered { ..remembered })?;
+    let inventory = workspace.out()?.look(remembered)?;
     let opened = looked.escrow.as_ref().map(|escrow| Opened::new(&escrow.pairs.openers, &inventory));
     let rules = workspace.ignore_rules(&contract.ignored)?;
     let findings = verify(&Evidence {

@@ -1,5 +1,5 @@
-//! The sealed values in anybody's SealedSecrets, where they stand: found, and replaced by byte range. The result is read
-//! again and held against the original before anybody gets it.
+//! The sealed values in anyone's SealedSecrets: found, and replaced by byte range. The result is read again and compared
+//! with the original before it is used.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,13 +9,14 @@ use super::text;
 use super::yaml::{self, Node};
 use crate::model::{CertificateDigest, Error, Position, Result, Scope};
 
-/// A SealedSecret in a text, as far as its sealed values matter.
+/// A SealedSecret in a text that need not be ours, as far as its sealed values matter.
 pub struct ForeignSealedSecret {
     pub name: String,
     pub namespace: Option<String>,
     pub scope: Scope,
-    /// What our annotation says of the key that it is sealed to.
+    /// The certificate in our annotation.
     pub certificate: Option<CertificateDigest>,
+    /// The place of our annotation.
     pub mark: Option<Spot>,
     /// `spec.encryptedData`, in its order.
     pub blobs: Vec<Blob>,
@@ -35,9 +36,9 @@ pub struct Blob {
 #[derive(Clone)]
 pub struct Spot {
     pub position: Position,
-    /// Where its node begins, which tells it from all others.
+    /// Where its node begins; unique in the text.
     node: usize,
-    /// What it says, without quotes, header and indentation.
+    /// Its content, without quotes, header and indentation.
     content: Range<usize>,
 }
 
@@ -52,13 +53,12 @@ impl ForeignSealedSecret {
         self.namespace.as_ref().map_or(self.name.clone(), |namespace| format!("{namespace}/{}", self.name))
     }
 
-    /// One of its annotations.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.get(name).map(String::as_str)
     }
 }
 
-/// Every SealedSecret of a text, those inside a List as well; none is no error.
+/// Every SealedSecret of a text, also those inside a List; none is not an error.
 pub fn find(text: &str) -> Result<Vec<ForeignSealedSecret>> {
     let (_, body) = split_mark(text);
     let mut found = Vec::new();
@@ -115,7 +115,7 @@ fn read(node: &Node, text: &str) -> ForeignSealedSecret {
             found.mark = Some(spot(node, text)?);
         }
         for (key, node) in node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default() {
-            // What Go's base64, and so the controller, passes over.
+            // Go's base64, and so the controller, skips line breaks.
             let blob = node.word().unwrap_or_default().replace(['\r', '\n'], "");
             found.blobs.push(Blob { key: key.clone(), text: blob, spot: spot(node, text)? });
         }
@@ -139,7 +139,7 @@ fn fault(node: &Node) -> Option<Error> {
     let parts: Vec<&Node> = paths.iter().filter_map(|path| node.at(path)).collect();
     let values = parts.iter().flat_map(|part| part.entries()).map(|(_, value)| value);
     let hidden = parts.iter().copied().find(|part| part.is_alias() || part.get("<<").is_some());
-    // A value that an alias elsewhere stands for as well.
+    // A value that an alias elsewhere repeats.
     let shared = values.filter(|value| value.word().is_some()).find(|value| value.anchored && !is_of_metadata(node, value));
     let shared = shared.or_else(|| parts.iter().copied().find(|part| part.anchored && !part.entries().is_empty()));
     if let Some(place) = hidden.or(shared) {
@@ -156,7 +156,7 @@ fn is_of_metadata(node: &Node, value: &Node) -> bool {
     node.get("metadata").is_some_and(|metadata| metadata.entries().iter().any(|(_, one)| one.range.start == value.range.start))
 }
 
-/// Where the characters of a scalar stand. A backslash is only ever the first half of an escape, or of a broken line.
+/// Where the characters of a scalar are. A backslash is always the first half of an escape or of a line continuation.
 fn spot(node: &Node, text: &str) -> Result<Spot> {
     let raw = &text[node.range.clone()];
     let skipped = match raw.bytes().next() {
@@ -185,8 +185,8 @@ fn elsewhere(position: Position) -> Error {
         .at(position)
 }
 
-/// The text with these scalars replaced, and nothing else changed: neither a byte outside of them, nor what any other
-/// says to a reader.
+/// The text with these scalars replaced and nothing else changed: neither a byte outside of them, nor the meaning of any
+/// other scalar.
 pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<String> {
     let (mark, body) = split_mark(text);
     replacements.sort_by_key(|(spot, _)| spot.content.start);
@@ -208,7 +208,7 @@ pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<Stri
     if same && found == replacements.len() { Ok(replaced) } else { Err(elsewhere(first.position)) }
 }
 
-/// Whether `after` says what `before` says, but for these scalars, by where they began.
+/// Whether `after` means the same as `before`, except for these scalars, given by where they began.
 fn differs_only(before: &Node, after: &Node, wanted: &BTreeMap<usize, &str>, found: &mut usize) -> bool {
     if let (Some(_), Some(new), Some(text)) = (before.word(), after.word(), wanted.get(&before.range.start)) {
         *found += 1;

@@ -15,7 +15,7 @@ pub const EMBEDDED: &str = include_str!("../contract.yaml");
 /// The least entropy that a generated value may have, in bits.
 const LEAST_BITS: u32 = 128;
 
-/// The contract in the text of this file, or what is wrong with it.
+/// Reads a contract; `file` is how errors and findings name its file.
 pub fn read(file: &str, text: &str) -> Result<Contract> {
     read_contract(file, text).map_err(|error| error.in_file(file))
 }
@@ -173,7 +173,7 @@ fn read_prefix(fields: &mut Fields<'_>) -> Result<String> {
     parsed(node, &fields.path("prefix"), prefix)
 }
 
-/// The whole value has to match, whatever it is: a value is bytes, not text.
+/// A pattern that the whole value must match; a value is bytes, not text.
 fn read_pattern(text: &str) -> Result<regex::bytes::Regex> {
     regex::bytes::RegexBuilder::new(&format!("^(?:{text})$"))
         .size_limit(1 << 20)
@@ -244,7 +244,7 @@ fn read_consumer(node: &Node, path: &str, known: &KnownKeys<'_>) -> Result<Consu
     Ok(consumer)
 }
 
-/// A contract as text, each key under its comment.
+/// A contract as text, with a comment above each key that has one.
 pub fn write(contract: &Contract, comments: &BTreeMap<Name, String>) -> String {
     let head = json!({
         "version": 1, "store": contract.store.as_str(), "namespace": contract.namespace.as_str(),

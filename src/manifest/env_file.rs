@@ -14,9 +14,9 @@ pub struct Variable<'t> {
     pub line: usize,
 }
 
-/// Every assignment of a text: blank lines and `#` comments are passed over, `export ` is taken, a value may be in quotes.
-/// In single quotes everything stands for itself; in double quotes `\n`, `\r`, `\t`, `\"`, `\\` and `\$` are escapes. Both
-/// may go over several lines. Without quotes a value ends with its line, or before ` #`.
+/// Every assignment of a text. Blank lines and `#` comments are skipped, `export ` is allowed, a value may be in quotes.
+/// Single quotes take everything literally; in double quotes `\n`, `\r`, `\t`, `\"`, `\\` and `\$` are escapes. Both
+/// may span several lines. Without quotes, a value ends with its line or before ` #`.
 pub fn read(text: &str) -> Result<Vec<Variable<'_>>> {
     let mut found = Vec::new();
     let (mut rest, mut line) = (text, 1);
@@ -65,7 +65,7 @@ fn expands() -> Error {
     Error::bad_input("the value refers to another variable (`${`), and variables are not expanded here", help)
 }
 
-/// A value that begins with its quote, and the lines behind it.
+/// A value that begins with its quote, and the lines after it.
 fn read_quoted(text: &str) -> Result<(Zeroizing<Vec<u8>>, &str)> {
     let unclosed = || Error::bad_input("its quotes are not closed", "end the value with the quote that it begins with");
     let (quote, body) = text.split_at(1);
@@ -75,7 +75,7 @@ fn read_quoted(text: &str) -> Result<(Zeroizing<Vec<u8>>, &str)> {
         escaped = !escaped && b == b'\\' && quote == "\"";
         closes
     };
-    // As much as it can need, and not all that is left of the file: it stays in memory, and a vector that grows leaves copies.
+    // Sized to the value, not to the rest of the file: it stays in memory, and a vector that grows leaves copies.
     let mut value = Zeroizing::new(Vec::with_capacity(body.bytes().position(closes).unwrap_or(body.len())));
     let mut chars = body.char_indices();
     let end = loop {

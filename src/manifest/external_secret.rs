@@ -1,4 +1,4 @@
-//! ExternalSecrets as others wrote them (`external-secrets.io/v1` and `v1beta1`): which keys they read from which store,
+//! ExternalSecrets of the platform (`external-secrets.io/v1` and `v1beta1`): which keys they read from which store,
 //! and where in the text a property would go.
 
 use std::ops::Range;
@@ -34,7 +34,6 @@ pub struct StoreRef {
     pub name: String,
 }
 
-/// One entry of `spec.data`.
 pub struct Entry {
     /// Its place in `spec.data`, from 0.
     pub index: usize,
@@ -43,7 +42,6 @@ pub struct Entry {
     pub property: Option<String>,
     /// The bytes of its own store's kind, and what it says.
     pub own_kind: Option<(Range<usize>, String)>,
-    /// Whether it names its own store.
     pub own_store: bool,
     /// Its own `sourceRef.storeRef`, or else the ExternalSecret's.
     pub store: StoreRef,
@@ -71,16 +69,16 @@ pub enum Slot {
         /// The indentation of `remoteRef`'s fields, in characters.
         indent: usize,
     },
-    /// `remoteRef` in flow style: right behind this value.
+    /// `remoteRef` in flow style: right after this value.
     Inline {
         /// The bytes of the key's value.
         value: Range<usize>,
     },
-    /// Part of it stands for other places too: an anchor, an alias or a merge key.
+    /// An anchor, an alias or a merge key repeats part of it elsewhere.
     Shared,
 }
 
-/// Every ExternalSecret of these documents, those inside a List as well.
+/// Every ExternalSecret of these documents, also those inside a List.
 pub fn find(documents: &[Node], text: &str) -> Vec<ExternalSecret> {
     let mut found = Vec::new();
     for node in documents {
@@ -106,7 +104,6 @@ fn collect(node: &Node, text: &str, found: &mut Vec<ExternalSecret>) {
     }
 }
 
-/// The text at the end of a path of mappings.
 fn word(node: &Node, path: &[&str]) -> Option<String> {
     node.at(path).and_then(Node::word).map(str::to_owned)
 }
@@ -125,7 +122,7 @@ fn read(node: &Node, spec: &Node, text: &str, cluster: bool) -> ExternalSecret {
         word(node, &["metadata", "namespace"]).into_iter().collect()
     };
     let store = store_ref(spec.get("secretStoreRef"));
-    // What is above an entry may be shared as well.
+    // The nodes above an entry may be shared as well.
     let above = [Some(node), node.get("spec"), Some(spec), spec.get("data")];
     let shared = above.iter().flatten().any(|node| node.anchored || node.is_alias() || node.get("<<").is_some());
     let data = spec.get("data").map(Node::items).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! What surrounds ExternalSecrets in a GitOps repository: kustomizations, Argo CD's Applications and AppProjects, and helm
-//! values. Read as far as it tells who reads what, where.
+//! values, as far as they decide which ExternalSecret reads what, and where.
 
 use super::yaml::{self, Node};
 use crate::model::{Configuration, Error, Position, Result};
@@ -11,11 +11,11 @@ pub struct Kustomization {
     pub resources: Vec<String>,
     pub components: Vec<String>,
     pub patch_files: Vec<String>,
-    /// Where a patch inside it speaks of a `remoteRef`.
+    /// Where an inline patch mentions a `remoteRef`.
     pub patches_entries: Option<Position>,
 }
 
-/// A kustomization from its documents; `None` where there is nothing in it.
+/// A kustomization from its documents; `None` if it is empty.
 pub fn kustomization(documents: &[Node]) -> Option<Kustomization> {
     let node = documents.first()?;
     let list = |name: &str| -> Vec<String> {
@@ -93,7 +93,7 @@ fn sources(node: &Node) -> Vec<(String, Option<String>, String)> {
     all.filter_map(|node| Some((word(node, "repoURL")?, word(node, "targetRevision"), word(node, "path")?))).collect()
 }
 
-/// Every `remoteKey` of helm values, those in a text that is YAML itself as well: the key, and where it stands.
+/// Every `remoteKey` of helm values, also those in a text that is YAML itself: the key, and its place.
 pub fn remote_keys(documents: &[Node]) -> Vec<(String, Position)> {
     let mut found = Vec::new();
     documents.iter().for_each(|node| collect_remote_keys(node, None, &mut found));
@@ -123,8 +123,8 @@ fn collect_remote_keys(node: &Node, within: Option<Position>, found: &mut Vec<(S
     node.items().iter().for_each(|item| collect_remote_keys(item, within, found));
 }
 
-/// A platform's configuration: the words at the ends of its paths. What decides on keys, `features` and `dns`, has to be
-/// readable without a doubt; the rest is none of our business.
+/// A platform's configuration: the words at the ends of its paths. `features` and `dns`, which decide on keys, must be
+/// unambiguous; the rest does not matter.
 pub fn configuration(documents: &[Node]) -> Result<Configuration> {
     let mut found = Configuration::new();
     for document in documents {

@@ -7,7 +7,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub struct Metadata {
     pub name: String,
-    /// Its namespace; none for a cluster-wide object.
+    /// None for a cluster-wide object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -17,7 +17,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Only a name, and a namespace where there is one.
+    /// Without labels and annotations.
     pub fn new(name: impl ToString, namespace: Option<&str>) -> Self {
         Metadata { name: name.to_string(), namespace: namespace.map(str::to_owned), labels: BTreeMap::new(), annotations: BTreeMap::new() }
     }

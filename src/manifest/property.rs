@@ -1,5 +1,5 @@
-//! Puts `property` into ExternalSecrets where they stand: only bytes are added, and the result is read again and held
-//! against the original before anybody gets it.
+//! Adds `property` to ExternalSecrets in their own text: only bytes are added, and the result is read again and compared
+//! with the original before it is used.
 
 use std::ops::Range;
 
@@ -7,15 +7,14 @@ use super::external_secret::{self, Entry, Slot};
 use super::yaml::{self, Node};
 use crate::model::{Error, PROPERTY, Position, Result, StoreKind};
 
-/// What an edit makes of a text.
 pub struct Edited {
     pub text: String,
     pub added: usize,
 }
 
-/// Adds the property to every entry that is `wanted` and has none, and names the store's kind where it is another one;
-/// `None` = nothing is to do. An entry that shares its text with other places, or a text that would not read as the same and
-/// these changes, is an error at its place, and nothing is edited.
+/// Adds the property to every `wanted` entry that has none, and changes the store's kind if it is another one; `None` = nothing
+/// to do. It is an error, and nothing is edited, if an entry shares its text with other places, or if the new text would not
+/// read as the old one with these changes.
 pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool) -> Result<Option<Edited>> {
     let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let (mark, body) = text.split_at(mark);
@@ -88,7 +87,7 @@ fn insertion(text: &str, entry: &Entry) -> Result<(usize, String)> {
     }
 }
 
-/// Holds the new text against the old tree: the same, but for this many properties and kinds.
+/// Compares the new text with the old tree: they must differ in exactly this many properties and kinds.
 fn check(before: &[Node], text: &str, kind: Option<StoreKind>, changes: usize, place: Position) -> Result<()> {
     let wrong =
         || Error::bad_input("the property cannot be added here without changing something else", "add it by hand in this file").at(place);

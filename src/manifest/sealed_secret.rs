@@ -10,18 +10,18 @@ use super::kubernetes::{Metadata, Object};
 use super::yaml::{self, Fields, Node};
 use crate::model::{CertificateDigest, Contract, DataKey, Error, Key, Name, Namespace, PROPERTY, Position, Result, Scope};
 
-/// Says to which sealing key: the format has no key id of its own.
+/// The annotation with the certificate that it is sealed to: the format itself has no key id.
 pub const CERTIFICATE: &str = "seal-secrets/certificate";
 
-/// Marks a write-once value in its own file, so that a contract that forgot it, or changed it, cannot lose it. Its text is
-/// the recipe's description.
+/// Marks a write-once value in its own file, so that it is not lost if the contract drops or changes its key. Its text
+/// describes the recipe.
 pub const WRITE_ONCE: &str = "seal-secrets/write-once";
 
-/// Marks a value that came from elsewhere, and is not what its recipe makes.
+/// Marks a value that was imported, so that it need not be what its recipe makes.
 pub const IMPORTED: &str = "seal-secrets/imported";
 
-/// The day on which a value was made, `YYYY-MM-DD`. Absent where nobody knows: the value came from elsewhere.
-pub const MADE: &str = "seal-secrets/made";
+/// The day on which a value was first sealed, `YYYY-MM-DD`. Absent if unknown, because the value was imported.
+pub const SEALED_ON: &str = "seal-secrets/made";
 
 /// etcd's limit for a request (`--max-request-bytes`).
 const MOST_OBJECT_BYTES: usize = 1536 * 1024;
@@ -34,19 +34,17 @@ pub const CLUSTER_WIDE: &str = "sealedsecrets.bitnami.com/cluster-wide";
 pub struct SealedSecret {
     pub name: Name,
     pub namespace: Option<Namespace>,
-    /// From the scope annotations; both, or one that only the template has, is refused.
+    /// From the scope annotations; having both, or one only in the template, is an error.
     pub scope: Scope,
-    /// From [`CERTIFICATE`].
     pub certificate: Option<CertificateDigest>,
-    /// From [`WRITE_ONCE`]: how the value was made.
+    /// From [`WRITE_ONCE`]: the recipe's description.
     pub write_once: Option<String>,
-    /// From [`MADE`]; none where it is no day.
-    pub made: Option<String>,
-    /// From [`IMPORTED`].
+    /// From [`SEALED_ON`]; none if that is not a day.
+    pub sealed_on: Option<String>,
     pub imported: bool,
     /// `spec.encryptedData`, in its order.
     pub encrypted: Vec<Encrypted>,
-    /// What the Secret made of it gets beside its data.
+    /// What the unsealed Secret has besides its data.
     pub template: Template,
     pub position: Position,
 }
@@ -57,7 +55,7 @@ pub struct Encrypted {
     pub position: Position,
 }
 
-/// `spec.template`, as far as a Secret made without the controller can follow it.
+/// `spec.template`, as far as `unseal` can follow it.
 #[derive(Default)]
 pub struct Template {
     pub kind: Option<String>,
@@ -66,7 +64,7 @@ pub struct Template {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Every SealedSecret of a file, which may hold nothing else.
+/// Every SealedSecret of a file; any other document is an error.
 pub fn read(text: &str) -> Result<Vec<SealedSecret>> {
     let secrets: Vec<SealedSecret> = yaml::read(text)?.iter().map(read_node).collect::<Result<_>>()?;
     let mut lines = HashMap::new();
@@ -118,7 +116,7 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
         scope,
         certificate,
         write_once: annotations.get(WRITE_ONCE).cloned(),
-        made: annotations.get(MADE).filter(|text| is_day(text)).cloned(),
+        sealed_on: annotations.get(SEALED_ON).filter(|text| is_day(text)).cloned(),
         imported: annotations.contains_key(IMPORTED),
         encrypted,
         template,
@@ -131,7 +129,7 @@ fn is_day(text: &str) -> bool {
     text.len() == form.len() && text.bytes().zip(form).all(|(b, form)| if *form == b'-' { b == b'-' } else { b.is_ascii_digit() })
 }
 
-/// `apiVersion` and `kind` have to be these.
+/// An error unless `apiVersion` and `kind` are these.
 pub(super) fn expect_kind(fields: &mut Fields<'_>, api_version: &'static str, kind: &'static str) -> Result<()> {
     let position = fields.position;
     let found = (fields.optional_text("apiVersion")?, fields.optional_text("kind")?);
@@ -174,8 +172,7 @@ fn read_encrypted(node: &Node) -> Result<Vec<Encrypted>> {
     fields.all().iter().map(entry).collect()
 }
 
-/// Whether the first two bytes can be the length of an RSA ciphertext (2048 to 8192 bits). What follows is judged
-/// when the value is opened.
+/// Whether the first two bytes can be the length of an RSA ciphertext (2048 to 8192 bits). Opening the value checks the rest.
 fn has_blob_prefix(blob: &str) -> bool {
     let head = blob.as_bytes().get(..4);
     let bytes = head.and_then(|head| BASE64_STANDARD.decode(head).ok());
@@ -199,7 +196,7 @@ fn read_template(node: &Node) -> Result<Template> {
     Ok(template)
 }
 
-/// The scope that annotations say, as the controller reads them: the widest counts.
+/// The scope in the annotations, as the controller reads them: the widest counts.
 pub fn scope<'a>(annotation: impl Fn(&str) -> Option<&'a str>) -> Scope {
     match (annotation(CLUSTER_WIDE) == Some("true"), annotation(NAMESPACE_WIDE) == Some("true")) {
         (true, _) => Scope::ClusterWide,
@@ -220,14 +217,14 @@ fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Re
     Ok(scope(|name| annotations.get(name).map(String::as_str)))
 }
 
-/// One sealed value, ready to be written.
+/// One sealed value, ready to write.
 pub struct Sealed<'c> {
     pub key: &'c Key,
     pub blob: String,
     /// Whether the value is not what the key's recipe makes.
     pub imported: bool,
-    /// The day on which the value was made, where that is known.
-    pub made: Option<String>,
+    /// The day on which the value was first sealed, if known.
+    pub sealed_on: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -257,8 +254,8 @@ pub fn write(contract: &Contract, certificate: CertificateDigest, sealed: &[Seal
         let mut metadata = Metadata::new(&sealed.key.name, namespace);
         let annotations = &mut metadata.annotations;
         annotations.insert(CERTIFICATE.to_owned(), certificate.to_string());
-        if let Some(day) = &sealed.made {
-            annotations.insert(MADE.to_owned(), day.clone());
+        if let Some(day) = &sealed.sealed_on {
+            annotations.insert(SEALED_ON.to_owned(), day.clone());
         }
         if sealed.imported {
             annotations.insert(IMPORTED.to_owned(), "true".to_owned());

@@ -12,7 +12,7 @@ use super::sealed_secret::{SealedSecret, strings};
 use super::yaml::{self, Fields, Node};
 use crate::model::{DataKey, Error, Name, Namespace, Position, Result, SecretValue};
 
-/// The label by which the controller finds its keys, and the value that makes it use one.
+/// The label by which the controller finds its keys; it uses those with the value `active`.
 pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
 const KEY_SECRET: &str = "sealed-secrets-key";
 const ACTIVE: &str = "active";
@@ -32,7 +32,7 @@ pub fn is_key_secret_name(name: &str) -> bool {
 pub struct KeySecret {
     pub certificate: String,
     pub private_key: Zeroizing<String>,
-    /// Whether it has the label by which the controller finds it; a backup may have lost it.
+    /// Whether it has the label that the controller finds it by; a backup may have lost that.
     pub active: bool,
     pub position: Position,
 }
@@ -43,7 +43,7 @@ pub fn read_key_secrets(text: &str) -> Result<Vec<KeySecret>> {
     each_object(text, read_key_secret)
 }
 
-/// Every object of a text, where a List stands for its items.
+/// Every object of a text; a List counts as its items.
 fn each_object<T>(text: &str, read: fn(&Node) -> Result<T>) -> Result<Vec<T>> {
     let mut found = Vec::new();
     for node in yaml::read(text)? {
@@ -78,7 +78,7 @@ pub struct PlainSecret {
     pub position: Position,
 }
 
-/// The Secrets of a text, which may hold nothing else: one, several documents, or a List, in YAML or JSON.
+/// The Secrets of a text: one, several documents, or a List, in YAML or JSON. Anything else is an error.
 pub fn read_plain(text: &str) -> Result<Vec<PlainSecret>> {
     each_object(text, read_plain_secret)
 }
@@ -187,7 +187,7 @@ pub enum Format {
     Json,
 }
 
-/// The Secrets that the controller would make of these SealedSecrets, each with its opened values.
+/// The Secrets that the controller would create from these SealedSecrets, each with its opened values.
 pub fn write_secrets(opened: &[(&SealedSecret, Vec<(String, SecretValue)>)], format: Format) -> Zeroizing<String> {
     let encoded: Vec<Vec<(&str, Zeroizing<String>)>> = opened
         .iter()
@@ -221,8 +221,7 @@ fn json<T: Serialize>(value: &T) -> String {
     text
 }
 
-/// The names of the documents of kind Secret that hold data in the clear. For `verify`: such a file must not be
-/// committed, so anything that is a Secret counts, well-formed or not.
+/// The documents of kind Secret that hold data in the clear, well-formed or not: such a file must not be committed.
 pub fn find_plaintext(text: &str) -> Result<Vec<(Option<Name>, Position)>> {
     let mut found = Vec::new();
     for node in yaml::read(text)? {

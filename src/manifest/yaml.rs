@@ -2,7 +2,7 @@
 //!
 //! Strict, because what two readers understand differently must not get into a secret's manifest: no aliases, merge
 //! keys, tags, duplicate keys or unquoted words that some reader takes for a number or a boolean. No error quotes a
-//! scalar: it may be a secret. Foreign documents, which others wrote and others apply, are read with fewer questions.
+//! scalar: it may be a secret. Foreign documents, which others wrote and apply, are read less strictly.
 
 use std::ops::Range;
 
@@ -24,17 +24,17 @@ pub struct Node {
     pub position: Position,
     /// Its bytes in the text; the end of a collection in block style is only a bound.
     pub range: Range<usize>,
-    /// It has an anchor: an alias elsewhere may stand for it. Only in a foreign document.
+    /// It has an anchor, so an alias elsewhere may repeat it. Only in a foreign document.
     pub anchored: bool,
     value: Value,
 }
 
 enum Value {
-    /// The text, and whether it stood without quotes.
+    /// The text, and whether it is unquoted.
     Scalar(Zeroizing<String>, bool),
     Sequence(Vec<Node>),
     Mapping(Vec<(String, Node)>),
-    /// Stands for an anchored node. Only in a foreign document.
+    /// It repeats an anchored node. Only in a foreign document.
     Alias,
 }
 
@@ -43,8 +43,8 @@ pub fn read(text: &str) -> Result<Vec<Node>> {
     read_as(text, true)
 }
 
-/// The documents of a text that is not ours: anchors, aliases, tags, merge keys and names of fields that are not text are
-/// taken as they stand. Fields that stand twice are an error here too: no two readers agree on them.
+/// The documents of a text that others wrote: anchors, aliases, tags, merge keys and field names that are not text are
+/// allowed. A field that appears twice is an error here too, because readers disagree on it.
 pub fn read_foreign(text: &str) -> Result<Vec<Node>> {
     read_as(text, false)
 }
@@ -85,7 +85,6 @@ fn read_as(text: &str, strict: bool) -> Result<Vec<Node>> {
     Ok(documents)
 }
 
-/// The one document of a text.
 pub fn read_one(text: &str) -> Result<Node> {
     let mut documents = read(text)?;
     if documents.len() > 1 {
@@ -172,7 +171,7 @@ impl<'t> Events<'t> {
     }
 }
 
-/// What two readers may understand differently, and a manifest of secrets does without.
+/// Refuses what two readers may understand differently.
 fn check_strict(event: &Event<'_>) -> Result<()> {
     let unsupported = |what: &str, help: &str| Err(Error::bad_input(format!("{what} not supported"), help));
     match event {
@@ -191,7 +190,7 @@ fn place(marker: &granit_parser::Marker) -> Position {
     (marker.line(), marker.col() + 1)
 }
 
-/// Our words for the parser's; its own may quote what it read.
+/// The parser's error in our words, because its own may quote what it read.
 fn explain(error: &granit_parser::ScanError, text: &str) -> Error {
     use ParserError as E;
     const TAB: (&str, &str) = ("a tab, where YAML indents with spaces", "replace it with spaces");
@@ -228,7 +227,7 @@ fn tab_near(text: &str, line: usize) -> Option<Position> {
         .find_map(|(line, column)| Some((line, column? + 1)))
 }
 
-/// Whether some reader of YAML 1.1 or 1.2 takes this unquoted word for something else than text.
+/// Whether some reader of YAML 1.1 or 1.2 takes this unquoted word for something other than text.
 fn is_ambiguous(plain: &str) -> bool {
     const WORDS: &[&str] =
         &["", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", "-.inf", "+.inf", ".nan", "<<", "="];
@@ -248,7 +247,7 @@ impl Node {
         matches!(&self.value, Value::Scalar(text, true) if text.is_empty())
     }
 
-    /// The name of a mapping's field: text, no merge key.
+    /// The name of a mapping's field: text, and not a merge key.
     fn field_name(&self) -> Result<String> {
         match &self.value {
             Value::Scalar(text, true) if text.as_str() == "<<" => {
@@ -294,17 +293,15 @@ impl Node {
         }
     }
 
-    /// Whether it is `{}`.
     pub fn is_empty_mapping(&self) -> bool {
         matches!(&self.value, Value::Mapping(fields) if fields.is_empty())
     }
 
-    /// Whether it is an alias, which stands for another node.
     pub fn is_alias(&self) -> bool {
         matches!(self.value, Value::Alias)
     }
 
-    /// Whether another reading says the same, with the same styles.
+    /// Whether both mean the same, with the same styles.
     pub fn same_as(&self, other: &Node) -> bool {
         self.anchored == other.anchored
             && match (&self.value, &other.value) {
@@ -322,24 +319,20 @@ impl Node {
 
     /// An error at this place; `path` is the field's full path.
     fn wrong_type(&self, path: &str, expected: &str) -> Error {
-        let found = match &self.value {
+        let what = if path.is_empty() { "the document".to_owned() } else { format!("`{path}`") };
+        let (found, help) = match &self.value {
             Value::Scalar(text, true) if is_ambiguous(text) => {
-                let help = "quote it if it is text";
-                return Error::bad_input(
-                    format!("`{path}` should be {expected}, but some readers take this for a number, a date or a boolean"),
-                    help,
-                )
-                .at(self.position);
+                (", but some readers take this for a number, a date or a boolean", "quote it if it is text".to_owned())
             }
-            Value::Scalar(..) => "a scalar",
-            Value::Sequence(_) => "a list",
-            Value::Mapping(_) => "a mapping",
-            Value::Alias => "an alias",
+            Value::Scalar(..) => (", not a scalar", format!("write {expected} there")),
+            Value::Sequence(_) => (", not a list", format!("write {expected} there")),
+            Value::Mapping(_) => (", not a mapping", format!("write {expected} there")),
+            Value::Alias => (", not an alias", format!("write {expected} there")),
         };
-        Error::bad_input(format!("`{path}` should be {expected}, not {found}"), format!("write {expected} there")).at(self.position)
+        Error::bad_input(format!("{what} should be {expected}{found}"), help).at(self.position)
     }
 
-    /// Text: quoted, or a word that no reader takes for anything else.
+    /// Its text, which must be quoted, or a word that no reader takes for anything else.
     pub fn text(&self, path: &str) -> Result<&str> {
         match &self.value {
             Value::Scalar(text, plain) if !*plain || !is_ambiguous(text) => Ok(text),
@@ -347,7 +340,7 @@ impl Node {
         }
     }
 
-    /// Unquoted `true` or `false`.
+    /// Its boolean, which must be an unquoted `true` or `false`.
     pub fn boolean(&self, path: &str) -> Result<bool> {
         match &self.value {
             Value::Scalar(text, true) if text.as_str() == "true" => Ok(true),
@@ -359,7 +352,7 @@ impl Node {
         }
     }
 
-    /// An unquoted decimal number within bounds.
+    /// Its number, which must be unquoted, decimal and within bounds.
     pub fn number(&self, path: &str, bounds: std::ops::RangeInclusive<u32>) -> Result<u32> {
         let decimal = |text: &str| {
             let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
@@ -383,7 +376,7 @@ impl Node {
         }
     }
 
-    /// A mapping, to be taken apart field by field.
+    /// Its fields, if it is a mapping.
     pub fn fields<'n>(&'n self, path: &str) -> Result<Fields<'n>> {
         match &self.value {
             Value::Mapping(fields) => Ok(Fields { path: path.to_owned(), position: self.position, fields, asked: Vec::new() }),
@@ -392,7 +385,7 @@ impl Node {
     }
 }
 
-/// A mapping's fields. It remembers which were asked for, so that it can name the one that nobody wanted.
+/// A mapping's fields. It remembers which were asked for, so that [`Fields::finish`] can report the unknown ones.
 pub struct Fields<'n> {
     path: String,
     pub position: Position,
@@ -406,13 +399,12 @@ impl<'n> Fields<'n> {
         if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
     }
 
-    /// A field that may be absent. `null` is not absence: nothing this tool reads has a use for it.
+    /// A field that may be absent. `null` does not count as absent.
     pub fn optional(&mut self, field: &'static str) -> Option<&'n Node> {
         self.asked.push(field);
         self.fields.iter().find(|(name, _)| name == field).map(|(_, node)| node)
     }
 
-    /// A field that has to be there.
     pub fn required(&mut self, field: &'static str) -> Result<&'n Node> {
         self.required_or(field, &format!("add `{field}`"))
     }
@@ -429,13 +421,12 @@ impl<'n> Fields<'n> {
         })
     }
 
-    /// A required field's text; `help` says what to add where it is missing.
+    /// A required field's text; `help` says what to add if it is missing.
     pub fn text_or(&mut self, field: &'static str, help: &str) -> Result<&'n str> {
         let node = self.required_or(field, help)?;
         node.text(&self.path(field))
     }
 
-    /// An optional field's text.
     pub fn optional_text(&mut self, field: &'static str) -> Result<Option<&'n str>> {
         let path = self.path(field);
         self.optional(field).map(|node| node.text(&path)).transpose()
@@ -447,7 +438,7 @@ impl<'n> Fields<'n> {
         self.optional(field).map_or(Ok(false), |node| node.boolean(&path))
     }
 
-    /// A field whose text is read by `parse`, whose error is put at its place.
+    /// A required field, read by `parse`; an error gets the field's place.
     pub fn parsed<T>(&mut self, field: &'static str, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
         let node = self.required(field)?;
         parsed(node, &self.path(field), parse)
@@ -458,7 +449,7 @@ impl<'n> Fields<'n> {
         self.fields
     }
 
-    /// A field that nobody asked for is an error, with the near one that somebody did.
+    /// An error if there is a field that was not asked for; it suggests a similar known one.
     pub fn finish(self) -> Result<()> {
         let unknown = self.fields.iter().find(|(name, _)| !self.asked.contains(&name.as_str()));
         let Some((name, node)) = unknown else {
@@ -472,12 +463,12 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// A node's text, read by `parse`; the error says which field, and where.
+/// A node's text, read by `parse`; an error gets the field's name and place.
 pub fn parsed<T>(node: &Node, path: &str, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
     parse(node.text(path)?).map_err(|error| Error::new(error.kind, format!("`{path}` is {}", error.what()), error.help()).at(node.position))
 }
 
-/// YAML of a value, ending with a line feed: strings quoted wherever a reader could take them for something else.
+/// A value as YAML that ends with a line feed. Strings are quoted if a reader could take them for something else.
 pub fn write<T: Serialize>(value: &T) -> String {
     let mut options = serde_saphyr::SerializerOptions::default();
     options.prefer_block_scalars = false;
@@ -489,7 +480,6 @@ pub fn write<T: Serialize>(value: &T) -> String {
     out
 }
 
-/// Several documents as one stream.
 pub fn write_all<T: Serialize>(values: &[T]) -> String {
     let texts: Vec<String> = values.iter().map(write).collect();
     texts.join("---\n")

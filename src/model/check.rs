@@ -52,11 +52,11 @@ words! {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Its category, in the order of a value's way.
+    /// The stage on a value's way, such as `stores`.
     pub category: &'static str,
     pub what: String,
     pub status: Status,
-    /// What kind of failure; none where all is well.
+    /// None for a check that is good or skipped.
     pub symptom: Option<Symptom>,
     /// Why, in one line.
     pub cause: String,

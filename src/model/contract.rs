@@ -8,25 +8,25 @@ use super::{DataKey, Error, Name, Namespace, Position, Result, Scope, near};
 /// gitleaks' rule generic-api-key fires on most SealedSecrets; with `value` on none.
 pub const PROPERTY: &str = "value";
 
-/// The longest value that an operator may provide, in bytes: sealed and in base64 twice over it still fits into an
+/// The longest value that an operator may provide, in bytes: sealed, and base64-encoded twice, it still fits into an
 /// object of etcd (1.5 MiB).
 pub const MOST_PROVIDED_BYTES: usize = 512 * 1024;
 
 /// The longest password that bcrypt takes whole, in bytes: 72 with its NUL.
 const MOST_BCRYPT_BYTES: usize = 71;
 
-/// A valid contract: no key stands in it twice, every reference leads to a key, and a unit is one value with its hashes.
+/// A valid contract: no key appears twice, every reference leads to a key, and a unit is one value with its hashes.
 #[derive(Debug)]
 pub struct Contract(Terms);
 
-/// What a contract says. [`Contract::new`] checks it.
+/// What a contract says, unchecked: [`Contract::new`] checks it.
 #[derive(Clone, Debug)]
 pub struct Terms {
     pub file: String,
     pub store: Name,
     pub namespace: Namespace,
     pub reader: Reader,
-    /// Lines of the platform's `.gitignore` that a file of ours must not match.
+    /// Lines of the platform's `.gitignore` that none of our files may match.
     pub ignored: Vec<String>,
     pub keys: Vec<Key>,
     pub consumers: Vec<Consumer>,
@@ -49,7 +49,7 @@ pub struct Key {
     pub recipe: Recipe,
     /// When the platform needs it; none = always.
     pub when: Option<When>,
-    /// Whether it does, as far as its configuration is known; without one every key counts as needed.
+    /// Whether the platform's configuration needs it; true if no configuration is known.
     pub needed: bool,
     /// Its loss or change destroys data.
     pub write_once: bool,
@@ -79,14 +79,14 @@ pub enum Recipe {
         cost: u32,
     },
     Provided {
-        /// What the whole value has to match.
+        /// The whole value must match it.
         pattern: Option<regex::bytes::Regex>,
         hint: Option<String>,
     },
 }
 
 impl Recipe {
-    /// How many bytes it makes, where that is fixed.
+    /// The length of its values in bytes, if that is fixed.
     pub fn length(&self) -> Option<usize> {
         match self {
             Recipe::Hex { bytes, prefix } => Some(prefix.len() + 2 * bytes),
@@ -117,7 +117,7 @@ pub type Configuration = BTreeMap<String, String>;
 /// `dns.automate and dns.provider = cloudflare`.
 #[derive(Clone, Debug)]
 pub struct When {
-    /// A path into the platform's configuration, and the word that has to stand there; none = `true`.
+    /// A path into the platform's configuration, and the word expected there; none = `true`.
     pub conditions: Vec<(String, Option<String>)>,
     pub text: String,
 }
@@ -140,12 +140,12 @@ impl When {
 pub struct Consumer {
     /// Where it is, and where its target Secret will be.
     pub namespace: Namespace,
-    /// Its name; none where a helm chart renders it, so that there is no manifest to patch.
+    /// Its name; none if a helm chart renders it, so that there is no manifest to patch.
     pub name: Option<Name>,
     pub target: Name,
     /// The entries of `spec.data` that read keys of the contract, in its order.
     pub entries: Vec<Entry>,
-    /// Whether a patch by name reaches it, and nobody else.
+    /// Whether a patch by name reaches it and no other.
     pub patchable: bool,
 }
 
@@ -157,20 +157,20 @@ pub struct Entry {
     /// `secretKey`: its key in the target Secret.
     pub secret_key: DataKey,
     pub key: Name,
-    /// Whether the entry names its store itself, and not the ExternalSecret for all.
+    /// Whether the entry has its own `storeRef`, instead of the ExternalSecret's.
     pub own_store: bool,
 }
 
 impl Consumer {
-    /// The command that has ESO make its target anew now, and not at the next refresh. One that a chart renders has a name
-    /// that only the cluster knows: `found`.
+    /// The command that makes ESO write its target now, and not at the next refresh. `found` is the name in the cluster, which
+    /// the contract does not know if a chart renders it.
     pub fn force_sync(&self, found: Option<&str>) -> String {
         let name = found.or(self.name.as_ref().map(Name::as_str)).unwrap_or("--all");
         format!("kubectl -n {} annotate externalsecret {name} force-sync=$(date +%s) --overwrite", self.namespace)
     }
 }
 
-/// Keys that are made, sealed and committed together: one file.
+/// Keys that are generated, sealed and committed together, in one file.
 #[derive(Debug)]
 pub struct Unit<'a> {
     pub name: &'a Name,
@@ -190,7 +190,7 @@ impl Contract {
     /// The scope of everything that this tool seals.
     pub const SCOPE: Scope = Scope::Strict;
 
-    /// Checks the terms; an error has its place in the contract's file, where it is known.
+    /// Checks the terms. An error has its place in the contract's file, if that is known.
     pub fn new(mut terms: Terms) -> Result<Contract> {
         let consumers = std::mem::take(&mut terms.consumers);
         let mut named: BTreeMap<&Name, &Key> = BTreeMap::new();
@@ -209,7 +209,7 @@ impl Contract {
         Contract(terms).with_consumers(consumers)
     }
 
-    /// The same contract with these ExternalSecrets instead of its own. They may read only keys of the contract.
+    /// The same contract with these consumers instead of its own. A consumer that reads an unknown key is an error.
     pub fn with_consumers(mut self, consumers: Vec<Consumer>) -> Result<Contract> {
         let known = self.known_keys();
         for entry in consumers.iter().flat_map(|consumer| &consumer.entries) {
@@ -219,7 +219,7 @@ impl Contract {
         Ok(self)
     }
 
-    /// The same contract, whose keys are needed only if their condition holds in this configuration.
+    /// The same contract, in which a key is needed only if its condition holds in this configuration.
     pub fn under(mut self, configuration: &Configuration) -> Contract {
         for key in &mut self.0.keys {
             key.needed = key.when.as_ref().is_none_or(|when| when.holds(configuration));
@@ -250,34 +250,33 @@ impl Contract {
         units
     }
 
-    /// The key of that name.
     pub fn key(&self, name: &str) -> Option<&Key> {
         self.keys.iter().find(|key| key.name.as_str() == name)
     }
 
-    /// The keys that some ExternalSecret reads: what the store's account may see.
+    /// The keys that a consumer reads: those that the store's account may get.
     pub fn read_keys(&self) -> impl Iterator<Item = &Key> {
         let read: HashSet<&Name> = self.consumers.iter().flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect();
         self.keys.iter().filter(move |key| read.contains(&key.name))
     }
 
-    /// The keys that a namespace's ExternalSecrets read, sorted.
+    /// The keys that the consumers of a namespace read, sorted.
     pub fn keys_read_in(&self, namespace: &Namespace) -> std::collections::BTreeSet<&Name> {
         let there = self.consumers.iter().filter(|consumer| consumer.namespace == *namespace);
         there.flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect()
     }
 
-    /// The namespaces that have an ExternalSecret of this store, sorted.
+    /// The namespaces that have a consumer, sorted.
     pub fn consumer_namespaces(&self) -> std::collections::BTreeSet<&Namespace> {
         self.consumers.iter().map(|consumer| &consumer.namespace).collect()
     }
 }
 
-/// The keys that an ExternalSecret may read.
+/// The keys that a consumer may read.
 pub struct KnownKeys<'c>(HashSet<&'c Name>);
 
 impl KnownKeys<'_> {
-    /// Fails where `who` reads another key.
+    /// An error if this is not one of them; `who` reads it.
     pub fn check(&self, who: &str, key: &Name) -> Result<()> {
         if self.0.contains(key) {
             return Ok(());
@@ -289,7 +288,6 @@ impl KnownKeys<'_> {
 }
 
 impl Terms {
-    /// The names of the keys.
     pub fn known_keys(&self) -> KnownKeys<'_> {
         KnownKeys(self.keys.iter().map(|key| &key.name).collect())
     }
@@ -344,7 +342,7 @@ impl Terms {
 }
 
 impl Unit<'_> {
-    /// Its file, relative to `out/`. No platform's ignore rule matches `*.sealed.yaml`, as `*-secret.yaml` would be.
+    /// Its file, relative to `out/`. It ends with `.sealed.yaml` because platforms ignore `*-secret.yaml`.
     pub fn file(&self) -> String {
         format!("secret-source/{}.sealed.yaml", self.name)
     }
@@ -364,7 +362,7 @@ impl Unit<'_> {
         self.keys.iter().any(|key| key.needed)
     }
 
-    /// Whether the operator has to supply it.
+    /// Whether the operator has to provide it.
     pub fn provided(&self) -> bool {
         self.keys.iter().any(|key| matches!(key.recipe, Recipe::Provided { .. }))
     }

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Contract, Name, Namespace, quoted};
 
-/// The store's form. The default is one ClusterSecretStore with one account that reads the keys that somebody reads.
+/// The store's form. The default is one ClusterSecretStore with one account, which may get the keys that consumers read.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
     /// ClusterSecretStore, or a SecretStore in each namespace.
     pub store_kind: StoreKind,
-    /// Whether the kind was asked for: then ExternalSecrets are made to name it, and those of the other kind are ours too.
+    /// Whether the kind was asked for: then ExternalSecrets are changed to use it, and those of the other kind are ours too.
     pub names_kind: bool,
-    /// One account for all, or one in each namespace that reads only its own keys.
+    /// One account for all namespaces, or one per namespace that can read only its keys.
     pub isolation: Isolation,
-    /// What the Roles name.
     pub rbac: Rbac,
     /// A file of the platform's that holds the store instead of `secret-store/`.
     pub store_file: Option<StoreFile>,
@@ -63,7 +62,7 @@ words! {
 #[derive(Clone, Debug)]
 pub struct StoreFile {
     pub path: String,
-    /// What is there; none = nothing.
+    /// Its content; none = it does not exist.
     pub present: Option<Vec<u8>>,
     /// What the line `# projectID: <id>` says.
     pub project_id: String,
@@ -80,12 +79,12 @@ pub struct Application {
     /// `spec.source.path`: the output folder in the repository.
     pub path: String,
     pub namespace: Namespace,
-    /// `argocd.argoproj.io/sync-wave`: after the controllers, before those that read.
+    /// `argocd.argoproj.io/sync-wave`: after the controllers, before the consumers.
     pub wave: i64,
 }
 
 impl Delivery {
-    /// The store's kind, where it was asked for.
+    /// The store's kind, if it was asked for.
     pub fn kind_asked_for(&self) -> Option<StoreKind> {
         self.names_kind.then_some(self.store_kind)
     }
@@ -114,17 +113,17 @@ impl Delivery {
         BTreeMap::from([(&contract.reader.namespace, contract.read_keys().map(|key| &key.name).collect())])
     }
 
-    /// The namespace of the account that reads for the ExternalSecrets of this one.
+    /// The namespace of the account that reads for the consumers in this namespace.
     pub fn account<'c>(&self, contract: &'c Contract, namespace: &'c Namespace) -> &'c Namespace {
         if self.accounts_of_their_own() { namespace } else { &contract.reader.namespace }
     }
 
-    /// The namespace of the store that the ExternalSecrets of this one read from; none = it is there for the whole cluster.
+    /// The namespace of the store that the consumers in this namespace read from; none = a store for the whole cluster.
     pub fn store<'c>(&self, namespace: &'c Namespace) -> Option<&'c Namespace> {
         (self.store_kind == StoreKind::SecretStore).then_some(namespace)
     }
 
-    /// The namespace of each store; none = it is there for the whole cluster.
+    /// The namespace of each store; none = a store for the whole cluster.
     pub fn stores<'c>(&self, contract: &'c Contract) -> Vec<Option<&'c Namespace>> {
         match self.store_kind {
             StoreKind::ClusterSecretStore => vec![None],
@@ -134,7 +133,7 @@ impl Delivery {
 }
 
 impl StoreKind {
-    /// The kind's resource, as the API server and kubectl name it.
+    /// The kind's resource, as in the API server's paths.
     pub fn resource(self) -> &'static str {
         match self {
             StoreKind::ClusterSecretStore => "clustersecretstores",

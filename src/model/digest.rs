@@ -10,7 +10,6 @@ use super::{Error, Result};
 pub struct CertificateDigest([u8; 32]);
 
 impl CertificateDigest {
-    /// From the 32 bytes of the digest.
     pub fn new(sha256: [u8; 32]) -> Self {
         CertificateDigest(sha256)
     }
@@ -32,7 +31,7 @@ impl CertificateDigest {
 
 impl fmt::Display for CertificateDigest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In one piece: it stands in every sealed file.
+        // As one string: every sealed file has it.
         let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
         let hex: String = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
         write!(out, "sha256:{hex}")

@@ -7,7 +7,6 @@ use rand::TryCryptoRng;
 /// A cryptographic source of randomness that may fail.
 pub type Entropy = dyn TryCryptoRng<Error = EntropyFailed>;
 
-/// The operating system gave no randomness.
 #[derive(Debug)]
 pub struct EntropyFailed;
 

@@ -2,32 +2,30 @@
 
 use std::fmt;
 
-/// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Line and column in a text, in characters, each from 1.
 pub type Position = (usize, usize);
 
-/// What went wrong, as far as the exit code cares.
+/// What went wrong; decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The command line cannot be understood.
     Usage,
     /// A file or value cannot be used as it is.
     BadInput,
-    /// It could be done, and would do harm.
+    /// It could be done, but would do harm.
     Refused,
     /// The operating system said no.
     InputOutput,
-    /// A value cannot be opened, or randomness cannot be had.
+    /// A value cannot be opened, or there is no randomness.
     Cryptography,
     /// A live cluster cannot be reached, or says no.
     Cluster,
-    /// An API server does not take the credentials.
+    /// An API server rejects the credentials.
     Unauthorized,
-    /// An API server knows who asks, and says no.
+    /// An API server accepts the credentials but denies the request.
     Forbidden,
-    /// Another run holds the lock.
     Busy,
     /// Everything is written, but the disk did not confirm it.
     Unconfirmed,
@@ -36,7 +34,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The process's exit code (design.md, section 3). 0 and 1 are no errors: done, and "found something".
+    /// The process's exit code. Two codes are not errors: 0 is done, 1 is done and found something.
     pub fn exit_code(self) -> u8 {
         match self {
             ErrorKind::Usage => 2,
@@ -70,14 +68,14 @@ struct Text {
 }
 
 impl ErrorKind {
-    /// Whether the cluster is the cause, and no other input would do better.
+    /// Whether the cluster is the cause, so that trying the next input makes no sense.
     pub fn is_of_the_cluster(self) -> bool {
         matches!(self, ErrorKind::Cluster | ErrorKind::Unauthorized | ErrorKind::Forbidden)
     }
 }
 
 impl Error {
-    /// `what` is wrong and `help` mends it; both in lower case, without a final period.
+    /// `what` is wrong and `help` fixes it; both in lower case, without a final period.
     pub fn new(kind: ErrorKind, what: impl Into<String>, help: impl Into<String>) -> Self {
         let text = Text { file: None, position: None, what: what.into(), why: None, help: help.into() };
         Error { kind, text: Box::new(text) }
@@ -103,7 +101,7 @@ impl Error {
         Self::new(ErrorKind::Cryptography, what, help)
     }
 
-    /// The reason, where `what` alone does not tell it.
+    /// Adds the reason, if `what` alone does not say it.
     pub fn why(mut self, why: impl Into<String>) -> Self {
         self.text.why = Some(why.into());
         self
@@ -115,13 +113,13 @@ impl Error {
         self
     }
 
-    /// In this file; a file that is already named stays.
+    /// In this file, unless it already has one.
     pub fn in_file(mut self, file: &str) -> Self {
         self.text.file.get_or_insert_with(|| file.to_owned());
         self
     }
 
-    /// Its file, where it has one, is relative to this folder.
+    /// Its file, if it has one, is relative to this folder.
     pub fn within(mut self, folder: &str) -> Self {
         self.text.file = self.text.file.map(|file| std::path::Path::new(folder).join(file).to_string_lossy().into_owned());
         self
@@ -138,23 +136,21 @@ impl Error {
         visible(&self.text.what)
     }
 
-    /// The reason, in one line, where `what` alone does not tell it.
+    /// The reason, in one line, if it has one.
     pub fn reason(&self) -> Option<String> {
         self.text.why.as_deref().map(visible)
     }
 
-    /// What to do about it, in one line.
     pub fn help(&self) -> String {
         visible(&self.text.help)
     }
 
-    /// Its file, and line and column where they are known.
+    /// `file:line:column`, as far as known.
     pub fn place(&self) -> String {
         let position = self.text.position.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
         visible(self.text.file.as_deref().unwrap_or_default()) + &position
     }
 
-    /// Line and column, where they are known.
     pub fn position(&self) -> Option<Position> {
         self.text.position
     }
@@ -183,7 +179,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The text with every character that could move the cursor, start a line or hide itself written out.
+/// The text with every character escaped that could move the cursor, start a line or hide itself.
 pub fn visible(text: &str) -> String {
     let hides =
         |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
@@ -203,7 +199,7 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Of `known`, the word nearest to `word`, where it is near enough to be what was meant.
+/// The word of `known` that is nearest to `word`, if it is near enough to be what was meant.
 pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()

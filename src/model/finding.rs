@@ -85,7 +85,6 @@ impl Code {
     }
 }
 
-/// One thing that `verify` found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     pub code: Code,

@@ -7,17 +7,17 @@ use super::{CertificateDigest, Finding, Name};
 words! {
     /// Why a change is made.
     Reason {
-        /// It was never there.
+        /// It never existed.
         New "new"
-        /// It was there, and is gone.
+        /// It existed, and is gone.
         Missing "missing"
-        /// The operator supplies it with this run.
+        /// The operator provides it in this run.
         Provided "provided"
         /// It exists, and is replaced by another value.
         Replaced "replaced"
-        /// What it is derived from changed.
+        /// What it follows from changed.
         Updated "updated"
-        /// Someone changed it by hand, or another version wrote it.
+        /// It was edited by hand, or another version wrote it.
         Restored "restored"
     }
 }
@@ -25,45 +25,39 @@ words! {
 /// One step. Paths are relative to `out/`, with `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Make every value of a unit and seal it into one file.
+    /// Generate every value of a unit and seal them into one file.
     Seal {
-        /// The unit.
         unit: Name,
         file: String,
         keys: Vec<Name>,
         /// Those of the keys whose value is also kept for the operator.
         copies: Vec<Name>,
-        /// Why.
         reason: Reason,
     },
     /// Write a file that follows from the contract and the units.
     Write {
         file: String,
-        /// All that it will hold; no secret, by construction.
+        /// Its whole new content; no secret, by construction.
         text: String,
-        /// Why.
         reason: Reason,
     },
     /// Write the store into a file of the platform's, outside of `out/`.
     Place {
         file: String,
-        /// All that it will hold; no secret, by construction.
+        /// Its whole new content; no secret, by construction.
         text: String,
-        /// Why.
         reason: Reason,
     },
     /// Remember write-once units outside of `out/`, beside the certificate.
     Remember {
         file: String,
-        /// All that are remembered of this output folder from then on.
+        /// All units of this output folder that are remembered afterwards.
         units: BTreeSet<Name>,
-        /// Why.
         reason: Reason,
     },
 }
 
 impl Change {
-    /// The file that it writes.
     pub fn file(&self) -> &str {
         match self {
             Change::Seal { file, .. } | Change::Write { file, .. } | Change::Place { file, .. } | Change::Remember { file, .. } => file,
@@ -94,20 +88,20 @@ impl Plan {
     }
 }
 
-/// The steps from what is there to what the contract asks for. Nothing in it is a secret.
+/// The steps from what exists to what the contract asks for. Nothing in it is a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The certificate that everything is, and will be, sealed to.
+    /// The certificate that everything is sealed to.
     pub certificate: CertificateDigest,
-    /// The steps, in the order in which they are carried out.
+    /// The steps, in their order.
     pub changes: Vec<Change>,
-    /// Keys that the operator supplies and has not yet.
+    /// Keys that the operator has not provided yet.
     pub awaited: Vec<Name>,
     /// Sealed files that the contract does not know; they stay.
     pub orphans: Vec<String>,
-    /// What the platform's manifests say that the contract does not, and the other way round.
+    /// Where contract and platform disagree.
     pub coverage: Vec<Finding>,
-    /// Keys that the operator offered though they are sealed already; they stay.
+    /// Keys that the operator provided although they are sealed already; their sealed values stay.
     pub kept: Vec<Name>,
     /// The file that should remember write-once units, and cannot be written.
     pub not_remembered: Option<String>,

@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
-/// A secret in the clear. It is wiped when dropped, and by intention is neither `Debug`, `Display`, `Clone`,
-/// `PartialEq` nor `Serialize`: whoever wants its bytes has to write `.expose()`, and `tests/tidy.rs` says where.
+/// A secret in the clear. It is wiped when dropped, and deliberately is neither `Debug`, `Display`, `Clone`,
+/// `PartialEq` nor `Serialize`: the only way to its bytes is `.expose()`, and `tests/tidy.rs` says where that may be.
 pub struct SecretValue(Zeroizing<Vec<u8>>);
 
 impl SecretValue {
@@ -12,32 +12,30 @@ impl SecretValue {
         SecretValue(bytes)
     }
 
-    /// The bytes themselves.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// The bytes, which go on being wiped when dropped.
+    /// The bytes, which are still wiped when dropped.
     pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
         self.0
     }
 
-    /// How many bytes; a SealedSecret tells that to everybody anyway.
+    /// Its length in bytes, which a SealedSecret makes public anyway.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether both are the same bytes.
     pub fn same_as(&self, other: &SecretValue) -> bool {
         self.0 == other.0
     }
 
-    /// Whether it is this word: an answer and not a secret.
+    /// Whether it is this word, which is an answer and not a secret.
     pub fn is(&self, word: &str) -> bool {
         self.0.as_slice() == word.as_bytes()
     }
 
-    /// Without the one line feed at its end, and whether there was one.
+    /// Removes one line feed at its end; whether there was one.
     pub fn without_line_feed(self) -> (Self, bool) {
         let trimmed = self.0.strip_suffix(b"\r\n").or_else(|| self.0.strip_suffix(b"\n"));
         match trimmed {
@@ -46,7 +44,6 @@ impl SecretValue {
         }
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

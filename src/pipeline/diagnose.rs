@@ -1,5 +1,5 @@
-//! What a cluster showed, held against what should be there: each value is followed from its SealedSecret to its target.
-//! The texts of controllers that are recognised here are those of facts.md, section 6: sealed-secrets 0.36, ESO 0.20.
+//! Compares what a cluster showed with what it should have: follows each value from its SealedSecret to its target.
+//! It recognises the messages of sealed-secrets 0.36 and of the External Secrets Operator 0.20.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -16,33 +16,32 @@ mod external_secrets;
 pub struct Snapshot {
     pub user: String,
     pub version: String,
-    /// The API server's time and ours, where it told its own.
+    /// The API server's time and ours, if it told its own.
     pub clocks: Option<(SystemTime, SystemTime)>,
     /// Whether the resources of sealed-secrets and ESO are served.
     pub apis: BTreeMap<&'static str, bool>,
     pub namespaces: BTreeMap<String, bool>,
     pub controller: Option<Value>,
-    /// The Services it may have, by the same label; the one that was named is in it when it is there.
+    /// The Services with the same label.
     pub services: Vec<String>,
-    /// What certificate it serves, where it serves one.
+    /// The certificate that it serves, if it serves one.
     pub served: Option<CertificateDigest>,
     pub keys: Vec<Value>,
     pub sealed: Vec<Value>,
     pub sources: BTreeMap<Name, Option<Value>>,
     /// The Deployment of the External Secrets Operator.
     pub external_secrets: Option<Value>,
-    /// Whether the reader's account is there, for each namespace that has one.
+    /// Whether the reader's account exists, by namespace.
     pub accounts: BTreeMap<Namespace, bool>,
     /// Which keys the account of a namespace may get.
     pub access: BTreeMap<(Namespace, Name), bool>,
-    /// Each store.
     pub stores: Vec<Store>,
     pub consumers: Vec<LiveConsumer>,
     /// The rights that this account lacks, and for which part of the way.
     pub forbidden: BTreeMap<Part, BTreeSet<String>>,
 }
 
-/// A part of the way of a value, as far as one right opens it.
+/// A part of a value's way that one right gives access to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "they are the fields of a snapshot")]
 pub enum Part {
@@ -62,9 +61,8 @@ pub enum Part {
     Events,
 }
 
-/// A store in the cluster.
 pub struct Store {
-    /// None = it is there for the whole cluster.
+    /// None = a store for the whole cluster.
     pub namespace: Option<Namespace>,
     pub object: Option<Value>,
     pub events: Vec<Value>,
@@ -78,7 +76,7 @@ pub struct LiveConsumer {
     pub target: Option<Value>,
 }
 
-/// What the operator has.
+/// What the cluster should have.
 pub struct Wanted<'w> {
     pub contract: &'w Contract,
     pub delivery: &'w Delivery,
@@ -89,7 +87,7 @@ pub struct Wanted<'w> {
     pub places: &'w Places,
 }
 
-/// What has to be served: whose, the group, its resources.
+/// The APIs that have to be served: the product, the group, its resources.
 pub fn apis(delivery: &Delivery) -> [(&'static str, &'static str, Vec<&'static str>); 2] {
     [
         ("sealed-secrets", "bitnami.com/v1alpha1", vec!["sealedsecrets"]),
@@ -129,7 +127,7 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     checks.list
 }
 
-/// The Secret that an ExternalSecret makes.
+/// The name of the Secret that an ExternalSecret writes.
 pub fn target_of(object: &Value) -> &str {
     match text(object, "/spec/target/name") {
         "" => text(object, "/metadata/name"),
@@ -182,7 +180,7 @@ fn written(metadata: &Value) -> &str {
     writers(metadata).map(|(manager, _)| text(manager, "/time")).max().unwrap_or("")
 }
 
-/// Every Pod that should be there is there; during an update that means the new one too.
+/// Whether every Pod is available, during an update the new one too.
 fn is_available(deployment: &Value) -> bool {
     let count = |path: &str| deployment.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     count("/status/availableReplicas") > 0 && count("/status/unavailableReplicas") == 0
@@ -235,12 +233,12 @@ impl Checks<'_> {
         format!("kubectl apply -k {}/secret-store{file}", self.out())
     }
 
-    /// Whether a namespace is there, as far as that is known.
+    /// Whether a namespace exists; true if that is unknown.
     fn is_there(&self, namespace: &Namespace) -> bool {
         self.snapshot.namespaces.get(namespace.as_str()).copied().unwrap_or(true)
     }
 
-    /// Whether this account may look at a part of the way; if not, what was to be checked there is skipped.
+    /// Whether this account may look at a part of the way; if not, its checks are skipped.
     fn may(&mut self, part: Part, category: &'static str, what: &str) -> bool {
         let may = !self.snapshot.forbidden.contains_key(&part);
         if !may {
@@ -268,7 +266,7 @@ impl Checks<'_> {
         self.bad("api server", user.clone(), Symptom::Forbidden, cause, remedy);
     }
 
-    /// Whether this machine and the API server agree on the time, by which certificates are judged.
+    /// Whether this machine and the API server agree on the time, which certificates depend on.
     fn clocks(&mut self) {
         const MOST: Duration = Duration::from_secs(5 * 60);
         let Some((theirs, ours)) = self.snapshot.clocks else { return };

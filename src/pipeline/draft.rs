@@ -10,7 +10,7 @@ use crate::model::{Contract, Error, Key, Name, Recipe, Result, Severity, Terms, 
 /// How errors name it.
 const DRAFT: &str = "the draft";
 
-/// The text of a contract: keys that `known` has keep their recipe, the rest are provided; `ignored` is the platform's
+/// The text of a contract: keys of `known` keep their recipe, the others become provided; `ignored` is the platform's
 /// `.gitignore`.
 pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<String> {
     let store = store(&known, platform)?;
@@ -40,7 +40,7 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
             add(&mut keys, with_source(&known, key));
         }
     }
-    // A unit's name of the known contract may be a key's here.
+    // A unit of the known contract may have the name of a key here.
     let names: BTreeSet<Name> = keys.iter().map(|key| key.name.clone()).collect();
     for key in keys.iter_mut().filter(|key| key.unit != key.name && names.contains(&key.unit)) {
         key.unit = match &key.recipe {
@@ -71,7 +71,7 @@ fn add(keys: &mut Vec<Key>, more: Vec<Key>) {
     keys.extend(more.into_iter().filter(|key| !known.contains(&key.name)));
 }
 
-/// A hash brings the key that it is the hash of.
+/// The key; before a hash, the key that it is the hash of.
 fn with_source(known: &Contract, key: &Key) -> Vec<Key> {
     match &key.recipe {
         Recipe::Bcrypt { of, .. } => known.key(of.as_str()).into_iter().chain([key]).cloned().collect(),
@@ -94,7 +94,7 @@ fn provided(name: Name, consumer: &str) -> Key {
     }
 }
 
-/// The store of the contract where somebody reads from it, otherwise the one that most entries name.
+/// The contract's store if an ExternalSecret reads from it, otherwise the one that most entries use.
 fn store(known: &Contract, platform: &Platform) -> Result<Name> {
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in platform.manifests.iter().flat_map(|manifest| &manifest.secret.entries) {

@@ -1,4 +1,4 @@
-//! The controller's key Secrets, made from the escrow's keys, and read again as the controller reads them.
+//! The controller's key Secrets, all from the escrow's keys, and read again as the controller reads them.
 
 use zeroize::Zeroizing;
 
@@ -30,21 +30,21 @@ impl KeySecrets {
             )));
         }
         let newer = pairs.newer_than(certificate, |_| true).map(|(newer, _)| newer.digest);
-        let mut made = KeySecrets { secrets: Vec::new(), newer, left_out: Vec::new() };
+        let mut all = KeySecrets { secrets: Vec::new(), newer, left_out: Vec::new() };
         for (n, pair) in pairs.list.iter().enumerate() {
             let certificate = match &pair.certificate {
                 _ if pair.digest == certificate.digest => pem,
                 Some((_, pem)) => pem,
                 None => {
-                    made.left_out.push(pair.digest);
+                    all.left_out.push(pair.digest);
                     continue;
                 }
             };
             let name = secret::key_secret_name(n);
             let text = secret::write_key_secret(namespace, &name, certificate, &private_key::write_pem(&pair.key)?);
-            made.secrets.push((name, text));
+            all.secrets.push((name, text));
         }
-        Ok(made)
+        Ok(all)
     }
 
     /// As one stream of documents.

@@ -44,7 +44,7 @@ pub fn make(
                 copies.push((key.name.clone(), Zeroizing::new(value.expose().to_vec())));
             }
             let imported = generate::check(key, &value).is_err();
-            of_unit.push(Sealed { key, blob: String::new(), imported, made: sealed_on(&key.name) });
+            of_unit.push(Sealed { key, blob: String::new(), imported, sealed_on: sealed_on(&key.name) });
             labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), key.name.as_str()), value));
         }
         sealed.push(of_unit);

@@ -12,7 +12,7 @@ use crate::model::{Code, Contract, Delivery, Error, Finding, Result, StoreKind};
 pub struct Edit {
     /// Relative to the checkout, with `/`.
     pub path: String,
-    /// What is there; none = a new file.
+    /// Its current content; none = a new file.
     pub before: Option<Vec<u8>>,
     pub after: String,
 }
@@ -40,7 +40,6 @@ pub fn filter(contract: &Contract, delivery: &Delivery, bytes: &[u8]) -> Result<
     })
 }
 
-/// The manifests themselves.
 pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, files: &Files) -> Edits {
     let mut found = Edits::unreadable(platform);
     let mut last = "";
@@ -71,7 +70,7 @@ fn not_text() -> Error {
 }
 
 impl Edits {
-    /// Nothing yet, but for the files that nobody can read.
+    /// No edits, and the files that cannot be read.
     fn unreadable(platform: &Platform) -> Edits {
         let refused = platform.notes.iter().filter(|note| note.code == Code::Unreadable).cloned().collect();
         Edits { refused, ..Edits::default() }
@@ -82,7 +81,7 @@ impl Edits {
     }
 }
 
-/// The changes as `git apply` takes them, in the checkout.
+/// The changes as a diff for `git apply` in the checkout.
 pub fn diff(edits: &[Edit]) -> String {
     let mut out = String::new();
     for edit in edits {
@@ -92,7 +91,7 @@ pub fn diff(edits: &[Edit]) -> String {
         if edit.before.is_none() {
             out.push_str("new file mode 100644\n");
         }
-        // git ends a name with a tab where it holds white space and no quotes.
+        // git ends a name that has a space and no quotes with a tab.
         let ended = |name: &str| if name.contains(' ') && !name.starts_with('"') { format!("{name}\t") } else { name.to_owned() };
         let old = if edit.before.is_some() { ended(&old) } else { "/dev/null".to_owned() };
         out.push_str(&TextDiff::from_lines(before.as_ref(), edit.after.as_str()).unified_diff().header(&old, &ended(&new)).to_string());
@@ -100,7 +99,7 @@ pub fn diff(edits: &[Edit]) -> String {
     out
 }
 
-/// A name as git writes it (`quote_c_style`): in quotes, with escapes, where a line could not hold it otherwise.
+/// A name as git writes it (`quote_c_style`): in quotes, with escapes, if a line could not hold it otherwise.
 fn quoted(name: &str) -> String {
     let plain = |c: char| !c.is_control() && c != '"' && c != '\\';
     if name.chars().all(plain) {

@@ -112,11 +112,11 @@ fn orphans(contract: &Contract, inventory: &Inventory) -> Result<Vec<String>> {
 fn check_write_once(key: &Key, sealed: &SealedSecret, file: &str) -> Result<()> {
     match &sealed.write_once {
         Some(_) if !key.write_once => Err(write_once_dropped(key.name.as_str(), file)),
-        Some(made) if *made != key.recipe.describe() => Err(Error::refused(
+        Some(before) if *before != key.recipe.describe() => Err(Error::refused(
             format!("`{}` is write-once, but its recipe in the contract has changed", key.name),
             "put its recipe back into the contract: the sealed value stays as it is",
         )
-        .why(format!("it was made as `{}`, and the recipe says `{}`", visible(made), key.recipe.describe()))
+        .why(format!("it was made as `{}`, and the recipe says `{}`", visible(before), key.recipe.describe()))
         .at(sealed.position)
         .in_file(file)),
         _ => Ok(()),

@@ -1,5 +1,5 @@
-//! A platform's checkout, taken apart: its ExternalSecrets, the kustomizations that move them, its Applications, helm values
-//! and configurations. What follows from it is `resolve`'s.
+//! Takes a platform's checkout apart: its ExternalSecrets, the kustomizations that move them, its Applications, helm values
+//! and configurations. `resolve` draws the conclusions.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,27 +11,28 @@ use crate::manifest::gitops::{self, AppProject, Application, Kustomization};
 use crate::manifest::{text, yaml};
 use crate::model::{Code, Configuration, Finding, Position, Result, on_threads};
 
-/// What a checkout's files say of secrets.
+/// What a checkout's files say about secrets.
 #[derive(Default)]
 pub struct Platform {
     pub root: String,
     pub manifests: Vec<Manifest>,
-    /// Keys that helm values name: file, key, place.
+    /// Keys in helm values: file, key, place.
     pub helm: Vec<(String, String, Position)>,
     pub kustomizations: BTreeMap<String, Kustomization>,
     pub applications: Vec<Application>,
     pub projects: Vec<(String, AppProject)>,
     /// By environment: `environments/<name>/config.yaml`.
     pub configurations: BTreeMap<String, Result<Configuration>>,
+    /// What could not be read, or was skipped.
     pub notes: Vec<Finding>,
     /// The folders of the kustomizations that list a file or folder.
     listed_by: HashMap<String, BTreeSet<String>>,
     patch_files: HashSet<String>,
-    /// What [`Platform::kustomized`] has found out.
+    /// What [`Platform::kustomized`] knows already.
     moves: RefCell<HashMap<String, BTreeSet<Moved>>>,
 }
 
-/// Where kustomize puts something: the namespace of the outermost kustomization that names one, and the folder of the
+/// Where kustomize puts something: the namespace of the outermost kustomization that sets one, and the folder of the
 /// outermost kustomization of all.
 pub type Moved = (Option<String>, String);
 
@@ -39,11 +40,10 @@ pub type Moved = (Option<String>, String);
 pub struct Manifest {
     /// Its file, relative to the checkout.
     pub file: String,
-    /// What the manifest says.
     pub secret: ExternalSecret,
 }
 
-/// Whether a YAML file can tell anything: everything else is not even parsed.
+/// Whether a YAML file is worth parsing.
 pub fn matters(path: &str, bytes: &[u8]) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let mentions = |word: &[u8]| memchr::memmem::find(bytes, word).is_some();
@@ -156,7 +156,7 @@ impl Platform {
         self.projects.extend(projects.into_iter().map(|project| (path.to_owned(), project)));
     }
 
-    /// Notes the links that were met and not followed.
+    /// Notes these links and large files, which were skipped.
     pub fn pass_over(&mut self, links: &[String]) {
         for path in links {
             let (what, help) =
@@ -175,7 +175,7 @@ impl Platform {
         self.notes.push(finding(&self.root, code, path, position, what, help));
     }
 
-    /// Where kustomize puts what this file or folder holds; several places, where overlays share a base.
+    /// Where kustomize puts the content of this file or folder; several places if overlays share a base.
     pub fn kustomized(&self, path: &str) -> BTreeSet<Moved> {
         if let Some(known) = self.moves.borrow().get(path) {
             return known.clone();
@@ -220,7 +220,7 @@ impl Platform {
         includes
     }
 
-    /// Whether the file is only a patch, for a kustomization to merge.
+    /// Whether the file is only a patch that a kustomization merges.
     pub fn is_patch(&self, path: &str) -> bool {
         self.listing(path).next().is_none() && self.patch_files.contains(path)
     }
@@ -238,7 +238,7 @@ impl Platform {
     }
 }
 
-/// A path as a kustomization in `folder` writes it, from the checkout's root; none where it leads out of it, or is a URL.
+/// The path, from the checkout's root, of an entry of the kustomization in `folder`; none if it leads out of the checkout.
 pub fn joined(folder: &str, entry: &str) -> Option<String> {
     let mut steps: Vec<&str> = folder.split('/').filter(|step| !step.is_empty()).collect();
     for step in entry.split('/') {
@@ -251,7 +251,6 @@ pub fn joined(folder: &str, entry: &str) -> Option<String> {
     Some(steps.join("/"))
 }
 
-/// A finding at a place of the checkout.
 pub fn finding(root: &str, code: Code, path: &str, position: Option<Position>, what: String, help: &str) -> Finding {
     let place = match position {
         Some((line, column)) => format!("{root}/{path}:{line}:{column}"),

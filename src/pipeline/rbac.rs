@@ -1,5 +1,5 @@
-//! The rights that each command needs of a cluster, as the Roles that give exactly these: a name wherever a right can have one.
-//! They are applied as they are, and give nothing until they are bound.
+//! The rights that each command needs of a cluster, as Roles that give exactly these, limited to named objects where
+//! Kubernetes allows it. Applying them grants nothing until they are bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::manifest::secret::key_secret_name;
 use crate::model::{Contract, Delivery};
 
-/// `doctor`. No right says "metadata only", so the Secrets are named, and so is what else can be.
+/// `doctor`. Kubernetes has no right for metadata only, so the Secrets are listed by name.
 pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> Vec<Value> {
     let (namespace, service) = controller;
     let targets = contract.consumers.iter().map(|consumer| consumer.target.as_str());
@@ -20,22 +20,22 @@ pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)
         named("", "namespaces", &["get"], namespaces),
         named("", "serviceaccounts", &["get"], [contract.reader.name.as_str()].into()),
         named("external-secrets.io", delivery.store_kind.resource(), &["get"], [contract.store.as_str()].into()),
-        // One that a helm chart renders has a name that is not known.
+        // The name of one that a helm chart renders is unknown.
         rule("external-secrets.io", "externalsecrets", &["list"]),
         rule("", "events", &["list"]),
         rule("apps", "deployments", &["list"]),
         rule("bitnami.com", "sealedsecrets", &["list"]),
         rule("authorization.k8s.io", "subjectaccessreviews", &["create"]),
     ];
-    // A Service of another name is looked for, so that it can be told to the operator.
+    // To tell the operator the name of the right Service.
     let there = [rule("", "services", &["get", "list"]), proxy(service), rule("", "secrets", &["list"])];
     vec![role("doctor", None, &everywhere), role("doctor", Some(namespace), &there)]
 }
 
-/// How many keys of an escrow are thought of: only its identity tells how many there are.
+/// How many keys of an escrow the Role covers: only its identity could tell how many there are.
 const KEYS: usize = 8;
 
-/// `key-secret --apply`: server-side apply is `create` where there is none yet, and then there is a name to it, too.
+/// `key-secret --apply`: server-side apply needs `create` for a new object, and even that right can have a name.
 pub fn key_secret(namespace: &str) -> Vec<Value> {
     let names: Vec<String> = (0..KEYS).map(key_secret_name).collect();
     let secret = named("", "secrets", &["get", "create", "patch"], names.iter().map(String::as_str).collect());
@@ -46,12 +46,12 @@ pub fn fetch_cert((namespace, service): (&str, &str)) -> Vec<Value> {
     vec![role("fetch-cert", Some(namespace), &[named("", "services", &["get"], [service].into()), proxy(service)])]
 }
 
-/// `backup`: the key Secrets are found by their label, and a right to list has no names.
+/// `backup`: it finds the key Secrets by their label, and a right to list cannot be limited to names.
 pub fn backup(namespace: &str) -> Vec<Value> {
     vec![role("backup", Some(namespace), &[rule("", "secrets", &["list"])])]
 }
 
-/// `import` from a live namespace: the targets where they are read, and the source Secrets.
+/// `import --from-cluster`: the target Secrets of consumers, and the source Secrets.
 pub fn import(contract: &Contract) -> Vec<Value> {
     let mut secrets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for consumer in &contract.consumers {
@@ -75,7 +75,7 @@ fn proxy(service: &str) -> Value {
     through_proxy(service, &["get"])
 }
 
-/// The controller's own words, through the API server. The Service's port has the chart's name, or none.
+/// The controller's HTTP interface, through the API server. The Service's port has the chart's name, or none.
 fn through_proxy(service: &str, verbs: &[&str]) -> Value {
     let names = [format!("http:{service}:"), format!("http:{service}:http")];
     named("", "services/proxy", verbs, names.iter().map(String::as_str).collect())
@@ -85,19 +85,17 @@ fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
     json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs })
 }
 
-/// For these objects only.
 fn named(group: &str, resource: &str, verbs: &[&str], names: BTreeSet<&str>) -> Value {
     json!({ "apiGroups": [group], "resources": [resource], "resourceNames": names, "verbs": verbs })
 }
 
-/// A Role in a namespace, or a ClusterRole.
 fn role(command: &str, namespace: Option<&str>, rules: &[Value]) -> Value {
     let name = format!("seal-secrets-{command}");
     let (kind, metadata) = match namespace {
         Some(namespace) => ("Role", json!({ "name": name, "namespace": namespace })),
         None => ("ClusterRole", json!({ "name": name })),
     };
-    // A rule with an empty list of names would give every object.
+    // A rule with an empty list of names would grant every object.
     let rules: Vec<&Value> = rules.iter().filter(|rule| rule["resourceNames"] != json!([])).collect();
     json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, "rules": rules })
 }

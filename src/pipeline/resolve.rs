@@ -10,12 +10,12 @@ use crate::model::{
 };
 
 pub struct Resolved {
-    /// Its consumers are those that are really there; its keys know whether they are needed.
+    /// With the platform's own consumers, and keys that are marked as needed or not.
     pub contract: Contract,
     pub coverage: Vec<Finding>,
 }
 
-/// The configuration of the environment that is meant; none where the platform has no environments.
+/// The configuration of this environment, or of the only one; none if the platform has no environments.
 pub fn configuration<'p>(platform: &'p Platform, environment: Option<&str>) -> Result<Option<(&'p str, &'p Configuration)>> {
     let known: Vec<&str> = platform.configurations.keys().map(String::as_str).collect();
     let list = || known.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", ");
@@ -37,8 +37,8 @@ pub fn configuration<'p>(platform: &'p Platform, environment: Option<&str>) -> R
     }
 }
 
-/// Puts the platform's own consumers in the place of the contract's; `patches` is the component that adds the property, as a
-/// path in the checkout, where it lies in it; `kind` is the store's, where it was asked for.
+/// Replaces the contract's consumers by the platform's own. `patches` is the path in the checkout of the component that adds
+/// the property, if it is in the checkout; `kind` is the store's, if it was asked for.
 pub fn resolve(
     contract: Contract,
     platform: &Platform,
@@ -58,7 +58,7 @@ pub fn resolve(
     coverage.helm();
     let read_at_all = !coverage.consumers.is_empty() || manifests.iter().any(|manifest| !delivered(&contract, kind, manifest).is_empty());
     if !read_at_all {
-        return Err(nobody(&contract, platform));
+        return Err(nothing_read(&contract, platform));
     }
     coverage.ambiguous();
     manifests.iter().for_each(|manifest| coverage.delivery(manifest));
@@ -73,7 +73,7 @@ pub fn resolve(
     Ok(Resolved { contract: contract.with_consumers(consumers)?, coverage: found })
 }
 
-fn nobody(contract: &Contract, platform: &Platform) -> Error {
+fn nothing_read(contract: &Contract, platform: &Platform) -> Error {
     let stores: BTreeSet<&str> = platform
         .manifests
         .iter()
@@ -93,12 +93,12 @@ fn nobody(contract: &Contract, platform: &Platform) -> Error {
         .in_file(&platform.root)
 }
 
-/// Whether a store is the contract's: of the kind that is written when nobody asks for one, or of either when one is asked for.
+/// Whether a store is the contract's: a ClusterSecretStore, or of either kind if one was asked for.
 pub fn is_ours(contract: &Contract, kind: Option<StoreKind>, store: &StoreRef) -> bool {
     store.name == contract.store.as_str() && (kind.is_some() || store.kind == StoreKind::ClusterSecretStore.as_str())
 }
 
-/// The entries of an ExternalSecret that read keys of the contract from its store, and have no other property.
+/// The entries of an ExternalSecret that read keys of the contract from its store, without another property.
 fn delivered(contract: &Contract, kind: Option<StoreKind>, manifest: &Manifest) -> Vec<Entry> {
     let ours = manifest.secret.entries.iter().filter(|read| is_ours(contract, kind, &read.store));
     let entry = |read: &Written| {
@@ -116,7 +116,7 @@ struct Coverage<'p> {
     patches: Option<&'p str>,
     kind: Option<StoreKind>,
     found: Vec<Finding>,
-    /// With the manifest that each comes from; none = a helm chart's.
+    /// Each with its manifest; none = a helm chart renders it.
     consumers: Vec<(Option<&'p Manifest>, Consumer)>,
 }
 
@@ -129,7 +129,7 @@ impl<'p> Coverage<'p> {
         is_ours(self.contract, self.kind, store)
     }
 
-    /// A manifest that can be read, and not only a patch for one.
+    /// Whether it is a manifest that can be read, and not only a patch for one.
     fn is_manifest(&mut self, manifest: &Manifest) -> bool {
         let Manifest { file, secret } = manifest;
         if self.platform.is_patch(file) {
@@ -179,7 +179,7 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// Whether its entries get their property, and its store the kind that was asked for.
+    /// Reports entries that get no property, and a store of another kind than was asked for.
     fn delivery(&mut self, manifest: &Manifest) {
         let Manifest { file, secret } = manifest;
         let ours: Vec<&Written> =
@@ -232,7 +232,7 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// A consumer for each namespace in which this ExternalSecret will be.
+    /// Adds a consumer for each namespace in which this ExternalSecret will be.
     fn consumer(&mut self, manifest: &'p Manifest, entries: &[Entry]) {
         let Manifest { file, secret } = manifest;
         let (name, target) = (Name::new(&secret.name), Name::new(&secret.target));
@@ -255,7 +255,7 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// kustomize's word, the manifest's, the Application's, the contract's; "" where nobody has one.
+    /// From kustomize, the manifest, the Application or the contract, in this order; "" if none of them has one.
     fn namespaces(&self, manifest: &Manifest) -> BTreeSet<String> {
         let Manifest { file, secret } = manifest;
         if secret.cluster {
@@ -275,7 +275,7 @@ impl<'p> Coverage<'p> {
         self.platform.kustomized(file).into_iter().map(place).collect()
     }
 
-    /// Keys that helm values name: their ExternalSecret is the one that the contract knows without a manifest.
+    /// Adds the consumers of keys in helm values: those that the contract has without a name.
     fn helm(&mut self) {
         for (file, key, position) in &self.platform.helm {
             let Some(key) = self.contract.key(key) else { continue };
@@ -311,8 +311,8 @@ impl<'p> Coverage<'p> {
         self.found.extend(unread);
     }
 
-    /// Where two of one name read differently, a patch needs the namespace to tell them apart, and finds it only in the
-    /// manifest: kustomize patches before it moves. A ClusterExternalSecret has no patch at all.
+    /// If two of one name read differently, a patch needs the namespace in their manifests to tell them apart, because kustomize
+    /// patches before it sets namespaces. A ClusterExternalSecret cannot be patched at all.
     fn ambiguous(&mut self) {
         let mut alike: BTreeMap<Name, Vec<usize>> = BTreeMap::new();
         for (i, (manifest, consumer)) in self.consumers.iter().enumerate() {
@@ -364,8 +364,8 @@ impl<'p> Coverage<'p> {
     }
 }
 
-/// The Argo CD Application for an output folder at this path of the checkout, in the conventions of those that are there:
-/// the repository and project that most of them have, one wave after the two controllers. None where there are none.
+/// The Argo CD Application for an output folder at this path of the checkout, in the conventions of the existing ones: the
+/// repository and project that most of them have, one wave after the two controllers. None if there are none.
 pub fn application(platform: &Platform, path: &str) -> Option<Application> {
     let mut votes: BTreeMap<(&str, &str, &str, &str), usize> = BTreeMap::new();
     for application in &platform.applications {
@@ -403,7 +403,7 @@ pub fn check_project(platform: &Platform, application: &Application) -> Option<F
     Some(platform::finding(&platform.root, Code::SourceRepositoryMissing, file, Some(project.position), what, &help))
 }
 
-/// Argo CD's glob: `*` stands for any text.
+/// Argo CD's glob: `*` matches any text.
 fn is_like(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(tail) = text.strip_prefix(head) else { return false };

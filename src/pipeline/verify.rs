@@ -196,7 +196,7 @@ impl Findings<'_> {
             let what = format!("`{}` has the scope {}, not {}", key.name, sealed.scope.as_str(), Contract::SCOPE.as_str());
             self.add(Code::WrongScope, file, at, what, FROM_GIT);
         }
-        let made = key.recipe.describe();
+        let recipe = key.recipe.describe();
         match (key.write_once, &sealed.write_once) {
             (true, None) => {
                 let what = format!("`{}` has lost its annotation `{}`", key.name, sealed_secret::WRITE_ONCE);
@@ -206,8 +206,8 @@ impl Findings<'_> {
                 let what = format!("`{}` is marked write-once, and the contract does not say so", key.name);
                 self.add(Code::WriteOnceDropped, file, at, what, FROM_GIT);
             }
-            (true, Some(before)) if *before != made => {
-                let what = format!("`{}` is write-once, was made as `{before}`, and the contract now says `{made}`", key.name);
+            (true, Some(before)) if *before != recipe => {
+                let what = format!("`{}` is write-once, was made as `{before}`, and the contract now says `{recipe}`", key.name);
                 self.add(Code::WriteOnceDropped, file, at, what, "put its recipe back into the contract");
             }
             _ => {}

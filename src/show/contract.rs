@@ -11,18 +11,18 @@ fn consumers(contract: &Contract, key: &str) -> Vec<String> {
 }
 
 pub fn table(contract: &Contract) -> String {
-    let mut rows = vec![["KEY", "MADE HOW", "NEEDED WHEN", "READ BY"].map(str::to_owned)];
+    let mut rows = vec![["KEY", "RECIPE", "NEEDED WHEN", "READ BY"].map(str::to_owned)];
     for key in &contract.keys {
-        let mut made = key.recipe.describe();
+        let mut recipe = key.recipe.describe();
         if key.write_once {
-            made.push_str(", write-once");
+            recipe.push_str(", write-once");
         }
         let when = key.when.as_ref().map_or("always", |when| when.text.as_str());
         let readers = match consumers(contract, key.name.as_str()) {
             none if none.is_empty() => "-".to_owned(),
             some => some.join(", "),
         };
-        rows.push([key.name.to_string(), made, when.to_owned(), readers]);
+        rows.push([key.name.to_string(), recipe, when.to_owned(), readers]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let [first, second, third] = [0, 1, 2].map(width);

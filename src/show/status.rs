@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{counted, pretty};
 use crate::manifest::blobs::ForeignSealedSecret;
-use crate::manifest::sealed_secret::MADE;
+use crate::manifest::sealed_secret::SEALED_ON;
 use crate::model::{CertificateDigest, Error, Places, visible};
 use crate::pipeline::status::{KeyStatus, Status};
 
@@ -18,7 +18,7 @@ pub fn line(pinned: CertificateDigest, file: &str, one: &ForeignSealedSecret, ke
         Some(others) => ("another", format!(", sealed to {}", others.join(" and "))),
         None => ("unknown", String::new()),
     };
-    let since = visible(one.annotation(MADE).unwrap_or("unknown"));
+    let since = visible(one.annotation(SEALED_ON).unwrap_or("unknown"));
     format!("{word} {}: {}, since {since}{others}\n", visible(file), visible(&one.full_name()))
 }
 
@@ -78,8 +78,8 @@ impl Record {
     pub fn keep(&mut self, pinned: CertificateDigest, file: &str, one: &ForeignSealedSecret, keys: Option<&BTreeSet<CertificateDigest>>) {
         let named: Option<Vec<String>> = keys.map(|keys| keys.iter().map(ToString::to_string).collect());
         let is_pinned = keys.map(|keys| keys.iter().all(|key| *key == pinned));
-        let (name, made) = (one.full_name(), one.annotation(MADE));
-        self.units.push(json!({ "file": file, "name": name, "keys": named, "made": made, "pinned": is_pinned }));
+        let (name, sealed_on) = (one.full_name(), one.annotation(SEALED_ON));
+        self.units.push(json!({ "file": file, "name": name, "keys": named, "made": sealed_on, "pinned": is_pinned }));
     }
 
     pub fn fail(&mut self, error: &Error) {

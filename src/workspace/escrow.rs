@@ -61,31 +61,20 @@ fn recipient_of(identity: &age::x25519::Identity) -> Result<Recipient> {
 
 pub struct Escrow {
     pub pairs: Pairs,
-    encrypted: Zeroizing<Vec<u8>>,
-    pem: Zeroizing<String>,
+    /// As it lies there.
+    pub encrypted: Zeroizing<Vec<u8>>,
+    /// Certificates and private keys.
+    pub pem: Zeroizing<String>,
 }
 
 impl Escrow {
-    /// As it lies there, encrypted.
-    pub fn encrypted(&self) -> &[u8] {
-        &self.encrypted
-    }
-
-    pub fn pem(&self) -> &str {
-        &self.pem
-    }
-
-    /// Its text with more in it; made in one piece, so that no copy of it is left behind.
-    pub fn grown(&self, more: &[&str]) -> Zeroizing<String> {
-        grown(&self.pem, more)
-    }
-
     /// Adds a pair that was written into it.
     pub fn add(&mut self, pair: NewPair) {
         self.pairs.add(pair.key, pair.opener, Some((pair.certificate, pair.certificate_pem)));
     }
 }
 
+/// An escrow's text with more in it; made in one piece, so that no copy of it is left behind.
 pub fn grown(before: &str, more: &[&str]) -> Zeroizing<String> {
     let parts = std::iter::once(before).filter(|before| !before.is_empty()).chain(more.iter().copied());
     let lines: Vec<&str> = parts.flat_map(|part| [part.trim_end(), "\n"]).collect();
@@ -133,12 +122,8 @@ impl Workspace {
 
     /// The escrow, opened with the identities of that file.
     pub fn escrow(&self, identity: Option<&Path>, world: &World) -> Result<Escrow> {
-        self.escrow_of(&self.identities(identity, world)?)
-    }
-
-    /// The escrow, opened with these identities.
-    pub fn escrow_of(&self, identities: &Identities) -> Result<Escrow> {
-        self.open(self.encrypted_escrow()?, identities)
+        let identities = self.identities(identity, world)?;
+        self.open(self.encrypted_escrow()?, &identities)
     }
 
     fn open(&self, encrypted: Zeroizing<Vec<u8>>, identities: &Identities) -> Result<Escrow> {

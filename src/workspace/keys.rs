@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use zeroize::Zeroizing;
+
 use super::Workspace;
 use super::escrow::NewEscrow;
 use crate::manifest::text;
@@ -123,7 +125,7 @@ impl KeysChange<'_> {
         self.write_last(CERTIFICATE, pem.as_bytes(), Existing::Keep)
     }
 
-    /// Writes another certificate in its place.
+    /// Writes another certificate in its place, the last file of a run.
     pub fn pin_another(&self, pem: &str) -> Result<()> {
         self.write_last(CERTIFICATE, pem.as_bytes(), Existing::Replace)
     }
@@ -154,8 +156,9 @@ impl KeysChange<'_> {
         }
     }
 
-    /// Writes the escrow in one step, where the one that it grew out of still is, or none; reads it back and opens it.
-    pub fn write_escrow(&self, new: &NewEscrow<'_>, before: Option<&[u8]>) -> Result<()> {
+    /// Writes the escrow in one step, where the one that it grew out of still is, or none; reads it back and opens it. Returns what
+    /// was read back.
+    pub fn write_escrow(&self, new: &NewEscrow<'_>, before: Option<&[u8]>) -> Result<Zeroizing<Vec<u8>>> {
         let existing = match before {
             None => Existing::Keep,
             Some(before) if *self.folder.read_file(ESCROW)? == *before => Existing::Replace,
@@ -166,8 +169,9 @@ impl KeysChange<'_> {
         };
         git::keep_out(&self.folder, GITIGNORE)?;
         self.write(ESCROW, &new.encrypted, 0o644, existing)?;
-        if new.is(&self.folder.read_file(ESCROW)?)? {
-            return Ok(());
+        let read_back = Zeroizing::new(self.folder.read_file(ESCROW)?);
+        if new.is(&read_back)? {
+            return Ok(read_back);
         }
         let help = format!("run again; {RECIPIENTS} and the disk should be looked at if it stays");
         Err(Error::cryptography("the escrow that was read back is not the one that was written", help))

@@ -151,6 +151,7 @@ impl Out<'_> {
         let before = folder.read_file(render::RUNBOOK)?;
         let Some(after) = std::str::from_utf8(&before).ok().and_then(|text| render::runbook_for(text, to)) else { return Ok(false) };
         if write {
+            folder.remove_leftovers_here()?;
             let mut writer = Writer::new(folder);
             writer.write(render::RUNBOOK, after.as_bytes(), 0o644, Existing::Replace)?;
             writer.sync()?;

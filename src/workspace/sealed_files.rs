@@ -137,7 +137,7 @@ impl SealedFiles {
     }
 
     /// Re-encrypts, a few files at a time, and tells of each. What was done when `each` came to an end is written.
-    pub fn re_encrypt(
+    pub fn handle(
         &self,
         tally: &mut Tally,
         world: &mut World,
@@ -221,7 +221,7 @@ pub struct Handled {
 pub type Each<'e> = dyn FnMut(Vec<SealedFile>, &mut World) -> (Vec<Handled>, Result<()>) + 'e;
 
 /// Re-encrypts some files with keys that are here; nothing is written yet.
-pub fn re_encrypt(files: Vec<SealedFile>, work: &Work<'_>, world: &mut World) -> (Vec<Handled>, Result<()>) {
+pub fn with_keys(files: Vec<SealedFile>, work: &Work<'_>, world: &mut World) -> (Vec<Handled>, Result<()>) {
     match in_parallel(files, work, world) {
         Ok(handled) => (handled, Ok(())),
         Err(error) => (Vec::new(), Err(error)),

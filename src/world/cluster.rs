@@ -34,19 +34,15 @@ pub struct Access<'a> {
     pub context: Option<&'a str>,
 }
 
-/// A connection.
 pub struct Cluster {
     runtime: tokio::runtime::Runtime,
     client: kube::Client,
-    /// The context's name.
     pub context: String,
     time: Cell<Option<SystemTime>>,
 }
 
-/// What a server answered.
 pub struct Answer {
     pub status: StatusCode,
-    /// The body.
     pub body: Vec<u8>,
 }
 

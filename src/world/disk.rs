@@ -24,13 +24,9 @@ pub enum Links {
 /// What has a name in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file.
     File,
-    /// A folder.
     Folder,
-    /// A symbolic link.
     Link,
-    /// A named pipe.
     Pipe,
     /// A device or socket.
     Other,
@@ -52,9 +48,7 @@ pub struct Stat {
     pub identity: (u64, u64),
 }
 
-/// An open file.
 pub trait FileHandle: Read + Write + Send {
-    /// What it is.
     fn stat(&self) -> Result<Stat>;
     /// Sets its permissions, whatever the umask.
     fn set_mode(&self, mode: u32) -> Result<()>;
@@ -68,7 +62,6 @@ pub trait FolderHandle: Send + Sync {
     fn stat(&self, path: &Path, links: Links) -> Result<Stat>;
     /// What has a name in the folder at a path.
     fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>>;
-    /// Opens a folder.
     fn open_folder(&self, path: &Path, links: Links) -> Result<Box<dyn FolderHandle>>;
     /// Opens a file to read it; a pipe or device does not block.
     fn open_file(&self, path: &Path, links: Links) -> Result<Box<dyn FileHandle>>;
@@ -82,7 +75,6 @@ pub trait FolderHandle: Send + Sync {
     fn rename(&self, from: &str, to: &str, replaces: bool) -> Result<()>;
     /// Gives a file a second name; fails where the name is taken.
     fn link(&self, from: &str, to: &str) -> Result<()>;
-    /// Removes a name.
     fn unlink(&self, name: &str) -> Result<()>;
     /// Makes the names in it last.
     fn sync(&self) -> Result<()>;

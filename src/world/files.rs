@@ -12,7 +12,6 @@ use crate::model::{Error, ErrorKind, Result};
 /// Whether a file's content is a secret: then nobody else may be able to read it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Anybody may read it.
     Public,
     /// Mode 0600 or stricter, and the operator's own.
     Secret,
@@ -77,7 +76,6 @@ pub fn is_folder(disk: &dyn FolderHandle, path: &Path) -> Result<bool> {
     Ok(stat(disk, path, Links::Follow)?.is_some_and(|stat| stat.kind == disk::Kind::Folder))
 }
 
-/// A file's permissions.
 pub fn mode(disk: &dyn Disk, path: &Path) -> Result<Option<u32>> {
     Ok(stat(disk, path, Links::Follow)?.map(|stat| stat.mode))
 }

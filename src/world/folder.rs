@@ -34,7 +34,6 @@ pub enum Existing {
     Keep,
 }
 
-/// An open folder.
 pub struct Folder {
     handle: Box<dyn FolderHandle>,
     path: PathBuf,
@@ -275,7 +274,6 @@ pub struct Writer<'f> {
 }
 
 impl<'f> Writer<'f> {
-    /// Into this folder.
     pub fn new(root: &'f Folder) -> Self {
         Writer { root, folders: BTreeMap::new(), unlinked: Vec::new(), count: 0 }
     }

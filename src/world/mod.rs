@@ -24,13 +24,10 @@ use terminal::Terminal;
 
 /// All that a run may touch. A test makes its own.
 pub struct World {
-    /// Standard streams and prompts.
     pub terminal: Terminal,
-    /// Files and folders.
     pub disk: Arc<dyn Disk>,
     /// The time of day.
     pub clock: fn() -> SystemTime,
-    /// Randomness.
     pub entropy: Box<Entropy>,
     /// How many threads may work at once.
     pub threads: std::num::NonZeroUsize,
@@ -48,7 +45,6 @@ impl World {
         written((self.clock)())
     }
 
-    /// The real one.
     pub fn real() -> Self {
         World {
             terminal: Terminal::real(),

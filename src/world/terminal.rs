@@ -9,13 +9,9 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, MOST_PROVIDED_BYTES, Result, SecretValue, visible};
 
-/// Standard streams.
 pub struct Terminal {
-    /// Standard input.
     pub stdin: Box<dyn Read>,
-    /// Standard output.
     pub stdout: Box<dyn Write>,
-    /// Standard error.
     pub stderr: Box<dyn Write>,
     /// Whether a person reads standard output.
     pub stdout_is_terminal: bool,
@@ -26,7 +22,6 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The process's own.
     pub fn real() -> Self {
         Terminal {
             stdin: Box::new(std::io::stdin()),

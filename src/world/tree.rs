@@ -9,7 +9,6 @@ use super::files::{self, explain};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result, on_threads};
 
-/// The YAML files of a checkout that matter.
 pub struct Tree {
     pub files: BTreeMap<String, Vec<u8>>,
     /// What was not read: passed_over to YAML files or folders, and files larger than any manifest.

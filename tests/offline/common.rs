@@ -462,9 +462,12 @@ pub fn test_escrow() -> &'static (String, Vec<u8>) {
 pub struct TestEntropy(pub u64);
 
 impl TestEntropy {
+    /// How far it goes for eight bytes.
+    pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            self.0 = self.0.wrapping_add(Self::STEP);
             let mut z = self.0;
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

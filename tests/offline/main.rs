@@ -17,6 +17,7 @@ mod faults;
 mod import;
 mod keygen;
 mod leaks;
+mod opens;
 mod places;
 mod platform;
 mod property;

@@ -315,6 +315,8 @@ pub const CHANGES: [&str; 8] = ["create", "write", "fchmod", "fsync", "rename", 
 struct Run {
     state: State,
     calls: Vec<&'static str>,
+    /// The names of the files that were opened to be read.
+    opened: Vec<String>,
     /// `None` where nobody wants to know.
     steps: Option<Vec<Step>>,
     fault: Option<(usize, Fault)>,
@@ -341,7 +343,7 @@ impl SimulatedDisk {
     }
 
     fn new(state: &State, steps: Option<Vec<Step>>, fault: Option<(usize, Fault)>) -> Self {
-        SimulatedDisk(Arc::new(Mutex::new(Run { state: state.unlocked(), calls: Vec::new(), steps, fault })))
+        SimulatedDisk(Arc::new(Mutex::new(Run { state: state.unlocked(), calls: Vec::new(), opened: Vec::new(), steps, fault })))
     }
 
     /// What the run left.
@@ -352,6 +354,13 @@ impl SimulatedDisk {
     /// The operations of the run.
     pub fn calls(&self) -> Vec<&'static str> {
         self.run().calls.clone()
+    }
+
+    /// How often the files of each name were opened to be read.
+    pub fn opened(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        self.run().opened.iter().for_each(|name| *counts.entry(name.clone()).or_default() += 1);
+        counts
     }
 
     /// The operations of a recorded run, with what was there before each.
@@ -448,6 +457,8 @@ impl FolderHandle for At {
             let inode = state.find(at, path, links)?;
             if matches!(state.inodes[&inode].now.content, Content::Link(_)) { Err(Errno::LOOP.into()) } else { Ok(inode) }
         })?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.disk.run().opened.push(name);
         Ok(Box::new(OpenFile { at: self.open(inode), position: 0 }))
     }
 

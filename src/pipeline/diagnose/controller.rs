@@ -10,18 +10,17 @@ use crate::model::{Name, PROPERTY, Symptom, counted, visible};
 const VULNERABILITIES: [(&str, (u32, u32, u32), &str); 1] =
     [("CVE-2026-22728", (0, 36, 0), "anyone who may ask it to re-encrypt a value can widen the scope of the value, and so read it")];
 
-/// How the sealed-secrets controller does.
+/// The state of the sealed-secrets controller.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub(super) enum Controller {
-    /// Or nobody can tell.
+    /// Or its state is unknown.
     Down,
-    /// It serves another certificate than the pinned one, or none.
+    /// It serves a certificate other than the pinned one, or none.
     Strange,
     Serving,
 }
 
 impl Checks<'_> {
-    /// The command that restarts the controller.
     fn restart(&self) -> String {
         let (namespace, service) = self.wanted.controller;
         let name = self.snapshot.controller.as_ref().map_or(service, |deployment| text(deployment, "/metadata/name"));
@@ -70,14 +69,15 @@ impl Checks<'_> {
         }
     }
 
-    /// The command that takes the label from the key Secrets that are not ours. It can be undone; what is sealed to them is not opened until then.
+    /// The command that sets aside the key Secrets that are not ours. Setting the label back undoes it; until then, values
+    /// sealed to them do not open.
     fn put_aside(&self) -> Option<String> {
         let mut keys: Vec<&Value> = self.snapshot.keys.iter().collect();
         keys.sort_by_key(|key| text(key, "/metadata/creationTimestamp"));
         let names: Vec<&str> = keys.iter().map(|key| text(key, "/metadata/name")).collect();
         let strange = match names.iter().any(|name| is_key_secret_name(name)) {
             true => names.into_iter().filter(|name| !is_key_secret_name(name)).collect(),
-            // Ours has another name: the newest is the one that came between.
+            // Ours has another name: the newest is the one that the controller generated.
             false if names.len() > 1 => vec![names[names.len() - 1]],
             false => Vec::new(),
         };
@@ -133,7 +133,7 @@ impl Checks<'_> {
         false
     }
 
-    /// What putting a key aside costs.
+    /// What setting a key aside costs.
     fn price(&self) -> String {
         let pinned = self.wanted.certificate.to_string();
         let ours = |object: &&Value| text(object, "/metadata/annotations/seal-secrets~1certificate") == pinned;
@@ -145,7 +145,7 @@ impl Checks<'_> {
         )
     }
 
-    /// What is known of its version, as its image says it, or else its chart.
+    /// Known faults of its version.
     fn vulnerabilities(&mut self, deployment: &Value) {
         let Some(version) = version_of(deployment) else { return };
         for (name, first_good, harm) in VULNERABILITIES.iter().filter(|(_, first_good, _)| version < *first_good) {
@@ -155,7 +155,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Whether it will make a key of its own.
+    /// Whether it will generate its own key.
     fn renewal(&mut self, deployment: &Value, namespace: &str) {
         let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
         let words = containers.flat_map(|one| ["args", "command"].into_iter().filter_map(|name| one[name].as_array()).flatten());
@@ -215,7 +215,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Why it is not unsealed; none where the controller's own fault explains it.
+    /// Why it is not unsealed; none if the controller's own fault explains it.
     fn why_sealed(&self, name: &Name, object: &Value, message: &str, controller: Controller) -> Option<(Symptom, String, String)> {
         let annotation = text(object, "/metadata/annotations/seal-secrets~1certificate");
         let restart = self.restart();
@@ -274,7 +274,7 @@ impl Checks<'_> {
     }
 }
 
-/// A controller's version, as its image says it, or else its chart. What runs beside it has a version of its own.
+/// A controller's version, from its image, or else from its chart. Other containers of the Pod have other versions.
 pub fn version_of(deployment: &Value) -> Option<(u32, u32, u32)> {
     let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
     let images = containers.map(|one| text(one, "/image")).filter(|image| image.contains("sealed-secrets"));
@@ -282,7 +282,6 @@ pub fn version_of(deployment: &Value) -> Option<(u32, u32, u32)> {
     tags.chain([text(deployment, "/metadata/labels/app.kubernetes.io~1version")]).find_map(version)
 }
 
-/// As it is written.
 pub fn dotted((major, minor, patch): (u32, u32, u32)) -> String {
     format!("{major}.{minor}.{patch}")
 }

@@ -72,7 +72,7 @@ impl<'c> Checks<'c> {
         self.snapshot.accounts.get(namespace).copied().unwrap_or(true)
     }
 
-    /// The command that makes ESO look at a store again, which it does every five minutes, or when the store changes.
+    /// The command that makes ESO check a store now; it does so every five minutes, or when the store changes.
     fn again(&self, namespace: Option<&Namespace>) -> String {
         let (kind, store) = (self.wanted.delivery.store_kind.as_str().to_ascii_lowercase(), &self.wanted.contract.store);
         let place = namespace.map_or(String::new(), |namespace| format!(" -n {namespace}"));
@@ -88,7 +88,6 @@ impl<'c> Checks<'c> {
         stores.into_iter().filter(|store| self.store(store, runs)).map(|store| store.namespace.as_ref()).collect()
     }
 
-    /// Whether it is ready.
     fn store(&mut self, store: &Store, runs: bool) -> bool {
         const CATEGORY: &str = "stores";
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
@@ -113,7 +112,7 @@ impl<'c> Checks<'c> {
             self.good(CATEGORY, what);
             return true;
         }
-        // Where the account is that of each ExternalSecret's namespace, the store does without.
+        // If each namespace has its own account, the store needs none.
         let account = match (&store.namespace, delivery.accounts_of_their_own()) {
             (Some(namespace), _) => self.has_account(namespace),
             (None, true) => true,
@@ -129,7 +128,8 @@ impl<'c> Checks<'c> {
         false
     }
 
-    /// Where a store leads elsewhere than the one that is applied from the output folder. ESO calls some of these ready.
+    /// How a store differs from the one in the output folder, in the fields that decide where it leads. ESO reports some such
+    /// stores as ready.
     fn differs(&self, store: &Value) -> Option<String> {
         const LEADS: [&str; 4] = ["remoteNamespace", "server/url", "auth/serviceAccount/name", "auth/serviceAccount/namespace"];
         let wanted = json!({ "spec": render::store_spec(self.wanted.contract, self.wanted.delivery) });
@@ -147,7 +147,7 @@ impl<'c> Checks<'c> {
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
         let consumer: &Consumer = &contract.consumers[live.index];
         let Some(object) = &live.object else {
-            // One that a helm chart renders has no name that is known: it is only looked at where it is there.
+            // The name of one that a helm chart renders is unknown, so it cannot be missed.
             let Some(name) = &consumer.name else { return };
             let cause = format!("the ExternalSecret `{name}` is not in `{}`", consumer.namespace);
             let remedy = "sync the platform's Application that holds it".to_owned();
@@ -214,7 +214,7 @@ impl<'c> Checks<'c> {
         }
     }
 
-    /// Whether the store's conditions keep its namespace out.
+    /// Whether the store's conditions exclude its namespace.
     fn not_allowed(&self, consumer: &Consumer, force: &str) -> Option<Fault> {
         let store = self.snapshot.stores.iter().find(|store| store.namespace.is_none())?.object.as_ref()?;
         let cause =
@@ -246,7 +246,7 @@ impl<'c> Checks<'c> {
         if works { self.bad(CATEGORY, what, fault.0, fault.1, force) } else { self.skip(CATEGORY, &what) }
     }
 
-    /// Entries of ours that do not read the one property.
+    /// Entries of ours that do not read the property `value`.
     fn property(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
         let wrong = entries_of(consumer, object).filter(|(_, entry)| text(entry, "/remoteRef/property") != PROPERTY);
         let wrong: Vec<(usize, &Value)> = wrong.collect();

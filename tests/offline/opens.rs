@@ -1,0 +1,50 @@
+//! How often a run reads each file of the keys folder: what it read goes on as a value.
+
+use std::collections::BTreeMap;
+
+use crate::common::fixture_text;
+use crate::faults::{SHORT_SEARCH, now};
+use crate::simulated_disk::{SimulatedDisk, State};
+
+/// How often each file of the keys folder is opened by a run, which has to succeed; and what it leaves.
+fn opens(state: &State, args: &[&str]) -> (Vec<(String, usize)>, State) {
+    let disk = SimulatedDisk::good(state);
+    let ran = crate::common::run_on(disk.disk(), now, SHORT_SEARCH, args);
+    assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.stdout, ran.stderr);
+    let mut opened: BTreeMap<String, usize> = disk.opened();
+    opened.retain(|name, _| ["sealing.", "operator.", "recipients.", "write-once."].iter().any(|begin| name.starts_with(begin)));
+    (opened.into_iter().collect(), disk.state())
+}
+
+fn counts(counts: &[(&str, usize)]) -> Vec<(String, usize)> {
+    counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+#[test]
+fn each_file_of_the_keys_folder_is_read_once() {
+    let small = fixture_text("fixtures/contracts/small.yaml");
+    let start = State::empty().with("small.yaml", 0o644, small.as_bytes());
+    let identity = ["--identity", "keys/operator.agekey"];
+    // The identity is read back to encrypt to it, the escrow to prove that it opens.
+    let (made, keys) = opens(&start, &["keygen"]);
+    assert_eq!(made, counts(&[("operator.agekey", 1), ("sealing.key.age", 1)]));
+    let (_, sealed) = opens(&keys, &["bootstrap", "--contract", "small.yaml"]);
+    let once = counts(&[("operator.agekey", 1), ("sealing.crt", 1), ("sealing.key.age", 1)]);
+    let with_the_list = counts(&[("operator.agekey", 1), ("sealing.crt", 1), ("sealing.key.age", 1), ("write-once.txt", 1)]);
+    assert_eq!(opens(&sealed, &["bootstrap", "--contract", "small.yaml"]).0, counts(&[("sealing.crt", 1), ("write-once.txt", 1)]));
+    assert_eq!(opens(&sealed, &["verify", "--contract", "small.yaml", "--drill"]).0, with_the_list);
+    assert_eq!(opens(&sealed, &[&["verify", "--contract", "small.yaml"][..], &identity].concat()).0, with_the_list);
+    assert_eq!(opens(&sealed, &[&["status"][..], &identity].concat()).0, once);
+    assert_eq!(opens(&sealed, &["key-secret"]).0, once);
+    assert_eq!(opens(&sealed, &["unseal"]).0, counts(&[("operator.agekey", 1), ("sealing.key.age", 1)]));
+    // Read to open it; compared, under the lock, with what is replaced; and read back.
+    let (renewed, after) = opens(&sealed, &["renew", "--yes"]);
+    assert_eq!(renewed, counts(&[("operator.agekey", 1), ("sealing.crt", 1), ("sealing.key.age", 3)]));
+    assert_eq!(opens(&after, &["re-encrypt", "--yes"]).0, once);
+    // Where it exists, the list of recipients is read once, too.
+    let (_, recipient) = seal_secrets::pipeline::escrow::new_identity();
+    let (added, listed) = opens(&after, &["escrow", "add-recipient", &recipient, "--yes"]);
+    assert_eq!(added, counts(&[("operator.agekey", 1), ("sealing.key.age", 3)]));
+    let all = counts(&[("operator.agekey", 1), ("recipients.txt", 1), ("sealing.crt", 1), ("sealing.key.age", 1), ("write-once.txt", 1)]);
+    assert_eq!(opens(&listed, &["verify", "--contract", "small.yaml", "--drill"]).0, all);
+}
