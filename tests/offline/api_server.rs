@@ -80,7 +80,7 @@ fn fetch(answers: Answers) -> (Ran, usize) {
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     let before = sandbox.snapshot();
     let accept = format!("sha256:{}", "0".repeat(64));
-    let ran = sandbox.run(["fetch-cert", "--kubeconfig", "kubeconfig", "--accept-certificate", &accept]);
+    let ran = sandbox.start(["fetch-cert", "--kubeconfig", "kubeconfig", "--accept-certificate", &accept]);
     assert_eq!(before, sandbox.snapshot(), "nothing changed");
     assert!(!ran.stderr.contains("hunter2") && !ran.stdout.contains("hunter2"), "{}", ran.stderr);
     assert!(ran.stderr.starts_with("context fake, https://127.0.0.1:"), "{}", ran.stderr);
@@ -100,7 +100,7 @@ fn pem(names: &[&str]) -> Vec<u8> {
     response("200 OK", "Content-Type: application/x-pem-file\r\n", &body)
 }
 
-/// proof.md, section 2, C: what it answers, the exit code, and what is said.
+/// A name (C and a number for what the harness of the platform lists of clusters), what it answers, the exit code, and what is said.
 const CASES: &[(&str, Answers, i32, &str)] = &[
     ("C07", |_, _| response("401 Unauthorized", "", r#"{"kind":"Status","message":"Unauthorized"}"#), 7, "does not take these credentials"),
     ("C08", |_, _| response("403 Forbidden", "", r#"{"kind":"Status","message":"services is forbidden"}"#), 7, "--print-rbac"),
@@ -152,7 +152,7 @@ fn c06_a_server_that_never_answers_is_given_up_on() {
     let sandbox = Sandbox::empty();
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     let began = std::time::Instant::now();
-    let ran = sandbox.run(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7);
+    let ran = sandbox.start(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7);
     assert!(ran.stderr.contains("within 15 seconds") && began.elapsed().as_secs() < 25, "{}", ran.stderr);
 }
 
@@ -176,7 +176,7 @@ fn a_kubeconfig_that_is_no_good_is_refused_before_any_request() {
                 continue;
             }
             sandbox.write("keys/sealing.crt", fixture_text("fixtures/certificates/good.crt").as_bytes());
-            let ran = sandbox.run([&[command, "--kubeconfig", "kubeconfig"], args].concat());
+            let ran = sandbox.start([&[command, "--kubeconfig", "kubeconfig"], args].concat());
             if command == "doctor" && ran.code == 3 {
                 continue; // It looks at `out/` first.
             }
@@ -186,12 +186,12 @@ fn a_kubeconfig_that_is_no_good_is_refused_before_any_request() {
     }
     assert_eq!(count.load(Ordering::SeqCst), 0);
     let sandbox = Sandbox::empty();
-    assert!(sandbox.run(["fetch-cert", "--kubeconfig", "none"]).expect(7).stderr.contains("none: no such file"));
+    assert!(sandbox.start(["fetch-cert", "--kubeconfig", "none"]).expect(7).stderr.contains("none: no such file"));
     sandbox.write("bad", b"a: [hunter2");
-    let ran = sandbox.run(["fetch-cert", "--kubeconfig", "bad"]).expect(7);
+    let ran = sandbox.start(["fetch-cert", "--kubeconfig", "bad"]).expect(7);
     assert!(ran.stderr.contains("bad: not a kubeconfig") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
     // No cluster is ever taken by default.
-    sandbox.run(["fetch-cert"]).expect(2);
+    sandbox.start(["fetch-cert"]).expect(2);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn c02_a_plugin_without_credentials_is_named_and_not_quoted() {
             "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always, command: {plugin}, args: [-c, {script:?}, hunter2]}}"
         );
         sandbox.edit("kubeconfig", "token: hunter2-token", &exec);
-        let ran = sandbox.run(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7);
+        let ran = sandbox.start(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7);
         assert!(!ran.stderr.contains("hunter2") && ran.stdout.is_empty(), "{script}: {}", ran.stderr);
         assert_eq!(ran.stderr.matches("error: ").count(), 1, "{script}: {}", ran.stderr);
         ran.stderr
@@ -229,7 +229,7 @@ fn c02_a_plugin_without_credentials_is_named_and_not_quoted() {
     let sandbox = Sandbox::empty();
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     sandbox.edit("kubeconfig", "hunter2-token", r#""hunter2\n""#);
-    let said = sandbox.run(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7).stderr;
+    let said = sandbox.start(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7).stderr;
     assert!(said.contains("`fake` cannot be used") && !said.contains("hunter2") && !said.contains("panicked"), "{said}");
     assert_eq!(count.load(Ordering::SeqCst), 0, "nobody was asked without credentials");
     // One that works is used, whatever it says beside; the server does not take what it gives here.
@@ -258,10 +258,10 @@ fn c24_a_list_that_never_ends_is_not_taken_for_a_whole_one() {
     let sandbox = Sandbox::bootstrapped();
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     let before = sandbox.snapshot();
-    let ran = sandbox.run(["backup", "--kubeconfig", "kubeconfig"]).expect(7);
+    let ran = sandbox.start(["backup", "--kubeconfig", "kubeconfig"]).expect(7);
     assert!(ran.stderr.contains("only a part of the list") && ran.stderr.matches("error: ").count() == 1, "{}", ran.stderr);
     assert_eq!(count.load(Ordering::SeqCst), 1);
-    let ran = sandbox.run(["doctor", "--kubeconfig", "kubeconfig"]).expect(1);
+    let ran = sandbox.start(["doctor", "--kubeconfig", "kubeconfig"]).expect(1);
     assert!(ran.stdout.contains("only a part of the list"), "{}", ran.stdout);
     assert!(count.load(Ordering::SeqCst) < 4);
     assert_eq!(before, sandbox.snapshot(), "nothing changed");
@@ -289,7 +289,7 @@ fn only_what_was_applied_counts_as_read_back() {
             _ => response("200 OK", "", "{}"),
         });
         kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
-        let ran = sandbox.run(["key-secret", "--apply", "--kubeconfig", "kubeconfig", "--context", "fake"]);
+        let ran = sandbox.start(["key-secret", "--apply", "--kubeconfig", "kubeconfig", "--context", "fake"]);
         assert_eq!(ran.code, code, "{what}: {}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.stdout.contains("read back, and it is the same"), code == 0, "{what}: {}", ran.stdout);
     }

@@ -1,20 +1,23 @@
-//! The harness: a folder of its own for each test, the binary in a scrubbed environment, and snapshots.
+//! The harness: a folder of its own for each test, in which command lines run in this process, or the binary in a scrubbed
+//! environment; snapshots; and what to do where a program is missing.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::ffi::{OsStr, OsString};
+use std::io::{Cursor, Read, Write};
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
-use seal_secrets::model::EntropyFailed;
+use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::world::World;
-use seal_secrets::world::disk::Disk;
+use seal_secrets::world::disk::{self, Disk, FileHandle, FolderHandle, Kind, Links, Stat};
 use seal_secrets::world::terminal::Terminal;
 use tempfile::TempDir;
 
@@ -31,11 +34,66 @@ pub fn fixture_text(path: &str) -> String {
     std::fs::read_to_string(fixture(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Another program, where it is installed: in PATH, or where `go install` puts it.
+/// Another program, if it is in PATH.
 pub fn tool(name: &str) -> Option<PathBuf> {
-    let home = std::env::var("HOME").unwrap_or_default();
-    let places = format!("{}:{home}/go/bin", std::env::var("PATH").unwrap_or_default());
-    places.split(':').map(|place| Path::new(place).join(name)).find(|path| path.exists())
+    std::env::split_paths(&path()).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// The caller's PATH, which is all that a child gets of the caller's environment.
+pub fn path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+/// This folder, then the caller's PATH.
+pub fn path_after(folder: &Path) -> OsString {
+    std::env::join_paths([folder.to_owned()].into_iter().chain(std::env::split_paths(&path()))).unwrap()
+}
+
+/// Leaves a test out if one of these programs is not in PATH.
+macro_rules! needs {
+    ($($tool:literal),+) => {
+        if !$crate::common::has(&[$($tool),+]) {
+            return;
+        }
+    };
+}
+pub(crate) use needs;
+
+/// Whether all of these programs are in PATH; if not, the test that asks is left out.
+pub fn has(tools: &[&str]) -> bool {
+    let missing: Vec<&&str> = tools.iter().filter(|name| tool(name).is_none()).collect();
+    missing.iter().for_each(|tool| leave_out(&test(), tool));
+    missing.is_empty()
+}
+
+/// Whether strace is in PATH and may trace.
+pub fn strace_works() -> bool {
+    Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output().is_ok_and(|output| output.status.success())
+}
+
+/// The same; if not, the test that asks is left out.
+pub fn has_strace() -> bool {
+    let works = strace_works();
+    if !works {
+        leave_out(&test(), "strace, which may trace");
+    }
+    works
+}
+
+/// The name of the test that asks.
+pub fn test() -> String {
+    // The harness names a test's thread after it.
+    std::thread::current().name().unwrap_or("a test").to_owned()
+}
+
+/// Says that something is not tested, for want of what: `make test` prints it at its end. With `REQUIRE_TOOLS` it is a failure.
+pub fn leave_out(what: &str, lacks: &str) {
+    assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what} lacks {lacks}");
+    println!("left out: {what} lacks {lacks}");
+    if let Some(list) = std::env::var_os("LEFT_OUT") {
+        let mut list = std::fs::File::options().append(true).open(list).unwrap();
+        list.write_all(format!("{what} lacks {lacks}\n").as_bytes()).unwrap();
+    }
 }
 
 /// What a run left on its streams.
@@ -47,15 +105,98 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// The run, which has to have ended with this code.
+    /// The run, which has to have ended with this code. Standard error is empty after a success, or the test says what it is.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert!(code != 0 || self.stderr.is_empty(), "it succeeded, and says on standard error:\n{}", self.stderr);
+        self
+    }
+
+    /// The run, which has to have found exactly this: each a code and a place. One that is an error decides the exit code.
+    #[track_caller]
+    pub fn finds<S: AsRef<str>>(self, expected: &[S]) -> Self {
+        self.has_found(expected);
+        let is_error = |finding: &S| severity(finding.as_ref().split(' ').next().unwrap()) == Severity::Error;
+        self.expect(i32::from(expected.iter().any(is_error)))
+    }
+
+    /// Whether it printed exactly these findings, in any order.
+    #[track_caller]
+    pub fn has_found<S: AsRef<str>>(&self, expected: &[S]) {
+        let mut expected: Vec<&str> = expected.iter().map(AsRef::as_ref).collect();
+        expected.sort_unstable();
+        let mut found = self.findings();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{}{}", self.stdout, self.stderr);
+    }
+
+    /// What it found, in text or in JSON.
+    pub fn findings(&self) -> Vec<String> {
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(&self.stdout) else {
+            let line = regex::Regex::new(r"(?m)^(error|warning)\[([a-z-]+)\]: (.+?:[0-9]+:[0-9]+|.+?): .+\n  help: .+$").unwrap();
+            let found = line.captures_iter(&self.stdout).map(|found| one_finding(&found[1], &found[2], &found[3]));
+            return found.collect();
+        };
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let one = |finding: &serde_json::Value| {
+            assert!(!text(&finding["what"]).is_empty() && !text(&finding["help"]).is_empty(), "{finding:#}");
+            one_finding(&text(&finding["severity"]), &text(&finding["code"]), &text(&finding["place"]))
+        };
+        json["findings"].as_array().unwrap().iter().map(one).collect()
+    }
+
+    /// The run, which has to have succeeded with exactly these warnings.
+    #[track_caller]
+    pub fn warned(self, warnings: &[&str]) -> Self {
+        let text: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        self.told(&text)
+    }
+
+    /// The run, which has to have succeeded and warned that it did not use what was provided for exactly these keys.
+    #[track_caller]
+    pub fn kept(self, keys: &[&str]) -> Self {
+        let warning = |key: &&str| format!("`{key}` is sealed already and stays as it is: what was provided is not used");
+        let warnings: Vec<String> = keys.iter().map(warning).collect();
+        self.warned(&warnings.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The run, which has to have succeeded and told exactly this on standard error.
+    #[track_caller]
+    pub fn told(self, text: &str) -> Self {
+        assert_eq!((self.code, self.stderr.as_str()), (0, text), "stdout:\n{}", self.stdout);
         self
     }
 }
 
-/// A folder of its own, in which the binary runs.
+fn one_finding(shown: &str, code: &str, place: &str) -> String {
+    assert_eq!(severity(code).as_str(), shown, "{code}");
+    format!("{code} {place}")
+}
+
+fn severity(code: &str) -> Severity {
+    Code::ALL.iter().find(|known| known.as_str() == code).unwrap_or_else(|| panic!("no such code: {code}")).severity()
+}
+
+/// What `verify` finds in [`Sandbox::bootstrapped`], where nothing is wrong.
+pub const USUAL: [&str; 4] = [
+    "few-recipients keys/sealing.key.age",
+    "not-yet-provided out/secret-source/anthropic-api-key.sealed.yaml",
+    "not-yet-provided out/secret-source/cloudflare-api-token.sealed.yaml",
+    "not-yet-provided out/secret-source/hf-token.sealed.yaml",
+];
+
+/// The same in other folders.
+pub fn usual_in(keys: &str, out: &str) -> Vec<String> {
+    USUAL.iter().map(|finding| finding.replace(" keys/", &format!(" {keys}/")).replace(" out/", &format!(" {out}/"))).collect()
+}
+
+/// That, and this.
+pub fn usual<'t>(more: &[&'t str]) -> Vec<&'t str> {
+    [&USUAL, more].concat()
+}
+
+/// A folder of its own, in which command lines run.
 pub struct Sandbox {
     folder: TempDir,
 }
@@ -85,10 +226,7 @@ impl Sandbox {
             sandbox.run(["bootstrap"]).expect(0);
             sandbox
         });
-        let sandbox = Self::empty();
-        let copied = Command::new("cp").arg("-a").arg(template.path(".")).arg(sandbox.path(".")).status();
-        assert!(copied.unwrap().success());
-        sandbox
+        template.copy()
     }
 
     /// As [`Sandbox::bootstrapped`], and then renewed. For reading: all tests have the same one.
@@ -96,9 +234,16 @@ impl Sandbox {
         static RENEWED: OnceLock<Sandbox> = OnceLock::new();
         RENEWED.get_or_init(|| {
             let sandbox = Self::bootstrapped();
-            sandbox.run(["renew", "--yes"]).expect(0);
+            sandbox.make_key(["renew", "--yes"]).told(&sandbox.will_open_for(&[&sandbox.own_recipient()]));
             sandbox
         })
+    }
+
+    /// Another one with the same files.
+    pub fn copy(&self) -> Self {
+        let copy = Self::empty();
+        assert!(Command::new("cp").arg("-a").arg(self.path(".")).arg(copy.path(".")).status().unwrap().success());
+        copy
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
@@ -137,26 +282,65 @@ impl Sandbox {
         std::fs::set_permissions(self.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// The binary, ready to run here, with nothing of the caller's environment.
+    /// Runs a command line in this process, with nothing on standard input. A kubeconfig, age's plugins and a terminal are not
+    /// reached through [`World`]: commands that need them start the binary.
+    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+        self.run_with_input(args, b"")
+    }
+
+    /// The same with this on standard input.
+    pub fn run_with_input<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Ran {
+        self.run_given(args, input, SystemTime::now, || World::real().entropy)
+    }
+
+    /// The same at this time of day.
+    pub fn run_at<S: AsRef<OsStr>>(&self, clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
+        self.run_given(args, b"", clock, || World::real().entropy)
+    }
+
+    /// Runs a command line that makes a sealing key: always the same one, which is found soon.
+    pub fn make_key<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+        self.make_key_at(SystemTime::now, args)
+    }
+
+    /// The same at this time of day.
+    pub fn make_key_at<S: AsRef<OsStr>>(&self, clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
+        self.run_given(args, b"", clock, || Box::new(TestEntropy(KEY)))
+    }
+
+    fn run_given<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        input: &[u8],
+        clock: fn() -> SystemTime,
+        entropy: fn() -> Box<Entropy>,
+    ) -> Ran {
+        let args: Vec<S> = args.into_iter().collect();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let disk = Arc::new(Here::new(self.folder.path()));
+            let ran = run_in(World { disk, clock, entropy: entropy(), ..World::real() }, input, &args);
+            // Between fork and exec a child that another test starts shares the locks of this process. The holder is not named
+            // if it is gone by the time it is looked for.
+            let own = format!("another run holds the lock (process {})", std::process::id());
+            let our_own = ran.code == 8 && (ran.stderr.contains(&own) || ran.stderr.contains("another run holds the lock\n"));
+            if !our_own || Instant::now() > deadline {
+                return ran;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// The binary, ready to run here, with nothing of the caller's environment but PATH.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(args).current_dir(self.folder.path()).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+        command.args(args).current_dir(self.folder.path()).env_clear().env("PATH", path()).stdin(Stdio::null());
         command
     }
 
     /// Runs the binary with nothing on standard input.
-    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+    pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         finish(self.command(args))
-    }
-
-    /// Runs the binary with this on standard input.
-    pub fn run_with_input<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Ran {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // A run that fails early closes the pipe: that is its right.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        ran(child.wait_with_output().unwrap())
     }
 
     /// Every file and folder: mode, modification time and content.
@@ -177,6 +361,17 @@ impl Sandbox {
         found
     }
 
+    /// The recipient of `keys/operator.agekey`.
+    pub fn own_recipient(&self) -> String {
+        let identity = self.read("keys/operator.agekey");
+        identity.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned()
+    }
+
+    /// What stands on standard error before the escrow is written.
+    pub fn will_open_for(&self, recipients: &[&str]) -> String {
+        format!("keys/sealing.key.age will open for:\n  {}\n", recipients.join("\n  "))
+    }
+
     /// The bare value of a key, as `unseal` prints it.
     pub fn value(&self, key: &str) -> String {
         self.run(["unseal", "--value", key]).expect(0).stdout
@@ -185,10 +380,7 @@ impl Sandbox {
 
 /// Runs a command to its end.
 pub fn finish(mut command: Command) -> Ran {
-    ran(command.output().unwrap())
-}
-
-fn ran(output: std::process::Output) -> Ran {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     Ran {
         // 128 + signal, as a shell says it.
         code: output.status.code().unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&output.status).unwrap_or(0)),
@@ -197,7 +389,35 @@ fn ran(output: std::process::Output) -> Ran {
     }
 }
 
-/// Runs the binary on a terminal, types each answer once it is asked, and says whether the terminal echoes afterwards.
+/// What somebody else's program prints, which has to succeed. Its warnings are its own, and differ from version to version.
+#[track_caller]
+pub fn printed(command: Command) -> String {
+    let shown = format!("{command:?}");
+    let ran = finish(command);
+    assert_eq!(ran.code, 0, "{shown}: {}", ran.stderr);
+    ran.stdout
+}
+
+/// Runs git as somebody without a configuration; what it prints.
+#[track_caller]
+pub fn git(sandbox: &Sandbox, args: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.args(args).current_dir(sandbox.path("")).env_clear().env("PATH", path()).envs(GIT);
+    printed(command)
+}
+
+/// What git reads of its environment.
+pub const GIT: [(&str, &str); 6] = [
+    ("HOME", "/no/such"),
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_AUTHOR_NAME", "somebody"),
+    ("GIT_AUTHOR_EMAIL", "somebody"),
+    ("GIT_COMMITTER_NAME", "somebody"),
+    ("GIT_COMMITTER_EMAIL", "somebody"),
+];
+
+/// Runs the binary on a terminal (which `script` makes), types each answer once it is asked, and shows whether the terminal
+/// echoes afterwards.
 pub fn at_the_prompt(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)]) -> String {
     at_the_prompt_while(sandbox, args, answers, &|| ())
 }
@@ -208,7 +428,7 @@ pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str
     let mut command = Command::new("timeout");
     command.args(["--foreground", "--signal=KILL", "30", "script", "-qec", &script, "/dev/null"]);
     command.current_dir(sandbox.path("")).env_clear().env("RUST_BACKTRACE", "full");
-    command.env("PATH", format!("{}:/usr/bin:/bin", sandbox.path("bin").display()));
+    command.env("PATH", path_after(&sandbox.path("bin")));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut shown = Vec::new();
@@ -277,13 +497,17 @@ impl rand::TryRng for TestEntropy {
 
 impl rand::TryCryptoRng for TestEntropy {}
 
-/// Runs a command line in this process, at this time of day.
-pub fn run_at<S: AsRef<OsStr>>(clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
-    run_on(seal_secrets::world::disk::real(), clock, 7, args)
+/// The seed of [`TestEntropy`] with which `keygen` and `renew` come upon two primes in a tenth of the usual time.
+const KEY: u64 = 98;
+
+/// Runs a command line in this process on this disk, at this time of day, with the randomness of this seed and on one thread.
+pub fn run_on<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, seed: u64, args: impl IntoIterator<Item = S>) -> Ran {
+    let args: Vec<S> = args.into_iter().collect();
+    run_in(World { disk, clock, entropy: Box::new(TestEntropy(seed)), threads: NonZeroUsize::MIN, ..World::real() }, b"", &args)
 }
 
-/// The same on this disk, with the randomness of this seed.
-pub fn run_on<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, seed: u64, args: impl IntoIterator<Item = S>) -> Ran {
+/// Runs a command line in this process, in this world but for its terminal.
+fn run_in<S: AsRef<OsStr>>(world: World, input: &[u8], args: &[S]) -> Ran {
     #[derive(Clone, Default)]
     struct Shared(Rc<RefCell<Vec<u8>>>);
     impl Write for Shared {
@@ -295,24 +519,95 @@ pub fn run_on<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, s
         }
     }
     let (stdout, stderr) = (Shared::default(), Shared::default());
-    let mut world = World {
-        terminal: Terminal {
-            stdin: Box::new(std::io::empty()),
-            stdout: Box::new(stdout.clone()),
-            stderr: Box::new(stderr.clone()),
-            stdin_is_terminal: false,
-            stdout_is_terminal: false,
-            stderr_is_terminal: false,
-        },
-        disk,
-        clock,
-        entropy: Box::new(TestEntropy(seed)),
-        threads: std::num::NonZeroUsize::MIN,
+    let terminal = Terminal {
+        stdin: Box::new(Cursor::new(input.to_owned())),
+        stdout: Box::new(stdout.clone()),
+        stderr: Box::new(stderr.clone()),
+        stdin_is_terminal: false,
+        stdout_is_terminal: false,
+        stderr_is_terminal: false,
     };
-    let args = std::iter::once("seal-secrets".into()).chain(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+    let mut world = World { terminal, ..world };
+    let args = std::iter::once("seal-secrets".into()).chain(args.iter().map(|arg| arg.as_ref().to_owned()));
     let code = i32::from(seal_secrets::run(args, &mut world));
     let text = |shared: Shared| String::from_utf8(shared.0.borrow().clone()).unwrap();
     Ran { code, stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// The real disk, seen from a folder.
+struct Here {
+    path: PathBuf,
+    folder: Box<dyn FolderHandle>,
+}
+
+impl Here {
+    fn new(path: &Path) -> Self {
+        Here { path: path.to_owned(), folder: disk::real().open_folder(path, Links::Follow).unwrap() }
+    }
+}
+
+impl Disk for Here {
+    fn current_folder(&self) -> std::io::Result<PathBuf> {
+        Ok(self.path.clone())
+    }
+
+    fn canonicalize(&self, path: &Path) -> std::io::Result<PathBuf> {
+        self.path.join(path).canonicalize()
+    }
+}
+
+impl FolderHandle for Here {
+    fn stat(&self, path: &Path, links: Links) -> std::io::Result<Stat> {
+        self.folder.stat(path, links)
+    }
+
+    fn list(&self, path: &Path) -> std::io::Result<Vec<(OsString, Kind)>> {
+        self.folder.list(path)
+    }
+
+    fn open_folder(&self, path: &Path, links: Links) -> std::io::Result<Box<dyn FolderHandle>> {
+        self.folder.open_folder(path, links)
+    }
+
+    fn open_file(&self, path: &Path, links: Links) -> std::io::Result<Box<dyn FileHandle>> {
+        self.folder.open_file(path, links)
+    }
+
+    fn create_file(&self, name: &str) -> std::io::Result<Box<dyn FileHandle>> {
+        self.folder.create_file(name)
+    }
+
+    fn make_folder(&self, path: &Path, mode: u32) -> std::io::Result<()> {
+        self.folder.make_folder(path, mode)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> std::io::Result<()> {
+        self.folder.set_mode(path, mode)
+    }
+
+    fn rename(&self, from: &str, to: &str, replaces: bool) -> std::io::Result<()> {
+        self.folder.rename(from, to, replaces)
+    }
+
+    fn link(&self, from: &str, to: &str) -> std::io::Result<()> {
+        self.folder.link(from, to)
+    }
+
+    fn unlink(&self, name: &str) -> std::io::Result<()> {
+        self.folder.unlink(name)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.folder.sync()
+    }
+
+    fn lock(&self) -> std::io::Result<Box<dyn Any + Send>> {
+        self.folder.lock()
+    }
+
+    fn check_writable(&self, path: &Path) -> std::io::Result<()> {
+        self.folder.check_writable(path)
+    }
 }
 
 /// A certificate of the fixtures, whatever its size, as one that may be sealed to.

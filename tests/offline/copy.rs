@@ -1,10 +1,11 @@
 //! Several clusters from one contract, and `copy` from one to the other.
 
-use crate::common::Sandbox;
+use crate::bootstrap::FORMS;
+use crate::common::{Sandbox, usual_in};
 
 fn two_clusters() -> Sandbox {
     let (sandbox, other) = (Sandbox::bootstrapped(), Sandbox::empty());
-    other.run(["keygen", "--cluster", "b"]).expect(0);
+    other.make_key(["keygen", "--cluster", "b"]).expect(0);
     std::fs::create_dir_all(other.path("out")).unwrap();
     std::fs::create_dir_all(other.path("secrets")).unwrap();
     for folder in ["keys", "out", "secrets"] {
@@ -20,7 +21,7 @@ fn value(sandbox: &Sandbox, cluster: &str, key: &str) -> String {
 #[test]
 fn each_cluster_has_its_own_folders() {
     let sandbox = Sandbox::empty();
-    let ran = sandbox.run(["keygen", "--cluster", "prod"]).expect(0);
+    let ran = sandbox.make_key(["keygen", "--cluster", "prod"]).expect(0);
     assert!(ran.stdout.contains("made keys/prod/sealing.crt"), "{}", ran.stdout);
     let ran = sandbox.run(["bootstrap", "--cluster", "prod"]).expect(0);
     assert!(ran.stdout.contains("seal   out/prod/secret-source/vllm-api-key.sealed.yaml (new)"), "{}", ran.stdout);
@@ -28,7 +29,7 @@ fn each_cluster_has_its_own_folders() {
     let runbook = sandbox.read("out/prod/INSTALL.md");
     assert!(runbook.contains("seal-secrets key-secret --keys ../../keys/prod "), "{runbook}");
     assert!(sandbox.run(["bootstrap", "--cluster=prod"]).expect(0).stdout.starts_with("nothing to do"));
-    sandbox.run(["verify", "--cluster", "prod", "--identity", "keys/prod/operator.agekey"]).expect(0);
+    sandbox.run(["verify", "--cluster", "prod", "--identity", "keys/prod/operator.agekey"]).finds(&usual_in("keys/prod", "out/prod"));
     for folder in ["keys", "out", "secrets"] {
         let names: Vec<_> = std::fs::read_dir(sandbox.path(folder)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["prod"], "{folder}");
@@ -42,6 +43,7 @@ fn each_cluster_has_its_own_folders() {
 #[test]
 fn the_same_values_are_sealed_for_another_cluster() {
     let sandbox = two_clusters();
+    let all: Vec<&str> = FORMS.iter().map(|(key, _)| *key).collect();
     let before: Vec<_> = sandbox.snapshot().into_iter().filter(|(path, _)| path.to_string_lossy().contains("/a/")).collect();
     let plan = sandbox.run(["copy", "--from", "a", "--to", "b", "--dry-run"]).expect(0).stdout;
     assert!(plan.contains("from   out/a/secret-source/litellm-salt-key.sealed.yaml: litellm-salt-key\n"), "{plan}");
@@ -55,15 +57,15 @@ fn the_same_values_are_sealed_for_another_cluster() {
         text.lines().find(|line| line.contains("seal-secrets/made")).unwrap().to_owned()
     };
     assert_eq!(day("a"), day("b"), "the day is that of the value");
-    let ran = sandbox.run(["verify", "--cluster", "b", "--identity", "keys/b/operator.agekey"]).expect(0);
+    let ran = sandbox.run(["verify", "--cluster", "b", "--identity", "keys/b/operator.agekey"]).finds(&usual_in("keys/b", "out/b"));
     assert!(ran.stdout.contains("good: "), "{}", ran.stdout);
     let after: Vec<_> = sandbox.snapshot().into_iter().filter(|(path, _)| path.to_string_lossy().contains("/a/")).collect();
     assert_eq!(before, after, "the first cluster's files are only read");
     // A second time there is nothing to do; what is there stays, unless it is named.
-    assert!(sandbox.run(["copy", "--from", "a", "--to", "b"]).expect(0).stdout.starts_with("nothing to do"));
+    assert!(sandbox.run(["copy", "--from", "a", "--to", "b"]).kept(&all).stdout.starts_with("nothing to do"));
     sandbox.run(["rotate", "--cluster", "b", "vllm-api-key", "--yes"]).expect(0);
     let rotated = value(&sandbox, "b", "vllm-api-key");
-    sandbox.run(["copy", "--from", "a", "--to", "b"]).expect(0);
+    sandbox.run(["copy", "--from", "a", "--to", "b"]).kept(&all);
     assert_eq!(value(&sandbox, "b", "vllm-api-key"), rotated);
     sandbox.run(["copy", "--from", "a", "--to", "b", "--replace", "vllm-api-key", "vllm-api-key", "--yes"]).expect(0);
     assert_eq!(value(&sandbox, "a", "vllm-api-key"), value(&sandbox, "b", "vllm-api-key"));

@@ -79,7 +79,7 @@ fn ask(answers: Answers, args: &[&str]) -> Vec<Value> {
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     std::fs::create_dir(sandbox.path("some where")).unwrap();
     std::fs::rename(sandbox.path("out"), sandbox.path("some where/out")).unwrap();
-    let ran = sandbox.run([&["doctor", "--json", "--kubeconfig", "kubeconfig", "--out", "some where/out"], args].concat()).expect(1);
+    let ran = sandbox.start([&["doctor", "--json", "--kubeconfig", "kubeconfig", "--out", "some where/out"], args].concat()).expect(1);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     report["checks"].as_array().unwrap().clone()
 }

@@ -6,13 +6,17 @@ use std::process::Command;
 use age::armor::{ArmoredWriter, Format};
 use seal_secrets::pipeline::escrow::new_identity;
 
-use crate::common::{BINARY, Ran, Sandbox, at_the_prompt, finish, fixture_text, tool};
+use crate::common::{Ran, Sandbox, USUAL, at_the_prompt, finish, fixture_text, needs, path, path_after, printed, usual};
 
 /// Of the fake plugin in `fixtures/plugins/`.
 pub const RECIPIENT: &str = "age1fake1wdjkzmpdwdjkxun9w3esqxrfvh";
 pub const IDENTITY: &str = "AGE-PLUGIN-FAKE-1WDJKZMPDWDJKXUN9W3ESLP489T";
 /// What it asks for, and says in its errors.
 const PIN: &str = "Pn5wQ8zT2kR7vX4m";
+/// Said to those whom the list does not name.
+const SHUT_OUT: &str = "recipients.txt does not name the identity that opens the escrow here: it will not open the new one";
+/// What it tells the operator.
+const TOUCH: &str = "age: please touch it\n";
 
 /// A text behind a passphrase, as `age -p` makes it; the work is an exponent of two.
 pub fn protected(text: &str, passphrase: &str, work: u8) -> Vec<u8> {
@@ -36,6 +40,12 @@ fn change(sandbox: &Sandbox, what: &str, recipient: &str, identity: &str) -> Ran
     sandbox.run(["escrow", what, recipient, "--identity", identity, "--yes"])
 }
 
+/// What stands on standard error before the escrow is written.
+fn announced(sandbox: &Sandbox, warnings: &[&str], recipients: &[&str]) -> String {
+    let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    warnings + &sandbox.will_open_for(recipients)
+}
+
 fn opens(sandbox: &Sandbox, identity: &str) -> bool {
     sandbox.run(["verify", "--identity", identity]).code == 0
 }
@@ -47,25 +57,26 @@ fn list(sandbox: &Sandbox) -> Vec<String> {
 #[test]
 fn a_lost_operator_does_not_lose_the_platform() {
     let sandbox = Sandbox::bootstrapped();
-    let own = sandbox.read("keys/operator.agekey").lines().next().unwrap().replace("# public key: ", "");
+    let own = sandbox.own_recipient();
     let (second, third) = (new_identity(), new_identity());
     sandbox.write_secret("second.agekey", second.0.as_bytes());
     sandbox.write_secret("third.agekey", third.0.as_bytes());
-    assert!(sandbox.run(["verify"]).expect(0).stdout.contains("warning[few-recipients]: keys/sealing.key.age"));
-    let ran = change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey").expect(0);
+    sandbox.run(["verify"]).finds(&USUAL);
+    let ran = change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey");
+    let ran = ran.told(&announced(&sandbox, &[], &[&own, &second.1]));
     assert!(ran.stdout.contains("encrypted to 2 recipients; read back, and it opens"), "{}", ran.stdout);
     assert_eq!(list(&sandbox), [own.as_str(), &second.1], "the first operator is listed too");
-    assert!(!sandbox.run(["verify"]).expect(0).stdout.contains("recipients"));
+    sandbox.run(["verify"]).finds(&USUAL[1..]);
 
     let first = std::fs::read(sandbox.path("keys/operator.agekey")).unwrap();
     let old = std::fs::read(sandbox.path("keys/sealing.key.age")).unwrap();
     sandbox.remove("keys/operator.agekey");
     assert_eq!(sandbox.run(["unseal", "--identity", "second.agekey"]).expect(0).stdout.matches("kind: Secret").count(), 15);
-    let ran = change(&sandbox, "remove-recipient", &own, "second.agekey").expect(0);
+    let ran = change(&sandbox, "remove-recipient", &own, "second.agekey").told(&announced(&sandbox, &[], &[&second.1]));
     for honest in ["can still open every copy of the old escrow", "git's history", "`seal-secrets renew`", "`seal-secrets rotate`"] {
         assert!(ran.stdout.contains(honest), "{}", ran.stdout);
     }
-    change(&sandbox, "add-recipient", &third.1, "second.agekey").expect(0);
+    change(&sandbox, "add-recipient", &third.1, "second.agekey").told(&announced(&sandbox, &[], &[&second.1, &third.1]));
     assert_eq!(list(&sandbox), [second.1.as_str(), &third.1]);
     assert!(opens(&sandbox, "second.agekey") && opens(&sandbox, "third.agekey"));
 
@@ -78,25 +89,28 @@ fn a_lost_operator_does_not_lose_the_platform() {
 
 #[test]
 fn the_list_stays_as_it_was_written_and_is_what_counts() {
-    let sandbox = Sandbox::with_keys();
-    let own = sandbox.read("keys/operator.agekey").lines().next().unwrap().replace("# public key: ", "");
+    let sandbox = Sandbox::bootstrapped();
+    let own = sandbox.own_recipient();
     let (second, third) = (new_identity(), new_identity());
     // By hand, and twice the same; the escrow follows with the next change, of one who stands there already.
     sandbox.write("keys/recipients.txt", format!("# day\n{own}\n\n# night\n{}\n{}\n", second.1, second.1.to_uppercase()).as_bytes());
-    assert!(sandbox.run(["verify"]).stdout.contains("warning[recipients-differ]: keys/sealing.key.age: it is encrypted to 1 recipients"));
+    let said = sandbox.run(["verify"]).finds(&usual(&["recipients-differ keys/sealing.key.age"])).stdout;
+    assert!(said.contains(": it is encrypted to 1 recipients, and"), "{said}");
     let before = sandbox.read("keys/recipients.txt");
-    let ran = change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey").expect(0);
+    let ran = change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey");
+    let differ = "1 recipients can open the escrow, and recipients.txt names 2";
+    let ran = ran.told(&announced(&sandbox, &[differ], &[&own, &second.1]));
     assert!(ran.stdout.contains("encrypted to 2 recipients"), "{}", ran.stdout);
     assert_eq!(sandbox.read("keys/recipients.txt"), before);
-    assert!(!sandbox.run(["verify"]).stdout.contains("recipients-differ"));
-    change(&sandbox, "remove-recipient", &second.1, "keys/operator.agekey").expect(0);
+    sandbox.run(["verify"]).finds(&USUAL[1..]);
+    change(&sandbox, "remove-recipient", &second.1, "keys/operator.agekey").told(&announced(&sandbox, &[], &[&own]));
     assert_eq!(sandbox.read("keys/recipients.txt"), format!("# day\n{own}\n\n# night\n"));
 
     // Somebody whom no list names is never shut out unsaid.
-    change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey").expect(0);
+    change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey").told(&announced(&sandbox, &[], &[&own, &second.1]));
     sandbox.edit("keys/recipients.txt", &second.1, "# gone");
-    let ran = change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").expect(0);
-    assert!(ran.stderr.contains("warning: 2 recipients can open the escrow, and recipients.txt names 1"), "{}", ran.stderr);
+    let differ = "2 recipients can open the escrow, and recipients.txt names 1";
+    change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").told(&announced(&sandbox, &[differ], &[&own, &third.1]));
     sandbox.remove("keys/recipients.txt");
     let before = sandbox.snapshot();
     let ran = change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").expect(4);
@@ -111,20 +125,20 @@ fn the_list_stays_as_it_was_written_and_is_what_counts() {
     assert_eq!(before, sandbox.snapshot());
     // Whoever shuts himself out hears of it, and sees for whom it will open.
     sandbox.write("keys/recipients.txt", format!("{}\n{}\n", second.1, stranger.1).as_bytes());
-    let ran = change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").expect(0);
-    assert!(ran.stderr.contains("does not name the identity that opens the escrow here"), "{}", ran.stderr);
-    assert!(ran.stderr.contains(&format!("will open for:\n  {}\n  {}\n  {}\n", second.1, stranger.1, third.1)), "{}", ran.stderr);
+    let told = announced(&sandbox, &[SHUT_OUT], &[&second.1, &stranger.1, &third.1]);
+    change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").told(&told);
     // A removal that was interrupted left its list behind: nobody comes back in unsaid.
     sandbox.write_secret("second", second.0.as_bytes());
-    change(&sandbox, "remove-recipient", &third.1, "second").expect(0);
+    change(&sandbox, "remove-recipient", &third.1, "second").told(&announced(&sandbox, &[], &[&second.1, &stranger.1]));
     sandbox.write("keys/recipients.txt", format!("{}\n{}\n{}\n", second.1, stranger.1, third.1).as_bytes());
-    let ran = sandbox.run(["renew", "--identity", "second", "--yes"]).expect(0);
-    assert!(ran.stderr.contains("2 recipients can open the escrow, and recipients.txt names 3"), "{}", ran.stderr);
-    assert!(ran.stderr.contains(&format!("will open for:\n  {}\n", second.1)), "{}", ran.stderr);
+    let differ = "2 recipients can open the escrow, and recipients.txt names 3";
+    let told = announced(&sandbox, &[differ], &[&second.1, &stranger.1, &third.1]);
+    sandbox.make_key(["renew", "--identity", "second", "--yes"]).told(&told);
 }
 
 #[test]
 fn a_change_waits_for_a_yes() {
+    needs!("script");
     let sandbox = Sandbox::with_keys();
     let (_, second) = new_identity();
     let before = sandbox.snapshot();
@@ -139,6 +153,7 @@ fn a_change_waits_for_a_yes() {
 
 #[test]
 fn a_protected_identity_asks_for_its_passphrase() {
+    needs!("script");
     const PASSPHRASE: &str = "vB7nM4kQ9xW2zT5r";
     let sandbox = Sandbox::bootstrapped();
     let identity = sandbox.read("keys/operator.agekey");
@@ -182,33 +197,27 @@ fn scrypt_of(work: u8) -> Vec<u8> {
     [header.as_bytes(), &bytes[end..]].concat()
 }
 
-/// With the fake plugin in PATH; `None`, and why, where it cannot run.
-fn with_plugin() -> Option<Sandbox> {
-    if !std::path::Path::new("/usr/bin/python3").exists() {
-        println!("skipped: /usr/bin/python3 is missing");
-        return None;
-    }
+/// With the fake plugin in `bin/`.
+fn with_plugin() -> Sandbox {
     let sandbox = Sandbox::bootstrapped();
     sandbox.write("bin/age-plugin-fake", fixture_text("fixtures/plugins/age-plugin-fake").as_bytes());
     sandbox.chmod("bin/age-plugin-fake", 0o755);
-    Some(sandbox)
+    sandbox
 }
 
-fn run_in(sandbox: &Sandbox, path: &str, args: &[&str]) -> Ran {
-    let mut command = Command::new(BINARY);
-    command.args(args).current_dir(sandbox.path("")).env_clear().env("PATH", format!("{path}:/usr/bin:/bin"));
-    finish({
-        command.stdin(std::process::Stdio::null());
-        command
-    })
+/// The binary, with the plugins of `bin/`.
+fn with_plugins(sandbox: &Sandbox, args: &[&str]) -> Ran {
+    let mut command = sandbox.command(args);
+    command.env("PATH", path_after(&sandbox.path("bin")));
+    finish(command)
 }
 
 #[test]
 fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
-    let Some(sandbox) = with_plugin() else { return };
-    let bin = sandbox.path("bin").to_string_lossy().into_owned();
-    let ran = run_in(&sandbox, &bin, &["escrow", "add-recipient", RECIPIENT, "--yes"]).expect(0);
-    assert!(ran.stderr.contains("age: please touch it"), "{}", ran.stderr);
+    needs!("python3", "script");
+    let sandbox = with_plugin();
+    let told = announced(&sandbox, &[], &[&sandbox.own_recipient(), RECIPIENT]) + TOUCH;
+    with_plugins(&sandbox, &["escrow", "add-recipient", RECIPIENT, "--yes"]).told(&told);
     // Several in one file: a plugin's own is asked only where no other opens.
     let own = sandbox.read("keys/operator.agekey");
     sandbox.write_secret("both", format!("{IDENTITY}\n{own}").as_bytes());
@@ -218,60 +227,53 @@ fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
         let shown = at_the_prompt(&sandbox, "verify --identity id", &[("PIN: ", &format!("{pin}\r"))]);
         assert!(shown.contains(said) && shown.contains("please touch it") && !shown.contains(PIN), "{shown}");
     }
-    run_in(&sandbox, &bin, &["key-secret", "--identity", "id"]).expect(4).stderr.contains("no terminal").then_some(()).unwrap();
+    let ran = with_plugins(&sandbox, &["key-secret", "--identity", "id"]).expect(4);
+    assert!(ran.stderr.contains("no terminal"), "{}", ran.stderr);
     sandbox.write("bin/fail", b"");
     let before = sandbox.snapshot();
     let (_, third) = new_identity();
     for args in [&["key-secret", "--identity", "id"][..], &["escrow", "add-recipient", &third, "--yes"]] {
-        let ran = run_in(&sandbox, &bin, args).expect(6);
+        let ran = with_plugins(&sandbox, args).expect(6);
         assert!(ran.stderr.contains("plugin") && !ran.stderr.contains(PIN), "{}", ran.stderr);
     }
     assert_eq!(before, sandbox.snapshot());
 }
 
-/// Programs of the real age, where all of these are installed.
-fn age_tools(names: &[&str]) -> Option<String> {
-    let missing = names.iter().find(|name| tool(name).is_none());
-    if let Some(name) = missing {
-        println!("skipped: `{name}` is not installed: `go install filippo.io/age/cmd/...@v1.3.1 filippo.io/age/extra/...@v1.3.1`");
-        return None;
-    }
-    Some(tool(names[0]).unwrap().parent().unwrap().to_string_lossy().into_owned())
-}
-
-fn shell(sandbox: &Sandbox, path: &str, script: &str) -> String {
+fn shell(sandbox: &Sandbox, script: &str) -> String {
     let mut command = Command::new("sh");
-    command.args(["-ec", script]).current_dir(sandbox.path("")).env_clear().env("PATH", format!("{path}:/usr/bin:/bin"));
-    finish(command).expect(0).stdout
+    command.args(["-ec", script]).current_dir(sandbox.path("")).env_clear().env("PATH", path());
+    printed(command)
 }
 
 #[test]
 fn the_real_age_makes_what_opens_here_and_opens_what_is_made_here() {
-    let Some(path) = age_tools(&["age", "age-keygen", "age-plugin-batchpass"]) else { return };
+    needs!("age", "age-keygen", "age-plugin-batchpass", "script");
     let sandbox = Sandbox::bootstrapped();
-    let recipient = shell(&sandbox, &path, "umask 077; age-keygen -o theirs 2>/dev/null; age-keygen -y theirs");
-    change(&sandbox, "add-recipient", recipient.trim(), "keys/operator.agekey").expect(0);
+    let recipient = shell(&sandbox, "umask 077; age-keygen -o theirs 2>/dev/null; age-keygen -y theirs");
+    let told = announced(&sandbox, &[], &[&sandbox.own_recipient(), recipient.trim()]);
+    change(&sandbox, "add-recipient", recipient.trim(), "keys/operator.agekey").told(&told);
     for identity in ["theirs", "keys/operator.agekey"] {
-        let text = shell(&sandbox, &path, &format!("age -d -i {identity} keys/sealing.key.age"));
+        let text = shell(&sandbox, &format!("age -d -i {identity} keys/sealing.key.age"));
         assert!(text.contains("PRIVATE KEY") && opens(&sandbox, identity));
     }
-    shell(&sandbox, &path, "umask 077; AGE_PASSPHRASE=swordfish AGE_PASSPHRASE_WORK_FACTOR=12 age -e -j batchpass -o id theirs");
+    shell(&sandbox, "umask 077; AGE_PASSPHRASE=swordfish AGE_PASSPHRASE_WORK_FACTOR=12 age -e -j batchpass -o id theirs");
     let shown = at_the_prompt(&sandbox, "verify --identity id", &[("passphrase of id: ", "swordfish\r")]);
     assert!(shown.contains("code=0"), "{shown}");
 }
 
 #[test]
 fn post_quantum_recipients_stand_alone() {
-    let Some(path) = age_tools(&["age", "age-keygen", "age-plugin-pq"]) else { return };
+    needs!("age", "age-keygen", "age-plugin-pq");
     let sandbox = Sandbox::bootstrapped();
     let make = "umask 077; age-keygen -pq -o native 2>/dev/null; age-plugin-pq -identity -o id native; age-keygen -y native";
-    let recipient = shell(&sandbox, &path, make);
+    let recipient = shell(&sandbox, make);
     let before = sandbox.snapshot();
-    let ran = run_in(&sandbox, &path, &["escrow", "add-recipient", recipient.trim(), "--yes"]).expect(3);
+    let ran = with_plugins(&sandbox, &["escrow", "add-recipient", recipient.trim(), "--yes"]).expect(3);
     assert!(ran.stderr.contains("post-quantum recipients cannot stand beside others"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
     sandbox.write("keys/recipients.txt", recipient.as_bytes());
-    run_in(&sandbox, &path, &["escrow", "add-recipient", recipient.trim(), "--yes"]).expect(0);
-    run_in(&sandbox, &path, &["key-secret", "--identity", "id"]).expect(0);
-    assert!(shell(&sandbox, &path, "age -d -i native keys/sealing.key.age").contains("PRIVATE KEY"));
+    let told = announced(&sandbox, &[SHUT_OUT], &[recipient.trim()]);
+    with_plugins(&sandbox, &["escrow", "add-recipient", recipient.trim(), "--yes"]).told(&told);
+    with_plugins(&sandbox, &["key-secret", "--identity", "id"]).expect(0);
+    assert!(shell(&sandbox, "age -d -i native keys/sealing.key.age").contains("PRIVATE KEY"));
 }

@@ -60,13 +60,17 @@ fn a_printed_command_works_on_the_folders_of_this_run() {
     let run = |args: &[&str], code: i32| sandbox.run([&flags, args].concat()).expect(code);
     let ran = run(&["bootstrap"], 3);
     assert_eq!(ran.stderr, format!("error: keys/prod/sealing.crt: no such file\nhelp: make the sealing key first: `{program} keygen`\n"));
-    assert!(run(&["keygen"], 0).stdout.ends_with(&format!("next: {program} bootstrap\n")));
+    let ran = sandbox.make_key([&flags[..], &["keygen"]].concat()).expect(0);
+    assert!(ran.stdout.ends_with(&format!("next: {program} bootstrap\n")));
     let ran = run(&["bootstrap"], 0);
     assert!(ran.stdout.contains(&format!("yours to add, with `{program} bootstrap --provide KEY=FILE`:\n")), "{}", ran.stdout);
     assert!(ran.stdout.contains("copy   my copies/prod/dex-admin-password"), "{}", ran.stdout);
     let ran = run(&["verify"], 0);
     assert!(ran.stdout.contains(&format!("  help: run `{program} bootstrap --provide hf-token=FILE`\n")), "{}", ran.stdout);
-    let ran = run(&["renew", "--yes"], 0);
+    let identity = sandbox.read("keys/prod/operator.agekey");
+    let own = identity.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let told = format!("keys/prod/sealing.key.age will open for:\n  {own}\n");
+    let ran = sandbox.make_key([&flags[..], &["renew", "--yes"]].concat()).told(&told);
     assert!(ran.stdout.contains(&format!("give the controller its keys: {program} key-secret | kubectl apply -f -\n")), "{}", ran.stdout);
     // What is pasted changes these folders, and no other.
     let pasted = format!("{program} rotate vllm-api-key --yes");

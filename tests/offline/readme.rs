@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::common::{BINARY, Sandbox, finish, fixture, fixture_text};
+use crate::common::{BINARY, Sandbox, finish, fixture, fixture_text, needs, path, path_after};
 
 /// What differs from run to run: certificate digests, recipients and dates; and the version.
 fn normal(text: &str) -> String {
@@ -29,6 +29,7 @@ fn commands(readme: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_console_block_shows_what_happens() {
+    needs!("make");
     let sandbox = Sandbox::empty();
     std::fs::copy(fixture("../Makefile"), sandbox.path("Makefile")).unwrap();
     let platform = Command::new("cp").arg("-a").arg(fixture("fixtures/platform")).arg(sandbox.path("platform")).status();
@@ -48,9 +49,7 @@ fn run_blocks(document: &str, sandbox: &Sandbox, count: usize) {
         let mut shell = Command::new("sh");
         // The binary is built already: `make` is told so.
         shell.args(["-c", command]).current_dir(sandbox.path("")).env_clear();
-        shell
-            .env("PATH", format!("{}:/usr/bin:/bin", sandbox.path("bin").display()))
-            .env("MAKEFLAGS", format!("CARGO=true BINARY={BINARY}"));
+        shell.env("PATH", path_after(&sandbox.path("bin"))).env("MAKEFLAGS", format!("CARGO=true BINARY={BINARY}"));
         let mut output = finish(shell).expect(0).stdout;
         if !output.ends_with('\n') {
             output.push('\n');
@@ -68,13 +67,14 @@ fn run_blocks(document: &str, sandbox: &Sandbox, count: usize) {
 
 #[test]
 fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
+    needs!("make");
     let readme = fixture_text("../README.md");
     assert!(
         readme.contains("```sh\nmake seal-secrets   # build, then do the main job\nmake test           # build, then run every test\n```")
     );
     let dry = |target: &str| {
         let mut make = Command::new("make");
-        make.args(["-n", target]).current_dir(fixture("..")).env_clear().env("PATH", std::env::var("PATH").unwrap());
+        make.args(["-n", target]).current_dir(fixture("..")).env_clear().env("PATH", path());
         finish(make).expect(0).stdout
     };
     assert_eq!(dry("test"), "cargo test --locked\n");

@@ -1,10 +1,9 @@
 //! `rotate`: new values, whole pairs, nothing else; and a write-once one only when it is named.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::common::{Sandbox, at_the_prompt, run_at};
+use crate::common::{Sandbox, USUAL, at_the_prompt, git, needs};
 
 /// The files that differ from what they were.
 fn changed(sandbox: &Sandbox, before: &std::collections::BTreeMap<std::path::PathBuf, (u32, i64, i64, Vec<u8>)>) -> BTreeSet<String> {
@@ -34,7 +33,7 @@ fn a_key_gets_a_new_value_and_no_other_file_changes() {
     let settled = sandbox.snapshot();
     sandbox.run(["bootstrap"]).expect(0);
     assert_eq!(settled, sandbox.snapshot(), "`bootstrap` finds nothing to do");
-    sandbox.run(["verify", "--identity", "keys/operator.agekey"]).expect(0);
+    sandbox.run(["verify", "--identity", "keys/operator.agekey"]).finds(&USUAL);
 }
 
 #[test]
@@ -80,6 +79,7 @@ fn nothing_is_replaced_unless_somebody_says_so() {
 
 #[test]
 fn at_a_terminal_the_plan_is_shown_and_the_operator_answers() {
+    needs!("script");
     let sandbox = Sandbox::bootstrapped();
     let before = sandbox.snapshot();
     for (args, prompt, answer) in [
@@ -115,20 +115,14 @@ fn what_is_older_is_rotated_by_the_day_of_its_value() {
     fn day(n: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs((21_000 + n) * 86_400)
     }
-    let at = |clock: fn() -> SystemTime, args: &[&str]| {
-        let folders = ["keys", "out", "secrets"].map(|name| (format!("--{name}"), sandbox.path(name).to_str().unwrap().to_owned()));
-        let folders = folders.iter().flat_map(|(flag, path)| [flag.as_str(), path.as_str()]);
-        let args: Vec<&str> = args.iter().copied().chain(folders).collect();
-        // This process is another test's as well: until a program that it starts runs, that one has our lock, too.
-        let mut runs = (0..100).map(|_| run_at(clock, &args));
-        runs.find(|ran| ran.code != 8).unwrap().expect(0)
-    };
+    let at = |clock: fn() -> SystemTime, args: &[&str]| sandbox.run_at(clock, args);
     let unit = "out/secret-source/vllm-api-key.sealed.yaml";
-    at(|| day(0), &["rotate", "vllm-api-key", "--yes"]);
+    at(|| day(0), &["rotate", "vllm-api-key", "--yes"]).expect(0);
     assert!(sandbox.read(unit).contains("seal-secrets/made: \"2027-07-01\"\n"), "{}", sandbox.read(unit));
     // Nobody knows how old an imported value is.
     sandbox.write_secret("given.env", b"VLLM_API_KEY=x\nLITELLM_DB_PASSWORD=y\n");
-    at(|| day(0), &["import", "--env-file", sandbox.path("given.env").to_str().unwrap(), "--replace", "litellm-db-password", "--yes"]);
+    let import = ["import", "--env-file", "given.env", "--replace", "litellm-db-password", "--yes"];
+    at(|| day(0), &import).kept(&["vllm-api-key"]);
     // All others are younger than that: they were made today.
     let rest: Vec<String> = std::fs::read_dir(sandbox.path("out/secret-source"))
         .unwrap()
@@ -142,37 +136,24 @@ fn what_is_older_is_rotated_by_the_day_of_its_value() {
         }
     }
     let later: fn() -> SystemTime = || day(91);
-    let ran = at(later, &["rotate", "--older-than", "90d", "--yes"]);
+    let ran = at(later, &["rotate", "--older-than", "90d", "--yes"]).expect(0);
     assert!(
         ran.stdout.contains("vllm-api-key.sealed.yaml (replaced)") && ran.stdout.contains("litellm-db-password.sealed.yaml (replaced)")
     );
     assert!(ran.stdout.contains("done: 2 values"), "{}", ran.stdout);
     assert!(sandbox.read(unit).contains("2027-09-30"));
-    assert!(at(later, &["rotate", "--older-than", "90d", "--yes"]).stdout.starts_with("nothing to do"));
+    assert!(at(later, &["rotate", "--older-than", "90d", "--yes"]).expect(0).stdout.starts_with("nothing to do"));
     // A year on, everything but what is write-once.
-    let ran = at(|| day(500), &["rotate", "--older-than", "90d", "--dry-run"]);
-    assert!(ran.stderr.contains("`litellm-salt-key` is older, and stays: it is write-once"), "{}", ran.stderr);
+    let stays = ["litellm-salt-key", "n8n-encryption-key"].map(|key| format!("`{key}` is older, and stays: it is write-once"));
+    let ran = at(|| day(500), &["rotate", "--older-than", "90d", "--dry-run"]).warned(&[&stays[0], &stays[1]]);
     assert!(ran.stdout.contains("dex-admin.sealed.yaml (replaced)") && !ran.stdout.contains("litellm-salt-key.sealed.yaml"));
 }
 
 #[test]
 fn git_revert_brings_the_old_value_back() {
+    needs!("git");
     let sandbox = Sandbox::bootstrapped();
-    let git = |args: &[&str]| {
-        let mut command = Command::new("git");
-        command.args([
-            "-c",
-            "user.name=o",
-            "-c",
-            "user.email=o@example.org",
-            "-c",
-            "commit.gpgsign=false",
-            "-c",
-            "init.defaultBranch=main",
-        ]);
-        let ran = command.args(args).current_dir(sandbox.path("")).env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap();
-        assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
-    };
+    let git = |args: &[&str]| git(&sandbox, args);
     git(&["init", "--quiet"]);
     git(&["add", "out", "keys/sealing.crt", "keys/sealing.key.age"]);
     git(&["commit", "--quiet", "-m", "first"]);
@@ -182,15 +163,13 @@ fn git_revert_brings_the_old_value_back() {
     assert_ne!(sandbox.value("dex-admin-password"), old);
     git(&["revert", "--no-edit", "HEAD"]);
     assert_eq!((sandbox.value("dex-admin-password"), sandbox.value("dex-admin-hash")), (old, hash));
-    let ran = sandbox.run(["verify", "--identity", "keys/operator.agekey"]).expect(0);
+    let ran = sandbox.run(["verify", "--identity", "keys/operator.agekey"]).finds(&USUAL);
     assert!(ran.stdout.contains("good: "), "{}", ran.stdout);
     // A clone that knows one commit keeps what is write-once, too.
     let clone = sandbox.path("clone");
     git(&["clone", "--quiet", "--depth", "1", &format!("file://{}", sandbox.path("").display()), clone.to_str().unwrap()]);
     std::fs::remove_file(clone.join("out/secret-source/litellm-salt-key.sealed.yaml")).unwrap();
-    let mut command = sandbox.command(["bootstrap"]);
-    command.current_dir(&clone);
-    let ran = crate::common::finish(command).expect(4);
+    let ran = sandbox.run(["bootstrap", "--keys", "clone/keys", "--out", "clone/out"]).expect(4);
     assert!(ran.stderr.contains("git checkout -- secret-source/litellm-salt-key.sealed.yaml"), "{}", ran.stderr);
 }
 

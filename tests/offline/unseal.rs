@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::common::{Sandbox, fixture_text};
+use crate::common::{Sandbox, at_the_prompt, fixture_text, needs};
 
 #[test]
 fn it_prints_the_secrets_that_the_controller_would_make() {
@@ -90,18 +90,17 @@ fn a_bare_value_has_no_line_feed_and_an_unknown_key_is_said() {
 
 #[test]
 fn a_terminal_sees_nothing_without_reveal() {
+    needs!("script");
     let sandbox = Sandbox::bootstrapped();
-    let shown = |args: &str| {
-        let mut command = std::process::Command::new("script");
-        command.args(["-qec", &format!("{} {args}", crate::common::BINARY), "/dev/null"]);
-        command.current_dir(sandbox.path("")).env_clear().env("PATH", "/usr/bin:/bin").stdin(std::process::Stdio::null());
-        crate::common::finish(command)
-    };
     let value = sandbox.value("vllm-api-key");
-    let refused = shown("unseal --value vllm-api-key").expect(4);
-    assert!(!refused.stdout.contains(&value) && refused.stdout.contains("--reveal"), "{}", refused.stdout);
-    shown("key-secret").expect(4);
-    assert!(shown("unseal --value vllm-api-key --reveal").expect(0).stdout.contains(&value));
+    for (args, code, reveals) in [
+        ("unseal --value vllm-api-key", "code=4", false),
+        ("key-secret", "code=4", false),
+        ("unseal --value vllm-api-key --reveal", "code=0", true),
+    ] {
+        let shown = at_the_prompt(&sandbox, args, &[]);
+        assert!(shown.contains(code) && shown.contains(&value) == reveals && shown.contains("--reveal") != reveals, "{shown}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use seal_secrets::model::Scope;
 use seal_secrets::pipeline::private_key::{self, SealingKey};
 use seal_secrets::pipeline::{pem, unseal};
 
-use crate::common::{fixture, fixture_text};
+use crate::common::fixture_text;
 
 fn scope(text: &str) -> Scope {
     match text {
@@ -49,14 +49,4 @@ fn every_vector_opens_or_is_refused_with_one_text() {
     assert_eq!((opened, refused.len()), (63, 19));
     refused.dedup();
     assert_eq!(refused.len(), 1, "{refused:?}");
-}
-
-#[test]
-fn the_copied_vectors_are_the_shared_ones() {
-    let shared = fixture("../../shared/vectors/sealed.json");
-    let Ok(original) = std::fs::read(&shared) else {
-        println!("skipped: {} is not beside this clone", shared.display());
-        return;
-    };
-    assert_eq!(original, std::fs::read(fixture("vectors/sealed.json")).unwrap());
 }

@@ -11,4 +11,5 @@ mod platform;
 mod property;
 mod recipients;
 mod remembered;
+mod rsa_soundness;
 mod yaml;
