@@ -98,14 +98,18 @@ fn is_temporary(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "tmp")
 }
 
+/// What has to hold at once, however a run ended.
+type Whole<'c> = &'c dyn Fn(&State, &str);
+
+/// What has to hold after the next runs; and whether everything was written before them.
+type Converges<'c> = &'c dyn Fn(&State, bool, &str);
+
 /// A command, what it starts from, and what has to hold however it ends.
 struct Sweep<'s> {
     start: &'s State,
     args: &'s [&'s str],
-    /// At once.
-    whole: &'s dyn Fn(&State, &str),
-    /// After the next runs; and whether everything was written before them.
-    converges: &'s dyn Fn(&State, bool, &str),
+    whole: Whole<'s>,
+    converges: Converges<'s>,
     /// Exit codes beside 5 and 9 that a failing disk may lead to.
     codes: &'s [i32],
     /// From here on another sweep goes on.
@@ -116,26 +120,19 @@ struct Sweep<'s> {
 }
 
 /// Goes through every stop of a command.
-fn stops(start: &State, args: &[&str], whole: &dyn Fn(&State, &str), converges: &dyn Fn(&State, bool, &str)) {
+fn stops(start: &State, args: &[&str], whole: Whole<'_>, converges: Converges<'_>) {
     let name = args.join(" ");
     let mut sweep = Sweep { start, args, whole, converges, codes: &[], until: &|_| false, seen: HashSet::new(), ends: 0 };
     println!("{name}: {} stops and losses of power, {} different ends", sweep.stops(&name), sweep.ends);
 }
 
 /// Goes through every point of a command.
-fn sweep(start: &State, args: &[&str], codes: &[i32], whole: &dyn Fn(&State, &str), converges: &dyn Fn(&State, bool, &str)) {
+fn sweep(start: &State, args: &[&str], codes: &[i32], whole: Whole<'_>, converges: Converges<'_>) {
     sweep_until(start, args, codes, whole, converges, &|_| false);
 }
 
 /// The same, until a state that another sweep starts from.
-fn sweep_until(
-    start: &State,
-    args: &[&str],
-    codes: &[i32],
-    whole: &dyn Fn(&State, &str),
-    converges: &dyn Fn(&State, bool, &str),
-    until: &dyn Fn(&State) -> bool,
-) {
+fn sweep_until(start: &State, args: &[&str], codes: &[i32], whole: Whole<'_>, converges: Converges<'_>, until: &dyn Fn(&State) -> bool) {
     let name = args.join(" ");
     let counted = SimulatedDisk::good(start);
     let ran = run_with(&counted, args, Whose::Command);
@@ -389,7 +386,7 @@ fn with_a_pair() -> &'static State {
 }
 
 /// New values for these keys: the others stay, each of these is the old or a new one, and the same command makes the rest new.
-fn rotates(start: &State, command: &[&str], keys: &[&str], go: &dyn Fn(&[&str], &dyn Fn(&State, &str), &dyn Fn(&State, bool, &str))) {
+fn rotates(start: &State, command: &[&str], keys: &[&str], go: &dyn Fn(&[&str], Whole<'_>, Converges<'_>)) {
     let (command, before) = (args(command), values(start, "the start"));
     let mut kept = before.clone();
     kept.retain(|name, _| !keys.contains(&name.as_str()));
