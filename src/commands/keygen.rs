@@ -81,17 +81,16 @@ fn finish(workspace: &Workspace, own_identity: bool, world: &mut World) -> Resul
     let in_escrow = |error: Error| error.in_file(&path);
     let keys = workspace.change_keys()?;
     let escrow = workspace.escrow(None, world)?;
-    // After a `renew` everything is sealed to the newest.
-    let newest = escrow.pairs.newest(|_| true).and_then(|pair| Some((&pair.key, pair.certificate.as_ref()?)));
     let alone = || {
         Error::bad_input("no certificate is in it", "restore `sealing.crt` from git, or from the controller with `seal-secrets fetch-cert`")
     };
-    let (key, (certificate, pem)) = newest.ok_or_else(|| in_escrow(alone()))?;
-    try_pair(key, pem, (world.clock)(), world.entropy.as_mut()).map_err(in_escrow)?;
+    // After a `renew` everything is sealed to the newest.
+    let (_, key, pem) = escrow.pairs.newest(|_| Some(())).ok_or_else(|| in_escrow(alone()))?;
+    let (_, certificate) = try_pair(key, pem, (world.clock)(), world.entropy.as_mut()).map_err(in_escrow)?;
     let count = escrow::count_recipients(&escrow.encrypted)?;
     let whose = if own_identity { own(workspace) } else { others(workspace, count) };
     world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate is written");
-    done(workspace, &keys, certificate, pem, &whose, world)
+    done(workspace, &keys, &certificate, pem, &whose, world)
 }
 
 /// For whom the escrow is encrypted, and what is kept offline.

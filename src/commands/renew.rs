@@ -6,7 +6,7 @@
 use super::Outcome;
 use crate::cli::Renew;
 use crate::model::{CertificateDigest, Error, ErrorKind, Result};
-use crate::pipeline::certificate::SealingCertificate;
+use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
 use crate::pipeline::keygen::new_pair;
 use crate::pipeline::re_encrypt::Work;
 use crate::pipeline::rsa_soundness::USUAL_BITS;
@@ -28,8 +28,9 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let ChangedEscrow { mut escrow, recipients, .. } = workspace.escrow_to_change(args.identity.as_deref(), world)?;
     // Fit to be sealed to today: `backup` may have brought others.
     let now = (world.clock)();
-    let fit = |certificate: &SealingCertificate| certificate.clone().judge(now, USUAL_BITS).is_ok();
-    let begun = escrow.pairs.newer_than(&pinned, fit).map(|(certificate, _)| certificate.digest);
+    let fit = |certificate: &SealingCertificate| certificate.clone().judge(now, USUAL_BITS).ok();
+    let found = escrow.pairs.newer_than(&pinned, fit).map(|(certificate, pem)| (certificate, pem.to_owned()));
+    let begun = found.as_ref().map(|(certificate, _)| certificate.digest);
     let mut record = show::tally::Record::default();
     let tally = look(workspace, &sealed, &escrow, begun, &mut record, world)?;
     if dry {
@@ -41,10 +42,11 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let what = format!("replace {} by {key}, and re-encrypt {} to it", pinned.digest, counted(tally.moved, "SealedSecret"));
     world.terminal.confirm(&what, args.consent.yes)?;
     let keys = workspace.change_keys()?;
-    let to = match begun {
-        Some(digest) => {
+    let (certificate, pem) = match found {
+        Some(found) => {
+            let digest = found.0.digest;
             world.terminal.warn(&format!("the escrow holds a newer key, {digest}: this run completes the renewal with it"));
-            digest
+            found
         }
         None => {
             let latest =
@@ -53,16 +55,12 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
             workspace.tell_recipients(&recipients, world);
             let pem = grown(&escrow.pem, &[&pair.pem]);
             keys.write_escrow(&NewEscrow::encrypt(&pem, &recipients, world)?, Some(&escrow.encrypted))?;
-            let digest = pair.certificate.digest;
-            escrow.add(pair);
-            digest
+            escrow.add(pair)
         }
     };
-    let lost = || Error::cryptography("the escrow does not hold the new key", "run again, and report it if it stays");
-    let (certificate, pem) = escrow.pairs.newer_than(&pinned, |one| one.digest == to).ok_or_else(lost)?;
-    let tally = move_to(workspace, certificate, &sealed, &escrow, world)?;
-    keys.pin_another(pem)?;
-    report(workspace, certificate, &tally, escrow.pairs.list.len(), world)
+    let tally = move_to(workspace, &certificate, &sealed, &escrow, world)?;
+    keys.pin_another(&pem)?;
+    report(workspace, &certificate, &tally, escrow.pairs.list.len(), world)
 }
 
 /// Opens everything before anything is made: what does not open now would be lost to sight later.
@@ -107,8 +105,8 @@ fn plan(moved: usize, begun: Option<CertificateDigest>) -> String {
     }
 }
 
-fn move_to(workspace: &Workspace, to: &SealingCertificate, sealed: &SealedFiles, escrow: &Escrow, world: &mut World) -> Result<Tally> {
-    let sealer = Sealer::new(&to.clone().judge((world.clock)(), USUAL_BITS)?)?;
+fn move_to(workspace: &Workspace, to: &FitCertificate, sealed: &SealedFiles, escrow: &Escrow, world: &mut World) -> Result<Tally> {
+    let sealer = Sealer::new(to)?;
     let work = Work::new(&escrow.pairs.openers, to.digest, Some(&sealer), None);
     let mut tally = Tally { proved: work.proves(), ..Tally::default() };
     let mut tell = |event: Event, world: &mut World| match event {

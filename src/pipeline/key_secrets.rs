@@ -29,7 +29,7 @@ impl KeySecrets {
                 digests.join(", ")
             )));
         }
-        let newer = pairs.newer_than(certificate, |_| true).map(|(newer, _)| newer.digest);
+        let newer = pairs.newer_than(certificate, |newer| Some(newer.digest)).map(|(newer, _)| newer);
         let mut all = KeySecrets { secrets: Vec::new(), newer, left_out: Vec::new() };
         for (n, pair) in pairs.list.iter().enumerate() {
             let certificate = match &pair.certificate {

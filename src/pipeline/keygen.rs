@@ -21,7 +21,7 @@ use x509_cert::spki::{SubjectPublicKeyInfo, SubjectPublicKeyInfoRef};
 use x509_cert::time::{Time, Validity};
 use zeroize::Zeroizing;
 
-use super::certificate::SealingCertificate;
+use super::certificate::{FitCertificate, SealingCertificate};
 use super::private_key::{self, SealingKey};
 use super::seal::Sealer;
 use super::{pem, rsa_soundness, unseal};
@@ -37,7 +37,7 @@ const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
 pub struct NewPair {
     pub key: PrivateKey,
     pub opener: SealingKey,
-    pub certificate: SealingCertificate,
+    pub certificate: FitCertificate,
     pub certificate_pem: String,
     pub pem: Zeroizing<String>,
 }
@@ -52,9 +52,8 @@ pub fn new_pair(now: SystemTime, after: Option<SystemTime>, entropy: &mut Entrop
 }
 
 /// Seals a probe to the certificate and opens it with the key.
-pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &mut Entropy) -> Result<(SealingKey, SealingCertificate)> {
-    let certificate = SealingCertificate::read(certificate.as_bytes())?;
-    let fit = certificate.clone().judge(now, rsa_soundness::USUAL_BITS)?;
+pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &mut Entropy) -> Result<(SealingKey, FitCertificate)> {
+    let fit = SealingCertificate::read(certificate.as_bytes())?.judge(now, rsa_soundness::USUAL_BITS)?;
     let key = SealingKey::new(key)?;
     let mut probe = Zeroizing::new(vec![0; 32]);
     entropy.try_fill_bytes(&mut probe)?;
@@ -62,7 +61,7 @@ pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &
     let values = vec![(label.clone(), SecretValue::new(probe.clone()))];
     let blobs = Sealer::new(&fit)?.seal_all(values, entropy, NonZeroUsize::MIN)?;
     if unseal::open(std::slice::from_ref(&key), &label, &blobs[0]).is_ok_and(|opened| opened.expose() == probe.as_slice()) {
-        return Ok((key, certificate));
+        return Ok((key, fit));
     }
     let help = "nothing was kept; try again, and report it if it stays";
     Err(Error::cryptography("the new key does not open what is sealed to its certificate", help))

@@ -105,21 +105,18 @@ impl Pairs {
     }
 
     /// Of those whose certificate is like that, the one whose certificate began last: the one that a controller serves.
-    pub fn newest(&self, like: impl Fn(&SealingCertificate) -> bool) -> Option<&Pair> {
-        let certified = self.list.iter().filter_map(|pair| Some((pair, &pair.certificate.as_ref()?.0)));
-        certified.filter(|(_, certificate)| like(certificate)).max_by_key(|(_, certificate)| certificate.not_before()).map(|(pair, _)| pair)
+    pub fn newest<T>(&self, like: impl Fn(&SealingCertificate) -> Option<T>) -> Option<(T, &PrivateKey, &str)> {
+        let certified = self.list.iter().filter_map(|pair| {
+            let (certificate, pem) = pair.certificate.as_ref()?;
+            Some((certificate.not_before(), (like(certificate)?, &pair.key, pem.as_str())))
+        });
+        certified.max_by_key(|(begins, _)| *begins).map(|(_, newest)| newest)
     }
 
     /// The newest certificate that is newer than the pinned one, and its PEM: what a renewal began with.
-    pub fn newer_than(
-        &self,
-        pinned: &SealingCertificate,
-        fit: impl Fn(&SealingCertificate) -> bool,
-    ) -> Option<&(SealingCertificate, String)> {
-        let newer = |certificate: &SealingCertificate| {
-            certificate.not_before() > pinned.not_before() && certificate.digest != pinned.digest && fit(certificate)
-        };
-        self.newest(newer).and_then(|pair| pair.certificate.as_ref())
+    pub fn newer_than<T>(&self, pinned: &SealingCertificate, fit: impl Fn(&SealingCertificate) -> Option<T>) -> Option<(T, &str)> {
+        let newer = |one: &SealingCertificate| one.not_before() > pinned.not_before() && one.digest != pinned.digest;
+        self.newest(|one| if newer(one) { fit(one) } else { None }).map(|(fit, _, pem)| (fit, pem))
     }
 }
 

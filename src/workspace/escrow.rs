@@ -8,6 +8,7 @@ use super::Workspace;
 use super::keys::{ESCROW, IDENTITY, RECIPIENTS};
 use crate::manifest::text;
 use crate::model::{Error, Result, visible};
+use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::escrow::{self, Proof};
 use crate::pipeline::keygen::NewPair;
 use crate::pipeline::private_key::{self, Pairs, SealingKey};
@@ -68,9 +69,11 @@ pub struct Escrow {
 }
 
 impl Escrow {
-    /// Adds a pair that was written into it.
-    pub fn add(&mut self, pair: NewPair) {
-        self.pairs.add(pair.key, pair.opener, Some((pair.certificate, pair.certificate_pem)));
+    /// Adds a pair that was written into it; returns its certificate, and that in PEM.
+    pub fn add(&mut self, pair: NewPair) -> (FitCertificate, String) {
+        let (certificate, pem) = (pair.certificate, pair.certificate_pem);
+        self.pairs.add(pair.key, pair.opener, Some(((*certificate).clone(), pem.clone())));
+        (certificate, pem)
     }
 }
 

@@ -20,7 +20,8 @@ pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)
 }
 
-pub const SHORT_SEARCH: u64 = 144;
+/// The randomness with which a new RSA key takes least.
+pub const SHORT_SEARCH: u64 = 339;
 
 /// Whose randomness a run has: what is sealed at the start, by the command, or afterwards is not the same.
 #[derive(Clone, Copy)]
@@ -254,7 +255,7 @@ fn values(state: &State, point: &str) -> Values {
 /// What every command that seals is told here: the usual key is twice as long, and takes eight times as long to judge.
 const SMALL: [&str; 4] = ["--contract", "small.yaml", "--allow-rsa-bits", "2048"];
 
-fn args<'a>(command: &[&'a str]) -> Vec<&'a str> {
+pub fn args<'a>(command: &[&'a str]) -> Vec<&'a str> {
     [command, &SMALL].concat()
 }
 
@@ -270,7 +271,7 @@ fn escrow_of_2048() -> &'static (String, String, Vec<u8>) {
 }
 
 /// The keys, and a contract without a bcrypt hash, which takes longer than all the rest of a run.
-fn with_keys() -> State {
+pub fn with_keys() -> State {
     let (identity, _, escrow) = escrow_of_2048();
     let hash = ["- name: admin-hash", "about: what the shop holds it against", "bcrypt", "key: admin-hash"];
     let contract = fixture_text("fixtures/contracts/small.yaml");
@@ -284,7 +285,7 @@ fn with_keys() -> State {
 }
 
 /// As the first `bootstrap` leaves it.
-fn sealed() -> &'static State {
+pub fn sealed() -> &'static State {
     static SEALED: OnceLock<State> = OnceLock::new();
     SEALED.get_or_init(|| started(&with_keys(), &args(&["bootstrap"])))
 }
@@ -304,15 +305,30 @@ fn whole(state: &State, kept: &Values, point: &str) -> Values {
     now
 }
 
-/// Nothing is left to do, nothing is amiss, and the operator's copy is that of the unit.
-fn agrees(state: &State, values: &Values, point: &str) {
+/// Nothing is left to do, nothing is amiss, and the operator's copy is that of the unit. `values` are those that are sealed: two
+/// states that differ in nothing but how these are sealed agree both or neither. Says whether this one is the first such.
+fn agrees(state: &State, values: &Values, point: &str) -> bool {
+    static AGREED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+    let copy = state.read("secrets/admin-password").map(|copy| String::from_utf8(copy).unwrap());
+    assert_eq!(copy.as_ref(), values.get("admin-password"), "{point}: the operator's copy is another one");
+    let mut hasher = DefaultHasher::new();
+    for (path, (mode, bytes)) in
+        state.tree().into_iter().filter(|(path, _)| !path.starts_with("secrets") && !path.ends_with("sealing.key.age"))
+    {
+        let text = String::from_utf8_lossy(&bytes);
+        // The line of a sealed value, and none other, is as long.
+        let rest: String = text.split_inclusive('\n').filter(|line| line.len() < 340).collect();
+        (path, mode, rest).hash(&mut hasher);
+    }
+    if AGREED.lock().unwrap().contains(&hasher.finish()) {
+        return false;
+    }
     let (stdout, after) = done(state, &args(&["bootstrap"]), point);
     assert!(stdout.starts_with("nothing to do"), "{point}: {stdout}");
     assert_eq!(difference(&state.tree(), &after.tree()), NONE, "{point}");
     let (ran, _) = run(state, &args(&["verify", "--identity", "keys/operator.agekey"]));
     assert_eq!(ran.code, 0, "{point}: {}", ran.stdout);
-    let copy = state.read("secrets/admin-password").map(|copy| String::from_utf8(copy).unwrap());
-    assert_eq!(copy.as_ref(), values.get("admin-password"), "{point}: the operator's copy is another one");
+    AGREED.lock().unwrap().insert(hasher.finish())
 }
 
 /// A command that adds what is missing: whatever was there stays, and the same command adds the rest.
@@ -332,6 +348,17 @@ fn adds(start: &State, command: &[&str]) {
 #[test]
 fn a_first_bootstrap() {
     adds(&with_keys(), &["bootstrap"]);
+}
+
+#[test]
+fn a_disk_that_does_not_confirm_has_a_code_of_its_own() {
+    let (start, command) = (with_keys(), args(&["bootstrap"]));
+    let disk = SimulatedDisk::good(&start);
+    assert_eq!(run_with(&disk, &command, Whose::Command).code, 0);
+    let last = disk.calls().iter().rposition(|call| *call == "fsync").unwrap();
+    let ran = run_with(&SimulatedDisk::failing(&start, last, Fault::Failure), &command, Whose::Command);
+    assert_eq!(ran.code, 9, "{}", ran.stderr);
+    assert!(ran.stderr.contains("everything is written, but the disk did not confirm it"), "{}", ran.stderr);
 }
 
 #[test]
@@ -434,7 +461,7 @@ fn a_copy_from_one_cluster_to_another() {
     sweep_until(&start, &command, &[], &whole, &converges, &units);
 }
 
-/// Two units and little else, for what takes long with each file: a new key is one of 4096 bits. `bootstrap` adds the rest.
+/// Two units and little else, for what takes long with each file: a new key is one of 4096 bits.
 fn little() -> &'static State {
     static LITTLE: OnceLock<State> = OnceLock::new();
     LITTLE.get_or_init(|| {
@@ -442,9 +469,7 @@ fn little() -> &'static State {
         let key = |name: &str| contract.split("  - ").find(|key| key.starts_with(&format!("name: {name}"))).unwrap();
         let head = contract.split_inclusive("keys:\n").next().unwrap();
         let keys = format!("{head}  - {}  - {}", key("cart-salt"), key("session-key").split("consumers:").next().unwrap());
-        let all = started(&with_keys().with("small.yaml", 0o644, (keys + "consumers: []\n").as_bytes()), &args(&["bootstrap"]));
-        let more = ["kustomization.yaml", "secret-store", "property-patches", "secret-source/namespace.yaml", "secret-source/rbac.yaml"];
-        more.into_iter().fold(all, |state, path| state.without(&format!("out/{path}")))
+        started(&with_keys().with("small.yaml", 0o644, (keys + "consumers: []\n").as_bytes()), &args(&["bootstrap"]))
     })
 }
 
@@ -454,8 +479,7 @@ fn renewed() -> &'static State {
     RENEWED.get_or_init(|| started(little(), &["renew", "--yes"]))
 }
 
-/// Every value is what it was, however far it moved. After it was interrupted, the same command goes on until it is `finished`;
-/// then there is nothing to re-encrypt.
+/// Every value is what it was, however far it moved. After it was interrupted, the same command goes on until it is `finished`.
 fn moves(start: &State, command: &[&str], finished: &dyn Fn(&State) -> bool, until: &dyn Fn(&State) -> bool) {
     let (kept, re_encrypt) = (values(start, "the start"), ["re-encrypt", "--yes", "--allow-rsa-bits", "2048"]);
     let whole = |state: &State, point: &str| assert_eq!(values(state, point), kept, "{point}");
@@ -467,12 +491,12 @@ fn moves(start: &State, command: &[&str], finished: &dyn Fn(&State) -> bool, unt
         let (_, after) = done(state, if finished(state) { &re_encrypt } else { command }, point);
         assert!(!complete || difference(&after.tree(), &state.tree()) == NONE, "{point}: not everything was written");
         assert!(finished(&after), "{point}");
-        let after = done_itself(&after, &args(&["bootstrap"]), point);
-        agrees(&after, &kept, point);
         whole(&after, point);
-        let (stdout, again) = done(&after, &re_encrypt, point);
-        assert!(stdout.starts_with("nothing to do"), "{point}: {stdout}");
-        assert_eq!(difference(&after.tree(), &again.tree()), NONE, "{point}");
+        if agrees(&after, &kept, point) {
+            let (stdout, again) = done(&after, &re_encrypt, point);
+            assert!(stdout.starts_with("nothing to do"), "{point}: {stdout}");
+            assert_eq!(difference(&after.tree(), &again.tree()), NONE, "{point}");
+        }
     };
     sweep_until(start, command, &[1], &whole, &converges, until);
 }

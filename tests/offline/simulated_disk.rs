@@ -1,11 +1,11 @@
 //! A disk in memory that knows what a loss of power would leave. It keeps the operations of a run with the state before each,
 //! and can fail one of them.
 //!
-//! What it believes: a file's content lasts once the file is synced, a name once its folder is. Until then a loss of power may
+//! It has no links. What it believes: a file's content lasts once the file is synced, a name once its folder is. Until then a loss of power may
 //! take it or leave it, each for itself: a name whose file was not synced may be left with nothing in it.
 
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Result, Write};
 use std::path::{Component, Path, PathBuf};
@@ -24,7 +24,6 @@ const UMASK: u32 = 0o022;
 enum Content {
     File(Arc<Vec<u8>>),
     Folder(BTreeMap<OsString, u64>),
-    Link(PathBuf),
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -61,7 +60,7 @@ pub enum Loss {
 /// What a folder's mode has that no other's has.
 pub const FOLDER: u32 = 0o040_000;
 
-/// By path: the mode as in stat(2), and a file's content or where a link points.
+/// By path: the mode as in stat(2), and a file's content.
 pub type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
 impl State {
@@ -107,7 +106,7 @@ impl State {
 
     /// A file's content, where it is there.
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
-        match &self.inodes[&self.find(ROOT, &Path::new(HERE).join(path), Links::Follow).ok()?].now.content {
+        match &self.inodes[&self.find(ROOT, &Path::new(HERE).join(path)).ok()?].now.content {
             Content::File(bytes) => Some(bytes.to_vec()),
             _ => None,
         }
@@ -172,7 +171,6 @@ impl State {
             let Version { mode, content } = version(&self.inodes[&inode]);
             let (kind, bytes) = match content {
                 Content::File(bytes) => (0o100_000, bytes.to_vec()),
-                Content::Link(to) => (0o120_000, to.as_os_str().as_encoded_bytes().to_vec()),
                 Content::Folder(names) => {
                     waiting.extend(names.iter().map(|(name, inode)| (*inode, path.join(name))));
                     (FOLDER, Vec::new())
@@ -188,7 +186,7 @@ impl State {
     fn make_folders(&mut self, path: &Path) -> u64 {
         let mut at = ROOT;
         for name in path.components().skip(1) {
-            at = self.find(at, Path::new(&name), Links::Keep).unwrap_or_else(|_| {
+            at = self.find(at, Path::new(&name)).unwrap_or_else(|_| {
                 let version = Version { mode: 0o755, content: Content::Folder(BTreeMap::new()) };
                 self.add(at, name.as_os_str(), version)
             });
@@ -202,7 +200,6 @@ impl State {
         let content = match &now.content {
             Content::File(_) => Content::File(Arc::default()),
             Content::Folder(_) => Content::Folder(BTreeMap::new()),
-            link => link.clone(),
         };
         let lasting = Version { mode: if matches!(content, Content::File(_)) { 0o600 } else { 0o755 }, content };
         self.inodes.insert(inode, Arc::new(Inode { now, lasting }));
@@ -233,42 +230,21 @@ impl State {
         self.inodes.keys().find(holds).copied().unwrap_or(ROOT)
     }
 
-    fn find(&self, at: u64, path: &Path, links: Links) -> Result<u64> {
-        let parts = |path: &Path| path.components().map(|part| part.as_os_str().to_owned()).collect::<VecDeque<_>>();
-        let (mut at, mut waiting, mut followed) = (at, parts(path), 0);
-        if waiting.is_empty() {
-            return Err(Errno::NOENT.into());
-        }
-        while let Some(part) = waiting.pop_front() {
-            match Path::new(&part).components().next().unwrap() {
-                Component::RootDir => at = ROOT,
-                Component::ParentDir => at = self.parent(at),
-                Component::CurDir => {}
-                _ => {
-                    let found = *self.entries(at)?.get(&part).ok_or(Errno::NOENT)?;
-                    match &self.inodes[&found].now.content {
-                        Content::Link(to) if !waiting.is_empty() || links == Links::Follow => {
-                            followed += 1;
-                            if followed > 40 {
-                                return Err(Errno::LOOP.into());
-                            }
-                            let mut path = parts(to);
-                            path.append(&mut waiting);
-                            waiting = path;
-                        }
-                        _ => at = found,
-                    }
-                }
-            }
-        }
-        Ok(at)
+    fn find(&self, at: u64, path: &Path) -> Result<u64> {
+        let parts = path.components().try_fold(at, |at, part| match part {
+            Component::RootDir => Ok(ROOT),
+            Component::ParentDir => Ok(self.parent(at)),
+            Component::CurDir => Ok(at),
+            part => self.entries(at)?.get(part.as_os_str()).copied().ok_or(Errno::NOENT.into()),
+        });
+        if path.as_os_str().is_empty() { Err(Errno::NOENT.into()) } else { parts }
     }
 
     /// A path's folder, and its last part.
     fn place(&self, at: u64, path: &Path) -> Result<(u64, OsString)> {
         let name = path.file_name().ok_or(Errno::EXIST)?.to_owned();
         let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.find(at, parent, Links::Follow)?,
+            Some(parent) if !parent.as_os_str().is_empty() => self.find(at, parent)?,
             _ => at,
         };
         self.entries(folder).map(|_| (folder, name))
@@ -279,7 +255,6 @@ impl State {
         let (kind, size) = match content {
             Content::File(bytes) => (Kind::File, bytes.len()),
             Content::Folder(_) => (Kind::Folder, 0),
-            Content::Link(to) => (Kind::Link, to.as_os_str().len()),
         };
         let names = self.inodes.values().filter_map(|inode| match &inode.now.content {
             Content::Folder(names) => Some(names.values()),
@@ -374,7 +349,7 @@ impl SimulatedDisk {
 
     /// As a world takes it.
     pub fn disk(&self) -> Arc<dyn Disk> {
-        let inode = self.run().state.find(ROOT, Path::new(HERE), Links::Keep).unwrap();
+        let inode = self.run().state.find(ROOT, Path::new(HERE)).unwrap();
         Arc::new(At { disk: self.clone(), inode })
     }
 }
@@ -421,7 +396,7 @@ impl Disk for At {
 
     fn canonicalize(&self, path: &Path) -> Result<PathBuf> {
         self.act("canonicalize", |state, at| {
-            let (mut inode, mut parts) = (state.find(at, path, Links::Follow)?, Vec::new());
+            let (mut inode, mut parts) = (state.find(at, path)?, Vec::new());
             while inode != ROOT {
                 let parent = state.parent(inode);
                 parts.extend(state.entries(parent)?.iter().find(|(_, one)| **one == inode).map(|(name, _)| name));
@@ -433,30 +408,27 @@ impl Disk for At {
 }
 
 impl FolderHandle for At {
-    fn stat(&self, path: &Path, links: Links) -> Result<Stat> {
-        self.act("stat", |state, at| Ok(state.stat(state.find(at, path, links)?)))
+    fn stat(&self, path: &Path, _: Links) -> Result<Stat> {
+        self.act("stat", |state, at| Ok(state.stat(state.find(at, path)?)))
     }
 
     fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>> {
         self.act("list", |state, at| {
-            let names = state.entries(state.find(at, path, Links::Follow)?)?;
+            let names = state.entries(state.find(at, path)?)?;
             Ok(names.iter().map(|(name, inode)| (name.clone(), state.stat(*inode).kind)).collect())
         })
     }
 
-    fn open_folder(&self, path: &Path, links: Links) -> Result<Box<dyn FolderHandle>> {
+    fn open_folder(&self, path: &Path, _: Links) -> Result<Box<dyn FolderHandle>> {
         let inode = self.act("open", |state, at| {
-            let inode = state.find(at, path, links)?;
+            let inode = state.find(at, path)?;
             state.entries(inode).map(|_| inode)
         })?;
         Ok(Box::new(self.open(inode)))
     }
 
-    fn open_file(&self, path: &Path, links: Links) -> Result<Box<dyn FileHandle>> {
-        let inode = self.act("open", |state, at| {
-            let inode = state.find(at, path, links)?;
-            if matches!(state.inodes[&inode].now.content, Content::Link(_)) { Err(Errno::LOOP.into()) } else { Ok(inode) }
-        })?;
+    fn open_file(&self, path: &Path, _: Links) -> Result<Box<dyn FileHandle>> {
+        let inode = self.act("open", |state, at| state.find(at, path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.disk.run().opened.push(name);
         Ok(Box::new(OpenFile { at: self.open(inode), position: 0 }))
@@ -485,7 +457,7 @@ impl FolderHandle for At {
 
     fn set_mode(&self, path: &Path, mode: u32) -> Result<()> {
         self.act("fchmod", |state, at| {
-            let inode = state.find(at, path, Links::Follow)?;
+            let inode = state.find(at, path)?;
             state.inode(inode).now.mode = mode;
             Ok(())
         })
@@ -535,7 +507,7 @@ impl FolderHandle for At {
     }
 
     fn check_writable(&self, path: &Path) -> Result<()> {
-        self.act("access", |state, at| state.find(at, path, Links::Follow).map(|_| ()))
+        self.act("access", |state, at| state.find(at, path).map(|_| ()))
     }
 }
 
