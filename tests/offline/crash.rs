@@ -5,26 +5,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{BINARY, Ran, Sandbox, finish};
+use crate::common::{BINARY, Ran, Sandbox, finish, has_strace, path};
 use crate::faults;
 use crate::simulated_disk::{CHANGES, FOLDER, SimulatedDisk, State, Step, Tree};
-
-/// Whether strace can trace here; says why a test is skipped where it cannot.
-pub fn strace_works() -> bool {
-    let probe = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
-    let works = probe.is_ok_and(|output| output.status.success());
-    if !works {
-        println!("skipped: strace is missing, or may not trace here");
-    }
-    works
-}
 
 fn traced(sandbox: &Sandbox, args: &[&str], options: &[&str]) -> (Ran, String) {
     let trace = Sandbox::empty();
     let mut command = Command::new("sh");
     // As the simulation has it.
     command.args(["-c", "umask 022; exec strace \"$@\"", "sh", "-f", "-o"]).arg(trace.path("trace")).args(options).arg(BINARY).args(args);
-    command.current_dir(sandbox.path("")).env_clear().env("PATH", "/usr/bin:/bin");
+    command.current_dir(sandbox.path("")).env_clear().env("PATH", path());
     (finish(command), trace.read("trace"))
 }
 
@@ -100,7 +90,7 @@ fn tree_of(sandbox: &Sandbox) -> Tree {
 
 #[test]
 fn the_real_disk_does_what_the_simulated_one_believes() {
-    if !strace_works() {
+    if !has_strace() {
         return;
     }
     // All of what is ever written, and in an order that matters.
@@ -135,7 +125,7 @@ fn two_runs_at_once_one_is_told_to_wait() {
     let folder = std::fs::File::open(sandbox.path("out")).unwrap();
     folder.lock().unwrap();
     let before = sandbox.snapshot();
-    let ran = sandbox.run(["bootstrap"]).expect(8);
+    let ran = sandbox.start(["bootstrap"]).expect(8);
     assert!(ran.stderr.contains(&format!("(process {})", std::process::id())), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
     folder.unlock().unwrap();

@@ -77,7 +77,7 @@ fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
         make.args(["-n", target]).current_dir(fixture("..")).env_clear().env("PATH", path());
         finish(make).expect(0).stdout
     };
-    assert_eq!(dry("test"), "cargo test --locked\n");
+    assert!(dry("test").contains(" cargo test --locked;"));
     assert!(dry("seal-secrets").contains("cargo build --release") && dry("check").contains("cargo test --locked"));
     assert!(fixture_text("../.ci/run").contains("make check"));
 }
