@@ -79,7 +79,14 @@ fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
     };
     assert!(dry("test").contains(" cargo test --locked;"));
     assert!(dry("seal-secrets").contains("cargo build --release") && dry("check").contains("cargo test --locked"));
-    assert!(fixture_text("../.ci/run").contains("make check"));
+    // A newcomer's run comes first, before anything is installed.
+    let ci = fixture_text("../.ci/run");
+    let at = |text: &str| ci.find(text).unwrap_or_else(|| panic!("CI has no `{text}`"));
+    assert!(
+        at("PATH=\"$bare\" make test") < at("apt-get install")
+            && at("go install") < at("make check")
+            && at("make check") < at("make cluster-test")
+    );
 }
 
 #[test]
