@@ -5,19 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{BINARY, Ran, Sandbox, finish};
+use crate::common::{BINARY, Ran, Sandbox, finish, has_strace};
 use crate::faults;
 use crate::simulated_disk::{CHANGES, FOLDER, SimulatedDisk, State, Step, Tree};
-
-/// Whether strace can trace here; says why a test is skipped where it cannot.
-pub fn strace_works() -> bool {
-    let probe = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
-    let works = probe.is_ok_and(|output| output.status.success());
-    if !works {
-        println!("skipped: strace is missing, or may not trace here");
-    }
-    works
-}
 
 fn traced(sandbox: &Sandbox, args: &[&str], options: &[&str]) -> (Ran, String) {
     let trace = Sandbox::empty();
@@ -100,7 +90,7 @@ fn tree_of(sandbox: &Sandbox) -> Tree {
 
 #[test]
 fn the_real_disk_does_what_the_simulated_one_believes() {
-    if !strace_works() {
+    if !has_strace() {
         return;
     }
     // All of what is ever written, and in an order that matters.
