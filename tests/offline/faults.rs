@@ -644,6 +644,7 @@ fn a_sealing_key_for_a_named_recipient() {
     generates(&start, &["keygen", "--recipient", &recipient], "own.agekey", &begun);
 }
 
+#[cfg(feature = "cluster")]
 #[test]
 fn a_pinned_certificate() {
     let certificate = |name: &str| fixture_text(&format!("fixtures/certificates/{name}.crt"));
