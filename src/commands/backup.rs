@@ -34,6 +34,8 @@ pub(super) fn run(workspace: &Workspace, args: &Backup, world: &mut World) -> Re
     }
     let name = workspace.places.in_keys(ESCROW);
     if added.openers.is_empty() {
+        // What an interrupted run put there lasts before it is said to be held.
+        drop(workspace.change_keys()?);
         world.terminal.print(&format!("nothing to add: {name} holds all {} active keys\n", found.len()))?;
     } else {
         store(workspace, &more, opened.as_ref(), first, world)?;

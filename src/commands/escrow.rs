@@ -47,7 +47,6 @@ pub(super) fn run(workspace: &Workspace, args: &Escrow, world: &mut World) -> Re
     report(workspace, adds, after.len(), world)
 }
 
-/// The one to be removed, who is not the last.
 fn find<'r>(typed: &str, list: &'r [Recipient]) -> Result<&'r Recipient> {
     let lower = typed.to_ascii_lowercase();
     let names: Vec<String> = list.iter().map(Recipient::to_string).collect();

@@ -12,7 +12,6 @@ pub(super) fn run(workspace: &Workspace, args: &Import, world: &mut World) -> Re
     sealing::adopt(workspace, &args.adoption, |contract, world| find(workspace, contract, args, world), world)
 }
 
-/// Every source, and what it holds of the contract.
 fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut World) -> Result<Adopted> {
     let mut found = Adopted::default();
     for path in &args.env_files {

@@ -126,7 +126,6 @@ pub(super) fn adopt(
     run(workspace, &args.options(), &mut Adopting { args, find, found: Adopted::default() }, world)
 }
 
-/// The whole order.
 pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Outcome> {
     if options.dry_run {
         return show(workspace, options, job, world).map(|_| Outcome::Done);

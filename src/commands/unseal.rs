@@ -45,7 +45,6 @@ fn print_bare(name: &Name, opened: &[(&SealedSecret, Vec<(String, SecretValue)>)
     if world.terminal.stdout_is_terminal { world.terminal.print("\n") } else { Ok(()) }
 }
 
-/// Every SealedSecret with the file that it stands in.
 fn read_sealed(workspace: &Workspace, args: &Unseal, world: &mut World) -> Result<Vec<(String, SealedSecret)>> {
     let mut all = Vec::new();
     if args.files.is_empty() {

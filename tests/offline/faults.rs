@@ -706,3 +706,41 @@ fn a_store_file_of_the_platforms() {
     let start = started(&platform(), &args(&["bootstrap", "--platform", "p"]));
     writes(&start, &args(&["bootstrap", "--platform", "p", "--store-file", "p/apps/store.yaml"]));
 }
+
+/// What a live controller has: one key, which is not the escrow's.
+#[cfg(feature = "cluster")]
+fn key_list() -> String {
+    let encoded = |path: &str| BASE64_STANDARD.encode(fixture_text(path));
+    let data = serde_json::json!({
+        "tls.crt": encoded("fixtures/certificates/good.crt"), "tls.key": encoded("fixtures/private-keys/good-pkcs8.pem"),
+    });
+    let labels = serde_json::json!({ "sealedsecrets.bitnami.com/sealed-secrets-key": "active" });
+    let metadata = serde_json::json!({ "name": "sealed-secrets-keyabcde", "namespace": "kube-system", "labels": labels });
+    let item = serde_json::json!({ "metadata": metadata, "type": "kubernetes.io/tls", "data": data });
+    serde_json::json!({ "apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": [item] }).to_string()
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn a_backup_of_a_controllers_keys() {
+    use crate::api_server::{kubeconfig, response, serve_with};
+    let (port, _) = serve_with(|_, _, _| response("200 OK", "Content-Type: application/json\r\n", &key_list()));
+    // The kubeconfig is read by the library that makes the connection, from the real disk.
+    let sandbox = crate::common::Sandbox::empty();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    let config = sandbox.path("kubeconfig").to_string_lossy().into_owned();
+    let command = ["backup", "--kubeconfig", &config, "--context", "fake"];
+    let kept = values(sealed(), "the start");
+    let keys = |state: &State| run(state, &["key-secret"]).0.stdout.matches("kind: Secret").count();
+    let whole = |state: &State, point: &str| drop(whole(state, &kept, point));
+    sweep(sealed(), &command, &[], &whole, &|state, complete, point| {
+        assert!(!complete || keys(state) == 2, "{point}: not everything was written");
+        let (stdout, after) = done(state, &command, point);
+        let all = kept.len();
+        assert!(stdout.ends_with(&format!("the escrow opens {all} of {all} sealed values\n")), "{point}: {stdout}");
+        whole(&after, point);
+        assert_eq!(keys(&after), 2, "{point}");
+        let (stdout, _) = run(&after, &command);
+        assert!(stdout.stdout.starts_with("nothing to add"), "{point}: {}", stdout.stdout);
+    });
+}

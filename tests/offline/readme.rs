@@ -29,7 +29,7 @@ fn commands(readme: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_console_block_shows_what_happens() {
-    needs!("make");
+    needs!("make", "git");
     let sandbox = Sandbox::empty();
     std::fs::copy(fixture("../Makefile"), sandbox.path("Makefile")).unwrap();
     let platform = Command::new("cp").arg("-a").arg(fixture("fixtures/platform")).arg(sandbox.path("platform")).status();
