@@ -55,7 +55,7 @@ fn first_recipients(workspace: &Workspace, args: &Backup, world: &World) -> Resu
     }
 }
 
-/// Encrypts for whoever may open the escrow that exists, or for the first recipients, and writes.
+/// Encrypts for the recipients of the escrow that exists, or for the first recipients, and writes.
 fn store(
     workspace: &Workspace,
     more: &[&str],

@@ -131,7 +131,7 @@ impl SealingCertificate {
             }
         };
         let wrong = |_| {
-            let help = "restore it from git, or fetch it anew from the controller";
+            let help = "restore it from git, or fetch it again from the controller";
             Error::refused("the certificate's own signature is wrong: it was changed after it was made", help)
         };
         let message = tbs.to_der().map_err(|_| wrong(()))?;

@@ -53,7 +53,7 @@ pub fn read(text: &str) -> Result<Vec<SealingKey>> {
         for key in read_pem(&secret.private_key).map_err(of_secret)? {
             let key = SealingKey::new(&key).map_err(of_secret)?;
             if key.digest != certificate.digest {
-                return Err(Error::refused("`tls.key` is not the key of `tls.crt`", "take the backup anew from the controller")
+                return Err(Error::refused("`tls.key` is not the key of `tls.crt`", "take the backup again from the controller")
                     .why(format!("the key is {}, the certificate {}", key.digest, certificate.digest))
                     .at(secret.position));
             }
@@ -170,7 +170,7 @@ fn not_rsa() -> Error {
 /// What the crates' own checks leave: they make sure that the numbers fit together.
 fn check_private(key: &PrivateKey) -> Result<()> {
     let weak = |what: &str| {
-        let help = "do not use it; if values are sealed to it, treat them as exposed and make them anew";
+        let help = "do not use it; if values are sealed to it, treat them as exposed and regenerate them";
         Err(Error::refused(format!("the RSA private key is weak: {what}"), help))
     };
     let bits = key.n().bit_width();

@@ -115,7 +115,7 @@ fn consumers<'c>(contract: &'c Contract, name: &Name) -> impl Iterator<Item = &'
     contract.consumers.iter().filter(move |consumer| consumer.entries.iter().any(|entry| entry.key == name))
 }
 
-/// What a rotation needs in the cluster, in this order: the sources, the targets, whoever holds the old value in memory.
+/// What a rotation needs in the cluster, in this order: the sources, the targets, the consumers that hold the old value in memory.
 pub fn after_rotation(contract: &Contract, plan: &Plan) -> String {
     let mut text = "next, in this order:\n  1. commit the change, and let it be applied: the controller unseals it\n".to_owned();
     let mut commands: Vec<String> = Vec::new();

@@ -1,4 +1,4 @@
-//! The escrow: read, decrypted and parsed once; and written for whoever may open it.
+//! The escrow: read, decrypted and parsed once; and written for its recipients.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::pipeline::recipients::{self, Identity, Recipient, RecipientKind};
 use crate::world::operator::Operator;
 use crate::world::{World, files};
 
-/// Whoever may open the escrow, ready to do so.
+/// The identities that may open the escrow, ready to do so.
 pub struct Identities {
     list: Vec<Identity>,
     operator: Operator,
@@ -138,7 +138,7 @@ impl Workspace {
         Ok(Escrow { pairs, pem, encrypted })
     }
 
-    /// The escrow and the recipients of whoever opened it, for a report.
+    /// The escrow and the recipients that opened it, for a report.
     pub fn opened(&self, encrypted: Zeroizing<Vec<u8>>, identities: &Identities) -> Result<(Escrow, String)> {
         let escrow = self.open(encrypted, identities)?;
         let able: Vec<String> = identities.able(&escrow.encrypted)?.iter().map(ToString::to_string).collect();

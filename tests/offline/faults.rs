@@ -202,7 +202,7 @@ impl Sweep<'_> {
         }
         let old = self.start.tree();
         if difference(&state.tree(), &old) != NONE || matches!(ran.code, 0 | 9) {
-            // What is sealed is sealed anew in each run: that it changed is all that counts.
+            // What is sealed is sealed again in each run: that it changed is all that counts.
             self.check(&state, matches!(ran.code, 0 | 9), &point, Some(&old));
         }
         1
@@ -572,7 +572,7 @@ fn opens(state: &State, identity: &str) -> bool {
     run(state, &["key-secret", "--identity", identity]).0.code == 0
 }
 
-/// An escrow is the old or the new one, the list names whoever can open it, and the same command finishes.
+/// An escrow is the old or the new one, the list names its recipients, and the same command finishes.
 fn escrow_changes(change: &'static str) {
     let (second, recipient) = escrow::new_identity();
     let command = |change| ["escrow", change, recipient.as_str(), "--yes"];

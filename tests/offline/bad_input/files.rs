@@ -163,7 +163,7 @@ fn files_of_somebody_else() -> Vec<Row> {
 
 const RUNBOOK: &str = "out/INSTALL.md";
 
-/// `out/` in which only INSTALL.md has to be written anew.
+/// `out/` in which only INSTALL.md has to be rewritten.
 fn worn(id: &'static str, what: &str, args: &[&str], code: i32, says: &[&str]) -> Row {
     row(id, what, args, code, says).start(Start::Bootstrapped).with(|sandbox| sandbox.write(RUNBOOK, b"# mine\n"))
 }
