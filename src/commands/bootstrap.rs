@@ -29,7 +29,7 @@ struct Bootstrap<'a>(&'a cli::Wishes);
 
 impl Job for Bootstrap<'_> {
     fn wishes(&mut self, contract: &Contract, _: &Inventory, _: &mut World) -> Result<Wishes> {
-        let destroyed = self.0.destroys_data.iter().map(|name| contract.write_once_key(name)).collect::<Result<_>>()?;
+        let destroyed = contract.write_once_keys(&self.0.destroys_data)?;
         Ok(Wishes { provided: provided_names(contract, &self.0.provide)?, destroyed, ..Wishes::default() })
     }
 }

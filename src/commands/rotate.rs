@@ -1,9 +1,7 @@
 //! `rotate`: new values for keys that are sealed, and what has to happen in the cluster for them to be used.
 
-use std::collections::BTreeSet;
-
 use super::Outcome;
-use super::sealing::{self, Job, Options, Ready};
+use super::sealing::{self, Job, Ready};
 use crate::cli::Rotate;
 use crate::model::{Contract, Error, Name, Recipe, Result, Unit};
 use crate::pipeline::inventory::{self, Inventory};
@@ -14,15 +12,7 @@ use crate::workspace::given::provided_names;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Rotate, world: &mut World) -> Result<Outcome> {
-    let (consent, sealing) = (&args.replacing.consent, &args.replacing.sealing);
-    let options = Options {
-        sealing,
-        provide: &args.provide,
-        destroys_data: &args.destroys_data,
-        yes: consent.yes,
-        dry_run: consent.dry_run,
-        json: consent.json,
-    };
+    let options = args.replacing.options(&args.provide, &args.destroys_data);
     sealing::run(workspace, &options, &mut Rotation { args, workspace }, world)
 }
 
@@ -59,7 +49,7 @@ impl Job for Rotation<'_> {
 impl Rotation<'_> {
     fn named(&self, contract: &Contract) -> Result<Wishes> {
         let provided = provided_names(contract, &self.args.provide)?;
-        let destroyed: BTreeSet<Name> = self.args.destroys_data.iter().map(|name| contract.write_once_key(name)).collect::<Result<_>>()?;
+        let destroyed = contract.write_once_keys(&self.args.destroys_data)?;
         for name in &self.args.names {
             let key = contract.known_key("rotate", name)?;
             if matches!(key.recipe, Recipe::Provided { .. }) && !provided.contains(name) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Outcome;
-use crate::cli::{Adoption, Sealing};
+use crate::cli::{Adoption, Consent, Replacing, Sealing};
 use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue};
 use crate::pipeline::adopt::Adopted;
 use crate::pipeline::certificate::FitCertificate;
@@ -54,15 +54,16 @@ pub(super) struct Options<'o> {
     pub(super) json: bool,
 }
 
-impl Adoption {
-    fn options(&self) -> Options<'_> {
-        let (consent, sealing) = (&self.replacing.consent, &self.replacing.sealing);
-        let (yes, dry_run, json) = (consent.yes, consent.dry_run, consent.json);
-        Options { sealing, provide: &[], destroys_data: &self.destroys_data, yes, dry_run, json }
+impl Replacing {
+    pub(super) fn options<'o>(&'o self, provide: &'o Provide, destroys_data: &'o [Name]) -> Options<'o> {
+        let Consent { yes, dry_run, json, .. } = self.consent;
+        Options { sealing: &self.sealing, provide, destroys_data, yes, dry_run, json }
     }
+}
 
+impl Adoption {
     fn wishes(&self, contract: &Contract, found: &Adopted) -> Result<Wishes> {
-        let destroyed = self.destroys_data.iter().map(|name| contract.write_once_key(name)).collect::<Result<_>>()?;
+        let destroyed = contract.write_once_keys(&self.destroys_data)?;
         self.replace.iter().try_for_each(|name| contract.known_key("--replace", name).map(|_| ()))?;
         let mut wishes = Wishes { extent: Extent::Provided, provided: found.names(), destroyed, ..Wishes::default() };
         for name in self.replace.iter().chain(&self.destroys_data) {
@@ -123,7 +124,7 @@ pub(super) fn adopt(
     find: impl FnMut(&Contract, &mut World) -> Result<Adopted>,
     world: &mut World,
 ) -> Result<Outcome> {
-    run(workspace, &args.options(), &mut Adopting { args, find, found: Adopted::default() }, world)
+    run(workspace, &args.replacing.options(&[], &args.destroys_data), &mut Adopting { args, find, found: Adopted::default() }, world)
 }
 
 pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Outcome> {

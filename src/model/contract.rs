@@ -1,6 +1,6 @@
 //! Which secrets a platform needs, how each is made, and which ExternalSecrets read it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{DataKey, Error, Name, Namespace, Position, Result, Scope, near};
 
@@ -261,13 +261,13 @@ impl Contract {
     }
 
     /// The keys that the consumers of a namespace read, sorted.
-    pub fn keys_read_in(&self, namespace: &Namespace) -> std::collections::BTreeSet<&Name> {
+    pub fn keys_read_in(&self, namespace: &Namespace) -> BTreeSet<&Name> {
         let there = self.consumers.iter().filter(|consumer| consumer.namespace == *namespace);
         there.flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect()
     }
 
     /// The namespaces that have a consumer, sorted.
-    pub fn consumer_namespaces(&self) -> std::collections::BTreeSet<&Namespace> {
+    pub fn consumer_namespaces(&self) -> BTreeSet<&Namespace> {
         self.consumers.iter().map(|consumer| &consumer.namespace).collect()
     }
 }
@@ -353,7 +353,7 @@ impl Unit<'_> {
     }
 
     /// Whether one of its keys is among these.
-    pub fn has_any(&self, names: &std::collections::BTreeSet<Name>) -> bool {
+    pub fn has_any(&self, names: &BTreeSet<Name>) -> bool {
         self.keys.iter().any(|key| names.contains(&key.name))
     }
 
@@ -379,11 +379,12 @@ impl Contract {
         })
     }
 
-    /// The key that `--destroys-data` names.
-    pub fn write_once_key(&self, name: &Name) -> Result<Name> {
-        if self.known_key("--destroys-data", name)?.write_once {
-            return Ok(name.clone());
-        }
-        Err(Error::usage(format!("`{name}` is not write-once"), "drop `--destroys-data`: no data depends on it"))
+    /// The keys that `--destroys-data` names.
+    pub fn write_once_keys(&self, names: &[Name]) -> Result<BTreeSet<Name>> {
+        let checked = |name: &Name| match self.known_key("--destroys-data", name)?.write_once {
+            true => Ok(name.clone()),
+            false => Err(Error::usage(format!("`{name}` is not write-once"), "drop `--destroys-data`: no data depends on it")),
+        };
+        names.iter().map(checked).collect()
     }
 }

@@ -66,24 +66,22 @@ impl Workspace {
 
     /// Who is listed; `None` where there is no list.
     pub fn listed(&self) -> Result<Option<Listed>> {
-        if !self.has(RECIPIENTS)? {
-            return Ok(None);
-        }
-        let text = self.read_text(&self.keys.join(RECIPIENTS))?;
+        let Some(text) = self.text(RECIPIENTS)? else { return Ok(None) };
         let recipients = recipients::read_recipients(&text).map_err(|error| error.in_file(&self.places.in_keys(RECIPIENTS)))?;
         Ok(Some(Listed { text, recipients }))
     }
 
     /// What is remembered of the output folder.
     pub fn remembered(&self) -> Result<Remembered> {
-        let text = self.remembered_text()?;
+        let text = self.text(REMEMBERED)?;
         let file = self.keys.join(REMEMBERED).to_string_lossy().into_owned();
         let units = remembered::read(text.as_deref().unwrap_or_default(), &self.way_to_out()?).map_err(|error| error.in_file(&file))?;
         Ok(Remembered { units, exists: text.is_some(), writable: files::is_writable(&*self.disk, &self.keys)?, file })
     }
 
-    fn remembered_text(&self) -> Result<Option<String>> {
-        self.has(REMEMBERED)?.then(|| self.read_text(&self.keys.join(REMEMBERED))).transpose()
+    /// The text of a file of the keys folder; `None` where it does not exist.
+    fn text(&self, file: &str) -> Result<Option<String>> {
+        self.has(file)?.then(|| self.read_text(&self.keys.join(file))).transpose()
     }
 
     /// The output folder from the keys folder: the same wherever the repository lies.
@@ -112,7 +110,7 @@ impl Workspace {
     }
 }
 
-/// The keys folder, locked: whoever has one may write to it.
+/// The keys folder, locked: having one is the right to write to it.
 pub struct KeysChange<'w> {
     workspace: &'w Workspace,
     folder: Folder,
@@ -149,7 +147,7 @@ impl KeysChange<'_> {
 
     /// Remembers these units, the last that a run does: another run may have written the list since the plan was made.
     pub fn remember(&self, units: &BTreeSet<Name>) -> Result<()> {
-        let text = self.workspace.remembered_text()?;
+        let text = self.workspace.text(REMEMBERED)?;
         match remembered::with(text.as_deref(), &self.workspace.way_to_out()?, units)? {
             Some(text) => self.write_last(REMEMBERED, text.as_bytes(), Existing::Replace),
             None => Ok(()),

@@ -18,7 +18,6 @@ use crate::manifest::{contract_file, text};
 use crate::model::{Contract, Namespace, Places, Recipe, Result};
 use crate::world::World;
 use crate::world::disk::Disk;
-use crate::world::files;
 use crate::world::folder::Folder;
 
 #[derive(Clone)]
@@ -95,7 +94,7 @@ impl Workspace {
 
     fn read_text(&self, path: &Path) -> Result<String> {
         let name = path.to_string_lossy();
-        let bytes = files::read(&*self.disk, path, &name, files::Kind::Public)?;
+        let bytes = self.read_public(path)?;
         Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
     }
 

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::Workspace;
 use super::keys::KeysChange;
-use crate::model::{CertificateDigest, Change, Error, ErrorKind, Name, Plan, Reason, Result};
+use crate::model::{CertificateDigest, Change, Error, ErrorKind, Name, Plan, Reason, Result, counted};
 use crate::pipeline::inventory::{Files, Inventory};
 use crate::pipeline::make::Made;
 use crate::pipeline::remembered::Remembered;
@@ -73,8 +73,7 @@ impl Out<'_> {
     pub fn clean(&self, world: &mut World) -> Result<()> {
         let removed = self.folder.as_ref().map_or(Ok(0), Folder::remove_leftovers)?;
         if removed > 0 {
-            let files = if removed == 1 { "file" } else { "files" };
-            world.terminal.warn(&format!("removed {removed} temporary {files} that an interrupted run left"));
+            world.terminal.warn(&format!("removed {} that an interrupted run left", counted(removed, "temporary file")));
         }
         Ok(())
     }
