@@ -316,19 +316,8 @@ impl Sandbox {
         entropy: fn() -> Box<Entropy>,
     ) -> Ran {
         let args: Vec<S> = args.into_iter().collect();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let disk = Arc::new(Here::new(self.folder.path()));
-            let ran = run_in(World { disk, clock, entropy: entropy(), ..World::real() }, input, &args);
-            // Between fork and exec a child that another test starts shares the locks of this process. The holder is not named
-            // if it is gone by the time it is looked for.
-            let own = format!("another run holds the lock (process {})", std::process::id());
-            let our_own = ran.code == 8 && (ran.stderr.contains(&own) || ran.stderr.contains("another run holds the lock\n"));
-            if !our_own || Instant::now() > deadline {
-                return ran;
-            }
-            std::thread::yield_now();
-        }
+        let disk = Arc::new(Here::new(self.folder.path()));
+        run_in(World { disk, clock, entropy: entropy(), ..World::real() }, input, &args)
     }
 
     /// The binary, ready to run here, with nothing of the caller's environment but PATH.
@@ -544,6 +533,19 @@ impl Here {
     fn new(path: &Path) -> Self {
         Here { path: path.to_owned(), folder: disk::real().open_folder(path, Links::Follow).unwrap() }
     }
+
+    /// Whether this folder's lock is held by no other process: between fork and exec a child that another test starts shares the
+    /// locks of this one, even after they are freed here.
+    fn is_ours(&self) -> bool {
+        let inode = self.folder.stat(Path::new("."), Links::Keep).unwrap().identity.1.to_string();
+        let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+        let others = |line: &str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let own = fields.get(4).is_some_and(|pid| *pid == std::process::id().to_string());
+            !own && fields.get(5).is_some_and(|place| place.rsplit(':').next() == Some(&inode))
+        };
+        !locks.lines().any(others)
+    }
 }
 
 impl Disk for Here {
@@ -566,7 +568,7 @@ impl FolderHandle for Here {
     }
 
     fn open_folder(&self, path: &Path, links: Links) -> std::io::Result<Box<dyn FolderHandle>> {
-        self.folder.open_folder(path, links)
+        Ok(Box::new(Here { path: self.path.join(path), folder: self.folder.open_folder(path, links)? }))
     }
 
     fn open_file(&self, path: &Path, links: Links) -> std::io::Result<Box<dyn FileHandle>> {
@@ -602,7 +604,15 @@ impl FolderHandle for Here {
     }
 
     fn lock(&self) -> std::io::Result<Box<dyn Any + Send>> {
-        self.folder.lock()
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.folder.lock() {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && self.is_ours() && Instant::now() < deadline => {
+                    std::thread::yield_now();
+                }
+                locked => return locked,
+            }
+        }
     }
 
     fn check_writable(&self, path: &Path) -> std::io::Result<()> {
