@@ -51,7 +51,7 @@ fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> 
     };
     let read_back = keys.write_escrow(&NewEscrow::encrypt(&pair.pem, &identities.recipients()?, world)?, None)?;
     // What opens it is on the disk: the identity that was read back, too.
-    let (escrow, _) = workspace.opened(read_back, &identities)?;
+    let escrow = workspace.open(read_back, &identities)?;
     try_pair(&escrow.pairs.list[0].key, &pair.certificate_pem, (world.clock)(), world.entropy.as_mut())?;
     done(workspace, &keys, &pair.certificate, &pair.certificate_pem, &own(workspace), world)
 }

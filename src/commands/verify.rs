@@ -79,11 +79,11 @@ fn look(workspace: &Workspace, args: &Verify, world: &World) -> Result<Looked> {
     let able = encrypted.as_ref().map(|encrypted| escrow::count_recipients(encrypted.as_ref().map_err(Error::clone)?));
     let able = able.map(unless_unreadable).transpose()?;
     let Some(identities) = identities else { return Ok(Looked { able, escrow: None, opened: Ok(Default::default()) }) };
-    let opened = encrypted.unwrap_or_else(|| workspace.encrypted_escrow()).and_then(|encrypted| workspace.opened(encrypted, &identities));
+    let opened = encrypted.unwrap_or_else(|| workspace.encrypted_escrow()).and_then(|encrypted| workspace.open(encrypted, &identities));
     match (unless_unreadable(opened)?, args.drill) {
-        (Ok((escrow, whose)), _) => {
-            let count = escrow.pairs.list.len();
-            Ok(Looked { able, escrow: Some(escrow), opened: Ok((whose, count)) })
+        (Ok(escrow), _) => {
+            let opened = Ok((escrow.opener(), escrow.pairs.list.len()));
+            Ok(Looked { able, escrow: Some(escrow), opened })
         }
         (Err(error), true) => Ok(Looked { able, escrow: None, opened: Err(error) }),
         (Err(error), false) => Err(error),

@@ -1,7 +1,10 @@
 //! The escrow: read, decrypted and parsed once; and written for its recipients.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use age::DecryptError;
+use age_core::format::{FileKey, Stanza};
 use zeroize::Zeroizing;
 
 use super::Workspace;
@@ -23,25 +26,11 @@ pub struct Identities {
 }
 
 impl Identities {
-    fn open(&self, escrow: &[u8]) -> Result<Zeroizing<String>> {
-        let identity = |identity: &Identity| -> Box<dyn age::Identity> {
-            match identity {
-                Identity::X25519(identity) => Box::new(identity.clone()),
-                Identity::Plugin(identity) => self.operator.identity(identity.clone()),
-            }
-        };
-        let all: Vec<Box<dyn age::Identity>> = self.list.iter().map(identity).collect();
-        let all: Vec<&dyn age::Identity> = all.iter().map(|identity| &**identity).collect();
-        escrow::decrypt(escrow, &all).map_err(|error| self.operator.failure().unwrap_or(error))
-    }
-
-    /// The recipients of those that open this escrow by themselves; only a plugin knows that of its own, and is not asked.
-    fn able(&self, escrow: &[u8]) -> Result<Vec<Recipient>> {
-        let native = self.list.iter().filter_map(|identity| match identity {
-            Identity::X25519(identity) => Some(identity),
-            Identity::Plugin(_) => None,
-        });
-        native.filter(|identity| escrow::decrypt(escrow, &[*identity]).is_ok()).map(recipient_of).collect()
+    /// An escrow's text, and the recipients of those that opened it; none of them where a plugin did, which alone knows its own.
+    fn open(&self, escrow: &[u8]) -> Result<(Zeroizing<String>, Vec<Recipient>)> {
+        let trial = Trial { identities: self, able: RefCell::default() };
+        let pem = escrow::decrypt(escrow, &[&trial]).map_err(|error| self.operator.failure().unwrap_or(error))?;
+        Ok((pem, trial.able.into_inner().iter().map(recipient_of).collect::<Result<_>>()?))
     }
 
     pub fn recipients(&self) -> Result<Vec<Recipient>> {
@@ -56,6 +45,37 @@ impl Identities {
     }
 }
 
+/// All of them as one: who can open an escrow shows while it is decrypted, once.
+struct Trial<'i> {
+    identities: &'i Identities,
+    able: RefCell<Vec<age::x25519::Identity>>,
+}
+
+impl age::Identity for Trial<'_> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    /// Tries each native identity; a plugin only where none of them opens.
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        let (mut opened, mut plugins) = (None, Vec::new());
+        for identity in &self.identities.list {
+            match identity {
+                Identity::X25519(identity) => match identity.unwrap_stanzas(stanzas) {
+                    Some(Ok(key)) => {
+                        self.able.borrow_mut().push(identity.clone());
+                        opened = Some(Ok(key));
+                    }
+                    Some(failed) if opened.is_none() => opened = Some(failed),
+                    _ => {}
+                },
+                Identity::Plugin(plugin) => plugins.push(plugin),
+            }
+        }
+        opened.or_else(|| plugins.into_iter().find_map(|plugin| self.identities.operator.identity(plugin.clone()).unwrap_stanzas(stanzas)))
+    }
+}
+
 fn recipient_of(identity: &age::x25519::Identity) -> Result<Recipient> {
     Recipient::parse(&identity.to_public().to_string())
 }
@@ -66,9 +86,17 @@ pub struct Escrow {
     pub encrypted: Zeroizing<Vec<u8>>,
     /// Certificates and private keys.
     pub pem: Zeroizing<String>,
+    /// The recipients of the identities that opened it; empty where a plugin did.
+    opened_by: Vec<Recipient>,
 }
 
 impl Escrow {
+    /// Who opened it, for a report.
+    pub fn opener(&self) -> String {
+        let names: Vec<String> = self.opened_by.iter().map(ToString::to_string).collect();
+        if names.is_empty() { "a plugin".to_owned() } else { names.join(" and ") }
+    }
+
     /// Adds a pair that was written into it; returns its certificate, and that in PEM.
     pub fn add(&mut self, pair: NewPair) -> (FitCertificate, String) {
         let (certificate, pem) = (pair.certificate, pair.certificate_pem);
@@ -129,28 +157,22 @@ impl Workspace {
         self.open(self.encrypted_escrow()?, &identities)
     }
 
-    fn open(&self, encrypted: Zeroizing<Vec<u8>>, identities: &Identities) -> Result<Escrow> {
+    /// The escrow that was read, opened.
+    pub fn open(&self, encrypted: Zeroizing<Vec<u8>>, identities: &Identities) -> Result<Escrow> {
         let open = || {
-            let pem = identities.open(&encrypted)?;
-            Ok((Pairs::read(&pem)?, pem))
+            let (pem, opened_by) = identities.open(&encrypted)?;
+            Ok((Pairs::read(&pem)?, pem, opened_by))
         };
-        let (pairs, pem) = open().map_err(|error: Error| error.in_file(&self.keys.join(ESCROW).to_string_lossy()))?;
-        Ok(Escrow { pairs, pem, encrypted })
-    }
-
-    /// The escrow and the recipients that opened it, for a report.
-    pub fn opened(&self, encrypted: Zeroizing<Vec<u8>>, identities: &Identities) -> Result<(Escrow, String)> {
-        let escrow = self.open(encrypted, identities)?;
-        let able: Vec<String> = identities.able(&escrow.encrypted)?.iter().map(ToString::to_string).collect();
-        Ok((escrow, if able.is_empty() { "a plugin".to_owned() } else { able.join(" and ") }))
+        let (pairs, pem, opened_by) = open().map_err(|error: Error| error.in_file(&self.keys.join(ESCROW).to_string_lossy()))?;
+        Ok(Escrow { pairs, pem, encrypted, opened_by })
     }
 
     pub fn escrow_to_change(&self, identity: Option<&Path>, world: &mut World) -> Result<ChangedEscrow> {
         let encrypted = self.encrypted_escrow()?;
         let (list, listed) = self.listed()?.map(|listed| (listed.text, listed.recipients)).unzip();
         let identities = self.identities(identity, world)?;
-        let escrow = self.open(encrypted, &identities)?;
-        let recipients = known_recipients(listed, &identities, &escrow.encrypted, world);
+        let mut escrow = self.open(encrypted, &identities)?;
+        let recipients = known_recipients(listed, &mut escrow, world);
         let recipients = recipients.map_err(|error| error.in_file(&self.keys.join(ESCROW).to_string_lossy()))?;
         Ok(ChangedEscrow { escrow, list, recipients })
     }
@@ -177,8 +199,8 @@ impl Workspace {
 
 /// Who may open the escrow: those that are listed, or where there is no list the recipients of the identities that opened it.
 /// Someone we do not know of would be locked out by the next write. Without a list we refuse; with one we warn.
-fn known_recipients(listed: Option<Vec<Recipient>>, identities: &Identities, escrow: &[u8], world: &mut World) -> Result<Vec<Recipient>> {
-    let (able, own) = (escrow::count_recipients(escrow)?, identities.able(escrow)?);
+fn known_recipients(listed: Option<Vec<Recipient>>, escrow: &mut Escrow, world: &mut World) -> Result<Vec<Recipient>> {
+    let (able, own) = (escrow::count_recipients(&escrow.encrypted)?, std::mem::take(&mut escrow.opened_by));
     if let Some(list) = listed {
         if able != list.len() {
             world.terminal.warn(&format!("{able} recipients can open the escrow, and {RECIPIENTS} names {}", list.len()));

@@ -237,6 +237,14 @@ fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
         assert!(ran.stderr.contains("plugin") && !ran.stderr.contains(PIN), "{}", ran.stderr);
     }
     assert_eq!(before, sandbox.snapshot());
+    sandbox.remove("bin/fail");
+    // One run opens the escrow once, and so asks once.
+    let own = sandbox.own_recipient();
+    let remove = format!("escrow remove-recipient {own} --yes");
+    for args in ["verify --drill", "status", "key-secret --reveal", "unseal --value vllm-api-key --reveal", "renew --dry-run", &remove] {
+        let shown = at_the_prompt(&sandbox, &format!("{args} --identity id"), &[("PIN: ", &format!("{PIN}\r"))]);
+        assert_eq!(shown.matches("PIN: ").count(), 1, "{args}: {shown}");
+    }
 }
 
 fn shell(sandbox: &Sandbox, script: &str) -> String {
