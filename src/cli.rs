@@ -115,6 +115,8 @@ pub struct Keygen {
     /// An age recipient who can open the escrow; can be repeated [default: keys/recipients.txt, or a new identity]
     #[arg(long = "recipient", value_name = "age1…")]
     pub recipients: Vec<String>,
+    #[command(flatten)]
+    pub accepted: Accepted,
 }
 
 #[derive(Args)]
@@ -133,9 +135,25 @@ pub struct Wishes {
 pub struct Sealing {
     #[command(flatten)]
     pub delivery: Delivery,
+    #[command(flatten)]
+    pub certificate: Certificate,
+}
+
+/// Which sealing certificate may be sealed to.
+#[derive(Args)]
+pub struct Certificate {
     /// Accept a sealing certificate of at least this many bits
     #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
+    #[command(flatten)]
+    pub accepted: Accepted,
+}
+
+#[derive(Args)]
+pub struct Accepted {
+    /// Accept exactly this sealing certificate, even if this machine accepted another one before
+    #[arg(long, value_name = "sha256:…", value_parser = digest)]
+    pub accept_certificate: Option<CertificateDigest>,
 }
 
 #[derive(Args)]
@@ -267,9 +285,8 @@ pub struct Verify {
     /// Try the whole recovery from these files alone, and print a dated report for your records
     #[arg(long)]
     pub drill: bool,
-    /// Accept a sealing certificate of at least this many bits
-    #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
-    pub allow_rsa_bits: u32,
+    #[command(flatten)]
+    pub certificate: Certificate,
     #[command(flatten)]
     pub delivery: Delivery,
     /// Print the findings as JSON
@@ -294,9 +311,8 @@ pub struct ReEncrypt {
     /// Re-encrypt only what is sealed to this key
     #[arg(long, value_name = "sha256:…", value_parser = digest)]
     pub key: Option<CertificateDigest>,
-    /// Accept a sealing certificate of at least this many bits
-    #[arg(long, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
-    pub allow_rsa_bits: u32,
+    #[command(flatten)]
+    pub certificate: Certificate,
     #[command(flatten)]
     pub consent: Consent,
 }
@@ -306,6 +322,8 @@ pub struct Renew {
     /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
+    #[command(flatten)]
+    pub accepted: Accepted,
     #[command(flatten)]
     pub consent: Consent,
 }
@@ -404,9 +422,8 @@ pub struct FetchCert {
     /// Pin the certificate of this file instead of a cluster's
     #[arg(long, value_name = "FILE", conflicts_with = "context")]
     pub file: Option<PathBuf>,
-    /// Accept exactly this certificate without asking, even if another one is pinned
-    #[arg(long, value_name = "sha256:…", value_parser = digest)]
-    pub accept_certificate: Option<CertificateDigest>,
+    #[command(flatten)]
+    pub accepted: Accepted,
 }
 
 #[cfg(feature = "cluster")]

@@ -1,10 +1,19 @@
 //! The process: hardened, then one run in the real world.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use seal_secrets::world::{World, process};
 
 fn main() -> ExitCode {
     process::harden();
-    ExitCode::from(seal_secrets::run(std::env::args_os(), &mut World::real()))
+    let mut world = World { state: state(), ..World::real() };
+    ExitCode::from(seal_secrets::run(std::env::args_os(), &mut world))
+}
+
+/// Where programs keep their state, as the XDG Base Directory Specification says; a relative path there counts as none.
+fn state() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = named.or_else(|| Some(std::env::home_dir()?.join(".local/state")).filter(|path| path.is_absolute()))?;
+    Some(state.join("seal-secrets"))
 }

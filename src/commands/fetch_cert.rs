@@ -5,6 +5,7 @@ use crate::cli::FetchCert;
 use crate::manifest::text;
 use crate::model::{CertificateDigest, Error, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
+use crate::pipeline::pins::How;
 use crate::pipeline::rsa_soundness::LEAST_BITS;
 use crate::workspace::Workspace;
 use crate::workspace::keys::CERTIFICATE;
@@ -26,16 +27,28 @@ pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) ->
     let (begins, ends) = (fetched.begins(), fetched.ends());
     world.terminal.tell(&format!("{}: {digest}, RSA-{}, from {begins} until {ends}\n", visible(&from), 8 * fetched.size()));
     let path = workspace.places.in_keys(CERTIFICATE);
-    let pinned = if workspace.has(CERTIFICATE)? { Some(workspace.certificate()?.sealing.digest) } else { None };
-    if pinned == Some(digest) {
+    let there = if workspace.has(CERTIFICATE)? { Some(workspace.certificate()?.sealing.digest) } else { None };
+    let mut trust = workspace.trust(args.accepted.accept_certificate, world)?;
+    let accepted = trust.pin.as_ref().is_some_and(|pin| pin.accepts(digest));
+    if there == Some(digest) && accepted {
+        trust.accept(&fetched, CERTIFICATE, world)?;
         world.terminal.print(&format!("nothing to do: {path} is pinned already\n"))?;
         return Ok(Outcome::Done);
     }
-    accept(args.accept_certificate, pinned, digest, world).map_err(|error| if pinned.is_some() { error.in_file(&path) } else { error })?;
+    let another = trust.pin.as_ref().map(|pin| pin.certificate).or(there).filter(|other| *other != digest && !accepted);
+    accept(args.accepted.accept_certificate, another, digest, accepted, world)
+        .map_err(|error| if another.is_some() { error.in_file(&path) } else { error })?;
     let (keys, pem) = (workspace.change_keys()?, text::decode(&pem)?);
-    if pinned.is_some() { keys.pin_another(pem) } else { keys.pin(pem) }?;
+    trust.announce(digest, How::FetchCert, world)?;
+    match there {
+        None => keys.pin(pem)?,
+        Some(there) if there != digest => keys.pin_another(pem)?,
+        Some(_) => {}
+    }
+    trust.settle(digest, How::FetchCert, world)?;
     let backup = workspace.command("backup");
-    let next = match pinned {
+    let next = match there {
+        Some(there) if there == digest => workspace.command("bootstrap"),
         Some(_) => format!("{backup}, for its private key; then {}, for what is sealed to the old one", workspace.command("re-encrypt")),
         None => format!("{}, and `{backup}` for its private key", workspace.command("bootstrap")),
     };
@@ -45,18 +58,20 @@ pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) ->
 
 /// A certificate is not taken on trust: the operator says yes, or names its digest.
 fn accept(
-    accepted: Option<CertificateDigest>,
+    named: Option<CertificateDigest>,
     pinned: Option<CertificateDigest>,
     digest: CertificateDigest,
+    accepted: bool,
     world: &mut World,
 ) -> Result<()> {
     let help = format!("compare the digest with whoever runs the controller, and accept it: `--accept-certificate {digest}`");
-    match (accepted, pinned) {
-        (Some(accepted), _) if accepted == digest => Ok(()),
-        (Some(accepted), _) => {
+    match (named, pinned) {
+        (Some(named), _) if named == digest => Ok(()),
+        (Some(named), _) => {
             Err(Error::refused("it is not the certificate that was to be accepted", "compare the two with whoever runs the controller")
-                .why(format!("it is {digest}, and `--accept-certificate` says {accepted}")))
+                .why(format!("it is {digest}, and `--accept-certificate` says {named}")))
         }
+        (None, _) if accepted => Ok(()),
         (None, Some(pinned)) => Err(Error::refused(
             "another certificate is pinned",
             format!("if the controller's key was renewed on purpose: `--accept-certificate {digest}`"),

@@ -1,12 +1,14 @@
 //! `keygen`: the sealing key pair, before any cluster exists.
 //!
-//! The order makes every crash harmless: identity or list of recipients, escrow, proof, and the certificate last. Until the certificate
-//! exists nothing can be sealed, and a run that finds an escrow without one finishes what was begun.
+//! The order makes every crash harmless: identity or list of recipients, pin, escrow, proof, and the certificate last. Until the
+//! certificate exists nothing can be sealed, and a run that finds an escrow without one finishes what was begun: the pin tells that
+//! the key in the escrow was made here.
 
 use super::Outcome;
 use crate::cli::Keygen;
 use crate::model::{Error, Result};
 use crate::pipeline::keygen::{new_pair, try_pair};
+use crate::pipeline::pins::How;
 use crate::pipeline::recipients::{self, Recipient};
 use crate::pipeline::{certificate::SealingCertificate, escrow};
 use crate::workspace::Workspace;
@@ -31,7 +33,7 @@ pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Re
     workspace.check_identity_kept_out()?;
     workspace.check_keys(&[IDENTITY, RECIPIENTS, ESCROW, CERTIFICATE])?;
     match (begun, named.is_empty() && listed.is_none()) {
-        (true, _) => finish(workspace, listed.is_none(), world),
+        (true, _) => finish(workspace, args, listed.is_none(), world),
         (false, true) => for_an_identity(workspace, world),
         (false, false) => for_recipients(workspace, listed, &named, world),
     }
@@ -49,7 +51,9 @@ fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> 
             workspace.identities(None, world)?
         }
     };
-    let read_back = keys.write_escrow(&NewEscrow::encrypt(&pair.pem, &identities.recipients()?, world)?, None)?;
+    let escrow = NewEscrow::encrypt(&pair.pem, &identities.recipients()?, world)?;
+    workspace.trust(None, world)?.settle(pair.certificate.digest, How::Keygen, world)?;
+    let read_back = keys.write_escrow(&escrow, None)?;
     // What opens it is on the disk: the identity that was read back, too.
     let escrow = workspace.open(read_back, &identities)?;
     try_pair(&escrow.pairs.list[0].key, &pair.certificate_pem, (world.clock)(), world.entropy.as_mut())?;
@@ -67,12 +71,13 @@ fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipi
     if before.as_ref() != Some(&text) {
         keys.write_recipients(&text)?;
     }
+    workspace.trust(None, world)?.settle(pair.certificate.digest, How::Keygen, world)?;
     keys.write_escrow(&escrow, None)?;
     done(workspace, &keys, &pair.certificate, &pair.certificate_pem, &others(workspace, recipients.len()), world)
 }
 
 /// An earlier run was ended between escrow and certificate: the escrow holds both.
-fn finish(workspace: &Workspace, own_identity: bool, world: &mut World) -> Result<Outcome> {
+fn finish(workspace: &Workspace, args: &Keygen, own_identity: bool, world: &mut World) -> Result<Outcome> {
     let (path, identity) = (workspace.places.in_keys(ESCROW), workspace.places.in_keys(IDENTITY));
     if !workspace.has(IDENTITY)? {
         let help = format!("put the identity at {identity} and run again; or, if nothing was ever sealed to it, move the escrow away");
@@ -87,6 +92,8 @@ fn finish(workspace: &Workspace, own_identity: bool, world: &mut World) -> Resul
     // After a `renew` everything is sealed to the newest.
     let (_, key, pem) = escrow.pairs.newest(|_| Some(())).ok_or_else(|| in_escrow(alone()))?;
     let (_, certificate) = try_pair(key, pem, (world.clock)(), world.entropy.as_mut()).map_err(in_escrow)?;
+    // The escrow is no proof: anybody can encrypt one to a recipient, with a key of their own in it.
+    workspace.trust(args.accepted.accept_certificate, world)?.accept(&certificate, ESCROW, world)?;
     let count = escrow::count_recipients(&escrow.encrypted)?;
     let whose = if own_identity { own(workspace) } else { others(workspace, count) };
     world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate is written");

@@ -4,21 +4,25 @@
 use super::Outcome;
 use crate::cli::ReEncrypt;
 use crate::model::{CertificateDigest, Error, Result};
+use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::re_encrypt::Work;
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::tally::{self, Record};
 use crate::workspace::Workspace;
+use crate::workspace::keys::CERTIFICATE;
 use crate::workspace::sealed_files::{Each, SealedFiles, with_keys};
+use crate::workspace::trust::Trust;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) -> Result<Outcome> {
     // Found first: while it holds the locks, nobody changes the certificate.
     let sealed = workspace.sealed_files(&args.paths, !args.consent.dry_run, world)?;
-    let certificate = workspace.fit_certificate(args.allow_rsa_bits, world)?;
+    let mut trust = workspace.trust(args.certificate.accepted.accept_certificate, world)?;
+    let certificate = workspace.fit_certificate(&trust, args.certificate.allow_rsa_bits, world)?;
     #[cfg(feature = "cluster")]
     if args.via_controller {
-        return via_controller(workspace, args, &sealed, &certificate, world);
+        return via_controller(workspace, args, &sealed, &certificate, &mut trust, world);
     }
     let to = certificate.digest;
     let mut keys = workspace.openers(args.opening.identity.as_deref(), &args.opening.recovery_private_key, world)?;
@@ -29,20 +33,33 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
         }
         keys.retain(|key| key.digest == only || key.digest == to);
     }
-    ask(workspace, args, to, world)?;
     let sealer = Sealer::new(&certificate)?;
     let work = Work::new(&keys, to, (!args.consent.dry_run).then_some(&sealer), args.key);
+    check_opens(work.proves(), &trust, to)?;
+    ask(workspace, args, &certificate, &mut trust, world)?;
     let tally = Tally { proved: work.proves(), ..Tally::default() };
     let run = Run { workspace, args, to, tally, record: Record::default() };
     run.over(&sealed, &mut |files, world| with_keys(files, &work, world), world)
 }
 
-fn ask(workspace: &Workspace, args: &ReEncrypt, to: CertificateDigest, world: &mut World) -> Result<()> {
+/// What is sealed and cannot be opened may be lost: nobody but the operator can say that somebody else holds its key.
+fn check_opens(opens: bool, trust: &Trust<'_>, to: CertificateDigest) -> Result<()> {
+    if opens || trust.names(to) {
+        return Ok(());
+    }
+    let help = format!(
+        "restore `sealing.crt` from git if nobody replaced the sealing key on purpose; get its private key with `seal-secrets backup`; only if you know who holds it, pass `--accept-certificate {to}`"
+    );
+    Err(Error::refused("none of the keys here opens what would be sealed", help).why(format!("it would be sealed to {to}")))
+}
+
+fn ask(workspace: &Workspace, args: &ReEncrypt, to: &FitCertificate, trust: &mut Trust<'_>, world: &mut World) -> Result<()> {
     if args.consent.dry_run {
         return Ok(());
     }
-    let what = format!("replace what is sealed in {} by the same values, sealed to {to}", workspace.shown(&args.paths));
-    world.terminal.confirm(&what, args.consent.yes)
+    let what = format!("replace what is sealed in {} by the same values, sealed to {}", workspace.shown(&args.paths), to.digest);
+    world.terminal.confirm(&what, args.consent.yes)?;
+    trust.accept(to, CERTIFICATE, world)
 }
 
 struct Run<'r> {
@@ -86,7 +103,8 @@ fn via_controller(
     workspace: &Workspace,
     args: &ReEncrypt,
     sealed: &SealedFiles,
-    certificate: &crate::pipeline::certificate::FitCertificate,
+    certificate: &FitCertificate,
+    trust: &mut Trust<'_>,
     world: &mut World,
 ) -> Result<Outcome> {
     use crate::pipeline::certificate::SealingCertificate;
@@ -107,7 +125,8 @@ fn via_controller(
         return Err(Error::refused("the controller would seal to another certificate than the pinned one", help)
             .why(format!("it serves {}, pinned is {}", served.digest, certificate.digest)));
     }
-    ask(workspace, args, certificate.digest, world)?;
+    check_opens(proved, trust, certificate.digest)?;
+    ask(workspace, args, certificate, trust, world)?;
     let mut post = |question: &Value| controller.rotated(&proxy, question);
     let keys = if proved { pairs.openers.as_slice() } else { &[] };
     let tally = Tally { proved, ..Tally::default() };

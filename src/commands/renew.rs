@@ -8,6 +8,7 @@ use crate::cli::Renew;
 use crate::model::{CertificateDigest, Error, ErrorKind, Result};
 use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
 use crate::pipeline::keygen::new_pair;
+use crate::pipeline::pins::How;
 use crate::pipeline::re_encrypt::Work;
 use crate::pipeline::rsa_soundness::USUAL_BITS;
 use crate::pipeline::seal::Sealer;
@@ -31,6 +32,15 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let fit = |certificate: &SealingCertificate| certificate.clone().judge(now, USUAL_BITS).ok();
     let found = escrow.pairs.newer_than(&pinned, fit).map(|(certificate, pem)| (certificate, pem.to_owned()));
     let begun = found.as_ref().map(|(certificate, _)| certificate.digest);
+    let mut trust = workspace.trust(args.accepted.accept_certificate, world)?;
+    if !dry && trust.is_pending(pinned.digest) {
+        world.terminal.warn("an earlier run was interrupted at its last step, which is done now");
+        trust.complete(pinned.digest, world)?;
+        return report(workspace, &pinned, &Tally::default(), escrow.pairs.list.len(), world);
+    }
+    if !begun.is_some_and(|begun| trust.accepts(begun)) {
+        trust.check(pinned.digest, CERTIFICATE)?;
+    }
     let mut record = show::tally::Record::default();
     let tally = look(workspace, &sealed, &escrow, begun, &mut record, world)?;
     if dry {
@@ -45,6 +55,10 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let (certificate, pem) = match found {
         Some(found) => {
             let digest = found.0.digest;
+            if !trust.accepts(digest) {
+                trust.accept(&found.0, ESCROW, world)?;
+            }
+            trust.announce(digest, How::Renew, world)?;
             world.terminal.warn(&format!("the escrow holds a newer key, {digest}: this run completes the renewal with it"));
             found
         }
@@ -54,12 +68,15 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
             let pair = new_pair(now, latest.chain([pinned.not_before()]).max(), world.entropy.as_mut())?;
             workspace.tell_recipients(&recipients, world);
             let pem = grown(&escrow.pem, &[&pair.pem]);
-            keys.write_escrow(&NewEscrow::encrypt(&pem, &recipients, world)?, Some(&escrow.encrypted))?;
+            let new = NewEscrow::encrypt(&pem, &recipients, world)?;
+            trust.announce(pair.certificate.digest, How::Renew, world)?;
+            keys.write_escrow(&new, Some(&escrow.encrypted))?;
             escrow.add(pair)
         }
     };
     let tally = move_to(workspace, &certificate, &sealed, &escrow, world)?;
     keys.pin_another(&pem)?;
+    trust.settle(certificate.digest, How::Renew, world)?;
     report(workspace, &certificate, &tally, escrow.pairs.list.len(), world)
 }
 

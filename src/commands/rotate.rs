@@ -37,11 +37,11 @@ impl Job for Rotation<'_> {
         Ok(wishes)
     }
 
-    fn below(&self, ready: &Ready) -> String {
+    fn below(&self, ready: &Ready<'_>) -> String {
         if ready.plan.changes.is_empty() { String::new() } else { show::plan::after_rotation(&ready.contract, &ready.plan) }
     }
 
-    fn json(&self, workspace: &Workspace, ready: &Ready) -> String {
+    fn json(&self, workspace: &Workspace, ready: &Ready<'_>) -> String {
         show::plan::rotation_json(&workspace.places, &ready.contract, &ready.plan)
     }
 }

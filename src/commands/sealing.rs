@@ -13,7 +13,9 @@ use crate::pipeline::plan::{self, Extent, Setting, Wishes};
 use crate::show;
 use crate::workspace::Workspace;
 use crate::workspace::given::Provide;
+use crate::workspace::keys::CERTIFICATE;
 use crate::workspace::out::Out;
+use crate::workspace::trust::Trust;
 use crate::world::World;
 
 /// What is particular about one of them.
@@ -31,7 +33,7 @@ pub(super) trait Job {
         Some(today.to_owned())
     }
 
-    fn below(&self, _: &Ready) -> String {
+    fn below(&self, _: &Ready<'_>) -> String {
         String::new()
     }
 
@@ -40,7 +42,7 @@ pub(super) trait Job {
         String::new()
     }
 
-    fn json(&self, workspace: &Workspace, ready: &Ready) -> String {
+    fn json(&self, workspace: &Workspace, ready: &Ready<'_>) -> String {
         show::plan::json(&workspace.places, &ready.plan)
     }
 }
@@ -98,7 +100,7 @@ impl<F: FnMut(&Contract, &mut World) -> Result<Adopted>> Job for Adopting<'_, F>
         self.found.sealed_on.get(name).cloned()
     }
 
-    fn below(&self, ready: &Ready) -> String {
+    fn below(&self, ready: &Ready<'_>) -> String {
         show::plan::adopted(&ready.plan, &self.found)
     }
 
@@ -106,16 +108,17 @@ impl<F: FnMut(&Contract, &mut World) -> Result<Adopted>> Job for Adopting<'_, F>
         format!("next: {}, for what is still missing\n", workspace.command("bootstrap"))
     }
 
-    fn json(&self, workspace: &Workspace, ready: &Ready) -> String {
+    fn json(&self, workspace: &Workspace, ready: &Ready<'_>) -> String {
         show::plan::adopted_json(&workspace.places, &ready.plan, &self.found)
     }
 }
 
 /// Everything that is carried out.
-pub(super) struct Ready {
+pub(super) struct Ready<'w> {
     pub(super) contract: Contract,
     pub(super) plan: Plan,
     certificate: FitCertificate,
+    trust: Trust<'w>,
 }
 
 pub(super) fn adopt(
@@ -132,8 +135,9 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
         return show(workspace, options, job, world).map(|_| Outcome::Done);
     }
     let out = workspace.out_to_change()?;
-    let ready = prepare(workspace, &out, options, job, world)?;
+    let mut ready = prepare(workspace, &out, options, job, world)?;
     out.clean(world)?;
+    ready.trust.complete(ready.certificate.digest, world)?;
     if ready.plan.changes.is_empty() {
         return world.terminal.print(&text(workspace, &ready, true, job)).map(|()| Outcome::Done);
     }
@@ -141,6 +145,9 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     workspace.check_provided(options.provide, out.folder())?;
     out.check(&ready.plan)?;
     ask(workspace, options, &ready, job, world)?;
+    if ready.plan.sealed().next().is_some() {
+        ready.trust.accept(&ready.certificate, CERTIFICATE, world)?;
+    }
     let mut values = workspace.read_provided(options.provide, &ready.contract, &ready.plan, world)?;
     values.extend(job.values());
     let keys = ready.plan.remembers().then(|| workspace.change_keys()).transpose()?;
@@ -159,15 +166,16 @@ pub(super) fn show(workspace: &Workspace, options: &Options<'_>, job: &mut dyn J
     Ok(ready.plan)
 }
 
-fn text(workspace: &Workspace, ready: &Ready, done: bool, job: &dyn Job) -> String {
+fn text(workspace: &Workspace, ready: &Ready<'_>, done: bool, job: &dyn Job) -> String {
     show::plan::text(&workspace.places, &ready.contract, &ready.plan, done) + &job.below(ready)
 }
 
-fn prepare(workspace: &Workspace, out: &Out<'_>, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Ready> {
+fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Ready<'w>> {
     let (setting, _) = workspace.setting(options.sealing.delivery.form(), world)?;
     let inventory = out.inventory(workspace.remembered()?)?;
+    let trust = workspace.trust(options.sealing.certificate.accepted.accept_certificate, world)?;
+    let certificate = workspace.fit_certificate(&trust, options.sealing.certificate.allow_rsa_bits, world)?;
     let wishes = job.wishes(&setting.contract, &inventory, world)?;
-    let certificate = workspace.fit_certificate(options.sealing.allow_rsa_bits, world)?;
     let plan = plan::plan(&setting, &inventory, certificate.digest, &wishes);
     let plan = plan.map_err(|error| error.within(&workspace.places.out))?;
     let Setting { contract, .. } = setting;
@@ -178,11 +186,11 @@ fn prepare(workspace: &Workspace, out: &Out<'_>, options: &Options<'_>, job: &mu
         let without = "without it nothing is known of write-once values once all of the output folder is gone";
         world.terminal.warn(&format!("{file} cannot be written: {without}"));
     }
-    Ok(Ready { contract, plan, certificate })
+    Ok(Ready { contract, plan, certificate, trust })
 }
 
 /// Before a value is replaced, the operator agrees: with `--yes`, or at the terminal, where the plan is shown first.
-fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready, job: &dyn Job, world: &mut World) -> Result<()> {
+fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dyn Job, world: &mut World) -> Result<()> {
     let replaced = ready.plan.changes.iter().filter_map(|change| match change {
         Change::Seal { keys, reason: Reason::Replaced, .. } => Some(keys),
         _ => None,

@@ -17,9 +17,15 @@ use crate::world::World;
 pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Result<Outcome> {
     let (Setting { contract, delivery, coverage }, _) = workspace.setting(args.delivery.form(), world)?;
     let certificate = unless_unreadable(workspace.certificate())?;
-    let judged = certificate.as_ref().map_err(Error::clone);
-    let judged = judged.and_then(|read| read.sealing.clone().judge((world.clock)(), args.allow_rsa_bits));
     let mut damaged = Vec::new();
+    let accepted = args.certificate.accepted.accept_certificate;
+    let trust = or_damaged(workspace.trust(accepted, world), &mut damaged)?;
+    let judged = certificate.as_ref().map_err(Error::clone);
+    let judged = judged.and_then(|read| match &trust {
+        Some(trust) => trust.judge(read.sealing.clone(), world, args.certificate.allow_rsa_bits),
+        None => read.sealing.clone().judge((world.clock)(), args.certificate.allow_rsa_bits),
+    });
+    let accepted = trust.zip(judged.as_ref().ok()).map(|(trust, judged)| trust.verdict(judged.digest));
     let listed = or_damaged(workspace.listed(), &mut damaged)?.flatten().map(|listed| listed.recipients.len());
     let remembered = or_damaged(workspace.remembered(), &mut damaged)?.unwrap_or_default();
     let looked = look(workspace, args, world)?;
@@ -31,6 +37,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         contract: &contract,
         inventory: &inventory,
         certificate: judged.as_ref(),
+        accepted,
         ignored: &|path| rules.matching(path),
         opened: looked.escrow.as_ref().map(|escrow| escrow.pairs.openers.as_slice()).zip(opened.as_ref()),
         listed,

@@ -10,6 +10,8 @@ words! {
     Code {
         CertificateUnusable "certificate-unusable"
         CertificateExpiresSoon "certificate-expires-soon"
+        CertificateNotAccepted "certificate-not-accepted"
+        CertificateDiffers "certificate-differs"
         Unreadable "unreadable"
         UnitMissing "unit-missing"
         WriteOnceMissing "write-once-missing"
@@ -66,6 +68,7 @@ impl Code {
         use Code::*;
         match self {
             CertificateExpiresSoon
+            | CertificateNotAccepted
             | NotYetProvided
             | Orphan
             | StrayFile

@@ -80,6 +80,20 @@ impl SealingCertificate {
 
     /// The same, once it is fit to be sealed to at this time: sound RSA of at least so many bits, signature, dates.
     pub fn judge(self, now: SystemTime, least_bits: u32) -> Result<FitCertificate> {
+        self.check_dates(now)?;
+        rsa_soundness::check_form(&self.modulus, &self.exponent, least_bits)?;
+        rsa_soundness::check_factors(&self.modulus)?;
+        self.fit(now)
+    }
+
+    /// The same for one whose key passed all checks before: the costly ones, on the factors, are left out.
+    pub fn judge_again(self, now: SystemTime, least_bits: u32) -> Result<FitCertificate> {
+        self.check_dates(now)?;
+        rsa_soundness::check_form(&self.modulus, &self.exponent, least_bits)?;
+        self.fit(now)
+    }
+
+    fn check_dates(&self, now: SystemTime) -> Result<()> {
         let validity = self.certificate.tbs_certificate().validity();
         let (begins, ends) = (validity.not_before.to_system_time(), validity.not_after.to_system_time());
         if now < begins {
@@ -91,8 +105,12 @@ impl SealingCertificate {
             return Err(Error::refused(format!("the certificate ended on {}", validity.not_after), help)
                 .why("what is sealed already still opens; nothing new is sealed to it"));
         }
-        rsa_soundness::check_public(&self.modulus, &self.exponent, least_bits)?;
+        Ok(())
+    }
+
+    fn fit(self, now: SystemTime) -> Result<FitCertificate> {
         self.check_signature()?;
+        let ends = self.certificate.tbs_certificate().validity().not_after.to_system_time();
         Ok(FitCertificate { ends_soon: now + SOON > ends, certificate: self })
     }
 

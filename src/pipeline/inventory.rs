@@ -143,9 +143,9 @@ fn half_missing(file: &str, unit: &Unit<'_>, missing: &str, secrets: &[SealedSec
         .in_file(file)
 }
 
-/// The certificates that the contract's units say they are sealed to.
-pub fn certificates(inventory: &Inventory, contract: &Contract) -> BTreeMap<CertificateDigest, String> {
+/// The certificates that the contract's units say they are sealed to, each with a file; none where one does not say it.
+pub fn certificates(inventory: &Inventory, contract: &Contract) -> BTreeMap<Option<CertificateDigest>, String> {
     let files: Vec<String> = contract.units().iter().map(Unit::file).collect();
     let secrets = files.iter().filter_map(|file| Some((file, inventory.sealed.get(file)?)));
-    secrets.flat_map(|(file, secrets)| secrets.iter().filter_map(|secret| Some((secret.certificate?, file.clone())))).collect()
+    secrets.flat_map(|(file, secrets)| secrets.iter().map(|secret| (secret.certificate, file.clone()))).collect()
 }

@@ -15,6 +15,7 @@ pub mod keygen;
 pub mod make;
 pub mod patch;
 pub mod pem;
+pub mod pins;
 pub mod plan;
 pub mod platform;
 pub mod private_key;

@@ -87,12 +87,13 @@ pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDi
 /// Nothing is sealed beside values that another key opens: nobody would notice until the cluster is rebuilt.
 fn check_certificates(contract: &Contract, inventory: &Inventory, present: CertificateDigest) -> Result<()> {
     let sealed_to = inventory::certificates(inventory, contract);
-    let Some((other, file)) = sealed_to.iter().find(|(digest, _)| **digest != present) else {
+    let Some((other, file)) = sealed_to.iter().find(|(digest, _)| **digest != Some(present)) else {
         return Ok(());
     };
-    let help = "finish what was begun: `seal-secrets renew` where a renewal was interrupted, `seal-secrets re-encrypt` where this certificate is meant; else restore `sealing.crt` from git";
+    let help = "restore `sealing.crt`, or this file, from git; or run `seal-secrets renew` if a renewal was interrupted, `seal-secrets re-encrypt` if the sealing key was replaced on purpose";
+    let other = other.map_or("does not say to which it is sealed".to_owned(), |other| format!("is sealed to {other}"));
     Err(Error::refused("the sealed files use a different sealing certificate", help)
-        .why(format!("the certificate is {present}; this file is sealed to {other}"))
+        .why(format!("the certificate is {present}; this file {other}"))
         .in_file(file))
 }
 

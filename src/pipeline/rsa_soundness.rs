@@ -7,6 +7,9 @@ use crypto_bigint::{BoxedUint, Limb, NonZero, Odd, Resize};
 
 use crate::model::{Error, Result};
 
+/// Which checks these are: the next number where one is added, so that every key is judged by it once.
+pub const CHECKS: u32 = 1;
+
 /// The number of bits that the controller's own keys have.
 pub const USUAL_BITS: u32 = 4096;
 
@@ -22,11 +25,16 @@ const SMALL_PRIMES_BELOW: u64 = 8192;
 /// How far up from the square root Fermat's method looks for two factors that are close.
 const FERMAT_STEPS: u32 = 1000;
 
-/// Judges a public key; `least_bits` is what the operator allows.
-pub fn check_public(n: &[u8], e: &[u8], least_bits: u32) -> Result<()> {
+/// Judges a public key's size and exponent; `least_bits` is what the operator allows.
+pub fn check_form(n: &[u8], e: &[u8], least_bits: u32) -> Result<()> {
     let n = BoxedUint::from_be_slice_vartime(n);
     check_size(n.bit_width(), least_bits)?;
-    check_exponent(e, &n)?;
+    check_exponent(e, &n)
+}
+
+/// Judges a modulus: whether its factors are known, or easily found.
+pub fn check_factors(n: &[u8]) -> Result<()> {
+    let n = BoxedUint::from_be_slice_vartime(n);
     let unsound =
         |what: &str, why: &str| Err(Error::refused(what, "make a new key with `seal-secrets keygen`; do not seal to this one").why(why));
     let words = le_words(&n);

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::certificate::FitCertificate;
 use super::inventory::{Inventory, SOURCE};
+use super::pins::Verdict;
 use super::private_key::SealingKey;
 use super::render::{render, store_file};
 use super::unseal::{Opened, Values};
@@ -23,6 +24,8 @@ pub struct Evidence<'e> {
     pub inventory: &'e Inventory,
     /// The certificate, or why it cannot be sealed to.
     pub certificate: Result<&'e FitCertificate, &'e Error>,
+    /// Whether this machine accepted it: none of them, or why not; none = what it accepted cannot be read.
+    pub accepted: Option<Verdict>,
     /// Which ignore rule a path below `out/` matches.
     pub ignored: &'e dyn Fn(&str) -> Option<String>,
     /// The keys of the escrow, and what they opened; none = no value is opened.
@@ -98,7 +101,22 @@ impl Findings<'_> {
         };
         if certificate.ends_soon {
             let what = format!("the certificate ends on {}", certificate.ends());
-            self.push(Code::CertificateExpiresSoon, place, what, "plan a new sealing key before that day".to_owned());
+            self.push(Code::CertificateExpiresSoon, place.clone(), what, "plan a new sealing key before that day".to_owned());
+        }
+        match &evidence.accepted {
+            Some(Verdict::Unknown) => {
+                let what = format!("this machine has not accepted any certificate for this folder; it is {}", certificate.digest);
+                let help = format!(
+                    "compare the digest with another operator: `seal-secrets verify --accept-certificate {}` then checks it",
+                    certificate.digest
+                );
+                self.push(Code::CertificateNotAccepted, place.clone(), what, help);
+            }
+            Some(Verdict::Refused(error)) => {
+                let why = error.reason().unwrap_or_default();
+                self.push(Code::CertificateDiffers, place.clone(), format!("{}: {why}", error.what()), error.help());
+            }
+            Some(Verdict::Accepted) | None => {}
         }
         if evidence.opened.is_some_and(|(keys, _)| keys.iter().all(|key| key.digest != certificate.digest)) {
             let what = format!("it does not hold the key of {}", certificate.digest);
@@ -217,7 +235,7 @@ impl Findings<'_> {
         {
             let to = sealed.certificate.map_or("it does not say to which".to_owned(), |digest| digest.to_string());
             let what = format!("`{}` is not sealed to `{}` ({}): {to}", key.name, self.places.in_keys("sealing.crt"), certificate.digest);
-            let help = "run `seal-secrets renew` if a renewal was interrupted, `seal-secrets re-encrypt` if this certificate is meant; else restore it, or the file, from git";
+            let help = "restore `sealing.crt`, or the file, from git; or run `seal-secrets renew` if a renewal was interrupted, `seal-secrets re-encrypt` if the sealing key was replaced on purpose";
             self.add(Code::WrongCertificate, file, at, what, help);
         }
         let [Encrypted { key: data_key, blob, position }] = sealed.encrypted.as_slice() else {

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::Workspace;
 use super::escrow::NewEscrow;
+use super::trust::Trust;
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Name, Result};
 use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
@@ -54,10 +55,11 @@ impl Workspace {
         read().map_err(|error: Error| error.in_file(&name))
     }
 
-    /// The sealing certificate, fit to be sealed to; one that ends soon is warned of.
-    pub fn fit_certificate(&self, least_bits: u32, world: &mut World) -> Result<FitCertificate> {
-        let judged = self.certificate()?.sealing.judge((world.clock)(), least_bits);
+    /// The sealing certificate, fit to be sealed to, and no other than the accepted one; one that ends soon is warned of.
+    pub fn fit_certificate(&self, trust: &Trust<'_>, least_bits: u32, world: &mut World) -> Result<FitCertificate> {
+        let judged = trust.judge(self.certificate()?.sealing, world, least_bits);
         let fit = judged.map_err(|error| error.in_file(&self.places.in_keys(CERTIFICATE)))?;
+        trust.check(fit.digest, CERTIFICATE)?;
         if fit.ends_soon {
             world.terminal.warn(&format!("the sealing certificate ends on {}: a new sealing key is due", fit.ends()));
         }
@@ -123,9 +125,9 @@ impl KeysChange<'_> {
         self.write_last(CERTIFICATE, pem.as_bytes(), Existing::Keep)
     }
 
-    /// Writes another certificate in its place, the last file of a run.
+    /// Writes another certificate in its place; that this is settled comes after it.
     pub fn pin_another(&self, pem: &str) -> Result<()> {
-        self.write_last(CERTIFICATE, pem.as_bytes(), Existing::Replace)
+        self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)
     }
 
     /// Writes the list of recipients, before the escrow.

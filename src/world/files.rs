@@ -13,6 +13,8 @@ use crate::model::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Public,
+    /// Written by nobody but the operator.
+    Trusted,
     /// Mode 0600 or stricter, and the operator's own.
     Secret,
 }
@@ -28,9 +30,12 @@ pub fn read(disk: &dyn Disk, path: &Path, name: &str, kind: Kind) -> Result<Zero
         disk::Kind::Pipe => return Err(in_file(not_regular("a pipe"))),
         disk::Kind::Link | disk::Kind::Other => return Err(in_file(not_regular("a device or socket"))),
     }
-    if kind == Kind::Secret {
-        check_private(&stat, path).map_err(in_file)?;
+    match kind {
+        Kind::Public => Ok(()),
+        Kind::Trusted => check_trusted(&stat, path),
+        Kind::Secret => check_private(&stat, path),
     }
+    .map_err(in_file)?;
     let too_large = || in_file(Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "check where this file comes from"));
     if stat.size > MOST_BYTES as u64 {
         return Err(too_large());
@@ -126,11 +131,13 @@ pub fn way(disk: &dyn Disk, from: &Path, to: &Path) -> Result<PathBuf> {
     Ok(up.chain(to.components().skip(common)).collect())
 }
 
-fn resolved(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
+/// A path's one spelling, with links followed as far as it exists.
+pub fn resolved(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     let absolute = absolute(disk, path)?;
     for ancestor in absolute.ancestors() {
         if let Some(there) = canonical(disk, ancestor)? {
-            return Ok(there.join(absolute.strip_prefix(ancestor).unwrap_or(Path::new(""))));
+            // Put together by their parts: joined with nothing, a path would end with a slash.
+            return Ok(there.components().chain(absolute.strip_prefix(ancestor).unwrap_or(Path::new("")).components()).collect());
         }
     }
     Ok(absolute)
@@ -146,12 +153,27 @@ fn check_private(stat: &Stat, path: &Path) -> Result<()> {
     if mode & 0o077 != 0 {
         return Err(Error::refused(format!("a secret that others may read (mode {mode:04o})"), chmod));
     }
-    let me = rustix::process::geteuid().as_raw();
-    if stat.owner != me && stat.owner != 0 {
+    if is_foreign(stat) {
         let help = "copy it into a file of your own with mode 0600";
         return Err(Error::refused(format!("a secret that belongs to another user (uid {})", stat.owner), help));
     }
     Ok(())
+}
+
+fn check_trusted(stat: &Stat, path: &Path) -> Result<()> {
+    let mode = stat.mode & 0o777;
+    if mode & 0o022 != 0 {
+        return Err(Error::refused(format!("others may write it (mode {mode:04o})"), format!("`chmod 600 {}`", path.display())));
+    }
+    if is_foreign(stat) {
+        return Err(Error::refused(format!("it belongs to another user (uid {})", stat.owner), "move it away, or make it your own"));
+    }
+    Ok(())
+}
+
+/// Whether it belongs to neither this user nor root.
+fn is_foreign(stat: &Stat) -> bool {
+    stat.owner != rustix::process::geteuid().as_raw() && stat.owner != 0
 }
 
 fn explain_open(disk: &dyn Disk, path: &Path, name: &str, error: &io::Error) -> Error {

@@ -6,6 +6,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind as IoKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -113,6 +114,18 @@ impl Folder {
             }
             Err(error) => Err(explain(&error, "locked").in_file(&shown)),
         }
+    }
+
+    /// The same for a folder that other runs hold for an instant only: waits a second for it.
+    pub fn lock_soon(&self) -> Result<Lock> {
+        const TIMES: u32 = 100;
+        for _ in 1..TIMES {
+            match self.lock() {
+                Err(error) if error.kind == ErrorKind::Busy => std::thread::sleep(Duration::from_millis(10)),
+                locked => return locked,
+            }
+        }
+        self.lock()
     }
 
     /// The process that holds the lock, where the kernel tells (Linux: `/proc/locks`, proc(5)).

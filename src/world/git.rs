@@ -66,6 +66,14 @@ pub fn keep_out(folder: &Folder, rules: &str) -> Result<()> {
     writer.sync()
 }
 
+/// The root of the repository that a folder is in.
+pub fn root(disk: &dyn Disk, folder: &Path) -> Result<Option<PathBuf>> {
+    let folder = files::resolved(disk, folder)?;
+    let git = |ancestor: &Path| files::stat(disk, &ancestor.join(".git"), Links::Follow).transpose();
+    let found = folder.ancestors().find_map(|ancestor| Some(git(ancestor)?.map(|_| ancestor.to_owned())));
+    found.transpose()
+}
+
 /// The rules of the repository that a folder is in, the weightier ones first: each `.gitignore` from the folder up to
 /// the root, then `.git/info/exclude` (gitignore(5)).
 fn repository_rules(disk: &dyn Disk, folder: &Path, checkout: Option<&Path>) -> Result<Option<Vec<Gitignore>>> {

@@ -11,6 +11,7 @@ pub mod process;
 pub mod terminal;
 pub mod tree;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +27,8 @@ use terminal::Terminal;
 pub struct World {
     pub terminal: Terminal,
     pub disk: Arc<dyn Disk>,
+    /// The folder of what this tool remembers on this machine; none = there is none.
+    pub state: Option<PathBuf>,
     /// The time of day.
     pub clock: fn() -> SystemTime,
     pub entropy: Box<Entropy>,
@@ -45,10 +48,12 @@ impl World {
         written((self.clock)())
     }
 
+    /// The operating system's, but for the environment, which only `main` reads.
     pub fn real() -> Self {
         World {
             terminal: Terminal::real(),
             disk: disk::real(),
+            state: None,
             clock: SystemTime::now,
             entropy: Box::new(SystemEntropy),
             threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),

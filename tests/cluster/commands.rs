@@ -8,7 +8,9 @@ use crate::repository::Repository;
 /// The binary in that folder, with nothing of the caller's environment.
 pub fn run(folder: &std::path::Path, args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seal-secrets"));
-    let Output { status, stdout, stderr } = command.args(args).current_dir(folder).env_clear().output().expect("seal-secrets starts");
+    let state = folder.canonicalize().expect("the folder exists").join(".state");
+    let Output { status, stdout, stderr } =
+        command.args(args).current_dir(folder).env_clear().env("XDG_STATE_HOME", state).output().expect("seal-secrets starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }

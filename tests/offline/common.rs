@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
+use seal_secrets::pipeline::pins::{self, How, Pin};
 use seal_secrets::world::World;
 use seal_secrets::world::disk::{self, Disk, FileHandle, FolderHandle, Kind, Links, Stat};
 use seal_secrets::world::terminal::Terminal;
@@ -196,15 +197,29 @@ pub fn usual<'t>(more: &[&'t str]) -> Vec<&'t str> {
     [&USUAL, more].concat()
 }
 
+/// What this machine remembers, once it accepted a certificate for a keys folder, and one that is about to replace it.
+pub fn pinned(text: &str, folder: &Path, certificate: &str, next: Option<&str>) -> String {
+    let digest = |pem: &str| SealingCertificate::read(pem.as_bytes()).unwrap().digest;
+    let pin = Pin::new(digest(certificate), "2026-01-01T00:00:00Z".to_owned(), How::Keygen);
+    let pin = match next {
+        Some(next) => pin.with_next(digest(next)),
+        None => pin,
+    };
+    pins::with(text, &pins::folder(folder), &pin)
+}
+
 /// A folder of its own, in which command lines run.
 pub struct Sandbox {
     folder: TempDir,
+    /// Where programs keep their state.
+    state: TempDir,
 }
 
 impl Sandbox {
     /// Nothing in it.
     pub fn empty() -> Self {
-        Sandbox { folder: tempfile::Builder::new().prefix("seal-secrets-test").tempdir().unwrap() }
+        let make = || tempfile::Builder::new().prefix("seal-secrets-test").tempdir().unwrap();
+        Sandbox { folder: make(), state: make() }
     }
 
     /// With `keys/`: a certificate that holds until 2126, its escrow, and the identity that opens it.
@@ -215,7 +230,42 @@ impl Sandbox {
         sandbox.write("keys/sealing.key.age", escrow);
         sandbox.write("keys/operator.agekey", identity.as_bytes());
         sandbox.chmod("keys/operator.agekey", 0o600);
+        sandbox.accept("keys");
         sandbox
+    }
+
+    /// Has this machine accept the certificate of a keys folder.
+    pub fn accept(&self, keys: &str) {
+        let folder = self.folder.path().canonicalize().unwrap().join(keys);
+        self.write_pins(&pinned(&self.pins(), &folder, &self.read(&format!("{keys}/sealing.crt")), None));
+    }
+
+    /// The same, and another one that is about to replace it.
+    pub fn accept_next(&self, keys: &str, next: &str) {
+        let folder = self.folder.path().canonicalize().unwrap().join(keys);
+        self.write_pins(&pinned(&self.pins(), &folder, &self.read(&format!("{keys}/sealing.crt")), Some(next)));
+    }
+
+    /// What this machine remembers of accepted certificates.
+    pub fn pins(&self) -> String {
+        std::fs::read_to_string(self.state().join("certificates")).unwrap_or_default()
+    }
+
+    pub fn write_pins(&self, text: &str) {
+        std::fs::create_dir_all(self.state()).unwrap();
+        let path = self.state().join("certificates");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Where programs keep their state: `XDG_STATE_HOME`.
+    pub fn state_home(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// Where this tool keeps its state.
+    pub fn state(&self) -> PathBuf {
+        self.state_home().join("seal-secrets")
     }
 
     /// With `keys/`, and `out/` as the first run leaves it.
@@ -242,6 +292,10 @@ impl Sandbox {
     /// Another one with the same files.
     pub fn copy(&self) -> Self {
         let copy = Self::empty();
+        let path = |sandbox: &Self| sandbox.folder.path().canonicalize().unwrap().to_string_lossy().into_owned();
+        if self.state().exists() {
+            copy.write_pins(&self.pins().replace(&path(self), &path(&copy)));
+        }
         assert!(Command::new("cp").arg("-a").arg(self.path(".")).arg(copy.path(".")).status().unwrap().success());
         copy
     }
@@ -317,13 +371,14 @@ impl Sandbox {
     ) -> Ran {
         let args: Vec<S> = args.into_iter().collect();
         let disk = Arc::new(Here::new(self.folder.path()));
-        run_in(World { disk, clock, entropy: entropy(), ..World::real() }, input, &args)
+        run_in(World { disk, state: Some(self.state()), clock, entropy: entropy(), ..World::real() }, input, &args)
     }
 
     /// The binary, ready to run here, with nothing of the caller's environment but PATH.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(BINARY);
         command.args(args).current_dir(self.folder.path()).env_clear().env("PATH", path()).stdin(Stdio::null());
+        command.env("XDG_STATE_HOME", self.state_home());
         command
     }
 
@@ -417,7 +472,7 @@ pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str
     let mut command = Command::new("timeout");
     command.args(["--foreground", "--signal=KILL", "30", "script", "-qec", &script, "/dev/null"]);
     command.current_dir(sandbox.path("")).env_clear().env("RUST_BACKTRACE", "full");
-    command.env("PATH", path_after(&sandbox.path("bin")));
+    command.env("PATH", path_after(&sandbox.path("bin"))).env("XDG_STATE_HOME", sandbox.state_home());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut shown = Vec::new();
@@ -492,7 +547,8 @@ const KEY: u64 = 98;
 /// Runs a command line in this process on this disk, at this time of day, with the randomness of this seed and on one thread.
 pub fn run_on<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, seed: u64, args: impl IntoIterator<Item = S>) -> Ran {
     let args: Vec<S> = args.into_iter().collect();
-    run_in(World { disk, clock, entropy: Box::new(TestEntropy(seed)), threads: NonZeroUsize::MIN, ..World::real() }, b"", &args)
+    let state = Some(PathBuf::from("state/seal-secrets"));
+    run_in(World { disk, state, clock, entropy: Box::new(TestEntropy(seed)), threads: NonZeroUsize::MIN, ..World::real() }, b"", &args)
 }
 
 /// Runs a command line in this process, in this world but for its terminal.

@@ -7,14 +7,14 @@ use std::process::Command;
 
 use crate::common::{BINARY, Ran, Sandbox, finish, has_strace, path};
 use crate::faults;
-use crate::simulated_disk::{CHANGES, FOLDER, SimulatedDisk, State, Step, Tree};
+use crate::simulated_disk::{CHANGES, FOLDER, HERE, SimulatedDisk, State, Step, Tree};
 
 fn traced(sandbox: &Sandbox, args: &[&str], options: &[&str]) -> (Ran, String) {
     let trace = Sandbox::empty();
     let mut command = Command::new("sh");
     // As the simulation has it.
     command.args(["-c", "umask 022; exec strace \"$@\"", "sh", "-f", "-o"]).arg(trace.path("trace")).args(options).arg(BINARY).args(args);
-    command.current_dir(sandbox.path("")).env_clear().env("PATH", path());
+    command.current_dir(sandbox.path("")).env_clear().env("PATH", path()).env("XDG_STATE_HOME", sandbox.path("state"));
     (finish(command), trace.read("trace"))
 }
 
@@ -62,7 +62,12 @@ fn believed(start: &State, args: &[&str]) -> Vec<Step> {
 
 fn on_the_disk(state: &State) -> Sandbox {
     let sandbox = Sandbox::empty();
+    let here = sandbox.path("").canonicalize().unwrap();
     for (path, (mode, bytes)) in state.tree().into_iter().filter(|(_, (mode, _))| mode & FOLDER == 0) {
+        let bytes = match path.ends_with("certificates") {
+            true => String::from_utf8(bytes).unwrap().replace(HERE, here.to_str().unwrap()).into_bytes(),
+            false => bytes,
+        };
         sandbox.write(path.to_str().unwrap(), &bytes);
         sandbox.chmod(path.to_str().unwrap(), mode & 0o7777);
     }
@@ -85,7 +90,18 @@ fn outline(tree: Tree, start: &Tree) -> BTreeMap<PathBuf, (u32, usize, Option<Ve
 
 fn tree_of(sandbox: &Sandbox) -> Tree {
     let relative = |path: PathBuf| path.strip_prefix(sandbox.path("")).unwrap().to_owned();
-    sandbox.snapshot().into_iter().map(|(path, (mode, _, _, bytes))| (relative(path), (mode, bytes))).collect()
+    let here = sandbox.path("").canonicalize().unwrap();
+    // The pins name the keys folder.
+    let simulated = |path: &Path, bytes: Vec<u8>| match path.starts_with("state") {
+        true => String::from_utf8(bytes).unwrap().replace(here.to_str().unwrap(), HERE).into_bytes(),
+        false => bytes,
+    };
+    let entry = |(path, (mode, _, _, bytes))| {
+        let path = relative(path);
+        let bytes = simulated(&path, bytes);
+        (path, (mode, bytes))
+    };
+    sandbox.snapshot().into_iter().map(entry).collect()
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn digest(pem: &str) -> String {
 fn with_a_newer_key() -> Sandbox {
     let sandbox = Sandbox::bootstrapped();
     sandbox.write("keys/sealing.key.age", Sandbox::renewed().read("keys/sealing.key.age").as_bytes());
+    sandbox.accept_next("keys", &Sandbox::renewed().read("keys/sealing.crt"));
     sandbox
 }
 
@@ -181,7 +182,10 @@ fn what_cannot_be_opened_is_named_and_the_rest_is_done() {
     assert_eq!(before, sandbox.read("git/strange.yaml"));
     // With the key that opens it, and without the one that could open the result.
     sandbox.write_secret("old.pem", key.as_bytes());
-    let ran = sandbox.run(["re-encrypt", "git/strange.yaml", "--recovery-private-key", "old.pem", "--yes"]).expect(0);
+    let to = digest(&sandbox.read("keys/sealing.crt"));
+    let ran = sandbox
+        .run(["re-encrypt", "git/strange.yaml", "--recovery-private-key", "old.pem", "--yes", "--accept-certificate", &to])
+        .expect(0);
     assert!(ran.stdout.contains("were not opened again"), "{}", ran.stdout);
     assert_ne!(before, sandbox.read("git/strange.yaml"));
 }
@@ -377,7 +381,11 @@ fn of_a_controllers_answer_only_the_ciphertexts_are_taken() {
         let server = format!("https://127.0.0.1:{}", controller(odd));
         crate::api_server::kubeconfig(&sandbox, &server, "fixtures/tls/server.crt", "");
         let before = sandbox.snapshot();
-        let ran = sandbox.start([&["re-encrypt", "--via-controller", "--kubeconfig", "kubeconfig", "--yes"], more].concat());
+        // Without an identity nobody here can open what the controller seals.
+        let to = digest(&sandbox.read("keys/sealing.crt"));
+        let named = ["--accept-certificate", &to];
+        let args = ["re-encrypt", "--via-controller", "--kubeconfig", "kubeconfig", "--yes"];
+        let ran = sandbox.start([&args[..], if more.is_empty() { &named } else { &[] }, more].concat());
         let unchanged = before == sandbox.snapshot();
         (sandbox, ran, unchanged)
     };

@@ -48,7 +48,7 @@ fn run_blocks(document: &str, sandbox: &Sandbox, count: usize) {
     for (command, shown) in &commands {
         let mut shell = Command::new("sh");
         // The binary is built already: `make` is told so.
-        shell.args(["-c", command]).current_dir(sandbox.path("")).env_clear();
+        shell.args(["-c", command]).current_dir(sandbox.path("")).env_clear().env("XDG_STATE_HOME", sandbox.state_home());
         shell.env("PATH", path_after(&sandbox.path("bin"))).env("MAKEFLAGS", format!("CARGO=true BINARY={BINARY}"));
         let mut output = finish(shell).expect(0).stdout;
         if !output.ends_with('\n') {

@@ -66,7 +66,7 @@ impl Site {
         let elsewhere = |path: &str| self.elsewhere.path(path);
         let mut bash = Command::new("bash");
         bash.args(["-euo", "pipefail", "-c", commands]).current_dir(folder).env_clear();
-        bash.env("PATH", path_after(&elsewhere("bin"))).envs(GIT);
+        bash.env("PATH", path_after(&elsewhere("bin"))).env("XDG_STATE_HOME", self.work.state_home()).envs(GIT);
         for (name, path) in [("OFFLINE", "offline"), ("REPOSITORY", "origin.git"), ("KUBECONFIG", "kubeconfig")] {
             bash.env(name, elsewhere(path));
         }

@@ -8,7 +8,7 @@ use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::seal::Sealer;
 use zeroize::Zeroizing;
 
-use crate::common::{Sandbox, TestEntropy, USUAL, fit, fixture, fixture_text, usual};
+use crate::common::{Sandbox, TestEntropy, USUAL, fit, fixture, fixture_text, pinned, usual};
 
 const SOURCE: &str = "out/secret-source/";
 
@@ -18,6 +18,11 @@ pub type Defect = (&'static str, &'static [&'static str], fn(&Sandbox));
 const DEFECTS: &[Defect] = &[
     ("certificate-unusable", &["certificate-unusable keys/sealing.crt"], |s| {
         s.write("keys/sealing.crt", fixture_text("fixtures/certificates/roca.crt").as_bytes())
+    }),
+    ("certificate-not-accepted", &["certificate-not-accepted keys/sealing.crt"], |s| s.write_pins("")),
+    ("certificate-differs", &["certificate-differs keys/sealing.crt"], |s| {
+        let other = fixture_text("fixtures/certificates/good-3072.crt");
+        s.write_pins(&pinned("", &s.path("keys").canonicalize().unwrap(), &other, None));
     }),
     ("unreadable", &["unreadable out/secret-source/vllm-api-key.sealed.yaml:2:1"], |s| {
         s.edit("out/secret-source/vllm-api-key.sealed.yaml", "kind:", "\tkind:")

@@ -73,7 +73,7 @@ fn certificates() -> Vec<Row> {
 fn certificates_that_do() -> Vec<Row> {
     let allowed = |bits: &'static str, file: &'static str| {
         let row = row("K13", format!("{file}, allowed {bits}"), &["bootstrap", "--allow-rsa-bits", bits], 0, &["done: "]);
-        row.with(move |s| certificate(s, file)).after(|s| s.path("out/secret-source/vllm-api-key.sealed.yaml").exists())
+        row.with(move |s| accepted(s, file)).after(|s| s.path("out/secret-source/vllm-api-key.sealed.yaml").exists())
     };
     let too_few = row("K13", "2048, 3072 allowed", &["bootstrap", "--allow-rsa-bits", "3072"], 4, &["2048 bits"]);
     let plan = |id, file: &'static str| row(id, file, &["plan"], 0, &["to do: "]).with(move |s| certificate(s, file));
@@ -103,7 +103,12 @@ fn certificates_that_do() -> Vec<Row> {
             .with(|s| certificate(s, "good-3072.crt")),
         row("K29", "sealed to another certificate", &["bootstrap", "--allow-rsa-bits", "3072"], 4, &["is sha256:", "sealed to sha256:"])
             .start(Start::Bootstrapped)
+            .with(|s| accepted(s, "good-3072.crt")),
+        row("K29", "another one was accepted", &["bootstrap", "--allow-rsa-bits", "3072"], 4, &["accepted was sha256:", "git log -p"])
             .with(|s| certificate(s, "good-3072.crt")),
+        row("K30", "none was accepted", &["bootstrap"], 4, &["not yet accepted on this machine", "--accept-certificate sha256:"])
+            .with(|s| s.write_pins("# none\n")),
+        row("K31", "malformed digest", &["bootstrap", "--accept-certificate", "sha256:0"], 2, &["`--accept-certificate`"]),
     ]
 }
 

@@ -18,8 +18,10 @@ mod keys;
 mod yaml;
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::io::{Seek, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -157,7 +159,12 @@ impl Row {
 
     /// As a user who owns nothing here, and may look into the sandbox.
     fn by_nobody(self) -> Row {
-        self.with(|sandbox| sandbox.chmod("", 0o755)).through(&NOBODY, Needs::Nobody)
+        let open = |sandbox: &Sandbox| {
+            sandbox.chmod("", 0o755);
+            std::fs::set_permissions(sandbox.state_home(), Permissions::from_mode(0o755)).unwrap();
+            std::fs::set_permissions(sandbox.state().join("certificates"), Permissions::from_mode(0o644)).unwrap();
+        };
+        self.with(open).through(&NOBODY, Needs::Nobody)
     }
 
     fn stdin(self, bytes: &[u8]) -> Row {
@@ -239,6 +246,7 @@ fn ran(row: &Row, sandbox: &Sandbox) -> Ran {
         command.arg(prlimit).args([MOST_TIME, MOST_ADDRESS_SPACE]);
     }
     command.arg(BINARY).args(&row.args).current_dir(sandbox.path("")).env_clear().env("PATH", path());
+    command.env("XDG_STATE_HOME", sandbox.state_home());
     // L13 holds for every row.
     command.env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
     command.stdin(if row.stdin.is_empty() { Stdio::null() } else { stdin.into() });
@@ -417,6 +425,12 @@ const ESCROW: &str = "keys/sealing.key.age";
 
 fn certificate(sandbox: &Sandbox, file: &str) {
     sandbox.write("keys/sealing.crt", &std::fs::read(fixture(&format!("fixtures/certificates/{file}"))).unwrap());
+}
+
+/// The same, accepted on this machine.
+fn accepted(sandbox: &Sandbox, file: &str) {
+    certificate(sandbox, file);
+    sandbox.accept("keys");
 }
 
 /// `unseal` of a good file with this recovery key.

@@ -1,0 +1,209 @@
+//! Which certificate this machine accepted for the keys folder. That is remembered in the operator's state folder and never in the
+//! repository: whoever writes to a repository does not decide what is sealed to.
+
+use std::path::{Path, PathBuf};
+
+use super::Workspace;
+use super::keys::CERTIFICATE;
+use crate::manifest::text;
+use crate::model::{CertificateDigest, Error, Result, quoted, visible};
+use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
+use crate::pipeline::pins::{self, How, Pin, Verdict};
+use crate::world::disk::{Kind, Links};
+use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::{World, files, git};
+
+/// In the state folder.
+const PINS: &str = "certificates";
+
+/// What was accepted, before and on the command line.
+pub struct Trust<'w> {
+    workspace: &'w Workspace,
+    /// The keys folder, as its line names it.
+    folder: String,
+    pub pin: Option<Pin>,
+    named: Option<CertificateDigest>,
+}
+
+impl Workspace {
+    /// What this machine accepted for the keys folder; `named` is what the command line accepts.
+    pub fn trust(&self, named: Option<CertificateDigest>, world: &World) -> Result<Trust<'_>> {
+        let folder = pins::folder(&files::resolved(&*self.disk, &self.keys)?);
+        let text = match &world.state {
+            Some(state) => self.read_pins(&state.join(PINS))?,
+            None => String::new(),
+        };
+        let in_pins = |error: Error| error.in_file(&world.state.as_deref().unwrap_or(Path::new("")).join(PINS).to_string_lossy());
+        let pin = pins::read(&text, &folder).map_err(in_pins)?;
+        Ok(Trust { workspace: self, folder, pin, named })
+    }
+
+    fn read_pins(&self, path: &Path) -> Result<String> {
+        if files::stat(&*self.disk, path, Links::Follow)?.is_none_or(|stat| stat.kind == Kind::File && stat.size == 0) {
+            return Ok(String::new());
+        }
+        let name = path.to_string_lossy();
+        let bytes = files::read(&*self.disk, path, &name, files::Kind::Trusted)?;
+        Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
+    }
+
+    /// The state folder. In the repository of the keys folder it would be written by whom it guards against.
+    fn state<'s>(&self, world: &'s World) -> Result<&'s PathBuf> {
+        let elsewhere = "set `XDG_STATE_HOME` to a folder of your own, outside of the repository";
+        let state = world.state.as_ref().ok_or_else(|| {
+            Error::refused("there is no folder in which to remember the accepted certificate: `HOME` is not set", elsewhere)
+        })?;
+        if let Some(root) = git::root(&*self.disk, &self.keys)?
+            && files::is_inside(&*self.disk, state, &root)?
+        {
+            let what = "the accepted certificate would be remembered in the repository, where others may write it";
+            return Err(Error::refused(what, elsewhere).in_file(&state.to_string_lossy()));
+        }
+        Ok(state)
+    }
+}
+
+impl Trust<'_> {
+    /// The certificate, fit to be sealed to: what is known of its key is not computed again.
+    pub fn judge(&self, certificate: SealingCertificate, world: &World, least_bits: u32) -> Result<FitCertificate> {
+        let now = (world.clock)();
+        match self.pin.as_ref().is_some_and(|pin| pin.is_sound(certificate.digest)) {
+            true => certificate.judge_again(now, least_bits),
+            false => certificate.judge(now, least_bits),
+        }
+    }
+
+    /// Whether this certificate was accepted, before or on the command line.
+    pub fn accepts(&self, certificate: CertificateDigest) -> bool {
+        self.named == Some(certificate) || self.pin.as_ref().is_some_and(|pin| pin.accepts(certificate))
+    }
+
+    /// Whether the command line names exactly this one.
+    pub fn names(&self, certificate: CertificateDigest) -> bool {
+        self.named == Some(certificate)
+    }
+
+    /// Refuses a certificate where another one was accepted; `file` of the keys folder holds it.
+    pub fn check(&self, certificate: CertificateDigest, file: &str) -> Result<()> {
+        let path = self.workspace.places.in_keys(file);
+        match (self.named, &self.pin) {
+            (Some(named), _) if named != certificate => {
+                let help = format!("compare the two with whoever made the sealing key; {}", where_from(file, &path));
+                Err(Error::refused("it is not the certificate that was to be accepted", help)
+                    .why(format!("it is {certificate}, and `--accept-certificate` says {named}"))
+                    .in_file(&path))
+            }
+            (None, Some(pin)) if !pin.accepts(certificate) => Err(differs(pin, certificate, file, &path)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What there is to say of the certificate of the keys folder.
+    pub fn verdict(&self, certificate: CertificateDigest) -> Verdict {
+        match self.check(certificate, CERTIFICATE) {
+            Err(error) => Verdict::Refused(error),
+            Ok(()) if self.accepts(certificate) => Verdict::Accepted,
+            Ok(()) => Verdict::Unknown,
+        }
+    }
+
+    /// Before something is sealed to it: accepted already, named, or confirmed at the terminal; and remembered.
+    pub fn accept(&mut self, certificate: &SealingCertificate, file: &str, world: &mut World) -> Result<()> {
+        self.check(certificate.digest, file)?;
+        if self.is_pending(certificate.digest) {
+            return self.complete(certificate.digest, world);
+        }
+        if self.pin.as_ref().is_some_and(|pin| pin.accepts(certificate.digest)) {
+            return self.make_last(world);
+        }
+        let how = if self.named.is_some() { How::Named } else { self.ask(certificate, file, world).map(|()| How::Confirmed)? };
+        self.settle(certificate.digest, how, world)
+    }
+
+    fn ask(&self, certificate: &SealingCertificate, file: &str, world: &mut World) -> Result<()> {
+        let path = self.workspace.places.in_keys(file);
+        let (digest, ends) = (certificate.digest, certificate.ends());
+        let help = format!(
+            "compare the digest with another operator, or on the machine on which it was accepted; then pass `--accept-certificate {digest}`"
+        );
+        let why = format!("it is {digest}, and whoever holds its key can open what is sealed to it");
+        let refused = |what: &str| Err(Error::refused(what, help).why(why.clone()).in_file(&path));
+        if !world.terminal.stdin_is_terminal {
+            return refused("this certificate was not yet accepted on this machine");
+        }
+        world.terminal.tell(&format!(
+            "{}: {digest}, RSA-{}, until {ends}\nIt was not yet accepted on this machine. Compare its digest with another operator: whoever holds its key can open what is sealed to it\n",
+            visible(&path),
+            8 * certificate.size(),
+        ));
+        if world.terminal.ask("Accept it? Type yes: ")?.is("yes") { Ok(()) } else { refused("the certificate was not accepted") }
+    }
+
+    /// Remembers a certificate that is about to replace the accepted one: both are accepted until [`Trust::settle`].
+    pub fn announce(&mut self, certificate: CertificateDigest, how: How, world: &World) -> Result<()> {
+        let before = self.pin.as_ref().map_or(certificate, |pin| pin.certificate);
+        self.write(Pin::new(before, world.time()?, how).with_next(certificate), world)
+    }
+
+    /// Whether a run announced this certificate, and was ended before it settled it.
+    pub fn is_pending(&self, certificate: CertificateDigest) -> bool {
+        self.pin.as_ref().is_some_and(|pin| pin.next == Some(certificate))
+    }
+
+    /// Settles what a run announced that was ended before its last step: its certificate is in place.
+    pub fn complete(&mut self, certificate: CertificateDigest, world: &World) -> Result<()> {
+        match &self.pin {
+            Some(Pin { next: Some(next), how, .. }) if *next == certificate => self.settle(certificate, *how, world),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers the one certificate that is accepted from now on.
+    pub fn settle(&mut self, certificate: CertificateDigest, how: How, world: &World) -> Result<()> {
+        self.write(Pin::new(certificate, world.time()?, how), world)
+    }
+
+    /// What an interrupted run remembered may not have reached the disk.
+    fn make_last(&self, world: &World) -> Result<()> {
+        match Folder::open(&*self.workspace.disk, self.workspace.state(world)?)? {
+            Some(folder) => folder.lock_soon().and_then(|_lock| folder.remove_leftovers_here()),
+            None => Ok(()),
+        }
+    }
+
+    /// One line changes: another run may have written those of other keys folders since the file was read.
+    fn write(&mut self, pin: Pin, world: &World) -> Result<()> {
+        if self.pin.as_ref().is_some_and(|before| before.is_as_good_as(&pin)) {
+            return self.make_last(world);
+        }
+        let folder = Folder::create_all(&*self.workspace.disk, self.workspace.state(world)?, 0o700)?;
+        let _lock = folder.lock_soon()?;
+        folder.remove_leftovers_here()?;
+        let text = self.workspace.read_pins(&folder.path().join(PINS))?;
+        let mut writer = Writer::new(&folder);
+        writer.write(PINS, pins::with(&text, &self.folder, &pin).as_bytes(), 0o600, Existing::Replace)?;
+        writer.sync()?;
+        self.pin = Some(pin);
+        Ok(())
+    }
+}
+
+/// How a file of the keys folder is had back.
+fn where_from(file: &str, path: &str) -> String {
+    match file {
+        CERTIFICATE => format!("restore `{file}` from git: `git log -p -- {}` shows who changed it", quoted(path)),
+        _ => format!("restore `{file}` from where you keep a copy of it"),
+    }
+}
+
+fn differs(pin: &Pin, certificate: CertificateDigest, file: &str, path: &str) -> Error {
+    let help =
+        format!("{}; only if the sealing key was replaced on purpose, pass `--accept-certificate {certificate}`", where_from(file, path));
+    let why = format!(
+        "accepted was {} ({}, {}), and {path} holds {certificate}: whoever holds its key could open what is sealed to it",
+        pin.certificate,
+        pin.how.as_str(),
+        pin.time
+    );
+    Error::refused("another certificate was accepted on this machine", help).why(why).in_file(path)
+}
