@@ -95,7 +95,7 @@ fn against_kubeseal(folder: &Path) {
     });
     let whole = best(5, || {
         let _ = std::fs::remove_dir_all(folder.join("out"));
-        let status = Command::new(env!("CARGO_BIN_EXE_seal-secrets"))
+        let status = ours(folder)
             .args(["bootstrap", "--contract", "few.yaml"])
             .args(&provide)
             .current_dir(folder)
@@ -176,6 +176,7 @@ fn memory(folder: &Path) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--bootstrap-and-tell-memory", "bootstrap", "--contract", "many.yaml"])
         .current_dir(folder)
+        .env("XDG_STATE_HOME", folder.join(".state"))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -207,7 +208,7 @@ fn re_encrypt(folder: &Path) {
         };
         best(3, || (0..FEW).for_each(one)) / FEW as u32
     });
-    let renewed = Command::new(env!("CARGO_BIN_EXE_seal-secrets")).args(["renew", "--yes", "--out", "none"]).current_dir(folder).output();
+    let renewed = ours(folder).args(["renew", "--yes", "--out", "none"]).current_dir(folder).output();
     assert!(renewed.unwrap().status.success());
     let threads = World::real().threads.get();
     let before = [false, true].map(|again| best(2, || primitives(folder, &old, threads, again)) / 500);
@@ -215,6 +216,7 @@ fn re_encrypt(folder: &Path) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--bootstrap-and-tell-memory", "re-encrypt", "--yes", "--contract", "many.yaml"])
         .current_dir(folder)
+        .env("XDG_STATE_HOME", folder.join(".state"))
         .output()
         .unwrap();
     let ours = start.elapsed() / MANY as u32;
@@ -288,7 +290,7 @@ fn platform(folder: &Path) {
         apps.sum::<usize>()
     });
     let whole = best(3, || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seal-secrets"));
+        let mut command = ours(folder);
         let status = command.args(["contract", "--platform", "platform"]).current_dir(folder).stdout(Stdio::null()).status();
         assert!(status.unwrap().success());
     });
@@ -298,9 +300,17 @@ fn platform(folder: &Path) {
     );
 }
 
+/// The binary, which remembers what it accepted below this folder.
+fn ours(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seal-secrets"));
+    command.env("XDG_STATE_HOME", folder.join(".state"));
+    command
+}
+
 fn bootstrap_and_tell_memory(args: &[String]) {
     let args = std::iter::once("seal-secrets".into()).chain(args.iter().map(Into::into));
-    assert_eq!(seal_secrets::run(args, &mut World::real()), 0);
+    let state = std::env::var_os("XDG_STATE_HOME").map(|state| PathBuf::from(state).join("seal-secrets"));
+    assert_eq!(seal_secrets::run(args, &mut World { state, ..World::real() }), 0);
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     eprintln!("{}", peak.unwrap() / 1024);

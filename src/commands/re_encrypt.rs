@@ -35,7 +35,7 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
     }
     let sealer = Sealer::new(&certificate)?;
     let work = Work::new(&keys, to, (!args.consent.dry_run).then_some(&sealer), args.key);
-    check_opens(work.proves(), &trust, to)?;
+    check_opens(work.proves(), "get its private key with `seal-secrets backup`", &trust, to)?;
     ask(workspace, args, &certificate, &mut trust, world)?;
     let tally = Tally { proved: work.proves(), ..Tally::default() };
     let run = Run { workspace, args, to, tally, record: Record::default() };
@@ -43,12 +43,12 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
 }
 
 /// What is sealed and cannot be opened may be lost: nobody but the operator can say that somebody else holds its key.
-fn check_opens(opens: bool, trust: &Trust<'_>, to: CertificateDigest) -> Result<()> {
+fn check_opens(opens: bool, otherwise: &str, trust: &Trust<'_>, to: CertificateDigest) -> Result<()> {
     if opens || trust.names(to) {
         return Ok(());
     }
     let help = format!(
-        "restore `sealing.crt` from git if nobody replaced the sealing key on purpose; get its private key with `seal-secrets backup`; only if you know who holds it, pass `--accept-certificate {to}`"
+        "restore `sealing.crt` from git if nobody replaced the sealing key on purpose; {otherwise}; only if you know who holds it, pass `--accept-certificate {to}`"
     );
     Err(Error::refused("none of the keys here opens what would be sealed", help).why(format!("it would be sealed to {to}")))
 }
@@ -125,7 +125,7 @@ fn via_controller(
         return Err(Error::refused("the controller would seal to another certificate than the pinned one", help)
             .why(format!("it serves {}, pinned is {}", served.digest, certificate.digest)));
     }
-    check_opens(proved, trust, certificate.digest)?;
+    check_opens(proved, "pass `--identity FILE`, so that what the controller seals is opened here", trust, certificate.digest)?;
     ask(workspace, args, certificate, trust, world)?;
     let mut post = |question: &Value| controller.rotated(&proxy, question);
     let keys = if proved { pairs.openers.as_slice() } else { &[] };

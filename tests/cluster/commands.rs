@@ -3,14 +3,13 @@
 use std::process::{Command, Output};
 
 use crate::harness::{Cluster, OWN_KEY};
-use crate::repository::Repository;
+use crate::repository::{Repository, state_home};
 
 /// The binary in that folder, with nothing of the caller's environment.
 pub fn run(folder: &std::path::Path, args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seal-secrets"));
-    let state = folder.canonicalize().expect("the folder exists").join(".state");
     let Output { status, stdout, stderr } =
-        command.args(args).current_dir(folder).env_clear().env("XDG_STATE_HOME", state).output().expect("seal-secrets starts");
+        command.args(args).current_dir(folder).env_clear().env("XDG_STATE_HOME", state_home()).output().expect("seal-secrets starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
@@ -170,7 +169,7 @@ fn a_renewed_key_is_served_and_everything_is_synced() {
     cluster.kubectl_with_input(&["apply", "-f", "-"], &other);
     cluster.kubectl(&["-n", "kube-system", "rollout", "restart", "deployment/sealed-secrets-controller"]);
     cluster.kubectl(&["-n", "kube-system", "rollout", "status", "deployment/sealed-secrets-controller", "--timeout=60s"]);
-    let via = [&["re-encrypt", "git", "--via-controller", "--yes"], &cluster_args[..]].concat();
+    let via = [&["re-encrypt", "git", "--via-controller", "--yes", "--identity", "keys/operator.agekey"], &cluster_args[..]].concat();
     let (code, stdout, stderr) = run(&via);
     assert!(code == 0 && stdout.contains("done: 3 SealedSecrets in 3 files"), "{stdout} {stderr}");
     for scope in ["strict", "namespace-wide", "cluster-wide"] {

@@ -223,7 +223,9 @@ impl Cluster {
         let ours = Path::new(env!("CARGO_BIN_EXE_seal-secrets")).parent().expect("the binary is in a folder");
         let path = format!("{}:{}:{}", ours.display(), self.place.programs.display(), std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new(name);
-        self.admin.lend(command.env_clear().env("PATH", path).env("HOME", self.folder.path()));
+        self.admin.lend(
+            command.env_clear().env("PATH", path).env("HOME", self.folder.path()).env("XDG_STATE_HOME", crate::repository::state_home()),
+        );
         command
     }
 

@@ -1,7 +1,7 @@
 //! A repository as an operator has it: `keys/` and `out/`, made offline by the binary.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -9,6 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Where all of these tests remember which certificate they accepted for which keys folder.
+pub fn state_home() -> &'static Path {
+    static ONE: OnceLock<TempDir> = OnceLock::new();
+    ONE.get_or_init(|| tempfile::Builder::new().prefix("seal-secrets-cluster").tempdir().expect("a temporary folder")).path()
+}
 
 /// The folder with `keys/` and `out/`.
 pub struct Repository {
@@ -50,7 +56,8 @@ impl Repository {
     /// What the binary prints when run here.
     pub fn run(&self, args: &[&str]) -> Vec<u8> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seal-secrets"));
-        let ran = command.args(args).current_dir(self.folder.path()).output().expect("seal-secrets starts");
+        let ran =
+            command.args(args).current_dir(self.folder.path()).env("XDG_STATE_HOME", state_home()).output().expect("seal-secrets starts");
         assert!(ran.status.success(), "seal-secrets {}:\n{}", args.join(" "), String::from_utf8_lossy(&ran.stderr));
         ran.stdout
     }

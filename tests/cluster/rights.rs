@@ -87,7 +87,7 @@ fn each_command_needs_the_rights_that_are_printed_and_no_others() {
         ("fetch-cert", &[]),
         ("backup", &[]),
         ("import", &["--from-cluster", "--dry-run"]),
-        ("re-encrypt", &["git", "--via-controller", "--yes"]),
+        ("re-encrypt", &["git", "--via-controller", "--yes", "--identity", "keys/operator.agekey"]),
         ("key-secret", &["--apply"]),
     ];
     for (command, args) in commands {
