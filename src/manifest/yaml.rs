@@ -243,8 +243,9 @@ fn is_ambiguous(plain: &str) -> bool {
 }
 
 impl Node {
+    /// Whether a document is empty. Kubernetes' tools pass over `null` as well.
     fn is_absent(&self) -> bool {
-        matches!(&self.value, Value::Scalar(text, true) if text.is_empty())
+        matches!(&self.value, Value::Scalar(text, true) if matches!(text.as_str(), "" | "~" | "null"))
     }
 
     /// The name of a mapping's field: text, and not a merge key.

@@ -18,6 +18,8 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 #[derive(Default)]
 pub struct Inventory {
     pub sealed: BTreeMap<String, Vec<SealedSecret>>,
+    /// The same files as they lie there.
+    pub texts: Files,
     /// In which of these files each name stands.
     homes: HashMap<Name, String>,
     /// Every other file.
@@ -42,7 +44,7 @@ impl Inventory {
         let mut inventory = Inventory { others, remembered, ..Inventory::default() };
         for (path, bytes) in sealed {
             match text::decode(&bytes).and_then(sealed_secret::read) {
-                Ok(secrets) => inventory.add(path, secrets),
+                Ok(secrets) => inventory.add(path, bytes, secrets),
                 Err(error) => inventory.fault(Code::Unreadable, &path, error),
             }
         }
@@ -54,7 +56,7 @@ impl Inventory {
         if self.faults.is_empty() { Ok(self) } else { Err(self.faults.remove(0).error) }
     }
 
-    fn add(&mut self, path: String, secrets: Vec<SealedSecret>) {
+    fn add(&mut self, path: String, text: Vec<u8>, secrets: Vec<SealedSecret>) {
         for secret in &secrets {
             if let Some(first) = self.homes.insert(secret.name.clone(), path.clone()) {
                 let error = Error::refused(
@@ -64,6 +66,7 @@ impl Inventory {
                 self.fault(Code::Misplaced, &path, error.at(secret.position));
             }
         }
+        self.texts.insert(path.clone(), text);
         self.sealed.insert(path, secrets);
     }
 

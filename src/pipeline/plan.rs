@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::difference;
 use super::inventory::{self, Inventory};
 use super::render::{RUNBOOK, render, store_file};
 use crate::manifest::sealed_secret::SealedSecret;
@@ -240,7 +241,7 @@ fn plan_derived(plan: &mut Plan, inventory: &Inventory, derived: BTreeMap<String
     let new_units = plan.changes.iter().any(|change| !inventory.sealed.contains_key(change.file()));
     for (file, text) in derived {
         let reason = match inventory.others.get(&file) {
-            Some(found) if *found == text.as_bytes() => continue,
+            Some(found) if difference::first(&text, found).is_none() => continue,
             Some(_) if new_units && LISTS.contains(&file.as_str()) => Reason::Updated,
             Some(_) => Reason::Restored,
             None if known => Reason::Missing,
@@ -254,7 +255,7 @@ fn plan_derived(plan: &mut Plan, inventory: &Inventory, derived: BTreeMap<String
 fn plan_store(plan: &mut Plan, contract: &Contract, delivery: &Delivery) {
     let Some(file) = &delivery.store_file else { return };
     let text = store_file(contract, delivery, &file.project_id);
-    if file.present.as_deref() != Some(text.as_bytes()) {
+    if file.present.as_deref().is_none_or(|found| difference::first(&text, found).is_some()) {
         let reason = if file.present.is_none() { Reason::New } else { Reason::Updated };
         plan.changes.push(Change::Place { file: file.path.clone(), text, reason });
     }

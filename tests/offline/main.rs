@@ -27,6 +27,7 @@ mod recovery;
 mod rotate;
 mod simulated_disk;
 mod threads;
+mod unit_differs;
 mod units;
 mod unseal;
 mod vectors;

@@ -99,6 +99,9 @@ const DEFECTS: &[Defect] = &[
     ("write-once-unmarked", &["write-once-unmarked out/secret-source/litellm-salt-key.sealed.yaml:1:1"], |s| {
         s.edit("out/secret-source/litellm-salt-key.sealed.yaml", "    seal-secrets/write-once: 64 hex\n", "")
     }),
+    ("unit-differs", &["unit-differs out/secret-source/vllm-api-key.sealed.yaml:16:1"], |s| {
+        s.edit("out/secret-source/vllm-api-key.sealed.yaml", "type: Opaque", "type: kubernetes.io/tls")
+    }),
     ("namespace-differs", &["namespace-differs out/secret-source/namespace.yaml:5:1"], |s| {
         s.edit("out/secret-source/namespace.yaml", "secret-source", "other")
     }),
