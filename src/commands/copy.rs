@@ -7,6 +7,7 @@ use crate::cli::Copy;
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::model::{Contract, Error, Name, Result};
 use crate::pipeline::adopt::Adopted;
+use crate::pipeline::plan::check_write_once;
 use crate::pipeline::{inventory, unseal};
 use crate::workspace::Workspace;
 use crate::world::World;
@@ -24,6 +25,8 @@ fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -
     let names = &args.names;
     names.iter().try_for_each(|name| contract.known_key("copy", name).map(|_| ()))?;
     let inventory = from.out()?.inventory(from.remembered()?)?;
+    // A copy that is not marked would be replaced without a word.
+    check_write_once(contract, &inventory, &BTreeSet::new()).map_err(|error| error.within(&from.places.out))?;
     let mut sealed: Vec<(String, &SealedSecret)> = Vec::new();
     for unit in contract.units() {
         // A hash goes with its password, whichever of the two was named.

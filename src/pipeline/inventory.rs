@@ -97,6 +97,17 @@ impl Inventory {
         let listed = list.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}"));
         listed.chain(self.remembered.units.iter().map(|name| format!("{SOURCE}{name}{SEALED}"))).collect()
     }
+
+    /// What the keys folder remembers, and the contract no longer has, or no longer calls write-once.
+    pub fn dropped<'i>(&'i self, contract: &'i Contract) -> impl Iterator<Item = &'i Name> {
+        let kept = |name: &Name| contract.keys.iter().any(|key| key.write_once && (key.name == *name || key.unit == *name));
+        self.remembered.units.iter().filter(move |name| !kept(name))
+    }
+}
+
+/// Whether a unit is among those that were ever there: under its own name or, before the contract gave it that, a key's.
+pub fn was_sealed(unit: &Unit<'_>, ever_sealed: &BTreeSet<String>) -> bool {
+    unit.keys.iter().map(|key| &key.name).chain([unit.name]).any(|name| ever_sealed.contains(&format!("{SOURCE}{name}{SEALED}")))
 }
 
 /// Whether a path is that of a sealed unit.

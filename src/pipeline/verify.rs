@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::certificate::FitCertificate;
-use super::inventory::{Inventory, SOURCE};
+use super::inventory::{self, Inventory, SOURCE};
 use super::private_key::SealingKey;
 use super::render::{render, store_file};
 use super::unseal::{Opened, Values};
@@ -60,6 +60,7 @@ pub fn verify(evidence: &Evidence<'_>) -> Vec<Finding> {
         findings.unit(evidence, &unit);
     }
     findings.orphans(evidence);
+    findings.dropped(evidence);
     findings.derived(evidence, &sealed);
     findings.list.sort_by(|a, b| a.place.cmp(&b.place).then(a.code.cmp(&b.code)));
     findings.list
@@ -198,7 +199,7 @@ impl Findings<'_> {
 
     fn missing_unit(&mut self, inventory: &Inventory, unit: &Unit<'_>) {
         let file = unit.file();
-        let remembered = inventory.ever_sealed().contains(&file);
+        let remembered = inventory::was_sealed(unit, &inventory.ever_sealed());
         if !(unit.needed() || unit.write_once() && remembered) {
             return;
         }
@@ -337,6 +338,16 @@ impl Findings<'_> {
             if let Some((line, what)) = difference::of_unit(&expected, &inventory.texts[path], secrets) {
                 self.add(Code::UnitDiffers, path, Some((line, 1)), what, FROM_GIT);
             }
+        }
+    }
+
+    /// What only the keys folder still knows to be write-once.
+    fn dropped(&mut self, evidence: &Evidence<'_>) {
+        let marked = |name: &Name| evidence.inventory.sealed.values().flatten().any(|one| one.name == *name && one.write_once.is_some());
+        for name in evidence.inventory.dropped(evidence.contract).filter(|name| !marked(name)) {
+            let what = format!("`{name}` is write-once, and the contract does not say so");
+            let help = format!("put `{name}` with `write-once: true` back into the contract");
+            self.push(Code::WriteOnceDropped, evidence.inventory.remembered.file.clone(), what, help);
         }
     }
 

@@ -66,6 +66,13 @@ const DEFECTS: &[Defect] = &[
             );
         },
     ),
+    ("write-once-dropped", &["write-once-dropped out/secret-source/litellm-salt-key.sealed.yaml:1:1"], |s| {
+        // The recipe that it was made by is not the contract's.
+        s.edit("out/secret-source/litellm-salt-key.sealed.yaml", "seal-secrets/write-once: 64 hex", "seal-secrets/write-once: 32 hex")
+    }),
+    ("write-once-dropped", &["write-once-dropped keys/write-once.txt"], |s| {
+        s.write("keys/write-once.txt", format!("{}old ../out\n", s.read("keys/write-once.txt")).as_bytes())
+    }),
     (
         "misplaced",
         &[
