@@ -6,7 +6,7 @@ use super::{Outcome, sealing};
 use crate::cli::Copy;
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::model::{Contract, Error, Name, Result};
-use crate::pipeline::adopt::Adopted;
+use crate::pipeline::adopt::{Adopted, Halves};
 use crate::pipeline::plan::check_write_once;
 use crate::pipeline::{inventory, unseal};
 use crate::workspace::Workspace;
@@ -45,7 +45,7 @@ fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -
         values.into_iter().try_for_each(|(_, value)| found.add(key, value, shown.clone()))?;
         found.sealed_on.extend(secret.sealed_on.as_ref().map(|day| (secret.name.clone(), day.clone())));
     }
-    found.settle(contract)?;
+    found.settle(contract, Halves::Refused)?;
     Ok(found)
 }
 

@@ -4,8 +4,9 @@ use super::{Outcome, sealing};
 use crate::cli::Import;
 use crate::manifest::{env_file, secret, text};
 use crate::model::{Contract, Error, Result};
-use crate::pipeline::adopt::Adopted;
+use crate::pipeline::adopt::{Adopted, Halves};
 use crate::workspace::Workspace;
+use crate::workspace::given::warn_of_line_feed;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Import, world: &mut World) -> Result<Outcome> {
@@ -24,16 +25,17 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
         add_secrets(contract, &bytes, &name, &mut found)?;
     }
     for path in &args.directories {
-        for (name, value, from) in workspace.read_folder(path, contract, world)? {
+        for (name, value, from) in workspace.read_folder(path, contract)? {
             let key = contract.key(name.as_str()).expect("it is read for the contract's keys");
-            found.add(key, value, from)?;
+            found.take(key, value, from)?;
         }
     }
     #[cfg(feature = "cluster")]
     if args.from_cluster {
         add_cluster(contract, args, &mut found, world)?;
     }
-    found.settle(contract)?;
+    found.trimmed.iter().for_each(|name| warn_of_line_feed(name, world));
+    found.settle(contract, halves(args))?;
     if found.values.is_empty() {
         let help =
             "pass a source of values: see `seal-secrets contract` for the keys, and `seal-secrets import --help` for how they are found";
@@ -44,6 +46,16 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
         return Err(if why.is_empty() { error } else { error.why(why) });
     }
     Ok(found)
+}
+
+/// What is in use in a cluster cannot be edited.
+fn halves(args: &Import) -> Halves {
+    #[cfg(feature = "cluster")]
+    if args.from_cluster {
+        return Halves::LeftOut;
+    }
+    let _ = args;
+    Halves::Refused
 }
 
 fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopted) -> Result<()> {

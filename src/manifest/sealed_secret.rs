@@ -161,6 +161,9 @@ fn read_encrypted(node: &Node) -> Result<Vec<Encrypted>> {
         let key = DataKey::new(name)
             .map_err(|error| Error::bad_input(format!("`{name}` is {}", error.what()), error.help()).at(node.position))?;
         let blob = node.text(&format!("spec.encryptedData.{name}"))?;
+        if yaml::is_template(blob) {
+            return Err(yaml::template(node.position));
+        }
         if !has_blob_prefix(blob) {
             let help = "a sealed value begins with `AgA` to `AgD` (RSA-4096); if this is a secret in the clear, treat it as exposed: replace it, and remove it from git";
             return Err(

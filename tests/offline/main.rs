@@ -5,6 +5,7 @@ mod copy;
 
 #[cfg(feature = "cluster")]
 mod api_server;
+mod as_meant;
 mod bad_input;
 mod bootstrap;
 mod contract;
