@@ -162,8 +162,9 @@ fn pipeline(contract: &Contract, certificate: &FitCertificate, world: &mut World
     }
     let blobs = Sealer::new(certificate).unwrap().seal_all(values, world.entropy.as_mut(), threads).unwrap();
     let render = |(unit, blob): (&seal_secrets::model::Unit<'_>, String)| {
-        let sealed = Sealed { key: unit.keys[0], blob, imported: false, sealed_on: None };
-        black_box(sealed_secret::write(contract, certificate.digest, &[sealed])).len()
+        let key = unit.keys[0];
+        let sealed = Sealed { name: &key.name, blob, imported: false, sealed_on: None, write_once: key.mark() };
+        black_box(sealed_secret::write(&contract.namespace, certificate.digest, &[sealed])).len()
     };
     units.iter().zip(blobs).map(render).sum()
 }

@@ -98,8 +98,10 @@ fn whatever_differs_is_found_on_its_line() {
     }
 }
 
-/// The same where more is to be told, or something else; each beside what is found.
-const BESIDE: &[(&str, &str, fn(&str) -> String, &[&str])] = &[
+/// What is spoilt, in which unit, how, and all that is found.
+type Beside = (&'static str, &'static str, fn(&str) -> String, &'static [&'static str]);
+
+const BESIDE: &[Beside] = &[
     (
         "the-two-in-another-order",
         TWO,
