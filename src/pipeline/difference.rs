@@ -1,18 +1,29 @@
 //! Where a file is not what the tool would write. Only lines that it would write are shown: what stands there may be a secret that
 //! somebody pasted.
 
+use std::borrow::Cow;
+
 use crate::manifest::sealed_secret::{SEPARATOR, SealedSecret};
 
 /// The first line of a file, from 1, that is not as it should be, and what is wrong with it; none where all of it is. How lines end is
 /// git's affair (`core.autocrlf`).
 pub fn first(expected: &str, found: &[u8]) -> Option<(usize, String)> {
-    differs(expected, found, None)
+    differs(expected, &with_line_feeds(found), None)
 }
 
-/// The same, where a line with this text is not shown.
+/// The same text with LF for CRLF, where git made each of its line ends one; any other is left as it is.
+fn with_line_feeds(text: &[u8]) -> Cow<'_, [u8]> {
+    let lines = || text.split_inclusive(|byte| *byte == b'\n');
+    if !lines().all(|line| line.ends_with(b"\r\n") || !line.ends_with(b"\n")) {
+        return Cow::Borrowed(text);
+    }
+    lines().flat_map(|line| line.strip_suffix(b"\r\n").map_or([line, b""], |line| [line, b"\n"])).flatten().copied().collect()
+}
+
+/// [`first`], where a line with this text is not shown.
 fn differs(expected: &str, found: &[u8], hidden: Option<&str>) -> Option<(usize, String)> {
     let expected: Vec<&str> = expected.split('\n').collect();
-    let found: Vec<&[u8]> = found.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
+    let found: Vec<&[u8]> = found.split(|byte| *byte == b'\n').collect();
     let at = (0..expected.len().max(found.len())).find(|i| expected.get(*i).map(|line| line.as_bytes()) != found.get(*i).copied())?;
     // Behind the last line feed nothing stands.
     let lines = expected.len() - 1;
@@ -27,7 +38,7 @@ fn differs(expected: &str, found: &[u8], hidden: Option<&str>) -> Option<(usize,
 /// The same for a unit's file. `expected` has a document for each of its SealedSecrets, in their order; none where it is known already
 /// how one differs.
 pub fn of_unit(expected: &[Option<String>], found: &[u8], secrets: &[SealedSecret]) -> Option<(usize, String)> {
-    let pieces = pieces(found, secrets);
+    let pieces = pieces(&with_line_feeds(found), secrets);
     let last = pieces.len().saturating_sub(1);
     pieces.into_iter().zip(expected).enumerate().find_map(|(i, ((start, piece), expected))| {
         let separator = if i < last { SEPARATOR } else { "" };
@@ -44,7 +55,7 @@ fn pieces(text: &[u8], secrets: &[SealedSecret]) -> Vec<(usize, Vec<u8>)> {
     let mut starts = vec![0];
     for secret in secrets.iter().skip(1) {
         let before = starts[starts.len() - 1];
-        let at = (secret.position.0 - 1).clamp(before, lines.len());
+        let at = secret.position.0.saturating_sub(1).clamp(before, lines.len());
         // What stands behind the separator belongs to what follows.
         let separator = lines[before..at].iter().rposition(|line| line.starts_with(b"---"));
         starts.push(separator.map_or(at, |i| before + i + 1));
