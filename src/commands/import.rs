@@ -35,7 +35,12 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
         add_cluster(contract, args, &mut found, world)?;
     }
     found.trimmed.iter().for_each(|name| warn_of_line_feed(name, world));
-    found.settle(contract, halves(args))?;
+    // What is in use in a cluster cannot be edited.
+    #[cfg(feature = "cluster")]
+    let halves = if args.from_cluster { Halves::LeftOut } else { Halves::Refused };
+    #[cfg(not(feature = "cluster"))]
+    let halves = Halves::Refused;
+    found.settle(contract, halves)?;
     if found.values.is_empty() {
         let help =
             "pass a source of values: see `seal-secrets contract` for the keys, and `seal-secrets import --help` for how they are found";
@@ -46,16 +51,6 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
         return Err(if why.is_empty() { error } else { error.why(why) });
     }
     Ok(found)
-}
-
-/// What is in use in a cluster cannot be edited.
-fn halves(args: &Import) -> Halves {
-    #[cfg(feature = "cluster")]
-    if args.from_cluster {
-        return Halves::LeftOut;
-    }
-    let _ = args;
-    Halves::Refused
 }
 
 fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopted) -> Result<()> {
