@@ -95,12 +95,8 @@ fn against_kubeseal(folder: &Path) {
     });
     let whole = best(5, || {
         let _ = std::fs::remove_dir_all(folder.join("out"));
-        let status = ours(folder)
-            .args(["bootstrap", "--contract", "few.yaml"])
-            .args(&provide)
-            .current_dir(folder)
-            .stdout(Stdio::null())
-            .status();
+        let status =
+            ours(folder).args(["bootstrap", "--contract", "few.yaml"]).args(&provide).current_dir(folder).stdout(Stdio::null()).status();
         assert!(status.unwrap().success());
     });
     let certificate = sealing_certificate(folder);
@@ -162,8 +158,9 @@ fn pipeline(contract: &Contract, certificate: &FitCertificate, world: &mut World
     }
     let blobs = Sealer::new(certificate).unwrap().seal_all(values, world.entropy.as_mut(), threads).unwrap();
     let render = |(unit, blob): (&seal_secrets::model::Unit<'_>, String)| {
-        let sealed = Sealed { key: unit.keys[0], blob, imported: false, sealed_on: None };
-        black_box(sealed_secret::write(contract, certificate.digest, &[sealed])).len()
+        let key = unit.keys[0];
+        let sealed = Sealed { name: &key.name, blob, imported: false, sealed_on: None, write_once: key.mark() };
+        black_box(sealed_secret::write(&contract.namespace, certificate.digest, &[sealed])).len()
     };
     units.iter().zip(blobs).map(render).sum()
 }

@@ -24,8 +24,8 @@ pub(super) fn run(workspace: &Workspace, args: &Backup, world: &mut World) -> Re
     let (mut added, mut more) = (Pairs::default(), Vec::new());
     for pair in &found {
         let mut new = false;
-        for key in private_key::read_pem(&pair.private_key)? {
-            let opener = SealingKey::new(&key)?;
+        let keys = private_key::of_secret(pair).map_err(|error| error.in_file("the key Secrets of the controller"))?;
+        for (key, opener) in keys {
             new |= held.iter().all(|known| known.digest != opener.digest) && added.add(key, opener, None);
         }
         if new {

@@ -6,7 +6,8 @@ use super::{Outcome, sealing};
 use crate::cli::Copy;
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::model::{Contract, Error, Name, Result};
-use crate::pipeline::adopt::Adopted;
+use crate::pipeline::adopt::{Adopted, Halves};
+use crate::pipeline::plan::check_write_once;
 use crate::pipeline::{inventory, unseal};
 use crate::workspace::Workspace;
 use crate::world::World;
@@ -24,6 +25,8 @@ fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -
     let names = &args.names;
     names.iter().try_for_each(|name| contract.known_key("copy", name).map(|_| ()))?;
     let inventory = from.out()?.inventory(from.remembered()?)?;
+    // A copy that is not marked would be replaced without a word.
+    check_write_once(contract, &inventory, &BTreeSet::new()).map_err(|error| error.within(&from.places.out))?;
     let mut sealed: Vec<(String, &SealedSecret)> = Vec::new();
     for unit in contract.units() {
         // A hash goes with its password, whichever of the two was named.
@@ -42,7 +45,7 @@ fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -
         values.into_iter().try_for_each(|(_, value)| found.add(key, value, shown.clone()))?;
         found.sealed_on.extend(secret.sealed_on.as_ref().map(|day| (secret.name.clone(), day.clone())));
     }
-    found.settle(contract)?;
+    found.settle(contract, Halves::Refused)?;
     Ok(found)
 }
 

@@ -4,8 +4,9 @@ use super::{Outcome, sealing};
 use crate::cli::Import;
 use crate::manifest::{env_file, secret, text};
 use crate::model::{Contract, Error, Result};
-use crate::pipeline::adopt::Adopted;
+use crate::pipeline::adopt::{Adopted, Halves};
 use crate::workspace::Workspace;
+use crate::workspace::given::warn_of_line_feed;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Import, world: &mut World) -> Result<Outcome> {
@@ -24,16 +25,22 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
         add_secrets(contract, &bytes, &name, &mut found)?;
     }
     for path in &args.directories {
-        for (name, value, from) in workspace.read_folder(path, contract, world)? {
+        for (name, value, from) in workspace.read_folder(path, contract)? {
             let key = contract.key(name.as_str()).expect("it is read for the contract's keys");
-            found.add(key, value, from)?;
+            found.take(key, value, from)?;
         }
     }
     #[cfg(feature = "cluster")]
     if args.from_cluster {
         add_cluster(contract, args, &mut found, world)?;
     }
-    found.settle(contract)?;
+    found.trimmed.iter().for_each(|name| warn_of_line_feed(name, world));
+    // What is in use in a cluster cannot be edited.
+    #[cfg(feature = "cluster")]
+    let halves = if args.from_cluster { Halves::LeftOut } else { Halves::Refused };
+    #[cfg(not(feature = "cluster"))]
+    let halves = Halves::Refused;
+    found.settle(contract, halves)?;
     if found.values.is_empty() {
         let help =
             "pass a source of values: see `seal-secrets contract` for the keys, and `seal-secrets import --help` for how they are found";

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::kubernetes::{Metadata, Object};
 use super::yaml::{self, Fields, Node};
-use crate::model::{CertificateDigest, Contract, DataKey, Error, Key, Name, Namespace, PROPERTY, Position, Result, Scope};
+use crate::model::{CertificateDigest, DataKey, Error, Name, Namespace, PROPERTY, Position, Result, Scope};
 
 /// The annotation with the certificate that it is sealed to: the format itself has no key id.
 pub const CERTIFICATE: &str = "seal-secrets/certificate";
@@ -161,6 +161,9 @@ fn read_encrypted(node: &Node) -> Result<Vec<Encrypted>> {
         let key = DataKey::new(name)
             .map_err(|error| Error::bad_input(format!("`{name}` is {}", error.what()), error.help()).at(node.position))?;
         let blob = node.text(&format!("spec.encryptedData.{name}"))?;
+        if yaml::is_template(blob) {
+            return Err(yaml::template(node.position));
+        }
         if !has_blob_prefix(blob) {
             let help = "a sealed value begins with `AgA` to `AgD` (RSA-4096); if this is a secret in the clear, treat it as exposed: replace it, and remove it from git";
             return Err(
@@ -218,13 +221,15 @@ fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Re
 }
 
 /// One sealed value, ready to write.
-pub struct Sealed<'c> {
-    pub key: &'c Key,
+pub struct Sealed<'s> {
+    pub name: &'s Name,
     pub blob: String,
     /// Whether the value is not what the key's recipe makes.
     pub imported: bool,
     /// The day on which the value was first sealed, if known.
     pub sealed_on: Option<String>,
+    /// The recipe's description, where the key is write-once.
+    pub write_once: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -247,34 +252,39 @@ struct TemplateBody {
     kind: &'static str,
 }
 
-/// A unit's file: one SealedSecret for each of its keys, strict scope, one data key.
-pub fn write(contract: &Contract, certificate: CertificateDigest, sealed: &[Sealed<'_>]) -> String {
-    let namespace = Some(contract.namespace.as_str());
-    let document = |sealed: &Sealed<'_>| -> String {
-        let mut metadata = Metadata::new(&sealed.key.name, namespace);
-        let annotations = &mut metadata.annotations;
-        annotations.insert(CERTIFICATE.to_owned(), certificate.to_string());
-        if let Some(day) = &sealed.sealed_on {
-            annotations.insert(SEALED_ON.to_owned(), day.clone());
-        }
-        if sealed.imported {
-            annotations.insert(IMPORTED.to_owned(), "true".to_owned());
-        }
-        if sealed.key.write_once {
-            annotations.insert(WRITE_ONCE.to_owned(), sealed.key.recipe.describe());
-        }
-        yaml::write(&Object {
-            api_version: "bitnami.com/v1alpha1",
-            kind: "SealedSecret",
-            metadata: Some(metadata),
-            rest: Body {
-                spec: Spec {
-                    encrypted_data: BTreeMap::from([(PROPERTY, sealed.blob.as_str())]),
-                    template: TemplateBody { metadata: Metadata::new(&sealed.key.name, namespace), kind: "Opaque" },
-                },
+/// What stands between two documents of a unit.
+pub const SEPARATOR: &str = "---\n";
+
+/// A unit's file: one SealedSecret for each of its keys.
+pub fn write(namespace: &Namespace, certificate: CertificateDigest, sealed: &[Sealed<'_>]) -> String {
+    let documents: Vec<String> = sealed.iter().map(|sealed| write_one(namespace, certificate, sealed)).collect();
+    documents.join(SEPARATOR)
+}
+
+/// One SealedSecret: strict scope, one data key.
+pub fn write_one(namespace: &Namespace, certificate: CertificateDigest, sealed: &Sealed<'_>) -> String {
+    let namespace = Some(namespace.as_str());
+    let mut metadata = Metadata::new(sealed.name, namespace);
+    let annotations = &mut metadata.annotations;
+    annotations.insert(CERTIFICATE.to_owned(), certificate.to_string());
+    if let Some(day) = &sealed.sealed_on {
+        annotations.insert(SEALED_ON.to_owned(), day.clone());
+    }
+    if sealed.imported {
+        annotations.insert(IMPORTED.to_owned(), "true".to_owned());
+    }
+    if let Some(recipe) = &sealed.write_once {
+        annotations.insert(WRITE_ONCE.to_owned(), recipe.clone());
+    }
+    yaml::write(&Object {
+        api_version: "bitnami.com/v1alpha1",
+        kind: "SealedSecret",
+        metadata: Some(metadata),
+        rest: Body {
+            spec: Spec {
+                encrypted_data: BTreeMap::from([(PROPERTY, sealed.blob.as_str())]),
+                template: TemplateBody { metadata: Metadata::new(sealed.name, namespace), kind: "Opaque" },
             },
-        })
-    };
-    let documents: Vec<String> = sealed.iter().map(document).collect();
-    documents.join("---\n")
+        },
+    })
 }

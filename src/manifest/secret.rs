@@ -94,6 +94,10 @@ fn read_plain_secret(node: &Node) -> Result<PlainSecret> {
         for (name, value) in values.fields(field)?.all() {
             let key = DataKey::new(name).map_err(|error| error.at(value.position))?;
             let text = value.text(&format!("{field}.{key}"))?;
+            let whole = text.trim().starts_with("{{") && text.trim().ends_with("}}");
+            if yaml::is_template(text) && (field == "data" || whole) {
+                return Err(yaml::template(value.position));
+            }
             let bytes = if field == "data" { BASE64_STANDARD.decode(text).ok() } else { Some(text.as_bytes().to_vec()) };
             let Some(bytes) = bytes.map(Zeroizing::new) else {
                 let help = "export the Secret again with `kubectl get secret -o yaml`";
@@ -147,7 +151,11 @@ fn read_key(node: &Node, mut fields: Fields<'_>) -> Result<KeySecret> {
 
 fn decoded(data: &mut Fields<'_>, name: &'static str) -> Result<Zeroizing<String>> {
     let node = data.required(name)?;
-    let bytes = BASE64_STANDARD.decode(node.text(&data.path(name))?).map(Zeroizing::new);
+    let text = node.text(&data.path(name))?;
+    if yaml::is_template(text) {
+        return Err(yaml::template(node.position));
+    }
+    let bytes = BASE64_STANDARD.decode(text).map(Zeroizing::new);
     let text = bytes.ok().and_then(|bytes| std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned())));
     text.ok_or_else(|| {
         Error::bad_input(format!("`data[{name}]` is not base64 of a PEM text"), "make the backup again with `kubectl get secret -o yaml`")

@@ -159,7 +159,8 @@ impl<'t> Events<'t> {
                 return Ok(fields);
             }
             let key = self.node(event)?;
-            let name = if self.strict { key.field_name()? } else { key.word().unwrap_or_default().to_owned() };
+            let explained = |error| template_before(self.text, key.position.0).map_or(error, template);
+            let name = if self.strict { key.field_name().map_err(explained)? } else { key.word().unwrap_or_default().to_owned() };
             if let Some(line) = lines.insert(name.clone(), key.position.0) {
                 return Err(
                     Error::bad_input(format!("`{name}` appears twice, first on line {line}"), "keep one of the two").at(key.position)
@@ -195,6 +196,9 @@ fn explain(error: &granit_parser::ScanError, text: &str) -> Error {
     use ParserError as E;
     const TAB: (&str, &str) = ("a tab, where YAML indents with spaces", "replace it with spaces");
     let mut position = place(error.marker());
+    if let Some(at) = template_before(text, position.0) {
+        return template(at);
+    }
     let (what, help) = match error.kind() {
         E::UnexpectedEof
         | E::UnexpectedEofFlowSequence
@@ -217,6 +221,26 @@ fn explain(error: &granit_parser::ScanError, text: &str) -> Error {
         },
     };
     Error::bad_input(what, help).at(position)
+}
+
+/// Helm's text in the place of what it renders.
+pub fn template(position: Position) -> Error {
+    let help = "render it, and pass what comes out: `helm template CHART`";
+    Error::bad_input("a Helm template (`{{ … }}`), which is no manifest yet", help).at(position)
+}
+
+/// Whether a text is Helm's, and not what it renders.
+pub fn is_template(text: &str) -> bool {
+    text.find("{{").is_some_and(|at| text[at..].contains("}}"))
+}
+
+/// Where a field or an item up to a line (from 1) begins with Helm's text.
+fn template_before(text: &str, line: usize) -> Option<Position> {
+    text.lines().enumerate().take(line).find_map(|(i, line)| {
+        let (before, _) = line.split_once("{{")?;
+        let begins = before.trim_end().is_empty() || before.trim_end().ends_with([':', '-']);
+        (begins && is_template(line)).then(|| (i + 1, before.chars().count() + 1))
+    })
 }
 
 /// A tab in the indentation of this line (from 1) or the next.
@@ -243,8 +267,9 @@ fn is_ambiguous(plain: &str) -> bool {
 }
 
 impl Node {
+    /// Whether a document is empty. Kubernetes' tools pass over `null` as well.
     fn is_absent(&self) -> bool {
-        matches!(&self.value, Value::Scalar(text, true) if text.is_empty())
+        matches!(&self.value, Value::Scalar(text, true) if matches!(text.as_str(), "" | "~" | "null"))
     }
 
     /// The name of a mapping's field: text, and not a merge key.
@@ -335,6 +360,7 @@ impl Node {
     /// Its text, which must be quoted, or a word that no reader takes for anything else.
     pub fn text(&self, path: &str) -> Result<&str> {
         match &self.value {
+            Value::Scalar(text, true) if is_template(text) => Err(template(self.position)),
             Value::Scalar(text, plain) if !*plain || !is_ambiguous(text) => Ok(text),
             _ => Err(self.wrong_type(path, "text")),
         }
@@ -465,7 +491,11 @@ impl<'n> Fields<'n> {
 
 /// A node's text, read by `parse`; an error gets the field's name and place.
 pub fn parsed<T>(node: &Node, path: &str, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
-    parse(node.text(path)?).map_err(|error| Error::new(error.kind, format!("`{path}` is {}", error.what()), error.help()).at(node.position))
+    let text = node.text(path)?;
+    parse(text).map_err(|error| match is_template(text) {
+        true => template(node.position),
+        false => Error::new(error.kind, format!("`{path}` is {}", error.what()), error.help()).at(node.position),
+    })
 }
 
 /// A value as YAML that ends with a line feed. Strings are quoted if a reader could take them for something else.

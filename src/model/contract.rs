@@ -63,6 +63,13 @@ pub struct Key {
     pub position: Option<Position>,
 }
 
+impl Key {
+    /// What marks its SealedSecret as write-once: how its value is made. None where it is not write-once.
+    pub fn mark(&self) -> Option<String> {
+        self.write_once.then(|| self.recipe.describe())
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Recipe {
     /// `prefix` and `bytes` random bytes in lower-case hex.

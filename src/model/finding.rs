@@ -27,6 +27,7 @@ words! {
         WrongLength "wrong-length"
         WrongCertificate "wrong-certificate"
         WriteOnceUnmarked "write-once-unmarked"
+        UnitDiffers "unit-differs"
         NamespaceDiffers "namespace-differs"
         RbacDiffers "rbac-differs"
         StoreDiffers "store-differs"

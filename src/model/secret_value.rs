@@ -35,12 +35,13 @@ impl SecretValue {
         self.0.as_slice() == word.as_bytes()
     }
 
-    /// Removes one line feed at its end; whether there was one.
+    /// Removes the line feed (LF or CRLF) behind a single line, which editors and `echo` leave there; whether there was one. A value of
+    /// several lines keeps its last: without it a key in PEM, or one of SSH, is broken.
     pub fn without_line_feed(self) -> (Self, bool) {
         let trimmed = self.0.strip_suffix(b"\r\n").or_else(|| self.0.strip_suffix(b"\n"));
         match trimmed {
-            Some(trimmed) => (SecretValue(Zeroizing::new(trimmed.to_vec())), true),
-            None => (self, false),
+            Some(trimmed) if !trimmed.contains(&b'\n') => (SecretValue(Zeroizing::new(trimmed.to_vec())), true),
+            _ => (self, false),
         }
     }
 

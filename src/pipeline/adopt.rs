@@ -10,6 +10,14 @@ use crate::model::{Contract, Error, Key, MOST_PROVIDED_BYTES, Name, PROPERTY, Re
 /// bcrypt hashes no more of a password than this, in bytes.
 const MOST_PASSWORD_BYTES: usize = 72;
 
+/// What becomes of a value that is found without another one of its unit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Halves {
+    Refused,
+    /// It is left out, with a remark.
+    LeftOut,
+}
+
 /// What was found so far.
 #[derive(Default)]
 pub struct Adopted {
@@ -20,6 +28,8 @@ pub struct Adopted {
     pub sealed_on: BTreeMap<Name, String>,
     /// Those that are not what their recipe makes, and what it makes.
     pub unlike: BTreeMap<Name, String>,
+    /// Those that lost the line feed at their end.
+    pub trimmed: BTreeSet<Name>,
     /// What the operator should know besides.
     pub remarks: Vec<String>,
     /// How many values were for no key of the contract.
@@ -27,7 +37,7 @@ pub struct Adopted {
 }
 
 impl Adopted {
-    /// Takes a value for a key. A second, different one for the same key is an error: only the operator knows which is right.
+    /// Takes a value for a key, to the byte. A second, different one for the same key is an error: only the operator knows which is right.
     pub fn add(&mut self, key: &Key, value: SecretValue, from: String) -> Result<()> {
         if value.is_empty() {
             self.remarks.push(format!("`{}` is empty in {from}, and passed over", key.name));
@@ -52,6 +62,15 @@ impl Adopted {
         }
     }
 
+    /// The same for a value as people and other tools leave it.
+    pub fn take(&mut self, key: &Key, value: SecretValue, from: String) -> Result<()> {
+        let (value, trimmed) = value.without_line_feed();
+        if trimmed {
+            self.trimmed.insert(key.name.clone());
+        }
+        self.add(key, value, from)
+    }
+
     /// Takes what a variable holds: its name is a key's, or a key's in upper case with `_`.
     pub fn add_variable(&mut self, contract: &Contract, variable: Variable<'_>, file: &str) -> Result<()> {
         let same = |key: &&Key| {
@@ -60,7 +79,7 @@ impl Adopted {
             variable.name == name || variable.name == upper()
         };
         match contract.keys.iter().find(same) {
-            Some(key) => self.add(key, variable.value, format!("{file}:{}", variable.line)),
+            Some(key) => self.take(key, variable.value, format!("{file}:{}", variable.line)),
             None => {
                 self.passed_over += 1;
                 Ok(())
@@ -79,7 +98,7 @@ impl Adopted {
         for (data_key, value) in secret.values {
             let read = || entries.iter().find(|entry| entry.secret_key == data_key).and_then(|entry| contract.key(entry.key.as_str()));
             match source.filter(|_| alone || data_key.as_str() == PROPERTY).or_else(read) {
-                Some(key) => self.add(key, value, place(&secret.name, &data_key.to_string(), file, secret.position.0))?,
+                Some(key) => self.take(key, value, place(&secret.name, &data_key.to_string(), file, secret.position.0))?,
                 None => self.passed_over += 1,
             }
         }
@@ -87,9 +106,9 @@ impl Adopted {
     }
 
     /// Holds the values against the contract: a pair is whole and matches, a provided value has its form.
-    pub fn settle(&mut self, contract: &Contract) -> Result<()> {
+    pub fn settle(&mut self, contract: &Contract, halves: Halves) -> Result<()> {
         for unit in contract.units() {
-            if unit.keys.iter().any(|key| self.values.contains_key(&key.name)) && self.is_whole(&unit) {
+            if unit.keys.iter().any(|key| self.values.contains_key(&key.name)) && self.is_whole(&unit, halves)? {
                 unit.keys.iter().try_for_each(|key| self.check(key).map_err(|error| error.in_file(&self.place_of(key))))?;
             }
         }
@@ -99,17 +118,38 @@ impl Adopted {
         Ok(())
     }
 
-    /// Whether the values of a unit are all there, or can be computed; if not, none is taken.
-    fn is_whole(&mut self, unit: &Unit<'_>) -> bool {
+    /// Whether the values of a unit are all there, or can be computed.
+    fn is_whole(&mut self, unit: &Unit<'_>, halves: Halves) -> Result<bool> {
         let computed = |key: &Key| matches!(key.recipe, Recipe::Bcrypt { .. });
-        let Some(missing) = unit.keys.iter().find(|key| !computed(key) && !self.values.contains_key(&key.name)) else { return true };
+        let Some(missing) = unit.keys.iter().find(|key| !computed(key) && !self.values.contains_key(&key.name)) else { return Ok(true) };
+        if halves == Halves::Refused {
+            return Err(self.half(unit, missing));
+        }
         for key in &unit.keys {
             if self.values.remove(&key.name).is_some() {
                 self.remarks
                     .push(format!("`{}` is not taken: `{}`, which it belongs to, is in none of the sources", key.name, missing.name));
             }
         }
-        false
+        Ok(false)
+    }
+
+    /// Each value of a unit that is here without another one.
+    fn half(&self, unit: &Unit<'_>, missing: &Key) -> Error {
+        let here: Vec<&Key> = unit.keys.iter().copied().filter(|key| self.values.contains_key(&key.name)).collect();
+        let whose = |key: &Key| match &key.recipe {
+            Recipe::Bcrypt { of, .. } => format!("`{}` is a bcrypt hash of `{of}`", key.name),
+            _ => format!("`{}` belongs to `{}`", key.name, missing.name),
+        };
+        let said: Vec<String> = here.iter().map(|key| whose(key)).collect();
+        let names: Vec<String> = here.iter().map(|key| format!("`{}`", key.name)).collect();
+        let help = format!(
+            "add the value of `{}` to a source; or take {} out, and the next `seal-secrets bootstrap` makes all of them",
+            missing.name,
+            names.join(" and ")
+        );
+        Error::bad_input(format!("{}, and `{}` is in none of the sources", said.join(", "), missing.name), help)
+            .in_file(&here.first().map_or(String::new(), |key| self.place_of(key)))
     }
 
     fn check(&mut self, key: &Key) -> Result<()> {

@@ -18,6 +18,8 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 #[derive(Default)]
 pub struct Inventory {
     pub sealed: BTreeMap<String, Vec<SealedSecret>>,
+    /// The same files as they lie there.
+    pub texts: Files,
     /// In which of these files each name stands.
     homes: HashMap<Name, String>,
     /// Every other file.
@@ -42,7 +44,7 @@ impl Inventory {
         let mut inventory = Inventory { others, remembered, ..Inventory::default() };
         for (path, bytes) in sealed {
             match text::decode(&bytes).and_then(sealed_secret::read) {
-                Ok(secrets) => inventory.add(path, secrets),
+                Ok(secrets) => inventory.add(path, bytes, secrets),
                 Err(error) => inventory.fault(Code::Unreadable, &path, error),
             }
         }
@@ -54,7 +56,7 @@ impl Inventory {
         if self.faults.is_empty() { Ok(self) } else { Err(self.faults.remove(0).error) }
     }
 
-    fn add(&mut self, path: String, secrets: Vec<SealedSecret>) {
+    fn add(&mut self, path: String, text: Vec<u8>, secrets: Vec<SealedSecret>) {
         for secret in &secrets {
             if let Some(first) = self.homes.insert(secret.name.clone(), path.clone()) {
                 let error = Error::refused(
@@ -64,6 +66,7 @@ impl Inventory {
                 self.fault(Code::Misplaced, &path, error.at(secret.position));
             }
         }
+        self.texts.insert(path.clone(), text);
         self.sealed.insert(path, secrets);
     }
 
@@ -94,6 +97,17 @@ impl Inventory {
         let listed = list.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}"));
         listed.chain(self.remembered.units.iter().map(|name| format!("{SOURCE}{name}{SEALED}"))).collect()
     }
+
+    /// What the keys folder remembers, and the contract no longer has, or no longer calls write-once.
+    pub fn dropped<'i>(&'i self, contract: &'i Contract) -> impl Iterator<Item = &'i Name> {
+        let kept = |name: &Name| contract.keys.iter().any(|key| key.write_once && (key.name == *name || key.unit == *name));
+        self.remembered.units.iter().filter(move |name| !kept(name))
+    }
+}
+
+/// Whether a unit is among those that were ever there: under its own name or, before the contract gave it that, a key's.
+pub fn was_sealed(unit: &Unit<'_>, ever_sealed: &BTreeSet<String>) -> bool {
+    unit.keys.iter().map(|key| &key.name).chain([unit.name]).any(|name| ever_sealed.contains(&format!("{SOURCE}{name}{SEALED}")))
 }
 
 /// Whether a path is that of a sealed unit.

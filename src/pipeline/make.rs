@@ -44,7 +44,13 @@ pub fn make(
                 copies.push((key.name.clone(), Zeroizing::new(value.expose().to_vec())));
             }
             let imported = generate::check(key, &value).is_err();
-            of_unit.push(Sealed { key, blob: String::new(), imported, sealed_on: sealed_on(&key.name) });
+            of_unit.push(Sealed {
+                name: &key.name,
+                blob: String::new(),
+                imported,
+                sealed_on: sealed_on(&key.name),
+                write_once: key.mark(),
+            });
             labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), key.name.as_str()), value));
         }
         sealed.push(of_unit);
@@ -52,7 +58,7 @@ pub fn make(
     let mut blobs = Sealer::new(certificate)?.seal_all(labelled, entropy, threads)?.into_iter();
     let files = sealed.into_iter().map(|unit| {
         let unit: Vec<_> = unit.into_iter().zip(blobs.by_ref()).map(|(sealed, blob)| Sealed { blob, ..sealed }).collect();
-        sealed_secret::write(contract, certificate.digest, &unit)
+        sealed_secret::write(&contract.namespace, certificate.digest, &unit)
     });
     Ok(Made { files: files.collect(), copies })
 }

@@ -5,6 +5,7 @@
 pub mod adopt;
 pub mod certificate;
 pub mod diagnose;
+pub mod difference;
 pub mod draft;
 pub mod drill;
 pub mod escrow;

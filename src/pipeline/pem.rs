@@ -11,6 +11,8 @@ pub struct Block<'t> {
     /// What stands after BEGIN, such as `CERTIFICATE`.
     pub label: &'t str,
     pub der: Zeroizing<Vec<u8>>,
+    /// Whether a passphrase is needed to read it, as its header says (RFC 1421).
+    pub encrypted: bool,
     /// The line of its BEGIN, from 1.
     pub line: usize,
 }
@@ -18,18 +20,23 @@ pub struct Block<'t> {
 /// The blocks of a text; whatever stands around them is passed over, as openssl and kubeseal do.
 pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
     let mut blocks = Vec::new();
-    let mut open: Option<(&str, usize, Zeroizing<String>)> = None;
+    let mut open: Option<(&str, usize, bool, Zeroizing<String>)> = None;
     for (i, line) in text.lines().enumerate() {
         let line_number = i + 1;
         let trimmed = line.trim();
         let marker = |word: &str| trimmed.strip_prefix(word)?.strip_suffix("-----");
-        if let Some((label, begin, mut body)) = open.take() {
+        if let Some((label, begin, encrypted, mut body)) = open.take() {
             if marker("-----END ").is_some_and(|end| end == label) {
                 let der = BASE64_STANDARD.decode(body.as_bytes()).map_err(|_| {
                     Error::bad_input(format!("the base64 of this `{label}` is incomplete"), "restore the file from where it came")
                         .at((begin, 1))
                 })?;
-                blocks.push(Block { label, der: Zeroizing::new(der), line: begin });
+                blocks.push(Block { label, der: Zeroizing::new(der), encrypted, line: begin });
+                continue;
+            }
+            // A header stands before the base64, and an empty line behind it.
+            if body.is_empty() && (trimmed.is_empty() || trimmed.contains(": ")) {
+                open = Some((label, begin, encrypted || trimmed.starts_with("Proc-Type: 4,ENCRYPTED"), body));
                 continue;
             }
             if let Some(column) = trimmed.find(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)) {
@@ -41,14 +48,14 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
                 .at((line_number, column + 1)));
             }
             body.push_str(trimmed);
-            open = Some((label, begin, body));
+            open = Some((label, begin, encrypted, body));
         } else if let Some(label) = marker("-----BEGIN ") {
             let body = Zeroizing::new(String::with_capacity(text.len()));
-            open = Some((label, line_number, body));
+            open = Some((label, line_number, false, body));
         }
     }
     match open {
-        Some((label, begin, _)) => Err(Error::bad_input(
+        Some((label, begin, ..)) => Err(Error::bad_input(
             format!("the `{label}` that begins here has no END line"),
             "it was cut off; restore the file from where it came",
         )

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::difference;
 use super::inventory::{self, Inventory};
 use super::render::{RUNBOOK, render, store_file};
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Finding, Key, Name, Plan, Reason, Result, Unit, visible};
+use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Finding, Name, Plan, Reason, Result, Unit, visible};
 
 /// What a run goes by: the contract, how its values get to their consumers, and where contract and platform disagree.
 pub struct Setting {
@@ -44,23 +45,22 @@ pub enum Extent {
 pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDigest, wishes: &Wishes) -> Result<Plan> {
     let contract = &setting.contract;
     check_certificates(contract, inventory, certificate)?;
+    check_write_once(contract, inventory, &wishes.destroyed)?;
     let mut plan = Plan {
         certificate,
         changes: Vec::new(),
         awaited: Vec::new(),
-        orphans: orphans(contract, inventory)?,
+        orphans: orphans(contract, inventory),
         coverage: setting.coverage.clone(),
         kept: Vec::new(),
         not_remembered: None,
     };
     let ever_sealed = inventory.ever_sealed();
-    check_remembered(contract, inventory)?;
     for unit in contract.units() {
-        let known = ever_sealed.contains(&unit.file());
+        let known = inventory::was_sealed(&unit, &ever_sealed);
         match inventory::unit(inventory, contract, &unit)? {
             Some(_) if unit.has_any(&wishes.replaced) => replace_unit(&mut plan, &unit, wishes)?,
-            Some(secrets) => {
-                unit.keys.iter().zip(secrets).try_for_each(|(key, secret)| check_write_once(key, secret, &unit.file()))?;
+            Some(_) => {
                 let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
                 plan.kept.extend(kept.map(|key| key.name.clone()));
             }
@@ -97,38 +97,18 @@ fn check_certificates(contract: &Contract, inventory: &Inventory, present: Certi
         .in_file(file))
 }
 
-fn orphans(contract: &Contract, inventory: &Inventory) -> Result<Vec<String>> {
+fn orphans(contract: &Contract, inventory: &Inventory) -> Vec<String> {
     let known: BTreeSet<String> = contract.units().iter().map(Unit::file).collect();
-    let mut orphans = Vec::new();
-    for (path, secrets) in inventory.sealed.iter().filter(|(path, _)| !known.contains(*path)) {
-        if let Some(secret) = secrets.iter().find(|secret| secret.write_once.is_some() && contract.key(secret.name.as_str()).is_none()) {
-            return Err(write_once_dropped(secret.name.as_str(), path));
-        }
-        orphans.push(path.clone());
-    }
-    Ok(orphans)
+    inventory.sealed.keys().filter(|path| !known.contains(*path)).cloned().collect()
 }
 
-/// A write-once value that is sealed already: the contract says so still, and means the value that was made.
-fn check_write_once(key: &Key, sealed: &SealedSecret, file: &str) -> Result<()> {
-    match &sealed.write_once {
-        Some(_) if !key.write_once => Err(write_once_dropped(key.name.as_str(), file)),
-        Some(before) if *before != key.recipe.describe() => Err(Error::refused(
-            format!("`{}` is write-once, but its recipe in the contract has changed", key.name),
-            "put its recipe back into the contract: the sealed value stays as it is",
-        )
-        .why(format!("it was made as `{}`, and the recipe says `{}`", visible(before), key.recipe.describe()))
-        .at(sealed.position)
-        .in_file(file)),
-        _ => Ok(()),
+/// What any file knows to be write-once, sealed or gone: the contract still says so, and that it is made as it was. A new recipe is
+/// fine for those that are made again though that destroys data.
+pub fn check_write_once(contract: &Contract, inventory: &Inventory, destroyed: &BTreeSet<Name>) -> Result<()> {
+    for (path, secrets) in &inventory.sealed {
+        secrets.iter().try_for_each(|secret| check_mark(contract, secret, destroyed).map_err(|error| error.in_file(path)))?;
     }
-}
-
-/// What is remembered as write-once and gone: the contract says so still.
-fn check_remembered(contract: &Contract, inventory: &Inventory) -> Result<()> {
-    let gone = |name: &&Name| inventory.sealed.values().flatten().all(|secret| secret.name != **name);
-    let dropped = |name: &&Name| contract.key(name.as_str()).is_none_or(|key| !key.write_once);
-    match inventory.remembered.units.iter().find(|name| dropped(name) && gone(name)) {
+    match inventory.dropped(contract).next() {
         None => Ok(()),
         Some(name) => Err(Error::refused(
             format!("`{name}` is write-once, was sealed before, and the contract no longer says so"),
@@ -140,12 +120,28 @@ fn check_remembered(contract: &Contract, inventory: &Inventory) -> Result<()> {
     }
 }
 
-fn write_once_dropped(name: &str, file: &str) -> Error {
+fn check_mark(contract: &Contract, sealed: &SealedSecret, destroyed: &BTreeSet<Name>) -> Result<()> {
+    let Some(before) = &sealed.write_once else { return Ok(()) };
+    let Some(key) = contract.key(sealed.name.as_str()).filter(|key| key.write_once) else { return Err(write_once_dropped(sealed)) };
+    let replaced = || contract.keys.iter().any(|other| other.unit == key.unit && destroyed.contains(&other.name));
+    if *before == key.recipe.describe() || replaced() {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("`{}` is write-once, but its recipe in the contract has changed", key.name),
+        "put its recipe back into the contract: the sealed value stays as it is",
+    )
+    .why(format!("it was made as `{}`, and the recipe says `{}`", visible(before), key.recipe.describe()))
+    .at(sealed.position))
+}
+
+fn write_once_dropped(sealed: &SealedSecret) -> Error {
+    let name = &sealed.name;
     let help =
-        format!("put `{name}` with `write-once: true` back into the contract; if the data it protects is gone for good, remove {file}");
+        format!("put `{name}` with `write-once: true` back into the contract; if the data it protects is gone for good, remove this file");
     Error::refused(format!("`{name}` is write-once, and the contract no longer says so"), help)
         .why("without its value, what it encrypts is lost")
-        .in_file(file)
+        .at(sealed.position)
 }
 
 /// A sealed unit whose values are replaced, all of them.
@@ -241,7 +237,7 @@ fn plan_derived(plan: &mut Plan, inventory: &Inventory, derived: BTreeMap<String
     let new_units = plan.changes.iter().any(|change| !inventory.sealed.contains_key(change.file()));
     for (file, text) in derived {
         let reason = match inventory.others.get(&file) {
-            Some(found) if *found == text.as_bytes() => continue,
+            Some(found) if difference::first(&text, found).is_none() => continue,
             Some(_) if new_units && LISTS.contains(&file.as_str()) => Reason::Updated,
             Some(_) => Reason::Restored,
             None if known => Reason::Missing,
@@ -255,7 +251,7 @@ fn plan_derived(plan: &mut Plan, inventory: &Inventory, derived: BTreeMap<String
 fn plan_store(plan: &mut Plan, contract: &Contract, delivery: &Delivery) {
     let Some(file) = &delivery.store_file else { return };
     let text = store_file(contract, delivery, &file.project_id);
-    if file.present.as_deref() != Some(text.as_bytes()) {
+    if file.present.as_deref().is_none_or(|found| difference::first(&text, found).is_some()) {
         let reason = if file.present.is_none() { Reason::New } else { Reason::Updated };
         plan.changes.push(Change::Place { file: file.path.clone(), text, reason });
     }
@@ -267,7 +263,7 @@ fn plan_remembered(plan: &mut Plan, contract: &Contract, inventory: &Inventory, 
     let remembered = &inventory.remembered;
     let sealed = sealed_afterwards(inventory, plan);
     let write_once = contract.units().into_iter().filter(Unit::write_once);
-    let units = write_once.filter(|unit| sealed.contains(&unit.file()) || ever_sealed.contains(&unit.file()));
+    let units = write_once.filter(|unit| sealed.contains(&unit.file()) || inventory::was_sealed(unit, ever_sealed));
     let units: BTreeSet<Name> = units.map(|unit| unit.name.clone()).collect();
     if units.is_subset(&remembered.units) {
         return;

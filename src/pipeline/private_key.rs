@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::certificate::SealingCertificate;
 use super::pem;
-use crate::manifest::secret::read_key_secrets;
+use crate::manifest::secret::{KeySecret, read_key_secrets};
 use crate::model::{CertificateDigest, Error, Result};
 
 pub struct SealingKey {
@@ -43,24 +43,36 @@ fn unusable() -> Error {
 
 /// Every sealing key of a file: PEM, or key Secrets in YAML or JSON, as kubeseal's `--recovery-private-key` takes them.
 pub fn read(text: &str) -> Result<Vec<SealingKey>> {
-    if text.contains("-----BEGIN ") && !text.contains("apiVersion") {
+    if is_pem(text) {
         return read_pem(text)?.iter().map(SealingKey::new).collect();
     }
     let mut keys = Vec::new();
     for secret in read_key_secrets(text)? {
-        let of_secret = |error: Error| error.at(secret.position);
-        let certificate = SealingCertificate::read(secret.certificate.as_bytes()).map_err(of_secret)?;
-        for key in read_pem(&secret.private_key).map_err(of_secret)? {
-            let key = SealingKey::new(&key).map_err(of_secret)?;
-            if key.digest != certificate.digest {
-                return Err(Error::refused("`tls.key` is not the key of `tls.crt`", "take the backup again from the controller")
-                    .why(format!("the key is {}, the certificate {}", key.digest, certificate.digest))
-                    .at(secret.position));
-            }
-            keys.push(key);
-        }
+        keys.extend(of_secret(&secret)?.into_iter().map(|(_, opener)| opener));
     }
     Ok(keys)
+}
+
+/// The keys of a key Secret, each judged, and that of its certificate.
+pub fn of_secret(secret: &KeySecret) -> Result<Vec<(PrivateKey, SealingKey)>> {
+    let at = |error: Error| error.at(secret.position);
+    let certificate = SealingCertificate::read(secret.certificate.as_bytes()).map_err(at)?;
+    let judge = |key: PrivateKey| {
+        let opener = SealingKey::new(&key).map_err(at)?;
+        if opener.digest != certificate.digest {
+            return Err(Error::refused("`tls.key` is not the key of `tls.crt`", "take the backup again from the controller")
+                .why(format!("the key is {}, the certificate {}", opener.digest, certificate.digest))
+                .at(secret.position));
+        }
+        Ok((key, opener))
+    };
+    read_pem(&secret.private_key).map_err(at)?.into_iter().map(judge).collect()
+}
+
+/// Whether a text is PEM, whatever stands around its blocks. In YAML a block is indented, in JSON it is in a string.
+fn is_pem(text: &str) -> bool {
+    const BEGIN: &str = "-----BEGIN ";
+    text.lines().any(|line| line.starts_with(BEGIN)) || text.contains(BEGIN) && !text.contains("apiVersion")
 }
 
 /// A sealing key of the escrow, and its certificate where that is in it too.
@@ -126,17 +138,17 @@ pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
     for block in pem::read(text)? {
         let at = |error: Error| error.at((block.line, 1));
         match block.label {
+            label if label.ends_with("PRIVATE KEY") && (block.encrypted || label == "ENCRYPTED PRIVATE KEY") => {
+                return Err(at(Error::bad_input(
+                    "the private key is encrypted with a passphrase",
+                    "decrypt it into a pipe, never into a file: `openssl pkey -in FILE | seal-secrets unseal --recovery-private-key -`",
+                )));
+            }
             "PRIVATE KEY" => {
                 let info = PrivateKeyInfoRef::from_der(&block.der).map_err(|_| at(not_rsa()))?;
                 keys.push(read_pkcs1(info.private_key.as_bytes()).map_err(at)?);
             }
             "RSA PRIVATE KEY" => keys.push(read_pkcs1(&block.der).map_err(at)?),
-            "ENCRYPTED PRIVATE KEY" => {
-                return Err(at(Error::cryptography(
-                    "the private key is encrypted with a passphrase",
-                    "decrypt it into a pipe, never into a file: `openssl pkcs8 -in FILE | seal-secrets unseal --recovery-private-key -`",
-                )));
-            }
             label if label.ends_with("PRIVATE KEY") => return Err(at(not_rsa())),
             _ => {}
         }

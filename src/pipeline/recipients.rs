@@ -153,14 +153,27 @@ pub fn read_identities(text: &str) -> Result<Vec<Identity>> {
 
 /// Whether the bytes are an age file, as a protected identity is.
 pub fn is_encrypted(bytes: &[u8]) -> bool {
-    let begin = bytes.trim_ascii_start();
-    begin.starts_with(b"age-encryption.org/") || begin.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----")
+    age_file(bytes).is_some()
+}
+
+/// The age file in these bytes. Around one in armour people and tools write comments.
+fn age_file(bytes: &[u8]) -> Option<&[u8]> {
+    const END: &[u8] = b"-----END AGE ENCRYPTED FILE-----";
+    let trimmed = bytes.trim_ascii_start();
+    if trimmed.starts_with(b"age-encryption.org/") {
+        return Some(trimmed);
+    }
+    let begins = |at: &usize| *at == 0 || bytes[at - 1] == b'\n';
+    let begin = memchr::memmem::find_iter(bytes, b"-----BEGIN AGE ENCRYPTED FILE-----").find(begins)?;
+    let armoured = &bytes[begin..];
+    let end = memchr::memmem::find(armoured, END).map_or(armoured.len(), |at| at + END.len());
+    Some(&armoured[..end])
 }
 
 /// The text of an identity file that a passphrase protects, as `age -p` does.
 pub fn decrypt_identities(bytes: &[u8], passphrase: SecretString) -> Result<Zeroizing<String>> {
     let damaged = || Error::cryptography("a damaged age file", "restore the identity from where you keep a copy of it");
-    let decryptor = age::Decryptor::new(ArmoredReader::new(bytes.trim_ascii_start())).map_err(|_| damaged())?;
+    let decryptor = age::Decryptor::new(ArmoredReader::new(age_file(bytes).unwrap_or(bytes))).map_err(|_| damaged())?;
     if !decryptor.is_scrypt() {
         let help = "open it with `age -d`, and name what comes out: a file of mode 0600";
         return Err(Error::bad_input("an identity that is encrypted to another one, not with a passphrase", help));

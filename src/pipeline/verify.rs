@@ -7,13 +7,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::certificate::FitCertificate;
-use super::inventory::{Inventory, SOURCE};
+use super::inventory::{self, Inventory, SOURCE};
 use super::pins::Verdict;
 use super::private_key::SealingKey;
 use super::render::{render, store_file};
 use super::unseal::{Opened, Values};
-use super::{generate, seal};
-use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
+use super::{difference, generate, seal};
+use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, Sealed, SealedSecret};
 use crate::manifest::{secret, text};
 use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Places, Position, Recipe, Result, SecretValue, Unit};
 
@@ -63,6 +63,7 @@ pub fn verify(evidence: &Evidence<'_>) -> Vec<Finding> {
         findings.unit(evidence, &unit);
     }
     findings.orphans(evidence);
+    findings.dropped(evidence);
     findings.derived(evidence, &sealed);
     findings.list.sort_by(|a, b| a.place.cmp(&b.place).then(a.code.cmp(&b.code)));
     findings.list
@@ -163,23 +164,52 @@ impl Findings<'_> {
         }
         let opened = evidence.opened.map(|(_, opened)| opened.of(&file));
         let mut values: Vec<(&Key, Option<&SecretValue>)> = Vec::new();
+        let mut documents = Vec::new();
         for key in &unit.keys {
             let Some((i, secret)) = secrets.iter().enumerate().find(|(_, secret)| secret.name == key.name) else {
                 let what = format!("`{}` is missing from its unit", key.name);
                 self.add(Code::HalfMissing, &file, None, what, FROM_GIT);
                 continue;
             };
+            let before = self.list.len();
             let sound = self.sealed(evidence, &file, key, secret);
+            let told = self.list[before..].iter().any(|finding| tells_how_a_text_differs(finding.code));
+            documents.push((i, document(evidence.contract, secret, key.mark()).filter(|_| !told)));
             let opened = opened.and_then(|opened| opened.get(i)).filter(|_| sound);
             values.push((key, opened.and_then(|opened| self.value(&file, key, secret, opened))));
         }
         self.hashes(&file, &values);
+        self.text(inventory, unit, secrets, documents);
+    }
+
+    /// All of a unit's file. `documents` are those that should be in it, by the order of its keys, each with the place where it stands.
+    fn text(&mut self, inventory: &Inventory, unit: &Unit<'_>, secrets: &[SealedSecret], documents: Vec<(usize, Option<String>)>) {
+        let file = unit.file();
+        let mut text = inventory.texts[&file].as_slice();
+        // Cut off behind a separator: that the other half is missing is told.
+        if documents.len() < unit.keys.len() {
+            text = text.strip_suffix(SEPARATOR.as_bytes()).unwrap_or(text);
+        }
+        let mut places: Vec<usize> = documents.iter().map(|(place, _)| *place).collect();
+        places.sort_unstable();
+        let mut expected: Vec<Option<String>> = secrets.iter().map(|_| None).collect();
+        places.into_iter().zip(documents).for_each(|(place, (_, document))| expected[place] = document);
+        if let Some((line, what)) = difference::of_unit(&expected, text, secrets) {
+            let flag = |key: &Key| if key.write_once { "--destroys-data" } else { "--replace" };
+            let names: String = unit.keys.iter().map(|key| format!(" {}", key.name)).collect();
+            let replaced: String = unit.keys.iter().map(|key| format!(" {} {}", flag(key), key.name)).collect();
+            let help = format!(
+                "{FROM_GIT}; if git has no better one, `seal-secrets unseal{names} | seal-secrets import --yes -f -{replaced}` writes it with the same values"
+            );
+            self.add(Code::UnitDiffers, &file, Some((line, 1)), what, &help);
+        }
     }
 
     /// The store among the platform's own files.
     fn store_file(&mut self, evidence: &Evidence<'_>) {
         let Some(file) = &evidence.delivery.store_file else { return };
-        if file.present.as_deref() != Some(store_file(evidence.contract, evidence.delivery, &file.project_id).as_bytes()) {
+        let expected = store_file(evidence.contract, evidence.delivery, &file.project_id);
+        if file.present.as_deref().is_none_or(|found| difference::first(&expected, found).is_some()) {
             let what = "it is not the store that the contract asks for".to_owned();
             self.push(Code::StoreDiffers, file.path.clone(), what, RESTORE.to_owned());
         }
@@ -187,7 +217,7 @@ impl Findings<'_> {
 
     fn missing_unit(&mut self, inventory: &Inventory, unit: &Unit<'_>) {
         let file = unit.file();
-        let remembered = inventory.ever_sealed().contains(&file);
+        let remembered = inventory::was_sealed(unit, &inventory.ever_sealed());
         if !(unit.needed() || unit.write_once() && remembered) {
             return;
         }
@@ -319,6 +349,23 @@ impl Findings<'_> {
                     self.add(Code::Orphan, path, at, what, "remove the file if nobody needs it, or add the key to the contract");
                 }
             }
+            // What it says of itself is taken for true.
+            let unknown = |secret: &&SealedSecret| contract.key(secret.name.as_str()).is_none();
+            let own = |secret: &SealedSecret| document(contract, Some(secret).filter(unknown)?, secret.write_once.clone());
+            let expected: Vec<Option<String>> = secrets.iter().map(own).collect();
+            if let Some((line, what)) = difference::of_unit(&expected, &inventory.texts[path], secrets) {
+                self.add(Code::UnitDiffers, path, Some((line, 1)), what, FROM_GIT);
+            }
+        }
+    }
+
+    /// What only the keys folder still knows to be write-once.
+    fn dropped(&mut self, evidence: &Evidence<'_>) {
+        let marked = |name: &Name| evidence.inventory.sealed.values().flatten().any(|one| one.name == *name && one.write_once.is_some());
+        for name in evidence.inventory.dropped(evidence.contract).filter(|name| !marked(name)) {
+            let what = format!("`{name}` is write-once, and the contract does not say so");
+            let help = format!("put `{name}` with `write-once: true` back into the contract");
+            self.push(Code::WriteOnceDropped, evidence.inventory.remembered.file.clone(), what, help);
         }
     }
 
@@ -347,15 +394,11 @@ impl Findings<'_> {
             let code = derived_code(path);
             match inventory.others.get(path) {
                 None => self.add(code, path, None, "it is not there".to_owned(), RESTORE),
-                Some(found) if found != text.as_bytes() => {
-                    let (line, should) = first_difference(text, found);
-                    let what = match should {
-                        Some(should) => format!("differs from what the contract asks for; here should stand `{should}`"),
-                        None => "has more than the contract asks for".to_owned(),
-                    };
-                    self.add(code, path, Some((line, 1)), what, RESTORE);
+                Some(found) => {
+                    if let Some((line, what)) = difference::first(text, found) {
+                        self.add(code, path, Some((line, 1)), what, RESTORE);
+                    }
                 }
-                Some(_) => {}
             }
         }
         for path in inventory.others.keys().filter(|path| !expected.contains_key(*path) && *path != "README.md") {
@@ -363,6 +406,20 @@ impl Findings<'_> {
             self.add(Code::StrayFile, path, None, "the tool neither wrote nor reads it".to_owned(), help);
         }
     }
+}
+
+/// What the tool would write for the same value, day and marks; none for a SealedSecret that is not ours, or has lost that mark.
+fn document(contract: &Contract, secret: &SealedSecret, write_once: Option<String>) -> Option<String> {
+    let SealedSecret { name, encrypted, imported, sealed_on, .. } = secret;
+    let blob = encrypted.first()?.blob.clone();
+    let sealed = Sealed { name, blob, imported: *imported, sealed_on: sealed_on.clone(), write_once };
+    Some(sealed_secret::write_one(&contract.namespace, secret.certificate?, &sealed))
+}
+
+/// Whether a finding of a SealedSecret says how its text differs; the others are about its value.
+fn tells_how_a_text_differs(code: Code) -> bool {
+    use Code::*;
+    matches!(code, WrongNamespace | WrongScope | WrongData | WriteOnceUnmarked | WriteOnceDropped)
 }
 
 fn derived_code(path: &str) -> Code {
@@ -374,16 +431,5 @@ fn derived_code(path: &str) -> Code {
         "argocd-application.yaml" => Code::ApplicationDiffers,
         _ if path.starts_with("property-patches/") => Code::PatchDiffers,
         _ => Code::KustomizationDiffers,
-    }
-}
-
-/// The first line that is not as it should be, from 1, and what should stand there. What does stand there is not
-/// shown: somebody may have pasted a secret.
-fn first_difference<'t>(expected: &'t str, found: &[u8]) -> (usize, Option<&'t str>) {
-    let mut found = found.split(|byte| *byte == b'\n');
-    let differs = expected.split('\n').enumerate().find(|(_, line)| found.next() != Some(line.as_bytes()));
-    match differs {
-        Some((i, line)) => (i + 1, Some(line)),
-        None => (expected.split('\n').count(), None),
     }
 }

@@ -33,7 +33,7 @@ impl Workspace {
     }
 
     /// The values of a folder with a file for each key, and the name of each file.
-    pub fn read_folder(&self, path: &Path, contract: &Contract, world: &mut World) -> Result<Vec<(Name, SecretValue, String)>> {
+    pub fn read_folder(&self, path: &Path, contract: &Contract) -> Result<Vec<(Name, SecretValue, String)>> {
         if !files::is_folder(&*self.disk, path)? {
             return Err(Error::bad_input("no such folder", "pass a folder with one file per key").in_file(&path.to_string_lossy()));
         }
@@ -41,7 +41,7 @@ impl Workspace {
         for key in &contract.keys {
             let file = path.join(key.name.as_str());
             if files::exists(&*self.disk, &file)? {
-                let value = without_line_feed(key.name.as_str(), SecretValue::new(self.read_secret(&file)?), world);
+                let value = SecretValue::new(self.read_secret(&file)?);
                 found.push((key.name.clone(), value, file.to_string_lossy().into_owned()));
             }
         }
@@ -75,7 +75,10 @@ impl Workspace {
         let sealed: BTreeSet<&Name> = plan.sealed().collect();
         let mut values = BTreeMap::new();
         for (name, file) in provide.iter().filter(|(name, _)| sealed.contains(name)) {
-            let value = without_line_feed(name.as_str(), self.read_value(name, file.as_deref(), world)?, world);
+            let (value, removed) = self.read_value(name, file.as_deref(), world)?.without_line_feed();
+            if removed {
+                warn_of_line_feed(name, world);
+            }
             if let Some(key) = contract.key(name.as_str()) {
                 generate::check(key, &value)?;
             }
@@ -120,11 +123,7 @@ pub fn provided_names(contract: &Contract, provide: &Provide) -> Result<BTreeSet
     Ok(names)
 }
 
-/// Editors and `echo` end a file with a line feed that is hardly ever part of the secret.
-fn without_line_feed(name: &str, value: SecretValue, world: &mut World) -> SecretValue {
-    let (value, removed) = value.without_line_feed();
-    if removed {
-        world.terminal.warn(&format!("removed the line feed at the end of `{name}`"));
-    }
-    value
+/// Tells that a value lost the line feed at its end.
+pub fn warn_of_line_feed(name: &Name, world: &mut World) {
+    world.terminal.warn(&format!("removed the line feed at the end of `{name}`"));
 }

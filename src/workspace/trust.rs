@@ -21,6 +21,8 @@ pub struct Trust<'w> {
     workspace: &'w Workspace,
     /// The keys folder, as its line names it.
     folder: String,
+    /// Where it is remembered, or why nowhere.
+    state: Result<PathBuf>,
     pub pin: Option<Pin>,
     named: Option<CertificateDigest>,
 }
@@ -35,7 +37,7 @@ impl Workspace {
         };
         let in_pins = |error: Error| error.in_file(&world.state.as_deref().unwrap_or(Path::new("")).join(PINS).to_string_lossy());
         let pin = pins::read(&text, &folder).map_err(in_pins)?;
-        Ok(Trust { workspace: self, folder, pin, named })
+        Ok(Trust { workspace: self, folder, state: self.state(world)?, pin, named })
     }
 
     fn read_pins(&self, path: &Path) -> Result<String> {
@@ -47,19 +49,20 @@ impl Workspace {
         Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
     }
 
-    /// The state folder. In the repository of the keys folder it would be written by whom it guards against.
-    fn state<'s>(&self, world: &'s World) -> Result<&'s PathBuf> {
+    /// The state folder, or why nothing can be remembered: in the repository of the keys folder whom it guards against could write it.
+    fn state(&self, world: &World) -> Result<Result<PathBuf>> {
         let elsewhere = "set `XDG_STATE_HOME` to a folder of your own, outside of the repository";
-        let state = world.state.as_ref().ok_or_else(|| {
-            Error::refused("there is no folder in which to remember the accepted certificate: `HOME` is not set", elsewhere)
-        })?;
+        let Some(state) = world.state.as_ref() else {
+            let what = "there is no folder in which to remember the accepted certificate: `HOME` is not set";
+            return Ok(Err(Error::refused(what, elsewhere)));
+        };
         if let Some(root) = git::root(&*self.disk, &self.keys)?
             && files::is_inside(&*self.disk, state, &root)?
         {
             let what = "the accepted certificate would be remembered in the repository, where others may write it";
-            return Err(Error::refused(what, elsewhere).in_file(&state.to_string_lossy()));
+            return Ok(Err(Error::refused(what, elsewhere).in_file(&state.to_string_lossy())));
         }
-        Ok(state)
+        Ok(Ok(state.clone()))
     }
 }
 
@@ -114,7 +117,7 @@ impl Trust<'_> {
             return self.complete(certificate.digest, world);
         }
         if self.pin.as_ref().is_some_and(|pin| pin.accepts(certificate.digest)) {
-            return self.make_last(world);
+            return self.make_last();
         }
         let how = if self.named.is_some() { How::Named } else { self.ask(certificate, file, world).map(|()| How::Confirmed)? };
         self.settle(certificate.digest, how, world)
@@ -142,7 +145,7 @@ impl Trust<'_> {
     /// Remembers a certificate that is about to replace the accepted one: both are accepted until [`Trust::settle`].
     pub fn announce(&mut self, certificate: CertificateDigest, how: How, world: &World) -> Result<()> {
         let before = self.pin.as_ref().map_or(certificate, |pin| pin.certificate);
-        self.write(Pin::new(before, world.time()?, how).with_next(certificate), world)
+        self.write(Pin::new(before, world.time()?, how).with_next(certificate))
     }
 
     /// Whether a run announced this certificate, and was ended before it settled it.
@@ -160,23 +163,23 @@ impl Trust<'_> {
 
     /// Remembers the one certificate that is accepted from now on.
     pub fn settle(&mut self, certificate: CertificateDigest, how: How, world: &World) -> Result<()> {
-        self.write(Pin::new(certificate, world.time()?, how), world)
+        self.write(Pin::new(certificate, world.time()?, how))
     }
 
     /// What an interrupted run remembered may not have reached the disk.
-    fn make_last(&self, world: &World) -> Result<()> {
-        match Folder::open(&*self.workspace.disk, self.workspace.state(world)?)? {
+    fn make_last(&self) -> Result<()> {
+        match Folder::open(&*self.workspace.disk, self.state.as_ref().map_err(Error::clone)?)? {
             Some(folder) => folder.lock_soon().and_then(|_lock| folder.remove_leftovers_here()),
             None => Ok(()),
         }
     }
 
     /// One line changes: another run may have written those of other keys folders since the file was read.
-    fn write(&mut self, pin: Pin, world: &World) -> Result<()> {
+    fn write(&mut self, pin: Pin) -> Result<()> {
         if self.pin.as_ref().is_some_and(|before| before.is_as_good_as(&pin)) {
-            return self.make_last(world);
+            return self.make_last();
         }
-        let folder = Folder::create_all(&*self.workspace.disk, self.workspace.state(world)?, 0o700)?;
+        let folder = Folder::create_all(&*self.workspace.disk, self.state.as_ref().map_err(Error::clone)?, 0o700)?;
         let _lock = folder.lock_soon()?;
         folder.remove_leftovers_here()?;
         let text = self.workspace.read_pins(&folder.path().join(PINS))?;

@@ -3,7 +3,7 @@
 use crate::bootstrap::FORMS;
 use crate::common::{Sandbox, usual_in};
 
-fn two_clusters() -> Sandbox {
+pub fn two_clusters() -> Sandbox {
     let (sandbox, other) = (Sandbox::bootstrapped(), Sandbox::empty());
     other.make_key(["keygen", "--cluster", "b"]).expect(0);
     std::fs::create_dir_all(other.path("out")).unwrap();

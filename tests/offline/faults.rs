@@ -25,13 +25,13 @@ pub const SHORT_SEARCH: u64 = 339;
 
 /// Whose randomness a run has: what is sealed at the start, by the command, or afterwards is not the same.
 #[derive(Clone, Copy)]
-enum Whose {
+pub enum Whose {
     Start = 1,
     Command = 2,
     Next = 3,
 }
 
-fn run_with(disk: &SimulatedDisk, args: &[&str], whose: Whose) -> Ran {
+pub fn run_with(disk: &SimulatedDisk, args: &[&str], whose: Whose) -> Ran {
     // With these the search for a new RSA key is short; before `renew` makes one, it takes 64 bytes for two session keys.
     let seed = match args[0] {
         "keygen" => SHORT_SEARCH,
@@ -523,7 +523,7 @@ fn a_re_encryption_of_the_output_folder() {
 }
 
 /// The escrow has the newer key, and nothing is sealed to it.
-fn begun() -> State {
+pub fn begun() -> State {
     let text = |state: &State| String::from_utf8(state.read("keys/sealing.crt").unwrap()).unwrap();
     let pins = pins("keys", &text(little()), Some(&text(renewed())));
     little().clone().with_that_of(renewed(), "keys/sealing.key.age", "keys/sealing.key.age").with(PINS, 0o600, pins.as_bytes())

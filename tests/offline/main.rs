@@ -5,6 +5,7 @@ mod copy;
 
 #[cfg(feature = "cluster")]
 mod api_server;
+mod as_meant;
 mod bad_input;
 mod bootstrap;
 mod contract;
@@ -22,13 +23,16 @@ mod places;
 mod platform;
 mod property;
 mod re_encrypt;
+mod read_faults;
 mod readme;
 mod recovery;
 mod rotate;
 mod simulated_disk;
 mod threads;
 mod trust;
+mod unit_differs;
 mod units;
 mod unseal;
 mod vectors;
 mod verify;
+mod write_once;

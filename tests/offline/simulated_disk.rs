@@ -271,6 +271,8 @@ impl State {
 pub enum Fault {
     /// This one operation fails.
     Failure,
+    /// The same, with this error.
+    Error(Errno),
     /// The disk is full, and stays so.
     NoSpace,
 }
@@ -371,6 +373,7 @@ impl At {
         }
         match run.fault {
             Some((at, Fault::Failure)) if n == at => Err(Errno::IO.into()),
+            Some((at, Fault::Error(errno))) if n == at => Err(errno.into()),
             Some((at, Fault::NoSpace)) if n >= at && GROWS.contains(&call) => Err(Errno::NOSPC.into()),
             _ => act(&mut run.state, self.inode),
         }

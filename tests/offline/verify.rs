@@ -71,6 +71,13 @@ const DEFECTS: &[Defect] = &[
             );
         },
     ),
+    ("write-once-dropped", &["write-once-dropped out/secret-source/litellm-salt-key.sealed.yaml:1:1"], |s| {
+        // The recipe that it was made by is not the contract's.
+        s.edit("out/secret-source/litellm-salt-key.sealed.yaml", "seal-secrets/write-once: 64 hex", "seal-secrets/write-once: 32 hex")
+    }),
+    ("write-once-dropped", &["write-once-dropped keys/write-once.txt"], |s| {
+        s.write("keys/write-once.txt", format!("{}old ../out\n", s.read("keys/write-once.txt")).as_bytes())
+    }),
     (
         "misplaced",
         &[
@@ -103,6 +110,9 @@ const DEFECTS: &[Defect] = &[
     }),
     ("write-once-unmarked", &["write-once-unmarked out/secret-source/litellm-salt-key.sealed.yaml:1:1"], |s| {
         s.edit("out/secret-source/litellm-salt-key.sealed.yaml", "    seal-secrets/write-once: 64 hex\n", "")
+    }),
+    ("unit-differs", &["unit-differs out/secret-source/vllm-api-key.sealed.yaml:16:1"], |s| {
+        s.edit("out/secret-source/vllm-api-key.sealed.yaml", "type: Opaque", "type: kubernetes.io/tls")
     }),
     ("namespace-differs", &["namespace-differs out/secret-source/namespace.yaml:5:1"], |s| {
         s.edit("out/secret-source/namespace.yaml", "secret-source", "other")

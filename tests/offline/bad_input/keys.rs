@@ -126,7 +126,7 @@ fn private_keys() -> Vec<Row> {
         key_row("K18", "bad-dp.pem", 4, &[]),
         key_row("K19", "multi-prime.pem", 3, &["two primes"]),
         key_row("K20", "secret-crt-other-key.yaml", 4, &["the key is sha256:", "the certificate sha256:"]),
-        key_row("K21", "encrypted-pkcs8.pem", 6, &["passphrase", "openssl pkcs8"]),
+        key_row("K21", "encrypted-pkcs8.pem", 3, &["passphrase", "openssl pkey"]),
         key_row("K10", "ec.pem", 3, &["RSA"]),
         key_row("K10", "ed25519.pem", 3, &["RSA"]),
         key_row("K01", "certificate.pem", 3, &["no private key"]),

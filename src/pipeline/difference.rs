@@ -1,0 +1,65 @@
+//! Where a file is not what the tool would write. Only lines that it would write are shown: what stands there may be a secret that
+//! somebody pasted.
+
+use std::borrow::Cow;
+
+use crate::manifest::sealed_secret::{SEPARATOR, SealedSecret};
+
+/// The first line of a file, from 1, that is not as it should be, and what is wrong with it; none where all of it is. How lines end is
+/// git's affair (`core.autocrlf`).
+pub fn first(expected: &str, found: &[u8]) -> Option<(usize, String)> {
+    differs(expected, &with_line_feeds(found), None)
+}
+
+/// The same text with LF for CRLF, where git made each of its line ends one; any other is left as it is.
+fn with_line_feeds(text: &[u8]) -> Cow<'_, [u8]> {
+    let lines = || text.split_inclusive(|byte| *byte == b'\n');
+    if !lines().all(|line| line.ends_with(b"\r\n") || !line.ends_with(b"\n")) {
+        return Cow::Borrowed(text);
+    }
+    lines().flat_map(|line| line.strip_suffix(b"\r\n").map_or([line, b""], |line| [line, b"\n"])).flatten().copied().collect()
+}
+
+/// [`first`], where a line with this text is not shown.
+fn differs(expected: &str, found: &[u8], hidden: Option<&str>) -> Option<(usize, String)> {
+    let expected: Vec<&str> = expected.split('\n').collect();
+    let found: Vec<&[u8]> = found.split(|byte| *byte == b'\n').collect();
+    let at = (0..expected.len().max(found.len())).find(|i| expected.get(*i).map(|line| line.as_bytes()) != found.get(*i).copied())?;
+    // Behind the last line feed nothing stands.
+    let lines = expected.len() - 1;
+    Some(match (at < lines, at < found.len()) {
+        (true, _) if hidden.is_some_and(|hidden| expected[at].contains(hidden)) => (at + 1, "not as it should be".to_owned()),
+        (true, _) => (at + 1, format!("not as it should be; here should stand `{}`", expected[at])),
+        (false, true) => (lines + 1, "from here on there is more than should be in it".to_owned()),
+        (false, false) => (lines, "the line feed at its end is missing".to_owned()),
+    })
+}
+
+/// The same for a unit's file. `expected` has a document for each of its SealedSecrets, in their order; none where it is known already
+/// how one differs.
+pub fn of_unit(expected: &[Option<String>], found: &[u8], secrets: &[SealedSecret]) -> Option<(usize, String)> {
+    let pieces = pieces(&with_line_feeds(found), secrets);
+    let last = pieces.len().saturating_sub(1);
+    pieces.into_iter().zip(expected).enumerate().find_map(|(i, ((start, piece), expected))| {
+        let separator = if i < last { SEPARATOR } else { "" };
+        // What is taken for a sealed value may be plaintext.
+        let blob = secrets[i].encrypted.first().map(|one| one.blob.as_str());
+        let (line, what) = differs(&format!("{}{separator}", expected.as_ref()?), &piece, blob)?;
+        Some((start + line, what))
+    })
+}
+
+/// A unit's file, cut before its SealedSecrets: how many lines stand before each piece. Together they are all of it.
+fn pieces(text: &[u8], secrets: &[SealedSecret]) -> Vec<(usize, Vec<u8>)> {
+    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    let mut starts = vec![0];
+    for secret in secrets.iter().skip(1) {
+        let before = starts[starts.len() - 1];
+        let at = secret.position.0.saturating_sub(1).clamp(before, lines.len());
+        // What stands behind the separator belongs to what follows.
+        let separator = lines[before..at].iter().rposition(|line| line.starts_with(b"---"));
+        starts.push(separator.map_or(at, |i| before + i + 1));
+    }
+    let ends = starts.iter().skip(1).copied().chain([lines.len()]);
+    starts.iter().zip(ends).map(|(start, end)| (*start, lines[*start..end].concat())).collect()
+}
