@@ -14,7 +14,7 @@ use crate::workspace::keys::{ESCROW, IDENTITY};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Backup, world: &mut World) -> Result<Outcome> {
-    workspace.check_identity_kept_out()?;
+    workspace.check_identity_kept_out(world)?;
     let identity = args.identity.as_deref();
     let opened = workspace.has(ESCROW)?.then(|| workspace.escrow_to_change(identity, world)).transpose()?;
     let first = if opened.is_none() { first_recipients(workspace, args, world)? } else { None };

@@ -41,6 +41,7 @@ fn ask(workspace: &Workspace, args: &ReEncrypt, to: CertificateDigest, world: &m
     if args.consent.dry_run {
         return Ok(());
     }
+    workspace.check_untracked(&[], world)?;
     let what = format!("replace what is sealed in {} by the same values, sealed to {to}", workspace.shown(&args.paths));
     world.terminal.confirm(&what, args.consent.yes)
 }

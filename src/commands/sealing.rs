@@ -133,6 +133,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     }
     let out = workspace.out_to_change()?;
     let ready = prepare(workspace, &out, options, job, world)?;
+    workspace.check_untracked(&ready.contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
     out.clean(world)?;
     if ready.plan.changes.is_empty() {
         return world.terminal.print(&text(workspace, &ready, true, job)).map(|()| Outcome::Done);

@@ -10,6 +10,7 @@ pub mod out;
 pub mod sealed_files;
 #[cfg(feature = "cluster")]
 pub mod snapshot;
+mod tracked;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -126,7 +126,8 @@ pub fn way(disk: &dyn Disk, from: &Path, to: &Path) -> Result<PathBuf> {
     Ok(up.chain(to.components().skip(common)).collect())
 }
 
-fn resolved(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
+/// A path that starts at the root, with links followed as far as it exists.
+pub fn resolved(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     let absolute = absolute(disk, path)?;
     for ancestor in absolute.ancestors() {
         if let Some(there) = canonical(disk, ancestor)? {

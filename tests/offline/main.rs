@@ -14,6 +14,7 @@ mod delivery;
 mod doctor;
 mod escrow;
 mod faults;
+mod git;
 mod import;
 mod keygen;
 mod leaks;
