@@ -6,5 +6,5 @@ use seal_secrets::world::{World, process};
 
 fn main() -> ExitCode {
     process::harden();
-    ExitCode::from(seal_secrets::run(std::env::args_os(), &mut World::real()))
+    ExitCode::from(seal_secrets::run(std::env::args_os(), &mut World { home: std::env::home_dir(), ..World::real() }))
 }

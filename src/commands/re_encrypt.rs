@@ -98,7 +98,7 @@ fn via_controller(
     let pairs =
         identity.map(|identity| workspace.escrow(Some(identity), world)).transpose()?.map(|escrow| escrow.pairs).unwrap_or_default();
     let proved = pairs.openers.iter().any(|key| key.digest == certificate.digest);
-    let cluster = crate::world::cluster::Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
+    let cluster = crate::world::cluster::Cluster::connect(&args.cluster.access.named(), world)?;
     let controller = args.cluster.controller(&cluster);
     controller.check_version()?;
     let proxy = controller.proxy()?;

@@ -6,6 +6,8 @@ pub mod disk;
 pub mod files;
 pub mod folder;
 pub mod git;
+#[cfg(feature = "cluster")]
+mod kubeconfig;
 pub mod operator;
 pub mod process;
 pub mod terminal;
@@ -31,6 +33,8 @@ pub struct World {
     pub entropy: Box<Entropy>,
     /// How many threads may work at once.
     pub threads: std::num::NonZeroUsize,
+    /// The operator's home, in which kubectl keeps its configuration.
+    pub home: Option<std::path::PathBuf>,
 }
 
 impl World {
@@ -52,6 +56,7 @@ impl World {
             clock: SystemTime::now,
             entropy: Box::new(SystemEntropy),
             threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),
+            home: None,
         }
     }
 }
