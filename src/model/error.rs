@@ -29,8 +29,8 @@ pub enum ErrorKind {
     Busy,
     /// Everything is written, but the disk did not confirm it.
     Unconfirmed,
-    /// The operator pressed Ctrl-C at a prompt.
-    Interrupted,
+    /// This signal came at a prompt, or the operator pressed Ctrl-C, which stands for SIGINT.
+    Interrupted(u8),
 }
 
 impl ErrorKind {
@@ -45,7 +45,7 @@ impl ErrorKind {
             ErrorKind::Cluster | ErrorKind::Unauthorized | ErrorKind::Forbidden => 7,
             ErrorKind::Busy => 8,
             ErrorKind::Unconfirmed => 9,
-            ErrorKind::Interrupted => 130,
+            ErrorKind::Interrupted(signal) => 128 + signal,
         }
     }
 }

@@ -21,6 +21,7 @@ mod leaks;
 mod opens;
 mod places;
 mod platform;
+mod prompt;
 mod property;
 mod re_encrypt;
 mod readme;
