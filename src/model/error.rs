@@ -131,6 +131,27 @@ impl Error {
         self
     }
 
+    /// The same without a path that was typed and may be a secret: `name` stands for it, and in commands `value_name`.
+    pub fn without(mut self, typed: &str, flag: &str, value_name: &str, name: &str) -> Self {
+        /// Shorter ones could be a part of any word.
+        const LEAST: usize = 8;
+        let text = &mut *self.text;
+        if let Some(rest) = text.file.as_deref().and_then(|file| file.strip_prefix(typed)) {
+            match rest.strip_prefix('/') {
+                Some(rest) => text.file = Some(format!("{rest} in {name}")),
+                None if rest.is_empty() => text.file = Some(name.to_owned()),
+                None => {}
+            }
+        }
+        for text in [Some(&mut text.what), text.why.as_mut(), Some(&mut text.help), text.file.as_mut()].into_iter().flatten() {
+            *text = text.replace(&format!("{flag} {} ", super::quoted(typed)), &format!("{flag} {value_name} "));
+            if typed.len() >= LEAST {
+                *text = text.replace(typed, name).replace(&visible(typed), name);
+            }
+        }
+        self
+    }
+
     /// What is wrong, in one line, without the place.
     pub fn what(&self) -> String {
         visible(&self.text.what)

@@ -1,9 +1,11 @@
 //! The process itself: no core dump may hold a secret, and no signal ends it while the terminal's echo is off.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 
@@ -54,4 +56,28 @@ impl Undisturbed {
         self.0.came.store(0, Ordering::SeqCst);
         signal
     }
+}
+
+/// Ends what this process started, and all that was started by that (Linux: `/proc/PID/stat`, proc(5)). While a plugin of age's
+/// runs there is nothing else.
+pub(super) fn end_children() {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all: Vec<(i32, i32)> = numbers.filter_map(|process| Some((process, parent_of(process)?))).collect();
+    let own = getpid().as_raw_nonzero().get();
+    let mut family = BTreeSet::from([own]);
+    let mut before = 0;
+    while family.len() > before {
+        before = family.len();
+        let children: Vec<i32> = all.iter().filter(|(_, parent)| family.contains(parent)).map(|(one, _)| *one).collect();
+        family.extend(children);
+    }
+    for process in family.into_iter().filter(|one| *one != own).filter_map(Pid::from_raw) {
+        let _ = kill_process(process, Signal::KILL);
+    }
+}
+
+/// The number behind a name in parentheses, which may hold any character, and a state.
+fn parent_of(process: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -186,7 +186,7 @@ fn a_kubeconfig_that_is_no_good_is_refused_before_any_request() {
     }
     assert_eq!(count.load(Ordering::SeqCst), 0);
     let sandbox = Sandbox::empty();
-    assert!(sandbox.start(["fetch-cert", "--kubeconfig", "none"]).expect(7).stderr.contains("none: no such file"));
+    assert!(sandbox.start(["fetch-cert", "--kubeconfig", "none"]).expect(7).stderr.contains("the file of `--kubeconfig`: no such file"));
     sandbox.write("bad", b"a: [hunter2");
     let ran = sandbox.start(["fetch-cert", "--kubeconfig", "bad"]).expect(7);
     assert!(ran.stderr.contains("bad: not a kubeconfig") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);

@@ -29,6 +29,7 @@ mod recovery;
 mod rotate;
 mod simulated_disk;
 mod threads;
+mod typed;
 mod units;
 mod unseal;
 mod vectors;
