@@ -205,7 +205,8 @@ const FILES: &[(&str, &str, &str)] = &[
 #[test]
 fn a_kubeconfig_and_its_files_have_the_limits_of_every_file() {
     crate::common::needs!("mkfifo");
-    let spoilt: [(&str, fn(&Sandbox), &str); 4] = [
+    type Spoilt = (&'static str, fn(&Sandbox), &'static str);
+    let spoilt: [Spoilt; 4] = [
         ("no/such", |_| (), "no such file"),
         (
             "sub/pipe",

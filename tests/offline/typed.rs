@@ -98,3 +98,70 @@ fn what_does_not_exist_is_not_repeated() {
         assert!(before == sandbox.snapshot(), "{args}");
     }
 }
+
+/// A file, the arguments that read it, and texts in which `{}` is a secret at a place where none belongs.
+const PLANTED: &[(&str, &str, &[&str])] = &[
+    (
+        "key.pem",
+        "unseal --recovery-private-key key.pem",
+        &[
+            "-----BEGIN {}-----\n",
+            "-----BEGIN {}-----\naGk=\n-----END {}-----\n",
+            "-----BEGIN {}-----\naGk\n-----END {}-----\n",
+            "-----BEGIN {}-----\n!\n-----END {}-----\n",
+            "-----BEGIN {} PRIVATE KEY-----\naGk=\n-----END {} PRIVATE KEY-----\n",
+            "-----BEGIN PRIVATE KEY-----\n{}\n",
+        ],
+    ),
+    (
+        "keys/sealing.crt",
+        "bootstrap",
+        &[
+            "-----BEGIN {}-----\n",
+            "-----BEGIN {}-----\naGk=\n-----END {}-----\n",
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END {}-----\n",
+            "{}\n",
+        ],
+    ),
+    (
+        "in.yaml",
+        "import -f in.yaml",
+        &[
+            "{}: 1\n{}: 2\n",
+            "a: {{}: 1, {}: 2}\n",
+            "a:\n- {}: 1\n  {}: 2\n",
+            "apiVersion: v1\nkind: {}\n",
+            "apiVersion: {}\nkind: Secret\n",
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: {}}\ndata: {{}: {}, {}: {}}\n",
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: hf-token, namespace: secret-source}\ndata: {value: '{}!'}\n",
+            "'{}",
+            "*{}",
+            "!{} a",
+            "&{} a",
+            "? {}\n\t: a",
+        ],
+    ),
+    (
+        "in.env",
+        "import --env-file in.env",
+        &["{}\n", "A={}\nA={}\n", "{}={}\n{}={}\n", "export {}\n", "HF_TOKEN='{}\n", "HF_TOKEN=\"{}\\q\"\n"],
+    ),
+    ("keys/recipients.txt", "verify", &["{}\n", "age1{}\n", "AGE-SECRET-KEY-1{}\n", "ssh-ed25519 {}\n", "# a\n{} {}\n"]),
+    ("id", "unseal --identity id", &["{}\n", "AGE-SECRET-KEY-1{}\n", "AGE-PLUGIN-{}-1\n"]),
+    ("keys/write-once.txt", "bootstrap", &["{}\n", "{} {}\n"]),
+    ("contract.yaml", "contract --contract contract.yaml", &["{}: 1\n{}: 2\n", "keys:\n- {{}: 1, {}: 2}\n", "'{}", "- {}\n", "{}\n"]),
+];
+
+#[test]
+fn a_secret_at_a_wrong_place_of_a_file_is_not_repeated() {
+    for (file, args, texts) in PLANTED {
+        for text in *texts {
+            let sandbox = Sandbox::bootstrapped();
+            sandbox.write_secret(file, text.replace("{}", SECRET).as_bytes());
+            let ran = sandbox.run(args.split(' '));
+            assert_ne!(ran.code, 0, "{file}: {text:?}: {}", ran.stdout);
+            let said = (ran.stdout + &ran.stderr).to_ascii_lowercase();
+            assert!(!said.contains(&SECRET.to_ascii_lowercase()), "{file}: {text:?}: {said}");
+        }
+    }
+}
