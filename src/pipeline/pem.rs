@@ -59,7 +59,8 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
 
 /// A block's label, where it is a usual one: any other may be a secret that was pasted there.
 pub fn shown(label: &str) -> String {
-    let usual = ["CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "PUBLIC KEY"];
+    let usual =
+        ["CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "PUBLIC KEY", "CERTIFICATE REQUEST"];
     if usual.contains(&label) { format!("`{label}`") } else { "PEM block".to_owned() }
 }
 
