@@ -1,11 +1,13 @@
 //! The command line: clap's types, and clap's errors in our words. clap's own quote what was typed, which may be a secret.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapError};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::model::{CertificateDigest, Error, Isolation, Name, Namespace, Rbac, StoreKind, near};
 
@@ -20,6 +22,18 @@ pub struct Cli {
     pub folders: Folders,
     #[command(subcommand)]
     pub command: Command,
+    /// Every path that was typed, by what it was typed for.
+    #[arg(skip)]
+    pub typed: Vec<Typed>,
+}
+
+/// A path on the command line, which may be a secret that was typed in its place.
+pub struct Typed {
+    /// `--identity`; none for a path that needs no flag.
+    pub flag: Option<String>,
+    /// `FILE`, `DIR` or `PATH`.
+    pub value_name: String,
+    pub path: PathBuf,
 }
 
 #[derive(Args, Clone)]
@@ -607,7 +621,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
     let commands = Cli::command();
     let command = args.iter().skip(1).find_map(|arg| commands.find_subcommand(arg)).map(|command| format!("{} ", command.get_name()));
     let see = format!("see `seal-secrets {}--help`", command.unwrap_or_default());
-    let cli = Cli::try_parse_from(args).map_err(|error| match error.kind() {
+    let mut grammar = commands;
+    let parsed = grammar.try_get_matches_from_mut(args).and_then(|matches| {
+        let typed = typed(&grammar, &matches);
+        Ok(Cli { typed, ..Cli::from_arg_matches(&matches)? })
+    });
+    let cli = parsed.map_err(|error| match error.kind() {
         ClapError::DisplayHelp | ClapError::DisplayVersion => Ok(error.to_string()),
         ClapError::DisplayHelpOnMissingArgumentOrSubcommand => Err(Error::usage(
             "no command",
@@ -619,6 +638,29 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
         return Err(Err(Error::usage("`--json` shows a plan, and this would carry it out", "add `--dry-run`")));
     }
     Ok(cli)
+}
+
+/// Every path of a command line.
+fn typed(grammar: &clap::Command, matches: &ArgMatches) -> Vec<Typed> {
+    if let Some((name, matches)) = matches.subcommand()
+        && let Some(grammar) = grammar.find_subcommand(name)
+    {
+        return typed(grammar, matches);
+    }
+    let mut found = Vec::new();
+    for arg in grammar.get_arguments() {
+        let value_name = arg.get_value_names().and_then(<[_]>::first).filter(|name| matches!(name.as_str(), "FILE" | "DIR" | "PATH"));
+        let is_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let Some(value_name) = value_name.filter(|_| is_typed(arg.get_id().as_str())) else { continue };
+        let flag = arg.get_long().map(|long| format!("--{long}"));
+        // A kubeconfig may be several.
+        let several = |byte: &u8| *byte == b':' && arg.get_id() == "kubeconfig";
+        let split =
+            |raw: &OsStr| -> Vec<PathBuf> { raw.as_bytes().split(several).map(|path| PathBuf::from(OsStr::from_bytes(path))).collect() };
+        let paths = matches.get_raw(arg.get_id().as_str()).into_iter().flatten().flat_map(split);
+        found.extend(paths.map(|path| Typed { flag: flag.clone(), value_name: value_name.to_string(), path }));
+    }
+    found
 }
 
 impl Command {

@@ -7,7 +7,7 @@ use seal_secrets::world::{World, process};
 
 fn main() -> ExitCode {
     process::harden();
-    let mut world = World { state: state(), ..World::real() };
+    let mut world = World { home: std::env::home_dir(), state: state(), ..World::real() };
     ExitCode::from(seal_secrets::run(std::env::args_os(), &mut world))
 }
 

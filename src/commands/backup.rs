@@ -14,11 +14,11 @@ use crate::workspace::keys::{ESCROW, IDENTITY};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Backup, world: &mut World) -> Result<Outcome> {
-    workspace.check_identity_kept_out()?;
+    workspace.check_identity_kept_out(world)?;
     let identity = args.identity.as_deref();
     let opened = workspace.has(ESCROW)?.then(|| workspace.escrow_to_change(identity, world)).transpose()?;
     let first = if opened.is_none() { first_recipients(workspace, args, world)? } else { None };
-    let cluster = crate::world::cluster::Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
+    let cluster = crate::world::cluster::Cluster::connect(&args.cluster.access.named(), world)?;
     let found = args.cluster.controller(&cluster).active_keys()?;
     let held = opened.as_ref().map(|opened| opened.escrow.pairs.openers.as_slice()).unwrap_or_default();
     let (mut added, mut more) = (Pairs::default(), Vec::new());

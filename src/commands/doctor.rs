@@ -30,7 +30,7 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     let sealed = workspace.sealed("run `seal-secrets bootstrap` first, or pass the folder with `--out DIR`")?.sealed;
     let sealed: BTreeMap<_, _> = sealed.into_values().flatten().map(|SealedSecret { name, certificate, .. }| (name, certificate)).collect();
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, places: &workspace.places };
-    let cluster = Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
+    let cluster = Cluster::connect(&args.cluster.access.named(), world)?;
     let checks = wait(&cluster, &wanted, args.wait, world)?;
     world.terminal.print(&if args.json { show::checks::json(&checks) } else { show::checks::text(&checks) })?;
     Ok(Outcome::found(checks.iter().any(|check| check.status == Status::Bad)))

@@ -19,7 +19,7 @@ pub(super) fn run(workspace: &Workspace, args: &Escrow, world: &mut World) -> Re
         EscrowChange::AddRecipient(args) => (args, Some(Recipient::argument("`RECIPIENT`", &args.recipient)?)),
         EscrowChange::RemoveRecipient(args) => (args, None),
     };
-    workspace.check_identity_kept_out()?;
+    workspace.check_identity_kept_out(world)?;
     let path = workspace.places.in_keys(ESCROW);
     workspace.check_keys(&[RECIPIENTS, ESCROW])?;
     if !workspace.has(ESCROW)? {

@@ -68,7 +68,7 @@ fn add_cluster(contract: &Contract, args: &Import, found: &mut Adopted, world: &
         let help = format!("pass `{}`, or the namespace of a consumer: see `seal-secrets contract`", contract.namespace);
         return Err(Error::usage(format!("nothing of the contract is in the namespace `{unknown}`"), help));
     }
-    let cluster = crate::world::cluster::Cluster::connect(&args.access.named(), &mut world.terminal)?;
+    let cluster = crate::world::cluster::Cluster::connect(&args.access.named(), world)?;
     for (namespace, name) in places.into_iter().filter(|(namespace, _)| args.namespaces.is_empty() || args.namespaces.contains(namespace)) {
         if let Some(bytes) = cluster.find_secret(&format!("/api/v1/namespaces/{namespace}/secrets/{name}"))? {
             add_secrets(contract, &bytes, &format!("{namespace}/{name}"), found)?;

@@ -45,7 +45,7 @@ fn apply(args: &KeySecret, secrets: &KeySecrets, world: &mut World) -> Result<Ou
     use crate::manifest::{secret, text};
     use crate::model::ErrorKind;
     use crate::pipeline::key_secrets::same;
-    let cluster = crate::world::cluster::Cluster::connect(&args.access.named(), &mut world.terminal)?;
+    let cluster = crate::world::cluster::Cluster::connect(&args.access.named(), world)?;
     let namespace = &args.controller_namespace;
     let failed = |name: &str, what: &str, help: String| Error::new(ErrorKind::Cluster, what, help).in_file(&format!("{namespace}/{name}"));
     if cluster.metadata(&format!("/api/v1/namespaces/{namespace}"))?.is_none() {

@@ -30,7 +30,7 @@ pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Re
     }
     // What is there is judged before the first folder or file is made.
     let listed = workspace.listed()?;
-    workspace.check_identity_kept_out()?;
+    workspace.check_identity_kept_out(world)?;
     workspace.check_keys(&[IDENTITY, RECIPIENTS, ESCROW, CERTIFICATE])?;
     match (begun, named.is_empty() && listed.is_none()) {
         (true, _) => finish(workspace, args, listed.is_none(), world),

@@ -22,7 +22,7 @@ mod status;
 mod unseal;
 mod verify;
 
-use crate::cli::{self, Cli, Command, Folders};
+use crate::cli::{self, Cli, Command, Folders, Typed};
 use crate::model::{Delivery, Result};
 use crate::workspace::checkout::StoreForm;
 use crate::workspace::{Named, Workspace};
@@ -69,7 +69,11 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Doctor(args) => doctor::run(workspace, &args, world),
         Command::Contract(args) => contract::run(workspace, &args, world),
     };
-    outcome.map_err(|error| error.with_commands(&workspace.places))
+    outcome.map_err(|error| {
+        let error = error.with_commands(&workspace.places);
+        let hide = |error, typed: &Typed| workspace.without_typed(error, typed.flag.as_deref(), &typed.value_name, &typed.path);
+        cli.typed.iter().filter(|typed| typed.path.as_os_str() != "-").fold(error, hide)
+    })
 }
 
 impl cli::Delivery {

@@ -57,6 +57,7 @@ fn ask(workspace: &Workspace, args: &ReEncrypt, to: &FitCertificate, trust: &mut
     if args.consent.dry_run {
         return Ok(());
     }
+    workspace.check_untracked(&[], world)?;
     let what = format!("replace what is sealed in {} by the same values, sealed to {}", workspace.shown(&args.paths), to.digest);
     world.terminal.confirm(&what, args.consent.yes)?;
     trust.accept(to, CERTIFICATE, world)
@@ -115,7 +116,7 @@ fn via_controller(
     let pairs =
         identity.map(|identity| workspace.escrow(Some(identity), world)).transpose()?.map(|escrow| escrow.pairs).unwrap_or_default();
     let proved = pairs.openers.iter().any(|key| key.digest == certificate.digest);
-    let cluster = crate::world::cluster::Cluster::connect(&args.cluster.access.named(), &mut world.terminal)?;
+    let cluster = crate::world::cluster::Cluster::connect(&args.cluster.access.named(), world)?;
     let controller = args.cluster.controller(&cluster);
     controller.check_version()?;
     let proxy = controller.proxy()?;

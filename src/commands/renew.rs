@@ -21,7 +21,7 @@ use crate::workspace::sealed_files::{SealedFiles, with_keys};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Result<Outcome> {
-    workspace.check_identity_kept_out()?;
+    workspace.check_identity_kept_out(world)?;
     let dry = args.consent.dry_run;
     let sealed = workspace.sealed_files_of_out(!dry, world)?;
     // One that has ended is just what is renewed: it is not judged.

@@ -136,6 +136,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     }
     let out = workspace.out_to_change()?;
     let mut ready = prepare(workspace, &out, options, job, world)?;
+    workspace.check_untracked(&ready.contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
     out.clean(world)?;
     ready.trust.complete(ready.certificate.digest, world)?;
     if ready.plan.changes.is_empty() {

@@ -32,6 +32,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     let inventory = workspace.out()?.look(remembered)?;
     let opened = looked.escrow.as_ref().map(|escrow| Opened::new(&escrow.pairs.openers, &inventory));
     let rules = workspace.ignore_rules(&contract.ignored)?;
+    let tracked = workspace.tracked(&contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
     let findings = verify(&Evidence {
         places: &workspace.places,
         contract: &contract,
@@ -43,6 +44,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         listed,
         able: looked.able.as_ref(),
         damaged: &damaged,
+        tracked: &tracked,
         delivery: &delivery,
         coverage: &coverage,
     });

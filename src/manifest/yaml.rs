@@ -163,7 +163,7 @@ impl<'t> Events<'t> {
             let name = if self.strict { key.field_name().map_err(explained)? } else { key.word().unwrap_or_default().to_owned() };
             if let Some(line) = lines.insert(name.clone(), key.position.0) {
                 return Err(
-                    Error::bad_input(format!("`{name}` appears twice, first on line {line}"), "keep one of the two").at(key.position)
+                    Error::bad_input(format!("a field appears twice, first on line {line}"), "keep one of the two").at(key.position)
                 );
             }
             let event = self.next()?;

@@ -29,8 +29,8 @@ pub enum ErrorKind {
     Busy,
     /// Everything is written, but the disk did not confirm it.
     Unconfirmed,
-    /// The operator pressed Ctrl-C at a prompt.
-    Interrupted,
+    /// This signal came at a prompt, or the operator pressed Ctrl-C, which stands for SIGINT.
+    Interrupted(u8),
 }
 
 impl ErrorKind {
@@ -45,7 +45,7 @@ impl ErrorKind {
             ErrorKind::Cluster | ErrorKind::Unauthorized | ErrorKind::Forbidden => 7,
             ErrorKind::Busy => 8,
             ErrorKind::Unconfirmed => 9,
-            ErrorKind::Interrupted => 130,
+            ErrorKind::Interrupted(signal) => 128 + signal,
         }
     }
 }
@@ -128,6 +128,27 @@ impl Error {
     /// The same, with commands that work on the folders of this run.
     pub fn with_commands(mut self, places: &super::Places) -> Self {
         self.text.help = places.pasteable(&self.text.help);
+        self
+    }
+
+    /// The same without a path that was typed and may be a secret: `name` stands for it, and in commands `value_name`.
+    pub fn without(mut self, typed: &str, flag: &str, value_name: &str, name: &str) -> Self {
+        /// Shorter ones could be a part of any word.
+        const LEAST: usize = 8;
+        let text = &mut *self.text;
+        if let Some(rest) = text.file.as_deref().and_then(|file| file.strip_prefix(typed)) {
+            match rest.strip_prefix('/') {
+                Some(rest) => text.file = Some(format!("{rest} in {name}")),
+                None if rest.is_empty() => text.file = Some(name.to_owned()),
+                None => {}
+            }
+        }
+        for text in [Some(&mut text.what), text.why.as_mut(), Some(&mut text.help), text.file.as_mut()].into_iter().flatten() {
+            *text = text.replace(&format!("{flag} {} ", super::quoted(typed)), &format!("{flag} {value_name} "));
+            if typed.len() >= LEAST {
+                *text = text.replace(typed, name).replace(&visible(typed), name);
+            }
+        }
         self
     }
 

@@ -36,6 +36,7 @@ words! {
         RunbookDiffers "runbook-differs"
         PlaintextSecret "plaintext-secret"
         IgnoredByGit "ignored-by-git"
+        TrackedByGit "tracked-by-git"
         StrayFile "stray-file"
         CannotOpen "cannot-open"
         WrongValue "wrong-value"

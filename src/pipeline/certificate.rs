@@ -178,7 +178,7 @@ fn one_certificate(bytes: &[u8]) -> Result<Vec<u8>> {
     let certificates: Vec<_> = blocks.iter().filter(|block| block.label == "CERTIFICATE").collect();
     match (certificates.as_slice(), blocks.first()) {
         ([one], _) => Ok(one.der.to_vec()),
-        ([], Some(other)) => Err(Error::bad_input(format!("a `{}`, where a certificate is expected", other.label), expected)),
+        ([], Some(other)) => Err(Error::bad_input(format!("a {}, where a certificate is expected", pem::shown(other.label)), expected)),
         ([], None) => Err(Error::bad_input("not PEM: it has no `-----BEGIN CERTIFICATE-----`", expected)),
         (several, _) => Err(Error::bad_input(
             format!("{} certificates where one is expected", several.len()),

@@ -28,7 +28,7 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
         if let Some((label, begin, encrypted, mut body)) = open.take() {
             if marker("-----END ").is_some_and(|end| end == label) {
                 let der = BASE64_STANDARD.decode(body.as_bytes()).map_err(|_| {
-                    Error::bad_input(format!("the base64 of this `{label}` is incomplete"), "restore the file from where it came")
+                    Error::bad_input(format!("the base64 of this {} is incomplete", shown(label)), "restore the file from where it came")
                         .at((begin, 1))
                 })?;
                 blocks.push(Block { label, der: Zeroizing::new(der), encrypted, line: begin });
@@ -42,7 +42,7 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
             if let Some(column) = trimmed.find(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)) {
                 let help = "restore the file from where it came";
                 return Err(Error::bad_input(
-                    format!("a character that is not base64, in the `{label}` that begins in line {begin}"),
+                    format!("a character that is not base64, in the {} that begins in line {begin}", shown(label)),
                     help,
                 )
                 .at((line_number, column + 1)));
@@ -56,12 +56,19 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
     }
     match open {
         Some((label, begin, ..)) => Err(Error::bad_input(
-            format!("the `{label}` that begins here has no END line"),
+            format!("the {} that begins here has no END line", shown(label)),
             "it was cut off; restore the file from where it came",
         )
         .at((begin, 1))),
         None => Ok(blocks),
     }
+}
+
+/// A block's label, where it is a usual one: any other may be a secret that was pasted there.
+pub fn shown(label: &str) -> String {
+    let usual =
+        ["CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "PUBLIC KEY", "CERTIFICATE REQUEST"];
+    if usual.contains(&label) { format!("`{label}`") } else { "PEM block".to_owned() }
 }
 
 /// PEM of these bytes.

@@ -36,6 +36,8 @@ pub struct Evidence<'e> {
     pub able: Option<&'e Result<usize>>,
     /// Files of the keys folder that cannot be read as what they should be.
     pub damaged: &'e [Error],
+    /// Secrets that git tracks.
+    pub tracked: &'e [Error],
     pub delivery: &'e Delivery,
     pub coverage: &'e [Finding],
 }
@@ -47,6 +49,9 @@ pub fn verify(evidence: &Evidence<'_>) -> Vec<Finding> {
     findings.recipients(evidence.listed, evidence.able);
     for error in evidence.damaged {
         findings.push(Code::Unreadable, error.place(), error.what(), error.help());
+    }
+    for error in evidence.tracked {
+        findings.push(Code::TrackedByGit, error.place(), error.what(), error.help());
     }
     let inventory = evidence.inventory;
     for fault in &inventory.faults {

@@ -129,17 +129,13 @@ impl Workspace {
     pub fn identities(&self, named: Option<&Path>, world: &World) -> Result<Identities> {
         let default = self.keys.join(IDENTITY);
         let path = named.unwrap_or(&default);
-        let mut name = path.to_string_lossy();
-        // An identity typed in the place of its file is a secret, and is not repeated.
-        if name.to_ascii_uppercase().contains("AGE-") {
-            name = "the file of `--identity`".into();
-        }
+        let name = path.to_string_lossy();
         if named.is_none() && !self.has(IDENTITY)? {
             let help = "pass the age identity that opens the escrow with `--identity FILE`";
             return Err(Error::bad_input("no such file", help).in_file(&name));
         }
         let bytes = files::read(&*self.disk, path, &name, files::Kind::Secret)?;
-        let operator = Operator::new(&world.terminal);
+        let operator = Operator::new(world);
         let list = if recipients::is_encrypted(&bytes) {
             let passphrase = operator.passphrase(&format!("passphrase of {name}: "));
             passphrase
@@ -231,7 +227,7 @@ pub struct NewEscrow<'p> {
 impl<'p> NewEscrow<'p> {
     /// Encrypts an escrow's text to these recipients.
     pub fn encrypt(pem: &'p str, to: &[Recipient], world: &World) -> Result<Self> {
-        let operator = Operator::new(&world.terminal);
+        let operator = Operator::new(world);
         let mut plugins = Vec::new();
         let mut all: Vec<&dyn age::Recipient> = Vec::new();
         for recipient in to {

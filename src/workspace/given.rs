@@ -15,6 +15,16 @@ use crate::world::{World, files};
 pub type Provide = [(Name, Option<PathBuf>)];
 
 impl Workspace {
+    /// An error without a path that was typed and does not exist, for it may be a secret in the wrong place: its flag is named.
+    pub fn without_typed(&self, error: Error, flag: Option<&str>, value_name: &str, path: &Path) -> Error {
+        let kind = if value_name == "DIR" { "folder" } else { "file" };
+        let name = flag.map_or_else(|| format!("`{value_name}`"), |flag| format!("the {kind} of `{flag}`"));
+        let plain: PathBuf = path.components().collect();
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && !files::exists(&*self.disk, path).unwrap_or(false);
+        let parts = [path].into_iter().chain(plain.ancestors()).filter(missing);
+        parts.fold(error, |error, part| error.without(&part.to_string_lossy(), flag.unwrap_or_default(), value_name, &name))
+    }
+
     pub fn read_public(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
         files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Public)
     }

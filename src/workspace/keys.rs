@@ -92,8 +92,9 @@ impl Workspace {
         Ok(if way.as_os_str().is_empty() { ".".to_owned() } else { way.to_string_lossy().into_owned() })
     }
 
-    /// Refuses where git would pick up an identity from the keys folder.
-    pub fn check_identity_kept_out(&self) -> Result<()> {
+    /// Refuses where git would pick up an identity from the keys folder, or has done so.
+    pub fn check_identity_kept_out(&self, world: &mut World) -> Result<()> {
+        self.check_untracked(&[], world)?;
         git::check_kept_out(&*self.disk, &self.keys, &[IDENTITY])
     }
 

@@ -10,6 +10,7 @@ pub mod out;
 pub mod sealed_files;
 #[cfg(feature = "cluster")]
 pub mod snapshot;
+mod tracked;
 pub mod trust;
 
 use std::path::{Path, PathBuf};

@@ -2,19 +2,18 @@
 
 use std::cell::Cell;
 use std::error::Error as _;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use k8s_openapi::jiff::fmt::rfc2822;
 use kube::client::AuthError;
-use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
+use kube::config::{ExecInteractiveMode, KubeConfigOptions};
 use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::terminal::Terminal;
+use super::{World, kubeconfig};
 use crate::model::{Error, ErrorKind, Result, visible};
 
 /// How long one request may take, its answer included.
@@ -46,20 +45,18 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-fn failed(what: impl Into<String>, help: impl Into<String>) -> Error {
+pub(super) fn failed(what: impl Into<String>, help: impl Into<String>) -> Error {
     Error::new(ErrorKind::Cluster, what, help)
 }
 
 impl Cluster {
     /// Reads the kubeconfig and says which cluster it is; no request is made yet.
-    pub fn connect(access: &Access<'_>, terminal: &mut Terminal) -> Result<Cluster> {
+    pub fn connect(access: &Access<'_>, world: &mut World) -> Result<Cluster> {
         if access.kubeconfig.is_none() && access.context.is_none() {
             return Err(Error::usage("no cluster is named", "name it with `--context NAME`, `--kubeconfig FILE`, or both"));
         }
-        let kubeconfig = read_kubeconfig(access.kubeconfig)?;
-        let context = choose(&kubeconfig, access.context)?;
-        let server = check(&kubeconfig, &context)?;
-        terminal.tell(&format!("context {}, {}\n", visible(&context), visible(&server)));
+        let (kubeconfig, context, server) = kubeconfig::read(access, world)?;
+        world.terminal.tell(&format!("context {}, {}\n", visible(&context), visible(&server)));
         let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed("no connection can be made", "try again").why(error.to_string()))?;
@@ -211,52 +208,6 @@ impl Cluster {
         let wait = head.headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         Ok((Answer { status: head.status, body: body.to_bytes().to_vec() }, wait))
     }
-}
-
-fn read_kubeconfig(files: Option<&str>) -> Result<Kubeconfig> {
-    let Some(files) = files else {
-        return Kubeconfig::read()
-            .map_err(|_| failed("there is no kubeconfig at `~/.kube/config`, or it cannot be read", "name one with `--kubeconfig FILE`"));
-    };
-    let mut merged = Kubeconfig::default();
-    for file in files.split(':').filter(|file| !file.is_empty()) {
-        if !Path::new(file).exists() {
-            return Err(failed("no such file", "name the kubeconfig with `--kubeconfig FILE`").in_file(file));
-        }
-        let one = Kubeconfig::read_from(file);
-        let merge = one.and_then(|one| std::mem::take(&mut merged).merge(one));
-        merged = merge.map_err(|_| failed("not a kubeconfig", "try it with `kubectl --kubeconfig FILE config view`").in_file(file))?;
-    }
-    Ok(merged)
-}
-
-fn choose(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<String> {
-    let known: Vec<String> = kubeconfig.contexts.iter().map(|context| format!("`{}`", visible(&context.name))).collect();
-    let list = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-    match wanted.map(str::to_owned).or_else(|| kubeconfig.current_context.clone()) {
-        Some(name) if kubeconfig.contexts.iter().any(|context| context.name == name) => Ok(name),
-        Some(_) => Err(failed("the kubeconfig has no such context", format!("name one with `--context`: {list}"))),
-        None => Err(failed("the kubeconfig has no current context", format!("name one with `--context`: {list}"))),
-    }
-}
-
-/// The server of a context. Without a checked certificate anybody in between could read everything.
-fn check(kubeconfig: &Kubeconfig, context: &str) -> Result<String> {
-    let context = kubeconfig.contexts.iter().find(|named| named.name == context).and_then(|named| named.context.as_ref());
-    let cluster = kubeconfig.clusters.iter().find(|named| context.is_some_and(|context| named.name == context.cluster));
-    let Some(cluster) = cluster.and_then(|named| named.cluster.as_ref()) else {
-        return Err(failed("the context names a cluster that the kubeconfig does not have", "mend the kubeconfig"));
-    };
-    if cluster.insecure_skip_tls_verify == Some(true) {
-        let help = "remove it from the kubeconfig, and name the server's CA with `certificate-authority`";
-        return Err(Error::refused("the kubeconfig says `insecure-skip-tls-verify`", help)
-            .why("anybody between this machine and the server could read and change everything"));
-    }
-    let server = cluster.server.clone().unwrap_or_default();
-    if !server.starts_with("https://") {
-        return Err(Error::refused("the server of this context is not an https URL", "write `server: https://…` in the kubeconfig"));
-    }
-    Ok(server)
 }
 
 /// Whether there is more of a list. No limit is asked for, so no API server does that; what is not seen would count as not there.

@@ -131,7 +131,7 @@ pub fn way(disk: &dyn Disk, from: &Path, to: &Path) -> Result<PathBuf> {
     Ok(up.chain(to.components().skip(common)).collect())
 }
 
-/// A path's one spelling, with links followed as far as it exists.
+/// A path that starts at the root, with links followed as far as it exists.
 pub fn resolved(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     let absolute = absolute(disk, path)?;
     for ancestor in absolute.ancestors() {

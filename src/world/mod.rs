@@ -6,6 +6,8 @@ pub mod disk;
 pub mod files;
 pub mod folder;
 pub mod git;
+#[cfg(feature = "cluster")]
+mod kubeconfig;
 pub mod operator;
 pub mod process;
 pub mod terminal;
@@ -34,6 +36,10 @@ pub struct World {
     pub entropy: Box<Entropy>,
     /// How many threads may work at once.
     pub threads: std::num::NonZeroUsize,
+    /// How long an age plugin may be silent before it is ended.
+    pub plugin_patience: Duration,
+    /// The operator's home, in which kubectl keeps its configuration.
+    pub home: Option<std::path::PathBuf>,
 }
 
 impl World {
@@ -57,6 +63,8 @@ impl World {
             clock: SystemTime::now,
             entropy: Box::new(SystemEntropy),
             threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),
+            plugin_patience: Duration::from_secs(60),
+            home: None,
         }
     }
 }

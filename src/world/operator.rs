@@ -1,15 +1,19 @@
 //! The operator, as age meets one: asked for passphrases at the terminal, and represented by plugins, the programs that
 //! hold a key such as a YubiKey's. age starts them; what they say goes to standard error and never into an error of ours.
 
+use std::collections::HashSet;
 use std::io::Write;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use age::plugin::{self, IdentityPluginV1, RecipientPluginV1};
 use age::secrecy::SecretString;
-use age::{Callbacks, DecryptError};
+use age::{Callbacks, DecryptError, EncryptError};
 use age_core::format::{FileKey, Stanza};
 
-use super::terminal::{self, Terminal};
+use super::{World, process, terminal};
 use crate::model::{Error, ErrorKind, Result, SecretValue, visible};
 
 /// Asks the operator, and remembers why that, or a plugin, failed: age itself would answer in its own words.
@@ -17,12 +21,17 @@ use crate::model::{Error, ErrorKind, Result, SecretValue, visible};
 pub struct Operator {
     at_terminal: bool,
     failed: Arc<Mutex<Option<Error>>>,
+    /// How long a plugin may be silent.
+    patience: Duration,
+    /// When a plugin last said something; none while the operator is asked for it.
+    heard: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Operator {
-    /// Whoever sits at this terminal, or nobody.
-    pub fn new(terminal: &Terminal) -> Self {
-        Operator { at_terminal: terminal.stdin_is_terminal, failed: Arc::default() }
+    /// Whoever sits at this world's terminal, or nobody.
+    pub fn new(world: &World) -> Self {
+        let (at_terminal, patience) = (world.terminal.stdin_is_terminal, world.plugin_patience);
+        Operator { at_terminal, failed: Arc::default(), patience, heard: Arc::default() }
     }
 
     /// Asks for a passphrase, without echo.
@@ -36,7 +45,43 @@ impl Operator {
     }
 
     fn ask(&self, prompt: &str) -> Result<SecretValue> {
-        terminal::ask(self.at_terminal, prompt, "run it at a terminal, or name an identity that asks for nothing with `--identity FILE`")
+        self.hear(None);
+        let help = "run it at a terminal, or pass an identity that asks for nothing with `--identity FILE`";
+        let answer = terminal::ask(self.at_terminal, prompt, help);
+        self.hear(Some(Instant::now()));
+        answer
+    }
+
+    fn hear(&self, when: Option<Instant>) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = when;
+    }
+
+    /// Does something with a plugin, which is ended if it says nothing for too long; then that is what went wrong.
+    fn with_plugin<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
+        self.hear(Some(Instant::now()));
+        thread::scope(|scope| {
+            let (done, ends) = mpsc::channel::<()>();
+            scope.spawn(move || self.watch(name, &ends));
+            let result = work();
+            drop(done);
+            result
+        })
+    }
+
+    /// Waits until the work with a plugin is done, or the plugin has been silent for too long.
+    fn watch(&self, name: &str, done: &mpsc::Receiver<()>) {
+        let mut wait = self.patience;
+        while done.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let silent = heard.map_or(Duration::ZERO, |heard| heard.elapsed());
+            wait = self.patience.saturating_sub(silent);
+            if wait.is_zero() {
+                self.remember(silent_plugin(name, self.patience));
+                process::end_children();
+                // It may just be starting another process.
+                wait = Duration::from_millis(100);
+            }
+        }
     }
 
     fn remember(&self, error: Error) {
@@ -54,7 +99,8 @@ impl Operator {
         names.sort_unstable();
         names.dedup();
         let connect = |name: &str| -> Result<Box<dyn age::Recipient>> {
-            Ok(Box::new(RecipientPluginV1::new(name, all, &[], self.clone()).map_err(|_| missing(name))?))
+            let plugin = RecipientPluginV1::new(name, all, &[], self.clone()).map_err(|_| missing(name))?;
+            Ok(Box::new(PluginRecipients { name: name.to_owned(), plugin, operator: self.clone() }))
         };
         names.into_iter().map(connect).collect()
     }
@@ -70,6 +116,11 @@ fn missing(name: &str) -> Error {
     Error::bad_input(format!("the age plugin `age-plugin-{name}` is not in PATH"), help)
 }
 
+fn silent_plugin(name: &str, patience: Duration) -> Error {
+    let what = format!("the age plugin `age-plugin-{name}` said nothing for {} seconds, and was ended", patience.as_secs());
+    Error::cryptography(what, "check the device that it waits for, and run again; or pass another `--identity FILE`")
+}
+
 /// A text for age; its one copy has exactly its size, so that nothing of it is left behind when it grows or shrinks.
 fn text(value: SecretValue) -> Result<SecretString> {
     let bytes = value.into_bytes();
@@ -79,6 +130,7 @@ fn text(value: SecretValue) -> Result<SecretString> {
 
 impl Callbacks for Operator {
     fn display_message(&self, message: &str) {
+        self.hear(Some(Instant::now()));
         // Not through `Terminal`: age calls from a thread of its own as well.
         let _ = writeln!(std::io::stderr(), "age: {}", visible(message));
     }
@@ -102,6 +154,18 @@ impl Callbacks for Operator {
     }
 }
 
+struct PluginRecipients {
+    name: String,
+    plugin: RecipientPluginV1<Operator>,
+    operator: Operator,
+}
+
+impl age::Recipient for PluginRecipients {
+    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
+        self.operator.with_plugin(&self.name, || self.plugin.wrap_file_key(file_key))
+    }
+}
+
 struct PluginIdentity {
     identity: plugin::Identity,
     operator: Operator,
@@ -117,7 +181,7 @@ impl age::Identity for PluginIdentity {
         let name = self.identity.plugin();
         let connected = IdentityPluginV1::new(name, std::slice::from_ref(&self.identity), self.operator.clone());
         let plugin = self.operator.answer(connected.map_err(|_| missing(name)))?;
-        let opened = age::Identity::unwrap_stanzas(&plugin, stanzas)?;
+        let opened = self.operator.with_plugin(name, || age::Identity::unwrap_stanzas(&plugin, stanzas))?;
         let failed = |_| {
             let help = "try `age -d -i` with the same identity: it shows what the plugin says";
             Error::cryptography(format!("the age plugin `age-plugin-{name}` did not open the escrow"), help)

@@ -1,8 +1,13 @@
-//! The process itself: no core dump may hold a secret.
+//! The process itself: no core dump may hold a secret, and no signal ends it while the terminal's echo is off.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 
 /// Switches core dumps off, keeps other processes of the same user from reading this one's memory, and turns the
 /// signal of a file-size limit into an ordinary error. What the system refuses here it would refuse to a dump as well.
@@ -11,5 +16,68 @@ pub fn harden() {
     let _ = setrlimit(Resource::Core, none);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
+/// A while in which the usual signals do not end the process, and are told of instead.
+pub(super) struct Undisturbed(&'static Signals);
+
+struct Signals {
+    /// The latest that came; 0 = none.
+    came: Arc<AtomicUsize>,
+    end_it: Arc<AtomicBool>,
+}
+
+impl Undisturbed {
+    /// Begins it. Before and after, these signals do what they always do.
+    pub(super) fn begin() -> Self {
+        static SIGNALS: OnceLock<Signals> = OnceLock::new();
+        let signals = SIGNALS.get_or_init(|| {
+            let signals = Signals { came: Arc::default(), end_it: Arc::default() };
+            for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+                // Where one cannot be registered, it ends the process as ever.
+                let _ = flag::register_conditional_default(signal, signals.end_it.clone());
+                let _ = flag::register_usize(signal, signals.came.clone(), signal as usize);
+            }
+            signals
+        });
+        signals.end_it.store(false, Ordering::SeqCst);
+        Undisturbed(signals)
+    }
+
+    pub(super) fn signal(&self) -> Option<u8> {
+        u8::try_from(self.0.came.load(Ordering::SeqCst)).ok().filter(|signal| *signal > 0)
+    }
+
+    /// Ends it: the signal that came meanwhile, if one did.
+    pub(super) fn end(self) -> Option<u8> {
+        self.0.end_it.store(true, Ordering::SeqCst);
+        let signal = self.signal();
+        self.0.came.store(0, Ordering::SeqCst);
+        signal
+    }
+}
+
+/// Ends what this process started, and all that was started by that (Linux: `/proc/PID/stat`, proc(5)). While a plugin of age's
+/// runs there is nothing else.
+pub(super) fn end_children() {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all: Vec<(i32, i32)> = numbers.filter_map(|process| Some((process, parent_of(process)?))).collect();
+    let own = getpid().as_raw_nonzero().get();
+    let mut family = BTreeSet::from([own]);
+    let mut before = 0;
+    while family.len() > before {
+        before = family.len();
+        let children: Vec<i32> = all.iter().filter(|(_, parent)| family.contains(parent)).map(|(one, _)| *one).collect();
+        family.extend(children);
+    }
+    for process in family.into_iter().filter(|one| *one != own).filter_map(Pid::from_raw) {
+        let _ = kill_process(process, Signal::KILL);
+    }
+}
+
+/// The number behind a name in parentheses, which may hold any character, and a state.
+fn parent_of(process: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

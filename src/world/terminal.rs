@@ -3,9 +3,12 @@
 
 use std::io::{IsTerminal, Read, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::process::Undisturbed;
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, MOST_PROVIDED_BYTES, Result, SecretValue, visible};
 
@@ -133,18 +136,27 @@ pub(super) fn ask(stdin_is_terminal: bool, prompt: &str, instead: &str) -> Resul
     let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty").map_err(|_| no_terminal())?;
     let before = tcgetattr(&terminal).map_err(|_| no_terminal())?;
     let mut quiet = before.clone();
-    // Without ISIG, Ctrl-C is a byte: the echo is always switched on again.
+    // Without ISIG, Ctrl-C is a byte; signals from elsewhere wait as well: the echo is always switched on again.
     quiet.local_modes -= LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON;
-    tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|_| no_terminal())?;
-    let answer = write!(terminal, "{}", visible(prompt)).and_then(|()| read_line(&mut terminal));
+    let undisturbed = Undisturbed::begin();
+    let answer = tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|_| no_terminal()).and_then(|()| {
+        let shown = write!(terminal, "{}", visible(prompt)).map_err(|error| unreadable_terminal(&error));
+        shown.and_then(|()| Keys { terminal: &mut terminal, undisturbed: &undisturbed }.line())
+    });
     let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
     let _ = writeln!(terminal);
-    match answer {
-        Ok(Some(line)) if line.is_empty() => Err(Error::bad_input("the answer is empty", "type or paste the value, then press Enter")),
-        Ok(Some(line)) => Ok(line),
-        Ok(None) => Err(Error::new(ErrorKind::Interrupted, "interrupted", "nothing was changed")),
-        Err(error) => Err(Error::new(ErrorKind::InputOutput, "the terminal cannot be read", "name a file instead").why(error.to_string())),
+    match undisturbed.end() {
+        Some(signal) => Err(interrupted(signal)),
+        None => answer,
     }
+}
+
+fn interrupted(signal: u8) -> Error {
+    Error::new(ErrorKind::Interrupted(signal), "interrupted", "nothing was changed")
+}
+
+fn unreadable_terminal(error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::InputOutput, "the terminal cannot be read", "name a file instead").why(error.to_string())
 }
 
 fn too_large(most: usize) -> Error {
@@ -155,19 +167,95 @@ fn unreadable(error: &std::io::Error) -> Error {
     Error::new(ErrorKind::InputOutput, "standard input cannot be read", "check where it comes from").why(error.to_string())
 }
 
-/// One line, byte by byte; `None` for Ctrl-C. Backspace works.
-fn read_line(terminal: &mut impl Read) -> std::io::Result<Option<SecretValue>> {
-    let mut line = Zeroizing::new(Vec::with_capacity(MOST_PROVIDED_BYTES));
-    let mut byte = [0];
-    loop {
-        let ended = terminal.read(&mut byte)? == 0 || matches!(byte[0], b'\n' | b'\r' | 4);
-        match byte[0] {
-            _ if ended || line.len() == line.capacity() => break,
-            3 | 28 => return Ok(None),
-            8 | 127 => drop(line.pop()),
-            other => line.push(other),
+/// How long what was pasted may pause, in a second's 10⁹ parts.
+const PAUSE: i64 = 50_000_000;
+
+/// How often it is looked whether a signal came, in the same parts.
+const LOOK: i64 = 200_000_000;
+
+/// What is typed at a prompt.
+struct Keys<'k> {
+    terminal: &'k mut std::fs::File,
+    undisturbed: &'k Undisturbed,
+}
+
+impl Keys<'_> {
+    /// One line, and nothing of what was pasted behind it. Backspace, Ctrl-U and Ctrl-W edit it; other control characters spoil it.
+    fn line(&mut self) -> Result<SecretValue> {
+        let mut line = Zeroizing::new(Vec::with_capacity(MOST_PROVIDED_BYTES));
+        let (mut too_long, mut odd) = (false, false);
+        while let Some(byte) = self.next()? {
+            match byte {
+                b'\n' | b'\r' | 4 => break,
+                3 => return Err(interrupted(2)),
+                28 => return Err(interrupted(3)),
+                8 | 127 => remove_character(&mut line),
+                21 => {
+                    line.zeroize();
+                    (too_long, odd) = (false, false);
+                }
+                23 => remove_word(&mut line),
+                _ if byte.is_ascii_control() => odd = true,
+                _ if line.len() == MOST_PROVIDED_BYTES => too_long = true,
+                _ => line.push(byte),
+            }
         }
-        byte.zeroize();
+        let wrong = |what: &str, help: &str| Err(Error::bad_input(what, help));
+        let from_file = "write the value into a file of mode 0600, and pass that";
+        if self.is_more()? {
+            return wrong("the answer has several lines, and one is asked for", from_file);
+        }
+        match std::str::from_utf8(&line) {
+            _ if too_long => wrong(&format!("the answer is larger than {} KiB", MOST_PROVIDED_BYTES >> 10), from_file),
+            text if odd || text.is_ok_and(|text| text.chars().any(char::is_control)) => {
+                wrong("the answer has a control character, such as an arrow key's or a tab", "type it again; Ctrl-U removes the line")
+            }
+            _ if line.is_empty() => wrong("the answer is empty", "type or paste the value, then press Enter"),
+            _ => Ok(SecretValue::new(line)),
+        }
     }
-    Ok(Some(SecretValue::new(line)))
+
+    /// The next byte; none at the end of the input.
+    fn next(&mut self) -> Result<Option<u8>> {
+        while !self.comes_within(LOOK)? {}
+        let mut byte = Zeroizing::new([0]);
+        let read = self.terminal.read(&mut *byte).map_err(|error| unreadable_terminal(&error))?;
+        Ok((read > 0).then_some(byte[0]))
+    }
+
+    /// Whether something comes in that time.
+    fn comes_within(&self, nanoseconds: i64) -> Result<bool> {
+        if let Some(signal) = self.undisturbed.signal() {
+            return Err(interrupted(signal));
+        }
+        let time = Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+        match poll(&mut [PollFd::new(&*self.terminal, PollFlags::IN)], Some(&time)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(unreadable_terminal(&error.into())),
+        }
+    }
+
+    /// Takes what was pasted behind the line, which a shell would get otherwise; whether there was anything but empty lines.
+    fn is_more(&mut self) -> Result<bool> {
+        let mut more = false;
+        while self.comes_within(PAUSE)? {
+            match self.next()? {
+                None => break,
+                Some(byte) => more |= !matches!(byte, b'\n' | b'\r' | 4),
+            }
+        }
+        Ok(more)
+    }
+}
+
+/// Removes the last character, which in UTF-8 may have several bytes.
+fn remove_character(line: &mut Vec<u8>) {
+    while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+}
+
+fn remove_word(line: &mut Vec<u8>) {
+    let end = line.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+    let start = line[..end].iter().rposition(|byte| *byte == b' ').map_or(0, |space| space + 1);
+    line.truncate(start);
 }

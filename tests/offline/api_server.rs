@@ -186,12 +186,100 @@ fn a_kubeconfig_that_is_no_good_is_refused_before_any_request() {
     }
     assert_eq!(count.load(Ordering::SeqCst), 0);
     let sandbox = Sandbox::empty();
-    assert!(sandbox.start(["fetch-cert", "--kubeconfig", "none"]).expect(7).stderr.contains("none: no such file"));
+    assert!(sandbox.start(["fetch-cert", "--kubeconfig", "none"]).expect(7).stderr.contains("the file of `--kubeconfig`: no such file"));
     sandbox.write("bad", b"a: [hunter2");
     let ran = sandbox.start(["fetch-cert", "--kubeconfig", "bad"]).expect(7);
     assert!(ran.stderr.contains("bad: not a kubeconfig") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
     // No cluster is ever taken by default.
     sandbox.start(["fetch-cert"]).expect(2);
+}
+
+/// A field of the kubeconfig that names a file, by the line that holds it otherwise, and where it stands.
+const FILES: &[(&str, &str, &str)] = &[
+    ("certificate-authority", "certificate-authority-data: ", "certificate-authority: "),
+    ("client-certificate", "token: hunter2-token", "client-key-data: aGk=, client-certificate: "),
+    ("client-key", "token: hunter2-token", "client-certificate-data: aGk=, client-key: "),
+    ("tokenFile", "token: hunter2-token", "tokenFile: "),
+];
+
+#[test]
+fn a_kubeconfig_and_its_files_have_the_limits_of_every_file() {
+    crate::common::needs!("mkfifo");
+    type Spoilt = (&'static str, fn(&Sandbox), &'static str);
+    let spoilt: [Spoilt; 4] = [
+        ("no/such", |_| (), "no such file"),
+        (
+            "sub/pipe",
+            |s| assert!(std::process::Command::new("mkfifo").arg(s.path("sub/pipe")).status().unwrap().success()),
+            "not a regular file but a pipe",
+        ),
+        ("sub", |_| (), "is a directory"),
+        ("sub/large", |s| std::fs::File::create(s.path("sub/large")).unwrap().set_len((16 << 20) + 1).unwrap(), "larger than 16 MiB"),
+    ];
+    for (path, spoil, says) in spoilt {
+        let sandbox = Sandbox::empty();
+        std::fs::create_dir(sandbox.path("sub")).unwrap();
+        spoil(&sandbox);
+        if path != "no/such" {
+            let ran = sandbox.run(["fetch-cert", "--kubeconfig", path]).expect(3);
+            assert!(ran.stderr.starts_with(&format!("error: {path}: {says}\n")), "{}", ran.stderr);
+        }
+        for (field, from, to) in FILES {
+            kubeconfig(&sandbox, "https://127.0.0.1:1", "fixtures/tls/server.crt", "");
+            let text = sandbox.read("kubeconfig");
+            let end = text.find(from).unwrap() + from.len();
+            let rest = text[end..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "+/=".contains(c));
+            sandbox.write("kubeconfig", format!("{}{to}{path}{rest}", &text[..end - from.len()]).as_bytes());
+            let ran = sandbox.run(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(3);
+            assert!(ran.stderr.starts_with(&format!("error: the file of `{field}` in the kubeconfig: {says}\n")), "{path}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn the_files_of_a_kubeconfig_are_found_from_its_folder() {
+    let (port, count) = serve(|_, _| response("401 Unauthorized", "", "{}"));
+    let sandbox = Sandbox::empty();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    let text = sandbox.read("kubeconfig").replace("token: hunter2-token", "tokenFile: token");
+    let at = text.find("certificate-authority-data").unwrap();
+    let end = at + text[at..].find('}').unwrap();
+    sandbox.write("sub/config", format!("{}certificate-authority: ca.crt{}", &text[..at], &text[end..]).as_bytes());
+    sandbox.write("sub/ca.crt", fixture_text("fixtures/tls/server.crt").as_bytes());
+    sandbox.write("sub/token", b"hunter2\n");
+    // A list of several, and the default of kubectl.
+    sandbox.write("home/.kube/config", fixture_text("fixtures/tls/server.crt").as_bytes());
+    let ran = sandbox.start(["fetch-cert", "--kubeconfig", ":sub/config:"]).expect(7);
+    assert!(ran.stderr.contains("does not take these credentials"), "{}", ran.stderr);
+    std::fs::rename(sandbox.path("sub"), sandbox.path("home/.kube2")).unwrap();
+    std::fs::remove_dir_all(sandbox.path("home/.kube")).unwrap();
+    std::fs::rename(sandbox.path("home/.kube2"), sandbox.path("home/.kube")).unwrap();
+    let mut command = sandbox.command(["fetch-cert", "--context", "fake"]);
+    command.env("HOME", sandbox.path("home"));
+    let ran = crate::common::finish(command);
+    assert!(ran.code == 7 && ran.stderr.contains("does not take these credentials"), "{}", ran.stderr);
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+    let ran = sandbox.start(["fetch-cert", "--context", "fake"]).expect(7);
+    assert!(ran.stderr.contains("there is no kubeconfig at `~/.kube/config`"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_server_whose_url_may_hold_a_password_is_refused_and_not_shown() {
+    for server in [
+        "https://user:hunter2@127.0.0.1:1",
+        "https://hunter2@127.0.0.1:1",
+        "https://127.0.0.1:1/?token=hunter2",
+        "https://127.0.0.1:1/#hunter2",
+        "https://user:hunter2/@127.0.0.1:1",
+    ] {
+        let sandbox = Sandbox::bootstrapped();
+        kubeconfig(&sandbox, server, "fixtures/tls/server.crt", "");
+        for command in ["fetch-cert", "doctor", "backup"] {
+            let ran = sandbox.run([command, "--kubeconfig", "kubeconfig"]).expect(4);
+            let expected = "error: the server of this context is a URL that may hold a password\nhelp: write only `server: https://HOST:PORT`, and the credentials under `users`\n";
+            assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", expected), "{command}");
+        }
+    }
 }
 
 #[test]

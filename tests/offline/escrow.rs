@@ -2,9 +2,11 @@
 
 use std::io::Write;
 use std::process::Command;
+use std::time::Duration;
 
 use age::armor::{ArmoredWriter, Format};
 use seal_secrets::pipeline::escrow::new_identity;
+use seal_secrets::world::World;
 
 use crate::common::{Ran, Sandbox, USUAL, at_the_prompt, finish, fixture_text, needs, path, path_after, printed, usual};
 
@@ -244,6 +246,45 @@ fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
     for args in ["verify --drill", "status", "key-secret --reveal", "unseal --value vllm-api-key --reveal", "renew --dry-run", &remove] {
         let shown = at_the_prompt(&sandbox, &format!("{args} --identity id"), &[("PIN: ", &format!("{PIN}\r"))]);
         assert_eq!(shown.matches("PIN: ").count(), 1, "{args}: {shown}");
+    }
+}
+
+/// Not a test by itself: the process in which a run has little patience with plugins, which are found by their process's `PATH`.
+#[test]
+fn a_run_with_little_patience() {
+    let Some(args) = std::env::var_os("LITTLE_PATIENCE") else { return };
+    let mut world = World { plugin_patience: Duration::from_millis(300), ..World::real() };
+    let args = std::iter::once("seal-secrets").chain(args.to_str().unwrap().split(' ')).map(Into::into);
+    std::process::exit(i32::from(seal_secrets::run(args, &mut world)));
+}
+
+#[test]
+fn a_plugin_that_hangs_is_ended_with_all_that_it_started() {
+    let said = "the age plugin `age-plugin-fake` said nothing for 0 seconds, and was ended\nhelp: check the device that it waits for, and run again; or pass another `--identity FILE`\n";
+    for script in ["exec sleep 600", "sleep 600", "sleep 600 & cat >/dev/null; wait", "trap '' TERM INT HUP; while :; do sleep 1; done"] {
+        let sandbox = with_plugin();
+        sandbox.write("bin/age-plugin-fake", format!("#!/bin/sh\n{script}\n").as_bytes());
+        sandbox.write_secret("id", format!("{IDENTITY}\n").as_bytes());
+        let before = sandbox.snapshot();
+        for args in ["key-secret --identity id".to_owned(), format!("escrow add-recipient {RECIPIENT} --yes")] {
+            let mut command = Command::new("timeout");
+            command.args(["--signal=KILL", "60"]).arg(std::env::current_exe().unwrap());
+            command.args(["--exact", "--nocapture", "escrow::a_run_with_little_patience"]).current_dir(sandbox.path(""));
+            command.env_clear().env("PATH", path_after(&sandbox.path("bin"))).env("LITTLE_PATIENCE", &args);
+            let ran = finish(command);
+            let told = match args.starts_with("escrow") {
+                true => sandbox.will_open_for(&[&sandbox.own_recipient(), RECIPIENT]) + "error: ",
+                false => "error: keys/sealing.key.age: ".to_owned(),
+            };
+            assert_eq!((ran.code, ran.stderr), (6, told + said), "{script}: {args}");
+        }
+        assert_eq!(before, sandbox.snapshot());
+        // None of it is left: each has the sandbox's plugin folder, or a folder that age made for it, and our `sleep`.
+        let left = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+            let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains(sandbox.path("bin").to_str().unwrap())
+        });
+        assert_eq!(left.count(), 0, "{script}");
     }
 }
 

@@ -743,15 +743,14 @@ fn key_list() -> String {
 fn a_backup_of_a_controllers_keys() {
     use crate::api_server::{kubeconfig, response, serve_with};
     let (port, _) = serve_with(|_, _, _| response("200 OK", "Content-Type: application/json\r\n", &key_list()));
-    // The kubeconfig is read by the library that makes the connection, from the real disk.
     let sandbox = crate::common::Sandbox::empty();
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
-    let config = sandbox.path("kubeconfig").to_string_lossy().into_owned();
-    let command = ["backup", "--kubeconfig", &config, "--context", "fake"];
+    let start = sealed().clone().with("kubeconfig", 0o600, sandbox.read("kubeconfig").as_bytes());
+    let command = ["backup", "--kubeconfig", "kubeconfig", "--context", "fake"];
     let kept = values(sealed(), "the start");
     let keys = |state: &State| run(state, &["key-secret"]).0.stdout.matches("kind: Secret").count();
     let whole = |state: &State, point: &str| drop(whole(state, &kept, point));
-    sweep(sealed(), &command, &[], &whole, &|state, complete, point| {
+    sweep(&start, &command, &[], &whole, &|state, complete, point| {
         assert!(!complete || keys(state) == 2, "{point}: not everything was written");
         let (stdout, after) = done(state, &command, point);
         let all = kept.len();

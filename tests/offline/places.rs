@@ -59,7 +59,12 @@ fn a_printed_command_works_on_the_folders_of_this_run() {
     let program = "seal-secrets --secrets 'my copies' --cluster prod";
     let run = |args: &[&str], code: i32| sandbox.run([&flags, args].concat()).expect(code);
     let ran = run(&["bootstrap"], 3);
-    assert_eq!(ran.stderr, format!("error: keys/prod/sealing.crt: no such file\nhelp: make the sealing key first: `{program} keygen`\n"));
+    // What does not exist yet is not repeated in an error: it may be a secret.
+    let program_there = program.replace("'my copies'", "DIR");
+    assert_eq!(
+        ran.stderr,
+        format!("error: keys/prod/sealing.crt: no such file\nhelp: make the sealing key first: `{program_there} keygen`\n")
+    );
     let ran = sandbox.make_key([&flags[..], &["keygen"]].concat()).expect(0);
     assert!(ran.stdout.ends_with(&format!("next: {program} bootstrap\n")));
     let ran = run(&["bootstrap"], 0);

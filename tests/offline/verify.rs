@@ -136,6 +136,7 @@ const DEFECTS: &[Defect] = &[
     ("ignored-by-git", &["ignored-by-git out/secret-source/my-secret.yaml", "stray-file out/secret-source/my-secret.yaml"], |s| {
         s.write("out/secret-source/my-secret.yaml", b"kind: Anything\n")
     }),
+    ("tracked-by-git", &["tracked-by-git keys/operator.agekey"], |s| s.write(".git/index", &index_of("keys/operator.agekey"))),
     ("stray-file", &["stray-file out/notes.txt"], |s| s.write("out/notes.txt", b"remember the milk\n")),
     ("cannot-open", &["cannot-open out/secret-source/vllm-api-key.sealed.yaml:11:12"], |s| {
         let file = format!("{SOURCE}vllm-api-key.sealed.yaml");
@@ -191,6 +192,13 @@ fn seal(sandbox: &Sandbox, key: &str, value: &[u8]) -> String {
 
 fn with_blob(document: &str, blob: &str) -> String {
     regex::Regex::new("    value: [^\n]*").unwrap().replace(document, format!("    value: {blob}")).into_owned()
+}
+
+/// git's index of a repository with this one file (gitformat-index(5), version 2).
+fn index_of(file: &str) -> Vec<u8> {
+    let entry = [&[0; 40 + 20][..], &(file.len() as u16).to_be_bytes(), file.as_bytes()].concat();
+    let padding = vec![0; 8 - entry.len() % 8];
+    [b"DIRC\0\0\0\x02\0\0\0\x01", &entry[..], &padding, &[0; 20]].concat()
 }
 
 /// Seals another value in the place of a key's own.

@@ -33,8 +33,8 @@ fn command_lines_that_are_wrong() -> Vec<Row> {
         usage("L04", &["unseal", "-f", "-", "--recovery-private-key", "-"], &["standard input is asked for twice"]),
         usage("L04", &["unseal", "--recovery-private-key=-,-"], &["standard input is asked for twice"]),
         usage("L16", &["plan", "--contract=", "x"], &[]),
-        row("L16", "a name with a line feed", &["contract", "--contract", "a\nerror: b\u{1b}[2J\r"], 3, &["\\u{a}", "\\u{1b}"]),
-        row("L16", "a folder with a line feed", &["bootstrap", "--keys", "a\nerror: b\u{1b}[2J\r"], 3, &["\\u{a}", "\\u{1b}"]),
+        row("L16", "a name with a line feed", &["contract", "--contract", "a\nerror: b\u{1b}[2J\r"], 3, &["the file of `--contract`: "]),
+        row("L16", "a folder with a line feed", &["bootstrap", "--keys", "a\nerror: b\u{1b}[2J\r"], 3, &["in the folder of `--keys`: "]),
         row("L16", "a key of 100 KB", &["unseal"], 2, &["DNS-1123"]).shell("exec \"$@\" \"$(printf %0100000d 0).\"", Needs::Nothing),
         row("L16", "a path of 100 KB", &["contract", "--contract"], 5, &[]).shell("exec \"$@\" \"$(printf %0100000d 0)\"", Needs::Nothing),
     ];
@@ -129,8 +129,8 @@ fn other_keys() -> Vec<Row> {
         again("a key that is not there", &["re-encrypt", "--key", &unknown, "--yes"], 3, &["`--key`", "--recovery-private-key"]),
         again("a key that is none", &["re-encrypt", "--key", "{canary}", "--yes"], 2, &["`--key", "sha256:"]),
         again("two kinds of keys", &["re-encrypt", "--identity", "a", "--recovery-private-key", "b"], 2, &["cannot be used together"]),
-        again("no such path", &["re-encrypt", "no/such", "--yes"], 3, &["no/such: no such file or folder"]),
-        again("no such path", &["status", "no/such"], 3, &["no/such: no such file or folder"]),
+        again("no such path", &["re-encrypt", "no/such", "--yes"], 3, &["`PATH`: no such file or folder"]),
+        again("no such path", &["status", "no/such"], 3, &["`PATH`: no such file or folder"]),
         again("a folder that is a link", &["re-encrypt", "link", "--yes"], 4, &["link: ", "links are not followed"])
             .with(|s| std::os::unix::fs::symlink("out", s.path("link")).unwrap()),
         again("a pipe", &["re-encrypt", "pipe", "--yes"], 1, &["pipe: not a regular file"])

@@ -47,7 +47,17 @@ fn files_that_are_none() -> Vec<Row> {
     let mut rows = Vec::new();
     for input in INPUTS {
         let path = input.path;
-        rows.push(input_row(input, "F01", "missing", 3, "no such file"));
+        // What was typed and does not exist is not repeated.
+        let flag = input
+            .args
+            .iter()
+            .position(|arg| *arg == path)
+            .map(|at| if input.args[at - 1] == "-f" { "--filename" } else { input.args[at - 1] });
+        let typed = flag.map(|flag| format!("the file of `{flag}`"));
+        let shown = typed.as_deref().unwrap_or(input.shown);
+        let mut missing = input_row(input, "F01", "missing", 3, "no such file");
+        missing.says = vec![format!("error: {shown}: no such file")];
+        rows.push(missing);
         rows.push(input_row(input, "F02", "is a directory", 3, "is a directory").with(move |s| std::fs::create_dir(s.path(path)).unwrap()));
         rows.push(input_row(input, "F03", "is a FIFO", 3, "not a regular file").with(move |s| make_fifo(s, path)));
         rows.push(input_row(input, "F03", "is a socket", 3, "not a regular file").with(move |s| {
@@ -57,9 +67,21 @@ fn files_that_are_none() -> Vec<Row> {
         rows.push(input_row(input, "F03", "is /dev/zero", 3, "not a regular file").with(move |s| link("/dev/zero", s, path)));
         rows.push(input_row(input, "F04", "is empty", 3, "empty file").file(path, ""));
     }
-    rows.push(row("F01", "path missing", &["contract", "--contract", "keys/no/such"], 3, &["keys/no/such: no such file", "/keys"]));
+    rows.push(row(
+        "F01",
+        "path missing",
+        &["contract", "--contract", "keys/no/such"],
+        3,
+        &["the file of `--contract`: no such file", "/keys"],
+    ));
     rows.push(row("F01", "dangling link", &["contract", "--contract", "c"], 3, &["c: no such file"]).with(|s| link("nowhere", s, "c")));
-    rows.push(row("F01", "keys folder missing", &["bootstrap", "--keys", "no"], 3, &["no/sealing.crt: no such file", "keygen"]));
+    rows.push(row(
+        "F01",
+        "keys folder missing",
+        &["bootstrap", "--keys", "no"],
+        3,
+        &["sealing.crt in the folder of `--keys`: no such file", "--keys DIR keygen"],
+    ));
     rows.push(row("F01", "output folder missing", &["unseal"], 3, &["out: no sealed files"]));
     rows.push(row("F02", "recipients are a directory", &["keygen"], 3, &["is a directory"]).start(Start::Empty).with(|s| {
         std::fs::create_dir_all(s.path("keys/recipients.txt")).unwrap();
@@ -217,8 +239,8 @@ fn outputs_that_are_no_files() -> Vec<Row> {
         let epoch = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
         std::fs::File::open(s.path("out")).unwrap().set_times(epoch).unwrap();
     }));
-    rows.push(row("F19", "parent missing", &["bootstrap", "--out", "a/b/out"], 5, &["a/b/out: ", "mkdir -p"]));
-    rows.push(row("F19", "parent is a file", &["bootstrap", "--out", "file/out"], 5, &["file/out: "]).file("file", "mine\n"));
+    rows.push(row("F19", "parent missing", &["bootstrap", "--out", "a/b/out"], 5, &["the folder of `--out`: ", "mkdir -p"]));
+    rows.push(row("F19", "parent is a file", &["bootstrap", "--out", "file/out"], 5, &["the folder of `--out`: "]).file("file", "mine\n"));
     rows
 }
 

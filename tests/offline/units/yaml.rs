@@ -13,7 +13,7 @@ fn error(text: &str) -> String {
 fn what_readers_disagree_on_is_refused_with_its_place() {
     for (text, expected) in [
         ("a: 1\n\tb: 2", "tab"),
-        ("a: 1\na: 2", "2:1: `a` appears twice, first on line 1"),
+        ("a: 1\na: 2", "2:1: a field appears twice, first on line 1"),
         ("a: &x 1\nb: *x", "anchors"),
         ("a: *x", "alias"),
         ("a: {<<: {b: c}}", "1:5: merge keys"),

@@ -1,0 +1,233 @@
+//! git's ignore rules and its index, read from the files where they stand; git itself is never run.
+
+mod index;
+mod rule;
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use zeroize::Zeroizing;
+
+use super::disk::{Disk, Kind, Links};
+use super::files;
+use super::folder::{Existing, Folder, Writer};
+use crate::model::{Error, Result};
+use rule::Rule;
+
+/// A repository: the root of its work tree, and where it keeps what we read.
+struct Repository {
+    root: PathBuf,
+    /// With the index: `.git`, or where that file leads.
+    own: PathBuf,
+    /// With `info/exclude`: a worktree shares it with the others.
+    common: PathBuf,
+}
+
+impl Repository {
+    /// Those around a folder, the nearest first. git takes a nested one for a plain folder if it is not sound.
+    fn around(disk: &dyn Disk, folder: &Path) -> Result<Vec<Repository>> {
+        folder.ancestors().filter_map(|root| Self::at(disk, root).transpose()).collect()
+    }
+
+    fn at(disk: &dyn Disk, root: &Path) -> Result<Option<Repository>> {
+        let git = root.join(".git");
+        let Some(stat) = files::stat(disk, &git, Links::Follow)? else { return Ok(None) };
+        let own = if stat.kind == Kind::Folder { git } else { root.join(path_in(disk, &git, b"gitdir: ")?) };
+        let common = own.join("commondir");
+        let common = if files::exists(disk, &common)? { own.join(path_in(disk, &common, b"")?) } else { own.clone() };
+        Ok(Some(Repository { root: root.to_owned(), own, common }))
+    }
+
+    /// Whether git surely leaves a file out that lies in a folder of this repository.
+    fn ignores(&self, disk: &dyn Disk, folder: &Path, name: &str) -> Result<bool> {
+        let below = folder.strip_prefix(&self.root).unwrap_or(folder);
+        let path: Vec<&[u8]> = below.iter().map(OsStrExt::as_bytes).chain([name.as_bytes()]).collect();
+        let mut levels = Vec::new();
+        for level in below.ancestors() {
+            levels.push(own_rules(disk, &self.root.join(level).join(".gitignore"))?);
+        }
+        levels.reverse();
+        let exclude = rule::read(&public(disk, &self.common.join("info/exclude"))?);
+        // From the root downwards: what lies in a folder that is ignored can never be un-ignored.
+        for end in 1..=path.len() {
+            let is_folder = end < path.len();
+            let decides = |rules: &[Rule], from: usize| {
+                rules.iter().rev().find(|rule| rule.matches(&path[from..end], is_folder)).map(|rule| rule.ignores)
+            };
+            let by_level = levels[..end].iter().enumerate().rev().find_map(|(level, rules)| decides(rules, level));
+            if by_level.or_else(|| decides(&exclude, 0)) == Some(true) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The root of the repository that a folder is in.
+pub fn root(disk: &dyn Disk, folder: &Path) -> Result<Option<PathBuf>> {
+    let repositories = Repository::around(disk, &files::resolved(disk, folder)?)?;
+    Ok(repositories.into_iter().next().map(|nearest| nearest.root))
+}
+
+/// The path that a file of git's holds.
+fn path_in(disk: &dyn Disk, file: &Path, before: &[u8]) -> Result<PathBuf> {
+    let text = public(disk, file)?;
+    let path = text.strip_prefix(before).unwrap_or(&text).trim_ascii_end();
+    Ok(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
+}
+
+/// The rules of a `.gitignore` that protects a secret. git does not follow one that is a link, and older ones did.
+fn own_rules(disk: &dyn Disk, path: &Path) -> Result<Vec<Rule>> {
+    if files::stat(disk, path, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::Link) {
+        let help = "replace the link by a copy of the file that it leads to";
+        return Err(
+            Error::refused("a symbolic link, which git does not follow: its rules ignore nothing", help).in_file(&path.to_string_lossy())
+        );
+    }
+    Ok(rule::read(&public(disk, path)?))
+}
+
+/// The bytes of a file; of one that does not exist, or a folder of that name, none.
+fn public(disk: &dyn Disk, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    match files::stat(disk, path, Links::Follow)? {
+        Some(stat) if stat.kind != Kind::Folder && (stat.kind != Kind::File || stat.size > 0) => {
+            files::read(disk, path, &path.to_string_lossy(), files::Kind::Public)
+        }
+        _ => Ok(Zeroizing::default()),
+    }
+}
+
+/// Whether git would pick up one of these secrets: refused where the folder has a `.gitignore` that lets it through. One
+/// that has none will get its own, from [`keep_out`]. What is not certain counts as let through.
+pub fn check_kept_out(disk: &dyn Disk, folder: &Path, names: &[&str]) -> Result<()> {
+    if !files::exists(disk, &folder.join(".gitignore"))? {
+        return Ok(());
+    }
+    let place = files::resolved(disk, folder)?;
+    for repository in Repository::around(disk, &place)? {
+        for name in names {
+            if !repository.ignores(disk, &place, name)? {
+                let help =
+                    format!("add `{name}` as the last line to the .gitignore of this folder, or pass a folder outside of the repository");
+                let what = "a secret would be written here, into a git repository that does not ignore it for certain";
+                return Err(Error::refused(what, help)
+                    .why("only rules of letters, digits, `-`, `_`, `.`, `/`, `*` and `**` count; a negation with anything else counts against it")
+                    .in_file(&folder.join(name).to_string_lossy()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives a folder of secrets a `.gitignore` of its own, where it has none.
+pub fn keep_out(folder: &Folder, rules: &str) -> Result<()> {
+    if folder.has(".gitignore")? {
+        return Ok(());
+    }
+    let mut writer = Writer::new(folder);
+    writer.write(".gitignore", rules.as_bytes(), 0o644, Existing::Keep)?;
+    writer.sync()
+}
+
+/// Those files of a folder that git tracks, and the indexes that do not tell for certain.
+#[derive(Default)]
+pub struct Tracked {
+    pub names: Vec<String>,
+    pub unsure: Vec<PathBuf>,
+}
+
+/// Which files of a folder git tracks already, of those that are `wanted`: no ignore rule keeps them out.
+pub fn tracked(disk: &dyn Disk, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Tracked> {
+    let place = files::resolved(disk, folder)?;
+    let mut found = Tracked::default();
+    for repository in Repository::around(disk, &place)? {
+        let file = repository.own.join("index");
+        if !files::exists(disk, &file)? {
+            continue;
+        }
+        let below = place.strip_prefix(&repository.root).unwrap_or(&place);
+        let prefix: Vec<u8> = below.iter().flat_map(|name| [name.as_bytes(), b"/"]).collect::<Vec<_>>().concat();
+        let bytes = files::read(disk, &file, "", files::Kind::Public).ok();
+        let Some(entries) = bytes.and_then(|bytes| index::read(&bytes)) else {
+            found.unsure.push(file);
+            continue;
+        };
+        for entry in entries {
+            // Case does not count: some file systems, and then git, do not know it.
+            let here = entry.name.len() >= prefix.len() && entry.name[..prefix.len()].eq_ignore_ascii_case(&prefix);
+            let name = (here && !entry.is_folder).then(|| String::from_utf8_lossy(&entry.name[prefix.len()..]).to_ascii_lowercase());
+            found.names.extend(name.filter(|name| wanted(name)));
+            if entry.is_folder && prefix.starts_with(&entry.name) {
+                found.unsure.push(file.clone());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Ignore rules: those of a contract's platform, and those of the repository around a folder. For a report: a rule of which it
+/// is not certain how git reads it counts.
+pub struct IgnoreRules {
+    platform: Gitignore,
+    /// From the folder upwards; none = the folder is in no repository.
+    repository: Vec<Gitignore>,
+    folder: PathBuf,
+}
+
+impl IgnoreRules {
+    /// For files below `folder`; `checkout` is a repository's root even where it has no `.git`.
+    pub fn new(disk: &dyn Disk, folder: &Path, checkout: Option<&Path>, platform: &[String]) -> Result<Self> {
+        let folder = files::resolved(disk, folder)?;
+        let platform = rules(&folder, platform.iter().map(String::as_str));
+        let checkout = checkout.map(|checkout| files::resolved(disk, checkout)).transpose()?;
+        Ok(IgnoreRules { platform, repository: repository_rules(disk, &folder, checkout.as_deref())?, folder })
+    }
+
+    /// The rule by which git would not commit this path, relative to the folder.
+    pub fn matching(&self, path: &str) -> Option<String> {
+        let full = self.folder.join(path);
+        let on_the_way: Vec<&Path> = full.ancestors().collect();
+        on_the_way.iter().rev().find_map(|part| self.matching_one(part, *part != full))
+    }
+
+    /// The same for one folder on the way, or the file: the nearest rules decide.
+    fn matching_one(&self, path: &Path, is_folder: bool) -> Option<String> {
+        let decides = |rules: &Gitignore| match path.parent()?.starts_with(rules.path()).then(|| rules.matched(path, is_folder))? {
+            Match::None => None,
+            Match::Ignore(glob) => Some(Some(glob.original().to_owned())),
+            Match::Whitelist(_) => Some(None),
+        };
+        decides(&self.platform).flatten().or_else(|| self.repository.iter().find_map(decides).flatten())
+    }
+}
+
+/// The rules of the repository that a folder is in, the weightier ones first: each `.gitignore` from the folder up to
+/// the root, then `.git/info/exclude` (gitignore(5)).
+fn repository_rules(disk: &dyn Disk, folder: &Path, checkout: Option<&Path>) -> Result<Vec<Gitignore>> {
+    let found = Repository::around(disk, folder)?.into_iter().next();
+    let checkout = checkout.filter(|checkout| folder.starts_with(checkout));
+    let Some(root) = found.as_ref().map(|found| found.root.as_path()).or(checkout) else { return Ok(Vec::new()) };
+    let below = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
+    let mut rules = below.map(|folder| read_rules(disk, folder, &folder.join(".gitignore"))).collect::<Result<Vec<_>>>()?;
+    if let Some(found) = &found {
+        rules.push(read_rules(disk, root, &found.common.join("info/exclude"))?);
+    }
+    Ok(rules)
+}
+
+fn read_rules(disk: &dyn Disk, folder: &Path, path: &Path) -> Result<Gitignore> {
+    let text = public(disk, path)?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(rules(folder, text.trim_start_matches('\u{feff}').lines()))
+}
+
+fn rules<'l>(folder: &Path, lines: impl Iterator<Item = &'l str>) -> Gitignore {
+    let mut builder = GitignoreBuilder::new(folder);
+    for line in lines {
+        // A rule that git itself could not read matches nothing.
+        let _ = builder.add_line(None, line);
+    }
+    builder.build().unwrap_or_else(|_| Gitignore::empty())
+}
