@@ -11,6 +11,8 @@ mod contract;
 mod crash;
 mod delivery;
 #[cfg(feature = "cluster")]
+mod diagnosis;
+#[cfg(feature = "cluster")]
 mod doctor;
 mod escrow;
 mod faults;
