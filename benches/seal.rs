@@ -187,7 +187,7 @@ fn memory(folder: &Path) {
 fn re_encrypt(folder: &Path) {
     let old = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/private-keys/good-pkcs8.pem")).unwrap();
     let certificate = std::fs::read_to_string(folder.join("keys/sealing.crt")).unwrap();
-    let (identity, recipient) = escrow::new_identity();
+    let (identity, recipient) = escrow::new_identity().unwrap();
     let (encrypted, _) = escrow::encrypt(&(certificate + &old), &[&recipient.parse::<age::x25519::Recipient>().unwrap()]).unwrap();
     for (path, bytes) in [("old.pem", old.as_bytes()), ("keys/operator.agekey", identity.as_bytes()), ("keys/sealing.key.age", &encrypted)]
     {

@@ -31,8 +31,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
 }
 
 fn outcome(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Result<Outcome> {
-    // First of all, while nothing is made: the standard library panics where it finds no randomness for its hash maps.
-    world.entropy.try_fill_bytes(&mut [0])?;
+    // First of all, while nothing is made. The standard library draws the seed of a thread's hash maps once.
+    model::check_entropy(world.entropy.as_mut())?;
+    model::drawing_itself(std::hash::RandomState::new)?;
     match cli::parse(args) {
         Ok(cli) => commands::run(cli, world),
         Err(Ok(help)) => world.terminal.print(&help).map(|()| Outcome::Done),

@@ -5,7 +5,7 @@ use super::Outcome;
 use crate::cli::ReEncrypt;
 use crate::model::{CertificateDigest, Error, Result};
 use crate::pipeline::re_encrypt::Work;
-use crate::pipeline::seal::Sealer;
+use crate::pipeline::seal::{Sealer, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::tally::{self, Record};
 use crate::workspace::Workspace;
@@ -34,7 +34,8 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
     let work = Work::new(&keys, to, (!args.consent.dry_run).then_some(&sealer), args.key);
     let tally = Tally { proved: work.proves(), ..Tally::default() };
     let run = Run { workspace, args, to, tally, record: Record::default() };
-    run.over(&sealed, &mut |files, world| with_keys(files, &work, world), world)
+    let mut session_keys = SessionKeys::default();
+    run.over(&sealed, &mut |files, world| with_keys(files, &work, &mut session_keys, world), world)
 }
 
 fn ask(workspace: &Workspace, args: &ReEncrypt, to: CertificateDigest, world: &mut World) -> Result<()> {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::terminal::Terminal;
-use crate::model::{Error, ErrorKind, Result, visible};
+use crate::model::{Error, ErrorKind, Result, quietly, visible};
 
 /// How long one request may take, its answer included.
 const MOST_TIME: Duration = Duration::from_secs(15);
@@ -74,7 +74,9 @@ impl Cluster {
             config.read_timeout = Some(MOST_TIME);
             config.write_timeout = Some(MOST_TIME);
             config.default_retry = false;
-            quietly(|| kube::Client::try_from(config)).map_err(|error| match (&error, plugin) {
+            // It panics over a token that no header can hold.
+            let made = quietly(|| kube::Client::try_from(config)).map_or(Err(None), |made| made.map_err(Some));
+            made.map_err(|error| match (&error, plugin) {
                 (None | Some(kube::Error::Auth(_)), Some(plugin)) => no_credentials(&plugin, error.as_ref()),
                 _ => unusable(&context),
             })
@@ -292,15 +294,6 @@ fn no_credentials(plugin: &str, error: Option<&kube::Error>) -> Error {
     }
     let help = "log in with it first, and try it with `kubectl --context NAME version`";
     failed(format!("the kubeconfig's plugin `{plugin}` gives no credentials"), help)
-}
-
-/// Makes a client; no error where it panics, as kube does over a token that no header can hold.
-fn quietly<T>(make: impl FnOnce() -> kube::Result<T>) -> Result<T, Option<kube::Error>> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make));
-    std::panic::set_hook(hook);
-    made.map_err(|_| None)?.map_err(Some)
 }
 
 /// A "no" in our words, with the server's own message: it holds names, never values.

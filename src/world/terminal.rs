@@ -3,6 +3,7 @@
 
 use std::io::{IsTerminal, Read, Write};
 
+use rustix::fs::OFlags;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -25,7 +26,7 @@ impl Terminal {
     pub fn real() -> Self {
         Terminal {
             stdin: Box::new(std::io::stdin()),
-            stdout: Box::new(std::io::stdout()),
+            stdout: if was_closed() { Box::new(Closed) } else { Box::new(std::io::stdout()) },
             stderr: Box::new(std::io::stderr()),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
@@ -120,6 +121,28 @@ impl Terminal {
     /// Asks for one line on the terminal, without echo.
     pub fn ask(&mut self, prompt: &str) -> Result<SecretValue> {
         ask(self.stdin_is_terminal, prompt, "name a file, or pipe the value into standard input: `KEY=FILE`, `KEY=-`")
+    }
+}
+
+/// Whether standard output was closed when the process started. Rust opens `/dev/null` in its place, for reading and writing, and
+/// then every write succeeds; a shell's `> /dev/null` opens it for writing only, and is a good place to write to.
+fn was_closed() -> bool {
+    let (here, null) = (rustix::fs::fstat(std::io::stdout()), rustix::fs::stat("/dev/null"));
+    let flags = rustix::fs::fcntl_getfl(std::io::stdout());
+    let is_null = here.is_ok_and(|here| null.is_ok_and(|null| (here.st_mode, here.st_rdev) == (null.st_mode, null.st_rdev)));
+    is_null && flags.is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR)
+}
+
+/// Standard output that was closed.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(rustix::io::Errno::BADF.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Err(rustix::io::Errno::BADF.into())
     }
 }
 

@@ -122,12 +122,42 @@ fn the_real_disk_does_what_the_simulated_one_believes() {
 #[test]
 fn two_runs_at_once_one_is_told_to_wait() {
     let sandbox = Sandbox::bootstrapped();
-    let folder = std::fs::File::open(sandbox.path("out")).unwrap();
-    folder.lock().unwrap();
-    let before = sandbox.snapshot();
-    let ran = sandbox.start(["bootstrap"]).expect(8);
-    assert!(ran.stderr.contains(&format!("(process {})", std::process::id())), "{}", ran.stderr);
-    assert_eq!(before, sandbox.snapshot());
-    folder.unlock().unwrap();
-    sandbox.run(["bootstrap"]).expect(0);
+    let unit = sandbox.read("out/secret-source/vllm-api-key.sealed.yaml");
+    sandbox.write("apps/a/one.yaml", unit.as_bytes());
+    sandbox.write_secret("given.env", b"HF_TOKEN=hf_abcdefghijklmnopqrstuvwxyz\n");
+    let (_, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
+    sandbox.write("keys/sealing.key.age", Sandbox::renewed().read("keys/sealing.key.age").as_bytes());
+    let add = ["escrow", "add-recipient", recipient.as_str(), "--yes"];
+    std::fs::create_dir(sandbox.path("other")).unwrap();
+    // Everything that changes a folder waits for whoever holds its lock, whatever it is called by.
+    let of_out: &[&[&str]] = &[
+        &["bootstrap"],
+        &["rotate", "vllm-api-key", "--yes"],
+        &["import", "--env-file", "given.env"],
+        &["renew", "--yes"],
+        &["re-encrypt", "--yes"],
+        &["re-encrypt", "out", "--yes"],
+        &["re-encrypt", "./out/", "--yes"],
+        &["re-encrypt", "out/secret-source", "--yes"],
+        &["re-encrypt", "out/secret-source/vllm-api-key.sealed.yaml", "--yes"],
+        &["re-encrypt", "apps", "out/secret-source", "--yes"],
+        &["re-encrypt", ".", "--yes"],
+    ];
+    let rows = of_out.iter().map(|args| ("out", *args)).chain([
+        ("apps", &["re-encrypt", "apps", "--yes"][..]),
+        ("apps/a", &["re-encrypt", "apps/a/one.yaml", "--yes"]),
+        ("keys", &["renew", "--yes"]),
+        ("keys", &add),
+        ("other", &["keygen", "--keys", "other"]),
+    ]);
+    for (locked, args) in rows {
+        let folder = std::fs::File::open(sandbox.path(locked)).unwrap();
+        folder.lock().unwrap();
+        let before = sandbox.snapshot();
+        let ran = sandbox.start(args);
+        assert_eq!(ran.code, 8, "{locked}: {args:?}: {}{}", ran.stdout, ran.stderr);
+        let says = format!("{locked}: another run holds the lock (process {})\n", std::process::id());
+        assert!(ran.stderr.contains(&says), "{locked}: {args:?}: {}", ran.stderr);
+        assert_eq!(before, sandbox.snapshot(), "{locked}: {args:?}");
+    }
 }

@@ -30,7 +30,7 @@ fn moved(keys: &str, out: &str) -> Sandbox {
 fn a_finding_names_the_file_of_this_run() {
     for (flags, keys, out) in [(&["--keys", "k2", "--out", "o2"][..], "k2", "o2"), (&["--cluster", "prod"], "keys/prod", "out/prod")] {
         let sandbox = moved(keys, out);
-        let (_, one) = seal_secrets::pipeline::escrow::new_identity();
+        let (_, one) = seal_secrets::pipeline::escrow::new_identity().unwrap();
         sandbox.write(&format!("{keys}/recipients.txt"), format!("{one}\n").as_bytes());
         sandbox.write(&format!("{keys}/sealing.crt"), fixture_text("fixtures/certificates/good-2048.crt").as_bytes());
         let unit = |key: &str| format!("{out}/secret-source/{key}.sealed.yaml");
