@@ -22,6 +22,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
     match outcome(args, world) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Found) => 1,
+        #[cfg(feature = "cluster")]
+        Ok(Outcome::NotReached) => model::ErrorKind::Cluster.exit_code(),
         Err(error) => {
             // Where even this cannot be written, the exit code still tells.
             let _ = writeln!(world.terminal.stderr, "{error}");

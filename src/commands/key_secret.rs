@@ -55,7 +55,7 @@ fn apply(args: &KeySecret, secrets: &KeySecrets, world: &mut World) -> Result<Ou
     for (name, secret) in &secrets.secrets {
         let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
         cluster.apply(&path, secret)?;
-        let there = cluster.read_secret("get", &path)?;
+        let there = cluster.read_secret("get", &path, "Secret")?;
         if !text::decode(&there).and_then(|there| same(secret, there)).is_ok_and(|same| same) {
             let help = "look for a webhook that changes Secrets".to_owned();
             return Err(failed(name, "what was read back is not what was applied", help));

@@ -121,21 +121,26 @@ fn with_code<'c>(checks: &'c [Value], code: &str) -> Vec<&'c Value> {
     checks.iter().filter(|check| check["code"] == code).collect()
 }
 
+fn nothing() -> Vec<u8> {
+    response("404 Not Found", JSON, r#"{"kind":"Status","reason":"NotFound"}"#)
+}
+
 const JSON: &str = "Content-Type: application/json\r\n";
 
 /// A cluster with CRDs and namespaces, and nothing else.
 fn bare(_: usize, path: &str) -> Vec<u8> {
-    const BITNAMI: &str = r#"{"resources":[{"name":"sealedsecrets"}]}"#;
-    const ESO: &str = r#"{"resources":[{"name":"clustersecretstores"},{"name":"secretstores"},{"name":"externalsecrets"}]}"#;
+    const BITNAMI: &str = r#"{"kind":"APIResourceList","resources":[{"name":"sealedsecrets"}]}"#;
+    const ESO: &str =
+        r#"{"kind":"APIResourceList","resources":[{"name":"clustersecretstores"},{"name":"secretstores"},{"name":"externalsecrets"}]}"#;
     let ok = |body| response("200 OK", JSON, body);
     match path {
         "/version" => response("200 OK", &format!("{JSON}Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"), r#"{"gitVersion":"v1.34.4"}"#),
         "/apis/bitnami.com/v1alpha1" => ok(BITNAMI),
         "/apis/external-secrets.io/v1" => ok(ESO),
-        _ if path.ends_with("selfsubjectreviews") => ok(r#"{"status":{"userInfo":{"username":"me"}}}"#),
-        _ if path.ends_with("subjectaccessreviews") => ok(r#"{"status":{"allowed":true}}"#),
-        _ if path.starts_with("/api/v1/namespaces/") && path.matches('/').count() == 4 => ok("{}"),
-        _ => response("404 Not Found", JSON, "{}"),
+        _ if path.ends_with("selfsubjectreviews") => ok(r#"{"kind":"SelfSubjectReview","status":{"userInfo":{"username":"me"}}}"#),
+        _ if path.ends_with("subjectaccessreviews") => ok(r#"{"kind":"SubjectAccessReview","status":{"allowed":true}}"#),
+        _ if path.starts_with("/api/v1/namespaces/") && path.matches('/').count() == 4 => ok(r#"{"kind":"PartialObjectMetadata"}"#),
+        _ => nothing(),
     }
 }
 
@@ -156,7 +161,7 @@ fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing")), (12, 12));
     // A namespace of readers that is not there may never be needed.
     fn without(n: usize, path: &str) -> Vec<u8> {
-        if path.ends_with("/namespaces/n8n") { response("404 Not Found", JSON, "{}") } else { bare(n, path) }
+        if path.ends_with("/namespaces/n8n") { nothing() } else { bare(n, path) }
     }
     let less = ask("namespace-gone", without, &["--store-kind", "SecretStore"]);
     assert_eq!((count(&less, "account-missing"), count(&less, "store-missing")), (11, 11));
@@ -190,7 +195,7 @@ fn a_right_that_is_missing_hides_only_what_depends_on_it() {
 #[test]
 fn the_reader_that_a_helm_chart_renders_is_found_by_its_target() {
     fn answers(n: usize, path: &str) -> Vec<u8> {
-        const LIST: &str = r#"{"items":[
+        const LIST: &str = r#"{"kind":"ExternalSecretList","items":[
             {"metadata":{"name":"release-portal","namespace":"elsewhere"},"spec":{"target":{"name":"key-portal"}}},
             {"metadata":{"name":"release-portal","namespace":"experience"},"spec":{
                 "target":{"name":"key-portal"},"secretStoreRef":{"kind":"ClusterSecretStore","name":"secret-store"},

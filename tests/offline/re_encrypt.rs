@@ -354,14 +354,14 @@ fn controller(odd: &'static str) -> u16 {
             _ if path.contains("/deployments?") => {
                 let containers = serde_json::json!([{ "image": image }]);
                 let deployment = serde_json::json!({ "metadata": {}, "spec": { "template": { "spec": { "containers": containers } } } });
-                (200, serde_json::json!({ "items": [deployment] }).to_string())
+                (200, serde_json::json!({ "kind": "DeploymentList", "items": [deployment] }).to_string())
             }
             _ if path.ends_with("/cert.pem") && odd == "another certificate" => (200, fixture_text("fixtures/certificates/good.crt")),
             _ if path.ends_with("/cert.pem") => (200, pem.clone()),
             // Every third time it has no time.
             _ if path.ends_with("/rotate") && (n % 3 == 0 || odd == "busy") => (429, String::new()),
             _ if path.ends_with("/rotate") => rotate(body),
-            _ => (200, r#"{"spec":{"ports":[{"name":"http"}]}}"#.to_owned()),
+            _ => (200, r#"{"kind":"Service","spec":{"ports":[{"name":"http"}]}}"#.to_owned()),
         };
         crate::api_server::response(&format!("{status} X"), "Retry-After: 0\r\n", &body)
     });

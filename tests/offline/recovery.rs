@@ -142,8 +142,9 @@ fn the_private_part_of_keys_with_copies() {
 #[test]
 fn the_private_part_of_keys_with_a_live_cluster() {
     needs!("bash", "git");
-    use crate::api_server::{kubeconfig, response, serve};
-    let (port, _) = serve(|_, _| response("200 OK", "", &fixture_text("fixtures/private-keys/key-list.json")));
+    use crate::api_server::{kubeconfig, response, serve_with};
+    let keys = || fixture_text("fixtures/private-keys/key-list.json").replace("\"kind\": \"List\"", "\"kind\": \"SecretList\"");
+    let (port, _) = serve_with(move |_, _, _| response("200 OK", "", &keys()));
     let mut site = Site::new();
     kubeconfig(&site.elsewhere, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     let work = site.work.path("");
