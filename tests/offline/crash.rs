@@ -119,6 +119,19 @@ fn the_real_disk_does_what_the_simulated_one_believes() {
     assert!(steps.len() > 20, "{}", steps.len());
 }
 
+/// Where nothing can be synced, the real disk says so: it asks the kernel.
+#[test]
+fn the_real_disk_syncs() {
+    use seal_secrets::world::disk::{self, Links};
+    let folder = disk::real().open_folder(Path::new("/proc/self"), Links::Follow).unwrap();
+    let file = folder.open_file(Path::new("status"), Links::Keep).unwrap();
+    assert_eq!((file.sync().is_err(), folder.sync().is_err()), (true, true));
+    let here = Sandbox::empty();
+    here.write("file", b"x");
+    let folder = disk::real().open_folder(&here.path(""), Links::Follow).unwrap();
+    assert!(folder.sync().is_ok() && folder.open_file(Path::new("file"), Links::Keep).unwrap().sync().is_ok());
+}
+
 #[test]
 fn two_runs_at_once_one_is_told_to_wait() {
     let sandbox = Sandbox::bootstrapped();

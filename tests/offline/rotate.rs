@@ -196,6 +196,7 @@ fn a_value_is_older_than_some_days_once_they_have_passed() {
     fn last() -> SystemTime {
         first() + Duration::from_secs(86_399)
     }
+    let day = regex::Regex::new("seal-secrets/made: \"[0-9-]{10}\"").unwrap();
     // Both are of the 30th of September 2027.
     for (made, most, is_older) in [
         ("2027-07-01", "91d", false),
@@ -209,7 +210,6 @@ fn a_value_is_older_than_some_days_once_they_have_passed() {
         let sandbox = Sandbox::bootstrapped();
         for unit in std::fs::read_dir(sandbox.path("out/secret-source")).unwrap() {
             let name = format!("out/secret-source/{}", unit.unwrap().file_name().to_string_lossy());
-            let day = regex::Regex::new("seal-secrets/made: \"[0-9-]{10}\"").unwrap();
             // All others are of that day.
             let other = if name.ends_with("/vllm-api-key.sealed.yaml") { made } else { "2027-09-30" };
             sandbox.write(&name, day.replace_all(&sandbox.read(&name), format!("seal-secrets/made: \"{other}\"")).as_bytes());
