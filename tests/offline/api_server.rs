@@ -329,21 +329,20 @@ fn what_is_not_kubernetes_is_believed_by_no_command() {
         &["doctor"],
         &["doctor", "--json"],
     ];
-    for (what, status, body) in NOT_KUBERNETES {
+    for (i, (what, status, body)) in NOT_KUBERNETES.iter().enumerate() {
         // Whatever it says of itself.
-        for kind in ["application/json", "text/html"] {
-            let (port, _) = serve_with(move |_, _, _| response(status, &format!("Content-Type: {kind}\r\n"), body));
-            kubeconfig(&start, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
-            let before = start.snapshot();
-            for command in commands {
-                let ran = start.start([command, &["--kubeconfig", "kubeconfig", "--context", "fake"]].concat());
-                assert_eq!(ran.code, 7, "{what}, {command:?}: {}{}", ran.stdout, ran.stderr);
-                let said = ran.stdout + &ran.stderr;
-                let reached = said.contains("is not one of Kubernetes") && said.contains("a proxy, a login page")
-                    || said.contains("the API server answered 404 to ");
-                assert!(reached && !said.contains("panicked") && !said.contains("hunter2"), "{what}, {command:?}: {said}");
-                assert_eq!(before, start.snapshot(), "{what}, {command:?}: nothing changed");
-            }
+        let kind = if i % 2 == 0 { "application/json" } else { "text/html" };
+        let (port, _) = serve_with(move |_, _, _| response(status, &format!("Content-Type: {kind}\r\n"), body));
+        kubeconfig(&start, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+        let before = start.snapshot();
+        for command in commands {
+            let ran = start.start([command, &["--kubeconfig", "kubeconfig", "--context", "fake"]].concat());
+            assert_eq!(ran.code, 7, "{what}, {command:?}: {}{}", ran.stdout, ran.stderr);
+            let said = ran.stdout + &ran.stderr;
+            let reached = said.contains("is not one of Kubernetes") && said.contains("a proxy, a login page")
+                || said.contains("the API server answered 404 to ");
+            assert!(reached && !said.contains("panicked") && !said.contains("hunter2"), "{what}, {command:?}: {said}");
+            assert_eq!(before, start.snapshot(), "{what}, {command:?}: nothing changed");
         }
     }
 }
