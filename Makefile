@@ -58,7 +58,7 @@ audit: ## known weaknesses of the dependencies; needs the network
 	cargo deny --locked check advisories
 
 bless: ## renew every golden file
-	BLESS=1 cargo test --locked --test offline -- contract readme
+	BLESS=1 cargo test --locked --test offline -- contract readme doctor diagnosis
 
 bench: ## ratios against kubeseal and the bare primitives
 	cargo bench --locked --bench seal

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
-use aws_lc_rs::rsa::{
-    OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey, PublicEncryptingKey,
-};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey};
+use rsa::pkcs8::DecodePublicKey;
+use rsa::{Oaep, PublicKey};
 use seal_secrets::manifest::contract_file;
 use seal_secrets::manifest::sealed_secret::{self, Sealed};
 use seal_secrets::model::{Contract, SecretValue};
@@ -19,6 +19,7 @@ use seal_secrets::pipeline::generate::generate;
 use seal_secrets::pipeline::seal::Sealer;
 use seal_secrets::pipeline::{escrow, pem};
 use seal_secrets::world::World;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const MANY: usize = 10_000;
@@ -134,12 +135,13 @@ fn against_the_primitives(folder: &Path) {
 }
 
 fn bare(certificate: &FitCertificate) -> usize {
-    let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&certificate.public_key).unwrap()).unwrap();
-    let mut rsa = vec![0; key.ciphertext_size()];
+    let key = PublicKey::from_public_key_der(&certificate.public_key).unwrap();
+    let mut entropy = World::real().entropy;
     let mut total = 0;
     for i in 0..MANY {
         let session_key = [i as u8; 32];
-        key.encrypt(&OAEP_SHA256_MGF1SHA256, &session_key, &mut rsa, Some(b"secret-source/key-00000")).unwrap();
+        let padding = Oaep::<Sha256>::new_with_label(&b"secret-source/key-00000"[..]);
+        let rsa = key.encrypt(entropy.as_mut(), padding, &session_key).unwrap();
         let mut value = [b'v'; 64];
         let cipher = Aes256Gcm::new_from_slice(&session_key).unwrap();
         let tag = cipher.encrypt_inout_detached(&Nonce::from([0; 12]), &[], value.as_mut_slice().into()).unwrap();
@@ -185,7 +187,7 @@ fn memory(folder: &Path) {
 fn re_encrypt(folder: &Path) {
     let old = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/private-keys/good-pkcs8.pem")).unwrap();
     let certificate = std::fs::read_to_string(folder.join("keys/sealing.crt")).unwrap();
-    let (identity, recipient) = escrow::new_identity();
+    let (identity, recipient) = escrow::new_identity().unwrap();
     let (encrypted, _) = escrow::encrypt(&(certificate + &old), &[&recipient.parse::<age::x25519::Recipient>().unwrap()]).unwrap();
     for (path, bytes) in [("old.pem", old.as_bytes()), ("keys/operator.agekey", identity.as_bytes()), ("keys/sealing.key.age", &encrypted)]
     {
@@ -241,16 +243,17 @@ fn primitives(folder: &Path, old: &str, threads: usize, again: bool) {
         let private = PrivateDecryptingKey::from_pkcs8(&der).unwrap();
         let old = OaepPublicEncryptingKey::new(private.public_key()).unwrap();
         let opener = OaepPrivateDecryptingKey::new(private).unwrap();
-        let new = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(public).unwrap()).unwrap();
+        let new = PublicKey::from_public_key_der(public).unwrap();
+        let mut entropy = World::real().entropy;
         let (mut sealed, mut buffer) = (vec![0; old.ciphertext_size()], vec![0; opener.min_output_size()]);
-        let mut rsa = vec![0; new.ciphertext_size()];
         let label: Option<&[u8]> = Some(b"secret-source/key-00000");
         old.encrypt(&OAEP_SHA256_MGF1SHA256, &[7; 32], &mut sealed, label).unwrap();
         for _ in 0..count {
             let mut value = [b'v'; 64];
             let session_key = opener.decrypt(&OAEP_SHA256_MGF1SHA256, &sealed, &mut buffer, label).unwrap();
             aes(session_key, &mut value);
-            new.encrypt(&OAEP_SHA256_MGF1SHA256, &[9; 32], &mut rsa, label).unwrap();
+            let padding = Oaep::<Sha256>::new_with_label(&b"secret-source/key-00000"[..]);
+            black_box(new.encrypt(entropy.as_mut(), padding, &[9; 32]).unwrap());
             aes(&[9; 32], &mut value);
             if again {
                 aes(opener.decrypt(&OAEP_SHA256_MGF1SHA256, &sealed, &mut buffer, label).unwrap(), &mut value);

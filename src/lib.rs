@@ -22,6 +22,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
     match outcome(args, world) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Found) => 1,
+        #[cfg(feature = "cluster")]
+        Ok(Outcome::NotReached) => model::ErrorKind::Cluster.exit_code(),
         Err(error) => {
             // Where even this cannot be written, the exit code still tells.
             let _ = writeln!(world.terminal.stderr, "{error}");
@@ -31,8 +33,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
 }
 
 fn outcome(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Result<Outcome> {
-    // First of all, while nothing is made: the standard library panics where it finds no randomness for its hash maps.
-    world.entropy.try_fill_bytes(&mut [0])?;
+    // First of all, while nothing is made. The standard library draws the seed of a thread's hash maps once.
+    model::check_entropy(world.entropy.as_mut())?;
+    model::drawing_itself(std::hash::RandomState::new)?;
     match cli::parse(args) {
         Ok(cli) => commands::run(cli, world),
         Err(Ok(help)) => world.terminal.print(&help).map(|()| Outcome::Done),

@@ -33,7 +33,8 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     let cluster = Cluster::connect(&args.cluster.access.named(), world)?;
     let checks = wait(&cluster, &wanted, args.wait, world)?;
     world.terminal.print(&if args.json { show::checks::json(&checks) } else { show::checks::text(&checks) })?;
-    Ok(Outcome::found(checks.iter().any(|check| check.status == Status::Bad)))
+    let unreachable = checks.iter().any(|check| check.symptom == Some(Symptom::ApiUnreachable));
+    Ok(if unreachable { Outcome::NotReached } else { Outcome::found(checks.iter().any(|check| check.status == Status::Bad)) })
 }
 
 /// Looks until all is well, at most so long.

@@ -9,6 +9,9 @@ use crate::workspace::keys::ESCROW;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &KeySecret, world: &mut World) -> Result<Outcome> {
+    if !applies(args) {
+        world.terminal.check_output()?;
+    }
     world.terminal.check_reveal(args.reveal || applies(args), &workspace.command("key-secret | kubectl apply -f -"))?;
     let certificate = workspace.certificate()?;
     let escrow = workspace.escrow(args.identity.as_deref(), world)?;
@@ -55,7 +58,7 @@ fn apply(args: &KeySecret, secrets: &KeySecrets, world: &mut World) -> Result<Ou
     for (name, secret) in &secrets.secrets {
         let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
         cluster.apply(&path, secret)?;
-        let there = cluster.read_secret("get", &path)?;
+        let there = cluster.read_secret("get", &path, "Secret")?;
         if !text::decode(&there).and_then(|there| same(secret, there)).is_ok_and(|same| same) {
             let help = "look for a webhook that changes Secrets".to_owned();
             return Err(failed(name, "what was read back is not what was applied", help));

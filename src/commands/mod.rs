@@ -34,6 +34,9 @@ pub enum Outcome {
     Done,
     /// It looked for something, and found it.
     Found,
+    /// It looked for something in a cluster that it did not reach.
+    #[cfg(feature = "cluster")]
+    NotReached,
 }
 
 impl Outcome {

@@ -6,7 +6,7 @@ use crate::cli::ReEncrypt;
 use crate::model::{CertificateDigest, Error, Result};
 use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::re_encrypt::Work;
-use crate::pipeline::seal::Sealer;
+use crate::pipeline::seal::{Sealer, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::tally::{self, Record};
 use crate::workspace::Workspace;
@@ -39,7 +39,8 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
     ask(workspace, args, &certificate, &mut trust, world)?;
     let tally = Tally { proved: work.proves(), ..Tally::default() };
     let run = Run { workspace, args, to, tally, record: Record::default() };
-    run.over(&sealed, &mut |files, world| with_keys(files, &work, world), world)
+    let mut session_keys = SessionKeys::default();
+    run.over(&sealed, &mut |files, world| with_keys(files, &work, &mut session_keys, world), world)
 }
 
 /// What is sealed and cannot be opened may be lost: nobody but the operator can say that somebody else holds its key.

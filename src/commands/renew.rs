@@ -11,7 +11,7 @@ use crate::pipeline::keygen::new_pair;
 use crate::pipeline::pins::How;
 use crate::pipeline::re_encrypt::Work;
 use crate::pipeline::rsa_soundness::USUAL_BITS;
-use crate::pipeline::seal::Sealer;
+use crate::pipeline::seal::{Sealer, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::{self, counted};
 use crate::workspace::Workspace;
@@ -97,7 +97,8 @@ fn look(
         record.keep(&event);
         if let Event::Failed(error) = event { failed(workspace, error, world) } else { Ok(()) }
     };
-    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, world))?;
+    let mut session_keys = SessionKeys::default();
+    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, &mut session_keys, world))?;
     if tally.failed == 0 {
         return Ok(tally);
     }
@@ -130,7 +131,8 @@ fn move_to(workspace: &Workspace, to: &FitCertificate, sealed: &SealedFiles, esc
         Event::Moved { file, name, from } => world.terminal.print(&show::tally::moved(&file, &name, from)),
         Event::Failed(error) => failed(workspace, error, world),
     };
-    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, world))?;
+    let mut session_keys = SessionKeys::default();
+    sealed.handle(&mut tally, world, &mut tell, &mut |files, world| with_keys(files, &work, &mut session_keys, world))?;
     if tally.failed > 0 {
         return Err(Error::refused("not everything could be re-encrypted", "fix what is named above, and run again: it goes on"));
     }

@@ -10,6 +10,7 @@ use crate::workspace::Workspace;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Unseal, world: &mut World) -> Result<Outcome> {
+    world.terminal.check_output()?;
     world.terminal.check_reveal(args.reveal, &workspace.command("unseal | kubectl apply -f -"))?;
     let asked = args.files.iter().chain(&args.opening.recovery_private_key).filter(|path| path.as_os_str() == "-");
     if asked.count() > 1 {

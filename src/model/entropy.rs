@@ -4,8 +4,25 @@ use std::fmt;
 
 use rand::TryCryptoRng;
 
+use super::{Error, Result};
+
 /// A cryptographic source of randomness that may fail.
 pub type Entropy = dyn TryCryptoRng<Error = EntropyFailed>;
+
+/// Tries a source before anything is made of it: one that fails, or that is stuck, is an error.
+pub fn check_entropy(entropy: &mut Entropy) -> Result<()> {
+    let mut draws = [[0; 32]; 2];
+    draws.iter_mut().try_for_each(|draw| entropy.try_fill_bytes(draw))?;
+    if draws[0] == draws[1] { Err(repeats()) } else { Ok(()) }
+}
+
+/// The same bytes came twice.
+pub fn repeats() -> Error {
+    Error::cryptography(
+        "the randomness repeats itself",
+        "see whether `head -c 32 /dev/urandom | base64` prints another line each time, or use another machine",
+    )
+}
 
 #[derive(Debug)]
 pub struct EntropyFailed;
@@ -18,9 +35,9 @@ impl fmt::Display for EntropyFailed {
 
 impl std::error::Error for EntropyFailed {}
 
-impl From<EntropyFailed> for super::Error {
+impl From<EntropyFailed> for Error {
     fn from(_: EntropyFailed) -> Self {
-        super::Error::cryptography(
+        Error::cryptography(
             "the operating system gives no randomness",
             "nothing was made; try again once `head -c 32 /dev/urandom` works on this machine",
         )

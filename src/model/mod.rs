@@ -13,6 +13,7 @@ mod finding;
 mod name;
 mod places;
 mod plan;
+mod quietly;
 mod secret_value;
 mod threads;
 
@@ -22,11 +23,12 @@ pub use contract::{
 };
 pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;
-pub use entropy::{Entropy, EntropyFailed};
+pub use entropy::{Entropy, EntropyFailed, check_entropy, repeats};
 pub use error::{Error, ErrorKind, Position, Result, counted, near, visible};
 pub use finding::{Code, Finding, Severity};
 pub use name::{DataKey, Name, Namespace, Scope};
 pub use places::{Places, quoted};
 pub use plan::{Change, Plan, Reason};
+pub use quietly::{drawing_itself, is_quiet, quietly};
 pub use secret_value::SecretValue;
 pub use threads::on_threads;

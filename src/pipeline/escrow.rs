@@ -11,18 +11,18 @@ use age::{DecryptError, EncryptError, Identity, Recipient};
 use age_core::format::{FileKey, Stanza};
 use zeroize::Zeroizing;
 
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, drawing_itself};
 
 /// The largest escrow that is read, in bytes: hundreds of keys.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A new age identity: the text of its file, and its recipient.
-pub fn new_identity() -> (Zeroizing<String>, String) {
-    let identity = age::x25519::Identity::generate();
+pub fn new_identity() -> Result<(Zeroizing<String>, String)> {
+    let identity = drawing_itself(age::x25519::Identity::generate)?;
     let recipient = identity.to_public().to_string();
     let secret = identity.to_string();
     let text = format!("# public key: {recipient}\n{}\n", secret.expose_secret());
-    (Zeroizing::new(text), recipient)
+    Ok((Zeroizing::new(text), recipient))
 }
 
 /// Proof, later, that what came back from the disk is the escrow that was written, even where the operators' identities
@@ -31,6 +31,10 @@ pub struct Proof(Zeroizing<[u8; 16]>);
 
 /// Encrypts to these recipients.
 pub fn encrypt(plaintext: &str, recipients: &[&dyn Recipient]) -> Result<(Vec<u8>, Proof)> {
+    drawing_itself(|| encrypt_with_age(plaintext, recipients))?
+}
+
+fn encrypt_with_age(plaintext: &str, recipients: &[&dyn Recipient]) -> Result<(Vec<u8>, Proof)> {
     let failed = || Error::cryptography("the escrow could not be encrypted", "nothing was written; try again, and report it if it stays");
     let (first, rest) =
         recipients.split_first().ok_or_else(|| Error::usage("the escrow has no recipient", "name one with `--recipient age1…`"))?;

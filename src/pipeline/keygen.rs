@@ -25,7 +25,7 @@ use super::certificate::{FitCertificate, SealingCertificate};
 use super::private_key::{self, SealingKey};
 use super::seal::Sealer;
 use super::{pem, rsa_soundness, unseal};
-use crate::model::{Entropy, Error, Result, Scope, SecretValue};
+use crate::model::{Entropy, EntropyFailed, Error, Result, Scope, SecretValue};
 
 /// How long the certificate holds: ten years of 365 days, as the controller's do.
 const VALID_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -69,8 +69,10 @@ pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &
 
 /// A new RSA key: 4096 bits, e = 65537.
 fn new_key(entropy: &mut Entropy) -> Result<PrivateKey> {
-    PrivateKey::new(entropy, rsa_soundness::USUAL_BITS as usize)
-        .map_err(|_| Error::cryptography("no RSA key could be made", "nothing was written; try again, and report it if it stays"))
+    PrivateKey::new(entropy, rsa_soundness::USUAL_BITS as usize).map_err(|error| match error {
+        rsa::Error::Rng => EntropyFailed.into(),
+        _ => Error::cryptography("no RSA key could be made", "nothing was written; try again, and report it if it stays"),
+    })
 }
 
 /// A certificate like the controller's own (sealed-secrets `pkg/crypto/keys.go`), in PEM: self-signed, SHA-256, ten
@@ -92,7 +94,11 @@ fn new_certificate(key: &PrivateKey, now: SystemTime, after: Option<SystemTime>,
         let signer = SigningKey::<Sha256>::new(key.clone());
         Ok(builder.build(&signer)?.to_der()?)
     };
-    let der = build().map_err(|_| failed())?;
+    let der = build().map_err(|error| match error {
+        // A sound key fails to sign only where its blinding gets no randomness, which the library draws itself.
+        builder::Error::Signature(_) => EntropyFailed.into(),
+        _ => failed(),
+    })?;
     Ok(pem::write("CERTIFICATE", &der).to_string())
 }
 

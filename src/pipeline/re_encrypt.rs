@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::certificate::SealingCertificate;
 use super::private_key::SealingKey;
-use super::seal::{SESSION_KEY, Sealer};
+use super::seal::{Sealer, SessionKey};
 use super::unseal;
 use crate::manifest::blobs::{self, Blob, ForeignSealedSecret, Spot};
 use crate::manifest::sealed_secret::{CLUSTER_WIDE, NAMESPACE_WIDE, scope};
@@ -74,23 +74,27 @@ impl<'w> Work<'w> {
         position(self.keys, self.to).is_some()
     }
 
-    /// Re-encrypts the SealedSecrets that were found in a text. There has to be a session key for each of their values.
-    pub fn re_encrypt(&self, text: &str, found: &[ForeignSealedSecret], session_keys: &[u8]) -> Result<Done> {
-        let mut session_keys = session_keys.chunks_exact(SESSION_KEY);
+    /// How many session keys these SealedSecrets take: none where it is only said what would be done.
+    pub fn needs(&self, found: &[ForeignSealedSecret]) -> usize {
+        self.sealer.map_or(0, |_| found.iter().map(|one| one.blobs.len()).sum())
+    }
+
+    /// Re-encrypts the SealedSecrets that were found in a text, with as many session keys as they need.
+    pub fn re_encrypt(&self, text: &str, found: &[ForeignSealedSecret], session_keys: Vec<SessionKey>) -> Result<Done> {
+        let mut session_keys = session_keys.into_iter();
         collect(text, found, self.sealer.is_some(), |one, new| self.re_encrypt_one(one, &mut session_keys, new))
     }
 
-    fn re_encrypt_one<'s>(
+    fn re_encrypt_one(
         &self,
         one: &ForeignSealedSecret,
-        session_keys: &mut impl Iterator<Item = &'s [u8]>,
+        session_keys: &mut impl Iterator<Item = SessionKey>,
         replacements: &mut Vec<(Spot, String)>,
     ) -> Result<State> {
         let label = one.label();
         let (marked, own) = (marked(one, self.keys), position(self.keys, self.to));
         let (mut new, mut from) = (Vec::new(), None);
         for blob in &one.blobs {
-            let session_key = session_keys.next().ok_or_else(too_few)?;
             let first = marked.unwrap_or_else(|| self.last.load(Ordering::Relaxed));
             let (index, value) = match unseal::open_first(self.keys, first, &label, &blob.text) {
                 Ok(opened) => opened,
@@ -109,7 +113,7 @@ impl<'w> Work<'w> {
                 new.push((blob.spot.clone(), blob.text.clone()));
                 continue;
             };
-            let text = sealer.seal(&label, &value, session_key)?;
+            let text = sealer.seal(&label, &value, session_keys.next().ok_or_else(too_few)?)?;
             if let Some(own) = own
                 && !unseal::open(&self.keys[own..=own], &label, &text)?.same_as(&value)
             {

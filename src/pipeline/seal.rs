@@ -1,19 +1,26 @@
 //! Sealing: the hot path. One value becomes `u16 length ‖ RSA-OAEP-SHA256(session key, label) ‖ AES-256-GCM(value)`.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
-use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use rand::{TryCryptoRng, TryRng};
+use rsa::pkcs8::DecodePublicKey;
+use rsa::traits::PublicKeyParts;
+use rsa::{Oaep, PublicKey};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::certificate::FitCertificate;
-use crate::model::{Entropy, Error, Result, SecretValue, on_threads};
+use crate::model::{Entropy, EntropyFailed, Error, Result, SecretValue, on_threads, repeats};
 
 /// The session key's length in bytes: AES-256.
-pub const SESSION_KEY: usize = 32;
+const SESSION_KEY: usize = 32;
+/// OAEP's seed, in bytes: as long as a SHA-256 (RFC 8017, 7.1.1).
+const SEED: usize = 32;
 /// GCM's tag, in bytes.
 pub(super) const TAG: usize = 16;
 /// Twelve zero bytes: each session key seals exactly one value (sealed-secrets `pkg/crypto/crypto.go`).
@@ -21,37 +28,83 @@ pub(super) const NONCE: [u8; 12] = [0; 12];
 
 /// A certificate's public key, ready to seal.
 pub struct Sealer {
-    key: OaepPublicEncryptingKey,
+    key: PublicKey,
 }
 
 /// A value and the label that binds it; see `Scope::label`.
 pub type Labelled = (String, SecretValue);
 
+/// All the randomness that sealing one value takes: the session key, then OAEP's seed. It can be neither copied nor used twice.
+pub struct SessionKey(Zeroizing<Vec<u8>>);
+
+/// The session keys of a run. All nonces are zero, so two values under one key would reveal each other.
+#[derive(Default)]
+pub struct SessionKeys {
+    /// The first half of each key's digest.
+    drawn: BTreeSet<[u8; 16]>,
+}
+
+impl SessionKeys {
+    /// Draws so many, each unlike all that this run drew before.
+    pub fn draw(&mut self, count: usize, entropy: &mut Entropy) -> Result<Vec<SessionKey>> {
+        let mut random = Zeroizing::new(vec![0; count * (SESSION_KEY + SEED)]);
+        entropy.try_fill_bytes(&mut random)?;
+        let keys: Vec<SessionKey> = random.chunks_exact(SESSION_KEY + SEED).map(|one| SessionKey(Zeroizing::new(one.to_vec()))).collect();
+        let digest = |key: &SessionKey| Sha256::digest(&key.0[..SESSION_KEY]).first_chunk().copied();
+        let differ = keys.iter().all(|key| digest(key).is_some_and(|digest| self.drawn.insert(digest)));
+        if differ { Ok(keys) } else { Err(repeats()) }
+    }
+}
+
+/// Randomness that was drawn before, for a library that asks for it: once, and no more than there is.
+struct Drawn<'d>(&'d [u8]);
+
+impl TryRng for Drawn<'_> {
+    type Error = EntropyFailed;
+
+    fn try_next_u32(&mut self) -> Result<u32, EntropyFailed> {
+        Err(EntropyFailed)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, EntropyFailed> {
+        Err(EntropyFailed)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
+        let (now, rest) = self.0.split_at_checked(bytes.len()).ok_or(EntropyFailed)?;
+        bytes.copy_from_slice(now);
+        self.0 = rest;
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Drawn<'_> {}
+
 impl Sealer {
     /// For a certificate that was judged.
     pub fn new(certificate: &FitCertificate) -> Result<Self> {
-        let key = PublicEncryptingKey::from_der(&certificate.public_key).ok();
-        let key = key.and_then(|key| OaepPublicEncryptingKey::new(key).ok()).ok_or_else(failed)?;
-        Ok(Sealer { key })
+        Ok(Sealer { key: PublicKey::from_public_key_der(&certificate.public_key).map_err(|_| failed())? })
     }
 
     /// Seals each value under a session key of its own, on up to `threads` threads; the blobs come in the order of the
     /// values. The values are wiped.
     pub fn seal_all(&self, values: Vec<Labelled>, entropy: &mut Entropy, threads: NonZeroUsize) -> Result<Vec<String>> {
-        let mut session_keys = Zeroizing::new(vec![0; values.len() * SESSION_KEY]);
-        entropy.try_fill_bytes(&mut session_keys)?;
-        let work: Vec<(Labelled, &[u8])> = values.into_iter().zip(session_keys.chunks(SESSION_KEY)).collect();
+        let session_keys = SessionKeys::default().draw(values.len(), entropy)?;
+        let work: Vec<(Labelled, SessionKey)> = values.into_iter().zip(session_keys).collect();
         on_threads(work, threads, |((label, value), key)| self.seal(&label, &value, key))?.into_iter().collect()
     }
 
-    /// Seals one value under this session key, which may seal no other.
-    pub(super) fn seal(&self, label: &str, value: &SecretValue, session_key: &[u8]) -> Result<String> {
-        let size = self.key.ciphertext_size();
+    /// Seals one value under this session key.
+    pub(super) fn seal(&self, label: &str, value: &SecretValue, key: SessionKey) -> Result<String> {
+        let (session_key, seed) = key.0.split_at(SESSION_KEY);
+        let size = self.key.size();
         let mut blob = vec![0; 2 + size + value.len() + TAG];
         let (head, body) = blob.split_at_mut(2 + size);
         let (length, rsa) = head.split_at_mut(2);
         length.copy_from_slice(&u16::try_from(size).map_err(|_| failed())?.to_be_bytes());
-        self.key.encrypt(&OAEP_SHA256_MGF1SHA256, session_key, rsa, Some(label.as_bytes())).map_err(|_| failed())?;
+        let padding = Oaep::<Sha256>::new_with_label(label.as_bytes());
+        let encrypted = self.key.encrypt(&mut Drawn(seed), padding, session_key).map_err(|_| failed())?;
+        rsa.copy_from_slice(&encrypted);
         let (text, tag) = body.split_at_mut(value.len());
         // Encrypted where it lies: after this call no plaintext is left in the blob.
         text.copy_from_slice(value.expose());

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::manifest::secret::{self, KEY_LABEL, KeySecret};
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result, visible};
+use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::diagnose::controller::{dotted, version_of};
 use crate::world::cluster::Cluster;
 
@@ -20,20 +21,25 @@ pub struct Controller<'c> {
 }
 
 impl Controller<'_> {
-    /// The way to it, through the API server's service proxy: the port's name is the Service's first.
+    /// The way to it, through the API server's service proxy.
     pub fn proxy(&self) -> Result<String> {
-        let Controller { cluster, namespace, name } = self;
-        let missing = || {
+        let Controller { namespace, name, .. } = self;
+        self.find_proxy()?.ok_or_else(|| {
             Error::new(
                 ErrorKind::Cluster,
                 format!("there is no Service `{namespace}/{name}`"),
                 "pass it with `--controller-namespace` and `--controller-name`; the helm chart's is `sealed-secrets`",
             )
             .why("the API server does not know it")
-        };
-        let service = cluster.get(&format!("/api/v1/namespaces/{namespace}/services/{name}"))?.ok_or_else(missing)?;
-        let port = service.pointer("/spec/ports/0/name").and_then(|name| name.as_str()).unwrap_or("");
-        Ok(format!("/api/v1/namespaces/{namespace}/services/http:{name}:{port}/proxy"))
+        })
+    }
+
+    /// The same; none where there is no such Service. The port's name is the Service's first.
+    pub fn find_proxy(&self) -> Result<Option<String>> {
+        let Controller { cluster, namespace, name } = self;
+        let service = cluster.get(&format!("/api/v1/namespaces/{namespace}/services/{name}"), "Service")?;
+        let port = |service: &Value| service.pointer("/spec/ports/0/name").and_then(Value::as_str).unwrap_or("").to_owned();
+        Ok(service.map(|service| format!("/api/v1/namespaces/{namespace}/services/http:{name}:{}/proxy", port(&service))))
     }
 
     /// The certificate that it serves behind this way.
@@ -41,7 +47,13 @@ impl Controller<'_> {
         let Controller { cluster, namespace, name } = self;
         let answer = cluster.ask("get", &format!("{proxy}/v1/cert.pem"), "*/*")?;
         if answer.status == StatusCode::OK && !answer.body.is_empty() {
-            return Ok(answer.body);
+            // Whatever else answers in its place is no controller; one that sends a private key is refused for that.
+            return SealingCertificate::read(&answer.body).map(|_| answer.body).map_err(|mut error| {
+                if error.kind == ErrorKind::BadInput {
+                    error.kind = ErrorKind::Cluster;
+                }
+                error
+            });
         }
         let what = format!("the controller behind `{namespace}/{name}` does not serve its certificate");
         Err(Error::new(ErrorKind::Cluster, what, format!("see whether it runs: `kubectl -n {namespace} get pods`"))
@@ -52,10 +64,13 @@ impl Controller<'_> {
     pub fn rotated(&self, proxy: &str, question: &Value) -> Result<Option<Value>> {
         let answer = self.cluster.post(&format!("{proxy}/v1/rotate"), question)?;
         match answer.status {
-            StatusCode::OK => serde_json::from_slice(&answer.body).map(Some).map_err(|_| {
-                let help = "see that nothing between here and the controller answers in its place, then run again";
-                Error::new(ErrorKind::Cluster, "the controller's answer is not JSON", help)
-            }),
+            StatusCode::OK => {
+                let object = serde_json::from_slice(&answer.body).ok().filter(|object: &Value| object["kind"] == "SealedSecret");
+                object.map(Some).ok_or_else(|| {
+                    let help = "see that nothing between here and the controller answers in its place, then run again";
+                    Error::new(ErrorKind::Cluster, "the controller's answer is not a SealedSecret in JSON", help)
+                })
+            }
             // Whatever is wrong with what it was asked, this is its only other answer.
             StatusCode::INTERNAL_SERVER_ERROR => Ok(None),
             status => {
@@ -70,7 +85,7 @@ impl Controller<'_> {
         let Controller { cluster, namespace, .. } = self;
         let offline = "re-encrypt offline, without `--via-controller`";
         let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?labelSelector=app.kubernetes.io/name=sealed-secrets");
-        let deployments = cluster.get(&path)?.unwrap_or_default();
+        let deployments = cluster.get(&path, "DeploymentList")?.unwrap_or_default();
         // Of several the oldest counts, and one that does not tell.
         let versions = deployments["items"].as_array().into_iter().flatten().map(version_of);
         match versions.min().flatten() {
@@ -91,7 +106,7 @@ impl Controller<'_> {
     pub fn active_keys(&self) -> Result<Vec<KeySecret>> {
         let namespace = self.namespace;
         let path = format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active");
-        let answer = self.cluster.read_secret("list", &path)?;
+        let answer = self.cluster.read_secret("list", &path, "SecretList")?;
         // The items of a List of one kind do not repeat it.
         let keys = secret::read_key_list(text::decode(&answer)?);
         let keys = keys.map_err(|error| error.in_file(&format!("the key Secrets of `{namespace}`")))?;

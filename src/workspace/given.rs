@@ -14,9 +14,20 @@ use crate::world::{World, files};
 /// Keys, each with the file of its value; `-` is standard input, none is the terminal.
 pub type Provide = [(Name, Option<PathBuf>)];
 
+/// Whether a folder's name could be a value: so many letters and digits in one run are rarely a word.
+fn may_be_secret(path: &Path) -> bool {
+    const MOST: usize = 15;
+    path.to_string_lossy().split(|c: char| !c.is_ascii_alphanumeric()).any(|run| run.len() > MOST)
+}
+
 impl Workspace {
     /// An error without a path that was typed and does not exist, for it may be a secret in the wrong place: its flag is named.
     pub fn without_typed(&self, error: Error, flag: Option<&str>, value_name: &str, path: &Path) -> Error {
+        // These are made by the run itself, and a command that is printed needs their names.
+        let ours = matches!(flag, Some("--keys" | "--out" | "--secrets"));
+        if ours && !may_be_secret(path) {
+            return error;
+        }
         let kind = if value_name == "DIR" { "folder" } else { "file" };
         let name = flag.map_or_else(|| format!("`{value_name}`"), |flag| format!("the {kind} of `{flag}`"));
         let plain: PathBuf = path.components().collect();

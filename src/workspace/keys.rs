@@ -143,7 +143,7 @@ impl KeysChange<'_> {
 
     /// Makes the default identity, which does not exist yet.
     pub fn make_identity(&self) -> Result<()> {
-        let (text, _) = escrow::new_identity();
+        let (text, _) = escrow::new_identity()?;
         git::keep_out(&self.folder, GITIGNORE)?;
         self.write(IDENTITY, text.as_bytes(), 0o600, Existing::Keep)
     }

@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::out::sync;
 use super::{Workspace, parent};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result, on_threads, visible};
 use crate::pipeline::re_encrypt::{Done, Work};
-use crate::pipeline::seal::SESSION_KEY;
+use crate::pipeline::seal::{SessionKey, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::world::disk::{Disk, Kind, Links};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
@@ -167,7 +165,7 @@ impl SealedFiles {
             let mut writer = Writer::new(&folder);
             for (file, text) in of_folder {
                 let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if folder.read_file(name)? != file.text.as_bytes() {
+                if !folder.has(name)? || folder.read_file(name)? != file.text.as_bytes() {
                     return Err(gone().in_file(&file.name()));
                 }
                 writer.write(name, text.as_bytes(), files::mode(&*self.disk, &file.path)?.unwrap_or(0o644), Existing::Replace)?;
@@ -221,21 +219,19 @@ pub struct Handled {
 pub type Each<'e> = dyn FnMut(Vec<SealedFile>, &mut World) -> (Vec<Handled>, Result<()>) + 'e;
 
 /// Re-encrypts some files with keys that are here; nothing is written yet.
-pub fn with_keys(files: Vec<SealedFile>, work: &Work<'_>, world: &mut World) -> (Vec<Handled>, Result<()>) {
-    match in_parallel(files, work, world) {
+pub fn with_keys(files: Vec<SealedFile>, work: &Work<'_>, session_keys: &mut SessionKeys, world: &mut World) -> (Vec<Handled>, Result<()>) {
+    match in_parallel(files, work, session_keys, world) {
         Ok(handled) => (handled, Ok(())),
         Err(error) => (Vec::new(), Err(error)),
     }
 }
 
-fn in_parallel(files: Vec<SealedFile>, work: &Work<'_>, world: &mut World) -> Result<Vec<Handled>> {
+fn in_parallel(files: Vec<SealedFile>, work: &Work<'_>, session_keys: &mut SessionKeys, world: &mut World) -> Result<Vec<Handled>> {
     let mut jobs = Vec::with_capacity(files.len());
     for file in files {
-        let values = file.found.iter().map(|one| one.blobs.len()).sum::<usize>();
-        let mut session_keys = Zeroizing::new(vec![0; values * SESSION_KEY]);
-        world.entropy.try_fill_bytes(&mut session_keys)?;
-        jobs.push((file, session_keys));
+        let keys = session_keys.draw(work.needs(&file.found), world.entropy.as_mut())?;
+        jobs.push((file, keys));
     }
-    let handle = |(file, keys): (SealedFile, Zeroizing<Vec<u8>>)| Handled { done: work.re_encrypt(&file.text, &file.found, &keys), file };
+    let handle = |(file, keys): (SealedFile, Vec<SessionKey>)| Handled { done: work.re_encrypt(&file.text, &file.found, keys), file };
     on_threads(jobs, world.threads, handle)
 }

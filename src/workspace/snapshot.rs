@@ -13,13 +13,13 @@ use crate::pipeline::diagnose::{self, LiveConsumer, Part, Snapshot, Store, Wante
 use crate::world::cluster::Cluster;
 
 pub fn gather(cluster: &Cluster, wanted: &Wanted<'_>, clock: fn() -> SystemTime) -> Result<Snapshot> {
-    let version = cluster.get("/version")?.unwrap_or_default();
+    let version = cluster.version()?;
     let clocks = cluster.time().map(|theirs| (theirs, clock()));
     let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
     let user = cluster.review("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review)?;
     let snapshot = Snapshot {
         user: visible(user["status"]["userInfo"]["username"].as_str().unwrap_or("somebody")),
-        version: format!("Kubernetes {}", visible(version["gitVersion"].as_str().unwrap_or("of an unknown version"))),
+        version: format!("Kubernetes {}", visible(&version)),
         clocks,
         ..Snapshot::default()
     };
@@ -51,8 +51,8 @@ impl Gathering<'_> {
         }
     }
 
-    fn get(&mut self, part: Part, path: &str) -> Result<Option<Value>> {
-        let result = self.cluster.get(path);
+    fn get(&mut self, part: Part, path: &str, kind: &str) -> Result<Option<Value>> {
+        let result = self.cluster.get(path, kind);
         self.had(part, || right(path), result)
     }
 
@@ -61,24 +61,24 @@ impl Gathering<'_> {
         self.had(part, || right(path), result)
     }
 
-    fn items(&mut self, part: Part, path: &str) -> Result<Vec<Value>> {
-        Ok(items(self.get(part, path)?))
+    fn items(&mut self, part: Part, path: &str, kind: &str) -> Result<Vec<Value>> {
+        Ok(items(self.get(part, path, kind)?))
     }
 
     fn events(&mut self, namespace: &str, kind: &str, name: &str) -> Result<Vec<Value>> {
         let path = format!("/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.kind={kind},involvedObject.name={name}");
-        self.items(Part::Events, &path)
+        self.items(Part::Events, &path, "EventList")
     }
 
     fn deployment(&mut self, part: Part, namespace: &str, label: &str) -> Result<Option<Value>> {
         let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?labelSelector=app.kubernetes.io/name={label}");
-        Ok(self.items(part, &path)?.into_iter().next())
+        Ok(self.items(part, &path, "DeploymentList")?.into_iter().next())
     }
 
     fn surroundings(&mut self) -> Result<()> {
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
         for (_, group, resources) in diagnose::apis(delivery) {
-            let served = self.get(Part::Apis, &format!("/apis/{group}"))?;
+            let served = self.get(Part::Apis, &format!("/apis/{group}"), "APIResourceList")?;
             if self.snapshot.forbidden.contains_key(&Part::Apis) {
                 continue;
             }
@@ -103,17 +103,19 @@ impl Gathering<'_> {
         self.snapshot.controller = self.deployment(Part::Controller, namespace, "sealed-secrets")?;
         let controller = Controller { cluster: self.cluster, namespace, name };
         let services = format!("/api/v1/namespaces/{namespace}/services?labelSelector=app.kubernetes.io/name=sealed-secrets");
-        let services = self.items(Part::Certificate, &services)?;
+        let services = self.items(Part::Certificate, &services, "ServiceList")?;
         // The chart has a second one, for its metrics.
         let services = services.iter().filter(|service| service["spec"]["ports"][0]["name"] == "http");
         self.snapshot.services = services.filter_map(|service| Some(visible(service["metadata"]["name"].as_str()?))).collect();
-        match controller.proxy().and_then(|proxy| controller.served(&proxy)) {
-            Ok(pem) => self.snapshot.served = SealingCertificate::read(&pem).ok().map(|certificate| certificate.digest),
-            Err(error) if error.kind == ErrorKind::Cluster => {}
-            Err(error) => {
-                let right = || format!("get services/proxy in {namespace}");
-                let _: Option<()> = self.had(Part::Certificate, right, Err(error))?;
-            }
+        let proxying = || format!("get services/proxy in {namespace}");
+        if let Some(proxy) = self.had(Part::Certificate, proxying, controller.find_proxy())? {
+            let served = match controller.served(&proxy) {
+                // What is wrong with the controller is a check of its own.
+                Err(error) if error.kind == ErrorKind::Cluster => Ok(None),
+                served => served.map(Some),
+            };
+            let pem = self.had(Part::Certificate, proxying, served)?;
+            self.snapshot.served = pem.and_then(|pem| SealingCertificate::read(&pem).ok()).map(|certificate| certificate.digest);
         }
         let path = format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active");
         let keys = self.cluster.metadata_list(&path);
@@ -122,7 +124,7 @@ impl Gathering<'_> {
     }
 
     fn values(&mut self) -> Result<()> {
-        self.snapshot.sealed = self.items(Part::Sealed, "/apis/bitnami.com/v1alpha1/sealedsecrets")?;
+        self.snapshot.sealed = self.items(Part::Sealed, "/apis/bitnami.com/v1alpha1/sealedsecrets", "SealedSecretList")?;
         for name in self.wanted.sealed.keys() {
             let path = format!("/api/v1/namespaces/{}/secrets/{name}", self.wanted.contract.namespace);
             let source = self.metadata(Part::Sources, &path)?;
@@ -165,7 +167,7 @@ impl Gathering<'_> {
         for namespace in delivery.stores(contract) {
             let place = namespace.map_or(String::new(), |namespace| format!("namespaces/{namespace}/"));
             let path = format!("/apis/external-secrets.io/v1/{place}{}/{name}", kind.resource());
-            let object = self.get(Part::Stores, &path)?;
+            let object = self.get(Part::Stores, &path, kind.as_str())?;
             let events = self.events(namespace.map_or("default", Namespace::as_str), kind.as_str(), name.as_str())?;
             self.snapshot.stores.push(Store { namespace: namespace.cloned(), object, events });
         }
@@ -173,7 +175,7 @@ impl Gathering<'_> {
     }
 
     fn consumers(&mut self) -> Result<()> {
-        let mut all = self.items(Part::Consumers, "/apis/external-secrets.io/v1/externalsecrets")?;
+        let mut all = self.items(Part::Consumers, "/apis/external-secrets.io/v1/externalsecrets", "ExternalSecretList")?;
         for (index, consumer) in self.wanted.contract.consumers.iter().enumerate() {
             let found = all.iter().position(|object| is_of(object, consumer));
             let mut live = LiveConsumer { index, object: found.map(|at| all.swap_remove(at)), events: Vec::new(), target: None };

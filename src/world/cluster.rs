@@ -14,7 +14,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{World, kubeconfig};
-use crate::model::{Error, ErrorKind, Result, visible};
+use crate::model::{Error, ErrorKind, Result, quietly, visible};
 
 /// How long one request may take, its answer included.
 const MOST_TIME: Duration = Duration::from_secs(15);
@@ -71,7 +71,9 @@ impl Cluster {
             config.read_timeout = Some(MOST_TIME);
             config.write_timeout = Some(MOST_TIME);
             config.default_retry = false;
-            quietly(|| kube::Client::try_from(config)).map_err(|error| match (&error, plugin) {
+            // It panics over a token that no header can hold.
+            let made = quietly(|| kube::Client::try_from(config)).map_or(Err(None), |made| made.map_err(Some));
+            made.map_err(|error| match (&error, plugin) {
                 (None | Some(kube::Error::Auth(_)), Some(plugin)) => no_credentials(&plugin, error.as_ref()),
                 _ => unusable(&context),
             })
@@ -89,26 +91,38 @@ impl Cluster {
         self.time.get()
     }
 
-    /// An object; none where there is none.
-    pub fn get(&self, path: &str) -> Result<Option<Value>> {
-        self.read(path, "application/json")
+    /// The server's version, which is no object.
+    pub fn version(&self) -> Result<String> {
+        let path = "/version";
+        let answer = self.ask("get", path, "application/json")?;
+        if !answer.status.is_success() {
+            return Err(refusal("get", path, &answer));
+        }
+        let version =
+            serde_json::from_slice::<Value>(&answer.body).ok().and_then(|version| Some(version["gitVersion"].as_str()?.to_owned()));
+        version.ok_or_else(|| not_kubernetes(path))
+    }
+
+    /// An object of this kind; none where there is none.
+    pub fn get(&self, path: &str, kind: &str) -> Result<Option<Value>> {
+        self.read(path, kind, "application/json")
     }
 
     /// An object's metadata, without its values (`PartialObjectMetadata`); none where there is none.
     pub fn metadata(&self, path: &str) -> Result<Option<Value>> {
-        self.read(path, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
+        self.read(path, "PartialObjectMetadata", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
     }
 
     /// The metadata of several objects, without their values.
     pub fn metadata_list(&self, path: &str) -> Result<Option<Value>> {
-        self.read(path, "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
+        self.read(path, "PartialObjectMetadataList", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
     }
 
-    fn read(&self, path: &str, accept: &str) -> Result<Option<Value>> {
+    fn read(&self, path: &str, kind: &str, accept: &str) -> Result<Option<Value>> {
         let answer = self.ask("get", path, accept)?;
         match answer.status {
-            StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => parse(path, &answer.body).map(Some),
+            StatusCode::NOT_FOUND => nothing(path, &answer.body),
+            status if status.is_success() => parse(path, kind, &answer.body).map(Some),
             _ => Err(refusal("get", path, &answer)),
         }
     }
@@ -117,16 +131,14 @@ impl Cluster {
     pub fn find_secret(&self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let answer = self.ask("get", path, "application/json")?;
         match answer.status {
-            StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => Ok(Some(Zeroizing::new(answer.body))),
-            _ => Err(refusal("get", path, &answer)),
+            StatusCode::NOT_FOUND => nothing(path, &answer.body),
+            _ => secrets("get", path, "Secret", answer).map(Some),
         }
     }
 
-    /// An answer that holds secrets: bytes that are wiped.
-    pub fn read_secret(&self, verb: &str, path: &str) -> Result<Zeroizing<Vec<u8>>> {
-        let answer = self.ask(verb, path, "application/json")?;
-        if answer.status.is_success() { Ok(Zeroizing::new(answer.body)) } else { Err(refusal(verb, path, &answer)) }
+    /// An object of this kind that holds secrets: bytes that are wiped.
+    pub fn read_secret(&self, verb: &str, path: &str, kind: &str) -> Result<Zeroizing<Vec<u8>>> {
+        secrets(verb, path, kind, self.ask(verb, path, "application/json")?)
     }
 
     /// Whatever a path answers, as it is, but for a "no" to this account. `verb` is what the path is asked for: `get`, `list`.
@@ -144,7 +156,7 @@ impl Cluster {
 
     /// Makes an object of a review: what the server says of it.
     pub fn review(&self, path: &str, object: &Value) -> Result<Value> {
-        self.change("create", path, &|| {
+        self.change("create", path, object["kind"].as_str().unwrap_or_default(), &|| {
             Request::post(path).header(header::CONTENT_TYPE, "application/json").body(object.to_string().into_bytes())
         })
     }
@@ -159,17 +171,17 @@ impl Cluster {
         }
     }
 
-    /// Server-side apply; what is there is taken over.
+    /// Server-side apply of a Secret; what is there is taken over.
     pub fn apply(&self, path: &str, yaml: &str) -> Result<Value> {
         let path = format!("{path}?fieldManager=seal-secrets&force=true");
-        self.change("patch", &path, &|| {
+        self.change("patch", &path, "Secret", &|| {
             Request::patch(&path).header(header::CONTENT_TYPE, "application/apply-patch+yaml").body(yaml.as_bytes().to_vec())
         })
     }
 
-    fn change(&self, verb: &str, path: &str, make: &dyn Fn() -> http::Result<Request<Vec<u8>>>) -> Result<Value> {
+    fn change(&self, verb: &str, path: &str, kind: &str, make: &dyn Fn() -> http::Result<Request<Vec<u8>>>) -> Result<Value> {
         let answer = self.send(make)?;
-        if answer.status.is_success() { parse(path, &answer.body) } else { Err(refusal(verb, path, &answer)) }
+        if answer.status.is_success() { parse(path, kind, &answer.body) } else { Err(refusal(verb, path, &answer)) }
     }
 
     fn send(&self, make: &dyn Fn() -> http::Result<Request<Vec<u8>>>) -> Result<Answer> {
@@ -224,11 +236,38 @@ fn is_part(body: &[u8]) -> bool {
     serde_json::from_slice::<List>(body).is_ok_and(|list| !list.metadata.next.is_empty())
 }
 
-fn parse(path: &str, body: &[u8]) -> Result<Value> {
-    serde_json::from_slice(body).map_err(|_| {
-        let what = format!("the answer to `{}` is not JSON", visible(path));
-        failed(what, "check what stands between this machine and the API server: a proxy, a login page")
-    })
+/// The kind that an object says it is of.
+fn kind_of(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Object {
+        kind: String,
+    }
+    serde_json::from_slice::<Object>(body).ok().map(|object| object.kind)
+}
+
+fn parse(path: &str, kind: &str, body: &[u8]) -> Result<Value> {
+    let object = serde_json::from_slice(body).ok().filter(|object: &Value| object["kind"] == kind);
+    object.ok_or_else(|| not_kubernetes(path))
+}
+
+fn secrets(verb: &str, path: &str, kind: &str, answer: Answer) -> Result<Zeroizing<Vec<u8>>> {
+    if !answer.status.is_success() {
+        return Err(refusal(verb, path, &answer));
+    }
+    let body = Zeroizing::new(answer.body);
+    if kind_of(&body).as_deref() == Some(kind) { Ok(body) } else { Err(not_kubernetes(path)) }
+}
+
+/// What "not found" means: that there is none, if it is Kubernetes that says so. Of a group that it does not serve it says it in text.
+fn nothing<T>(path: &str, body: &[u8]) -> Result<Option<T>> {
+    let is_its_own = kind_of(body).as_deref() == Some("Status") || body.starts_with(b"404 page not found");
+    if is_its_own { Ok(None) } else { Err(not_kubernetes(path)) }
+}
+
+/// An answer that no API server gives: whatever it is, nothing is concluded from it.
+fn not_kubernetes(path: &str) -> Error {
+    let what = format!("the answer to `{}` is not one of Kubernetes", visible(path.split('?').next().unwrap_or(path)));
+    failed(what, "check what stands between this machine and the API server: a proxy, a login page")
 }
 
 fn unusable(context: &str) -> Error {
@@ -243,15 +282,6 @@ fn no_credentials(plugin: &str, error: Option<&kube::Error>) -> Error {
     }
     let help = "log in with it first, and try it with `kubectl --context NAME version`";
     failed(format!("the kubeconfig's plugin `{plugin}` gives no credentials"), help)
-}
-
-/// Makes a client; no error where it panics, as kube does over a token that no header can hold.
-fn quietly<T>(make: impl FnOnce() -> kube::Result<T>) -> Result<T, Option<kube::Error>> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make));
-    std::panic::set_hook(hook);
-    made.map_err(|_| None)?.map_err(Some)
 }
 
 /// A "no" in our words, with the server's own message: it holds names, never values.

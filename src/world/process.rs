@@ -9,14 +9,22 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, kill_process, setrl
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 
+use crate::model::is_quiet;
+
 /// Switches core dumps off, keeps other processes of the same user from reading this one's memory, and turns the
-/// signal of a file-size limit into an ordinary error. What the system refuses here it would refuse to a dump as well.
+/// signal of a file-size limit into an ordinary error. A panic that is caught is not shown. What the system refuses here it would refuse to a dump as well.
 pub fn harden() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = setrlimit(Resource::Core, none);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    let shown = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !is_quiet() {
+            shown(panic);
+        }
+    }));
 }
 
 /// A while in which the usual signals do not end the process, and are told of instead.

@@ -4,6 +4,7 @@
 use std::io::{IsTerminal, Read, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::{Zeroize, Zeroizing};
@@ -16,6 +17,8 @@ pub struct Terminal {
     pub stdin: Box<dyn Read>,
     pub stdout: Box<dyn Write>,
     pub stderr: Box<dyn Write>,
+    /// Whether nothing takes what is printed.
+    pub stdout_was_closed: bool,
     /// Whether a person reads standard output.
     pub stdout_is_terminal: bool,
     /// Whether a person sits at standard input.
@@ -29,6 +32,7 @@ impl Terminal {
         Terminal {
             stdin: Box::new(std::io::stdin()),
             stdout: Box::new(std::io::stdout()),
+            stdout_was_closed: was_closed(),
             stderr: Box::new(std::io::stderr()),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
@@ -99,6 +103,14 @@ impl Terminal {
         Ok(bytes)
     }
 
+    /// Refuses where what is printed is all that a command is for, and nothing takes it.
+    pub fn check_output(&self) -> Result<()> {
+        if !self.stdout_was_closed {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InputOutput, "standard output is closed", "send it to a pipe or a file; `> /dev/null` throws it away"))
+    }
+
     /// Refuses to show secrets on a terminal, unless the command line asked for it; `instead` is a command to paste.
     pub fn check_reveal(&self, asked: bool, instead: &str) -> Result<()> {
         if asked || !self.stdout_is_terminal {
@@ -124,6 +136,16 @@ impl Terminal {
     pub fn ask(&mut self, prompt: &str) -> Result<SecretValue> {
         ask(self.stdin_is_terminal, prompt, "name a file, or pipe the value into standard input: `KEY=FILE`, `KEY=-`")
     }
+}
+
+/// Whether standard output was closed when the process started. Rust opens `/dev/null` in its place, for reading and writing, and
+/// then every write succeeds; a shell's `> /dev/null` opens it for writing only. Some programs (Python's `subprocess.DEVNULL`) open it
+/// like Rust to throw output away: so only commands ask this that are run for what they print.
+fn was_closed() -> bool {
+    let (here, null) = (rustix::fs::fstat(std::io::stdout()), rustix::fs::stat("/dev/null"));
+    let flags = rustix::fs::fcntl_getfl(std::io::stdout());
+    let is_null = here.is_ok_and(|here| null.is_ok_and(|null| (here.st_mode, here.st_rdev) == (null.st_mode, null.st_rdev)));
+    is_null && flags.is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR)
 }
 
 /// Asks for one line on the terminal, without echo, where a person sits at standard input; `instead` is what to do where

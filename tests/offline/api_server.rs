@@ -107,13 +107,13 @@ const CASES: &[(&str, Answers, i32, &str)] = &[
     ("C08 proxy", |_, path| with_certificate(path, || response("403 Forbidden", "", "{}")), 7, "/proxy/v1/cert.pem`"),
     ("C09", |_, _| response("404 Not Found", "", r#"{"kind":"Status"}"#), 7, "`sealed-secrets`"),
     ("C12", |_, _| response("302 Found", "Location: https://192.0.2.1/\r\n", ""), 4, "redirects to another place"),
-    ("HTML", |_, _| response("200 OK", "Content-Type: text/html\r\n", "<html>log in</html>"), 7, "is not JSON"),
-    ("truncated", |_, _| response("200 OK", "", "{\"kind\":\"Service\",\"spec\":{"), 7, "is not JSON"),
+    ("HTML", |_, _| response("200 OK", "Content-Type: text/html\r\n", "<html>log in</html>"), 7, "is not one of Kubernetes"),
+    ("truncated", |_, _| response("200 OK", "", "{\"kind\":\"Service\",\"spec\":{"), 7, "is not one of Kubernetes"),
     ("cut off", |_, _| b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"kind\":".to_vec(), 7, "breaks off"),
     ("C14", |_, _| response("200 OK", "", &"x".repeat(50 << 20)), 7, "larger than 32 MiB"),
     ("C15 empty", |_, path| with_certificate(path, || response("200 OK", "", "")), 7, "does not serve its certificate"),
-    ("C15 two", |_, path| with_certificate(path, || pem(&["good.crt", "good-3072.crt"])), 3, "2 certificates where one is expected"),
-    ("C15 garbage", |_, path| with_certificate(path, || response("200 OK", "", "garbage\n")), 3, "not PEM"),
+    ("C15 two", |_, path| with_certificate(path, || pem(&["good.crt", "good-3072.crt"])), 7, "2 certificates where one is expected"),
+    ("C15 garbage", |_, path| with_certificate(path, || response("200 OK", "", "garbage\n")), 7, "not PEM"),
     ("C15 private key", |_, path| with_certificate(path, || pem(&["private-key.crt"])), 4, "a private key, where a certificate"),
     ("C15 weak", |_, path| with_certificate(path, || pem(&["roca.crt"])), 4, "ROCA"),
     ("C16", |_, path| with_certificate(path, || pem(&["good.crt"])), 4, "not the certificate that was to be accepted"),
@@ -349,7 +349,7 @@ fn c24_a_list_that_never_ends_is_not_taken_for_a_whole_one() {
     let ran = sandbox.start(["backup", "--kubeconfig", "kubeconfig"]).expect(7);
     assert!(ran.stderr.contains("only a part of the list") && ran.stderr.matches("error: ").count() == 1, "{}", ran.stderr);
     assert_eq!(count.load(Ordering::SeqCst), 1);
-    let ran = sandbox.start(["doctor", "--kubeconfig", "kubeconfig"]).expect(1);
+    let ran = sandbox.start(["doctor", "--kubeconfig", "kubeconfig"]).expect(7);
     assert!(ran.stdout.contains("only a part of the list"), "{}", ran.stdout);
     assert!(count.load(Ordering::SeqCst) < 4);
     assert_eq!(before, sandbox.snapshot(), "nothing changed");
@@ -366,6 +366,7 @@ fn only_what_was_applied_counts_as_read_back() {
         format!("apiVersion: v1\nkind: List\nitems:{}\n", if items.is_empty() { " []".to_owned() } else { format!("\n{items}") })
     };
     let cut = secret.replace("  tls.crt:", "  ca.crt:");
+    let json = |yaml: &str| serde_yaml::from_str::<serde_json::Value>(yaml).unwrap().to_string();
     for (what, answer, code) in
         [("the same", secret.clone(), 0), ("a List of two", list(2), 7), ("nothing", list(0), 7), ("half of it", cut, 7)]
     {
@@ -373,12 +374,63 @@ fn only_what_was_applied_counts_as_read_back() {
             path if path.ends_with("/namespaces/kube-system") => {
                 response("200 OK", "", r#"{"kind":"PartialObjectMetadata","metadata":{}}"#)
             }
-            _ if body.is_empty() => response("200 OK", "", &answer),
-            _ => response("200 OK", "", "{}"),
+            _ if body.is_empty() => response("200 OK", "", &json(&answer)),
+            _ => response("200 OK", "", r#"{"kind":"Secret"}"#),
         });
         kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
         let ran = sandbox.start(["key-secret", "--apply", "--kubeconfig", "kubeconfig", "--context", "fake"]);
         assert_eq!(ran.code, code, "{what}: {}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.stdout.contains("read back, and it is the same"), code == 0, "{what}: {}", ran.stdout);
+    }
+}
+
+/// What stands between, or in the place of an API server, and what it answers to everything.
+const NOT_KUBERNETES: &[(&str, &str, &str)] = &[
+    ("HTML", "200 OK", "<!doctype html><html>log in</html>"),
+    ("HTML that finds nothing", "404 Not Found", "<html>404</html>"),
+    ("nothing", "200 OK", ""),
+    ("nothing that finds nothing", "404 Not Found", ""),
+    ("no content", "204 No Content", ""),
+    ("an empty object", "200 OK", "{}"),
+    ("an empty object that finds nothing", "404 Not Found", "{}"),
+    ("a list", "200 OK", "[]"),
+    ("a text", "200 OK", "\"ok\""),
+    ("null", "200 OK", "null"),
+    ("JSON of something else", "200 OK", r#"{"message":"ok","items":[],"data":{},"spec":{},"status":{"allowed":true}}"#),
+    ("another kind", "200 OK", r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x"},"data":{}}"#),
+    ("a list of another kind", "200 OK", r#"{"kind":"ConfigMapList","apiVersion":"v1","metadata":{},"items":[]}"#),
+    ("a status", "200 OK", r#"{"kind":"Status","apiVersion":"v1","status":"Success"}"#),
+    ("half an object", "200 OK", r#"{"kind":"SecretList","apiVersion":"v1","items":[{"metad"#),
+    ("half a version", "200 OK", r#"{"major":"1","minor":"34","gitVersion":"v1.3"#),
+    ("YAML", "200 OK", "kind: SecretList\napiVersion: v1\nitems: []\n"),
+];
+
+#[test]
+fn what_is_not_kubernetes_is_believed_by_no_command() {
+    let start = Sandbox::bootstrapped();
+    let commands: [&[&str]; 7] = [
+        &["fetch-cert"],
+        &["backup"],
+        &["import", "--from-cluster"],
+        &["key-secret", "--apply"],
+        &["re-encrypt", "--via-controller", "--yes"],
+        &["doctor"],
+        &["doctor", "--json"],
+    ];
+    for (i, (what, status, body)) in NOT_KUBERNETES.iter().enumerate() {
+        // Whatever it says of itself.
+        let kind = if i % 2 == 0 { "application/json" } else { "text/html" };
+        let (port, _) = serve_with(move |_, _, _| response(status, &format!("Content-Type: {kind}\r\n"), body));
+        kubeconfig(&start, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+        let before = start.snapshot();
+        for command in commands {
+            let ran = start.start([command, &["--kubeconfig", "kubeconfig", "--context", "fake"]].concat());
+            assert_eq!(ran.code, 7, "{what}, {command:?}: {}{}", ran.stdout, ran.stderr);
+            let said = ran.stdout + &ran.stderr;
+            let reached = said.contains("is not one of Kubernetes") && said.contains("a proxy, a login page")
+                || said.contains("the API server answered 404 to ");
+            assert!(reached && !said.contains("panicked") && !said.contains("hunter2"), "{what}, {command:?}: {said}");
+            assert_eq!(before, start.snapshot(), "{what}, {command:?}: nothing changed");
+        }
     }
 }

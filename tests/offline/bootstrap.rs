@@ -424,3 +424,45 @@ fn without_randomness_nothing_is_written() {
         assert!(!sandbox.path("out/secret-source").exists());
     }
 }
+
+/// Whoever draws: this program, the standard library, age. aws-lc, which ends the process, is not asked here.
+#[test]
+fn without_randomness_for_one_draw_no_run_panics() {
+    if !has_strace() {
+        return;
+    }
+    let start = Sandbox::bootstrapped();
+    let (_, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
+    let add = ["escrow", "add-recipient", &recipient, "--yes"];
+    for args in [&["bootstrap"][..], &["rotate", "vllm-api-key", "dex-admin-hash", "--yes"], &add] {
+        let prepared = || {
+            let sandbox = start.copy();
+            if args == ["bootstrap"] {
+                sandbox.remove("out/secret-source/vllm-api-key.sealed.yaml");
+            }
+            sandbox
+        };
+        let traced = |sandbox: &Sandbox, inject: &str| {
+            let mut command = Command::new("strace");
+            command.args(["-f", "-o", "trace", "-e", "trace=getrandom", "-e", inject, BINARY]).args(args).current_dir(sandbox.path(""));
+            command.env("XDG_STATE_HOME", sandbox.state_home());
+            finish(command)
+        };
+        let sandbox = prepared();
+        assert_eq!(traced(&sandbox, "inject=getrandom:error=EIO:when=10000").code, 0, "{args:?}");
+        let draws = sandbox.read("trace").matches("getrandom(").count();
+        assert!(draws > 4, "{args:?}: {draws}");
+        let mut failed = 0;
+        for n in 1..=draws {
+            let sandbox = prepared();
+            let ran = traced(&sandbox, &format!("inject=getrandom:error=EIO:when={n}"));
+            let said = format!("{args:?}, {n}: {}{}", ran.stdout, ran.stderr);
+            assert!(matches!(ran.code, 0 | 6) && !ran.stderr.contains("panicked"), "{said}");
+            assert_eq!(ran.stderr.matches("error: ").count(), usize::from(ran.code == 6), "{said}");
+            failed += usize::from(ran.code == 6);
+            let again = sandbox.start(args);
+            assert_eq!(again.code, 0, "{said}, then {}", again.stderr);
+        }
+        assert!(failed > 2, "{args:?}: {failed} of {draws}");
+    }
+}

@@ -344,12 +344,12 @@ impl Sandbox {
 
     /// The same with this on standard input.
     pub fn run_with_input<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Ran {
-        self.run_given(args, input, SystemTime::now, || World::real().entropy)
+        self.run_given(args, input, SystemTime::now, World::real().entropy)
     }
 
     /// The same at this time of day.
     pub fn run_at<S: AsRef<OsStr>>(&self, clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
-        self.run_given(args, b"", clock, || World::real().entropy)
+        self.run_given(args, b"", clock, World::real().entropy)
     }
 
     /// Runs a command line that makes a sealing key: always the same one, which is found soon.
@@ -359,7 +359,12 @@ impl Sandbox {
 
     /// The same at this time of day.
     pub fn make_key_at<S: AsRef<OsStr>>(&self, clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
-        self.run_given(args, b"", clock, || Box::new(TestEntropy(KEY)))
+        self.run_given(args, b"", clock, Box::new(TestEntropy(KEY)))
+    }
+
+    /// Runs a command line with this randomness.
+    pub fn run_drawing<S: AsRef<OsStr>>(&self, entropy: Box<Entropy>, args: impl IntoIterator<Item = S>) -> Ran {
+        self.run_given(args, b"", SystemTime::now, entropy)
     }
 
     fn run_given<S: AsRef<OsStr>>(
@@ -367,11 +372,11 @@ impl Sandbox {
         args: impl IntoIterator<Item = S>,
         input: &[u8],
         clock: fn() -> SystemTime,
-        entropy: fn() -> Box<Entropy>,
+        entropy: Box<Entropy>,
     ) -> Ran {
         let args: Vec<S> = args.into_iter().collect();
         let disk = Arc::new(Here::new(self.folder.path()));
-        run_in(World { disk, state: Some(self.state()), clock, entropy: entropy(), ..World::real() }, input, &args)
+        run_in(World { disk, state: Some(self.state()), clock, entropy, ..World::real() }, input, &args)
     }
 
     /// The binary, ready to run here, with nothing of the caller's environment but PATH.
@@ -494,7 +499,7 @@ pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str
 pub fn test_escrow() -> &'static (String, Vec<u8>) {
     static ESCROW: OnceLock<(String, Vec<u8>)> = OnceLock::new();
     ESCROW.get_or_init(|| {
-        let (identity, recipient) = seal_secrets::pipeline::escrow::new_identity();
+        let (identity, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
         let recipient: age::x25519::Recipient = recipient.parse().unwrap();
         let pem = fixture_text("fixtures/certificates/good.crt") + &fixture_text("fixtures/private-keys/good-pkcs8.pem");
         let (escrow, _) = seal_secrets::pipeline::escrow::encrypt(&pem, &[&recipient]).unwrap();
@@ -542,14 +547,47 @@ impl rand::TryRng for TestEntropy {
 impl rand::TryCryptoRng for TestEntropy {}
 
 /// The seed of [`TestEntropy`] with which `keygen` and `renew` come upon two primes in a tenth of the usual time.
-const KEY: u64 = 98;
+const KEY: u64 = 98u64.wrapping_sub(TestEntropy::STEP.wrapping_mul(7));
 
 /// Runs a command line in this process on this disk, at this time of day, with the randomness of this seed and on one thread.
 pub fn run_on<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, seed: u64, args: impl IntoIterator<Item = S>) -> Ran {
+    run_on_drawing(disk, clock, Box::new(TestEntropy(seed)), args)
+}
+
+/// The same with this randomness.
+pub fn run_on_drawing<S: AsRef<OsStr>>(
+    disk: Arc<dyn Disk>,
+    clock: fn() -> SystemTime,
+    entropy: Box<Entropy>,
+    args: impl IntoIterator<Item = S>,
+) -> Ran {
     let args: Vec<S> = args.into_iter().collect();
     let state = Some(PathBuf::from("state/seal-secrets"));
-    run_in(World { disk, state, clock, entropy: Box::new(TestEntropy(seed)), threads: NonZeroUsize::MIN, ..World::real() }, b"", &args)
+    run_in(World { disk, state, clock, entropy, threads: NonZeroUsize::MIN, ..World::real() }, b"", &args)
 }
+
+/// Randomness that does this at each draw.
+pub struct Drawing<F>(pub F);
+
+impl<F: FnMut(&mut [u8]) -> Result<(), EntropyFailed>> rand::TryRng for Drawing<F> {
+    type Error = EntropyFailed;
+
+    fn try_next_u32(&mut self) -> Result<u32, EntropyFailed> {
+        self.try_next_u64().map(|number| number as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, EntropyFailed> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
+        self.0(bytes)
+    }
+}
+
+impl<F: FnMut(&mut [u8]) -> Result<(), EntropyFailed>> rand::TryCryptoRng for Drawing<F> {}
 
 /// Runs a command line in this process, in this world but for its terminal.
 fn run_in<S: AsRef<OsStr>>(world: World, input: &[u8], args: &[S]) -> Ran {
@@ -569,6 +607,7 @@ fn run_in<S: AsRef<OsStr>>(world: World, input: &[u8], args: &[S]) -> Ran {
         stdout: Box::new(stdout.clone()),
         stderr: Box::new(stderr.clone()),
         stdin_is_terminal: false,
+        stdout_was_closed: false,
         stdout_is_terminal: false,
         stderr_is_terminal: false,
     };

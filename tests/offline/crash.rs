@@ -135,15 +135,58 @@ fn the_real_disk_does_what_the_simulated_one_believes() {
     assert!(steps.len() > 20, "{}", steps.len());
 }
 
+/// Where nothing can be synced, the real disk says so: it asks the kernel.
+#[test]
+fn the_real_disk_syncs() {
+    use seal_secrets::world::disk::{self, Links};
+    let folder = disk::real().open_folder(Path::new("/proc/self"), Links::Follow).unwrap();
+    let file = folder.open_file(Path::new("status"), Links::Keep).unwrap();
+    assert_eq!((file.sync().is_err(), folder.sync().is_err()), (true, true));
+    let here = Sandbox::empty();
+    here.write("file", b"x");
+    let folder = disk::real().open_folder(&here.path(""), Links::Follow).unwrap();
+    assert!(folder.sync().is_ok() && folder.open_file(Path::new("file"), Links::Keep).unwrap().sync().is_ok());
+}
+
 #[test]
 fn two_runs_at_once_one_is_told_to_wait() {
     let sandbox = Sandbox::bootstrapped();
-    let folder = std::fs::File::open(sandbox.path("out")).unwrap();
-    folder.lock().unwrap();
-    let before = sandbox.snapshot();
-    let ran = sandbox.start(["bootstrap"]).expect(8);
-    assert!(ran.stderr.contains(&format!("(process {})", std::process::id())), "{}", ran.stderr);
-    assert_eq!(before, sandbox.snapshot());
-    folder.unlock().unwrap();
-    sandbox.run(["bootstrap"]).expect(0);
+    let unit = sandbox.read("out/secret-source/vllm-api-key.sealed.yaml");
+    sandbox.write("apps/a/one.yaml", unit.as_bytes());
+    sandbox.write_secret("given.env", b"HF_TOKEN=hf_abcdefghijklmnopqrstuvwxyz\n");
+    let (_, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
+    sandbox.write("keys/sealing.key.age", Sandbox::renewed().read("keys/sealing.key.age").as_bytes());
+    let add = ["escrow", "add-recipient", recipient.as_str(), "--yes"];
+    std::fs::create_dir(sandbox.path("other")).unwrap();
+    // Everything that changes a folder waits for whoever holds its lock, whatever it is called by.
+    let of_out: &[&[&str]] = &[
+        &["bootstrap"],
+        &["rotate", "vllm-api-key", "--yes"],
+        &["import", "--env-file", "given.env"],
+        &["renew", "--yes"],
+        &["re-encrypt", "--yes"],
+        &["re-encrypt", "out", "--yes"],
+        &["re-encrypt", "./out/", "--yes"],
+        &["re-encrypt", "out/secret-source", "--yes"],
+        &["re-encrypt", "out/secret-source/vllm-api-key.sealed.yaml", "--yes"],
+        &["re-encrypt", "apps", "out/secret-source", "--yes"],
+        &["re-encrypt", ".", "--yes"],
+    ];
+    let rows = of_out.iter().map(|args| ("out", *args)).chain([
+        ("apps", &["re-encrypt", "apps", "--yes"][..]),
+        ("apps/a", &["re-encrypt", "apps/a/one.yaml", "--yes"]),
+        ("keys", &["renew", "--yes"]),
+        ("keys", &add),
+        ("other", &["keygen", "--keys", "other"]),
+    ]);
+    for (locked, args) in rows {
+        let folder = std::fs::File::open(sandbox.path(locked)).unwrap();
+        folder.lock().unwrap();
+        let before = sandbox.snapshot();
+        let ran = sandbox.start(args);
+        assert_eq!(ran.code, 8, "{locked}: {args:?}: {}{}", ran.stdout, ran.stderr);
+        let says = format!("{locked}: another run holds the lock (process {})\n", std::process::id());
+        assert!(ran.stderr.contains(&says), "{locked}: {args:?}: {}", ran.stderr);
+        assert_eq!(before, sandbox.snapshot(), "{locked}: {args:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use seal_secrets::manifest::contract_file;
-use seal_secrets::model::{Check, Delivery, Places, Symptom};
+use seal_secrets::model::{Check, Delivery, Places, Status, Symptom};
 use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::diagnose::{Snapshot, Wanted, diagnose};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use serde_yaml::Value as Yaml;
 
 use crate::api_server::{Answers, kubeconfig, response, serve};
 use crate::common::{Sandbox, fixture, fixture_text};
+use crate::diagnosis::is_golden;
 
 #[test]
 fn every_code_is_explained() {
@@ -21,8 +22,13 @@ fn every_code_is_explained() {
     assert_eq!(headings, all, "docs/troubleshooting.md has one heading for each code, in their order");
 }
 
-/// The checks of a snapshot that have this code.
-fn found(snapshot: &Snapshot, symptom: Symptom) -> Vec<Check> {
+/// The checks that a snapshot has beside those of an empty one.
+fn found(snapshot: &Snapshot) -> Vec<Check> {
+    let none = checks(&Snapshot::default());
+    checks(snapshot).into_iter().filter(|check| !none.contains(check)).collect()
+}
+
+fn checks(snapshot: &Snapshot) -> Vec<Check> {
     let contract = contract_file::read("c", contract_file::EMBEDDED).unwrap();
     let certificate = SealingCertificate::read(fixture_text("fixtures/certificates/good.crt").as_bytes()).unwrap().digest;
     let [keys, out, secrets] = ["keys", "out", "secrets"].map(std::path::Path::new);
@@ -30,17 +36,17 @@ fn found(snapshot: &Snapshot, symptom: Symptom) -> Vec<Check> {
     let (delivery, sealed) = (Delivery::default(), BTreeMap::new());
     let controller = ("kube-system", "sealed-secrets-controller");
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, places: &places };
-    diagnose(snapshot, &wanted).into_iter().filter(|check| check.symptom == Some(symptom)).collect()
+    diagnose(snapshot, &wanted)
 }
 
 #[test]
 fn c18_a_controller_with_a_known_vulnerability_is_named() {
     for (image, label, says) in [
-        ("docker.io/bitnami/sealed-secrets-controller:0.35.0", "", Some("version 0.35.0 has CVE-2026-22728")),
-        ("sealed-secrets-controller:v0.9.8", "0.36.6", Some("version 0.9.8 has")),
-        ("registry.example:5000/sealed-secrets-controller:0.27.1-debian-12-r0@sha256:00", "", Some("version 0.27.1 has")),
-        ("registry.example:5000/sealed-secrets-controller@sha256:00", "0.29.0", Some("version 0.29.0 has")),
-        ("sealed-secrets-controller:latest", "0.30.0", Some("version 0.30.0 has")),
+        ("docker.io/bitnami/sealed-secrets-controller:0.35.0", "", Some("0.35.0")),
+        ("sealed-secrets-controller:v0.9.8", "0.36.6", Some("0.9.8")),
+        ("registry.example:5000/sealed-secrets-controller:0.27.1-debian-12-r0@sha256:00", "", Some("0.27.1")),
+        ("registry.example:5000/sealed-secrets-controller@sha256:00", "0.29.0", Some("0.29.0")),
+        ("sealed-secrets-controller:latest", "0.30.0", Some("0.30.0")),
         ("sealed-secrets-controller:0.36.0", "0.35.0", None),
         ("sealed-secrets-controller:0.36.6", "", None),
         ("sealed-secrets-controller:1.0.0", "", None),
@@ -48,39 +54,66 @@ fn c18_a_controller_with_a_known_vulnerability_is_named() {
     ] {
         let controller = json!({
             "metadata": { "name": "x", "labels": { "app.kubernetes.io/version": label } },
-            "spec": { "template": { "spec": { "containers": [{ "image": image }] } } },
+            "spec": { "template": { "spec": { "containers": [{ "image": image, "args": ["--key-renew-period=0"] }] } } },
             "status": { "availableReplicas": 1 },
         });
         let snapshot = Snapshot { controller: Some(controller), ..Snapshot::default() };
-        let found = found(&snapshot, Symptom::ControllerVulnerable);
-        assert_eq!(found.len(), usize::from(says.is_some()), "{image} {label}: {found:?}");
-        assert!(found.iter().all(|check| check.cause.starts_with(says.unwrap()) && check.remedy.contains("0.36.0")), "{image}: {found:?}");
+        let found = found(&snapshot);
+        let harm = "anyone who may ask it to re-encrypt a value can widen the scope of the value, and so read it";
+        let expected = says.map(|says| Check {
+            category: "controller",
+            what: "its version".to_owned(),
+            status: Status::Warning,
+            symptom: Some(Symptom::ControllerVulnerable),
+            cause: format!("version {says} has CVE-2026-22728: {harm}"),
+            remedy: "upgrade it to 0.36.0 or newer".to_owned(),
+        });
+        let good = |what: &str| found.iter().any(|check| check.status == Status::Good && check.what == what);
+        assert!(good("kube-system/sealed-secrets-controller runs") && good("it never generates its own key"), "{found:?}");
+        let others: Vec<_> = found.iter().filter(|check| check.status != Status::Good).collect();
+        // No Service stands beside this Deployment.
+        let (last, others) = others.split_last().unwrap();
+        assert_eq!(last.symptom, Some(Symptom::ServiceMissing));
+        assert_eq!(others.iter().map(|check| (*check).clone()).collect::<Vec<_>>(), Vec::from_iter(expected), "{image} {label}");
     }
 }
 
 #[test]
 fn c20_clocks_that_are_apart_are_noticed() {
     let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    for (ahead, behind, says) in
-        [(299, 0, None), (0, 300, None), (480, 0, Some("8 minutes ahead of")), (0, 86400, Some("1440 minutes behind"))]
-    {
+    for (ahead, behind, says) in [
+        (300, 0, None),
+        (0, 300, None),
+        (301, 0, Some("5 minutes ahead of")),
+        (0, 301, Some("5 minutes behind")),
+        (0, 86400, Some("1440 minutes behind")),
+    ] {
         let ours = noon + Duration::from_secs(ahead) - Duration::from_secs(behind);
         let snapshot = Snapshot { clocks: Some((noon, ours)), ..Snapshot::default() };
-        let found = found(&snapshot, Symptom::ClockSkew);
-        assert_eq!(found.len(), usize::from(says.is_some()), "{found:?}");
-        assert!(found.iter().all(|check| check.cause.contains(says.unwrap())), "{found:?}");
+        let expected = says.map(|says| Check {
+            category: "api server",
+            what: "its clock".to_owned(),
+            status: Status::Warning,
+            symptom: Some(Symptom::ClockSkew),
+            cause: format!("this machine's clock is {says} the API server's"),
+            remedy: "timedatectl set-ntp true, on the machine whose clock is wrong".to_owned(),
+        });
+        assert_eq!(found(&snapshot), Vec::from_iter(expected));
     }
 }
 
-/// The checks that `doctor` makes of a fake API server's answers.
-fn ask(answers: Answers, args: &[&str]) -> Vec<Value> {
+/// The checks that `doctor` makes of a fake API server's answers; all that it shows is in a golden file of this name.
+fn ask(name: &str, answers: Answers, args: &[&str]) -> Vec<Value> {
     let (port, _) = serve(answers);
     let sandbox = Sandbox::bootstrapped();
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     std::fs::create_dir(sandbox.path("some where")).unwrap();
     std::fs::rename(sandbox.path("out"), sandbox.path("some where/out")).unwrap();
-    let ran = sandbox.start([&["doctor", "--json", "--kubeconfig", "kubeconfig", "--out", "some where/out"], args].concat()).expect(1);
-    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let doctor = [&["doctor", "--kubeconfig", "kubeconfig", "--out", "some where/out"], args].concat();
+    let minutes = regex::Regex::new(r"is \d+ minutes").unwrap();
+    let shown = minutes.replace(&sandbox.start(&doctor).expect(1).stdout, "is N minutes").into_owned();
+    is_golden(&format!("goldens/doctor/{name}.txt"), &shown);
+    let report: Value = serde_json::from_str(&sandbox.start([&doctor[..], &["--json"]].concat()).expect(1).stdout).unwrap();
     report["checks"].as_array().unwrap().clone()
 }
 
@@ -88,27 +121,32 @@ fn with_code<'c>(checks: &'c [Value], code: &str) -> Vec<&'c Value> {
     checks.iter().filter(|check| check["code"] == code).collect()
 }
 
+fn nothing() -> Vec<u8> {
+    response("404 Not Found", JSON, r#"{"kind":"Status","reason":"NotFound"}"#)
+}
+
 const JSON: &str = "Content-Type: application/json\r\n";
 
 /// A cluster with CRDs and namespaces, and nothing else.
 fn bare(_: usize, path: &str) -> Vec<u8> {
-    const BITNAMI: &str = r#"{"resources":[{"name":"sealedsecrets"}]}"#;
-    const ESO: &str = r#"{"resources":[{"name":"clustersecretstores"},{"name":"secretstores"},{"name":"externalsecrets"}]}"#;
+    const BITNAMI: &str = r#"{"kind":"APIResourceList","resources":[{"name":"sealedsecrets"}]}"#;
+    const ESO: &str =
+        r#"{"kind":"APIResourceList","resources":[{"name":"clustersecretstores"},{"name":"secretstores"},{"name":"externalsecrets"}]}"#;
     let ok = |body| response("200 OK", JSON, body);
     match path {
         "/version" => response("200 OK", &format!("{JSON}Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"), r#"{"gitVersion":"v1.34.4"}"#),
         "/apis/bitnami.com/v1alpha1" => ok(BITNAMI),
         "/apis/external-secrets.io/v1" => ok(ESO),
-        _ if path.ends_with("selfsubjectreviews") => ok(r#"{"status":{"userInfo":{"username":"me"}}}"#),
-        _ if path.ends_with("subjectaccessreviews") => ok(r#"{"status":{"allowed":true}}"#),
-        _ if path.starts_with("/api/v1/namespaces/") && path.matches('/').count() == 4 => ok("{}"),
-        _ => response("404 Not Found", JSON, "{}"),
+        _ if path.ends_with("selfsubjectreviews") => ok(r#"{"kind":"SelfSubjectReview","status":{"userInfo":{"username":"me"}}}"#),
+        _ if path.ends_with("subjectaccessreviews") => ok(r#"{"kind":"SubjectAccessReview","status":{"allowed":true}}"#),
+        _ if path.starts_with("/api/v1/namespaces/") && path.matches('/').count() == 4 => ok(r#"{"kind":"PartialObjectMetadata"}"#),
+        _ => nothing(),
     }
 }
 
 #[test]
 fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given() {
-    let checks = ask(bare, &[]);
+    let checks = ask("bare", bare, &[]);
     let count = |checks: &[Value], code| with_code(checks, code).len();
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing"), count(&checks, "clock-skew")), (1, 1, 1));
     assert_eq!(with_code(&checks, "store-missing")[0]["remedy"], "kubectl apply -k 'some where/out'/secret-store");
@@ -116,16 +154,16 @@ fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given
     let provide = &with_code(&checks, "sealed-secret-missing")[0]["remedy"];
     assert_eq!(provide, "kubectl apply -k 'some where/out'/secret-source");
 
-    let checks = ask(bare, &["--isolation", "namespace"]);
+    let checks = ask("isolation", bare, &["--isolation", "namespace"]);
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing")), (12, 1));
 
-    let checks = ask(bare, &["--store-kind", "SecretStore", "--store-file", "platform/store.yaml"]);
+    let checks = ask("store-kind", bare, &["--store-kind", "SecretStore", "--store-file", "platform/store.yaml"]);
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing")), (12, 12));
     // A namespace of readers that is not there may never be needed.
     fn without(n: usize, path: &str) -> Vec<u8> {
-        if path.ends_with("/namespaces/n8n") { response("404 Not Found", JSON, "{}") } else { bare(n, path) }
+        if path.ends_with("/namespaces/n8n") { nothing() } else { bare(n, path) }
     }
-    let less = ask(without, &["--store-kind", "SecretStore"]);
+    let less = ask("namespace-gone", without, &["--store-kind", "SecretStore"]);
     assert_eq!((count(&less, "account-missing"), count(&less, "store-missing")), (11, 11));
     let missing = with_code(&less, "namespace-missing");
     assert!(missing.len() == 1 && missing[0]["what"] == "n8n" && missing[0]["status"] == "warning", "{missing:?}");
@@ -140,7 +178,7 @@ fn a_right_that_is_missing_hides_only_what_depends_on_it() {
         let refused = path.contains("/secrets/") || path.contains("/serviceaccounts/") || path.contains("/events");
         if refused { response("403 Forbidden", JSON, "{}") } else { bare(n, path) }
     }
-    let checks = ask(answers, &[]);
+    let checks = ask("forbidden", answers, &[]);
     let forbidden = with_code(&checks, "forbidden");
     let rights = "this account may not get secrets in secret-source, get serviceaccounts in external-secrets, list events in default";
     assert!(forbidden.len() == 1 && forbidden[0]["cause"] == rights, "{forbidden:#?}");
@@ -157,7 +195,7 @@ fn a_right_that_is_missing_hides_only_what_depends_on_it() {
 #[test]
 fn the_reader_that_a_helm_chart_renders_is_found_by_its_target() {
     fn answers(n: usize, path: &str) -> Vec<u8> {
-        const LIST: &str = r#"{"items":[
+        const LIST: &str = r#"{"kind":"ExternalSecretList","items":[
             {"metadata":{"name":"release-portal","namespace":"elsewhere"},"spec":{"target":{"name":"key-portal"}}},
             {"metadata":{"name":"release-portal","namespace":"experience"},"spec":{
                 "target":{"name":"key-portal"},"secretStoreRef":{"kind":"ClusterSecretStore","name":"secret-store"},
@@ -167,7 +205,7 @@ fn the_reader_that_a_helm_chart_renders_is_found_by_its_target() {
                 "secretStoreRef":{"name":"secret-store"}}}]}"#;
         if path.ends_with("/v1/externalsecrets") { response("200 OK", JSON, LIST) } else { bare(n, path) }
     }
-    let checks = ask(answers, &[]);
+    let checks = ask("helm", answers, &[]);
     let found = with_code(&checks, "property-missing");
     assert!(found.len() == 1 && found[0]["what"] == "experience/release-portal", "{found:#?}");
     assert!(found[0]["cause"].as_str().unwrap().contains("its chart's values"), "{found:#?}");
@@ -178,7 +216,7 @@ fn the_reader_that_a_helm_chart_renders_is_found_by_its_target() {
     let patch = r#"[{"op":"add","path":"/spec/secretStoreRef","value":{"kind":"ClusterSecretStore","name":"secret-store"}}]"#;
     assert!(found[0]["remedy"].as_str().unwrap().ends_with(&format!("--type=json -p '{patch}'")), "{found:#?}");
     // Where it is not there, it is not missed.
-    let checks = ask(bare, &[]);
+    let checks = ask("bare", bare, &[]);
     assert!(!checks.iter().any(|check| check["what"].as_str().unwrap().contains("portal")), "{checks:#?}");
 }
 

@@ -60,7 +60,7 @@ fn list(sandbox: &Sandbox) -> Vec<String> {
 fn a_lost_operator_does_not_lose_the_platform() {
     let sandbox = Sandbox::bootstrapped();
     let own = sandbox.own_recipient();
-    let (second, third) = (new_identity(), new_identity());
+    let (second, third) = (new_identity().unwrap(), new_identity().unwrap());
     sandbox.write_secret("second.agekey", second.0.as_bytes());
     sandbox.write_secret("third.agekey", third.0.as_bytes());
     sandbox.run(["verify"]).finds(&USUAL);
@@ -93,7 +93,7 @@ fn a_lost_operator_does_not_lose_the_platform() {
 fn the_list_stays_as_it_was_written_and_is_what_counts() {
     let sandbox = Sandbox::bootstrapped();
     let own = sandbox.own_recipient();
-    let (second, third) = (new_identity(), new_identity());
+    let (second, third) = (new_identity().unwrap(), new_identity().unwrap());
     // By hand, and twice the same; the escrow follows with the next change, of one who stands there already.
     sandbox.write("keys/recipients.txt", format!("# day\n{own}\n\n# night\n{}\n{}\n", second.1, second.1.to_uppercase()).as_bytes());
     let said = sandbox.run(["verify"]).finds(&usual(&["recipients-differ keys/sealing.key.age"])).stdout;
@@ -119,7 +119,7 @@ fn the_list_stays_as_it_was_written_and_is_what_counts() {
     assert!(ran.stderr.contains("who they are is not known"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
     // Nor by a stranger who stands beside the one who opens.
-    let stranger = new_identity();
+    let stranger = new_identity().unwrap();
     sandbox.write_secret("both", (sandbox.read("keys/operator.agekey") + &stranger.0).as_bytes());
     let before = sandbox.snapshot();
     let ran = change(&sandbox, "add-recipient", &third.1, "both").expect(4);
@@ -142,7 +142,7 @@ fn the_list_stays_as_it_was_written_and_is_what_counts() {
 fn a_change_waits_for_a_yes() {
     needs!("script");
     let sandbox = Sandbox::with_keys();
-    let (_, second) = new_identity();
+    let (_, second) = new_identity().unwrap();
     let before = sandbox.snapshot();
     let args = format!("escrow add-recipient {second}");
     let shown = at_the_prompt(&sandbox, &args, &[("Type yes: ", "no\r")]);
@@ -233,7 +233,7 @@ fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
     assert!(ran.stderr.contains("no terminal"), "{}", ran.stderr);
     sandbox.write("bin/fail", b"");
     let before = sandbox.snapshot();
-    let (_, third) = new_identity();
+    let (_, third) = new_identity().unwrap();
     for args in [&["key-secret", "--identity", "id"][..], &["escrow", "add-recipient", &third, "--yes"]] {
         let ran = with_plugins(&sandbox, args).expect(6);
         assert!(ran.stderr.contains("plugin") && !ran.stderr.contains(PIN), "{}", ran.stderr);

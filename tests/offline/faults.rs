@@ -2,17 +2,20 @@
 //! disk, or by a full one. After each, every unit is the old or the new one, write-once values are unchanged, the next run
 //! finishes, and what a run reported as done outlasts a loss of power. All in this process, on a simulated disk.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use seal_secrets::model::EntropyFailed;
 use seal_secrets::pipeline::escrow;
 
-use crate::common::{Ran, TestEntropy, fixture_text, pinned, run_on};
+use crate::common::{Drawing, Ran, TestEntropy, fixture_text, pinned, run_on, run_on_drawing};
 use crate::simulated_disk::{CHANGES, FOLDER, Fault, GROWS, HERE, Loss, SimulatedDisk, State, Tree};
 
 /// A moment at which all certificates here hold.
@@ -21,7 +24,7 @@ pub fn now() -> SystemTime {
 }
 
 /// The randomness with which a new RSA key takes least.
-pub const SHORT_SEARCH: u64 = 339;
+pub const SHORT_SEARCH: u64 = 339u64.wrapping_sub(TestEntropy::STEP.wrapping_mul(7));
 
 /// Whose randomness a run has: what is sealed at the start, by the command, or afterwards is not the same.
 #[derive(Clone, Copy)]
@@ -32,13 +35,14 @@ pub enum Whose {
 }
 
 pub fn run_with(disk: &SimulatedDisk, args: &[&str], whose: Whose) -> Ran {
-    // With these the search for a new RSA key is short; before `renew` makes one, it takes 64 bytes for two session keys.
-    let seed = match args[0] {
-        "keygen" => SHORT_SEARCH,
-        "renew" => SHORT_SEARCH.wrapping_sub(TestEntropy::STEP.wrapping_mul(8)),
+    run_on(disk.disk(), now, seed(args, whose), args)
+}
+
+fn seed(args: &[&str], whose: Whose) -> u64 {
+    match args[0] {
+        "keygen" | "renew" => SHORT_SEARCH,
         _ => whose as u64,
-    };
-    run_on(disk.disk(), now, seed, args)
+    }
 }
 
 /// A run to its end, and what it left.
@@ -145,11 +149,14 @@ fn sweep_until(start: &State, args: &[&str], codes: &[i32], whole: Whole<'_>, co
     let failed = calls.iter().enumerate().map(|(n, call)| sweep.fails(&name, call, n, Fault::Failure)).sum::<usize>();
     let growing = calls.iter().enumerate().filter(|(_, call)| GROWS.contains(call));
     let full = growing.map(|(n, call)| sweep.fails(&name, call, n, Fault::NoSpace)).sum::<usize>();
+    let draws = (0..).find(|n| !sweep.starves(&name, *n)).unwrap();
     println!(
-        "{name}: of {} operations {stopped} stops and losses of power, {failed} failures, {full} times no space; {stops} + {} different ends",
+        "{name}: of {} operations {stopped} stops and losses of power, {failed} failures, {full} times no space, {draws} times no randomness; \
+         {stops} + {} different ends",
         all.len(),
         sweep.ends - stops
     );
+    assert!(draws >= 2, "{name}: it is tried before anything else");
     assert_eq!((failed, full), (calls.len(), count(calls, &GROWS)), "{name}: a point was left out");
     assert!(count(calls, &CHANGES) > 3, "{name}: it writes nothing");
 }
@@ -210,6 +217,33 @@ impl Sweep<'_> {
         1
     }
 
+    /// Without randomness at this draw; whether there are so many.
+    fn starves(&mut self, name: &str, n: usize) -> bool {
+        let disk = SimulatedDisk::good(self.start);
+        let (mut source, left) = (TestEntropy(seed(self.args, Whose::Command)), Rc::new(Cell::new(Some(n))));
+        let still = left.clone();
+        let draw = move |bytes: &mut [u8]| {
+            let fails = still.get() == Some(0);
+            still.set(still.get().and_then(|left| left.checked_sub(1)));
+            source.fill(bytes);
+            if fails { Err(EntropyFailed) } else { Ok(()) }
+        };
+        let ran = run_on_drawing(disk.disk(), now, Box::new(Drawing(draw)), self.args);
+        if left.get().is_some() {
+            return false;
+        }
+        let point = format!("{name}: no randomness at draw {n}");
+        assert_eq!(ran.code, 6, "{point}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains("error: the operating system gives no randomness\n"), "{point}: {}", ran.stderr);
+        assert_eq!(ran.stderr.matches("error: ").count(), 1, "{point}: {}", ran.stderr);
+        let (state, old) = (disk.state(), self.start.tree());
+        assert!(state.tree().keys().all(|path| !is_temporary(path)), "{point}: something is left over");
+        if difference(&state.tree(), &old) != NONE {
+            self.check(&state, false, &point, Some(&old));
+        }
+        true
+    }
+
     /// Two states of the same shape come to the same end: what a temporary file holds does not matter, nor what a new one
     /// holds, where these files were there before. Nor does it matter what would last, where all of it was seen with less of it.
     fn check(&mut self, state: &State, complete: bool, point: &str, before: Option<&Tree>) {
@@ -262,7 +296,7 @@ pub fn args<'a>(command: &[&'a str]) -> Vec<&'a str> {
 fn escrow_of_2048() -> &'static (String, String, Vec<u8>) {
     static ESCROW: OnceLock<(String, String, Vec<u8>)> = OnceLock::new();
     ESCROW.get_or_init(|| {
-        let (identity, recipient) = escrow::new_identity();
+        let (identity, recipient) = escrow::new_identity().unwrap();
         let pem = fixture_text("fixtures/certificates/good-2048.crt") + &fixture_text("fixtures/private-keys/good-2048-pkcs8.pem");
         let to: age::x25519::Recipient = recipient.parse().unwrap();
         (identity.to_string(), recipient, escrow::encrypt(&pem, &[&to]).unwrap().0)
@@ -592,7 +626,7 @@ fn opens(state: &State, identity: &str) -> bool {
 
 /// An escrow is the old or the new one, the list names its recipients, and the same command finishes.
 fn escrow_changes(change: &'static str) {
-    let (second, recipient) = escrow::new_identity();
+    let (second, recipient) = escrow::new_identity().unwrap();
     let command = |change| ["escrow", change, recipient.as_str(), "--yes"];
     let mut start = with_keys().with("second.agekey", 0o600, second.as_bytes());
     if change == "remove-recipient" {
@@ -655,7 +689,7 @@ fn a_sealing_key_for_an_own_identity() {
 
 #[test]
 fn a_sealing_key_for_a_named_recipient() {
-    let (identity, recipient) = escrow::new_identity();
+    let (identity, recipient) = escrow::new_identity().unwrap();
     let start = State::empty().with("own.agekey", 0o600, identity.as_bytes());
     // With the list in its place it is where the other is with its identity.
     let begun = |state: &State| state.after(Loss::All).read("keys/recipients.txt").is_some();

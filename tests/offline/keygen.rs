@@ -64,8 +64,8 @@ fn a_second_run_is_refused_and_changes_nothing() {
 #[test]
 fn recipients_of_flag_and_file_can_open_the_escrow_and_no_identity_is_made() {
     let sandbox = Sandbox::empty();
-    let (first, first_recipient) = escrow::new_identity();
-    let (second, second_recipient) = escrow::new_identity();
+    let (first, first_recipient) = escrow::new_identity().unwrap();
+    let (second, second_recipient) = escrow::new_identity().unwrap();
     sandbox.write("keys/recipients.txt", format!("# the night shift\n{second_recipient}\n").as_bytes());
     let ran = sandbox.make_key(["keygen", "--recipient", &first_recipient]).expect(0);
     assert!(ran.stdout.contains("encrypted to 2 recipients"), "{}", ran.stdout);
@@ -78,7 +78,7 @@ fn recipients_of_flag_and_file_can_open_the_escrow_and_no_identity_is_made() {
 
 #[test]
 fn recipients_that_are_none_are_refused_before_anything_is_made() {
-    let identity = escrow::new_identity().0.lines().nth(1).unwrap().to_owned();
+    let identity = escrow::new_identity().unwrap().0.lines().nth(1).unwrap().to_owned();
     for (recipient, code) in [("age1nonsense", 3), ("ssh-ed25519 AAAA", 3), (identity.as_str(), 4), ("# only a comment", 3)] {
         let sandbox = Sandbox::empty();
         sandbox.write("keys/recipients.txt", format!("{recipient}\n").as_bytes());
@@ -107,7 +107,7 @@ fn a_run_that_was_ended_before_the_certificate_is_finished() {
 #[test]
 fn an_identity_that_is_there_is_used_again() {
     let sandbox = Sandbox::empty();
-    let (identity, _) = escrow::new_identity();
+    let (identity, _) = escrow::new_identity().unwrap();
     sandbox.write_secret("keys/operator.agekey", identity.as_bytes());
     sandbox.make_key(["keygen"]).expect(0);
     assert_eq!(sandbox.read("keys/operator.agekey"), *identity);

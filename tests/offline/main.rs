@@ -12,6 +12,8 @@ mod contract;
 mod crash;
 mod delivery;
 #[cfg(feature = "cluster")]
+mod diagnosis;
+#[cfg(feature = "cluster")]
 mod doctor;
 mod escrow;
 mod faults;
@@ -24,12 +26,14 @@ mod places;
 mod platform;
 mod prompt;
 mod property;
+mod randomness;
 mod re_encrypt;
 mod read_faults;
 mod readme;
 mod recovery;
 mod rotate;
 mod simulated_disk;
+mod streams;
 mod threads;
 mod trust;
 mod typed;

@@ -42,7 +42,7 @@ fn each_file_of_the_keys_folder_is_read_once() {
     assert_eq!(renewed, counts(&[("operator.agekey", 1), ("sealing.crt", 1), ("sealing.key.age", 3)]));
     assert_eq!(opens(&after, &["re-encrypt", "--yes"]).0, once);
     // Where it exists, the list of recipients is read once, too.
-    let (_, recipient) = seal_secrets::pipeline::escrow::new_identity();
+    let (_, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
     let (added, listed) = opens(&after, &["escrow", "add-recipient", &recipient, "--yes"]);
     assert_eq!(added, counts(&[("operator.agekey", 1), ("sealing.key.age", 3)]));
     let all = counts(&[("operator.agekey", 1), ("recipients.txt", 1), ("sealing.crt", 1), ("sealing.key.age", 1), ("write-once.txt", 1)]);

@@ -295,7 +295,7 @@ fn an_escrow_that_changed_meanwhile_is_not_overwritten() {
     needs!("script");
     let sandbox = Sandbox::bootstrapped();
     let other = Sandbox::renewed().read("keys/sealing.key.age");
-    let (_, recipient) = seal_secrets::pipeline::escrow::new_identity();
+    let (_, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
     let change = || sandbox.write("keys/sealing.key.age", other.as_bytes());
     let before = sandbox.read("keys/sealing.key.age");
     for args in ["renew", &format!("escrow add-recipient {recipient}")] {
@@ -358,14 +358,14 @@ fn controller(odd: &'static str) -> u16 {
             _ if path.contains("/deployments?") => {
                 let containers = serde_json::json!([{ "image": image }]);
                 let deployment = serde_json::json!({ "metadata": {}, "spec": { "template": { "spec": { "containers": containers } } } });
-                (200, serde_json::json!({ "items": [deployment] }).to_string())
+                (200, serde_json::json!({ "kind": "DeploymentList", "items": [deployment] }).to_string())
             }
             _ if path.ends_with("/cert.pem") && odd == "another certificate" => (200, fixture_text("fixtures/certificates/good.crt")),
             _ if path.ends_with("/cert.pem") => (200, pem.clone()),
             // Every third time it has no time.
             _ if path.ends_with("/rotate") && (n % 3 == 0 || odd == "busy") => (429, String::new()),
             _ if path.ends_with("/rotate") => rotate(body),
-            _ => (200, r#"{"spec":{"ports":[{"name":"http"}]}}"#.to_owned()),
+            _ => (200, r#"{"kind":"Service","spec":{"ports":[{"name":"http"}]}}"#.to_owned()),
         };
         crate::api_server::response(&format!("{status} X"), "Retry-After: 0\r\n", &body)
     });
@@ -414,4 +414,52 @@ fn of_a_controllers_answer_only_the_ciphertexts_are_taken() {
         sandbox.run(["verify", "--identity", "keys/operator.agekey"]).finds(&USUAL);
     }
     assert!(run("", &["--dry-run"]).2, "a dry run changed something");
+}
+
+#[test]
+fn a_file_that_changes_meanwhile_stays_as_it_was_changed() {
+    let start = with_a_newer_key();
+    start.write("keys/sealing.crt", Sandbox::renewed().read("keys/sealing.crt").as_bytes());
+    let (unit, other) = ("out/secret-source/vllm-api-key.sealed.yaml", "out/secret-source/dex-argocd-client-secret.sealed.yaml");
+    type Change = fn(&std::path::Path, &str);
+    let changes: [(&str, Change); 4] = [
+        ("a comment more", |path, text| std::fs::write(path, format!("{text}# mine\n")).unwrap()),
+        ("another text of the same length", |path, text| std::fs::write(path, text.replacen("value: Ag", "value: AG", 1)).unwrap()),
+        ("nothing in it", |path, _| std::fs::write(path, "").unwrap()),
+        ("gone", |path, _| std::fs::remove_file(path).unwrap()),
+    ];
+    for args in [&["re-encrypt", "--yes"][..], &["re-encrypt", unit, "--yes"], &["renew", "--yes"]] {
+        for (what, change) in changes {
+            let sandbox = start.copy();
+            if args[0] == "renew" {
+                sandbox.write("keys/sealing.crt", with_a_newer_key().read("keys/sealing.crt").as_bytes());
+            }
+            let (path, text) = (sandbox.path(unit), sandbox.read(unit));
+            let (changed, before) = (path.clone(), text.clone());
+            // Session keys are drawn after the files were read, and before they are written.
+            let (mut source, mut done) = (crate::common::TestEntropy(5), false);
+            let entropy = crate::common::Drawing(move |bytes: &mut [u8]| {
+                source.fill(bytes);
+                if bytes.len() >= 64 && !std::mem::replace(&mut done, true) {
+                    change(&changed, &before);
+                }
+                Ok(())
+            });
+            let ran = sandbox.run_drawing(Box::new(entropy), args);
+            assert_eq!(ran.code, 8, "{args:?}, {what}: {}{}", ran.stdout, ran.stderr);
+            // A path that was typed and does not exist any more is not repeated.
+            let named = if what == "gone" && args.contains(&unit) { "`PATH`" } else { unit };
+            let says = format!("error: {named}: it was changed meanwhile\n");
+            assert!(ran.stderr.contains(&says), "{args:?}, {what}: {}", ran.stderr);
+            let expected = sandbox.copy();
+            expected.write(unit, text.as_bytes());
+            change(&expected.path(unit), &text);
+            assert_eq!(std::fs::read(&path).ok(), std::fs::read(expected.path(unit)).ok(), "{args:?}, {what}");
+            // The next run finishes.
+            sandbox.write(unit, text.as_bytes());
+            let again = sandbox.run_drawing(Box::new(crate::common::TestEntropy(6)), args);
+            assert_eq!(again.code, 0, "{args:?}, {what}: {}", again.stderr);
+            sandbox.run(["unseal", "-f", unit, "-f", other]).expect(0);
+        }
+    }
 }

@@ -142,8 +142,9 @@ fn the_private_part_of_keys_with_copies() {
 #[test]
 fn the_private_part_of_keys_with_a_live_cluster() {
     needs!("bash", "git");
-    use crate::api_server::{kubeconfig, response, serve};
-    let (port, _) = serve(|_, _| response("200 OK", "", &fixture_text("fixtures/private-keys/key-list.json")));
+    use crate::api_server::{kubeconfig, response, serve_with};
+    let keys = || fixture_text("fixtures/private-keys/key-list.json").replace("\"kind\": \"List\"", "\"kind\": \"SecretList\"");
+    let (port, _) = serve_with(move |_, _, _| response("200 OK", "", &keys()));
     let mut site = Site::new();
     kubeconfig(&site.elsewhere, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     let work = site.work.path("");
@@ -167,12 +168,12 @@ fn the_private_part_of_keys_with_neither_is_final_and_said_to_be() {
     let work = site.work.path("");
     site.work.remove(OWN);
     // An identity of somebody else opens nothing, and the drill says that it is over.
-    site.elsewhere.write_secret("other", escrow::new_identity().0.as_bytes());
+    site.elsewhere.write_secret("other", escrow::new_identity().unwrap().0.as_bytes());
     let drill = site.shell(&work, "seal-secrets verify --drill --identity \"$OFFLINE/../other\"").expect(1).stdout;
     assert!(drill.contains("escrow       error: the escrow is not encrypted to this identity\n"), "{drill}");
     assert!(drill.contains("0 of 15 opened\n") && drill.contains("\nfailed: not everything can be restored"), "{drill}");
     // Nor does a new escrow for those whose identities are lost.
-    site.work.write("keys/recipients.txt", escrow::new_identity().1.as_bytes());
+    site.work.write("keys/recipients.txt", escrow::new_identity().unwrap().1.as_bytes());
     // What `keygen` says when it makes a key is what the runbook quotes.
     let heading = "Without copies and without the cluster";
     let replaced = "warning: secrets/dex-admin-password held the value of another `dex-admin-password`; it is replaced\n";
@@ -223,7 +224,7 @@ fn one_operator() {
     needs!("bash", "git");
     let (work, elsewhere) = (Sandbox::empty(), Sandbox::empty());
     let recipients = ["lost", "left"].map(|name| {
-        let (identity, recipient) = escrow::new_identity();
+        let (identity, recipient) = escrow::new_identity().unwrap();
         elsewhere.write_secret(name, identity.as_bytes());
         format!("{recipient}\n")
     });
@@ -232,7 +233,7 @@ fn one_operator() {
     work.run(["bootstrap"]).expect(0);
     let mut site = Site::committed(work, elsewhere, "left");
     site.elsewhere.remove("lost");
-    let (identity, successor) = escrow::new_identity();
+    let (identity, successor) = escrow::new_identity().unwrap();
     site.elsewhere.write_secret("offline/successor", identity.as_bytes());
     let (left, lost) = (recipients[1].trim(), recipients[0].trim());
     let opens = |recipients: &[&str]| site.work.will_open_for(recipients);

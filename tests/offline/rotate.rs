@@ -187,3 +187,38 @@ fn programs_learn_who_reads_it_and_what_to_restart() {
     );
     assert_eq!(plan["after"][0]["readers"], serde_json::json!([]));
 }
+
+#[test]
+fn a_value_is_older_than_some_days_once_they_have_passed() {
+    fn first() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs((21_000 + 91) * 86_400)
+    }
+    fn last() -> SystemTime {
+        first() + Duration::from_secs(86_399)
+    }
+    let day = regex::Regex::new("seal-secrets/made: \"[0-9-]{10}\"").unwrap();
+    // Both are of the 30th of September 2027.
+    for (made, most, is_older) in [
+        ("2027-07-01", "91d", false),
+        ("2027-07-01", "90d", true),
+        ("2027-07-02", "90d", false),
+        ("2027-07-03", "90d", false),
+        ("2027-09-28", "1d", true),
+        ("2027-09-29", "1d", false),
+        ("2027-10-01", "1d", false),
+    ] {
+        let sandbox = Sandbox::bootstrapped();
+        for unit in std::fs::read_dir(sandbox.path("out/secret-source")).unwrap() {
+            let name = format!("out/secret-source/{}", unit.unwrap().file_name().to_string_lossy());
+            // All others are of that day.
+            let other = if name.ends_with("/vllm-api-key.sealed.yaml") { made } else { "2027-09-30" };
+            sandbox.write(&name, day.replace_all(&sandbox.read(&name), format!("seal-secrets/made: \"{other}\"")).as_bytes());
+        }
+        for clock in [first, last] {
+            let ran = sandbox.run_at(clock, ["rotate", "--older-than", most, "--dry-run"]).expect(0);
+            let replaced = ran.stdout.matches(" (replaced)").count();
+            assert_eq!(replaced, usize::from(is_older), "{made}, {most}: {}", ran.stdout);
+            assert_eq!(ran.stdout.contains("vllm-api-key.sealed.yaml (replaced)"), is_older, "{made}, {most}: {}", ran.stdout);
+        }
+    }
+}

@@ -178,8 +178,8 @@ const DEFECTS: &[Defect] = &[
     ),
     ("few-recipients", &[], |_| {}),
     ("recipients-differ", &["recipients-differ keys/sealing.key.age"], |s| {
-        let (_, one) = seal_secrets::pipeline::escrow::new_identity();
-        let (_, other) = seal_secrets::pipeline::escrow::new_identity();
+        let (_, one) = seal_secrets::pipeline::escrow::new_identity().unwrap();
+        let (_, other) = seal_secrets::pipeline::escrow::new_identity().unwrap();
         s.write("keys/recipients.txt", format!("{one}\n{other}\n").as_bytes());
     }),
 ];

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{Checks, LiveConsumer, Part, Store, condition, has_value, is_available, is_ready, newest, target_of, text, written};
-use crate::model::{Consumer, Name, Namespace, PROPERTY, StoreKind, Symptom, visible};
+use crate::model::{Consumer, Name, Namespace, PROPERTY, Recipe, StoreKind, Symptom, visible};
 use crate::pipeline::render;
 
 /// The stores that work, by namespace; none = the one for the whole cluster.
@@ -164,7 +164,9 @@ impl<'c> Checks<'c> {
             return self.bad(CATEGORY, what, symptom, cause, remedy);
         }
         if let Some(entry) = consumer.entries.iter().find(|entry| !self.wanted.sealed.contains_key(&entry.key)) {
-            let remedy = self.command("bootstrap", &format!(" --provide {}=FILE", entry.key));
+            let is_provided = contract.key(entry.key.as_str()).is_some_and(|key| matches!(key.recipe, Recipe::Provided { .. }));
+            let provide = if is_provided { format!(" --provide {}=FILE", entry.key) } else { String::new() };
+            let remedy = self.command("bootstrap", &provide);
             return self.warn(CATEGORY, what, Symptom::NotSealedYet, format!("`{}` is not sealed yet", entry.key), remedy);
         }
         let account = delivery.account(contract, &consumer.namespace);

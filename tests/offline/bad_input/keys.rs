@@ -144,7 +144,7 @@ fn private_keys() -> Vec<Row> {
             .file("keys/recipients.txt", planted("# us\nAGE-SECRET-KEY-1{canary}\n")),
         row("K40", "an identity that does not fit", &["unseal", "--identity", "id"], 6, &[ESCROW, "--identity"])
             .start(Start::Bootstrapped)
-            .with(|s| s.write_secret("id", seal_secrets::pipeline::escrow::new_identity().0.as_bytes())),
+            .with(|s| s.write_secret("id", seal_secrets::pipeline::escrow::new_identity().unwrap().0.as_bytes())),
     ]
 }
 

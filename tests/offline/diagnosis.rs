@@ -1,0 +1,692 @@
+//! `doctor` before a small cluster with one fault: exactly its checks and their places, and, in a golden file, all that is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use seal_secrets::model::Symptom;
+use serde_json::{Value, json};
+
+use crate::api_server::{kubeconfig, response, serve_with};
+use crate::common::{Ran, Sandbox, fixture, fixture_text};
+
+const CONTROLLER: &str = "/apis/apps/v1/namespaces/kube-system/deployments?labelSelector=app.kubernetes.io/name=sealed-secrets";
+const SERVICES: &str = "/api/v1/namespaces/kube-system/services?labelSelector=app.kubernetes.io/name=sealed-secrets";
+const SERVICE: &str = "/api/v1/namespaces/kube-system/services/sealed-secrets-controller";
+const CERTIFICATE: &str = "/api/v1/namespaces/kube-system/services/http:sealed-secrets-controller:http/proxy/v1/cert.pem";
+const KEYS: &str = "/api/v1/namespaces/kube-system/secrets?labelSelector=sealedsecrets.bitnami.com/sealed-secrets-key=active";
+const SEALED: &str = "/apis/bitnami.com/v1alpha1/sealedsecrets";
+const SOURCES: &str = "/api/v1/namespaces/shop-secrets/secrets/";
+const SALT: &str = "/api/v1/namespaces/shop-secrets/secrets/cart-salt";
+const OPERATOR: &str = "/apis/apps/v1/namespaces/eso/deployments?labelSelector=app.kubernetes.io/name=external-secrets";
+const ACCOUNT: &str = "/api/v1/namespaces/eso/serviceaccounts/shop-reader";
+const REVIEW: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+const STORE: &str = "/apis/external-secrets.io/v1/clustersecretstores/shop-store";
+const STORE_EVENTS: &str =
+    "/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind=ClusterSecretStore,involvedObject.name=shop-store";
+const CONSUMERS: &str = "/apis/external-secrets.io/v1/externalsecrets";
+const CONSUMER_EVENTS: &str = "/api/v1/namespaces/shop/events?fieldSelector=involvedObject.kind=ExternalSecret,involvedObject.name=shop";
+const TARGET: &str = "/api/v1/namespaces/shop/secrets/shop";
+
+/// A cluster, as its API server shows it.
+struct Fake {
+    sandbox: Sandbox,
+    /// What stands at each path; a text is the whole body.
+    objects: BTreeMap<String, Value>,
+    /// What paths that begin like this are answered with.
+    refused: Vec<(&'static str, &'static str)>,
+    /// The keys that no account may get.
+    denied: BTreeSet<&'static str>,
+    date: &'static str,
+}
+
+impl Fake {
+    /// All is well.
+    fn healthy() -> Self {
+        static TEMPLATE: OnceLock<Sandbox> = OnceLock::new();
+        let template = TEMPLATE.get_or_init(|| {
+            let sandbox = Sandbox::with_keys();
+            sandbox.write("contract.yaml", fixture_text("fixtures/contracts/small.yaml").as_bytes());
+            sandbox.run(["bootstrap", "--contract", "contract.yaml"]).expect(0);
+            sandbox
+        });
+        let mut fake = Fake { sandbox: template.copy(), objects: BTreeMap::new(), refused: Vec::new(), denied: BTreeSet::new(), date: "" };
+        fake.surroundings();
+        fake.values();
+        fake
+    }
+
+    fn put(&mut self, path: &str, object: Value) {
+        self.objects.insert(path.to_owned(), object);
+    }
+
+    fn surroundings(&mut self) {
+        let resources = |names: &[&str]| {
+            let all: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
+            json!({ "kind": "APIResourceList", "resources": all })
+        };
+        let deployment = |name: &str, image: &str| {
+            let container = json!({ "image": image, "args": ["--key-renew-period=0"] });
+            list(
+                "DeploymentList",
+                json!({
+                    "metadata": { "name": name },
+                    "spec": { "replicas": 1, "template": { "spec": { "containers": [container] } } },
+                    "status": { "availableReplicas": 1 },
+                }),
+            )
+        };
+        self.put("/version", json!({ "major": "1", "minor": "34", "gitVersion": "v1.34.4" }));
+        let me = json!({ "kind": "SelfSubjectReview", "status": { "userInfo": { "username": "me" } } });
+        self.put("/apis/authentication.k8s.io/v1/selfsubjectreviews", me);
+        self.put("/apis/bitnami.com/v1alpha1", resources(&["sealedsecrets"]));
+        self.put("/apis/external-secrets.io/v1", resources(&["clustersecretstores", "externalsecrets"]));
+        for namespace in ["eso", "kube-system", "shop-secrets"] {
+            self.put(&format!("/api/v1/namespaces/{namespace}"), metadata(json!({ "name": namespace })));
+        }
+        self.put(CONTROLLER, deployment("sealer", "bitnami/sealed-secrets-controller:0.36.6"));
+        self.put(OPERATOR, deployment("external-secrets", "external-secrets:v0.20.4"));
+        let service =
+            |name: &str, port: &str| json!({ "kind": "Service", "metadata": { "name": name }, "spec": { "ports": [{ "name": port }] } });
+        let services = [service("metrics", "metrics"), service("sealed-secrets-controller", "http")];
+        self.put(SERVICES, json!({ "kind": "ServiceList", "items": services }));
+        self.put(SERVICE, service("sealed-secrets-controller", "http"));
+        self.put(CERTIFICATE, fixture_text("fixtures/certificates/good.crt").into());
+        self.put(
+            KEYS,
+            list(
+                "PartialObjectMetadataList",
+                json!({ "metadata": { "name": "sealed-secrets-key", "creationTimestamp": "2026-01-01T00:00:00Z" } }),
+            ),
+        );
+    }
+
+    fn values(&mut self) {
+        let mut sealed = Vec::new();
+        for name in ["admin-hash", "admin-password", "cart-salt", "session-key"] {
+            let annotations = json!({ "seal-secrets/certificate": pinned() });
+            sealed.push(json!({
+                "metadata": { "name": name, "namespace": "shop-secrets", "generation": 1, "annotations": annotations },
+                "spec": { "template": { "metadata": { "name": name, "namespace": "shop-secrets" } } },
+                "status": { "observedGeneration": 1, "conditions": [{ "type": "Synced", "status": "True" }] },
+            }));
+            let fields = json!({ "f:data": { ".": {}, "f:value": {} } });
+            let source = json!({ "name": name, "managedFields": [{ "time": "2026-01-01T00:00:00Z", "fieldsV1": fields }] });
+            self.put(&format!("{SOURCES}{name}"), metadata(source));
+        }
+        self.put(SEALED, json!({ "kind": "SealedSecretList", "items": sealed }));
+        self.put(ACCOUNT, metadata(json!({ "name": "shop-reader" })));
+        let mut store: Value = serde_yaml::from_str(&self.sandbox.read("out/secret-store/cluster-secret-store.yaml")).unwrap();
+        store["status"] = json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
+        self.put(STORE, store);
+        let entry = |key: &str| json!({ "secretKey": "x", "remoteRef": { "key": key, "property": "value" } });
+        self.put(
+            CONSUMERS,
+            list(
+                "ExternalSecretList",
+                json!({
+                    "metadata": { "name": "shop", "namespace": "shop" },
+                    "spec": {
+                        "secretStoreRef": { "kind": "ClusterSecretStore", "name": "shop-store" },
+                        "data": [entry("cart-salt"), entry("admin-hash"), entry("session-key")],
+                    },
+                    "status": { "refreshTime": "2026-01-02T00:00:00Z", "conditions": [{ "type": "Ready", "status": "True" }] },
+                }),
+            ),
+        );
+        self.put(TARGET, metadata(json!({ "name": "shop" })));
+    }
+
+    fn at(&mut self, path: &str) -> &mut Value {
+        self.objects.get_mut(path).unwrap_or_else(|| panic!("nothing at {path}"))
+    }
+
+    /// The only item of a list.
+    fn one(&mut self, path: &str) -> &mut Value {
+        &mut self.at(path)["items"][0]
+    }
+
+    /// The SealedSecret `cart-salt`.
+    fn salt(&mut self) -> &mut Value {
+        &mut self.at(SEALED)["items"][2]
+    }
+
+    /// The controller's word on `cart-salt`.
+    fn says(&mut self, message: &str) {
+        self.salt()["status"]["conditions"] = json!([{ "type": "Synced", "status": "False", "message": message }]);
+    }
+
+    /// ESO's word on the store, or on the ExternalSecret.
+    fn not_ready(&mut self, path: &str, message: Option<&str>) {
+        let object = if path == STORE { self.at(path) } else { self.one(path) };
+        let condition = message.map(|message| json!({ "type": "Ready", "status": "False", "message": message }));
+        object["status"]["conditions"] = condition.into_iter().collect();
+    }
+
+    /// Another key of the controller's.
+    fn another_key(&mut self, name: &str) {
+        let key = json!({ "metadata": { "name": name, "creationTimestamp": "2026-02-01T00:00:00Z" } });
+        self.at(KEYS)["items"].as_array_mut().unwrap().push(key);
+    }
+
+    fn answer(&self, path: &str, body: &[u8]) -> Vec<u8> {
+        let reply = |status: &str, body: &str| response(status, &format!("Content-Type: application/json\r\n{}", self.date), body);
+        if let Some((_, status)) = self.refused.iter().find(|(begin, _)| path.starts_with(begin)) {
+            return reply(status, r#"{"kind":"Status","apiVersion":"v1"}"#);
+        }
+        if path == REVIEW {
+            let review: Value = serde_json::from_slice(body).unwrap();
+            let allowed = !self.denied.contains(review["spec"]["resourceAttributes"]["name"].as_str().unwrap());
+            return reply("200 OK", &json!({ "kind": "SubjectAccessReview", "status": { "allowed": allowed } }).to_string());
+        }
+        match self.objects.get(path) {
+            Some(Value::String(text)) => reply("200 OK", text),
+            Some(object) => reply("200 OK", &object.to_string()),
+            None if path.contains("/events?") => reply("200 OK", r#"{"kind":"EventList","items":[]}"#),
+            None if path.starts_with("/apis/") && path.matches('/').count() == 3 => reply("404 Not Found", "404 page not found\n"),
+            None => reply("404 Not Found", r#"{"kind":"Status","apiVersion":"v1","reason":"NotFound"}"#),
+        }
+    }
+
+    /// What `doctor` makes of it.
+    fn ask(self, args: &[&str]) -> Ran {
+        let sandbox = self.sandbox.copy();
+        let (port, _) = serve_with(move |_, path, body| self.answer(path, body));
+        kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+        sandbox.start([&["doctor", "--kubeconfig", "kubeconfig", "--contract", "contract.yaml"], args].concat())
+    }
+}
+
+fn list(kind: &str, item: Value) -> Value {
+    json!({ "kind": kind, "items": [item] })
+}
+
+fn metadata(of: Value) -> Value {
+    json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": of })
+}
+
+fn event(message: &str, time: &str) -> Value {
+    json!({ "message": message, "lastTimestamp": time })
+}
+
+fn events() -> Value {
+    json!({ "kind": "EventList", "items": [event("of today", "2026-02-02T00:00:00Z"), event("of yesterday", "2026-02-01T00:00:00Z")] })
+}
+
+fn pinned() -> String {
+    let text = fixture_text("fixtures/certificates/good.crt");
+    seal_secrets::pipeline::certificate::SealingCertificate::read(text.as_bytes()).unwrap().digest.to_string()
+}
+
+/// What a defect is, its code, everything but what is good: `code place`, or `skipped place`; and what brings it about.
+type Defect = (&'static str, &'static str, &'static [&'static str], fn(&mut Fake));
+
+const DEFECTS: &[Defect] = &[
+    ("a login page", "api-unreachable", &["api-unreachable api server context fake"], |f| f.put("/version", "<html>log in</html>".into())),
+    ("an expired token", "credentials-refused", &["credentials-refused api server context fake"], |f| {
+        f.refused.push(("/version", "401 Unauthorized"))
+    }),
+    ("no rights at all", "forbidden", &["forbidden api server context fake"], |f| f.refused.push(("/", "403 Forbidden"))),
+    (
+        "no right to APIs",
+        "forbidden",
+        &["forbidden api server me", "skipped stores every store", "skipped external secrets every ExternalSecret"],
+        |f| f.refused.push(("/apis/external-secrets.io/v1", "403 Forbidden")),
+    ),
+    (
+        "no right to namespaces",
+        "forbidden",
+        &["forbidden api server me", "skipped namespaces every namespace", "skipped accounts every account"],
+        |f| f.refused.push(("/api/v1/namespaces/eso", "403 Forbidden")),
+    ),
+    (
+        "no right to the controller",
+        "forbidden",
+        &["forbidden api server me", "skipped controller kube-system/sealed-secrets-controller"],
+        |f| f.refused.push((CONTROLLER, "403 Forbidden")),
+    ),
+    ("no right to its Service", "forbidden", &["forbidden api server me", "skipped controller its certificate"], |f| {
+        f.refused.push((SERVICE, "403 Forbidden"))
+    }),
+    ("no right to its keys", "forbidden", &["forbidden api server me"], |f| f.refused.push((KEYS, "403 Forbidden"))),
+    (
+        "no right to SealedSecrets",
+        "forbidden",
+        &[
+            "forbidden api server me",
+            "skipped sealed secrets every SealedSecret",
+            "skipped source secrets admin-hash",
+            "skipped source secrets admin-password",
+            "skipped source secrets cart-salt",
+            "skipped source secrets session-key",
+        ],
+        |f| f.refused.push((SEALED, "403 Forbidden")),
+    ),
+    ("no right to source Secrets", "forbidden", &["forbidden api server me", "skipped source secrets every source Secret"], |f| {
+        f.refused.push((SOURCES, "403 Forbidden"))
+    }),
+    ("no right to the operator", "forbidden", &["forbidden api server me", "skipped operator the External Secrets Operator"], |f| {
+        f.refused.push((OPERATOR, "403 Forbidden"))
+    }),
+    ("no right to accounts", "forbidden", &["forbidden api server me", "skipped accounts every account"], |f| {
+        f.refused.push((ACCOUNT, "403 Forbidden"))
+    }),
+    ("no right to access reviews", "forbidden", &["forbidden api server me", "skipped accounts what they may get"], |f| {
+        f.refused.push((REVIEW, "403 Forbidden"))
+    }),
+    ("no right to stores", "forbidden", &["forbidden api server me", "skipped stores every store"], |f| {
+        f.refused.push((STORE, "403 Forbidden"))
+    }),
+    ("no right to ExternalSecrets", "forbidden", &["forbidden api server me", "skipped external secrets every ExternalSecret"], |f| {
+        f.refused.push((CONSUMERS, "403 Forbidden"))
+    }),
+    ("no right to targets", "forbidden", &["forbidden api server me", "skipped targets shop/shop"], |f| {
+        f.refused.push((TARGET, "403 Forbidden"))
+    }),
+    ("no right to events", "forbidden", &["forbidden api server me"], |f| f.refused.push((CONSUMER_EVENTS, "403 Forbidden"))),
+    ("a clock", "clock-skew", &["clock-skew api server its clock"], |f| f.date = "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"),
+    (
+        "no SealedSecrets",
+        "crd-missing",
+        &["crd-missing api server bitnami.com/v1alpha1", "skipped sealed secrets every SealedSecret"],
+        |f| f.at("/apis/bitnami.com/v1alpha1")["resources"] = json!([]),
+    ),
+    (
+        "no stores",
+        "crd-missing",
+        &["crd-missing api server external-secrets.io/v1", "skipped stores every store and every ExternalSecret"],
+        |f| f.at("/apis/external-secrets.io/v1")["resources"][0]["name"] = "externalsecrets".into(),
+    ),
+    (
+        "no namespace shop-secrets",
+        "namespace-missing",
+        &["namespace-missing namespaces shop-secrets", "skipped sealed secrets every SealedSecret"],
+        |f| drop(f.objects.remove("/api/v1/namespaces/shop-secrets")),
+    ),
+    ("no namespace eso", "namespace-missing", &["namespace-missing namespaces eso"], |f| drop(f.objects.remove("/api/v1/namespaces/eso"))),
+    ("no namespace kube-system", "namespace-missing", &["namespace-missing namespaces kube-system"], |f| {
+        drop(f.objects.remove("/api/v1/namespaces/kube-system"))
+    }),
+    ("no controller", "controller-missing", &["controller-missing controller kube-system/sealed-secrets-controller"], |f| {
+        f.at(CONTROLLER)["items"] = json!([])
+    }),
+    ("a controller scaled to zero", "controller-down", &["controller-down controller kube-system/sealed-secrets-controller"], |f| {
+        f.one(CONTROLLER)["spec"]["replicas"] = 0.into();
+        f.one(CONTROLLER)["status"] = json!({});
+    }),
+    ("a controller that does not start", "controller-down", &["controller-down controller kube-system/sealed-secrets-controller"], |f| {
+        f.one(CONTROLLER)["status"]["unavailableReplicas"] = 1.into()
+    }),
+    ("a controller that a key crashes", "controller-down", &["controller-down controller kube-system/sealed-secrets-controller"], |f| {
+        f.one(CONTROLLER)["status"]["availableReplicas"] = 0.into();
+        f.another_key("mine");
+    }),
+    (
+        "a controller that is down, and a SealedSecret it has not seen",
+        "controller-down",
+        &["controller-down controller kube-system/sealed-secrets-controller", "skipped sealed secrets cart-salt"],
+        |f| {
+            f.one(CONTROLLER)["status"] = json!({});
+            f.salt()["metadata"]["generation"] = 2.into();
+        },
+    ),
+    ("an old controller", "controller-vulnerable", &["controller-vulnerable controller its version"], |f| {
+        f.one(CONTROLLER)["spec"]["template"]["spec"]["containers"][0]["image"] = "sealed-secrets-controller:v0.35.0".into()
+    }),
+    ("a controller that renews", "key-renewal", &["key-renewal controller its renewal period"], |f| {
+        f.one(CONTROLLER)["spec"]["template"]["spec"]["containers"][0]["args"] = json!([])
+    }),
+    ("a controller that renews every day", "key-renewal", &["key-renewal controller its renewal period"], |f| {
+        f.one(CONTROLLER)["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["--key-renew-period", "24h"])
+    }),
+    ("no Service", "service-missing", &["service-missing controller its certificate"], |f| {
+        f.at(SERVICES)["items"] = json!([]);
+        f.objects.remove(SERVICE);
+    }),
+    ("a Service of another name", "service-missing", &["service-missing controller its certificate"], |f| {
+        f.at(SERVICES)["items"][1]["metadata"]["name"] = "sealer".into();
+        f.objects.remove(SERVICE);
+    }),
+    ("a Service that does not answer", "service-missing", &["service-missing controller its certificate"], |f| {
+        f.refused.push((CERTIFICATE, "404 Not Found"))
+    }),
+    ("a certificate that is none", "service-missing", &["service-missing controller its certificate"], |f| {
+        f.put(CERTIFICATE, "<html>log in</html>".into())
+    }),
+    ("another certificate", "certificate-differs", &["certificate-differs controller its certificate"], |f| {
+        f.put(CERTIFICATE, fixture_text("fixtures/certificates/good-3072.crt").into())
+    }),
+    ("a newer key", "several-keys", &["several-keys controller its certificate"], |f| {
+        f.put(CERTIFICATE, fixture_text("fixtures/certificates/good-3072.crt").into());
+        f.another_key("sealed-secrets-keyx7");
+        f.salt()["metadata"]["annotations"] = json!({});
+    }),
+    ("a newer key, and ours has another name", "several-keys", &["several-keys controller its certificate"], |f| {
+        f.put(CERTIFICATE, fixture_text("fixtures/certificates/good-3072.crt").into());
+        f.one(KEYS)["metadata"]["name"] = "mine".into();
+        f.another_key("newer");
+    }),
+    (
+        "no SealedSecret",
+        "sealed-secret-missing",
+        &["sealed-secret-missing sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| drop(f.at(SEALED)["items"].as_array_mut().unwrap().remove(2)),
+    ),
+    ("a SealedSecret not seen yet", "sealed-secret-pending", &["sealed-secret-pending sealed secrets cart-salt"], |f| {
+        f.salt()["metadata"]["generation"] = 2.into()
+    }),
+    (
+        "a SealedSecret without a status",
+        "sealed-secret-pending",
+        &["sealed-secret-pending sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| f.salt()["status"] = json!(null),
+    ),
+    (
+        "sealed to another key",
+        "sealed-to-another-key",
+        &["sealed-to-another-key sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| {
+            f.says("no key could decrypt secret (value)");
+            f.salt()["metadata"]["annotations"]["seal-secrets/certificate"] = "sha256:00".into();
+        },
+    ),
+    (
+        "sealed by kubeseal",
+        "sealed-to-another-key",
+        &["sealed-to-another-key sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| {
+            f.says("no key could decrypt secret (value)");
+            f.salt()["metadata"]["annotations"] = json!({});
+        },
+    ),
+    ("a namePrefix", "sealed-secret-moved", &["sealed-secret-moved sealed secrets cart-salt", "skipped source secrets cart-salt"], |f| {
+        f.salt()["metadata"]["name"] = "prod-cart-salt".into()
+    }),
+    (
+        "a namespace of kustomize",
+        "sealed-secret-moved",
+        &["sealed-secret-moved sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| f.salt()["metadata"]["namespace"] = "prod".into(),
+    ),
+    ("a key that came later", "key-came-later", &["key-came-later sealed secrets cart-salt", "skipped source secrets cart-salt"], |f| {
+        f.says("no key could decrypt secret (value)")
+    }),
+    (
+        "a key that the controller does not have",
+        "certificate-differs",
+        &["certificate-differs controller its certificate", "skipped sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| {
+            f.says("no key could decrypt secret (value)");
+            f.put(CERTIFICATE, fixture_text("fixtures/certificates/good-3072.crt").into());
+        },
+    ),
+    (
+        "base64 that is none",
+        "sealed-secret-corrupt",
+        &["sealed-secret-corrupt sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| f.says("illegal base64 data at input byte 3"),
+    ),
+    (
+        "a Secret in the way",
+        "secret-in-the-way",
+        &["secret-in-the-way sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| f.says("Secret \"cart-salt\" already exists and is not managed by SealedSecret"),
+    ),
+    (
+        "a Secret that was in the way",
+        "secret-in-the-way",
+        &["secret-in-the-way sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| {
+            f.says("Secret \"cart-salt\" already exists and is not managed by SealedSecret");
+            f.objects.remove(SALT);
+        },
+    ),
+    (
+        "another fault of the controller's",
+        "sealed-secret-failed",
+        &["sealed-secret-failed sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        |f| f.says("something else\u{1b}"),
+    ),
+    ("no source Secret", "source-missing", &["source-missing source secrets cart-salt"], |f| drop(f.objects.remove(SALT))),
+    ("a source Secret without value", "source-without-value", &["source-without-value source secrets cart-salt"], |f| {
+        f.at(SALT)["metadata"]["managedFields"][0]["fieldsV1"]["f:data"] = json!({ "f:other": {} })
+    }),
+    ("no operator", "operator-down", &["operator-down operator the External Secrets Operator"], |f| f.at(OPERATOR)["items"] = json!([])),
+    ("an operator scaled to zero", "operator-down", &["operator-down operator the External Secrets Operator"], |f| {
+        f.one(OPERATOR)["spec"]["replicas"] = 0.into();
+        f.one(OPERATOR)["status"] = json!({});
+    }),
+    ("an operator that does not start", "operator-down", &["operator-down operator the External Secrets Operator"], |f| {
+        f.one(OPERATOR)["status"] = json!({ "availableReplicas": 1, "unavailableReplicas": 1 })
+    }),
+    (
+        "an operator that is down, and a store that is not ready",
+        "operator-down",
+        &["operator-down operator the External Secrets Operator", "skipped stores shop-store", "skipped external secrets shop/shop"],
+        |f| {
+            f.at(OPERATOR)["items"] = json!([]);
+            f.not_ready(STORE, None);
+            f.not_ready(CONSUMERS, None);
+        },
+    ),
+    ("no account", "account-missing", &["account-missing accounts eso/shop-reader"], |f| drop(f.objects.remove(ACCOUNT))),
+    (
+        "no account, and so a store that is not ready",
+        "account-missing",
+        &["account-missing accounts eso/shop-reader", "skipped stores shop-store", "skipped external secrets shop/shop"],
+        |f| {
+            f.objects.remove(ACCOUNT);
+            f.not_ready(STORE, None);
+            f.not_ready(CONSUMERS, None);
+        },
+    ),
+    ("a Role that leaves a key out", "role-without-name", &["role-without-name accounts cart-salt"], |f| {
+        f.denied.insert("cart-salt");
+    }),
+    (
+        "a Role that leaves out a key that is waited for",
+        "role-without-name",
+        &["role-without-name accounts cart-salt", "skipped external secrets shop/shop"],
+        |f| {
+            f.denied.insert("cart-salt");
+            f.not_ready(CONSUMERS, None);
+        },
+    ),
+    ("no store", "store-missing", &["store-missing stores shop-store"], |f| drop(f.objects.remove(STORE))),
+    ("a store whose CA has no namespace", "ca-namespace-missing", &["ca-namespace-missing stores shop-store"], |f| {
+        drop(f.at(STORE)["spec"]["provider"]["kubernetes"]["server"]["caProvider"].as_object_mut().unwrap().remove("namespace"))
+    }),
+    ("a store for another namespace", "store-differs", &["store-differs stores shop-store"], |f| {
+        f.at(STORE)["spec"]["provider"]["kubernetes"]["remoteNamespace"] = "prod".into()
+    }),
+    ("a store of another cluster", "store-differs", &["store-differs stores shop-store"], |f| {
+        f.at(STORE)["spec"]["provider"]["kubernetes"]["server"]["url"] = "https://192.0.2.1".into()
+    }),
+    ("a store without account", "store-differs", &["store-differs stores shop-store"], |f| {
+        f.at(STORE)["spec"]["provider"]["kubernetes"]["auth"] = json!({})
+    }),
+    ("a store with an account of another namespace", "store-differs", &["store-differs stores shop-store"], |f| {
+        f.at(STORE)["spec"]["provider"]["kubernetes"]["auth"]["serviceAccount"]["namespace"] = "prod".into()
+    }),
+    ("a store that is not ready", "store-not-ready", &["store-not-ready stores shop-store"], |f| {
+        f.not_ready(STORE, Some("of its condition"))
+    }),
+    ("a store with events", "store-not-ready", &["store-not-ready stores shop-store"], |f| {
+        f.not_ready(STORE, Some("of its condition"));
+        f.put(STORE_EVENTS, events());
+    }),
+    ("a store that nobody looked at", "store-not-ready", &["store-not-ready stores shop-store"], |f| f.not_ready(STORE, None)),
+    ("no ExternalSecret", "external-secret-missing", &["external-secret-missing external secrets shop/shop"], |f| {
+        f.at(CONSUMERS)["items"] = json!([])
+    }),
+    ("a value that is not sealed", "not-sealed-yet", &["not-sealed-yet external secrets shop/shop"], |f| {
+        f.sandbox.remove("out/secret-source/session-key.sealed.yaml")
+    }),
+    ("no property", "property-missing", &["property-missing external secrets shop/shop"], |f| {
+        let entries = &mut f.one(CONSUMERS)["spec"]["data"];
+        entries[0]["remoteRef"] = json!({ "key": "cart-salt" });
+        entries[2]["remoteRef"] = json!({ "key": "session-key" });
+    }),
+    ("another property", "property-wrong", &["property-wrong external secrets shop/shop"], |f| {
+        f.one(CONSUMERS)["spec"]["data"][1]["remoteRef"]["property"] = "password".into()
+    }),
+    ("another store", "other-store", &["other-store external secrets shop/shop"], |f| {
+        f.one(CONSUMERS)["spec"]["secretStoreRef"]["name"] = "aws".into()
+    }),
+    ("a store for one entry", "other-store", &["other-store external secrets shop/shop"], |f| {
+        f.one(CONSUMERS)["spec"]["data"][1]["sourceRef"] = json!({ "storeRef": { "kind": "SecretStore", "name": "shop-store" } })
+    }),
+    ("a store that does not let it in", "namespace-not-allowed", &["namespace-not-allowed external secrets shop/shop"], |f| {
+        f.at(STORE)["spec"]["conditions"] = json!([{ "namespaces": ["prod"] }])
+    }),
+    ("an ExternalSecret that is not ready", "external-secret-failed", &["external-secret-failed external secrets shop/shop"], |f| {
+        f.not_ready(CONSUMERS, Some("of its condition"))
+    }),
+    ("an ExternalSecret with events", "external-secret-failed", &["external-secret-failed external secrets shop/shop"], |f| {
+        f.not_ready(CONSUMERS, Some("of its condition"));
+        f.put(CONSUMER_EVENTS, events());
+    }),
+    ("an ExternalSecret that nobody looked at", "external-secret-failed", &["external-secret-failed external secrets shop/shop"], |f| {
+        f.not_ready(CONSUMERS, None)
+    }),
+    (
+        "an ExternalSecret that waits for its source",
+        "source-missing",
+        &["source-missing source secrets cart-salt", "skipped external secrets shop/shop"],
+        |f| {
+            f.objects.remove(SALT);
+            f.not_ready(CONSUMERS, Some("secret not found"));
+        },
+    ),
+    ("no target", "target-missing", &["target-missing targets shop/shop"], |f| drop(f.objects.remove(TARGET))),
+    ("a target under another name", "target-missing", &["target-missing targets shop/shop"], |f| {
+        f.one(CONSUMERS)["spec"]["target"] = json!({ "name": "other" })
+    }),
+    ("an old target", "target-stale", &["target-stale targets shop/shop"], |f| {
+        f.one(CONSUMERS)["status"]["refreshTime"] = "2025-12-31T23:59:59Z".into()
+    }),
+    (
+        "an old target, and no operator",
+        "operator-down",
+        &["operator-down operator the External Secrets Operator", "skipped targets shop/shop"],
+        |f| {
+            f.at(OPERATOR)["items"] = json!([]);
+            f.one(CONSUMERS)["status"]["refreshTime"] = "2025-12-31T23:59:59Z".into();
+        },
+    ),
+];
+
+/// What is not good, in the order shown: a code, or `skipped`, and the place.
+fn not_good(shown: &str) -> Vec<String> {
+    let line = regex::Regex::new(r"^  (ok  |warn|BAD |-   ) (.+?)(?: \[([a-z-]+)\])?$").unwrap();
+    let (mut category, mut found) = ("", Vec::new());
+    for text in shown.lines().filter(|text| !text.starts_with("       ")) {
+        match line.captures(text) {
+            Some(one) if &one[1] == "ok  " => {}
+            Some(one) => found.push(format!("{} {category} {}", one.get(3).map_or("skipped", |code| code.as_str()), &one[2])),
+            None => category = text,
+        }
+    }
+    found
+}
+
+/// The lines that a text has, or lacks, beside the healthy one.
+fn difference(healthy: &str, shown: &str) -> String {
+    let lines = |change: similar::Change<&str>| match change.tag() {
+        similar::ChangeTag::Equal => String::new(),
+        tag => format!("{tag}{}", change.value()),
+    };
+    similar::TextDiff::from_lines(healthy, shown).iter_all_changes().map(lines).collect()
+}
+
+/// Something else that answers one of the requests: nothing is concluded from that, and `doctor` says that it did not get through.
+#[test]
+fn each_answer_has_to_be_one_of_kubernetes() {
+    let count = |fake: Fake, other: usize, body: &'static str| {
+        let sandbox = fake.sandbox.copy();
+        let (port, count) = serve_with(move |n, path, asked| match n == other && !path.ends_with("/cert.pem") {
+            true => response("200 OK", "", body),
+            false => fake.answer(path, asked),
+        });
+        kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+        let ran = sandbox.start(["doctor", "--kubeconfig", "kubeconfig", "--contract", "contract.yaml"]);
+        (ran, count.load(std::sync::atomic::Ordering::SeqCst))
+    };
+    let (ran, all) = count(Fake::healthy(), usize::MAX, "");
+    assert!(ran.code == 0 && all > 25, "{all}: {}{}", ran.stdout, ran.stderr);
+    let mut believed = 0;
+    for n in 0..all {
+        let (ran, asked) = count(Fake::healthy(), n, if n % 2 == 0 { "<html>log in</html>" } else { r#"{"kind":"Status"}"# });
+        match ran.code {
+            0 => believed += 1,
+            _ => assert!((ran.code, asked) == (7, n + 1) && ran.stdout.contains("[api-unreachable]"), "{n}: {}{}", ran.stdout, ran.stderr),
+        }
+    }
+    assert_eq!(believed, 1, "the controller's own answer has its own check");
+}
+
+/// Whether a text is that of a golden file, which `make bless` renews.
+pub fn is_golden(file: &str, text: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(fixture(file), text).unwrap();
+    }
+    assert_eq!(text, fixture_text(file), "`make bless` renews tests/{file}");
+}
+
+#[test]
+fn a_program_reads_what_a_person_does() {
+    let (_, _, _, breaks) = DEFECTS.iter().find(|(what, ..)| *what == "a Role that leaves out a key that is waited for").unwrap();
+    let spoiled = || {
+        let mut fake = Fake::healthy();
+        breaks(&mut fake);
+        fake.at(CONTROLLER)["items"][0]["spec"]["template"]["spec"]["containers"][0]["args"] = json!([]);
+        fake
+    };
+    let text = spoiled().ask(&[]).stdout;
+    let report: Value = serde_json::from_str(&spoiled().ask(&["--json"]).stdout).unwrap();
+    let (mut shown, mut category) = (String::new(), "");
+    for check in report["checks"].as_array().unwrap() {
+        let field = |name: &str| check[name].as_str().unwrap_or("");
+        if category != field("category") {
+            shown += &format!("{}{}\n", if shown.is_empty() { "" } else { "\n" }, field("category"));
+            category = check["category"].as_str().unwrap();
+        }
+        let mark = match field("status") {
+            "good" => "ok  ",
+            "warning" => "warn",
+            "bad" => "BAD ",
+            _ => "-   ",
+        };
+        match field("code") {
+            "" => shown += &format!("  {mark} {}\n", field("what")),
+            code => {
+                let (cause, remedy) = (field("cause"), field("remedy"));
+                shown += &format!("  {mark} {} [{code}]\n       why:  {cause}\n       help: {remedy}\n", field("what"));
+            }
+        }
+    }
+    assert_eq!(report["version"], 1);
+    assert_eq!(text, format!("{shown}\nfound 1 fault, 1 warning; what each code means: docs/troubleshooting.md\n"));
+    assert!(shown.contains("\n  -    ") && shown.contains("\n  warn "), "{shown}");
+}
+
+#[test]
+fn each_fault_is_found_exactly_and_shown_as_in_the_golden_file() {
+    let healthy = Fake::healthy().ask(&[]).stdout;
+    assert_eq!(not_good(&healthy), [""; 0]);
+    let minutes = regex::Regex::new(r"is \d+ minutes").unwrap();
+    let mut golden = format!("# All is well\n\n{healthy}");
+    for (what, code, expected, breaks) in DEFECTS {
+        let mut fake = Fake::healthy();
+        breaks(&mut fake);
+        let found = fake.ask(&[]);
+        let (shown, found) = (minutes.replace(&found.stdout, "is N minutes").into_owned(), found.code);
+        assert_eq!(not_good(&shown), *expected, "{what}");
+        let exits = if *code == "api-unreachable" { 7 } else { i32::from(shown.contains("  BAD ")) };
+        assert_eq!(found, exits, "{what}: {shown}");
+        assert!(expected.iter().any(|one| one.starts_with(&format!("{code} "))), "{what} has its code");
+        golden += &format!("\n# {what}: {code}\n\n{}", difference(&healthy, &shown));
+    }
+    is_golden("goldens/doctor/defects.txt", &golden);
+    let codes: BTreeSet<&str> = DEFECTS.iter().map(|(_, code, ..)| *code).collect();
+    assert_eq!(codes, Symptom::ALL.iter().map(|symptom| symptom.as_str()).collect(), "each code has a defect");
+}
