@@ -29,7 +29,7 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let ChangedEscrow { mut escrow, recipients, .. } = workspace.escrow_to_change(args.identity.as_deref(), world)?;
     // Fit to be sealed to today: `backup` may have brought others.
     let now = (world.clock)();
-    let fit = |certificate: &SealingCertificate| certificate.clone().judge(now, USUAL_BITS).ok();
+    let fit = |certificate: &SealingCertificate| certificate.clone().judge_of_pair(now, USUAL_BITS).ok();
     let found = escrow.pairs.newer_than(&pinned, fit).map(|(certificate, pem)| (certificate, pem.to_owned()));
     let begun = found.as_ref().map(|(certificate, _)| certificate.digest);
     let mut trust = workspace.trust(args.accepted.accept_certificate, world)?;

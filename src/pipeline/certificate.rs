@@ -80,20 +80,20 @@ impl SealingCertificate {
 
     /// The same, once it is fit to be sealed to at this time: sound RSA of at least so many bits, signature, dates.
     pub fn judge(self, now: SystemTime, least_bits: u32) -> Result<FitCertificate> {
-        self.check_dates(now)?;
-        rsa_soundness::check_form(&self.modulus, &self.exponent, least_bits)?;
-        rsa_soundness::check_factors(&self.modulus)?;
-        self.fit(now)
+        self.judged(now, least_bits, |modulus| rsa_soundness::check_factors(modulus).and_then(|()| rsa_soundness::check_not_prime(modulus)))
     }
 
-    /// The same for one whose key passed all checks before: the costly ones, on the factors, are left out.
+    /// The same where its private key is at hand: a modulus whose factors are known is no prime, which takes longest to find out.
+    pub fn judge_of_pair(self, now: SystemTime, least_bits: u32) -> Result<FitCertificate> {
+        self.judged(now, least_bits, rsa_soundness::check_factors)
+    }
+
+    /// The same for one whose modulus passed all checks before.
     pub fn judge_again(self, now: SystemTime, least_bits: u32) -> Result<FitCertificate> {
-        self.check_dates(now)?;
-        rsa_soundness::check_form(&self.modulus, &self.exponent, least_bits)?;
-        self.fit(now)
+        self.judged(now, least_bits, |_| Ok(()))
     }
 
-    fn check_dates(&self, now: SystemTime) -> Result<()> {
+    fn judged(self, now: SystemTime, least_bits: u32, check_modulus: impl Fn(&[u8]) -> Result<()>) -> Result<FitCertificate> {
         let validity = self.certificate.tbs_certificate().validity();
         let (begins, ends) = (validity.not_before.to_system_time(), validity.not_after.to_system_time());
         if now < begins {
@@ -105,12 +105,9 @@ impl SealingCertificate {
             return Err(Error::refused(format!("the certificate ended on {}", validity.not_after), help)
                 .why("what is sealed already still opens; nothing new is sealed to it"));
         }
-        Ok(())
-    }
-
-    fn fit(self, now: SystemTime) -> Result<FitCertificate> {
+        rsa_soundness::check_form(&self.modulus, &self.exponent, least_bits)?;
+        check_modulus(&self.modulus)?;
         self.check_signature()?;
-        let ends = self.certificate.tbs_certificate().validity().not_after.to_system_time();
         Ok(FitCertificate { ends_soon: now + SOON > ends, certificate: self })
     }
 

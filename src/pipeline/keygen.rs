@@ -53,7 +53,7 @@ pub fn new_pair(now: SystemTime, after: Option<SystemTime>, entropy: &mut Entrop
 
 /// Seals a probe to the certificate and opens it with the key.
 pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &mut Entropy) -> Result<(SealingKey, FitCertificate)> {
-    let fit = SealingCertificate::read(certificate.as_bytes())?.judge(now, rsa_soundness::USUAL_BITS)?;
+    let fit = SealingCertificate::read(certificate.as_bytes())?.judge_of_pair(now, rsa_soundness::USUAL_BITS)?;
     let key = SealingKey::new(key)?;
     let mut probe = Zeroizing::new(vec![0; 32]);
     entropy.try_fill_bytes(&mut probe)?;

@@ -35,8 +35,7 @@ pub fn check_form(n: &[u8], e: &[u8], least_bits: u32) -> Result<()> {
 /// Judges a modulus: whether its factors are known, or easily found.
 pub fn check_factors(n: &[u8]) -> Result<()> {
     let n = BoxedUint::from_be_slice_vartime(n);
-    let unsound =
-        |what: &str, why: &str| Err(Error::refused(what, "make a new key with `seal-secrets keygen`; do not seal to this one").why(why));
+    let unsound = |what: &str, why: &str| Err(unsound(what, why));
     let words = le_words(&n);
     if words.first().is_none_or(|low| low % 2 == 0) {
         return unsound("the RSA modulus is even", "its factors are known");
@@ -53,10 +52,19 @@ pub fn check_factors(n: &[u8]) -> Result<()> {
     if fermat_factors(&n) {
         return unsound("the two primes of the RSA modulus are too close to each other", "Fermat's method finds them at once");
     }
-    if is_probably_prime(&n) {
-        return unsound("the RSA modulus is itself a prime", "then everybody can compute the private key");
+    Ok(())
+}
+
+/// The same: whether it is itself a prime. This takes longer than all the rest.
+pub fn check_not_prime(n: &[u8]) -> Result<()> {
+    if is_probably_prime(&BoxedUint::from_be_slice_vartime(n)) {
+        return Err(unsound("the RSA modulus is itself a prime", "then everybody can compute the private key"));
     }
     Ok(())
+}
+
+fn unsound(what: &str, why: &str) -> Error {
+    Error::refused(what, "make a new key with `seal-secrets keygen`; do not seal to this one").why(why)
 }
 
 fn check_size(bits: u32, least_bits: u32) -> Result<()> {

@@ -14,10 +14,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{World, kubeconfig};
-use crate::model::{Error, ErrorKind, Result, quietly, visible};
-
-/// How long one request may take, its answer included.
-const MOST_TIME: Duration = Duration::from_secs(15);
+use crate::model::{Error, ErrorKind, Result, counted, quietly, visible};
 
 /// The largest answer that is read, in bytes.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
@@ -37,6 +34,8 @@ pub struct Cluster {
     runtime: tokio::runtime::Runtime,
     client: kube::Client,
     pub context: String,
+    /// How long one request may take, its answer included.
+    patience: Duration,
     time: Cell<Option<SystemTime>>,
 }
 
@@ -58,6 +57,7 @@ impl Cluster {
         let (kubeconfig, context, server) = kubeconfig::read(access, world)?;
         world.terminal.tell(&format!("context {}, {}\n", visible(&context), visible(&server)));
         let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+        let patience = world.server_patience;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed("no connection can be made", "try again").why(error.to_string()))?;
         let client = runtime.block_on(async {
@@ -67,9 +67,9 @@ impl Cluster {
                 plugin.interactive_mode = Some(ExecInteractiveMode::Never);
                 plugin.command.clone().unwrap_or_default()
             });
-            config.connect_timeout = Some(MOST_TIME);
-            config.read_timeout = Some(MOST_TIME);
-            config.write_timeout = Some(MOST_TIME);
+            config.connect_timeout = Some(patience);
+            config.read_timeout = Some(patience);
+            config.write_timeout = Some(patience);
             config.default_retry = false;
             // It panics over a token that no header can hold.
             let made = quietly(|| kube::Client::try_from(config)).map_or(Err(None), |made| made.map_err(Some));
@@ -78,7 +78,7 @@ impl Cluster {
                 _ => unusable(&context),
             })
         })?;
-        Ok(Cluster { runtime, client, context, time: Cell::new(None) })
+        Ok(Cluster { runtime, client, context, patience, time: Cell::new(None) })
     }
 
     /// Lets the cluster work for a while. The timer is made inside the runtime, which it needs.
@@ -188,9 +188,9 @@ impl Cluster {
         for retry in 0.. {
             let request = make().map_err(|_| failed("a request cannot be made", "check the names in it"))?;
             let (answer, wait) = self.runtime.block_on(async {
-                match tokio::time::timeout(MOST_TIME, self.send_once(request)).await {
+                match tokio::time::timeout(self.patience, self.send_once(request)).await {
                     Ok(answer) => answer,
-                    Err(_) => Err(failed("the API server did not answer within 15 seconds", "check the network, and the server's load")),
+                    Err(_) => Err(no_answer(self.patience)),
                 }
             })?;
             let busy = answer.status == StatusCode::TOO_MANY_REQUESTS || answer.status.is_server_error();
@@ -204,7 +204,7 @@ impl Cluster {
     }
 
     async fn send_once(&self, request: Request<Vec<u8>>) -> Result<(Answer, Option<Duration>)> {
-        let response = self.client.send(request.map(Into::into)).await.map_err(|error| unreachable_server(&error))?;
+        let response = self.client.send(request.map(Into::into)).await.map_err(|error| unreachable_server(&error, self.patience))?;
         let (head, body) = response.into_parts();
         let date = head.headers.get(header::DATE).and_then(|date| rfc2822::parse(date.to_str().ok()?).ok());
         self.time.set(date.map(|date| date.timestamp().into()));
@@ -305,8 +305,13 @@ fn refusal(verb: &str, path: &str, answer: &Answer) -> Error {
     }
 }
 
+fn no_answer(patience: Duration) -> Error {
+    let what = format!("the API server did not answer within {}", counted(patience.as_secs() as usize, "second"));
+    failed(what, "check the network, and the server's load")
+}
+
 /// Why nothing answered, from the chain of causes; library texts are looked at, and not repeated.
-fn unreachable_server(error: &kube::Error) -> Error {
+fn unreachable_server(error: &kube::Error, patience: Duration) -> Error {
     let mut chain = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -331,7 +336,7 @@ fn unreachable_server(error: &kube::Error) -> Error {
     } else if has(&["lookup", "dns", "resolve"]) {
         failed("the API server's name cannot be resolved", "check the server's address in the kubeconfig, and the DNS")
     } else if has(&["timed out", "timeout", "elapsed"]) {
-        failed("the API server did not answer within 15 seconds", "check the network, and the server's load")
+        no_answer(patience)
     } else {
         failed("the API server cannot be reached", "check the server's address in the kubeconfig, and the network")
     }

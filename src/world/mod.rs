@@ -38,6 +38,8 @@ pub struct World {
     pub threads: std::num::NonZeroUsize,
     /// How long an age plugin may be silent before it is ended.
     pub plugin_patience: Duration,
+    /// How long one request to an API server may take, its answer included.
+    pub server_patience: Duration,
     /// The operator's home, in which kubectl keeps its configuration.
     pub home: Option<std::path::PathBuf>,
 }
@@ -64,6 +66,7 @@ impl World {
             entropy: Box::new(SystemEntropy),
             threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),
             plugin_patience: Duration::from_secs(60),
+            server_patience: Duration::from_secs(15),
             home: None,
         }
     }

@@ -367,6 +367,13 @@ impl Sandbox {
         self.run_given(args, b"", SystemTime::now, entropy)
     }
 
+    /// Runs a command line that gives up on a server after this time.
+    pub fn run_impatient<S: AsRef<OsStr>>(&self, patience: Duration, args: impl IntoIterator<Item = S>) -> Ran {
+        let args: Vec<S> = args.into_iter().collect();
+        let disk = Arc::new(Here::new(self.folder.path()));
+        run_in(World { disk, state: Some(self.state()), server_patience: patience, ..World::real() }, b"", &args)
+    }
+
     fn run_given<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,

@@ -34,7 +34,7 @@ fn command_lines_that_are_wrong() -> Vec<Row> {
         usage("L04", &["unseal", "--recovery-private-key=-,-"], &["standard input is asked for twice"]),
         usage("L16", &["plan", "--contract=", "x"], &[]),
         row("L16", "a name with a line feed", &["contract", "--contract", "a\nerror: b\u{1b}[2J\r"], 3, &["the file of `--contract`: "]),
-        row("L16", "a folder with a line feed", &["bootstrap", "--keys", "a\nerror: b\u{1b}[2J\r"], 3, &["in the folder of `--keys`: "]),
+        row("L16", "a folder with a line feed", &["bootstrap", "--keys", "a\nerror: b\u{1b}[2J\r"], 3, &["\\u{a}", "\\u{1b}"]),
         row("L16", "a key of 100 KB", &["unseal"], 2, &["DNS-1123"]).shell("exec \"$@\" \"$(printf %0100000d 0).\"", Needs::Nothing),
         row("L16", "a path of 100 KB", &["contract", "--contract"], 5, &[]).shell("exec \"$@\" \"$(printf %0100000d 0)\"", Needs::Nothing),
     ];

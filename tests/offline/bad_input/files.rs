@@ -75,13 +75,7 @@ fn files_that_are_none() -> Vec<Row> {
         &["the file of `--contract`: no such file", "/keys"],
     ));
     rows.push(row("F01", "dangling link", &["contract", "--contract", "c"], 3, &["c: no such file"]).with(|s| link("nowhere", s, "c")));
-    rows.push(row(
-        "F01",
-        "keys folder missing",
-        &["bootstrap", "--keys", "no"],
-        3,
-        &["sealing.crt in the folder of `--keys`: no such file", "--keys DIR keygen"],
-    ));
+    rows.push(row("F01", "keys folder missing", &["bootstrap", "--keys", "no"], 3, &["no/sealing.crt: no such file", "--keys no keygen"]));
     rows.push(row("F01", "output folder missing", &["unseal"], 3, &["out: no sealed files"]));
     rows.push(row("F02", "recipients are a directory", &["keygen"], 3, &["is a directory"]).start(Start::Empty).with(|s| {
         std::fs::create_dir_all(s.path("keys/recipients.txt")).unwrap();

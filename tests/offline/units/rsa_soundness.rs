@@ -2,7 +2,7 @@
 //! are computed by a way of their own.
 
 use crypto_bigint::{BoxedUint, Limb, NonZero, Resize};
-use seal_secrets::pipeline::rsa_soundness::{check_factors, check_form};
+use seal_secrets::pipeline::rsa_soundness::{check_factors, check_form, check_not_prime};
 
 const E: &[u8] = &[1, 0, 1];
 
@@ -43,7 +43,8 @@ fn odd_primes_to(most: u64) -> Vec<u64> {
 /// What is said against a key; nothing where it is sound.
 fn refusal(n: &BoxedUint, e: &[u8], least_bits: u32) -> String {
     let n = n.to_be_bytes_trimmed_vartime();
-    check_form(&n, e, least_bits).and_then(|()| check_factors(&n)).err().map_or(String::new(), |error| error.what())
+    let checked = check_form(&n, e, least_bits).and_then(|()| check_factors(&n)).and_then(|()| check_not_prime(&n));
+    checked.err().map_or(String::new(), |error| error.what())
 }
 
 #[test]
