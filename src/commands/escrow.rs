@@ -38,11 +38,11 @@ pub(super) fn run(workspace: &Workspace, args: &Escrow, world: &mut World) -> Re
     world.terminal.confirm(&format!("encrypt {} again, for {}", visible(&path), counted(after.len(), "recipient")), args.yes)?;
     let new = NewEscrow::encrypt(&escrow.pem, &after, world)?;
     if adds {
-        keys.write_recipients(&text)?;
+        keys.write_recipients(&text, list.as_deref())?;
     }
     keys.write_escrow(&new, Some(&escrow.encrypted))?;
     if !adds {
-        keys.write_recipients_last(&text)?;
+        keys.write_recipients_last(&text, list.as_deref())?;
     }
     report(workspace, adds, after.len(), world)
 }

@@ -27,7 +27,8 @@ pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) ->
     let (begins, ends) = (fetched.begins(), fetched.ends());
     world.terminal.tell(&format!("{}: {digest}, RSA-{}, from {begins} until {ends}\n", visible(&from), 8 * fetched.size()));
     let path = workspace.places.in_keys(CERTIFICATE);
-    let there = if workspace.has(CERTIFICATE)? { Some(workspace.certificate()?.sealing.digest) } else { None };
+    let before = workspace.has(CERTIFICATE)?.then(|| workspace.certificate()).transpose()?;
+    let there = before.as_ref().map(|before| before.sealing.digest);
     let mut trust = workspace.trust(args.accepted.accept_certificate, world)?;
     let accepted = trust.pin.as_ref().is_some_and(|pin| pin.accepts(digest));
     if there == Some(digest) && accepted {
@@ -40,9 +41,9 @@ pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) ->
         .map_err(|error| if another.is_some() { error.in_file(&path) } else { error })?;
     let (keys, pem) = (workspace.change_keys()?, text::decode(&pem)?);
     trust.announce(digest, How::FetchCert, world)?;
-    match there {
+    match &before {
         None => keys.pin(pem)?,
-        Some(there) if there != digest => keys.pin_another(pem)?,
+        Some(before) if before.sealing.digest != digest => keys.pin_another(pem, before)?,
         Some(_) => {}
     }
     trust.settle(digest, How::FetchCert, world)?;

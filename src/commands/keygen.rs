@@ -69,7 +69,7 @@ fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipi
     let recipients = recipients::read_recipients(&text)?;
     let escrow = NewEscrow::encrypt(&pair.pem, &recipients, world)?;
     if before.as_ref() != Some(&text) {
-        keys.write_recipients(&text)?;
+        keys.write_recipients(&text, before.as_deref())?;
     }
     workspace.trust(None, world)?.settle(pair.certificate.digest, How::Keygen, world)?;
     keys.write_escrow(&escrow, None)?;

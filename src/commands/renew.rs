@@ -25,7 +25,8 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let dry = args.consent.dry_run;
     let sealed = workspace.sealed_files_of_out(!dry, world)?;
     // One that has ended is just what is renewed: it is not judged.
-    let pinned = workspace.certificate()?.sealing;
+    let before = workspace.certificate()?;
+    let pinned = before.sealing.clone();
     let ChangedEscrow { mut escrow, recipients, .. } = workspace.escrow_to_change(args.identity.as_deref(), world)?;
     // Fit to be sealed to today: `backup` may have brought others.
     let now = (world.clock)();
@@ -75,7 +76,7 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
         }
     };
     let tally = move_to(workspace, &certificate, &sealed, &escrow, world)?;
-    keys.pin_another(&pem)?;
+    keys.pin_another(&pem, &before)?;
     trust.settle(certificate.digest, How::Renew, world)?;
     report(workspace, &certificate, &tally, escrow.pairs.list.len(), world)
 }

@@ -14,7 +14,7 @@ use crate::show;
 use crate::workspace::Workspace;
 use crate::workspace::given::Provide;
 use crate::workspace::keys::CERTIFICATE;
-use crate::workspace::out::Out;
+use crate::workspace::out::{Before, Out};
 use crate::workspace::trust::Trust;
 use crate::world::World;
 
@@ -119,6 +119,7 @@ pub(super) struct Ready<'w> {
     pub(super) plan: Plan,
     certificate: FitCertificate,
     trust: Trust<'w>,
+    before: Before,
 }
 
 pub(super) fn adopt(
@@ -138,6 +139,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     let mut ready = prepare(workspace, &out, options, job, world)?;
     workspace.check_untracked(&ready.contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
     out.clean(world)?;
+    workspace.settle_copies(&ready.contract, out.folder())?;
     ready.trust.complete(ready.certificate.digest, world)?;
     if ready.plan.changes.is_empty() {
         return world.terminal.print(&text(workspace, &ready, true, job)).map(|()| Outcome::Done);
@@ -155,7 +157,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     let today = world.day(0)?;
     let sealed_on = |name: &Name| job.sealed_on(name, &today);
     let made = make(&ready.contract, &ready.plan, &ready.certificate, values, &sealed_on, world.entropy.as_mut(), world.threads)?;
-    out.carry_out(&ready.plan, made, keys.as_ref(), world)?;
+    out.carry_out(&ready.plan, &ready.before, made, keys.as_ref(), world)?;
     world.terminal.print(&(text(workspace, &ready, true, job) + &job.next(workspace)))?;
     Ok(Outcome::Done)
 }
@@ -179,7 +181,7 @@ fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, j
     let wishes = job.wishes(&setting.contract, &inventory, world)?;
     let plan = plan::plan(&setting, &inventory, certificate.digest, &wishes);
     let plan = plan.map_err(|error| error.within(&workspace.places.out))?;
-    let Setting { contract, .. } = setting;
+    let Setting { contract, delivery, .. } = setting;
     for name in &plan.kept {
         world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
     }
@@ -187,7 +189,7 @@ fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, j
         let without = "without it nothing is known of write-once values once all of the output folder is gone";
         world.terminal.warn(&format!("{file} cannot be written: {without}"));
     }
-    Ok(Ready { contract, plan, certificate, trust })
+    Ok(Ready { contract, plan, certificate, trust, before: Before { inventory, store: delivery.store_file } })
 }
 
 /// Before a value is replaced, the operator agrees: with `--yes`, or at the terminal, where the plan is shown first.

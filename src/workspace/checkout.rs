@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Workspace;
 use crate::manifest::text;
 use crate::manifest::yaml::{self, Node};
-use crate::model::{Delivery, Error, ErrorKind, Result, StoreFile};
+use crate::model::{Delivery, Error, Result, StoreFile};
 use crate::pipeline::inventory::Files;
 use crate::pipeline::patch::{Edit, Edits};
 use crate::pipeline::plan::Setting;
@@ -106,16 +106,9 @@ impl Workspace {
         let folder = Folder::create_all(&*self.disk, parent, 0o755)?;
         let _lock = folder.lock()?;
         folder.remove_leftovers_here()?;
-        let (mode, existing) = match &edit.before {
-            None => (0o644, Existing::Keep),
-            Some(before) if folder.read_file(name)? == *before => (files::mode(&*self.disk, &path)?.unwrap_or(0o644), Existing::Replace),
-            Some(_) => {
-                let busy = Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
-                return Err(busy.in_file(&path.to_string_lossy()));
-            }
-        };
+        let mode = files::mode(&*self.disk, &path)?.unwrap_or(0o644);
         let mut writer = Writer::new(&folder);
-        writer.write(name, edit.after.as_bytes(), mode, existing)?;
+        writer.write(name, edit.after.as_bytes(), mode, Existing::AsRead(edit.before.as_deref()))?;
         if last { writer.finish().map(|_| ()) } else { writer.sync() }
     }
 

@@ -9,7 +9,7 @@ use super::Workspace;
 use super::escrow::NewEscrow;
 use super::trust::Trust;
 use crate::manifest::text;
-use crate::model::{Error, ErrorKind, Name, Result};
+use crate::model::{Error, Name, Result};
 use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
 use crate::pipeline::escrow;
 use crate::pipeline::recipients::{self, Recipient};
@@ -101,7 +101,7 @@ impl Workspace {
     /// Whether these files of the keys folder can be written; nothing is made.
     pub fn check_keys(&self, files: &[&str]) -> Result<()> {
         let folder = Folder::open(&*self.disk, &self.keys)?;
-        folder.map_or(Ok(()), |folder| files.iter().try_for_each(|name| folder.check(name, Existing::Replace)))
+        folder.map_or(Ok(()), |folder| files.iter().try_for_each(|name| folder.check(name, Existing::AsRead(None))))
     }
 
     /// The keys folder, made where it does not exist, and this run's own until it is dropped.
@@ -127,18 +127,18 @@ impl KeysChange<'_> {
     }
 
     /// Writes another certificate in its place; that this is settled comes after it.
-    pub fn pin_another(&self, pem: &str) -> Result<()> {
-        self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::Replace)
+    pub fn pin_another(&self, pem: &str, before: &Certificate) -> Result<()> {
+        self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::AsRead(Some(before.pem.as_bytes())))
     }
 
     /// Writes the list of recipients, before the escrow.
-    pub fn write_recipients(&self, text: &str) -> Result<()> {
-        self.write(RECIPIENTS, text.as_bytes(), 0o644, Existing::Replace)
+    pub fn write_recipients(&self, text: &str, before: Option<&str>) -> Result<()> {
+        self.write(RECIPIENTS, text.as_bytes(), 0o644, Existing::AsRead(before.map(str::as_bytes)))
     }
 
     /// The same after the escrow.
-    pub fn write_recipients_last(&self, text: &str) -> Result<()> {
-        self.write_last(RECIPIENTS, text.as_bytes(), Existing::Replace)
+    pub fn write_recipients_last(&self, text: &str, before: Option<&str>) -> Result<()> {
+        self.write_last(RECIPIENTS, text.as_bytes(), Existing::AsRead(before.map(str::as_bytes)))
     }
 
     /// Makes the default identity, which does not exist yet.
@@ -152,7 +152,7 @@ impl KeysChange<'_> {
     pub fn remember(&self, units: &BTreeSet<Name>) -> Result<()> {
         let text = self.workspace.text(REMEMBERED)?;
         match remembered::with(text.as_deref(), &self.workspace.way_to_out()?, units)? {
-            Some(text) => self.write_last(REMEMBERED, text.as_bytes(), Existing::Replace),
+            Some(more) => self.write_last(REMEMBERED, more.as_bytes(), Existing::AsRead(text.as_deref().map(str::as_bytes))),
             None => Ok(()),
         }
     }
@@ -160,14 +160,7 @@ impl KeysChange<'_> {
     /// Writes the escrow in one step, where the one that it grew out of still is, or none; reads it back and opens it. Returns what
     /// was read back.
     pub fn write_escrow(&self, new: &NewEscrow<'_>, before: Option<&[u8]>) -> Result<Zeroizing<Vec<u8>>> {
-        let existing = match before {
-            None => Existing::Keep,
-            Some(before) if *self.folder.read_file(ESCROW)? == *before => Existing::Replace,
-            Some(_) => {
-                let busy = Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
-                return Err(busy.in_file(&self.workspace.places.in_keys(ESCROW)));
-            }
-        };
+        let existing = if before.is_some() { Existing::AsRead(before) } else { Existing::Keep };
         git::keep_out(&self.folder, GITIGNORE)?;
         self.write(ESCROW, &new.encrypted, 0o644, existing)?;
         let read_back = Zeroizing::new(self.folder.read_file(ESCROW)?);
@@ -179,14 +172,14 @@ impl KeysChange<'_> {
     }
 
     /// Writes one file, and makes its name last, while more is to be written.
-    fn write(&self, name: &str, bytes: &[u8], mode: u32, existing: Existing) -> Result<()> {
+    fn write(&self, name: &str, bytes: &[u8], mode: u32, existing: Existing<'_>) -> Result<()> {
         let mut writer = Writer::new(&self.folder);
         writer.write(name, bytes, mode, existing)?;
         writer.sync()
     }
 
     /// The same for the last file of a run.
-    fn write_last(&self, name: &str, bytes: &[u8], existing: Existing) -> Result<()> {
+    fn write_last(&self, name: &str, bytes: &[u8], existing: Existing<'_>) -> Result<()> {
         let mut writer = Writer::new(&self.folder);
         writer.write(name, bytes, 0o644, existing)?;
         writer.finish().map(|_| ())

@@ -3,6 +3,7 @@
 pub mod checkout;
 #[cfg(feature = "cluster")]
 pub mod controller;
+mod copies;
 pub mod escrow;
 pub mod given;
 pub mod keys;

@@ -2,18 +2,34 @@
 
 use std::path::Path;
 
-use zeroize::Zeroizing;
-
 use super::Workspace;
 use super::keys::KeysChange;
-use crate::model::{CertificateDigest, Change, Error, ErrorKind, Name, Plan, Reason, Result, counted};
+use crate::model::{CertificateDigest, Change, Error, ErrorKind, Plan, Result, StoreFile, counted};
 use crate::pipeline::inventory::{Files, Inventory};
 use crate::pipeline::make::Made;
 use crate::pipeline::remembered::Remembered;
 use crate::pipeline::render;
 use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::git::IgnoreRules;
-use crate::world::{World, files, git};
+use crate::world::{World, files};
+
+/// What a plan was made from: only that is replaced.
+pub struct Before {
+    pub inventory: Inventory,
+    /// The platform's store file.
+    pub store: Option<StoreFile>,
+}
+
+impl Before {
+    fn of(&self, file: &str) -> Existing<'_> {
+        let Inventory { texts, others, .. } = &self.inventory;
+        Existing::AsRead(texts.get(file).or_else(|| others.get(file)).map(Vec::as_slice))
+    }
+
+    fn store(&self) -> Existing<'_> {
+        Existing::AsRead(self.store.as_ref().and_then(|store| store.present.as_deref()))
+    }
+}
 
 /// The output folder as a run finds it.
 pub struct Out<'w> {
@@ -84,11 +100,11 @@ impl Out<'_> {
         for change in &plan.changes {
             match change {
                 Change::Seal { file, .. } | Change::Write { file, .. } => {
-                    self.folder.as_ref().map_or(Ok(()), |out| out.check(file, Existing::Replace))?;
+                    self.folder.as_ref().map_or(Ok(()), |out| out.check(file, Existing::AsRead(None)))?;
                 }
                 Change::Place { file, .. } => {
                     let (folder, name) = workspace.folder_of(file)?;
-                    folder.check(name, Existing::Replace)?;
+                    folder.check(name, Existing::AsRead(None))?;
                     if files::relative_to(&*workspace.disk, Path::new(file), &workspace.secrets)?.is_some() {
                         let what = "the store file would lie among the operator's copies";
                         return Err(Error::refused(what, "pass a file of the platform's").in_file(file));
@@ -96,7 +112,7 @@ impl Out<'_> {
                 }
                 Change::Remember { file, .. } => {
                     let (folder, name) = workspace.folder_of(file)?;
-                    folder.check(name, Existing::Replace)?;
+                    folder.check(name, Existing::AsRead(None))?;
                 }
             }
         }
@@ -105,30 +121,31 @@ impl Out<'_> {
 
     /// Operator's copies → units → derived files → files of the platform's, and what is remembered of the units: only what is in
     /// its place is remembered.
-    pub fn carry_out(self, plan: &Plan, made: Made, keys: Option<&KeysChange<'_>>, world: &mut World) -> Result<()> {
+    pub fn carry_out(self, plan: &Plan, before: &Before, made: Made, keys: Option<&KeysChange<'_>>, world: &mut World) -> Result<()> {
         let workspace = self.workspace;
         let (out, _lock) = match (self.folder, self.lock) {
             (Some(out), Some(lock)) => (out, lock),
             _ => workspace.new_out()?,
         };
-        // The copy first: were the unit first and the run ended between the two, nobody would ever write the copy.
-        workspace.write_copies(plan, made.copies, world)?;
+        let units = || plan.changes.iter().filter(|change| matches!(change, Change::Seal { .. }));
+        // Before its unit: were the run ended between the two in the other order, nobody would ever write the copy.
+        let waiting = workspace.write_copies(&units().zip(&made.files).collect::<Vec<_>>(), made.copies, world)?;
         let mut writer = Writer::new(&out);
-        let units = plan.changes.iter().filter(|change| matches!(change, Change::Seal { .. }));
-        for (unit, text) in units.zip(&made.files) {
-            writer.write(unit.file(), text.as_bytes(), 0o644, Existing::Replace)?;
+        for (unit, text) in units().zip(&made.files) {
+            writer.write(unit.file(), text.as_bytes(), 0o644, before.of(unit.file()))?;
         }
         // A list that outlasts a loss of power without its units would say that somebody deleted them.
         writer.sync()?;
+        workspace.place_copies(&waiting)?;
         for change in &plan.changes {
             if let Change::Write { file, text, .. } = change {
-                writer.write(file, text.as_bytes(), 0o644, Existing::Replace)?;
+                writer.write(file, text.as_bytes(), 0o644, before.of(file))?;
             }
             if let Change::Place { file, text, .. } = change {
                 let (folder, name) = workspace.folder_of(file)?;
                 folder.remove_leftovers_here()?;
                 let mut writer = Writer::new(&folder);
-                writer.write(name, text.as_bytes(), 0o644, Existing::Replace)?;
+                writer.write(name, text.as_bytes(), 0o644, before.store())?;
                 sync(writer, world)?;
             }
         }
@@ -152,7 +169,7 @@ impl Out<'_> {
         if write {
             folder.remove_leftovers_here()?;
             let mut writer = Writer::new(folder);
-            writer.write(render::RUNBOOK, after.as_bytes(), 0o644, Existing::Replace)?;
+            writer.write(render::RUNBOOK, after.as_bytes(), 0o644, Existing::AsRead(Some(&before)))?;
             writer.sync()?;
         }
         Ok(true)
@@ -202,46 +219,5 @@ impl Workspace {
         let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
         let missing = || Error::new(ErrorKind::InputOutput, "its folder does not exist", "make the folder first: `mkdir -p`").in_file(file);
         Ok((Folder::open(&*self.disk, Path::new(folder))?.ok_or_else(missing)?, name))
-    }
-
-    /// Whether the operator's copies can be written, where nobody commits them.
-    fn check_copies(&self, plan: &Plan) -> Result<()> {
-        let names: Vec<&str> = plan.copies().map(Name::as_str).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        if files::relative_to(&*self.disk, &self.secrets, &self.out)?.is_some() {
-            let help = "pass another folder with `--secrets DIR`";
-            return Err(Error::refused("the operator's copies would lie in the output folder, where everything is committed", help)
-                .in_file(&self.places.secrets));
-        }
-        if let Some(secrets) = Folder::open(&*self.disk, &self.secrets)? {
-            names.iter().try_for_each(|name| secrets.check(name, Existing::Replace))?;
-        }
-        git::check_kept_out(&*self.disk, &self.secrets, &names)
-    }
-
-    fn write_copies(&self, plan: &Plan, copies: Vec<(Name, Zeroizing<Vec<u8>>)>, world: &mut World) -> Result<()> {
-        if copies.is_empty() {
-            return Ok(());
-        }
-        let folder = self.create(&self.secrets, 0o700)?;
-        folder.remove_leftovers()?;
-        git::keep_out(&folder, "*\n")?;
-        let mut writer = Writer::new(&folder);
-        for (name, value) in &copies {
-            let there = folder.has(name.as_str())?;
-            if there && Zeroizing::new(folder.read_file(name.as_str())?) == *value {
-                continue;
-            }
-            let replaced =
-                |change: &Change| matches!(change, Change::Seal { copies, reason: Reason::Replaced, .. } if copies.contains(name));
-            if there && !plan.changes.iter().any(replaced) {
-                let copy = self.places.in_secrets(name.as_str());
-                world.terminal.warn(&format!("{copy} held the value of another `{name}`; it is replaced"));
-            }
-            writer.write(name.as_str(), value, 0o600, Existing::Replace)?;
-        }
-        sync(writer, world)
     }
 }

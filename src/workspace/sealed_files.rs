@@ -8,12 +8,12 @@ use super::out::sync;
 use super::{Workspace, parent};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::text;
-use crate::model::{Error, ErrorKind, Result, on_threads, visible};
+use crate::model::{Error, Result, on_threads, visible};
 use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::{SessionKey, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::world::disk::{Disk, Kind, Links};
-use crate::world::folder::{Existing, Folder, Lock, Writer};
+use crate::world::folder::{Existing, Folder, Lock, Writer, changed_meanwhile};
 use crate::world::{World, files, tree};
 
 const AT_ONCE: usize = 64;
@@ -160,15 +160,12 @@ impl SealedFiles {
             handled.iter().filter_map(|one| Some((&one.file, one.done.as_ref().ok()?.text.as_deref()?))).collect();
         for of_folder in changed.chunk_by(|(one, _), (other, _)| one.path.parent() == other.path.parent()) {
             let parent = parent(&of_folder[0].0.path);
-            let gone = || Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again");
-            let folder = Folder::open(&*self.disk, parent)?.ok_or_else(|| gone().in_file(&parent.to_string_lossy()))?;
+            let folder = Folder::open(&*self.disk, parent)?.ok_or_else(|| changed_meanwhile().in_file(&parent.to_string_lossy()))?;
             let mut writer = Writer::new(&folder);
             for (file, text) in of_folder {
                 let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if !folder.has(name)? || folder.read_file(name)? != file.text.as_bytes() {
-                    return Err(gone().in_file(&file.name()));
-                }
-                writer.write(name, text.as_bytes(), files::mode(&*self.disk, &file.path)?.unwrap_or(0o644), Existing::Replace)?;
+                let mode = files::mode(&*self.disk, &file.path)?.unwrap_or(0o644);
+                writer.write(name, text.as_bytes(), mode, Existing::AsRead(Some(file.text.as_bytes())))?;
             }
             sync(writer, world)?;
         }

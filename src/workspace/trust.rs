@@ -183,8 +183,9 @@ impl Trust<'_> {
         let _lock = folder.lock_soon()?;
         folder.remove_leftovers_here()?;
         let text = self.workspace.read_pins(&folder.path().join(PINS))?;
+        let before = Existing::AsRead(if folder.has(PINS)? { Some(text.as_bytes()) } else { None });
         let mut writer = Writer::new(&folder);
-        writer.write(PINS, pins::with(&text, &self.folder, &pin).as_bytes(), 0o600, Existing::Replace)?;
+        writer.write(PINS, pins::with(&text, &self.folder, &pin).as_bytes(), 0o600, before)?;
         writer.sync()?;
         self.pin = Some(pin);
         Ok(())

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 use super::disk::{Disk, FolderHandle, Kind, Links, Stat};
 use super::files::{self, explain};
@@ -28,9 +29,9 @@ fn is_leftover(name: &str) -> bool {
 
 /// What to do where the file is there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
-    /// Take its place in one step.
-    Replace,
+pub enum Existing<'b> {
+    /// Take its place in one step, where it is still what was read, or where nothing was and still is: else the run has to be repeated.
+    AsRead(Option<&'b [u8]>),
     /// Fail: what is there stays.
     Keep,
 }
@@ -150,7 +151,7 @@ impl Folder {
 
     /// Whether a file can be written at that path: what stands there, and on the way there, is no link, pipe or device, and
     /// no folder where a file belongs or the other way round.
-    pub fn check(&self, path: &str, existing: Existing) -> Result<()> {
+    pub fn check(&self, path: &str, existing: Existing<'_>) -> Result<()> {
         let shown = self.path.join(path);
         match path.rsplit_once('/') {
             None => check_target(self, path, existing).map(|_| ()).map_err(|error| error.in_file(&shown.to_string_lossy())),
@@ -248,6 +249,37 @@ impl Folder {
         Ok(bytes)
     }
 
+    /// The same for a file of a subfolder; none where there is none.
+    pub fn read_below(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        match Self::open_at(&*self.handle, Path::new(parent), &self.path.join(parent))? {
+            Some(folder) if folder.has(name)? => folder.read_file(name).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// What has a name in this folder, as far as that is UTF-8.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let names = self.handle.list(Path::new(".")).map_err(|error| self.failed(&error, "read"))?;
+        Ok(names.into_iter().filter_map(|(name, _)| name.into_string().ok()).collect())
+    }
+
+    /// Gives a file of this folder another name, in the place of what has it. [`Folder::sync`] makes that last.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let shown = self.path.join(to);
+        check_target(self, to, Existing::AsRead(None)).map_err(|error| error.in_file(&shown.to_string_lossy()))?;
+        self.handle.rename(from, to, true).map_err(|error| explain(&error, "put in place").in_file(&shown.to_string_lossy()))
+    }
+
+    pub fn remove(&self, name: &str) -> Result<()> {
+        self.handle.unlink(name).map_err(|error| explain(&error, "removed").in_file(&self.path.join(name).to_string_lossy()))
+    }
+
+    /// Makes the names in it last.
+    pub fn sync(&self) -> Result<()> {
+        self.handle.sync().map_err(|error| self.failed(&error, "confirmed by the disk"))
+    }
+
     /// Device and inode of each file below, to tell whether an input is one of them.
     pub fn identities(&self) -> Result<Vec<(u64, u64)>> {
         let mut found = Vec::new();
@@ -292,7 +324,7 @@ impl<'f> Writer<'f> {
     }
 
     /// Writes one file, at a path of at most one subfolder; temporary file, fsync, rename.
-    pub fn write(&mut self, path: &str, bytes: &[u8], mode: u32, existing: Existing) -> Result<()> {
+    pub fn write(&mut self, path: &str, bytes: &[u8], mode: u32, existing: Existing<'_>) -> Result<()> {
         let shown = self.root.path.join(path).to_string_lossy().into_owned();
         let name = self.enter(path)?;
         let folder = path.rsplit_once('/').map_or(self.root, |(parent, _)| &self.folders[parent]);
@@ -346,7 +378,7 @@ impl<'f> Writer<'f> {
 }
 
 /// Whether the file is there under a second name as well; a link, folder, pipe or device in its place is refused.
-fn check_target(folder: &Folder, name: &str, existing: Existing) -> Result<bool> {
+fn check_target(folder: &Folder, name: &str, existing: Existing<'_>) -> Result<bool> {
     let Some(stat) = folder.stat(name)? else { return Ok(false) };
     match stat.kind {
         Kind::File if existing == Existing::Keep => Err(already_there()),
@@ -369,15 +401,39 @@ fn write_temporary(folder: &Folder, name: &str, bytes: &[u8], mode: u32) -> io::
     file.sync()
 }
 
-fn put_in_place(folder: &Folder, temporary: &str, name: &str, existing: Existing) -> Result<()> {
+/// The last thing before a file's name changes what it stands for: whether it is still what was read.
+fn put_in_place(folder: &Folder, temporary: &str, name: &str, existing: Existing<'_>) -> Result<()> {
     let at = &folder.handle;
-    let renamed = match at.rename(temporary, name, existing == Existing::Replace) {
+    let replaces = match existing {
+        Existing::AsRead(Some(before)) if is_still(folder, name, before)? => true,
+        Existing::AsRead(Some(_)) => return Err(changed_meanwhile()),
+        Existing::AsRead(None) | Existing::Keep => false,
+    };
+    let renamed = match at.rename(temporary, name, replaces) {
         // A file system without that flag (NFS): a hard link fails as well where the name is taken.
-        Err(error) if existing == Existing::Keep && matches!(error.kind(), IoKind::InvalidInput | IoKind::Unsupported) => {
+        Err(error) if !replaces && matches!(error.kind(), IoKind::InvalidInput | IoKind::Unsupported) => {
             // The next run removes the temporary name where this one cannot.
             at.link(temporary, name).inspect(|()| drop(at.unlink(temporary)))
         }
         other => other,
     };
-    renamed.map_err(|error| if error.kind() == IoKind::AlreadyExists { already_there() } else { explain(&error, "put in place") })
+    renamed.map_err(|error| match error.kind() {
+        IoKind::AlreadyExists if existing == Existing::Keep => already_there(),
+        IoKind::AlreadyExists => changed_meanwhile(),
+        _ => explain(&error, "put in place"),
+    })
+}
+
+/// A byte order mark is no part of a text that was read.
+fn is_still(folder: &Folder, name: &str, before: &[u8]) -> Result<bool> {
+    if !folder.has(name)? {
+        return Ok(false);
+    }
+    let now = Zeroizing::new(folder.read_file(name)?);
+    Ok(*now == before || now.strip_prefix("\u{feff}".as_bytes()) == Some(before))
+}
+
+/// Another run, an editor or git wrote it since it was read.
+pub fn changed_meanwhile() -> Error {
+    Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again")
 }

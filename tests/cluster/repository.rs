@@ -62,6 +62,12 @@ impl Repository {
         ran.stdout
     }
 
+    /// The digest of its certificate, as its first sealed file names it.
+    pub fn digest(&self) -> String {
+        let unit = self.read("out/secret-source/vllm-api-key.sealed.yaml");
+        unit.split_whitespace().find(|word| word.starts_with("sha256:")).expect("it names its certificate").to_owned()
+    }
+
     /// The contract.
     pub fn contract(&self) -> Value {
         serde_json::from_slice(&self.run(&["contract", "--format", "json"])).expect("`contract --format json` is JSON")

@@ -82,12 +82,13 @@ fn each_command_needs_the_rights_that_are_printed_and_no_others() {
     shell.args(["-euo", "pipefail", "-c", "seal-secrets doctor --print-rbac | kubectl apply -f -"]).current_dir(repository.path(""));
     crate::kubectl::run(&mut shell, "").expect("kubectl takes the whole stream");
     // The last one takes the key Secret away.
+    let digest = repository.digest();
     let commands = [
         ("doctor", &[][..]),
         ("fetch-cert", &[]),
         ("backup", &[]),
         ("import", &["--from-cluster", "--dry-run"]),
-        ("re-encrypt", &["git", "--via-controller", "--yes", "--identity", "keys/operator.agekey"]),
+        ("re-encrypt", &["git", "--via-controller", "--yes", "--accept-certificate", &digest]),
         ("key-secret", &["--apply"]),
     ];
     for (command, args) in commands {

@@ -99,7 +99,7 @@ fn difference(one: &Tree, other: &Tree) -> Vec<PathBuf> {
 }
 
 fn is_temporary(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == "tmp")
+    path.extension().is_some_and(|end| end == "tmp" || end == "waiting")
 }
 
 /// What has to hold at once, however a run ended.
@@ -187,7 +187,9 @@ impl Sweep<'_> {
                 let tree = state.tree();
                 for (path, file) in tree.iter().filter(|(path, file)| !is_temporary(path) && file.0 & FOLDER == 0) {
                     let is_pin = path.ends_with("certificates") && file.1.ends_with(b"\n");
-                    let whole = is_pin || [old.get(path), new.get(path)].contains(&Some(file));
+                    // A copy waits until its unit is in place.
+                    let waits = path.extension().is_some_and(|end| end == "waiting");
+                    let whole = is_pin || waits || [old.get(path), new.get(path)].contains(&Some(file));
                     assert!(whole, "{point}: {} is neither old nor new", path.display());
                 }
                 let gone = old.keys().find(|path| new.contains_key(*path) && !tree.contains_key(*path));
@@ -444,6 +446,12 @@ fn rotates(start: &State, command: &[&str], keys: &[&str], go: &dyn Fn(&[&str], 
     let converges = |state: &State, complete: bool, point: &str| {
         let then = values(state, point);
         assert!(!complete || keys.iter().all(|key| then[*key] != before[*key]), "{point}: not everything was written");
+        // The old copy stays until its unit is in place; with any next run the two belong together.
+        let copy = |state: &State| state.read("secrets/admin-password").map(|copy| String::from_utf8(copy).unwrap());
+        let is_old = then["admin-password"] == before["admin-password"];
+        assert!(!is_old || copy(state).as_ref() == Some(&before["admin-password"]), "{point}: the copy is ahead of its unit");
+        let (_, settled) = done(state, &args(&["bootstrap"]), point);
+        assert_eq!(copy(&settled).as_ref(), Some(&then["admin-password"]), "{point}: the copy stays behind its unit");
         let (_, after) = done(state, &command, point);
         let now = whole(&after, &kept, point);
         assert!(keys.iter().all(|key| now[*key] != before[*key]), "{point}: not everything is new");

@@ -346,6 +346,10 @@ fn controller(odd: &'static str) -> u16 {
             // Which is nobody's business.
             _ => answer["spec"]["template"] = serde_json::json!({ "data": { "x": "y" }, "type": "other" }),
         }
+        // As the real one does, which leaves out what kind it is.
+        let object = answer.as_object_mut().unwrap();
+        object.remove("kind");
+        object.remove("apiVersion");
         (200, answer.to_string())
     };
     let (port, _) = crate::api_server::serve_with(move |n, path, body| {

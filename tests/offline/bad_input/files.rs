@@ -233,8 +233,8 @@ fn outputs_that_are_no_files() -> Vec<Row> {
         let epoch = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
         std::fs::File::open(s.path("out")).unwrap().set_times(epoch).unwrap();
     }));
-    rows.push(row("F19", "parent missing", &["bootstrap", "--out", "a/b/out"], 5, &["the folder of `--out`: ", "mkdir -p"]));
-    rows.push(row("F19", "parent is a file", &["bootstrap", "--out", "file/out"], 5, &["the folder of `--out`: "]).file("file", "mine\n"));
+    rows.push(row("F19", "parent missing", &["bootstrap", "--out", "a/b/out"], 5, &["a/b/out: ", "mkdir -p"]));
+    rows.push(row("F19", "parent is a file", &["bootstrap", "--out", "file/out"], 5, &["file/out: "]).file("file", "mine\n"));
     rows
 }
 

@@ -1,0 +1,135 @@
+//! The operator's copies, in the clear: each changes together with the unit that seals its value.
+//!
+//! Where another value is there already, the new one waits beside it, under a name that says for which text of its unit. Once that unit
+//! is in place it takes the place of the old one; the next run does that, or removes it, where this one was ended in between.
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::Workspace;
+use super::out::sync;
+use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result};
+use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::{World, files, git};
+
+/// The mode of a copy.
+const MODE: u32 = 0o600;
+
+/// A copy that waits until its unit is in place.
+pub struct Waiting {
+    name: String,
+    key: Name,
+}
+
+/// Both ends of such a copy's name.
+const WAITING: (&str, &str) = (".seal-secrets.", ".waiting");
+
+/// So many hexadecimal digits of a digest, of these parts.
+fn tag(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Workspace {
+    /// Whether the operator's copies can be written, where nobody commits them.
+    pub(super) fn check_copies(&self, plan: &Plan) -> Result<()> {
+        let mut names: Vec<&str> = plan.copies().map(Name::as_str).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        if files::relative_to(&*self.disk, &self.secrets, &self.out)?.is_some() {
+            let help = "pass another folder with `--secrets DIR`";
+            return Err(Error::refused("the operator's copies would lie in the output folder, where everything is committed", help)
+                .in_file(&self.places.secrets));
+        }
+        if let Some(secrets) = Folder::open(&*self.disk, &self.secrets)? {
+            names.iter().try_for_each(|name| secrets.check(name, Existing::AsRead(None)))?;
+        }
+        // While it is written, a copy has another name.
+        names.push(".seal-secrets.*");
+        git::check_kept_out(&*self.disk, &self.secrets, &names)
+    }
+
+    /// How the waiting copies of this output folder begin: another one may have the same folder for its copies.
+    fn waiting_of_out(&self) -> Result<String> {
+        let way = files::way(&*self.disk, &self.secrets, &self.out)?;
+        Ok(format!("{}{}.", WAITING.0, tag(&[way.as_os_str().as_encoded_bytes()])))
+    }
+
+    /// Under which name a copy waits for this text of its unit.
+    fn waiting(&self, key: &Name, unit: &[u8]) -> Result<String> {
+        Ok(format!("{}{}{}", self.waiting_of_out()?, tag(&[key.as_str().as_bytes(), unit]), WAITING.1))
+    }
+
+    /// Writes the copies of these units, each with its new text; those that would replace another value wait.
+    pub(super) fn write_copies(
+        &self,
+        units: &[(&Change, &String)],
+        copies: Vec<(Name, Zeroizing<Vec<u8>>)>,
+        world: &mut World,
+    ) -> Result<Vec<Waiting>> {
+        let mut waiting = Vec::new();
+        if copies.is_empty() {
+            return Ok(waiting);
+        }
+        let folder = self.create(&self.secrets, 0o700)?;
+        folder.remove_leftovers()?;
+        git::keep_out(&folder, "*\n")?;
+        let mut writer = Writer::new(&folder);
+        for (key, value) in copies {
+            let before = folder.has(key.as_str())?.then(|| folder.read_file(key.as_str()).map(Zeroizing::new)).transpose()?;
+            let unit = units.iter().find(|(unit, _)| matches!(unit, Change::Seal { copies, .. } if copies.contains(&key)));
+            match (before, unit) {
+                (Some(before), _) if *before == *value => {}
+                (Some(_), Some((change, text))) => {
+                    if !matches!(change, Change::Seal { reason: Reason::Replaced, .. }) {
+                        let copy = self.places.in_secrets(key.as_str());
+                        world.terminal.warn(&format!("{copy} held the value of another `{key}`; it is replaced"));
+                    }
+                    let name = self.waiting(&key, text.as_bytes())?;
+                    writer.write(&name, &value, MODE, Existing::AsRead(None))?;
+                    waiting.push(Waiting { name, key });
+                }
+                _ => writer.write(key.as_str(), &value, MODE, Existing::AsRead(None))?,
+            }
+        }
+        sync(writer, world)?;
+        Ok(waiting)
+    }
+
+    /// Puts copies in their places, whose units are in theirs.
+    pub(super) fn place_copies(&self, waiting: &[Waiting]) -> Result<()> {
+        let Some(folder) = Folder::open(&*self.disk, &self.secrets)?.filter(|_| !waiting.is_empty()) else { return Ok(()) };
+        waiting.iter().try_for_each(|copy| folder.rename(&copy.name, copy.key.as_str()))?;
+        folder.sync()
+    }
+
+    /// Ends what an interrupted run began: a copy whose unit is in place takes its place, any other one is removed.
+    pub fn settle_copies(&self, contract: &Contract, out: Option<&Folder>) -> Result<()> {
+        let (Some(folder), Some(out)) = (Folder::open(&*self.disk, &self.secrets)?, out) else { return Ok(()) };
+        let begins = self.waiting_of_out()?;
+        let left = folder.names()?.into_iter().filter(|name| name.starts_with(&begins) && name.ends_with(WAITING.1));
+        let mut left: Vec<String> = left.collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let mut placed = Vec::new();
+        for unit in contract.units().into_iter().filter(|unit| unit.keys.iter().any(|key| key.operator_copy)) {
+            let Some(text) = out.read_below(&unit.file())? else { continue };
+            for key in unit.keys.iter().filter(|key| key.operator_copy) {
+                let name = self.waiting(&key.name, &text)?;
+                if left.contains(&name) {
+                    left.retain(|other| *other != name);
+                    placed.push(Waiting { name, key: key.name.clone() });
+                }
+            }
+        }
+        self.place_copies(&placed)?;
+        left.iter().try_for_each(|name| folder.remove(name))?;
+        folder.sync()
+    }
+}
