@@ -104,13 +104,26 @@ impl Workspace {
     /// Puts copies in their places, whose units are in theirs.
     pub(super) fn place_copies(&self, waiting: &[Waiting]) -> Result<()> {
         let Some(folder) = Folder::open(&*self.disk, &self.secrets)?.filter(|_| !waiting.is_empty()) else { return Ok(()) };
-        waiting.iter().try_for_each(|copy| folder.rename(&copy.name, copy.key.as_str()))?;
+        // Written once more, and not renamed: after a loss of power a name may be gone before the other one has changed.
+        let mut writer = Writer::new(&folder);
+        for copy in waiting {
+            let value = Zeroizing::new(folder.read_file(&copy.name)?);
+            let before = folder.has(copy.key.as_str())?.then(|| folder.read_file(copy.key.as_str()).map(Zeroizing::new)).transpose()?;
+            writer.write(copy.key.as_str(), &value, MODE, Existing::AsRead(before.as_ref().map(|before| before.as_slice())))?;
+        }
+        writer.sync()?;
+        waiting.iter().try_for_each(|copy| folder.remove(&copy.name))?;
         folder.sync()
     }
 
-    /// Ends what an interrupted run began: a copy whose unit is in place takes its place, any other one is removed.
+    /// Ends what an interrupted run began, and makes it last: a copy whose unit is in place takes its place, any other one is removed.
     pub fn settle_copies(&self, contract: &Contract, out: Option<&Folder>) -> Result<()> {
+        // One that cannot be written holds nothing that a run of this user left.
+        if !files::is_writable(&*self.disk, &self.secrets)? {
+            return Ok(());
+        }
         let (Some(folder), Some(out)) = (Folder::open(&*self.disk, &self.secrets)?, out) else { return Ok(()) };
+        folder.remove_leftovers_here()?;
         let begins = self.waiting_of_out()?;
         let left = folder.names()?.into_iter().filter(|name| name.starts_with(&begins) && name.ends_with(WAITING.1));
         let mut left: Vec<String> = left.collect();

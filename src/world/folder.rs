@@ -264,13 +264,6 @@ impl Folder {
         Ok(names.into_iter().filter_map(|(name, _)| name.into_string().ok()).collect())
     }
 
-    /// Gives a file of this folder another name, in the place of what has it. [`Folder::sync`] makes that last.
-    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let shown = self.path.join(to);
-        check_target(self, to, Existing::AsRead(None)).map_err(|error| error.in_file(&shown.to_string_lossy()))?;
-        self.handle.rename(from, to, true).map_err(|error| explain(&error, "put in place").in_file(&shown.to_string_lossy()))
-    }
-
     pub fn remove(&self, name: &str) -> Result<()> {
         self.handle.unlink(name).map_err(|error| explain(&error, "removed").in_file(&self.path.join(name).to_string_lossy()))
     }
