@@ -275,3 +275,55 @@ fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
     let ran = sandbox.run(["rotate", "vllm-api-key", "--yes"]).expect(3);
     assert!(ran.stderr.contains("certificates:5:1: ") && ran.stderr.contains("remove this line"), "{}", ran.stderr);
 }
+
+/// Who stands in a row of the threat model, as it begins, and the tests that play them.
+const ROWS: [(&str, &[&str]); 12] = [
+    (
+        "reads the repository",
+        &[
+            "equal_values_are_sealed_under_different_session_keys",
+            "the_values_stand_nowhere_but_in_the_operators_copy",
+            "the_real_kubeseal_opens_what_we_seal",
+        ],
+    ),
+    ("is a former operator", &["a_lost_operator_does_not_lose_the_platform"]),
+    ("is the controller that", &["of_a_controllers_answer_only_the_ciphertexts_are_taken"]),
+    ("writes to the repository", &["each_defect_is_found_by_its_code", "whatever_differs_is_found_on_its_line"]),
+    (
+        "swaps the certificate",
+        &["nothing_is_sealed_to_a_certificate_that_the_repository_brings", "another_clusters_certificate_is_compared_too"],
+    ),
+    ("supplies an escrow", &["a_certificate_that_the_escrow_brings_is_not_taken_on_trust"]),
+    ("supplies a weak certificate", &["k_certificates_keys_blobs", "a_prime_is_no_modulus_and_a_product_of_two_is"]),
+    (
+        "reads the operator's disk",
+        &["the_values_stand_nowhere_but_in_the_operators_copy", "a_secret_that_git_tracks_is_refused_and_reported"],
+    ),
+    (
+        "sees process list",
+        &["the_values_stand_nowhere_but_in_the_operators_copy", "core_dumps_are_off", "what_does_not_exist_is_not_repeated"],
+    ),
+    ("controls a file or folder name", &["f_files", "l_command_line"]),
+    ("stands between", &["each_odd_answer_has_its_error", "a_kubeconfig_that_is_no_good_is_refused_before_any_request"]),
+    ("owns the cluster", &["the_reader_gets_the_named_secrets_and_nothing_else"]),
+];
+
+#[test]
+fn each_row_of_the_threat_model_is_played_by_a_test() {
+    let rows = fixture_text("../THREAT_MODEL.md");
+    let rows = rows.lines().filter_map(|line| line.strip_prefix("| ")).filter(|row| !row.starts_with("who |"));
+    let rows: Vec<&str> = rows.collect();
+    assert_eq!(rows.len(), ROWS.len());
+    let mut tests = String::new();
+    for folder in ["offline", "offline/bad_input", "offline/units", "cluster"] {
+        for file in std::fs::read_dir(crate::common::fixture(folder)).unwrap().flatten().filter(|file| file.path().is_file()) {
+            tests += &std::fs::read_to_string(file.path()).unwrap();
+        }
+    }
+    for (row, (begins, played)) in rows.iter().zip(ROWS) {
+        assert!(row.starts_with(begins), "{row}");
+        for test in played {
+            assert!(tests.contains(&format!("#[test]\nfn {test}()")), "{begins}: there is no test {test}");
+        }
+    }
+}
