@@ -169,7 +169,8 @@ fn a_renewed_key_is_served_and_everything_is_synced() {
     cluster.kubectl_with_input(&["apply", "-f", "-"], &other);
     cluster.kubectl(&["-n", "kube-system", "rollout", "restart", "deployment/sealed-secrets-controller"]);
     cluster.kubectl(&["-n", "kube-system", "rollout", "status", "deployment/sealed-secrets-controller", "--timeout=60s"]);
-    let via = [&["re-encrypt", "git", "--via-controller", "--yes", "--identity", "keys/operator.agekey"], &cluster_args[..]].concat();
+    let digest = repository.digest();
+    let via = [&["re-encrypt", "git", "--via-controller", "--yes", "--accept-certificate", &digest], &cluster_args[..]].concat();
     let (code, stdout, stderr) = run(&via);
     assert!(code == 0 && stdout.contains("done: 3 SealedSecrets in 3 files"), "{stdout} {stderr}");
     for scope in ["strict", "namespace-wide", "cluster-wide"] {
