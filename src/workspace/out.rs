@@ -25,7 +25,7 @@ pub struct Out<'w> {
 impl Workspace {
     /// The output folder, to be read.
     pub fn out(&self) -> Result<Out<'_>> {
-        Ok(Out { workspace: self, folder: Folder::open(&*self.disk, &self.out)?, lock: None })
+        Ok(Out { workspace: self, folder: self.open_folder(&self.out)?, lock: None })
     }
 
     /// The output folder, locked where it exists.
@@ -46,7 +46,9 @@ impl Workspace {
 
     /// Which files below the output folder git would not commit; `platform` are lines of the platform's own `.gitignore`.
     pub fn ignore_rules(&self, platform: &[String]) -> Result<IgnoreRules> {
-        IgnoreRules::new(&*self.disk, &self.out, self.named.platform.as_deref(), platform)
+        let inside = self.platform_root().map_or(Ok(None), |root| self.out_in(root))?;
+        let checkout = self.platform_root().map(|root| (root, inside.as_deref().map(Path::new)));
+        IgnoreRules::new(&*self.disk, &self.out, checkout, platform)
     }
 }
 
@@ -95,8 +97,8 @@ impl Out<'_> {
                     }
                 }
                 Change::Remember { file, .. } => {
-                    let (folder, name) = workspace.folder_of(file)?;
-                    folder.check(name, Existing::Replace)?;
+                    let keys = Folder::open(&*workspace.disk, &workspace.keys)?;
+                    keys.map_or(Ok(()), |keys| keys.check(file.rsplit('/').next().unwrap_or(file), Existing::Replace))?;
                 }
             }
         }
@@ -181,14 +183,11 @@ fn tell(unlinked: &[String], world: &mut World) {
 impl Workspace {
     /// The output folder, which did not exist when the plan was made.
     fn new_out(&self) -> Result<(Folder, Lock)> {
-        // Inside a checkout the folders on the way are made as well.
-        if let Some(root) = &self.named.platform
-            && let Some(parent) = self.out.parent().filter(|parent| !parent.as_os_str().is_empty())
-            && files::relative_to(&*self.disk, parent, root)?.is_some()
-        {
-            Folder::create_all(&*self.disk, parent, 0o755)?;
-        }
-        let out = self.create(&self.out, 0o755)?;
+        let out = match self.in_checkout(&self.out)? {
+            // There the folders on the way are made as well.
+            Some((root, way)) => root.create_beneath(&way, 0o755)?.named(&self.out),
+            None => self.create(&self.out, 0o755)?,
+        };
         let lock = out.lock()?;
         if !out.read_all()?.is_empty() {
             let busy = Error::new(ErrorKind::Busy, "another run wrote here meanwhile", "run again: it adds what is missing");
@@ -201,7 +200,7 @@ impl Workspace {
     fn folder_of<'f>(&self, file: &'f str) -> Result<(Folder, &'f str)> {
         let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
         let missing = || Error::new(ErrorKind::InputOutput, "its folder does not exist", "make the folder first: `mkdir -p`").in_file(file);
-        Ok((Folder::open(&*self.disk, Path::new(folder))?.ok_or_else(missing)?, name))
+        Ok((self.open_folder(Path::new(folder))?.ok_or_else(missing)?, name))
     }
 
     /// Whether the operator's copies can be written, where nobody commits them.

@@ -106,7 +106,8 @@ impl SealedFiles {
             self.paths.push(path.to_owned());
             return Ok(());
         }
-        let listing = tree::list_all(&*disk, path, &[".yaml", ".yml", ".json"])?;
+        let folder = workspace.open_folder(path)?.ok_or_else(missing)?;
+        let listing = tree::list_all(&folder, &[".yaml", ".yml", ".json"])?;
         self.paths.extend(listing.paths.into_iter().map(|one| path.join(one)));
         self.skipped += listing.passed_over.len();
         for skipped in listing.passed_over {
