@@ -128,7 +128,6 @@ fn a_path_through_a_link_in_the_checkout_is_refused() {
             (&format!("{}/out", sandbox.path("q/more").display()), "q/more"),
         ] {
             for command in COMMANDS {
-                // What is found first, at the end of the path, is shown as it was typed.
                 refused(&sandbox, &[command, &["--out", out]], link);
             }
         }
@@ -139,6 +138,10 @@ fn a_path_through_a_link_in_the_checkout_is_refused() {
                 refused(&sandbox, &[command, &["--store-file", file]], link);
             }
         }
+        let behind = if inside { "q/deep/more/shop/shop.yaml" } else { "q/deep/more/apps/shop/shop.yaml" };
+        refused(&sandbox, &[&["re-encrypt", "--yes", "q/more"]], "q/more");
+        refused(&sandbox, &[&["re-encrypt", "--yes", behind]], "q/deep/more");
+        refused(&sandbox, &[&["status", "--out", behind.trim_end_matches("/shop.yaml")]], "q/deep/more");
         // Nor is the way back from a link.
         let ran = run(&sandbox, &[&["bootstrap"], &["--out", "q/more/../out"]]).expect(4);
         assert!(ran.stderr.contains("a path with `..` inside the checkout"), "{}", ran.stderr);
@@ -359,6 +362,7 @@ fn a_link_that_is_swapped_in_is_not_followed_by_patch() {
 #[test]
 fn a_link_that_is_swapped_in_is_not_followed_by_bootstrap() {
     let sandbox = sealed();
+    swaps(&sandbox, &["re-encrypt", "--yes", "--out", "q/out"], "out/secret-source");
     sandbox.remove("q/out/kustomization.yaml");
     sandbox.edit("q/deep/store.yaml", "shop-reader", "somebody");
     for victim in ["deep", "deep/store.yaml", "out", "out/secret-source"] {
