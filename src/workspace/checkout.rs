@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Workspace;
+use super::{Workspace, parent};
 use crate::manifest::text;
 use crate::manifest::yaml::{self, Node};
 use crate::model::{Delivery, Error, Result, StoreFile};
@@ -12,7 +12,7 @@ use crate::pipeline::plan::Setting;
 use crate::pipeline::platform::{self, Platform};
 use crate::pipeline::resolve::{self, Resolved};
 use crate::world::disk::{Kind, Links};
-use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::folder::{Existing, Folder, Writer, changed_meanwhile};
 use crate::world::{World, files, tree};
 
 /// What the command line says of the store.
@@ -54,9 +54,13 @@ impl Workspace {
         self.named.platform.as_deref()
     }
 
-    /// The output folder's path in a checkout, with `/`; none where it lies outside.
+    /// The output folder's path in a checkout, with `/`; none where it lies outside. A link on the way there is refused.
     pub fn out_in(&self, root: &Path) -> Result<Option<String>> {
-        let path = files::relative_to(&*self.disk, &self.out, root)?;
+        let Some(folder) = Folder::open_root(&*self.disk, root)? else { return Ok(None) };
+        let path = folder.way_to(&*self.disk, &self.out)?;
+        if let Some(path) = &path {
+            folder.beneath(path)?;
+        }
         Ok(path.and_then(|path| path.to_str().map(str::to_owned)).filter(|path| !path.is_empty()))
     }
 
@@ -77,9 +81,11 @@ impl Workspace {
 
     /// A checkout's own `.gitignore`; empty where it has none.
     pub fn ignored_in(&self, root: &Path) -> Result<String> {
-        let rules = root.join(".gitignore");
-        let filled = files::stat(&*self.disk, &rules, Links::Follow)?.is_some_and(|stat| stat.size > 0);
-        if filled { self.read_text(&rules) } else { Ok(String::new()) }
+        let folder = Folder::open_root(&*self.disk, root)?;
+        let rules = folder.map_or(Ok(None), |folder| folder.read_foreign(".gitignore"))?;
+        let Some(rules) = rules.filter(|rules| !rules.is_empty()) else { return Ok(String::new()) };
+        let text = text::decode(&rules).map_err(|error| error.in_file(&root.join(".gitignore").to_string_lossy()))?;
+        Ok(text.to_owned())
     }
 
     /// The Component's files, as edits of the checkout in which the output folder lies.
@@ -101,12 +107,12 @@ impl Workspace {
 
     /// Writes one edit, whole: what was read is what is replaced. It may be the last of a run.
     pub fn write_edit(&self, root: &Path, edit: &Edit, last: bool) -> Result<()> {
-        let path = root.join(&edit.path);
-        let (parent, name) = (path.parent().unwrap_or(root), path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
-        let folder = Folder::create_all(&*self.disk, parent, 0o755)?;
+        let (parent, name) = edit.path.rsplit_once('/').unwrap_or(("", &edit.path));
+        let checkout = Folder::open_root(&*self.disk, root)?.ok_or_else(|| changed_meanwhile().in_file(&root.to_string_lossy()))?;
+        let folder = checkout.create_beneath(Path::new(parent), 0o755)?;
         let _lock = folder.lock()?;
         folder.remove_leftovers_here()?;
-        let mode = files::mode(&*self.disk, &path)?.unwrap_or(0o644);
+        let mode = folder.mode(name)?.unwrap_or(0o644);
         let mut writer = Writer::new(&folder);
         writer.write(name, edit.after.as_bytes(), mode, Existing::AsRead(edit.before.as_deref()))?;
         if last { writer.finish().map(|_| ()) } else { writer.sync() }
@@ -119,7 +125,10 @@ impl Workspace {
             return Err(Error::usage("`--store-file` is not the name of a YAML file", help));
         };
         self.check_store_file(path).map_err(|error| error.in_file(shown))?;
-        let present = if files::exists(&*self.disk, path)? { Some(self.read_text(path)?) } else { None };
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let bytes = self.open_folder(parent(path))?.map_or(Ok(None), |folder| folder.read_foreign(name))?;
+        let decode = |bytes: &[u8]| text::decode(bytes).map(str::to_owned).map_err(|error| error.in_file(shown));
+        let present = bytes.as_deref().map(|bytes| decode(bytes)).transpose()?;
         if present.as_ref().is_some_and(|text| !is_store(text)) {
             let help = "pass a new file, or the one in which the platform keeps its store";
             return Err(Error::refused("it holds something else than a store", help).in_file(shown));

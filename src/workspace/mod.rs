@@ -101,6 +101,21 @@ impl Workspace {
         Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
     }
 
+    /// Opens a folder, or finds none; inside the checkout no link on the way is followed.
+    fn open_folder(&self, path: &Path) -> Result<Option<Folder>> {
+        match self.in_checkout(path)? {
+            Some((root, way)) => Ok(root.beneath(&way)?.map(|folder| folder.named(path))),
+            None => Folder::open(&*self.disk, path),
+        }
+    }
+
+    /// The root of the checkout, and the way from there to a path inside; none where the path lies outside.
+    fn in_checkout(&self, path: &Path) -> Result<Option<(Folder, PathBuf)>> {
+        let root = self.named.platform.as_deref().map_or(Ok(None), |root| Folder::open_root(&*self.disk, root))?;
+        let Some(root) = root else { return Ok(None) };
+        Ok(root.way_to(&*self.disk, path)?.map(|way| (root, way)))
+    }
+
     /// A folder of ours; that of one of several clusters may be the first below its root.
     fn create(&self, path: &Path, mode: u32) -> Result<Folder> {
         if let (Some(_), Some(root)) = (&self.named.cluster, path.parent().filter(|root| !root.as_os_str().is_empty())) {

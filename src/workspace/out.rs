@@ -41,7 +41,7 @@ pub struct Out<'w> {
 impl Workspace {
     /// The output folder, to be read.
     pub fn out(&self) -> Result<Out<'_>> {
-        Ok(Out { workspace: self, folder: Folder::open(&*self.disk, &self.out)?, lock: None })
+        Ok(Out { workspace: self, folder: self.open_folder(&self.out)?, lock: None })
     }
 
     /// The output folder, locked where it exists.
@@ -62,7 +62,9 @@ impl Workspace {
 
     /// Which files below the output folder git would not commit; `platform` are lines of the platform's own `.gitignore`.
     pub fn ignore_rules(&self, platform: &[String]) -> Result<IgnoreRules> {
-        IgnoreRules::new(&*self.disk, &self.out, self.named.platform.as_deref(), platform)
+        let inside = self.platform_root().map_or(Ok(None), |root| self.out_in(root))?;
+        let checkout = self.platform_root().map(|root| (root, inside.as_deref().map(Path::new)));
+        IgnoreRules::new(&*self.disk, &self.out, checkout, platform)
     }
 }
 
@@ -111,8 +113,8 @@ impl Out<'_> {
                     }
                 }
                 Change::Remember { file, .. } => {
-                    let (folder, name) = workspace.folder_of(file)?;
-                    folder.check(name, Existing::AsRead(None))?;
+                    let keys = Folder::open(&*workspace.disk, &workspace.keys)?;
+                    keys.map_or(Ok(()), |keys| keys.check(file.rsplit('/').next().unwrap_or(file), Existing::AsRead(None)))?;
                 }
             }
         }
@@ -198,14 +200,11 @@ fn tell(unlinked: &[String], world: &mut World) {
 impl Workspace {
     /// The output folder, which did not exist when the plan was made.
     fn new_out(&self) -> Result<(Folder, Lock)> {
-        // Inside a checkout the folders on the way are made as well.
-        if let Some(root) = &self.named.platform
-            && let Some(parent) = self.out.parent().filter(|parent| !parent.as_os_str().is_empty())
-            && files::relative_to(&*self.disk, parent, root)?.is_some()
-        {
-            Folder::create_all(&*self.disk, parent, 0o755)?;
-        }
-        let out = self.create(&self.out, 0o755)?;
+        let out = match self.in_checkout(&self.out)? {
+            // There the folders on the way are made as well.
+            Some((root, way)) => root.create_beneath(&way, 0o755)?.named(&self.out),
+            None => self.create(&self.out, 0o755)?,
+        };
         let lock = out.lock()?;
         if !out.read_all()?.is_empty() {
             let busy = Error::new(ErrorKind::Busy, "another run wrote here meanwhile", "run again: it adds what is missing");
@@ -218,6 +217,6 @@ impl Workspace {
     fn folder_of<'f>(&self, file: &'f str) -> Result<(Folder, &'f str)> {
         let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
         let missing = || Error::new(ErrorKind::InputOutput, "its folder does not exist", "make the folder first: `mkdir -p`").in_file(file);
-        Ok((Folder::open(&*self.disk, Path::new(folder))?.ok_or_else(missing)?, name))
+        Ok((self.open_folder(Path::new(folder))?.ok_or_else(missing)?, name))
     }
 }

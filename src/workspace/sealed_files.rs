@@ -2,25 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+use zeroize::Zeroizing;
 
 use super::out::sync;
 use super::{Workspace, parent};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::text;
-use crate::model::{Error, Result, on_threads, visible};
+use crate::model::{Error, ErrorKind, Result, on_threads, visible};
 use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::{SessionKey, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
-use crate::world::disk::{Disk, Kind, Links};
-use crate::world::folder::{Existing, Folder, Lock, Writer, changed_meanwhile};
+use crate::world::disk::{Kind, Links};
+use crate::world::folder::{Existing, Lock, Writer, changed_meanwhile};
 use crate::world::{World, files, tree};
 
 const AT_ONCE: usize = 64;
 
 /// Which files, and the locks on their folders.
-pub struct SealedFiles {
-    disk: Arc<dyn Disk>,
+pub struct SealedFiles<'w> {
+    workspace: &'w Workspace,
     paths: Vec<PathBuf>,
     /// How many links and files larger than any manifest are not read.
     pub skipped: usize,
@@ -52,12 +53,12 @@ impl Workspace {
     /// The manifests below these folders, or below the output folder, and these files whatever they are called. Links are told
     /// of, and not followed. Who will write gets the locks, that of the output folder as well where it is concerned, and removes
     /// what an interrupted run left.
-    pub fn sealed_files(&self, named: &[PathBuf], writes: bool, world: &mut World) -> Result<SealedFiles> {
+    pub fn sealed_files(&self, named: &[PathBuf], writes: bool, world: &mut World) -> Result<SealedFiles<'_>> {
         let paths = if named.is_empty() { std::slice::from_ref(&self.out) } else { named };
-        let mut sealed = SealedFiles::none(self.disk.clone());
+        let mut sealed = SealedFiles::none(self);
         for path in paths {
             // Without a slash at its end, which would follow a link.
-            sealed.add(self, &path.components().collect::<PathBuf>(), writes, world)?;
+            sealed.add(&path.components().collect::<PathBuf>(), writes, world)?;
         }
         if paths.len() > 1 {
             sealed.drop_repeated()?;
@@ -65,40 +66,41 @@ impl Workspace {
         if writes {
             let parents: BTreeSet<&Path> = sealed.paths.iter().map(|path| parent(path)).collect();
             for parent in parents {
-                Folder::open(&*self.disk, parent)?.map_or(Ok(()), |folder| folder.remove_leftovers_here())?;
+                self.open_folder(parent)?.map_or(Ok(()), |folder| folder.remove_leftovers_here())?;
             }
         }
         Ok(sealed)
     }
 
     /// Those of the output folder, none where it does not exist.
-    pub fn sealed_files_of_out(&self, writes: bool, world: &mut World) -> Result<SealedFiles> {
+    pub fn sealed_files_of_out(&self, writes: bool, world: &mut World) -> Result<SealedFiles<'_>> {
         match files::exists(&*self.disk, &self.out)? {
             true => self.sealed_files(&[], writes, world),
-            false => Ok(SealedFiles::none(self.disk.clone())),
+            false => Ok(SealedFiles::none(self)),
         }
     }
 }
 
-impl SealedFiles {
-    fn none(disk: Arc<dyn Disk>) -> Self {
-        SealedFiles { disk, paths: Vec::new(), skipped: 0, with_out: false, locked: Vec::new(), locks: Vec::new() }
+impl<'w> SealedFiles<'w> {
+    fn none(workspace: &'w Workspace) -> Self {
+        SealedFiles { workspace, paths: Vec::new(), skipped: 0, with_out: false, locked: Vec::new(), locks: Vec::new() }
     }
 
-    fn add(&mut self, workspace: &Workspace, path: &Path, writes: bool, world: &mut World) -> Result<()> {
-        let (shown, disk) = (path.to_string_lossy(), self.disk.clone());
+    fn add(&mut self, path: &Path, writes: bool, world: &mut World) -> Result<()> {
+        let (shown, workspace) = (path.to_string_lossy(), self.workspace);
+        let disk = &*workspace.disk;
         let missing = || Error::bad_input("no such file or folder", "pass one that exists").in_file(&shown);
-        let kind = files::stat(&*disk, path, Links::Keep)?.ok_or_else(missing)?.kind;
+        let kind = files::stat(disk, path, Links::Keep)?.ok_or_else(missing)?.kind;
         if kind == Kind::Link {
             return Err(Error::refused("a link, and links are not followed here", "pass the file or folder itself").in_file(&shown));
         }
         let root = if kind == Kind::Folder { path } else { parent(path) };
-        let covered = files::relative_to(&*disk, &workspace.out, path)?.is_some();
+        let covered = files::relative_to(disk, &workspace.out, path)?.is_some();
         self.with_out |= covered;
         if writes {
             self.lock(root)?;
-            let inside = files::relative_to(&*disk, &workspace.out, root)?.or(files::relative_to(&*disk, root, &workspace.out)?);
-            if inside.is_some() && files::exists(&*disk, &workspace.out)? {
+            let inside = files::relative_to(disk, &workspace.out, root)?.or(files::relative_to(disk, root, &workspace.out)?);
+            if inside.is_some() && files::exists(disk, &workspace.out)? {
                 self.lock(&workspace.out)?;
             }
         }
@@ -106,7 +108,8 @@ impl SealedFiles {
             self.paths.push(path.to_owned());
             return Ok(());
         }
-        let listing = tree::list_all(&*disk, path, &[".yaml", ".yml", ".json"])?;
+        let folder = workspace.open_folder(path)?.ok_or_else(missing)?;
+        let listing = tree::list_all(&folder, &[".yaml", ".yml", ".json"])?;
         self.paths.extend(listing.paths.into_iter().map(|one| path.join(one)));
         self.skipped += listing.passed_over.len();
         for skipped in listing.passed_over {
@@ -119,7 +122,7 @@ impl SealedFiles {
     fn drop_repeated(&mut self) -> Result<()> {
         let mut once = BTreeMap::new();
         for path in std::mem::take(&mut self.paths) {
-            once.entry(files::canonical(&*self.disk, &path)?.unwrap_or_else(|| path.clone())).or_insert(path);
+            once.entry(files::canonical(&*self.workspace.disk, &path)?.unwrap_or_else(|| path.clone())).or_insert(path);
         }
         self.paths = once.into_values().collect();
         Ok(())
@@ -127,8 +130,8 @@ impl SealedFiles {
 
     fn lock(&mut self, folder: &Path) -> Result<()> {
         let gone = || Error::bad_input("no such folder", "pass one that exists").in_file(&folder.to_string_lossy());
-        if let Some(identity) = files::identity(&*self.disk, folder)?.filter(|identity| !self.locked.contains(identity)) {
-            self.locks.push(Folder::open(&*self.disk, folder)?.ok_or_else(gone)?.lock()?);
+        if let Some(identity) = files::identity(&*self.workspace.disk, folder)?.filter(|identity| !self.locked.contains(identity)) {
+            self.locks.push(self.workspace.open_folder(folder)?.ok_or_else(gone)?.lock()?);
             self.locked.push(identity);
         }
         Ok(())
@@ -160,11 +163,11 @@ impl SealedFiles {
             handled.iter().filter_map(|one| Some((&one.file, one.done.as_ref().ok()?.text.as_deref()?))).collect();
         for of_folder in changed.chunk_by(|(one, _), (other, _)| one.path.parent() == other.path.parent()) {
             let parent = parent(&of_folder[0].0.path);
-            let folder = Folder::open(&*self.disk, parent)?.ok_or_else(|| changed_meanwhile().in_file(&parent.to_string_lossy()))?;
+            let folder = self.workspace.open_folder(parent)?.ok_or_else(|| changed_meanwhile().in_file(&parent.to_string_lossy()))?;
             let mut writer = Writer::new(&folder);
             for (file, text) in of_folder {
                 let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let mode = files::mode(&*self.disk, &file.path)?.unwrap_or(0o644);
+                let mode = folder.mode(name)?.unwrap_or(0o644);
                 writer.write(name, text.as_bytes(), mode, Existing::AsRead(Some(file.text.as_bytes())))?;
             }
             sync(writer, world)?;
@@ -178,7 +181,7 @@ impl SealedFiles {
             if self.paths.len() > AT_ONCE {
                 world.terminal.progress(Some((i * AT_ONCE, self.paths.len())));
             }
-            let read = |path: &PathBuf| read(&*self.disk, path).map_err(|error| error.in_file(&path.to_string_lossy())).transpose();
+            let read = |path: &PathBuf| read(self.workspace, path).map_err(|error| error.in_file(&path.to_string_lossy())).transpose();
             let read = paths.iter().filter_map(read).collect();
             let visited = visit(read, world);
             world.terminal.progress(None);
@@ -189,11 +192,8 @@ impl SealedFiles {
 }
 
 /// A file that holds SealedSecrets; none where it holds something else.
-fn read(disk: &dyn Disk, path: &Path) -> Result<Option<SealedFile>> {
-    if files::stat(disk, path, Links::Follow)?.is_some_and(|stat| stat.kind == Kind::File && stat.size == 0) {
-        return Ok(None);
-    }
-    let bytes = files::read(disk, path, &path.to_string_lossy(), files::Kind::Public)?;
+fn read(workspace: &Workspace, path: &Path) -> Result<Option<SealedFile>> {
+    let Some(bytes) = bytes(workspace, path)? else { return Ok(None) };
     // In UTF-16 it would stand in other bytes: then it is told that it cannot be read.
     if !text::is_utf_16(&bytes) && memchr::memmem::find(&bytes, b"SealedSecret").is_none() {
         return Ok(None);
@@ -203,6 +203,20 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Option<SealedFile>> {
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let found = blobs::find(&text)?;
     Ok((!found.is_empty()).then(|| SealedFile { path: path.to_owned(), text, found }))
+}
+
+/// What a file holds, if anything; inside the checkout no link on the way is followed.
+fn bytes(workspace: &Workspace, path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    if let (Some((root, way)), Some(name)) = (workspace.in_checkout(parent(path))?, name) {
+        let gone = || Error::new(ErrorKind::Busy, "it was removed meanwhile", "run again");
+        let bytes = root.beneath(&way)?.map_or(Ok(None), |folder| folder.read_foreign(name))?.ok_or_else(gone)?;
+        return Ok(Some(bytes).filter(|bytes| !bytes.is_empty()));
+    }
+    if files::stat(&*workspace.disk, path, Links::Follow)?.is_some_and(|stat| stat.kind == Kind::File && stat.size == 0) {
+        return Ok(None);
+    }
+    workspace.read_public(path).map(Some)
 }
 
 /// A file, and what became of it.

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::disk::{self, Disk, FolderHandle, Links, Stat};
+use super::disk::{self, Disk, FileHandle, FolderHandle, Links, Stat};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, Result};
 
@@ -21,7 +21,16 @@ pub enum Kind {
 
 /// A file's bytes. `name` stands for it in errors: for what an operator may mistake for a value, not its path.
 pub fn read(disk: &dyn Disk, path: &Path, name: &str, kind: Kind) -> Result<Zeroizing<Vec<u8>>> {
-    let file = disk.open_file(path, Links::Follow).map_err(|error| explain_open(disk, path, name, &error))?;
+    let file = disk.open_file(path, Links::Follow).map_err(|error| explain_absence(disk, path, name, &error).in_file(name))?;
+    let bytes = content(file, path, name, kind)?;
+    if bytes.is_empty() {
+        return Err(Error::bad_input("empty file", "restore it, or name another file").in_file(name));
+    }
+    Ok(bytes)
+}
+
+/// The bytes of an open file, which may be empty.
+pub(super) fn content(file: Box<dyn FileHandle>, path: &Path, name: &str, kind: Kind) -> Result<Zeroizing<Vec<u8>>> {
     let in_file = |error: Error| error.in_file(name);
     let stat = file.stat().map_err(|error| in_file(explain(&error, "read")))?;
     match stat.kind {
@@ -45,9 +54,6 @@ pub fn read(disk: &dyn Disk, path: &Path, name: &str, kind: Kind) -> Result<Zero
     read.map_err(|error| in_file(explain(&error, "read")))?;
     if bytes.len() > MOST_BYTES {
         return Err(too_large());
-    }
-    if bytes.is_empty() {
-        return Err(in_file(Error::bad_input("empty file", "restore it, or name another file")));
     }
     Ok(bytes)
 }
@@ -176,25 +182,30 @@ fn is_foreign(stat: &Stat) -> bool {
     stat.owner != rustix::process::geteuid().as_raw() && stat.owner != 0
 }
 
-fn explain_open(disk: &dyn Disk, path: &Path, name: &str, error: &io::Error) -> Error {
-    let error = match error.kind() {
+/// Why a file cannot be opened; of one that does not exist, which folder does.
+fn explain_absence(disk: &dyn Disk, path: &Path, name: &str, error: &io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return explain_open(disk, path, error);
+    }
+    let shown = name == path.to_string_lossy();
+    let parent = nearest_parent(disk, path).filter(|_| shown);
+    let help = parent.map_or("name a file that exists; a value itself never stands on the command line".to_owned(), |parent| {
+        format!("name a file that exists; the nearest folder that does is {}", parent.display())
+    });
+    Error::bad_input("no such file", help)
+}
+
+/// Why a file that exists cannot be opened.
+pub(super) fn explain_open(at: &dyn FolderHandle, path: &Path, error: &io::Error) -> Error {
+    match error.kind() {
         // What open(2) says of a socket.
         _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => not_regular("a device or socket"),
-        io::ErrorKind::NotFound => {
-            let shown = name == path.to_string_lossy();
-            let parent = nearest_parent(disk, path).filter(|_| shown);
-            let help = parent.map_or("name a file that exists; a value itself never stands on the command line".to_owned(), |parent| {
-                format!("name a file that exists; the nearest folder that does is {}", parent.display())
-            });
-            Error::bad_input("no such file", help)
-        }
         io::ErrorKind::PermissionDenied => {
-            let mode = disk.stat(path, Links::Follow).map_or(String::new(), |stat| format!(" (mode {:04o})", stat.mode));
+            let mode = at.stat(path, Links::Follow).map_or(String::new(), |stat| format!(" (mode {:04o})", stat.mode));
             Error::new(ErrorKind::InputOutput, format!("may not be read{mode}"), "give yourself the right to read it, or name another file")
         }
         _ => explain(error, "opened"),
-    };
-    error.in_file(name)
+    }
 }
 
 /// For the help of an error that is told in any case.

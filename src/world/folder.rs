@@ -4,8 +4,9 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, ErrorKind as IoKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -72,6 +73,83 @@ impl Folder {
             }
         }
         Self::create(disk, path, mode)
+    }
+
+    /// Opens the root of a checkout, which the operator named: it may be a link, or lie behind links.
+    pub fn open_root(disk: &dyn Disk, path: &Path) -> Result<Option<Folder>> {
+        let opened = files::found(disk.open_folder(path, Links::Follow), path)?;
+        Ok(opened.map(|handle| Folder { handle, path: path.to_owned() }))
+    }
+
+    /// Opens a folder below this one; no link is followed, wherever it stands in the path. `None` where nothing has that name.
+    pub fn beneath(&self, path: &Path) -> Result<Option<Folder>> {
+        let mut found: Option<Folder> = None;
+        for part in self.parts(path)? {
+            let at = found.as_ref().unwrap_or(self);
+            match Self::open_at(&*at.handle, part, &at.path.join(part))? {
+                None => return Ok(None),
+                next => found = next,
+            }
+        }
+        found.map_or_else(|| Self::open_at(&*self.handle, Path::new("."), &self.path), |found| Ok(Some(found)))
+    }
+
+    /// The same; folders that do not exist are made with this mode, and their names last.
+    pub fn create_beneath(&self, path: &Path, mode: u32) -> Result<Folder> {
+        let exists = self.beneath(path)?.is_some();
+        let parts = self.parts(path)?;
+        let mut found: Option<Folder> = None;
+        for (i, part) in parts.iter().enumerate() {
+            let at = found.as_ref().unwrap_or(self);
+            let next = Self::create_at(&*at.handle, part, &at.path.join(part), mode)?;
+            // What exists below a folder was made after the folder's own name was made to last.
+            if !exists || i + 1 == parts.len() {
+                at.handle.sync().map_err(|error| at.failed(&error, "confirmed by the disk"))?;
+            }
+            found = Some(next);
+        }
+        match found {
+            Some(found) => Ok(found),
+            None => self.beneath(path)?.ok_or_else(|| self.failed(&Errno::NOENT.into(), "opened")),
+        }
+    }
+
+    /// The names that lead to a path below this folder.
+    fn parts<'p>(&self, path: &'p Path) -> Result<Vec<&'p Path>> {
+        let name = |part| match part {
+            Component::Normal(name) => Some(Ok(Path::new(name))),
+            Component::CurDir => None,
+            _ => {
+                let error = Error::refused("a path with `..` inside the checkout", "pass the path without `..`");
+                Some(Err(error.in_file(&self.path.to_string_lossy())))
+            }
+        };
+        path.components().filter_map(name).collect()
+    }
+
+    /// The way from this folder to a path that lies in it, or is it; links inside the folder stay in it. `None` where the path
+    /// leads elsewhere.
+    pub fn way_to(&self, disk: &dyn Disk, path: &Path) -> Result<Option<PathBuf>> {
+        let here = self.handle.stat(Path::new("."), Links::Keep).map_err(|error| self.failed(&error, "read"))?.identity;
+        let absolute = files::absolute(disk, path)?;
+        let parts: Vec<Component<'_>> = absolute.components().collect();
+        let mut prefix = PathBuf::new();
+        for (i, part) in parts.iter().enumerate() {
+            prefix.push(part);
+            let rest = &parts[i + 1..];
+            match files::identity(disk, &prefix)? {
+                None => break,
+                Some(found) if found == here && rest.first() != Some(&Component::ParentDir) => return Ok(Some(rest.iter().collect())),
+                Some(_) => {}
+            }
+        }
+        // A link outside may lead into the folder.
+        files::relative_to(disk, path, &self.path)
+    }
+
+    /// The same folder, shown as the operator named it.
+    pub fn named(self, path: &Path) -> Self {
+        Folder { path: path.to_owned(), ..self }
     }
 
     fn open_at(at: &dyn FolderHandle, name: &Path, shown: &Path) -> Result<Option<Folder>> {
@@ -145,7 +223,18 @@ impl Folder {
         Ok(self.stat(name)?.is_some())
     }
 
-    fn stat(&self, name: &str) -> Result<Option<Stat>> {
+    /// What has a name in this folder.
+    pub(super) fn list(&self) -> Result<Vec<(OsString, Kind)>> {
+        self.handle.list(Path::new(".")).map_err(|error| self.failed(&error, "read"))
+    }
+
+    /// Whether a folder has this name, or a link to one.
+    pub(super) fn is_folder(&self, name: &str) -> Result<bool> {
+        files::is_folder(&*self.handle, Path::new(name)).map_err(|error| error.within(&self.path.to_string_lossy()))
+    }
+
+    /// What has this name in the folder; a link is not followed.
+    pub(super) fn stat(&self, name: &str) -> Result<Option<Stat>> {
         files::stat(&*self.handle, Path::new(name), Links::Keep).map_err(|error| error.within(&self.path.to_string_lossy()))
     }
 
@@ -271,6 +360,26 @@ impl Folder {
     /// Makes the names in it last.
     pub fn sync(&self) -> Result<()> {
         self.handle.sync().map_err(|error| self.failed(&error, "confirmed by the disk"))
+    }
+
+    /// A file that somebody else wrote, which may be empty; a link is refused. `None` where nothing has that name.
+    pub fn read_foreign(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let path = self.path.join(name);
+        let shown = path.to_string_lossy();
+        match self.handle.open_file(Path::new(name), Links::Keep) {
+            Ok(file) => files::content(file, &path, &shown, files::Kind::Public).map(Some),
+            Err(error) if files::is_absence(&error) => Ok(None),
+            Err(error) => Err(match self.stat(name)?.map(|stat| stat.kind) {
+                Some(Kind::Link) => Error::refused("a link, and links are not followed here", "replace the link by the file itself"),
+                _ => files::explain_open(&*self.handle, Path::new(name), &error),
+            }
+            .in_file(&shown)),
+        }
+    }
+
+    /// A file's permissions.
+    pub fn mode(&self, name: &str) -> Result<Option<u32>> {
+        Ok(self.stat(name)?.map(|stat| stat.mode))
     }
 
     /// Device and inode of each file below, to tell whether an input is one of them.

@@ -1,35 +1,40 @@
-//! Somebody else's checkout: read as far as it matters, passed_over never followed, nothing written.
+//! Somebody else's checkout: read as far as it matters, links never followed, nothing written.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::disk::{Disk, Kind, Links};
-use super::files::{self, explain};
+use super::disk::{Disk, Kind};
+use super::folder::Folder;
 use crate::manifest::yaml::MOST_BYTES;
-use crate::model::{Error, Result, on_threads};
+use crate::model::{Error, ErrorKind, Result, on_threads};
 
 pub struct Tree {
     pub files: BTreeMap<String, Vec<u8>>,
-    /// What was not read: passed_over to YAML files or folders, and files larger than any manifest.
+    /// What was not read: links to YAML files or folders, and files larger than any manifest.
     pub passed_over: Vec<String>,
 }
 
 /// Folders that hold no manifests of their own.
 const PASSED_OVER: [&str; 3] = [".git", "node_modules", ".terraform"];
 
+/// How many files of one folder a thread reads before it opens the folder again.
+const AT_ONCE: usize = 64;
+
 /// Whether a file's path and content make it one that matters.
 pub type Matters<'m> = dyn Fn(&str, &[u8]) -> bool + Sync + 'm;
 
 /// Reads every YAML file below a folder for which `matters` is true, on this many threads.
 pub fn read(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Tree> {
-    if !files::is_folder(disk, root)? {
+    let Some(folder) = Folder::open_root(disk, root)? else {
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
-    }
-    let Listing { paths, mut passed_over } = list_all(disk, root, &[".yaml", ".yml"])?;
-    let read = on_threads(paths, threads, |path| read_one(disk, root, &path, matters))?;
-    let files = read.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+    };
+    let Listing { paths, mut passed_over } = list_all(&folder, &[".yaml", ".yml"])?;
+    let of_folders = paths.chunk_by(|one, other| split(one).0 == split(other).0);
+    let shares: Vec<&[String]> = of_folders.flat_map(|of_folder| of_folder.chunks(AT_ONCE)).collect();
+    let read = on_threads(shares, threads, |share| read_some(&folder, share, matters))?;
+    let files = read.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     passed_over.sort();
     Ok(Tree { files, passed_over })
 }
@@ -44,18 +49,18 @@ pub struct Listing {
 }
 
 /// Lists the files below a folder that end with one of these.
-pub fn list_all(disk: &dyn Disk, root: &Path, endings: &[&str]) -> Result<Listing> {
+pub fn list_all(root: &Folder, endings: &[&str]) -> Result<Listing> {
     let mut listing = Listing::default();
     let mut waiting = vec![PathBuf::new()];
     while let Some(folder) = waiting.pop() {
-        list(disk, root, &folder, endings, &mut waiting, &mut listing)?;
+        list(root, &folder, endings, &mut waiting, &mut listing)?;
     }
     Ok(listing)
 }
 
-fn list(disk: &dyn Disk, root: &Path, folder: &Path, endings: &[&str], waiting: &mut Vec<PathBuf>, listing: &mut Listing) -> Result<()> {
-    let shown = root.join(folder);
-    for (name, kind) in disk.list(&shown).map_err(|error| explain(&error, "read").in_file(&shown.to_string_lossy()))? {
+fn list(root: &Folder, folder: &Path, endings: &[&str], waiting: &mut Vec<PathBuf>, listing: &mut Listing) -> Result<()> {
+    let at = root.beneath(folder)?.ok_or_else(|| gone(root, folder))?;
+    for (name, kind) in at.list()? {
         let path = folder.join(name);
         // A name that is not UTF-8 is no kustomize resource.
         let (Some(name), Some(text)) = (path.file_name().and_then(|name| name.to_str()), path.to_str()) else { continue };
@@ -63,21 +68,35 @@ fn list(disk: &dyn Disk, root: &Path, folder: &Path, endings: &[&str], waiting: 
         if kind == Kind::Folder && !PASSED_OVER.contains(&name) {
             waiting.push(path);
         } else if kind == Kind::File && wanted {
-            let stat = files::stat(disk, &shown.join(name), Links::Keep)?;
-            let large = stat.is_some_and(|stat| stat.size > MOST_BYTES as u64);
+            let large = at.stat(name)?.is_some_and(|stat| stat.size > MOST_BYTES as u64);
             if large { listing.passed_over.push(text.to_owned()) } else { listing.paths.push(text.to_owned()) }
-        } else if kind == Kind::Link && (wanted || files::is_folder(disk, &shown.join(name))?) {
+        } else if kind == Kind::Link && (wanted || at.is_folder(name)?) {
             listing.passed_over.push(text.to_owned());
         }
     }
     Ok(())
 }
 
-fn read_one(disk: &dyn Disk, root: &Path, path: &str, matters: &Matters<'_>) -> Result<Option<(String, Vec<u8>)>> {
-    let full = root.join(path);
-    if files::stat(disk, &full, Links::Keep)?.is_some_and(|stat| stat.size == 0) {
-        return Ok(None);
+/// The files of one folder that matter; those that hold nothing do not.
+fn read_some(root: &Folder, paths: &[String], matters: &Matters<'_>) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    let Some(folder) = paths.first().map(|path| Path::new(split(path).0)) else { return Ok(found) };
+    let at = root.beneath(folder)?.ok_or_else(|| gone(root, folder))?;
+    for path in paths {
+        let bytes = at.read_foreign(split(path).1)?.ok_or_else(|| gone(root, Path::new(path)))?;
+        if !bytes.is_empty() && matters(path, &bytes) {
+            found.push((path.clone(), bytes.to_vec()));
+        }
     }
-    let bytes = files::read(disk, &full, &full.to_string_lossy(), files::Kind::Public)?;
-    Ok(matters(path, &bytes).then(|| (path.to_owned(), bytes.to_vec())))
+    Ok(found)
+}
+
+/// A path's folder, which is "" for the root, and its name.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+fn gone(root: &Folder, path: &Path) -> Error {
+    let error = Error::new(ErrorKind::Busy, "it was removed meanwhile", "run again");
+    error.in_file(&root.path().join(path).to_string_lossy())
 }

@@ -374,6 +374,12 @@ impl Sandbox {
         run_in(World { disk, state: Some(self.state()), server_patience: patience, ..World::real() }, b"", &args)
     }
 
+    /// Runs a command line on one thread, on a disk that stands before the real one.
+    pub fn run_through<S: AsRef<OsStr>>(&self, before: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>, args: &[S]) -> Ran {
+        let disk = before(Arc::new(Here::new(self.folder.path())));
+        run_in(World { disk, state: Some(self.state()), threads: NonZeroUsize::MIN, ..World::real() }, b"", args)
+    }
+
     fn run_given<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,

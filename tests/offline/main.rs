@@ -21,6 +21,7 @@ mod git;
 mod import;
 mod keygen;
 mod leaks;
+mod links;
 mod opens;
 mod places;
 mod platform;

@@ -177,11 +177,17 @@ pub struct IgnoreRules {
 }
 
 impl IgnoreRules {
-    /// For files below `folder`; `checkout` is a repository's root even where it has no `.git`.
-    pub fn new(disk: &dyn Disk, folder: &Path, checkout: Option<&Path>, platform: &[String]) -> Result<Self> {
-        let folder = files::resolved(disk, folder)?;
-        let platform = rules(&folder, platform.iter().map(String::as_str));
+    /// For files below `folder`; `checkout` is a repository's root even where it has no `.git`, and the way from there to the
+    /// folder, if that lies inside.
+    pub fn new(disk: &dyn Disk, folder: &Path, checkout: Option<(&Path, Option<&Path>)>, platform: &[String]) -> Result<Self> {
+        let (checkout, inside) = checkout.map_or((None, None), |(root, inside)| (Some(root), inside));
         let checkout = checkout.map(|checkout| files::resolved(disk, checkout)).transpose()?;
+        let folder = match (&checkout, inside) {
+            // A link that takes its place meanwhile is not followed.
+            (Some(checkout), Some(inside)) => checkout.join(inside),
+            _ => files::resolved(disk, folder)?,
+        };
+        let platform = rules(&folder, platform.iter().map(String::as_str));
         Ok(IgnoreRules { platform, repository: repository_rules(disk, &folder, checkout.as_deref())?, folder })
     }
 
@@ -210,17 +216,25 @@ fn repository_rules(disk: &dyn Disk, folder: &Path, checkout: Option<&Path>) -> 
     let checkout = checkout.filter(|checkout| folder.starts_with(checkout));
     let Some(root) = found.as_ref().map(|found| found.root.as_path()).or(checkout) else { return Ok(Vec::new()) };
     let below = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
-    let mut rules = below.map(|folder| read_rules(disk, folder, &folder.join(".gitignore"))).collect::<Result<Vec<_>>>()?;
+    let top = Folder::open_root(disk, root)?;
+    let own = |folder: &Path| {
+        let way = folder.strip_prefix(root).unwrap_or(Path::new(""));
+        let there = top.as_ref().map_or(Ok(None), |top| top.beneath(way))?;
+        let Some(there) = there else { return Ok(Gitignore::empty()) };
+        let is_folder = there.stat(".gitignore")?.is_some_and(|stat| stat.kind == Kind::Folder);
+        let text = if is_folder { None } else { there.read_foreign(".gitignore")? };
+        Ok(read_rules(folder, &text.unwrap_or_default()))
+    };
+    let mut rules = below.map(own).collect::<Result<Vec<_>>>()?;
     if let Some(found) = &found {
-        rules.push(read_rules(disk, root, &found.common.join("info/exclude"))?);
+        rules.push(read_rules(root, &public(disk, &found.common.join("info/exclude"))?));
     }
     Ok(rules)
 }
 
-fn read_rules(disk: &dyn Disk, folder: &Path, path: &Path) -> Result<Gitignore> {
-    let text = public(disk, path)?;
-    let text = String::from_utf8_lossy(&text);
-    Ok(rules(folder, text.trim_start_matches('\u{feff}').lines()))
+fn read_rules(folder: &Path, text: &[u8]) -> Gitignore {
+    let text = String::from_utf8_lossy(text);
+    rules(folder, text.trim_start_matches('\u{feff}').lines())
 }
 
 fn rules<'l>(folder: &Path, lines: impl Iterator<Item = &'l str>) -> Gitignore {
