@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seal_secrets::pipeline::certificate::SealingCertificate;
 
-use crate::common::{BINARY, Sandbox, USUAL, at_the_prompt, finish, fixture, fixture_text, has_strace, needs, usual_in};
+use crate::common::{BINARY, Sandbox, USUAL, at_the_prompt, finish, fixture, fixture_text, has_strace, needs, program, usual_in};
 
 const HEX_64: &str = "[0-9a-f]{64}";
 
@@ -399,7 +399,7 @@ fn modes_do_not_depend_on_the_umask() {
     // What `keygen` makes is among the rows of `bad_input`.
     for umask in ["000", "777"] {
         let sandbox = Sandbox::with_keys();
-        let mut shell = Command::new("sh");
+        let mut shell = Command::new(program("sh"));
         shell.args(["-c", &format!("umask {umask}; exec {BINARY} bootstrap")]).current_dir(sandbox.path("")).env_clear();
         shell.env("XDG_STATE_HOME", sandbox.state_home());
         finish(shell).expect(0);

@@ -45,6 +45,11 @@ pub fn path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
 
+/// A program by its path. A child with a PATH of its own is spawned by a path alone: by a name, this process is copied for it.
+pub fn program(name: &str) -> PathBuf {
+    tool(name).unwrap_or_else(|| name.into())
+}
+
 /// This folder, then the caller's PATH.
 pub fn path_after(folder: &Path) -> OsString {
     std::env::join_paths([folder.to_owned()].into_iter().chain(std::env::split_paths(&path()))).unwrap()
@@ -296,7 +301,7 @@ impl Sandbox {
         if self.state().exists() {
             copy.write_pins(&self.pins().replace(&path(self), &path(&copy)));
         }
-        assert!(Command::new("cp").arg("-a").arg(self.path(".")).arg(copy.path(".")).status().unwrap().success());
+        copy_folder(self.folder.path(), copy.folder.path());
         copy
     }
 
@@ -440,6 +445,23 @@ impl Sandbox {
     }
 }
 
+/// Copies what is in a folder, and its mode, to one that exists.
+pub fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (kind, from, to) = (entry.file_type().unwrap(), entry.path(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_folder(&from, &to);
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(&from).unwrap(), &to).unwrap();
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+    std::fs::set_permissions(to, from.metadata().unwrap().permissions()).unwrap();
+}
+
 /// Runs a command to its end.
 pub fn finish(mut command: Command) -> Ran {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -463,7 +485,7 @@ pub fn printed(command: Command) -> String {
 /// Runs git as somebody without a configuration; what it prints.
 #[track_caller]
 pub fn git(sandbox: &Sandbox, args: &[&str]) -> String {
-    let mut command = Command::new("git");
+    let mut command = Command::new(program("git"));
     command.args(args).current_dir(sandbox.path("")).env_clear().env("PATH", path()).envs(GIT);
     printed(command)
 }
@@ -487,7 +509,7 @@ pub fn at_the_prompt(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)]) ->
 /// The same, and before each answer this happens.
 pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)], meanwhile: &dyn Fn()) -> String {
     let script = format!("{BINARY} {args}; echo code=$?; stty -a");
-    let mut command = Command::new("timeout");
+    let mut command = Command::new(program("timeout"));
     command.args(["--foreground", "--signal=KILL", "30", "script", "-qec", &script, "/dev/null"]);
     command.current_dir(sandbox.path("")).env_clear().env("RUST_BACKTRACE", "full");
     command.env("PATH", path_after(&sandbox.path("bin"))).env("XDG_STATE_HOME", sandbox.state_home());

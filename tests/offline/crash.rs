@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{BINARY, Ran, Sandbox, finish, has_strace, path};
+use crate::common::{BINARY, Ran, Sandbox, finish, has_strace, path, program};
 use crate::faults;
 use crate::simulated_disk::{CHANGES, FOLDER, HERE, SimulatedDisk, State, Step, Tree};
 
 fn traced(sandbox: &Sandbox, args: &[&str], options: &[&str]) -> (Ran, String) {
     let trace = Sandbox::empty();
-    let mut command = Command::new("sh");
+    let mut command = Command::new(program("sh"));
     // As the simulation has it.
     command.args(["-c", "umask 022; exec strace \"$@\"", "sh", "-f", "-o"]).arg(trace.path("trace")).args(options).arg(BINARY).args(args);
     command.current_dir(sandbox.path("")).env_clear().env("PATH", path()).env("XDG_STATE_HOME", sandbox.path("state"));

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use crate::common::{Ran, Sandbox, USUAL, finish, git, leave_out, needs, printed, test, tool};
+use crate::common::{Ran, Sandbox, USUAL, finish, git, leave_out, needs, printed, program, test, tool};
 
 /// `kustomize build` of a folder, with kustomize or kubectl, whichever is in PATH; without either the test is left out. Warnings
 /// are theirs, and differ from version to version.
@@ -177,7 +177,7 @@ fn the_real_kubeseal_opens_what_we_seal() {
     needs!("kubeseal");
     let sandbox = Sandbox::bootstrapped();
     sandbox.write_secret("key.yaml", sandbox.run(["key-secret"]).expect(0).stdout.as_bytes());
-    let mut command = Command::new("kubeseal");
+    let mut command = Command::new(program("kubeseal"));
     command.args(["--recovery-unseal", "--recovery-private-key", "key.yaml", "-o", "json"]).current_dir(sandbox.path(""));
     command.stdin(std::fs::File::open(sandbox.path("out/secret-source/vllm-api-key.sealed.yaml")).unwrap());
     let opened: serde_json::Value = serde_json::from_str(&printed(command)).unwrap();

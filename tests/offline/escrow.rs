@@ -8,7 +8,7 @@ use age::armor::{ArmoredWriter, Format};
 use seal_secrets::pipeline::escrow::new_identity;
 use seal_secrets::world::World;
 
-use crate::common::{Ran, Sandbox, USUAL, at_the_prompt, finish, fixture_text, needs, path, path_after, printed, usual};
+use crate::common::{Ran, Sandbox, USUAL, at_the_prompt, finish, fixture_text, needs, path, path_after, printed, program, usual};
 
 /// Of the fake plugin in `fixtures/plugins/`.
 pub const RECIPIENT: &str = "age1fake1wdjkzmpdwdjkxun9w3esqxrfvh";
@@ -267,7 +267,7 @@ fn a_plugin_that_hangs_is_ended_with_all_that_it_started() {
         sandbox.write_secret("id", format!("{IDENTITY}\n").as_bytes());
         let before = sandbox.snapshot();
         for args in ["key-secret --identity id".to_owned(), format!("escrow add-recipient {RECIPIENT} --yes")] {
-            let mut command = Command::new("timeout");
+            let mut command = Command::new(program("timeout"));
             command.args(["--signal=KILL", "60"]).arg(std::env::current_exe().unwrap());
             command.args(["--exact", "--nocapture", "escrow::a_run_with_little_patience"]).current_dir(sandbox.path(""));
             command.env_clear().env("PATH", path_after(&sandbox.path("bin"))).env("LITTLE_PATIENCE", &args);
@@ -289,7 +289,7 @@ fn a_plugin_that_hangs_is_ended_with_all_that_it_started() {
 }
 
 fn shell(sandbox: &Sandbox, script: &str) -> String {
-    let mut command = Command::new("sh");
+    let mut command = Command::new(program("sh"));
     command.args(["-ec", script]).current_dir(sandbox.path("")).env_clear().env("PATH", path());
     printed(command)
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use seal_secrets::world::{disk, git};
 
-use crate::common::{GIT, Sandbox, finish, git, needs, path, usual};
+use crate::common::{GIT, Sandbox, finish, git, needs, path, program, usual};
 
 /// Contents of a `.gitignore` beside `operator.agekey`, and whether we take that for ignored.
 const RULES: &[(&str, bool)] = &[
@@ -143,7 +143,7 @@ fn repository() -> Sandbox {
 /// Those of these files that git ignores.
 fn ignored(sandbox: &Sandbox, files: &[String]) -> Vec<String> {
     sandbox.write("files", files.join("\n").as_bytes());
-    let mut command = Command::new("git");
+    let mut command = Command::new(program("git"));
     command.args(["check-ignore", "--no-index", "--stdin"]).stdin(std::fs::File::open(sandbox.path("files")).unwrap());
     command.current_dir(sandbox.path("")).env_clear().env("PATH", path()).envs(GIT);
     let ran = finish(command);
@@ -254,7 +254,7 @@ fn a_worktree_shares_the_rules_of_its_repository_and_has_an_index_of_its_own() {
 }
 
 fn judged_in_tree(sandbox: &Sandbox) -> (bool, bool) {
-    let mut command = Command::new("git");
+    let mut command = Command::new(program("git"));
     command.args(["-C", "tree", "check-ignore", "-q", "keys/operator.agekey"]).current_dir(sandbox.path(""));
     command.env_clear().env("PATH", path()).envs(GIT);
     let ours = git::check_kept_out(&*disk::real(), &sandbox.path("tree/keys"), &["operator.agekey"]).is_ok();

@@ -22,8 +22,8 @@ pub fn forms(value: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-fn holds(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+pub fn holds(haystack: &[u8], needle: &[u8]) -> bool {
+    memchr::memmem::find(haystack, needle).is_some()
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::common::fixture_text;
-use crate::faults::{SHORT_SEARCH, now};
+use crate::faults::{Whose, run_with};
 use crate::simulated_disk::{SimulatedDisk, State};
 
 /// How often each file of the keys folder is opened by a run, which has to succeed; and what it leaves.
 fn opens(state: &State, args: &[&str]) -> (Vec<(String, usize)>, State) {
     let disk = SimulatedDisk::good(state);
-    let ran = crate::common::run_on(disk.disk(), now, SHORT_SEARCH, args);
+    let ran = run_with(&disk, args, Whose::Command);
     assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.stdout, ran.stderr);
     let mut opened: BTreeMap<String, usize> = disk.opened();
     opened.retain(|name, _| ["sealing.", "operator.", "recipients.", "write-once."].iter().any(|begin| name.starts_with(begin)));

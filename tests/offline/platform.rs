@@ -7,12 +7,13 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use crate::common::{Ran, Sandbox, USUAL, fixture, fixture_text, git, needs, usual, usual_in};
+use crate::common::{Ran, Sandbox, USUAL, copy_folder, fixture, fixture_text, git, needs, usual, usual_in};
 use crate::delivery::{PLATFORM_RULES, build};
 
 /// A sandbox with the platform in `p/`.
 pub fn with_platform(sandbox: Sandbox) -> Sandbox {
-    assert!(Command::new("cp").arg("-a").arg(fixture("fixtures/platform")).arg(sandbox.path("p")).status().unwrap().success());
+    std::fs::create_dir(sandbox.path("p")).unwrap();
+    copy_folder(&fixture("fixtures/platform"), &sandbox.path("p"));
     sandbox
 }
 

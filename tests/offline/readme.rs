@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::common::{BINARY, Sandbox, finish, fixture, fixture_text, needs, path, path_after};
+use crate::common::{BINARY, Sandbox, finish, fixture, fixture_text, needs, path, path_after, program};
 
 /// What differs from run to run: certificate digests, recipients and dates; and the version.
 fn normal(text: &str) -> String {
@@ -46,7 +46,7 @@ fn run_blocks(document: &str, sandbox: &Sandbox, count: usize) {
     let commands = commands(&readme);
     assert_eq!(commands.len(), count);
     for (command, shown) in &commands {
-        let mut shell = Command::new("sh");
+        let mut shell = Command::new(program("sh"));
         // The binary is built already: `make` is told so.
         shell.args(["-c", command]).current_dir(sandbox.path("")).env_clear().env("XDG_STATE_HOME", sandbox.state_home());
         shell.env("PATH", path_after(&sandbox.path("bin"))).env("MAKEFLAGS", format!("CARGO=true BINARY={BINARY}"));
@@ -73,7 +73,7 @@ fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
         readme.contains("```sh\nmake seal-secrets   # build, then do the main job\nmake test           # build, then run every test\n```")
     );
     let dry = |target: &str| {
-        let mut make = Command::new("make");
+        let mut make = Command::new(program("make"));
         make.args(["-n", target]).current_dir(fixture("..")).env_clear().env("PATH", path());
         finish(make).expect(0).stdout
     };

@@ -10,7 +10,7 @@ use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::{escrow, key_secrets};
 use serde_json::Value;
 
-use crate::common::{BINARY, GIT, Ran, Sandbox, USUAL, finish, fixture_text, needs, path_after, usual};
+use crate::common::{BINARY, GIT, Ran, Sandbox, USUAL, finish, fixture_text, needs, path_after, program, usual};
 
 /// The commands of a part of the runbook.
 fn commands(heading: &str) -> String {
@@ -64,7 +64,7 @@ impl Site {
 
     fn shell(&self, folder: &Path, commands: &str) -> Ran {
         let elsewhere = |path: &str| self.elsewhere.path(path);
-        let mut bash = Command::new("bash");
+        let mut bash = Command::new(program("bash"));
         bash.args(["-euo", "pipefail", "-c", commands]).current_dir(folder).env_clear();
         bash.env("PATH", path_after(&elsewhere("bin"))).env("XDG_STATE_HOME", self.work.state_home()).envs(GIT);
         for (name, path) in [("OFFLINE", "offline"), ("REPOSITORY", "origin.git"), ("KUBECONFIG", "kubeconfig")] {

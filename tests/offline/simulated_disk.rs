@@ -104,6 +104,12 @@ impl State {
         state
     }
 
+    /// Whether nothing was done in between: the files and folders are the same ones, not only alike.
+    pub fn is_same(&self, other: &State) -> bool {
+        let both = self.inodes.iter().zip(&other.inodes);
+        self.inodes.len() == other.inodes.len() && both.into_iter().all(|((a, one), (b, other))| a == b && Arc::ptr_eq(one, other))
+    }
+
     /// A file's content, where it is there.
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
         match &self.inodes[&self.find(ROOT, &Path::new(HERE).join(path)).ok()?].now.content {
@@ -282,6 +288,9 @@ pub struct Step {
     pub call: &'static str,
     pub before: State,
 }
+
+/// The system calls that change nothing.
+pub const READS: [&str; 8] = ["stat", "fstat", "list", "open", "read", "canonicalize", "getcwd", "access"];
 
 /// The system calls that need room.
 pub const GROWS: [&str; 6] = ["create", "write", "fsync", "rename", "link", "mkdir"];

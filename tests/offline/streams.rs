@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use crate::common::{BINARY, Ran, Sandbox, finish, path};
+use crate::common::{BINARY, Ran, Sandbox, finish, path, program};
 
 fn shell(sandbox: &Sandbox, line: &str) -> Ran {
-    let mut command = Command::new("sh");
+    let mut command = Command::new(program("sh"));
     command.args(["-c", &format!("{BINARY} {line}")]).current_dir(sandbox.path("")).env_clear().env("PATH", path());
     command.env("XDG_STATE_HOME", sandbox.state_home());
     finish(command)

@@ -12,7 +12,7 @@ use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::seal::Sealer;
 use zeroize::Zeroizing;
 
-use crate::common::{BINARY, Sandbox, TestEntropy, finish, fit, fixture, fixture_text, path, usual};
+use crate::common::{BINARY, Sandbox, TestEntropy, finish, fit, fixture, fixture_text, path, program, usual};
 
 const SOURCE: &str = "out/secret-source/";
 
@@ -220,7 +220,7 @@ fn the_help_writes_the_unit_again_with_the_same_values() {
         let said = sandbox.run(["verify"]).expect(1).stdout;
         let help = said.lines().find(|line| line.contains("| seal-secrets import")).unwrap();
         let command = help.split('`').nth(1).unwrap().replace("seal-secrets", BINARY);
-        let mut shell = Command::new("sh");
+        let mut shell = Command::new(program("sh"));
         shell.args(["-c", &command]).current_dir(sandbox.path(".")).env_clear().env("PATH", path());
         shell.env("XDG_STATE_HOME", sandbox.state_home());
         finish(shell).expect(0);

@@ -31,9 +31,9 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 
 use crate::common::{
-    BINARY, Ran, Sandbox, USUAL, at_the_prompt, finish, fixture, fixture_text, leave_out, needs, path, strace_works, test, tool,
+    BINARY, Ran, Sandbox, USUAL, at_the_prompt, finish, fixture, fixture_text, leave_out, needs, path, program, strace_works, test, tool,
 };
-use crate::leaks::forms;
+use crate::leaks::{forms, holds};
 
 /// Stands wherever a row has a secret: as a value, in a manifest, typed on the command line by mistake. No stream and no
 /// written file may show it. `{canary}` in a row becomes it. It is sealed in `fixtures/sealed/` too.
@@ -239,7 +239,7 @@ fn ran(row: &Row, sandbox: &Sandbox) -> Ran {
     let mut stdin = tempfile::tempfile().unwrap();
     stdin.write_all(&row.stdin).unwrap();
     stdin.rewind().unwrap();
-    let mut command = Command::new("timeout");
+    let mut command = Command::new(program("timeout"));
     command.args(["--foreground", "--signal=KILL", "30"]).args(&row.through);
     // By its path: a row may have another PATH.
     if let Some(prlimit) = tool("prlimit") {
@@ -278,7 +278,7 @@ fn try_row(row: &Row) -> Vec<String> {
         Some(check) => hold(check(&sandbox), format!("U1: not as it should be afterwards; changed: {}", names.join(", "))),
     }
     for form in forms(CANARY.as_bytes()) {
-        let holds = |bytes: &[u8]| bytes.windows(form.len()).any(|window| window == form);
+        let holds = |bytes: &[u8]| holds(bytes, &form);
         hold(!holds(ran.stdout.as_bytes()) && !holds(ran.stderr.as_bytes()), "U2: a stream shows the canary".to_owned());
         let written = changed.iter().filter_map(|path| after.get(*path));
         hold(!written.into_iter().any(|(.., bytes)| holds(bytes)), "U2: a written file holds the canary".to_owned());
