@@ -31,13 +31,16 @@ impl Workspace {
     /// What this machine accepted for the keys folder; `named` is what the command line accepts.
     pub fn trust(&self, named: Option<CertificateDigest>, world: &World) -> Result<Trust<'_>> {
         let folder = pins::folder(&files::resolved(&*self.disk, &self.keys)?);
-        let text = match &world.state {
-            Some(state) => self.read_pins(&state.join(PINS))?,
-            None => String::new(),
+        let state = self.state(world)?;
+        // Where nothing may be remembered, nothing that stands there is believed.
+        let pin = match &state {
+            Ok(state) => {
+                let path = state.join(PINS);
+                pins::read(&self.read_pins(&path)?, &folder).map_err(|error| error.in_file(&path.to_string_lossy()))?
+            }
+            Err(_) => None,
         };
-        let in_pins = |error: Error| error.in_file(&world.state.as_deref().unwrap_or(Path::new("")).join(PINS).to_string_lossy());
-        let pin = pins::read(&text, &folder).map_err(in_pins)?;
-        Ok(Trust { workspace: self, folder, state: self.state(world)?, pin, named })
+        Ok(Trust { workspace: self, folder, state, pin, named })
     }
 
     fn read_pins(&self, path: &Path) -> Result<String> {

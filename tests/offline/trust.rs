@@ -254,6 +254,16 @@ fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
     let ran = crate::common::finish(inside).expect(4);
     assert!(ran.stderr.contains("would be remembered in the repository") && ran.stderr.contains("XDG_STATE_HOME"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
+    // Nor is what somebody committed there believed.
+    let keys = sandbox.path("keys").canonicalize().unwrap();
+    sandbox.write("state/seal-secrets/certificates", pinned("", &keys, &sandbox.read("keys/sealing.crt"), None).as_bytes());
+    for (args, code) in [(&["verify"][..], 0), (&["rotate", "vllm-api-key", "--yes"], 4)] {
+        let mut inside = sandbox.command(args);
+        inside.env("XDG_STATE_HOME", sandbox.path("state"));
+        let ran = crate::common::finish(inside);
+        let says = if code == 0 { "certificate-not-accepted" } else { "not yet accepted on this machine" };
+        assert!(ran.code == code && (ran.stdout + &ran.stderr).contains(says), "{args:?}: {}", ran.code);
+    }
     for (mode, code) in [(0o600, 0), (0o640, 0), (0o620, 4), (0o602, 4)] {
         let sandbox = start();
         std::fs::set_permissions(sandbox.state().join("certificates"), std::fs::Permissions::from_mode(mode)).unwrap();
