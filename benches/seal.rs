@@ -16,6 +16,7 @@ use seal_secrets::manifest::sealed_secret::{self, Sealed};
 use seal_secrets::model::{Contract, SecretValue};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::pipeline::generate::generate;
+use seal_secrets::pipeline::pins::{self, How, Pin};
 use seal_secrets::pipeline::seal::Sealer;
 use seal_secrets::pipeline::{escrow, pem};
 use seal_secrets::world::World;
@@ -34,6 +35,7 @@ fn main() {
     std::fs::create_dir(folder.path().join("keys")).unwrap();
     let certificate = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/certificates/good.crt");
     std::fs::copy(certificate, folder.path().join("keys/sealing.crt")).unwrap();
+    accept(folder.path());
     against_kubeseal(folder.path());
     against_the_primitives(folder.path());
     memory(folder.path());
@@ -298,6 +300,16 @@ fn platform(folder: &Path) {
         "(d) a checkout of {MANY} YAML files: `contract --platform` {whole:.2?} (goal 1 s), {:.1}x only reading them",
         ratio(whole, reading)
     );
+}
+
+/// Has this machine accept the certificate, as `keygen` would.
+fn accept(folder: &Path) {
+    let keys = pins::folder(&folder.canonicalize().unwrap().join("keys"));
+    let digest = SealingCertificate::read(&std::fs::read(folder.join("keys/sealing.crt")).unwrap()).unwrap().digest;
+    let pin = Pin::new(digest, "2026-01-01T00:00:00Z".to_owned(), How::Keygen);
+    let state = folder.join(".state/seal-secrets");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::write(state.join("certificates"), pins::with("", &keys, &pin)).unwrap();
 }
 
 /// The binary, which remembers what it accepted below this folder.
