@@ -16,6 +16,8 @@ use crate::world::{World, files, git};
 /// In the state folder.
 const PINS: &str = "certificates";
 
+const ELSEWHERE: &str = "set `XDG_STATE_HOME` to a folder of your own, outside of the repository";
+
 /// What was accepted, before and on the command line.
 pub struct Trust<'w> {
     workspace: &'w Workspace,
@@ -54,16 +56,15 @@ impl Workspace {
 
     /// The state folder, or why nothing can be remembered: in the repository of the keys folder whom it guards against could write it.
     fn state(&self, world: &World) -> Result<Result<PathBuf>> {
-        let elsewhere = "set `XDG_STATE_HOME` to a folder of your own, outside of the repository";
         let Some(state) = world.state.as_ref() else {
             let what = "there is no folder in which to remember the accepted certificate: `HOME` is not set";
-            return Ok(Err(Error::refused(what, elsewhere)));
+            return Ok(Err(Error::refused(what, ELSEWHERE)));
         };
         if let Some(root) = git::root(&*self.disk, &self.keys)?
             && files::is_inside(&*self.disk, state, &root)?
         {
             let what = "the accepted certificate would be remembered in the repository, where others may write it";
-            return Ok(Err(Error::refused(what, elsewhere).in_file(&state.to_string_lossy())));
+            return Ok(Err(Error::refused(what, ELSEWHERE).in_file(&state.to_string_lossy())));
         }
         Ok(Ok(state.clone()))
     }
@@ -182,7 +183,12 @@ impl Trust<'_> {
         if self.pin.as_ref().is_some_and(|before| before.is_as_good_as(&pin)) {
             return self.make_last();
         }
-        let folder = Folder::create_all(&*self.workspace.disk, self.state.as_ref().map_err(Error::clone)?, 0o700)?;
+        let state = self.state.as_ref().map_err(Error::clone)?;
+        let folder = Folder::create_all(&*self.workspace.disk, state, 0o700).map_err(|error| {
+            let what = format!("the accepted certificate cannot be remembered: {}", error.what());
+            let why = error.reason().unwrap_or_default();
+            Error::new(error.kind, what, ELSEWHERE).why(why).in_file(&state.to_string_lossy())
+        })?;
         let _lock = folder.lock_soon()?;
         folder.remove_leftovers_here()?;
         let text = self.workspace.read_pins(&folder.path().join(PINS))?;

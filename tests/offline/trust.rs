@@ -270,6 +270,14 @@ fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
         let ran = sandbox.run(["rotate", "vllm-api-key", "--yes"]).expect(code);
         assert!(code == 0 || ran.stderr.contains(&format!("mode {mode:04o}")) && ran.stderr.contains("chmod 600"), "{}", ran.stderr);
     }
+    // Where nothing can be remembered, nothing is sealed.
+    let sandbox = fresh();
+    let before = sandbox.snapshot();
+    let mut nowhere = sandbox.command(["rotate", "vllm-api-key", "--yes", "--accept-certificate", &good()]);
+    nowhere.env("XDG_STATE_HOME", "/proc/no-such-place");
+    let ran = crate::common::finish(nowhere).expect(5);
+    assert!(ran.stderr.contains("cannot be remembered") && ran.stderr.contains("set `XDG_STATE_HOME`"), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot());
     // A line that is none is an error with its place, and the other folders' lines stay.
     let sandbox = start();
     let other = pinned(
