@@ -30,7 +30,7 @@ pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) ->
     let before = workspace.has(CERTIFICATE)?.then(|| workspace.certificate()).transpose()?;
     let there = before.as_ref().map(|before| before.sealing.digest);
     let mut trust = workspace.trust(args.accepted.accept_certificate, world)?;
-    let accepted = trust.pin.as_ref().is_some_and(|pin| pin.accepts(digest));
+    let accepted = trust.accepted(digest);
     if there == Some(digest) && accepted {
         trust.accept(&fetched, CERTIFICATE, world)?;
         world.terminal.print(&format!("nothing to do: {path} is pinned already\n"))?;

@@ -1,6 +1,6 @@
 //! The operator's copies, in the clear: each changes together with the unit that seals its value.
 //!
-//! Where another value is there already, the new one waits beside it, under a name that says for which text of its unit. Once that unit
+//! Where another value already exists, the new one waits beside it, under a name that says for which text of its unit. Once that unit
 //! is in place it takes the place of the old one; the next run does that, or removes it, where this one was ended in between.
 
 use sha2::{Digest, Sha256};
@@ -34,6 +34,11 @@ fn tag(parts: &[&[u8]]) -> String {
     hasher.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Under which name a copy waits for this text of its unit.
+fn waiting_name(begins: &str, key: &Name, unit: &[u8]) -> String {
+    format!("{begins}{}{}", tag(&[key.as_str().as_bytes(), unit]), WAITING.1)
+}
+
 impl Workspace {
     /// Whether the operator's copies can be written, where nobody commits them.
     pub(super) fn check_copies(&self, plan: &Plan) -> Result<()> {
@@ -60,11 +65,6 @@ impl Workspace {
         Ok(format!("{}{}.", WAITING.0, tag(&[way.as_os_str().as_encoded_bytes()])))
     }
 
-    /// Under which name a copy waits for this text of its unit.
-    fn waiting(&self, key: &Name, unit: &[u8]) -> Result<String> {
-        Ok(format!("{}{}{}", self.waiting_of_out()?, tag(&[key.as_str().as_bytes(), unit]), WAITING.1))
-    }
-
     /// Writes the copies of these units, each with its new text; those that would replace another value wait.
     pub(super) fn write_copies(
         &self,
@@ -81,7 +81,7 @@ impl Workspace {
         git::keep_out(&folder, "*\n")?;
         let mut writer = Writer::new(&folder);
         for (key, value) in copies {
-            let before = folder.has(key.as_str())?.then(|| folder.read_file(key.as_str()).map(Zeroizing::new)).transpose()?;
+            let before = folder.find_file(key.as_str())?;
             let unit = units.iter().find(|(unit, _)| matches!(unit, Change::Seal { copies, .. } if copies.contains(&key)));
             match (before, unit) {
                 (Some(before), _) if *before == *value => {}
@@ -90,7 +90,7 @@ impl Workspace {
                         let copy = self.places.in_secrets(key.as_str());
                         world.terminal.warn(&format!("{copy} held the value of another `{key}`; it is replaced"));
                     }
-                    let name = self.waiting(&key, text.as_bytes())?;
+                    let name = waiting_name(&self.waiting_of_out()?, &key, text.as_bytes());
                     writer.write(&name, &value, MODE, Existing::AsRead(None))?;
                     waiting.push(Waiting { name, key });
                 }
@@ -108,7 +108,7 @@ impl Workspace {
         let mut writer = Writer::new(&folder);
         for copy in waiting {
             let value = Zeroizing::new(folder.read_file(&copy.name)?);
-            let before = folder.has(copy.key.as_str())?.then(|| folder.read_file(copy.key.as_str()).map(Zeroizing::new)).transpose()?;
+            let before = folder.find_file(copy.key.as_str())?;
             writer.write(copy.key.as_str(), &value, MODE, Existing::AsRead(before.as_ref().map(|before| before.as_slice())))?;
         }
         writer.sync()?;
@@ -124,17 +124,17 @@ impl Workspace {
         }
         let (Some(folder), Some(out)) = (Folder::open(&*self.disk, &self.secrets)?, out) else { return Ok(()) };
         folder.remove_leftovers_here()?;
-        let begins = self.waiting_of_out()?;
-        let left = folder.names()?.into_iter().filter(|name| name.starts_with(&begins) && name.ends_with(WAITING.1));
-        let mut left: Vec<String> = left.collect();
+        let mut left: Vec<String> = folder.names()?.into_iter().filter(|name| name.ends_with(WAITING.1)).collect();
         if left.is_empty() {
             return Ok(());
         }
+        let begins = self.waiting_of_out()?;
+        left.retain(|name| name.starts_with(&begins));
         let mut placed = Vec::new();
         for unit in contract.units().into_iter().filter(|unit| unit.keys.iter().any(|key| key.operator_copy)) {
-            let Some(text) = out.read_below(&unit.file())? else { continue };
+            let Some(text) = out.find_below(&unit.file())? else { continue };
             for key in unit.keys.iter().filter(|key| key.operator_copy) {
-                let name = self.waiting(&key.name, &text)?;
+                let name = waiting_name(&begins, &key.name, &text);
                 if left.contains(&name) {
                     left.retain(|other| *other != name);
                     placed.push(Waiting { name, key: key.name.clone() });

@@ -163,10 +163,7 @@ impl Out<'_> {
     /// The derived file that names the certificate, as `bootstrap` would write it; whether it changes.
     pub fn update_runbook(&self, to: CertificateDigest, write: bool) -> Result<bool> {
         let Some(folder) = &self.folder else { return Ok(false) };
-        if !folder.has(render::RUNBOOK)? {
-            return Ok(false);
-        }
-        let before = folder.read_file(render::RUNBOOK)?;
+        let Some(before) = folder.find_file(render::RUNBOOK)? else { return Ok(false) };
         let Some(after) = std::str::from_utf8(&before).ok().and_then(|text| render::runbook_for(text, to)) else { return Ok(false) };
         if write {
             folder.remove_leftovers_here()?;

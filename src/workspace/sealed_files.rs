@@ -9,12 +9,12 @@ use super::out::sync;
 use super::{Workspace, parent};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::text;
-use crate::model::{Error, ErrorKind, Result, on_threads, visible};
+use crate::model::{Error, Result, on_threads, visible};
 use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::{SessionKey, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::world::disk::{Kind, Links};
-use crate::world::folder::{Existing, Lock, Writer, changed_meanwhile};
+use crate::world::folder::{Existing, Lock, Writer, changed_meanwhile, removed_meanwhile};
 use crate::world::{World, files, tree};
 
 const AT_ONCE: usize = 64;
@@ -209,8 +209,7 @@ fn read(workspace: &Workspace, path: &Path) -> Result<Option<SealedFile>> {
 fn bytes(workspace: &Workspace, path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>> {
     let name = path.file_name().and_then(|name| name.to_str());
     if let (Some((root, way)), Some(name)) = (workspace.in_checkout(parent(path))?, name) {
-        let gone = || Error::new(ErrorKind::Busy, "it was removed meanwhile", "run again");
-        let bytes = root.beneath(&way)?.map_or(Ok(None), |folder| folder.read_foreign(name))?.ok_or_else(gone)?;
+        let bytes = root.beneath(&way)?.map_or(Ok(None), |folder| folder.read_foreign(name))?.ok_or_else(removed_meanwhile)?;
         return Ok(Some(bytes).filter(|bytes| !bytes.is_empty()));
     }
     if files::stat(&*workspace.disk, path, Links::Follow)?.is_some_and(|stat| stat.kind == Kind::File && stat.size == 0) {

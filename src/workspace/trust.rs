@@ -1,5 +1,5 @@
 //! Which certificate this machine accepted for the keys folder. That is remembered in the operator's state folder and never in the
-//! repository: whoever writes to a repository does not decide what is sealed to.
+//! repository: a person who writes to the repository does not decide what is sealed to.
 
 use std::path::{Path, PathBuf};
 
@@ -82,7 +82,12 @@ impl Trust<'_> {
 
     /// Whether this certificate was accepted, before or on the command line.
     pub fn accepts(&self, certificate: CertificateDigest) -> bool {
-        self.named == Some(certificate) || self.pin.as_ref().is_some_and(|pin| pin.accepts(certificate))
+        self.names(certificate) || self.accepted(certificate)
+    }
+
+    /// Whether it was accepted before.
+    pub fn accepted(&self, certificate: CertificateDigest) -> bool {
+        self.pin.as_ref().is_some_and(|pin| pin.accepts(certificate))
     }
 
     /// Whether the command line names exactly this one.
@@ -95,7 +100,7 @@ impl Trust<'_> {
         let path = self.workspace.places.in_keys(file);
         match (self.named, &self.pin) {
             (Some(named), _) if named != certificate => {
-                let help = format!("compare the two with whoever made the sealing key; {}", where_from(file, &path));
+                let help = format!("compare the two with the person who made the sealing key; {}", where_from(file, &path));
                 Err(Error::refused("it is not the certificate that was to be accepted", help)
                     .why(format!("it is {certificate}, and `--accept-certificate` says {named}"))
                     .in_file(&path))
@@ -120,7 +125,7 @@ impl Trust<'_> {
         if self.is_pending(certificate.digest) {
             return self.complete(certificate.digest, world);
         }
-        if self.pin.as_ref().is_some_and(|pin| pin.accepts(certificate.digest)) {
+        if self.accepted(certificate.digest) {
             return self.make_last();
         }
         let how = if self.named.is_some() { How::Named } else { self.ask(certificate, file, world).map(|()| How::Confirmed)? };
@@ -133,13 +138,13 @@ impl Trust<'_> {
         let help = format!(
             "compare the digest with another operator, or on the machine on which it was accepted; then pass `--accept-certificate {digest}`"
         );
-        let why = format!("it is {digest}, and whoever holds its key can open what is sealed to it");
+        let why = format!("it is {digest}, and anyone with its key can open what is sealed to it");
         let refused = |what: &str| Err(Error::refused(what, help).why(why.clone()).in_file(&path));
         if !world.terminal.stdin_is_terminal {
             return refused("this certificate was not yet accepted on this machine");
         }
         world.terminal.tell(&format!(
-            "{}: {digest}, RSA-{}, until {ends}\nIt was not yet accepted on this machine. Compare its digest with another operator: whoever holds its key can open what is sealed to it\n",
+            "{}: {digest}, RSA-{}, until {ends}\nIt was not yet accepted on this machine. Compare its digest with another operator: anyone with its key can open what is sealed to it\n",
             visible(&path),
             8 * certificate.size(),
         ));
@@ -213,7 +218,7 @@ fn differs(pin: &Pin, certificate: CertificateDigest, file: &str, path: &str) ->
     let help =
         format!("{}; only if the sealing key was replaced on purpose, pass `--accept-certificate {certificate}`", where_from(file, path));
     let why = format!(
-        "accepted was {} ({}, {}), and {path} holds {certificate}: whoever holds its key could open what is sealed to it",
+        "accepted was {} ({}, {}), and {path} holds {certificate}: anyone with its key could open what is sealed to it",
         pin.certificate,
         pin.how.as_str(),
         pin.time

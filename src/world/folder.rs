@@ -104,7 +104,7 @@ impl Folder {
             let next = Self::create_at(&*at.handle, part, &at.path.join(part), mode)?;
             // What exists below a folder was made after the folder's own name was made to last.
             if !exists || i + 1 == parts.len() {
-                at.handle.sync().map_err(|error| at.failed(&error, "confirmed by the disk"))?;
+                at.sync()?;
             }
             found = Some(next);
         }
@@ -277,17 +277,17 @@ impl Folder {
 
     fn recover(&self, depth: usize) -> Result<usize> {
         let mut removed = 0;
-        for (name, kind) in self.handle.list(Path::new(".")).map_err(|error| self.failed(&error, "read"))? {
+        for (name, kind) in self.list()? {
             let Some(name) = name.to_str() else { continue };
             if kind == Kind::File && is_leftover(name) {
-                self.handle.unlink(name).map_err(|error| explain(&error, "removed").in_file(&self.path.join(name).to_string_lossy()))?;
+                self.remove(name)?;
                 removed += 1;
             } else if kind == Kind::Folder && depth > 0 && !name.starts_with('.') {
                 let folder = Self::open_at(&*self.handle, Path::new(name), &self.path.join(name))?;
                 removed += folder.map_or(Ok(0), |folder| folder.recover(depth - 1))?;
             }
         }
-        self.handle.sync().map_err(|error| self.failed(&error, "confirmed by the disk"))?;
+        self.sync()?;
         Ok(removed)
     }
 
@@ -296,7 +296,7 @@ impl Folder {
     }
 
     fn walk(&self, prefix: &str, depth: usize, visit: &mut dyn FnMut(&Folder, &str, &str) -> Result<()>) -> Result<()> {
-        for (name, kind) in self.handle.list(Path::new(".")).map_err(|error| self.failed(&error, "read"))? {
+        for (name, kind) in self.list()? {
             let shown = self.path.join(&name);
             let refuse = |what: &str, help: &str| Err(Error::refused(what, help).in_file(&shown.to_string_lossy()));
             let Some(name) = name.to_str() else {
@@ -338,19 +338,21 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// The same for a file of a subfolder; none where there is none.
-    pub fn read_below(&self, path: &str) -> Result<Option<Vec<u8>>> {
+    /// The same; none where nothing has that name.
+    pub fn find_file(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        self.has(name)?.then(|| self.read_file(name).map(Zeroizing::new)).transpose()
+    }
+
+    /// The same for a file of a subfolder.
+    pub fn find_below(&self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-        match Self::open_at(&*self.handle, Path::new(parent), &self.path.join(parent))? {
-            Some(folder) if folder.has(name)? => folder.read_file(name).map(Some),
-            _ => Ok(None),
-        }
+        let folder = Self::open_at(&*self.handle, Path::new(parent), &self.path.join(parent))?;
+        folder.map_or(Ok(None), |folder| folder.find_file(name))
     }
 
     /// What has a name in this folder, as far as that is UTF-8.
     pub fn names(&self) -> Result<Vec<String>> {
-        let names = self.handle.list(Path::new(".")).map_err(|error| self.failed(&error, "read"))?;
-        Ok(names.into_iter().filter_map(|(name, _)| name.into_string().ok()).collect())
+        Ok(self.list()?.into_iter().filter_map(|(name, _)| name.into_string().ok()).collect())
     }
 
     pub fn remove(&self, name: &str) -> Result<()> {
@@ -458,7 +460,7 @@ impl<'f> Writer<'f> {
     /// Makes the names last that were written so far, while more is to be written.
     pub fn sync(&self) -> Result<()> {
         let folders = || self.folders.values().chain([self.root]);
-        folders().try_for_each(|folder| folder.handle.sync().map_err(|error| folder.failed(&error, "confirmed by the disk")))
+        folders().try_for_each(Folder::sync)
     }
 
     /// The same for the last files of a run: if the disk does not confirm that, everything is written nevertheless. Returns the
@@ -528,14 +530,16 @@ fn put_in_place(folder: &Folder, temporary: &str, name: &str, existing: Existing
 
 /// A byte order mark is no part of a text that was read.
 fn is_still(folder: &Folder, name: &str, before: &[u8]) -> Result<bool> {
-    if !folder.has(name)? {
-        return Ok(false);
-    }
-    let now = Zeroizing::new(folder.read_file(name)?);
-    Ok(*now == before || now.strip_prefix("\u{feff}".as_bytes()) == Some(before))
+    let now = folder.find_file(name)?;
+    Ok(now.is_some_and(|now| *now == before || now.strip_prefix("\u{feff}".as_bytes()) == Some(before)))
 }
 
 /// Another run, an editor or git wrote it since it was read.
 pub fn changed_meanwhile() -> Error {
     Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again")
+}
+
+/// The same, and nothing has its name any more.
+pub fn removed_meanwhile() -> Error {
+    Error::new(ErrorKind::Busy, "it was removed meanwhile", "run again")
 }

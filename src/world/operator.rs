@@ -28,7 +28,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Whoever sits at this world's terminal, or nobody.
+    /// The person at this world's terminal, if there is one.
     pub fn new(world: &World) -> Self {
         let (at_terminal, patience) = (world.terminal.stdin_is_terminal, world.plugin_patience);
         Operator { at_terminal, failed: Arc::default(), patience, heard: Arc::default() }

@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, Kind};
-use super::folder::Folder;
+use super::folder::{Folder, removed_meanwhile};
 use crate::manifest::yaml::MOST_BYTES;
-use crate::model::{Error, ErrorKind, Result, on_threads};
+use crate::model::{Error, Result, on_threads};
 
 pub struct Tree {
     pub files: BTreeMap<String, Vec<u8>>,
@@ -97,6 +97,5 @@ fn split(path: &str) -> (&str, &str) {
 }
 
 fn gone(root: &Folder, path: &Path) -> Error {
-    let error = Error::new(ErrorKind::Busy, "it was removed meanwhile", "run again");
-    error.in_file(&root.path().join(path).to_string_lossy())
+    removed_meanwhile().in_file(&root.path().join(path).to_string_lossy())
 }

@@ -425,7 +425,7 @@ fn without_randomness_nothing_is_written() {
     }
 }
 
-/// Whoever draws: this program, the standard library, age. aws-lc, which ends the process, is not asked here.
+/// Every source of draws: this program, the standard library, age. aws-lc, which ends the process, is not asked here.
 #[test]
 fn without_randomness_for_one_draw_no_run_panics() {
     if !has_strace() {

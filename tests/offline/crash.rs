@@ -158,7 +158,7 @@ fn two_runs_at_once_one_is_told_to_wait() {
     sandbox.write("keys/sealing.key.age", Sandbox::renewed().read("keys/sealing.key.age").as_bytes());
     let add = ["escrow", "add-recipient", recipient.as_str(), "--yes"];
     std::fs::create_dir(sandbox.path("other")).unwrap();
-    // Everything that changes a folder waits for whoever holds its lock, whatever it is called by.
+    // Everything that changes a folder waits for the run that holds its lock, whatever it is called by.
     let of_out: &[&[&str]] = &[
         &["bootstrap"],
         &["rotate", "vllm-api-key", "--yes"],
