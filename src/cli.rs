@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as ClapError};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::model::{CertificateDigest, Error, Isolation, Name, Namespace, Rbac, StoreKind, near};
+use crate::model::{CertificateDigest, Error, Isolation, Live, Name, Namespace, Rbac, StoreKind, near};
 
 /// Makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.
 #[derive(Parser)]
@@ -28,6 +28,7 @@ pub struct Cli {
 }
 
 /// A path on the command line, which may be a secret that was typed in its place.
+#[derive(Clone)]
 pub struct Typed {
     /// `--identity`; none for a path that needs no flag.
     pub flag: Option<String>,
@@ -36,17 +37,21 @@ pub struct Typed {
     pub path: PathBuf,
 }
 
+/// Each says something that the settings file can say too, and overrides it.
 #[derive(Args, Clone)]
 pub struct Folders {
-    /// The folder with the sealing certificate and the escrow
-    #[arg(long, global = true, value_name = "DIR", default_value = "keys")]
-    pub keys: PathBuf,
-    /// The folder with everything that is committed
-    #[arg(long, global = true, value_name = "DIR", default_value = "out")]
-    pub out: PathBuf,
-    /// The folder for your own copies of values, such as a password that you type
-    #[arg(long, global = true, value_name = "DIR", default_value = "secrets")]
-    pub secrets: PathBuf,
+    /// The settings file [default: seal-secrets.yaml, from the working directory upwards to the root of the git checkout]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// The folder with the sealing certificate and the escrow [default: keys]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
+    /// The folder with everything that is committed [default: out]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The folder for your own copies of values, such as a password that you type [default: secrets]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
     /// Work on cluster NAME: use the subfolder NAME of the keys, out and secrets folders
     #[arg(long, global = true, value_name = "NAME", value_parser = namespace)]
     pub cluster: Option<Namespace>,
@@ -57,32 +62,31 @@ pub struct Folders {
     #[arg(long, global = true, value_name = "DIR")]
     pub platform: Option<PathBuf>,
     /// The environment (environments/NAME) whose enabled features decide which keys are needed [default: the only one]
-    #[arg(long, global = true, value_name = "NAME", requires = "platform")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub environment: Option<String>,
+    #[command(flatten)]
+    pub store: Store,
 }
 
-#[derive(Args)]
-pub struct Delivery {
-    /// One ClusterSecretStore, or a SecretStore in each consumer's namespace; if given, ExternalSecrets are also changed to use it
-    /// [default: ClusterSecretStore]
-    #[arg(long, value_name = "KIND", ignore_case = true, value_parser = one_of(StoreKind::ALL, StoreKind::as_str))]
+/// The form of the store, as it was said before there was a settings file: not shown, and refused where there is one.
+#[derive(Args, Clone)]
+pub struct Store {
+    #[arg(long, global = true, hide = true, value_name = "KIND", ignore_case = true, value_parser = one_of(StoreKind::ALL, StoreKind::as_str))]
     pub store_kind: Option<StoreKind>,
-    /// One account for all namespaces, or one per namespace that can read only that namespace's keys
-    #[arg(long, value_name = "HOW", default_value = "shared", value_parser = one_of(Isolation::ALL, Isolation::as_str))]
-    pub isolation: Isolation,
-    /// Grant the accounts each key by name, or every Secret of the source namespace
-    #[arg(long, value_name = "HOW", default_value = "keys", value_parser = one_of(Rbac::ALL, Rbac::as_str))]
-    pub rbac: Rbac,
-    /// Write the store to this file of the checkout instead of `secret-store/`, if the platform already has one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, hide = true, value_name = "HOW", value_parser = one_of(Isolation::ALL, Isolation::as_str))]
+    pub isolation: Option<Isolation>,
+    #[arg(long, global = true, hide = true, value_name = "HOW", value_parser = one_of(Rbac::ALL, Rbac::as_str))]
+    pub rbac: Option<Rbac>,
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
     pub store_file: Option<PathBuf>,
-    /// The ID in the line `# projectID: <id>` of that file [default: the current one, or `none`]
-    #[arg(long, value_name = "ID", requires = "store_file")]
+    #[arg(long, global = true, hide = true, value_name = "ID", requires = "store_file")]
     pub project_id: Option<String>,
 }
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Write the settings file for a checkout of the platform
+    Init(Init),
     /// Generate the sealing key pair, before any cluster exists
     Keygen(Keygen),
     /// Generate and seal every missing value; never change an existing one
@@ -125,6 +129,9 @@ pub enum Command {
 }
 
 #[derive(Args)]
+pub struct Init {}
+
+#[derive(Args)]
 pub struct Keygen {
     /// An age recipient who can open the escrow; can be repeated [default: keys/recipients.txt, or a new identity]
     #[arg(long = "recipient", value_name = "age1…")]
@@ -141,14 +148,6 @@ pub struct Wishes {
     /// Regenerate this write-once key, losing all data encrypted with its old value
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
-    #[command(flatten)]
-    pub sealing: Sealing,
-}
-
-#[derive(Args)]
-pub struct Sealing {
-    #[command(flatten)]
-    pub delivery: Delivery,
     #[command(flatten)]
     pub certificate: Certificate,
 }
@@ -208,7 +207,7 @@ pub struct Import {
     pub directories: Vec<PathBuf>,
     /// Read the Secrets of a live cluster that hold the contract's keys, and no others
     #[cfg(feature = "cluster")]
-    #[arg(long, requires = "context", group = "sources")]
+    #[arg(long, group = "sources")]
     pub from_cluster: bool,
     /// Read only the Secrets of this namespace; can be repeated
     #[cfg(feature = "cluster")]
@@ -238,7 +237,7 @@ pub struct Replacing {
     #[command(flatten)]
     pub consent: Consent,
     #[command(flatten)]
-    pub sealing: Sealing,
+    pub certificate: Certificate,
 }
 
 #[derive(Args)]
@@ -301,8 +300,6 @@ pub struct Verify {
     pub drill: bool,
     #[command(flatten)]
     pub certificate: Certificate,
-    #[command(flatten)]
-    pub delivery: Delivery,
     /// Print the findings as JSON
     #[arg(long)]
     pub json: bool,
@@ -400,7 +397,7 @@ pub struct Access {
     /// The kubeconfig file, or several separated by `:`
     #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
     pub kubeconfig: Option<String>,
-    /// The context [default: the current one of the kubeconfig, if `--kubeconfig` is given]
+    /// The context [default: that of the settings, or the current one of the kubeconfig, if `--kubeconfig` is given]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 }
@@ -410,12 +407,12 @@ pub struct Access {
 pub struct Cluster {
     #[command(flatten)]
     pub access: Access,
-    /// The controller's namespace
-    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", value_parser = namespace)]
-    pub controller_namespace: Namespace,
-    /// The controller's Service
-    #[arg(long, value_name = "NAME", default_value = "sealed-secrets-controller", value_parser = name)]
-    pub controller_name: Name,
+    /// The controller's namespace [default: kube-system]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    pub controller_namespace: Option<Namespace>,
+    /// The controller's Service [default: sealed-secrets-controller]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub controller_name: Option<Name>,
 }
 
 #[cfg(feature = "cluster")]
@@ -445,8 +442,6 @@ pub struct FetchCert {
 pub struct Doctor {
     #[command(flatten)]
     pub cluster: Cluster,
-    #[command(flatten)]
-    pub delivery: Delivery,
     /// Wait until all checks are good, at most this long (such as `90s` or `5m`)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<std::time::Duration>,
@@ -507,9 +502,9 @@ pub struct KeySecret {
     /// The age identity that opens the escrow [default: operator.agekey in the keys folder]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// The controller's namespace
-    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", value_parser = namespace)]
-    pub controller_namespace: Namespace,
+    /// The controller's namespace [default: kube-system]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    pub controller_namespace: Option<Namespace>,
     /// Print the key even to a terminal
     #[arg(long)]
     pub reveal: bool,
@@ -533,8 +528,6 @@ pub struct Patch {
     /// Where to put the property
     #[arg(long, value_name = "FORMAT", default_value = "manifest", conflicts_with = "filter")]
     pub format: PatchFormat,
-    #[command(flatten)]
-    pub delivery: Delivery,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
@@ -640,6 +633,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
     Ok(cli)
 }
 
+impl Cli {
+    /// Whether a flag with a path was typed, and not taken from the environment.
+    pub fn has_typed(&self, flag: &str) -> bool {
+        self.typed.iter().any(|typed| typed.flag.as_deref() == Some(flag))
+    }
+}
+
 /// Every path of a command line.
 fn typed(grammar: &clap::Command, matches: &ArgMatches) -> Vec<Typed> {
     if let Some((name, matches)) = matches.subcommand()
@@ -664,6 +664,39 @@ fn typed(grammar: &clap::Command, matches: &ArgMatches) -> Vec<Typed> {
 }
 
 impl Command {
+    /// The live cluster that is named.
+    #[cfg(feature = "cluster")]
+    pub fn live(&self) -> Live {
+        let (access, namespace, name) = match self {
+            Command::Import(args) => (&args.access, None, None),
+            Command::KeySecret(args) => (&args.access, args.controller_namespace.as_ref(), None),
+            Command::ReEncrypt(ReEncrypt { cluster, .. })
+            | Command::Backup(Backup { cluster, .. })
+            | Command::FetchCert(FetchCert { cluster, .. })
+            | Command::Doctor(Doctor { cluster, .. }) => {
+                (&cluster.access, cluster.controller_namespace.as_ref(), cluster.controller_name.as_ref())
+            }
+            _ => return Live::default(),
+        };
+        let Access { kubeconfig, context } = access;
+        Live {
+            kubeconfig: kubeconfig.clone(),
+            context: context.clone(),
+            controller_namespace: namespace.cloned(),
+            controller_name: name.cloned(),
+        }
+    }
+
+    /// Without a network there is only the namespace that a printed Secret is for.
+    #[cfg(not(feature = "cluster"))]
+    pub fn live(&self) -> Live {
+        let controller_namespace = match self {
+            Command::KeySecret(args) => args.controller_namespace.clone(),
+            _ => None,
+        };
+        Live { controller_namespace, ..Live::default() }
+    }
+
     /// With `--json`, whether only a plan is shown, where the command could carry it out as well.
     fn plans_in_json(&self) -> Option<bool> {
         let (json, dry_run) = match self {
@@ -687,7 +720,7 @@ impl Consent {
 
 /// clap takes a global flag once before the command and once behind it, and forgets the first.
 fn given_once(args: &[OsString]) -> Result<(), Error> {
-    for flag in ["--keys", "--out", "--secrets", "--cluster", "--contract", "--platform", "--environment"] {
+    for flag in ["--settings", "--keys", "--out", "--secrets", "--cluster", "--contract", "--platform", "--environment"] {
         let is_flag = |arg: &&OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(flag));
         if args.iter().take_while(|arg| *arg != "--").filter(is_flag).count() > 1 {
             return Err(Error::usage(format!("`{flag}` is given twice"), "pass it once"));

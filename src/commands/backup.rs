@@ -18,8 +18,8 @@ pub(super) fn run(workspace: &Workspace, args: &Backup, world: &mut World) -> Re
     let identity = args.identity.as_deref();
     let opened = workspace.has(ESCROW)?.then(|| workspace.escrow_to_change(identity, world)).transpose()?;
     let first = if opened.is_none() { first_recipients(workspace, args, world)? } else { None };
-    let cluster = crate::world::cluster::Cluster::connect(&args.cluster.access.named(), world)?;
-    let found = args.cluster.controller(&cluster).active_keys()?;
+    let cluster = crate::world::cluster::Cluster::connect(&workspace.access(), world)?;
+    let found = workspace.controller_of(&cluster).active_keys()?;
     let held = opened.as_ref().map(|opened| opened.escrow.pairs.openers.as_slice()).unwrap_or_default();
     let (mut added, mut more) = (Pairs::default(), Vec::new());
     for pair in &found {

@@ -20,9 +20,9 @@ pub(super) fn plan(workspace: &Workspace, args: &cli::Plan, world: &mut World) -
 }
 
 fn options(wishes: &cli::Wishes, dry_run: bool, json: bool) -> Options<'_> {
-    let cli::Wishes { provide, destroys_data, sealing } = wishes;
+    let cli::Wishes { provide, destroys_data, certificate } = wishes;
     // Only what is gone is made again: nothing that exists is replaced.
-    Options { sealing, provide, destroys_data, yes: true, dry_run, json }
+    Options { certificate, provide, destroys_data, yes: true, dry_run, json }
 }
 
 struct Bootstrap<'a>(&'a cli::Wishes);

@@ -8,14 +8,13 @@ use crate::model::Result;
 use crate::pipeline::{draft, plan::Setting};
 use crate::show;
 use crate::workspace::Workspace;
-use crate::workspace::checkout::StoreForm;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &cli::Contract, world: &mut World) -> Result<Outcome> {
     if let Some(root) = &args.from_platform {
         return draft(workspace, root, world);
     }
-    let (Setting { contract, coverage, .. }, text) = workspace.setting(StoreForm::default(), world)?;
+    let (Setting { contract, coverage, .. }, text) = workspace.setting(world)?;
     world.terminal.print(&match args.format {
         ContractFormat::Table => show::contract::table(&contract) + &show::findings::all(&workspace.places, &coverage),
         ContractFormat::Json => show::contract::json(&workspace.places, &contract, &coverage),

@@ -16,7 +16,7 @@ pub(super) fn run(workspace: &Workspace, args: &Copy, world: &mut World) -> Resu
     if args.from == args.to {
         return Err(Error::usage("`--from` and `--to` name the same cluster", "name two"));
     }
-    let (from, to) = (workspace.of(&args.from), workspace.of(&args.to));
+    let (from, to) = (workspace.of(&args.from)?, workspace.of(&args.to)?);
     let copied = sealing::adopt(&to, &args.adoption, |contract, world| open(&from, contract, args, world), world);
     copied.map_err(|error| error.with_commands(&to.places))
 }

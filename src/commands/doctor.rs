@@ -20,8 +20,9 @@ use crate::world::World;
 use crate::world::cluster::Cluster;
 
 pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Result<Outcome> {
-    let (Setting { contract, delivery, .. }, _) = workspace.setting(args.delivery.form(), world)?;
-    let controller = (args.cluster.controller_namespace.as_str(), args.cluster.controller_name.as_str());
+    let (Setting { contract, delivery, .. }, _) = workspace.setting(world)?;
+    let controller = &workspace.controller;
+    let controller = (controller.namespace.as_str(), controller.name.as_str());
     if let Some(command) = args.print_rbac {
         world.terminal.print(&roles(command, &contract, &delivery, controller))?;
         return Ok(Outcome::Done);
@@ -30,7 +31,7 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     let sealed = workspace.sealed("run `seal-secrets bootstrap` first, or pass the folder with `--out DIR`")?.sealed;
     let sealed: BTreeMap<_, _> = sealed.into_values().flatten().map(|SealedSecret { name, certificate, .. }| (name, certificate)).collect();
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, places: &workspace.places };
-    let cluster = Cluster::connect(&args.cluster.access.named(), world)?;
+    let cluster = Cluster::connect(&workspace.access(), world)?;
     let checks = wait(&cluster, &wanted, args.wait, world)?;
     world.terminal.print(&if args.json { show::checks::json(&checks) } else { show::checks::text(&checks) })?;
     let unreachable = checks.iter().any(|check| check.symptom == Some(Symptom::ApiUnreachable));

@@ -16,8 +16,8 @@ pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) ->
     let (pem, from) = match &args.file {
         Some(path) => (workspace.read_public(path)?.to_vec(), path.to_string_lossy().into_owned()),
         None => {
-            let cluster = Cluster::connect(&args.cluster.access.named(), world)?;
-            let controller = args.cluster.controller(&cluster);
+            let cluster = Cluster::connect(&workspace.access(), world)?;
+            let controller = workspace.controller_of(&cluster);
             (controller.served(&controller.proxy()?)?, format!("the controller {}/{}", controller.namespace, controller.name))
         }
     };

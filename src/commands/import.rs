@@ -32,7 +32,7 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
     }
     #[cfg(feature = "cluster")]
     if args.from_cluster {
-        add_cluster(contract, args, &mut found, world)?;
+        add_cluster(workspace, contract, args, &mut found, world)?;
     }
     found.trimmed.iter().for_each(|name| warn_of_line_feed(name, world));
     // What is in use in a cluster cannot be edited.
@@ -60,7 +60,7 @@ fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopte
 
 /// The source Secrets of the contract's keys, and the target Secrets of its consumers; no list is asked for.
 #[cfg(feature = "cluster")]
-fn add_cluster(contract: &Contract, args: &Import, found: &mut Adopted, world: &mut World) -> Result<()> {
+fn add_cluster(workspace: &Workspace, contract: &Contract, args: &Import, found: &mut Adopted, world: &mut World) -> Result<()> {
     let sources = contract.keys.iter().map(|key| (&contract.namespace, &key.name));
     let targets = contract.consumers.iter().map(|consumer| (&consumer.namespace, &consumer.target));
     let places: std::collections::BTreeSet<_> = sources.chain(targets).collect();
@@ -68,7 +68,7 @@ fn add_cluster(contract: &Contract, args: &Import, found: &mut Adopted, world: &
         let help = format!("pass `{}`, or the namespace of a consumer: see `seal-secrets contract`", contract.namespace);
         return Err(Error::usage(format!("nothing of the contract is in the namespace `{unknown}`"), help));
     }
-    let cluster = crate::world::cluster::Cluster::connect(&args.access.named(), world)?;
+    let cluster = crate::world::cluster::Cluster::connect(&workspace.access(), world)?;
     for (namespace, name) in places.into_iter().filter(|(namespace, _)| args.namespaces.is_empty() || args.namespaces.contains(namespace)) {
         if let Some(bytes) = cluster.find_secret(&format!("/api/v1/namespaces/{namespace}/secrets/{name}"))? {
             add_secrets(contract, &bytes, &format!("{namespace}/{name}"), found)?;

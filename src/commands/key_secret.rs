@@ -15,7 +15,7 @@ pub(super) fn run(workspace: &Workspace, args: &KeySecret, world: &mut World) ->
     world.terminal.check_reveal(args.reveal || applies(args), &workspace.command("key-secret | kubectl apply -f -"))?;
     let certificate = workspace.certificate()?;
     let escrow = workspace.escrow(args.identity.as_deref(), world)?;
-    let secrets = KeySecrets::new(&escrow.pairs, &certificate.sealing, &certificate.pem, args.controller_namespace.as_str());
+    let secrets = KeySecrets::new(&escrow.pairs, &certificate.sealing, &certificate.pem, workspace.controller.namespace.as_str());
     let secrets = secrets.map_err(|error: Error| error.in_file(&workspace.places.in_keys(ESCROW)))?;
     if let Some(newer) = secrets.newer {
         let what = format!("the escrow holds a newer key, {newer}, which the controller would serve");
@@ -26,7 +26,7 @@ pub(super) fn run(workspace: &Workspace, args: &KeySecret, world: &mut World) ->
     }
     #[cfg(feature = "cluster")]
     if args.apply {
-        return apply(args, &secrets, world);
+        return apply(workspace, &secrets, world);
     }
     world.terminal.print(&secrets.stream())?;
     Ok(Outcome::Done)
@@ -44,12 +44,12 @@ fn applies(_: &KeySecret) -> bool {
 
 /// Applies each Secret, reads it back, and compares the two.
 #[cfg(feature = "cluster")]
-fn apply(args: &KeySecret, secrets: &KeySecrets, world: &mut World) -> Result<Outcome> {
+fn apply(workspace: &Workspace, secrets: &KeySecrets, world: &mut World) -> Result<Outcome> {
     use crate::manifest::{secret, text};
     use crate::model::ErrorKind;
     use crate::pipeline::key_secrets::same;
-    let cluster = crate::world::cluster::Cluster::connect(&args.access.named(), world)?;
-    let namespace = &args.controller_namespace;
+    let cluster = crate::world::cluster::Cluster::connect(&workspace.access(), world)?;
+    let namespace = &workspace.controller.namespace;
     let failed = |name: &str, what: &str, help: String| Error::new(ErrorKind::Cluster, what, help).in_file(&format!("{namespace}/{name}"));
     if cluster.metadata(&format!("/api/v1/namespaces/{namespace}"))?.is_none() {
         let help = format!("make it: `kubectl create namespace {namespace}`");

@@ -11,6 +11,7 @@ mod escrow;
 #[cfg(feature = "cluster")]
 mod fetch_cert;
 mod import;
+mod init;
 mod key_secret;
 mod keygen;
 mod patch;
@@ -23,9 +24,9 @@ mod unseal;
 mod verify;
 
 use crate::cli::{self, Cli, Command, Folders, Typed};
-use crate::model::{Delivery, Result};
-use crate::workspace::checkout::StoreForm;
-use crate::workspace::{Named, Workspace};
+use crate::model::Result;
+use crate::workspace::given::without_typed;
+use crate::workspace::{Flags, StoreFlags, Workspace, settings};
 use crate::world::World;
 
 /// How a run ended that did not fail.
@@ -46,10 +47,19 @@ impl Outcome {
 }
 
 pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
-    let Folders { keys, out, secrets, cluster, contract, platform, environment } = cli.folders;
-    let named = Named { keys, out, secrets, cluster, contract, platform, environment };
-    let workspace = &Workspace::new(named, world.disk.clone());
+    let typed = cli.typed.clone();
+    let disk = world.disk.clone();
+    run_typed(cli, world).map_err(|error| {
+        let hide = |error, typed: &Typed| without_typed(&*disk, error, typed.flag.as_deref(), &typed.value_name, &typed.path);
+        typed.iter().filter(|typed| typed.path.as_os_str() != "-").fold(error, hide)
+    })
+}
+
+fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
+    let workspace = &workspace(&cli, world)?;
+    workspace.tell_flags(world);
     let outcome = match cli.command {
+        Command::Init(args) => init::run(workspace, &args, world),
         Command::Keygen(args) => keygen::run(workspace, &args, world),
         Command::Bootstrap(args) => bootstrap::run(workspace, &args, world),
         Command::Plan(args) => bootstrap::plan(workspace, &args, world),
@@ -72,32 +82,23 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Doctor(args) => doctor::run(workspace, &args, world),
         Command::Contract(args) => contract::run(workspace, &args, world),
     };
-    outcome.map_err(|error| {
-        let error = error.with_commands(&workspace.places);
-        let hide = |error, typed: &Typed| workspace.without_typed(error, typed.flag.as_deref(), &typed.value_name, &typed.path);
-        cli.typed.iter().filter(|typed| typed.path.as_os_str() != "-").fold(error, hide)
-    })
+    outcome.map_err(|error| error.with_commands(&workspace.places))
 }
 
-impl cli::Delivery {
-    fn form(&self) -> StoreForm {
-        let (store_kind, names_kind) = (self.store_kind.unwrap_or_default(), self.store_kind.is_some());
-        let delivery = Delivery { store_kind, names_kind, isolation: self.isolation, rbac: self.rbac, ..Delivery::default() };
-        StoreForm { delivery, file: self.store_file.clone(), project_id: self.project_id.clone() }
-    }
-}
-
-#[cfg(feature = "cluster")]
-impl cli::Access {
-    fn named(&self) -> crate::world::cluster::Access<'_> {
-        crate::world::cluster::Access { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() }
-    }
-}
-
-#[cfg(feature = "cluster")]
-impl cli::Cluster {
-    fn controller<'c>(&'c self, cluster: &'c crate::world::cluster::Cluster) -> crate::workspace::controller::Controller<'c> {
-        let (namespace, name) = (self.controller_namespace.as_str(), self.controller_name.as_str());
-        crate::workspace::controller::Controller { cluster, namespace, name }
-    }
+/// What a command line works on.
+pub fn workspace(cli: &Cli, world: &World) -> Result<Workspace> {
+    let live = cli.command.live();
+    let Folders { settings, keys, out, secrets, cluster, contract, platform, environment, store } = cli.folders.clone();
+    let cli::Store { store_kind: kind, isolation, rbac, store_file, project_id } = store;
+    let flags = Flags {
+        is_kubeconfig_typed: cli.has_typed("--kubeconfig"),
+        store: StoreFlags { kind, isolation, rbac, file: store_file, project_id },
+        settings, keys, out, secrets, cluster, contract, platform, environment, live,
+    };
+    // `init` makes them.
+    let found = match cli.command {
+        Command::Init(_) => None,
+        _ => settings::find(&*world.disk, flags.settings.as_deref())?,
+    };
+    Workspace::new(flags, found, world.disk.clone())
 }

@@ -13,24 +13,24 @@ use crate::world::World;
 pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Result<Outcome> {
     if args.filter.is_some() {
         let (_, contract) = workspace.contract(world)?;
-        let delivery = workspace.delivery(args.delivery.form())?;
+        let delivery = workspace.delivery()?;
         let input = world.terminal.read_input(MOST_BYTES)?;
         let output = patch::filter(&contract, &delivery, &input).map_err(|error| error.in_file("standard input"))?;
         world.terminal.print_bytes(&output)?;
         return Ok(Outcome::Done);
     }
     let Some(root) = workspace.platform_root() else {
-        return Err(Error::usage("`patch` has no checkout to look at", "pass it with `--platform DIR`, or use `-` as a filter"));
+        return Err(Error::usage("`patch` has no checkout to look at", "pass it with `--platform DIR`, or name it in the settings: `seal-secrets init --platform DIR`; or use `-` as a filter"));
     };
     let edits = match args.format {
         // Which consumer reads what, where: only this format depends on it.
         PatchFormat::Component => {
-            let (setting, _) = workspace.setting(args.delivery.form(), world)?;
+            let (setting, _) = workspace.setting(world)?;
             workspace.component_edits(root, render::component_files(&setting.contract, &setting.delivery))?
         }
         PatchFormat::Manifest => {
             let (_, contract) = workspace.contract(world)?;
-            let delivery = workspace.delivery(args.delivery.form())?;
+            let delivery = workspace.delivery()?;
             let (platform, files) = workspace.read_platform(root, world)?;
             patch::manifests(&contract, &delivery, &platform, &files)
         }

@@ -117,8 +117,8 @@ fn via_controller(
     let pairs =
         identity.map(|identity| workspace.escrow(Some(identity), world)).transpose()?.map(|escrow| escrow.pairs).unwrap_or_default();
     let proved = pairs.openers.iter().any(|key| key.digest == certificate.digest);
-    let cluster = crate::world::cluster::Cluster::connect(&args.cluster.access.named(), world)?;
-    let controller = args.cluster.controller(&cluster);
+    let cluster = crate::world::cluster::Cluster::connect(&workspace.access(), world)?;
+    let controller = workspace.controller_of(&cluster);
     controller.check_version()?;
     let proxy = controller.proxy()?;
     let served = SealingCertificate::read(&controller.served(&proxy)?)?;

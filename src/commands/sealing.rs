@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Outcome;
-use crate::cli::{Adoption, Consent, Replacing, Sealing};
+use crate::cli::{Adoption, Certificate, Consent, Replacing};
 use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue};
 use crate::pipeline::adopt::Adopted;
 use crate::pipeline::certificate::FitCertificate;
@@ -48,7 +48,7 @@ pub(super) trait Job {
 }
 
 pub(super) struct Options<'o> {
-    pub(super) sealing: &'o Sealing,
+    pub(super) certificate: &'o Certificate,
     pub(super) provide: &'o Provide,
     pub(super) destroys_data: &'o [Name],
     pub(super) yes: bool,
@@ -59,7 +59,7 @@ pub(super) struct Options<'o> {
 impl Replacing {
     pub(super) fn options<'o>(&'o self, provide: &'o Provide, destroys_data: &'o [Name]) -> Options<'o> {
         let Consent { yes, dry_run, json, .. } = self.consent;
-        Options { sealing: &self.sealing, provide, destroys_data, yes, dry_run, json }
+        Options { certificate: &self.certificate, provide, destroys_data, yes, dry_run, json }
     }
 }
 
@@ -174,10 +174,10 @@ fn text(workspace: &Workspace, ready: &Ready<'_>, done: bool, job: &dyn Job) -> 
 }
 
 fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Ready<'w>> {
-    let (setting, _) = workspace.setting(options.sealing.delivery.form(), world)?;
+    let (setting, _) = workspace.setting(world)?;
     let inventory = out.inventory(workspace.remembered()?)?;
-    let trust = workspace.trust(options.sealing.certificate.accepted.accept_certificate, world)?;
-    let certificate = workspace.fit_certificate(&trust, options.sealing.certificate.allow_rsa_bits, world)?;
+    let trust = workspace.trust(options.certificate.accepted.accept_certificate, world)?;
+    let certificate = workspace.fit_certificate(&trust, options.certificate.allow_rsa_bits, world)?;
     let wishes = job.wishes(&setting.contract, &inventory, world)?;
     let plan = plan::plan(&setting, &inventory, certificate.digest, &wishes);
     let plan = plan.map_err(|error| error.within(&workspace.places.out))?;

@@ -15,7 +15,7 @@ use crate::workspace::keys::{Certificate, ESCROW};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Result<Outcome> {
-    let (Setting { contract, delivery, coverage }, _) = workspace.setting(args.delivery.form(), world)?;
+    let (Setting { contract, delivery, coverage }, _) = workspace.setting(world)?;
     let certificate = unless_unreadable(workspace.certificate())?;
     let mut damaged = Vec::new();
     let accepted = args.certificate.accepted.accept_certificate;

@@ -9,5 +9,6 @@ pub mod kubernetes;
 pub mod property;
 pub mod sealed_secret;
 pub mod secret;
+pub mod settings_file;
 pub mod text;
 pub mod yaml;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Contract, Name, Namespace, quoted};
+use super::{Contract, Name, Namespace};
 
 /// The store's form. The default is one ClusterSecretStore with one account, which may get the keys that consumers read.
 #[derive(Clone, Debug, Default)]
@@ -87,17 +87,6 @@ impl Delivery {
     /// The store's kind, if it was asked for.
     pub fn kind_asked_for(&self) -> Option<StoreKind> {
         self.names_kind.then_some(self.store_kind)
-    }
-
-    /// The flags that ask for this form, each after a space.
-    pub fn flags(&self) -> String {
-        let flags = [
-            self.kind_asked_for().map(|kind| format!(" --store-kind {}", kind.as_str())),
-            (self.isolation != Isolation::default()).then(|| format!(" --isolation {}", self.isolation.as_str())),
-            (self.rbac != Rbac::default()).then(|| format!(" --rbac {}", self.rbac.as_str())),
-            self.store_file.as_ref().map(|file| format!(" --store-file {}", quoted(&file.path))),
-        ];
-        flags.into_iter().flatten().collect()
     }
 
     /// Whether each namespace has an account of its own.

@@ -15,6 +15,7 @@ mod places;
 mod plan;
 mod quietly;
 mod secret_value;
+mod settings;
 mod threads;
 
 pub use check::{Check, Status, Symptom};
@@ -27,8 +28,9 @@ pub use entropy::{Entropy, EntropyFailed, check_entropy, repeats};
 pub use error::{Error, ErrorKind, Position, Result, counted, near, visible};
 pub use finding::{Code, Finding, Severity};
 pub use name::{DataKey, Name, Namespace, Scope};
-pub use places::{Places, quoted};
+pub use places::{LiveFlags, Places, quoted};
 pub use plan::{Change, Plan, Reason};
 pub use quietly::{drawing_itself, is_quiet, quietly};
 pub use secret_value::SecretValue;
+pub use settings::{ClusterSettings, Controller, GitOps, Live, SETTINGS, Settings, Store, Way};
 pub use threads::on_threads;

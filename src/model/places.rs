@@ -13,11 +13,46 @@ pub struct Places {
     /// The contract: its file, or that it is the built-in one.
     pub contract: String,
     flags: String,
+    live: LiveFlags,
+}
+
+/// The flags by which a command that talks to a cluster reaches the same one, each after a space.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveFlags {
+    /// Kubeconfig and context.
+    pub access: String,
+    /// The same for what takes its context from the command line only.
+    pub named_access: String,
+    pub controller_namespace: String,
+    pub controller_name: String,
+}
+
+impl LiveFlags {
+    /// Those that this command takes, given as it is typed behind `seal-secrets`.
+    fn of(&self, args: &str) -> String {
+        let words: Vec<&str> = args.split_whitespace().collect();
+        let has = |flag: &str| words.iter().any(|word| *word == flag || word.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')));
+        let unless_given = |flag: &str, flags: &str| if has(flag) { String::new() } else { flags.to_owned() };
+        let access = |access: &str| unless_given("--context", access);
+        let namespace = unless_given("--controller-namespace", &self.controller_namespace);
+        let controller = || namespace.clone() + &unless_given("--controller-name", &self.controller_name);
+        match words.first().copied().unwrap_or_default() {
+            _ if has("--help") => String::new(),
+            "doctor" if has("--print-rbac") => controller(),
+            "fetch-cert" if has("--file") => String::new(),
+            "doctor" | "backup" | "fetch-cert" => access(&self.access) + &controller(),
+            "re-encrypt" if has("--via-controller") => access(&self.access) + &controller(),
+            "import" if has("--from-cluster") => access(&self.access),
+            "key-secret" if has("--apply") => access(&self.named_access) + &namespace,
+            "key-secret" => namespace,
+            _ => String::new(),
+        }
+    }
 }
 
 impl Places {
     /// `flags` are those that differ from the default, each with its value.
-    pub fn new(keys: &Path, out: &Path, secrets: &Path, contract: Option<&Path>, flags: &[(&str, &str)]) -> Self {
+    pub fn new(keys: &Path, out: &Path, secrets: &Path, contract: Option<&Path>, flags: &[(&str, String)], live: LiveFlags) -> Self {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         Places {
             keys: text(keys),
@@ -25,6 +60,7 @@ impl Places {
             secrets: text(secrets),
             contract: contract.map_or("the built-in contract".to_owned(), text),
             flags: flags.iter().map(|(flag, value)| format!("{flag} {} ", quoted(value))).collect(),
+            live,
         }
     }
 
@@ -43,24 +79,35 @@ impl Places {
         below(&self.secrets, key)
     }
 
-    /// A command of this tool that works on the same folders: `args` as they are typed behind `seal-secrets`.
+    /// A command of this tool that works on the same folders and the same cluster: `args` as they are typed behind `seal-secrets`,
+    /// with what a shell does with its output.
     pub fn command(&self, args: &str) -> String {
-        format!("seal-secrets {}{args}", self.flags)
+        let end = [" | ", " && ", " > "].iter().filter_map(|then| args.find(then)).min().unwrap_or(args.trim_end().len());
+        let (own, rest) = args.split_at(end);
+        format!("{PROGRAM}{}{own}{}{rest}", self.flags, self.live.of(own))
     }
 
     /// A text in which every command of this tool (`` `seal-secrets bootstrap` ``) works on the same folders.
     pub fn pasteable(&self, text: &str) -> String {
-        const PROGRAM: &str = "seal-secrets ";
         let mut out = String::with_capacity(text.len());
         // Every second part stands in backticks; what is none of our commands there has no place for our flags.
         for (i, part) in text.split('`').enumerate() {
             out.push_str(if i > 0 { "`" } else { "" });
-            let commands = i % 2 == 1 && part.match_indices(PROGRAM).any(|(at, _)| part[at + PROGRAM.len()..].starts_with(is_command));
-            out.push_str(&if commands { part.replace(PROGRAM, &self.command("")) } else { part.to_owned() });
+            if i % 2 == 0 {
+                out.push_str(part);
+                continue;
+            }
+            let mut pieces = part.split(PROGRAM);
+            out.push_str(pieces.next().unwrap_or_default());
+            for args in pieces {
+                out.push_str(&if args.starts_with(is_command) { self.command(args) } else { format!("{PROGRAM}{args}") });
+            }
         }
         out
     }
 }
+
+const PROGRAM: &str = "seal-secrets ";
 
 fn is_command(c: char) -> bool {
     c.is_ascii_lowercase()

@@ -218,7 +218,7 @@ impl Checks<'_> {
 
     /// A command of ours that takes the form of the store.
     fn command(&self, name: &str, rest: &str) -> String {
-        self.wanted.places.command(&format!("{name}{}{rest}", self.wanted.delivery.flags()))
+        self.wanted.places.command(&format!("{name}{rest}"))
     }
 
     /// The command that applies the sealed secrets and the Roles.

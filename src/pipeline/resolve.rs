@@ -199,7 +199,7 @@ impl<'p> Coverage<'p> {
         let Some(kind) = self.kind else { return };
         if let Some(other) = ours.iter().find(|read| read.store.kind != kind.as_str()) {
             let what = format!("`{}` refers to the store as a {}, not a {}", secret.name, visible(&other.store.kind), kind.as_str());
-            let help = format!("run `seal-secrets patch --write --store-kind {}`", kind.as_str());
+            let help = "run `seal-secrets patch --write`".to_owned();
             self.add(Code::StoreKindDiffers, file, secret.position, what, &help);
         }
     }

@@ -1,11 +1,11 @@
 //! The platform's checkout: its files, who reads what in them, and the store that it keeps.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Workspace, parent};
 use crate::manifest::text;
 use crate::manifest::yaml::{self, Node};
-use crate::model::{Delivery, Error, Result, StoreFile};
+use crate::model::{Delivery, Error, GitOps, Result, Store, StoreFile};
 use crate::pipeline::inventory::Files;
 use crate::pipeline::patch::{Edit, Edits};
 use crate::pipeline::plan::Setting;
@@ -15,43 +15,47 @@ use crate::world::disk::{Kind, Links};
 use crate::world::folder::{Existing, Folder, Writer, changed_meanwhile};
 use crate::world::{World, files, tree};
 
-/// What the command line says of the store.
-#[derive(Default)]
-pub struct StoreForm {
-    /// Its form; without a file, a cluster and an Application.
-    pub delivery: Delivery,
-    /// The platform's own file for it.
-    pub file: Option<PathBuf>,
-    pub project_id: Option<String>,
-}
-
 impl Workspace {
     /// What a run goes by, and the contract's own text.
-    pub fn setting(&self, form: StoreForm, world: &mut World) -> Result<(Setting, String)> {
+    pub fn setting(&self, world: &mut World) -> Result<(Setting, String)> {
         let (text, contract) = self.contract(world)?;
-        let mut delivery = self.delivery(form)?;
-        let Some(root) = &self.named.platform else {
+        let mut delivery = self.delivery()?;
+        let Some(root) = self.platform_root() else {
             return Ok((Setting { contract, delivery, coverage: Vec::new() }, text));
         };
         let out = self.out_in(root)?;
         let (platform, _) = self.read_platform(root, world)?;
         let patches = out.as_deref().map(|out| format!("{out}/property-patches"));
-        let environment = resolve::configuration(&platform, self.named.environment.as_deref())?;
+        let environment = resolve::configuration(&platform, self.environment())?;
         let Resolved { contract, mut coverage } =
             resolve::resolve(contract, &platform, environment, patches.as_deref(), delivery.kind_asked_for())?;
-        delivery.application = out.and_then(|out| resolve::application(&platform, &out));
+        let by_argo = self.settings.gitops.is_none_or(|gitops| gitops == GitOps::ArgoCd);
+        delivery.application = out.filter(|_| by_argo).and_then(|out| resolve::application(&platform, &out));
         coverage.extend(delivery.application.as_ref().and_then(|application| resolve::check_project(&platform, application)));
         Ok((Setting { contract, delivery, coverage }, text))
     }
 
-    /// How the values get to their consumers, as far as the command line says.
-    pub fn delivery(&self, form: StoreForm) -> Result<Delivery> {
-        let file = form.file.as_deref().map(|path| self.read_store_file(path, form.project_id.as_deref())).transpose()?;
-        Ok(Delivery { store_file: file, cluster: self.named.cluster.clone(), ..form.delivery })
+    /// How the values get to their consumers, as far as the settings say.
+    pub fn delivery(&self) -> Result<Delivery> {
+        let Store { kind, isolation, rbac, project_id, .. } = &self.settings.store;
+        let file = self.joined.store_file.as_deref();
+        Ok(Delivery {
+            store_kind: kind.unwrap_or_default(),
+            names_kind: kind.is_some(),
+            isolation: *isolation,
+            rbac: *rbac,
+            store_file: file.map(|path| self.read_store_file(path, project_id.as_deref())).transpose()?,
+            cluster: self.flags.cluster.clone(),
+            application: None,
+        })
+    }
+
+    fn environment(&self) -> Option<&str> {
+        self.joined.environment.value.as_deref().and_then(Path::to_str)
     }
 
     pub fn platform_root(&self) -> Option<&Path> {
-        self.named.platform.as_deref()
+        self.joined.platform.value.as_deref()
     }
 
     /// The output folder's path in a checkout, with `/`; none where it lies outside. A link on the way there is refused.
@@ -121,8 +125,8 @@ impl Workspace {
     /// The platform's store file, as it is now. Its scripts take the project from the first line that names one.
     fn read_store_file(&self, path: &Path, project_id: Option<&str>) -> Result<StoreFile> {
         let Some(shown) = path.to_str().filter(|path| path.ends_with(".yaml") || path.ends_with(".yml")) else {
-            let help = "pass the file in which the platform keeps its store";
-            return Err(Error::usage("`--store-file` is not the name of a YAML file", help));
+            let help = "name the file in which the platform keeps its store";
+            return Err(Error::usage("`store.file` is not the name of a YAML file", help));
         };
         self.check_store_file(path).map_err(|error| error.in_file(shown))?;
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -130,7 +134,7 @@ impl Workspace {
         let decode = |bytes: &[u8]| text::decode(bytes).map(str::to_owned).map_err(|error| error.in_file(shown));
         let present = bytes.as_deref().map(|bytes| decode(bytes)).transpose()?;
         if present.as_ref().is_some_and(|text| !is_store(text)) {
-            let help = "pass a new file, or the one in which the platform keeps its store";
+            let help = "name a new file at `store.file`, or the one in which the platform keeps its store";
             return Err(Error::refused("it holds something else than a store", help).in_file(shown));
         }
         let line = |text: &String| {
@@ -143,7 +147,7 @@ impl Workspace {
             && id.len() <= 64
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
         if !legal {
-            let help = "pass one with `--project-id`: letters, digits, `-`, `_`, `.` and `:`, at most 64";
+            let help = "write one at `store.project-id`: letters, digits, `-`, `_`, `.` and `:`, at most 64";
             return Err(Error::usage("the project of the store file is not one that a line can hold", help));
         }
         Ok(StoreFile { path: shown.to_owned(), present: present.map(String::into_bytes), project_id: id })

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use super::Workspace;
 use crate::manifest::secret::{self, KEY_LABEL, KeySecret};
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result, visible};
@@ -18,6 +19,13 @@ pub struct Controller<'c> {
     pub cluster: &'c Cluster,
     pub namespace: &'c str,
     pub name: &'c str,
+}
+
+impl Workspace {
+    /// The controller of a live cluster.
+    pub fn controller_of<'c>(&'c self, cluster: &'c Cluster) -> Controller<'c> {
+        Controller { cluster, namespace: self.controller.namespace.as_str(), name: self.controller.name.as_str() }
+    }
 }
 
 impl Controller<'_> {

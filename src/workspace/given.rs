@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::Workspace;
 use crate::model::{Contract, Error, MOST_PROVIDED_BYTES, Name, Plan, Recipe, Result, SecretValue};
 use crate::pipeline::generate;
+use crate::world::disk::Disk;
 use crate::world::folder::Folder;
 use crate::world::{World, files};
 
@@ -20,22 +21,22 @@ fn may_be_secret(path: &Path) -> bool {
     path.to_string_lossy().split(|c: char| !c.is_ascii_alphanumeric()).any(|run| run.len() > MOST)
 }
 
-impl Workspace {
-    /// An error without a path that was typed and does not exist, for it may be a secret in the wrong place: its flag is named.
-    pub fn without_typed(&self, error: Error, flag: Option<&str>, value_name: &str, path: &Path) -> Error {
-        // These are made by the run itself, and a command that is printed needs their names.
-        let ours = matches!(flag, Some("--keys" | "--out" | "--secrets"));
-        if ours && !may_be_secret(path) {
-            return error;
-        }
-        let kind = if value_name == "DIR" { "folder" } else { "file" };
-        let name = flag.map_or_else(|| format!("`{value_name}`"), |flag| format!("the {kind} of `{flag}`"));
-        let plain: PathBuf = path.components().collect();
-        let missing = |path: &&Path| !path.as_os_str().is_empty() && !files::exists(&*self.disk, path).unwrap_or(false);
-        let parts = [path].into_iter().chain(plain.ancestors()).filter(missing);
-        parts.fold(error, |error, part| error.without(&part.to_string_lossy(), flag.unwrap_or_default(), value_name, &name))
+/// An error without a path that was typed and does not exist, for it may be a secret in the wrong place: its flag is named.
+pub fn without_typed(disk: &dyn Disk, error: Error, flag: Option<&str>, value_name: &str, path: &Path) -> Error {
+    // These are made by the run itself, and a command that is printed needs their names.
+    let ours = matches!(flag, Some("--keys" | "--out" | "--secrets"));
+    if ours && !may_be_secret(path) {
+        return error;
     }
+    let kind = if value_name == "DIR" { "folder" } else { "file" };
+    let name = flag.map_or_else(|| format!("`{value_name}`"), |flag| format!("the {kind} of `{flag}`"));
+    let plain: PathBuf = path.components().collect();
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !files::exists(disk, path).unwrap_or(false);
+    let parts = [path].into_iter().chain(plain.ancestors()).filter(missing);
+    parts.fold(error, |error, part| error.without(&part.to_string_lossy(), flag.unwrap_or_default(), value_name, &name))
+}
 
+impl Workspace {
     pub fn read_public(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
         files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Public)
     }

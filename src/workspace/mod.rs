@@ -9,6 +9,7 @@ pub mod given;
 pub mod keys;
 pub mod out;
 pub mod sealed_files;
+pub mod settings;
 #[cfg(feature = "cluster")]
 pub mod snapshot;
 mod tracked;
@@ -18,30 +19,53 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::manifest::{contract_file, text};
-use crate::model::{Contract, Namespace, Places, Recipe, Result};
+use crate::model::{Contract, Controller, Namespace, Isolation, Live, Places, Rbac, Recipe, Result, Settings, StoreKind, quoted, visible};
 use crate::world::World;
 use crate::world::disk::Disk;
 use crate::world::folder::Folder;
+use settings::{Found, Joined, Said};
 
-#[derive(Clone)]
-pub struct Named {
+/// What the command line says of the places.
+#[derive(Clone, Default)]
+pub struct Flags {
+    pub settings: Option<PathBuf>,
     /// The keys folder, or with a cluster its parent.
-    pub keys: PathBuf,
+    pub keys: Option<PathBuf>,
     /// The output folder, or with a cluster its parent.
-    pub out: PathBuf,
+    pub out: Option<PathBuf>,
     /// The folder of the operator's copies, or with a cluster its parent.
-    pub secrets: PathBuf,
+    pub secrets: Option<PathBuf>,
     pub cluster: Option<Namespace>,
-    /// The contract file; none = the built-in one.
     pub contract: Option<PathBuf>,
     pub platform: Option<PathBuf>,
     pub environment: Option<String>,
+    /// The form of the store, as flags said it before there were settings.
+    pub store: StoreFlags,
+    pub live: Live,
+    /// The kubeconfig stands on the command line, and not in the environment.
+    pub is_kubeconfig_typed: bool,
+}
+
+/// The flags of before, one for each field of the settings' store.
+#[derive(Clone, Default)]
+pub struct StoreFlags {
+    pub kind: Option<StoreKind>,
+    pub isolation: Option<Isolation>,
+    pub rbac: Option<Rbac>,
+    pub file: Option<PathBuf>,
+    pub project_id: Option<String>,
 }
 
 /// Everything that a run works on.
 pub struct Workspace {
     pub places: Places,
-    named: Named,
+    /// What the settings file says; without one, what holds then.
+    pub settings: Settings,
+    /// The sealed-secrets controller, in whichever cluster.
+    pub controller: Controller,
+    flags: Flags,
+    found: Option<Found>,
+    joined: Joined,
     keys: PathBuf,
     out: PathBuf,
     secrets: PathBuf,
@@ -49,29 +73,45 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// As the command line names it; nothing is opened yet.
-    pub fn new(named: Named, disk: Arc<dyn Disk>) -> Self {
-        let below = |folder: &Path| named.cluster.as_ref().map_or(folder.to_owned(), |cluster| folder.join(cluster.as_str()));
-        let (keys, out, secrets) = (below(&named.keys), below(&named.out), below(&named.secrets));
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let folder = |path: &Path, default: &str| Some(text(path)).filter(|path| path != default);
-        let flags = [
-            ("--keys", folder(&named.keys, "keys")),
-            ("--out", folder(&named.out, "out")),
-            ("--secrets", folder(&named.secrets, "secrets")),
-            ("--cluster", named.cluster.as_ref().map(ToString::to_string)),
-            ("--contract", named.contract.as_deref().map(text)),
-            ("--platform", named.platform.as_deref().map(text)),
-            ("--environment", named.environment.clone()),
-        ];
-        let flags: Vec<(&str, &str)> = flags.iter().filter_map(|(flag, value)| Some((*flag, value.as_deref()?))).collect();
-        let places = Places::new(&keys, &out, &secrets, named.contract.as_deref(), &flags);
-        Workspace { places, keys, out, secrets, named, disk }
+    /// As command line and settings name it; only the settings were opened yet.
+    pub fn new(flags: Flags, found: Option<Found>, disk: Arc<dyn Disk>) -> Result<Self> {
+        let mut settings = found.as_ref().map(|found| found.settings.clone()).unwrap_or_default();
+        flags.store.put_into(&mut settings.store, found.as_ref())?;
+        let joined = Joined::new(&flags, &settings, found.as_ref())?;
+        let path = |said: &Said| said.value.clone().unwrap_or_default();
+        let (keys, out, secrets) = (path(&joined.keys), path(&joined.out), path(&joined.secrets));
+        let (contract, printed) = (joined.contract.value.as_deref(), joined.printed(&flags));
+        let places = Places::new(&keys, &out, &secrets, contract, &printed, joined.live(&flags));
+        let controller = Controller {
+            namespace: flags.live.controller_namespace.clone().unwrap_or_else(|| settings.controller.namespace.clone()),
+            name: flags.live.controller_name.clone().unwrap_or_else(|| settings.controller.name.clone()),
+        };
+        Ok(Workspace { places, settings, controller, flags, found, joined, keys, out, secrets, disk })
     }
 
     /// The same for one of several clusters.
-    pub fn of(&self, cluster: &Namespace) -> Self {
-        Self::new(Named { cluster: Some(cluster.clone()), ..self.named.clone() }, self.disk.clone())
+    pub fn of(&self, cluster: &Namespace) -> Result<Self> {
+        Self::new(Flags { cluster: Some(cluster.clone()), ..self.flags.clone() }, self.found.clone(), self.disk.clone())
+    }
+
+    /// Says which flags override the settings, and which belong into them.
+    pub fn tell_flags(&self, world: &mut World) {
+        if let Some(found) = &self.found {
+            let flags: Vec<String> = self.joined.differing().map(|(flag, value)| format!("`{flag} {}`", quoted(&value))).collect();
+            if !flags.is_empty() {
+                world.terminal.tell(&format!("{} overrides {}\n", flags.join(", "), visible(&found.file.to_string_lossy())));
+            }
+        } else if let Some(line) = self.flags.store.line() {
+            let file = "write it into the settings file, which `seal-secrets init` makes, and drop the flag";
+            world.terminal.warn(&format!("`{line}`: {}", self.places.pasteable(file)));
+        }
+    }
+
+    /// How the cluster is reached.
+    #[cfg(feature = "cluster")]
+    pub fn access(&self) -> crate::world::cluster::Access<'_> {
+        let context = self.flags.live.context.as_deref().or(self.joined.context.as_deref());
+        crate::world::cluster::Access { kubeconfig: self.flags.live.kubeconfig.as_deref(), context }
     }
 
     /// A command of this tool that works on the same folders: `args` as they are typed behind `seal-secrets`.
@@ -83,7 +123,7 @@ impl Workspace {
     pub fn contract(&self, world: &mut World) -> Result<(String, Contract)> {
         /// From here on a hash takes more than a second on a usual machine.
         const HIGH_COST: u32 = 13;
-        let text = self.named.contract.as_deref().map_or(Ok(contract_file::EMBEDDED.to_owned()), |path| self.read_text(path))?;
+        let text = self.joined.contract.value.as_deref().map_or(Ok(contract_file::EMBEDDED.to_owned()), |path| self.read_text(path))?;
         let contract = contract_file::read(&self.places.contract, &text)?;
         for key in &contract.keys {
             if let Recipe::Bcrypt { cost, .. } = key.recipe
@@ -111,14 +151,14 @@ impl Workspace {
 
     /// The root of the checkout, and the way from there to a path inside; none where the path lies outside.
     fn in_checkout(&self, path: &Path) -> Result<Option<(Folder, PathBuf)>> {
-        let root = self.named.platform.as_deref().map_or(Ok(None), |root| Folder::open_root(&*self.disk, root))?;
+        let root = self.joined.platform.value.as_deref().map_or(Ok(None), |root| Folder::open_root(&*self.disk, root))?;
         let Some(root) = root else { return Ok(None) };
         Ok(root.way_to(&*self.disk, path)?.map(|way| (root, way)))
     }
 
     /// A folder of ours; that of one of several clusters may be the first below its root.
     fn create(&self, path: &Path, mode: u32) -> Result<Folder> {
-        if let (Some(_), Some(root)) = (&self.named.cluster, path.parent().filter(|root| !root.as_os_str().is_empty())) {
+        if let (Some(_), Some(root)) = (&self.flags.cluster, path.parent().filter(|root| !root.as_os_str().is_empty())) {
             Folder::create(&*self.disk, root, mode)?;
         }
         Folder::create(&*self.disk, path, mode)

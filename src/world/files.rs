@@ -13,6 +13,8 @@ use crate::model::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Public,
+    /// The operator's own, or root's: what a file of another owner says is not done.
+    Own,
     /// Written by nobody but the operator.
     Trusted,
     /// Mode 0600 or stricter, and the operator's own.
@@ -41,6 +43,7 @@ pub(super) fn content(file: Box<dyn FileHandle>, path: &Path, name: &str, kind: 
     }
     match kind {
         Kind::Public => Ok(()),
+        Kind::Own => check_owner(&stat),
         Kind::Trusted => check_trusted(&stat, path),
         Kind::Secret => check_private(&stat, path),
     }
@@ -171,6 +174,10 @@ fn check_trusted(stat: &Stat, path: &Path) -> Result<()> {
     if mode & 0o022 != 0 {
         return Err(Error::refused(format!("others may write it (mode {mode:04o})"), format!("`chmod 600 {}`", path.display())));
     }
+    check_owner(stat)
+}
+
+fn check_owner(stat: &Stat) -> Result<()> {
     if is_foreign(stat) {
         return Err(Error::refused(format!("it belongs to another user (uid {})", stat.owner), "move it away, or make it your own"));
     }

@@ -1,0 +1,152 @@
+//! `seal-secrets.yaml`: YAML to [`Settings`], or one error with its place.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::yaml::{self, Fields, Node, parsed};
+use crate::model::{
+    ClusterSettings, Controller, Error, GitOps, Isolation, Name, Namespace, Rbac, Result, SETTINGS, Settings, Store, StoreKind, Way,
+};
+
+/// Reads the settings; the caller names the file.
+pub fn read(text: &str) -> Result<Settings> {
+    let root = yaml::read_one(text)?;
+    let mut fields = root.fields("")?;
+    fields.required("version")?.number("version", 1..=1)?;
+    let settings = Settings {
+        platform: way(&mut fields, "platform")?,
+        environment: word(&mut fields, "environment")?,
+        contract: way(&mut fields, "contract")?,
+        keys: way(&mut fields, "keys")?,
+        out: way(&mut fields, "out")?,
+        secrets: way(&mut fields, "secrets")?,
+        exclude: read_exclude(&mut fields)?,
+        store: read_store(&mut fields)?,
+        controller: read_controller(&mut fields)?,
+        gitops: one_of(&mut fields, "gitops", GitOps::ALL, GitOps::as_str)?,
+        context: word(&mut fields, "context")?,
+        clusters: read_clusters(&mut fields)?,
+    };
+    fields.finish()?;
+    check_needs_platform(&settings, &root)?;
+    Ok(settings)
+}
+
+/// What is said of a checkout means nothing without one.
+fn check_needs_platform(settings: &Settings, root: &Node) -> Result<()> {
+    let said = ["environment", "exclude"].into_iter().find_map(|field| Some((field, root.get(field)?)));
+    match said.filter(|_| settings.platform.is_none()) {
+        Some((field, node)) => {
+            let help = "add `platform:`, the folder of the checkout, from this file's own";
+            Err(Error::bad_input(format!("`{field}` says something of a platform that is not named"), help).at(node.position))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A path from the file's folder. That it stays in the checkout is seen where the disk is.
+fn way(fields: &mut Fields<'_>, field: &'static str) -> Result<Option<Way>> {
+    let path = fields.path(field);
+    let Some(node) = fields.optional(field) else { return Ok(None) };
+    let read = |text: &str| {
+        let relative = "write a path from this file's folder, such as `sealed`";
+        match text {
+            "" => Err(Error::bad_input("an empty path", relative)),
+            text if text.starts_with('~') || Path::new(text).is_absolute() => {
+                Err(Error::bad_input("not a path from this file's folder", relative))
+            }
+            text => Ok(plain(Path::new(text))),
+        }
+    };
+    Ok(Some(Way { path: parsed(node, &path, read)?, position: node.position }))
+}
+
+/// The same path without `.`; the folder itself is `.`.
+fn plain(path: &Path) -> PathBuf {
+    let path: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
+}
+
+fn word(fields: &mut Fields<'_>, field: &'static str) -> Result<Option<String>> {
+    let path = fields.path(field);
+    let Some(node) = fields.optional(field) else { return Ok(None) };
+    let read = |text: &str| if text.is_empty() { Err(Error::bad_input("empty", "write its name, or remove the line")) } else { Ok(text.to_owned()) };
+    parsed(node, &path, read).map(Some)
+}
+
+fn one_of<K: Copy>(fields: &mut Fields<'_>, field: &'static str, all: &[K], word: fn(K) -> &'static str) -> Result<Option<K>> {
+    let path = fields.path(field);
+    let Some(node) = fields.optional(field) else { return Ok(None) };
+    let words: Vec<&str> = all.iter().map(|kind| word(*kind)).collect();
+    let read = |text: &str| {
+        let found = all.iter().find(|kind| word(**kind).eq_ignore_ascii_case(text)).copied();
+        found.ok_or_else(|| Error::bad_input("not one of its words", format!("write one of `{}`", words.join("`, `"))))
+    };
+    parsed(node, &path, read).map(Some)
+}
+
+fn read_exclude(fields: &mut Fields<'_>) -> Result<Vec<String>> {
+    let Some(node) = fields.optional("exclude") else { return Ok(Vec::new()) };
+    let line = |(i, node): (usize, &Node)| Ok(node.text(&format!("exclude[{i}]"))?.to_owned());
+    node.list("exclude")?.iter().enumerate().map(line).collect()
+}
+
+fn read_store(fields: &mut Fields<'_>) -> Result<Store> {
+    let Some(node) = fields.optional("store") else { return Ok(Store::default()) };
+    let mut fields = node.fields("store")?;
+    let store = Store {
+        kind: one_of(&mut fields, "kind", StoreKind::ALL, StoreKind::as_str)?,
+        isolation: one_of(&mut fields, "isolation", Isolation::ALL, Isolation::as_str)?.unwrap_or_default(),
+        rbac: one_of(&mut fields, "rbac", Rbac::ALL, Rbac::as_str)?.unwrap_or_default(),
+        file: way(&mut fields, "file")?,
+        project_id: word(&mut fields, "project-id")?,
+    };
+    fields.finish()?;
+    if store.project_id.is_some() && store.file.is_none() {
+        let help = "add `file:`, or remove `project-id`: only a store file of the platform's has that line";
+        return Err(Error::bad_input("`store.project-id` has no file to stand in", help).at(node.position));
+    }
+    Ok(store)
+}
+
+fn read_controller(fields: &mut Fields<'_>) -> Result<Controller> {
+    let Some(node) = fields.optional("controller") else { return Ok(Controller::default()) };
+    let mut fields = node.fields("controller")?;
+    let usual = Controller::default();
+    let (namespace, name) = (fields.path("namespace"), fields.path("name"));
+    let controller = Controller {
+        namespace: fields.optional("namespace").map_or(Ok(usual.namespace), |node| parsed(node, &namespace, Namespace::new))?,
+        name: fields.optional("name").map_or(Ok(usual.name), |node| parsed(node, &name, Name::new))?,
+    };
+    fields.finish()?;
+    Ok(controller)
+}
+
+fn read_clusters(fields: &mut Fields<'_>) -> Result<std::collections::BTreeMap<Namespace, ClusterSettings>> {
+    let Some(node) = fields.optional("clusters") else { return Ok(Default::default()) };
+    let read = |(name, node): &(String, Node)| {
+        let path = format!("clusters.{name}");
+        let cluster = Namespace::new(name).map_err(|error| error.at(node.position))?;
+        let mut fields = node.fields(&path)?;
+        let settings = ClusterSettings {
+            environment: word(&mut fields, "environment")?,
+            context: word(&mut fields, "context")?,
+            keys: way(&mut fields, "keys")?,
+            out: way(&mut fields, "out")?,
+            secrets: way(&mut fields, "secrets")?,
+        };
+        fields.finish()?;
+        Ok((cluster, settings))
+    };
+    node.fields("clusters")?.all().iter().map(read).collect()
+}
+
+/// Where the schema of a file lies that `init` writes, from the folder of the settings.
+pub fn schema_line(schema: &str) -> String {
+    format!("# yaml-language-server: $schema=.seal-secrets/{schema}\n")
+}
+
+/// The settings as a text: what a file says that was never written by hand.
+pub fn write(lines: &[(String, String)]) -> String {
+    let body: String = lines.iter().map(|(line, about)| if about.is_empty() { format!("{line}\n") } else { format!("{line:<32}# {about}\n") }).collect();
+    format!("{}# {SETTINGS}: every command of seal-secrets looks for this file, from its working directory upwards.\nversion: 1\n{body}", schema_line("settings.json"))
+}

@@ -1,0 +1,230 @@
+//! The settings file: found from the working directory upwards to the root of the git checkout, and joined with what the command
+//! line says.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{Flags, StoreFlags};
+use crate::manifest::{settings_file, text};
+use crate::model::{ClusterSettings, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, near, quoted, visible};
+use crate::world::disk::{Disk, Kind, Links};
+use crate::world::{files, git};
+
+/// A settings file, and the way to its folder from the working directory.
+#[derive(Clone)]
+pub struct Found {
+    /// As the operator names it.
+    pub file: PathBuf,
+    pub folder: PathBuf,
+    pub settings: Settings,
+}
+
+/// The settings that apply: those of `named`, or the nearest. One that a repository holds is read only if it is the operator's own, as
+/// git does it: what it names is written to.
+pub fn find(disk: &dyn Disk, named: Option<&Path>) -> Result<Option<Found>> {
+    let (file, kind) = match named {
+        Some(file) => (file.to_owned(), files::Kind::Public),
+        None => match nearest(disk)? {
+            Some(file) => (file, files::Kind::Own),
+            None => return Ok(None),
+        },
+    };
+    let shown = file.to_string_lossy();
+    let read = || {
+        if files::stat(disk, &file, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::Link) {
+            return Err(Error::refused("a link, and links are not followed here", "replace it by the file that it leads to"));
+        }
+        let bytes = files::read(disk, &file, &shown, kind).map_err(|error| match kind {
+            files::Kind::Own => owned_by_another(error),
+            _ => error,
+        })?;
+        settings_file::read(text::decode(&bytes)?)
+    };
+    let settings = read().map_err(|error| error.in_file(&shown))?;
+    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    check_ways(disk, &folder, &settings).map_err(|error| error.in_file(&shown))?;
+    Ok(Some(Found { folder, settings, file }))
+}
+
+fn owned_by_another(error: Error) -> Error {
+    if error.kind != ErrorKind::Refused {
+        return error;
+    }
+    Error::refused(error.what(), format!("read it, and make it your own; or pass it as it is: `--settings {SETTINGS}`"))
+        .why("what another user wrote there would decide what you write, and where")
+}
+
+/// From the working directory upwards to the root of its repository; outside of one, only in the working directory.
+fn nearest(disk: &dyn Disk) -> Result<Option<PathBuf>> {
+    let here = files::resolved(disk, Path::new("."))?;
+    let levels = git::root(disk, Path::new("."))?.map_or(0, |root| here.strip_prefix(root).map_or(0, |below| below.components().count()));
+    for level in 0..=levels {
+        let file: PathBuf = std::iter::repeat_n(Component::ParentDir, level).collect::<PathBuf>().join(SETTINGS);
+        if files::exists(disk, &file)? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
+/// Who writes to the repository writes this file: no path in it leaves the checkout, and secrets are not mixed with what is committed.
+fn check_ways(disk: &dyn Disk, folder: &Path, settings: &Settings) -> Result<()> {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let root = git::root(disk, here)?.map_or_else(|| files::resolved(disk, here), Ok)?;
+    for (field, way) in settings.ways() {
+        if !files::is_inside(disk, &folder.join(&way.path), &root)? {
+            let help = "name a folder inside; only a flag may lead out of the checkout";
+            return Err(Error::refused(format!("`{field}` leads out of the checkout"), help).at(way.position));
+        }
+    }
+    Ok(())
+}
+
+/// Something that the command line and the settings can both say.
+#[derive(Clone)]
+pub(super) struct Said {
+    option: &'static str,
+    flag: Option<PathBuf>,
+    /// What holds without the flag.
+    own: Option<PathBuf>,
+    pub(super) value: Option<PathBuf>,
+}
+
+impl Said {
+    fn new(option: &'static str, flag: Option<&PathBuf>, own: Option<PathBuf>) -> Self {
+        Said { option, flag: flag.cloned(), value: flag.cloned().or_else(|| own.clone()), own }
+    }
+
+    /// The flag, where it says something else.
+    fn differs(&self) -> Option<(&'static str, String)> {
+        let flag = self.flag.as_ref().filter(|_| self.value != self.own)?;
+        Some((self.option, flag.to_string_lossy().into_owned()))
+    }
+}
+
+/// What the command line and the settings say together.
+#[derive(Clone)]
+pub(super) struct Joined {
+    pub(super) keys: Said,
+    pub(super) out: Said,
+    pub(super) secrets: Said,
+    pub(super) contract: Said,
+    pub(super) platform: Said,
+    pub(super) environment: Said,
+    pub(super) context: Option<String>,
+    pub(super) store_file: Option<PathBuf>,
+}
+
+impl Joined {
+    pub(super) fn new(flags: &Flags, settings: &Settings, found: Option<&Found>) -> Result<Self> {
+        let (usual, folder) = (ClusterSettings::default(), found.map_or(Path::new(""), |found| &found.folder));
+        let cluster = match &flags.cluster {
+            Some(name) if !settings.clusters.is_empty() => {
+                settings.clusters.get(name).ok_or_else(|| unknown_cluster(name, found, settings))?
+            }
+            _ => &usual,
+        };
+        let path = |way: &Way| if way.path == Path::new(".") && folder != Path::new("") { folder.to_owned() } else { folder.join(&way.path) };
+        let own = |way: &Option<Way>| way.as_ref().map(path);
+        // With a cluster, each has its own folder below.
+        let below = |folder: PathBuf| flags.cluster.as_ref().map_or(folder.clone(), |cluster| folder.join(cluster.as_str()));
+        let ours = |option, name: &str, flag: &Option<PathBuf>, set: &Option<Way>, of_cluster: &Option<Way>| {
+            let usual = || below(own(set).unwrap_or_else(|| folder.join(name)));
+            let said = Said::new(option, flag.as_ref(), Some(own(of_cluster).unwrap_or_else(usual)));
+            Said { value: flag.clone().map(below).or(said.value), ..said }
+        };
+        let environment = cluster.environment.as_ref().or(settings.environment.as_ref()).map(PathBuf::from);
+        let joined = Joined {
+            keys: ours("--keys", "keys", &flags.keys, &settings.keys, &cluster.keys),
+            out: ours("--out", "out", &flags.out, &settings.out, &cluster.out),
+            secrets: ours("--secrets", "secrets", &flags.secrets, &settings.secrets, &cluster.secrets),
+            contract: Said::new("--contract", flags.contract.as_ref(), own(&settings.contract)),
+            platform: Said::new("--platform", flags.platform.as_ref(), own(&settings.platform)),
+            environment: Said::new("--environment", flags.environment.as_ref().map(PathBuf::from).as_ref(), environment),
+            context: cluster.context.as_ref().or(settings.context.as_ref()).cloned(),
+            store_file: flags.store.file.clone().or_else(|| own(&settings.store.file)),
+        };
+        match joined.environment.value.is_some() && joined.platform.value.is_none() {
+            true => Err(Error::usage("`--environment` says something of a platform that is not named", "pass its checkout with `--platform DIR`")),
+            false => Ok(joined),
+        }
+    }
+
+    fn said(&self) -> [&Said; 6] {
+        [&self.keys, &self.out, &self.secrets, &self.contract, &self.platform, &self.environment]
+    }
+
+    /// The flags of a command that works on the same: none that the settings say as well.
+    pub(super) fn printed(&self, flags: &Flags) -> Vec<(&'static str, String)> {
+        let settings = flags.settings.as_ref().map(|file| ("--settings", file.to_string_lossy().into_owned()));
+        let cluster = flags.cluster.as_ref().map(|cluster| ("--cluster", cluster.to_string()));
+        settings.into_iter().chain(cluster).chain(self.differing()).chain(flags.store.printed()).collect()
+    }
+
+    /// The flags by which the same cluster is reached.
+    pub(super) fn live(&self, flags: &Flags) -> LiveFlags {
+        let Live { kubeconfig, context, controller_namespace, controller_name } = &flags.live;
+        let flag = |flag: &str, value: Option<&str>| value.map_or(String::new(), |value| format!(" {flag} {}", quoted(value)));
+        let file = flag("--kubeconfig", kubeconfig.as_deref().filter(|_| flags.is_kubeconfig_typed));
+        let is_reached = self.context.is_some() || kubeconfig.is_some();
+        let placeholder = |needed: bool| flag("--context", context.as_deref().or(needed.then_some("NAME")));
+        LiveFlags {
+            access: file.clone() + &placeholder(!is_reached),
+            named_access: file + &placeholder(true),
+            controller_namespace: flag("--controller-namespace", controller_namespace.as_ref().map(Namespace::as_str)),
+            controller_name: flag("--controller-name", controller_name.as_ref().map(Name::as_str)),
+        }
+    }
+
+    /// The flags that say something else than what holds without them.
+    pub(super) fn differing(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.said().into_iter().filter_map(Said::differs)
+    }
+}
+
+impl StoreFlags {
+    /// Each flag, the field of the settings that says the same, and its value.
+    fn said(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+        let StoreFlags { kind, isolation, rbac, file, project_id } = self;
+        let said = [
+            ("--store-kind", "kind", kind.map(|kind| kind.as_str().to_owned())),
+            ("--isolation", "isolation", isolation.map(|isolation| isolation.as_str().to_owned())),
+            ("--rbac", "rbac", rbac.map(|rbac| rbac.as_str().to_owned())),
+            ("--store-file", "file", file.as_ref().map(|file| file.to_string_lossy().into_owned())),
+            ("--project-id", "project-id", project_id.clone()),
+        ];
+        said.into_iter().filter_map(|(flag, field, value)| Some((flag, field, value?)))
+    }
+
+    fn printed(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.said().map(|(flag, _, value)| (flag, value))
+    }
+
+    /// What the settings would say instead; none where there is no such flag.
+    pub(super) fn line(&self) -> Option<String> {
+        let fields: Vec<String> = self.said().map(|(_, field, value)| format!("{field}: {}", visible(&value))).collect();
+        (!fields.is_empty()).then(|| format!("store: {{ {} }}", fields.join(", ")))
+    }
+
+    /// Where there are settings, they alone say which form the store has: a flag that is forgotten once would change it.
+    pub(super) fn put_into(&self, store: &mut Store, found: Option<&Found>) -> Result<()> {
+        if let Some((found, (flag, ..))) = found.zip(self.said().next()) {
+            let help = format!("write `{}` into {}, and drop the flag", self.line().unwrap_or_default(), visible(&found.file.to_string_lossy()));
+            return Err(Error::usage(format!("`{flag}` is said by the settings only"), help));
+        }
+        store.kind = self.kind.or(store.kind);
+        store.isolation = self.isolation.unwrap_or(store.isolation);
+        store.rbac = self.rbac.unwrap_or(store.rbac);
+        store.project_id = self.project_id.clone().or(store.project_id.take());
+        Ok(())
+    }
+}
+
+fn unknown_cluster(name: &Namespace, found: Option<&Found>, settings: &Settings) -> Error {
+    let known: Vec<&str> = settings.clusters.keys().map(Namespace::as_str).collect();
+    let help = match near(name.as_str(), known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("pass one of `{}`, or add `{name}:` to `clusters`", known.join("`, `")),
+    };
+    let file = found.map_or(String::new(), |found| found.file.to_string_lossy().into_owned());
+    Error::usage(format!("`--cluster {name}` is none of the clusters of the settings"), help).in_file(&file)
+}
