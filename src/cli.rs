@@ -729,6 +729,11 @@ fn given_once(args: &[OsString]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether this is a flag that no help shows.
+fn is_hidden(flag: &str) -> bool {
+    Cli::command().get_arguments().any(|arg| arg.is_hide_set() && arg.get_long() == flag.strip_prefix("--"))
+}
+
 /// `see` is the help of the command that was typed.
 fn explain(kind: ClapError, error: &clap::Error, see: &str) -> Error {
     let context = |wanted: ContextKind| {
@@ -743,6 +748,7 @@ fn explain(kind: ClapError, error: &clap::Error, see: &str) -> Error {
     let argument = named.clone().unwrap_or("an argument".to_owned());
     let help = |otherwise: &str| {
         let near = [ContextKind::SuggestedArg, ContextKind::SuggestedValue].into_iter().find_map(context);
+        let near = near.filter(|meant| !is_hidden(meant));
         near.map_or(otherwise.to_owned(), |meant| format!("did you mean `{meant}`?"))
     };
     match kind {

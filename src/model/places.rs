@@ -52,7 +52,7 @@ impl LiveFlags {
 
 impl Places {
     /// `flags` are those that differ from the default, each with its value.
-    pub fn new(keys: &Path, out: &Path, secrets: &Path, contract: Option<&Path>, flags: &[(&str, String)], live: LiveFlags) -> Self {
+    pub fn new(keys: &Path, out: &Path, secrets: &Path, contract: Option<&Path>, flags: &[(&str, String)]) -> Self {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         Places {
             keys: text(keys),
@@ -60,8 +60,13 @@ impl Places {
             secrets: text(secrets),
             contract: contract.map_or("the built-in contract".to_owned(), text),
             flags: flags.iter().map(|(flag, value)| format!("{flag} {} ", quoted(value))).collect(),
-            live,
+            live: LiveFlags::default(),
         }
+    }
+
+    /// The same, with the flags that lead another run to the same cluster.
+    pub fn with_live(self, live: LiveFlags) -> Self {
+        Places { live, ..self }
     }
 
     /// A file of the keys folder.

@@ -255,13 +255,12 @@ impl Checks<'_> {
         }
         let cause = format!("this account may not {}", rights.into_iter().collect::<Vec<_>>().join(", "));
         let (name, user) = ("seal-secrets-doctor", &self.snapshot.user);
-        let program = self.command("doctor", "");
+        let (namespace, service) = self.wanted.controller;
+        let program = self.command("doctor", &format!(" --print-rbac=doctor --controller-namespace {namespace} --controller-name {service}"));
         let remedy = format!(
-            "{program} --print-rbac=doctor --controller-namespace {namespace} --controller-name {service} | kubectl apply -f - && \
+            "{program} | kubectl apply -f - && \
              kubectl create clusterrolebinding {name} --clusterrole={name} --user='{user}' && \
-             kubectl -n {namespace} create rolebinding {name} --role={name} --user='{user}'",
-            namespace = self.wanted.controller.0,
-            service = self.wanted.controller.1
+             kubectl -n {namespace} create rolebinding {name} --role={name} --user='{user}'"
         );
         self.bad("api server", user.clone(), Symptom::Forbidden, cause, remedy);
     }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::manifest::{contract_file, text};
-use crate::model::{Contract, Controller, Namespace, Isolation, Live, Places, Rbac, Recipe, Result, Settings, StoreKind, quoted, visible};
+use crate::model::{Contract, Controller, Namespace, Isolation, Live, Places, Rbac, Recipe, Result, SETTINGS, Settings, StoreKind, visible};
 use crate::world::World;
 use crate::world::disk::Disk;
 use crate::world::folder::Folder;
@@ -81,7 +81,7 @@ impl Workspace {
         let path = |said: &Said| said.value.clone().unwrap_or_default();
         let (keys, out, secrets) = (path(&joined.keys), path(&joined.out), path(&joined.secrets));
         let (contract, printed) = (joined.contract.value.as_deref(), joined.printed(&flags));
-        let places = Places::new(&keys, &out, &secrets, contract, &printed, joined.live(&flags));
+        let places = Places::new(&keys, &out, &secrets, contract, &printed).with_live(joined.live(&flags));
         let controller = Controller {
             namespace: flags.live.controller_namespace.clone().unwrap_or_else(|| settings.controller.namespace.clone()),
             name: flags.live.controller_name.clone().unwrap_or_else(|| settings.controller.name.clone()),
@@ -96,14 +96,12 @@ impl Workspace {
 
     /// Says which flags override the settings, and which belong into them.
     pub fn tell_flags(&self, world: &mut World) {
-        if let Some(found) = &self.found {
-            let flags: Vec<String> = self.joined.differing().map(|(flag, value)| format!("`{flag} {}`", quoted(&value))).collect();
-            if !flags.is_empty() {
-                world.terminal.tell(&format!("{} overrides {}\n", flags.join(", "), visible(&found.file.to_string_lossy())));
-            }
-        } else if let Some(line) = self.flags.store.line() {
-            let file = "write it into the settings file, which `seal-secrets init` makes, and drop the flag";
-            world.terminal.warn(&format!("`{line}`: {}", self.places.pasteable(file)));
+        if let Some((found, flags)) = self.found.as_ref().zip(self.joined.overriding()) {
+            world.terminal.tell(&format!("{flags} ({})\n", visible(&found.file.to_string_lossy())));
+        }
+        if let Some(line) = self.flags.store.line() {
+            let how = "and drop the flag; `seal-secrets init --help` says how it is made";
+            world.terminal.warn(&format!("the form of the store belongs into {SETTINGS}: write `{line}` there, {how}"));
         }
     }
 

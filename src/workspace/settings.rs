@@ -175,6 +175,13 @@ impl Joined {
         }
     }
 
+    /// Which flag stands instead of what the settings say.
+    pub(super) fn overriding(&self) -> Option<String> {
+        let said = self.said().into_iter().filter_map(|said| Some((said.differs()?, said.own.as_ref()?)));
+        let shown = said.map(|((flag, value), own)| format!("`{flag} {}` overrides `{}`", quoted(&value), visible(&own.to_string_lossy())));
+        Some(shown.collect::<Vec<_>>().join(", ")).filter(|shown| !shown.is_empty())
+    }
+
     /// The flags that say something else than what holds without them.
     pub(super) fn differing(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.said().into_iter().filter_map(Said::differs)
@@ -199,9 +206,15 @@ impl StoreFlags {
         self.said().map(|(flag, _, value)| (flag, value))
     }
 
-    /// What the settings would say instead; none where there is no such flag.
+    /// What the settings would say instead; none where there is no such flag. What may be a secret that was typed by mistake is not
+    /// repeated.
     pub(super) fn line(&self) -> Option<String> {
-        let fields: Vec<String> = self.said().map(|(_, field, value)| format!("{field}: {}", visible(&value))).collect();
+        let value = |field: &str, value: String| match field {
+            "file" => "FILE".to_owned(),
+            "project-id" => "ID".to_owned(),
+            _ => value,
+        };
+        let fields: Vec<String> = self.said().map(|(_, field, said)| format!("{field}: {}", value(field, said))).collect();
         (!fields.is_empty()).then(|| format!("store: {{ {} }}", fields.join(", ")))
     }
 

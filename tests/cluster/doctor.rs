@@ -254,7 +254,7 @@ struct Form {
 const FORMS: [Form; 2] = [
     Form {
         folder: "isolated",
-        args: &["--out", "isolated", "--isolation", "namespace"],
+        args: &["--settings", "isolated.yaml"],
         first: None,
         cases: &[
             case(
@@ -275,7 +275,7 @@ const FORMS: [Form; 2] = [
     },
     Form {
         folder: "stores",
-        args: &["--out", "stores", "--store-kind", "SecretStore"],
+        args: &["--settings", "stores.yaml"],
         first: Some("other-store"),
         cases: &[
             case("SecretStore: one is missing", "kubectl -n n8n delete secretstore secret-store", "store-missing", "n8n/secret-store"),

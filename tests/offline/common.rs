@@ -325,6 +325,15 @@ impl Sandbox {
         self.chmod(path, 0o600);
     }
 
+    /// Writes the settings, or takes them away where they say nothing.
+    pub fn set(&self, settings: &str) {
+        if settings.is_empty() {
+            let _ = std::fs::remove_file(self.path("seal-secrets.yaml"));
+        } else {
+            self.write("seal-secrets.yaml", format!("version: 1\n{settings}\n").as_bytes());
+        }
+    }
+
     /// Replaces the first `from` in a file, which has to be there.
     #[track_caller]
     pub fn edit(&self, path: &str, from: &str, to: &str) {

@@ -103,13 +103,14 @@ fn c20_clocks_that_are_apart_are_noticed() {
 }
 
 /// The checks that `doctor` makes of a fake API server's answers; all that it shows is in a golden file of this name.
-fn ask(name: &str, answers: Answers, args: &[&str]) -> Vec<Value> {
+fn ask(name: &str, answers: Answers, settings: &str) -> Vec<Value> {
     let (port, _) = serve(answers);
     let sandbox = Sandbox::bootstrapped();
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     std::fs::create_dir(sandbox.path("some where")).unwrap();
     std::fs::rename(sandbox.path("out"), sandbox.path("some where/out")).unwrap();
-    let doctor = [&["doctor", "--kubeconfig", "kubeconfig", "--out", "some where/out"], args].concat();
+    sandbox.set(&format!("out: some where/out\n{settings}"));
+    let doctor = ["doctor", "--kubeconfig", "kubeconfig"];
     let minutes = regex::Regex::new(r"is \d+ minutes").unwrap();
     let shown = minutes.replace(&sandbox.start(&doctor).expect(1).stdout, "is N minutes").into_owned();
     is_golden(&format!("goldens/doctor/{name}.txt"), &shown);
@@ -146,7 +147,7 @@ fn bare(_: usize, path: &str) -> Vec<u8> {
 
 #[test]
 fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given() {
-    let checks = ask("bare", bare, &[]);
+    let checks = ask("bare", bare, "");
     let count = |checks: &[Value], code| with_code(checks, code).len();
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing"), count(&checks, "clock-skew")), (1, 1, 1));
     assert_eq!(with_code(&checks, "store-missing")[0]["remedy"], "kubectl apply -k 'some where/out'/secret-store");
@@ -154,16 +155,16 @@ fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given
     let provide = &with_code(&checks, "sealed-secret-missing")[0]["remedy"];
     assert_eq!(provide, "kubectl apply -k 'some where/out'/secret-source");
 
-    let checks = ask("isolation", bare, &["--isolation", "namespace"]);
+    let checks = ask("isolation", bare, "store: { isolation: namespace }");
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing")), (12, 1));
 
-    let checks = ask("store-kind", bare, &["--store-kind", "SecretStore", "--store-file", "platform/store.yaml"]);
+    let checks = ask("store-kind", bare, "store: { kind: SecretStore, file: platform/store.yaml }");
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing")), (12, 12));
     // A namespace of readers that is not there may never be needed.
     fn without(n: usize, path: &str) -> Vec<u8> {
         if path.ends_with("/namespaces/n8n") { nothing() } else { bare(n, path) }
     }
-    let less = ask("namespace-gone", without, &["--store-kind", "SecretStore"]);
+    let less = ask("namespace-gone", without, "store: { kind: SecretStore }");
     assert_eq!((count(&less, "account-missing"), count(&less, "store-missing")), (11, 11));
     let missing = with_code(&less, "namespace-missing");
     assert!(missing.len() == 1 && missing[0]["what"] == "n8n" && missing[0]["status"] == "warning", "{missing:?}");
@@ -178,12 +179,12 @@ fn a_right_that_is_missing_hides_only_what_depends_on_it() {
         let refused = path.contains("/secrets/") || path.contains("/serviceaccounts/") || path.contains("/events");
         if refused { response("403 Forbidden", JSON, "{}") } else { bare(n, path) }
     }
-    let checks = ask("forbidden", answers, &[]);
+    let checks = ask("forbidden", answers, "");
     let forbidden = with_code(&checks, "forbidden");
     let rights = "this account may not get secrets in secret-source, get serviceaccounts in external-secrets, list events in default";
     assert!(forbidden.len() == 1 && forbidden[0]["cause"] == rights, "{forbidden:#?}");
     let remedy = forbidden[0]["remedy"].as_str().unwrap();
-    assert!(remedy.starts_with("seal-secrets --out 'some where/out' doctor --print-rbac"), "{remedy}");
+    assert!(remedy.starts_with("seal-secrets doctor --print-rbac"), "{remedy}");
     let skipped: BTreeSet<&str> =
         checks.iter().filter(|check| check["status"] == "skipped").map(|check| check["category"].as_str().unwrap()).collect();
     assert_eq!(skipped, BTreeSet::from(["accounts", "source secrets"]));
@@ -205,7 +206,7 @@ fn the_reader_that_a_helm_chart_renders_is_found_by_its_target() {
                 "secretStoreRef":{"name":"secret-store"}}}]}"#;
         if path.ends_with("/v1/externalsecrets") { response("200 OK", JSON, LIST) } else { bare(n, path) }
     }
-    let checks = ask("helm", answers, &[]);
+    let checks = ask("helm", answers, "");
     let found = with_code(&checks, "property-missing");
     assert!(found.len() == 1 && found[0]["what"] == "experience/release-portal", "{found:#?}");
     assert!(found[0]["cause"].as_str().unwrap().contains("its chart's values"), "{found:#?}");
@@ -216,7 +217,7 @@ fn the_reader_that_a_helm_chart_renders_is_found_by_its_target() {
     let patch = r#"[{"op":"add","path":"/spec/secretStoreRef","value":{"kind":"ClusterSecretStore","name":"secret-store"}}]"#;
     assert!(found[0]["remedy"].as_str().unwrap().ends_with(&format!("--type=json -p '{patch}'")), "{found:#?}");
     // Where it is not there, it is not missed.
-    let checks = ask("bare", bare, &[]);
+    let checks = ask("bare", bare, "");
     assert!(!checks.iter().any(|check| check["what"].as_str().unwrap().contains("portal")), "{checks:#?}");
 }
 
@@ -268,9 +269,10 @@ fn roles_follow_the_contract_and_the_controller() {
     // Nobody to import from: an empty list of names would be the right to everything.
     assert_eq!(names(&["--contract", "unread.yaml", "--print-rbac=import"]), keys);
     // Each form has its own store, and namespaces with an account.
-    let form = names(&["--store-kind", "SecretStore", "--print-rbac=doctor"]);
     let usual = names(&["--print-rbac=doctor"]);
+    sandbox.set("store: { kind: SecretStore }");
+    let form = names(&["--print-rbac=doctor"]);
     assert!(form.contains("- n8n\n") && !usual.contains("- n8n\n"), "{form}");
-    let doctor = roles(&sandbox, &["--store-kind", "SecretStore", "--print-rbac=doctor"]);
+    let doctor = roles(&sandbox, &["--print-rbac=doctor"]);
     assert!(rules(&doctor).any(|rule| rule["resources"][0] == "secretstores"), "{doctor:?}");
 }

@@ -821,7 +821,8 @@ fn a_component() {
 #[test]
 fn a_store_file_of_the_platforms() {
     let start = started(&platform(), &args(&["bootstrap", "--platform", "p"]));
-    writes(&start, &args(&["bootstrap", "--platform", "p", "--store-file", "p/apps/store.yaml"]));
+    let start = start.with("seal-secrets.yaml", 0o644, b"version: 1\nstore: { file: p/apps/store.yaml }\n");
+    writes(&start, &args(&["bootstrap", "--platform", "p"]));
 }
 
 /// What a live controller has: one key, which is not the escrow's.

@@ -135,8 +135,10 @@ fn a_path_through_a_link_in_the_checkout_is_refused() {
             [("q/deep/store.yaml", "q/deep/store.yaml"), ("q/more/store.yaml", "q/more"), ("q/deep/more/deep/store.yaml", "q/deep/more")]
         {
             for command in COMMANDS.iter().filter(|command| command[0] != "contract") {
-                refused(&sandbox, &[command, &["--store-file", file]], link);
+                sandbox.set(&format!("store: {{ file: {file} }}"));
+                refused(&sandbox, &[command], link);
             }
+            sandbox.set("");
         }
         let behind = if inside { "q/deep/more/shop/shop.yaml" } else { "q/deep/more/apps/shop/shop.yaml" };
         refused(&sandbox, &[&["re-encrypt", "--yes", "q/more"]], "q/more");
@@ -322,7 +324,8 @@ const VICTIMS: [&str; 3] = ["apps", "apps/shop", "apps/shop/shop.yaml"];
 /// As [`checkout`], sealed into `q/out`, and all of that outside as well.
 fn sealed() -> Sandbox {
     let sandbox = checkout();
-    run(&sandbox, &[&["bootstrap", "--out", "q/out", "--store-file", "q/deep/store.yaml"]]).expect(0);
+    sandbox.set("out: q/out\nstore: { file: q/deep/store.yaml }");
+    run(&sandbox, &[&["bootstrap"]]).expect(0);
     for copied in ["out", "deep"] {
         let (from, to) = (sandbox.path("q").join(copied), sandbox.path("o"));
         assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
@@ -340,7 +343,7 @@ fn a_link_that_is_swapped_in_is_not_followed_by_what_reads() {
         swaps(&sandbox, &["verify", "--out", "q/out"], victim);
     }
     for victim in ["deep", "deep/store.yaml", "out"] {
-        swaps(&sandbox, &["plan", "--out", "q/out", "--store-file", "q/deep/store.yaml"], victim);
+        swaps(&sandbox, &["plan"], victim);
     }
 }
 
@@ -366,7 +369,7 @@ fn a_link_that_is_swapped_in_is_not_followed_by_bootstrap() {
     sandbox.remove("q/out/kustomization.yaml");
     sandbox.edit("q/deep/store.yaml", "shop-reader", "somebody");
     for victim in ["deep", "deep/store.yaml", "out", "out/secret-source"] {
-        swaps(&sandbox, &["bootstrap", "--out", "q/out", "--store-file", "q/deep/store.yaml"], victim);
+        swaps(&sandbox, &["bootstrap"], victim);
     }
     swaps(&checkout(), &["bootstrap", "--out", "q/deep/out"], "deep");
 }

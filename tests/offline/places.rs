@@ -56,7 +56,7 @@ fn a_unit_that_is_sealed_to_another_certificate_names_that_of_this_run() {
 fn a_printed_command_works_on_the_folders_of_this_run() {
     let sandbox = Sandbox::empty();
     let flags = ["--secrets", "my copies", "--cluster", "prod"];
-    let program = "seal-secrets --secrets 'my copies' --cluster prod";
+    let program = "seal-secrets --cluster prod --secrets 'my copies'";
     let run = |args: &[&str], code: i32| sandbox.run([&flags, args].concat()).expect(code);
     let ran = run(&["bootstrap"], 3);
     assert_eq!(ran.stderr, format!("error: keys/prod/sealing.crt: no such file\nhelp: make the sealing key first: `{program} keygen`\n"));
@@ -75,7 +75,7 @@ fn a_printed_command_works_on_the_folders_of_this_run() {
     // What is pasted changes these folders, and no other.
     let pasted = format!("{program} rotate vllm-api-key --yes");
     let before = sandbox.read("out/prod/secret-source/vllm-api-key.sealed.yaml");
-    let words = ["--secrets", "my copies", "--cluster", "prod", "rotate", "vllm-api-key", "--yes"];
+    let words = ["--cluster", "prod", "--secrets", "my copies", "rotate", "vllm-api-key", "--yes"];
     assert_eq!(words.map(|word| if word.contains(' ') { format!("'{word}'") } else { word.to_owned() }).join(" "), pasted[13..]);
     sandbox.run(words).expect(0);
     assert_ne!(before, sandbox.read("out/prod/secret-source/vllm-api-key.sealed.yaml"));

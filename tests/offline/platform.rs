@@ -358,7 +358,9 @@ fn as_a_filter_it_is_a_helm_post_renderer() {
     let out = sandbox.run_with_input(["patch", "-"], rendered.as_bytes()).expect(0).stdout;
     assert_eq!(out, rendered.replace("key: litellm-master-key\n    -", "key: litellm-master-key\n        property: value\n    -"));
     assert_eq!(sandbox.run_with_input(["patch", "-"], out.as_bytes()).expect(0).stdout, out);
-    let kinds = sandbox.run_with_input(["patch", "-", "--store-kind", "SecretStore"], rendered.as_bytes()).expect(0).stdout;
+    sandbox.set("store: { kind: SecretStore }");
+    let kinds = sandbox.run_with_input(["patch", "-"], rendered.as_bytes()).expect(0).stdout;
+    sandbox.set("");
     assert_eq!(kinds, out.replace("kind: ClusterSecretStore", "kind: SecretStore"));
     assert!(sandbox.run_with_input(["patch", "-"], b"a: [").expect(3).stderr.contains("standard input:1:"));
     sandbox.run(["patch"]).expect(2);
@@ -413,21 +415,21 @@ fn the_store_has_the_form_that_was_asked_for() {
         let text = sandbox.read(path);
         serde_yaml::Deserializer::from_str(&text).map(|one| <Value as serde::Deserialize>::deserialize(one).unwrap()).collect()
     };
-    let with = |flags: &[&str]| {
+    let with = |store: &str| {
         let sandbox = with_platform(Sandbox::with_keys());
-        run(&sandbox, &[&["bootstrap"], flags].concat(), &PROD).expect(0);
-        let kind: Vec<&str> = if flags[0] == "--store-kind" { flags.to_vec() } else { Vec::new() };
-        if !kind.is_empty() {
-            run(&sandbox, &[&["verify"], flags].concat(), &PROD).finds(&[&usual(&COVERAGE), &UNPATCHED[..], &OF_ANOTHER_KIND].concat());
+        sandbox.set(&format!("platform: p\nenvironment: prod\nstore: {{ {store} }}"));
+        sandbox.run(["bootstrap"]).expect(0);
+        if store.starts_with("kind") {
+            sandbox.run(["verify"]).finds(&[&usual(&COVERAGE), &UNPATCHED[..], &OF_ANOTHER_KIND].concat());
         }
-        run(&sandbox, &[&["patch", "--write"], &kind[..]].concat(), &PROD).expect(0);
-        run(&sandbox, &[&["verify"], flags].concat(), &PROD).finds(&usual(&COVERAGE));
-        assert!(run(&sandbox, &[&["bootstrap"], flags].concat(), &PROD).expect(0).stdout.starts_with("nothing to do"));
+        sandbox.run(["patch", "--write"]).expect(0);
+        sandbox.run(["verify"]).finds(&usual(&COVERAGE));
+        assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do"));
         build(&sandbox, "out").map(|ran| ran.expect(0));
         sandbox
     };
     // ESO's referent form: an account and a Role in each namespace.
-    let referent = with(&["--isolation", "namespace"]);
+    let referent = with("isolation: namespace");
     let store = &read(&referent, "out/secret-store/cluster-secret-store.yaml")[0];
     let kubernetes = &store["spec"]["provider"]["kubernetes"];
     assert!(kubernetes["auth"]["serviceAccount"].get("namespace").is_none());
@@ -438,7 +440,7 @@ fn the_store_has_the_form_that_was_asked_for() {
     let n8n = roles.iter().find(|role| role["kind"] == "Role" && role["metadata"]["name"] == "eso-reader-n8n").unwrap();
     assert_eq!(n8n["rules"][0]["resourceNames"], serde_yaml::from_str::<Value>("[n8n-encryption-key]").unwrap());
     // A SecretStore in each namespace, and the ExternalSecrets name its kind.
-    let stores = with(&["--store-kind", "SecretStore"]);
+    let stores = with("kind: SecretStore");
     for store in read(&stores, "out/secret-store/secret-stores.yaml") {
         assert_eq!(store["kind"], "SecretStore");
         assert!(store["spec"]["provider"]["kubernetes"]["server"]["caProvider"].get("namespace").is_none());
@@ -446,7 +448,7 @@ fn the_store_has_the_form_that_was_asked_for() {
     }
     assert!(stores.read("out/property-patches/hf-token.patch.yaml").contains("/spec/secretStoreRef/kind"));
     // Without names, for an authorizer that cannot tell them.
-    let wide = with(&["--rbac", "namespace"]);
+    let wide = with("rbac: namespace");
     assert!(read(&wide, "out/secret-source/rbac.yaml")[0]["rules"][0].get("resourceNames").is_none());
 }
 
@@ -458,7 +460,8 @@ fn the_platforms_store_file_keeps_its_project() {
         file,
         b"# replace with your provider\nkind: ClusterSecretStore\nspec:\n  provider:\n    gcpsm:\n      projectID: my-project-1\n",
     );
-    let args = ["bootstrap", "--store-file", file];
+    sandbox.set(&format!("store: {{ file: {file} }}"));
+    let args = ["bootstrap"];
     assert!(run(&sandbox, &args, &PROD).expect(0).stdout.contains("write  p/platform/store.yaml (updated)"));
     let text = sandbox.read(file);
     assert!(text.starts_with("# projectID: my-project-1\n") && !text.contains("gcpsm:") && !text.contains("replace with your provider"));
@@ -467,12 +470,14 @@ fn the_platforms_store_file_keeps_its_project() {
     assert!(run(&sandbox, &args, &PROD).expect(0).stdout.starts_with("nothing to do"));
     assert_eq!(before, sandbox.snapshot());
     run(&sandbox, &["patch", "--write"], &PROD).expect(0);
-    run(&sandbox, &["verify", "--store-file", file], &PROD).finds(&usual(&COVERAGE));
+    run(&sandbox, &["verify"], &PROD).finds(&usual(&COVERAGE));
     sandbox.edit(file, "eso-reader", "somebody");
-    run(&sandbox, &["verify", "--store-file", file], &PROD)
+    run(&sandbox, &["verify"], &PROD)
         .finds(&[&usual(&COVERAGE)[..], &["store-differs p/platform/store.yaml"]].concat());
-    run(&sandbox, &["bootstrap", "--store-file", file, "--project-id", "a b"], &PROD).expect(2);
-    run(&sandbox, &["bootstrap", "--store-file", "no/such/store.yaml"], &PROD).expect(5);
+    for (store, code) in [(format!("file: {file}, project-id: a b"), 2), ("file: no/such/store.yaml".to_owned(), 5)] {
+        sandbox.set(&format!("store: {{ {store} }}"));
+        run(&sandbox, &args, &PROD).expect(code);
+    }
 }
 
 #[test]
@@ -747,10 +752,11 @@ fn another_stores_external_secret_is_none_of_ours() {
     let own = ours.replace("kind: ClusterSecretStore", "kind: SecretStore");
     let mixed = es("app", "n", "x", "vault")
         + "    - secretKey: b\n      sourceRef: {storeRef: {name: secret-store, kind: ClusterSecretStore}}\n      remoteRef: {key: hf-token}\n";
-    let filter = |text: &str, flags: &[&str]| sandbox.run_with_input([&["patch", "-"], flags].concat(), text.as_bytes()).expect(0).stdout;
-    assert_eq!(filter(&own, &[]), own);
-    assert_eq!(filter(&mixed, &[]), mixed.replace("{key: hf-token}", "{key: hf-token, property: value}"));
-    let namespaced = filter(&mixed, &["--store-kind", "SecretStore"]);
+    let filter = |text: &str| sandbox.run_with_input(["patch", "-"], text.as_bytes()).expect(0).stdout;
+    assert_eq!(filter(&own), own);
+    assert_eq!(filter(&mixed), mixed.replace("{key: hf-token}", "{key: hf-token, property: value}"));
+    sandbox.set("store: { kind: SecretStore }");
+    let namespaced = filter(&mixed);
     assert_eq!(namespaced.matches("kind: SecretStore").count(), 1, "{namespaced}");
     assert!(namespaced.contains("{name: vault, kind: ClusterSecretStore}"), "{namespaced}");
 }
@@ -813,9 +819,12 @@ fn the_store_file_is_never_something_else() {
         ("q/.git", 2),
     ];
     for (file, code) in refused {
-        run(&sandbox, &["bootstrap", "--store-file", file], &MINI).expect(code);
+        sandbox.set(&format!("store: {{ file: {file} }}"));
+        run(&sandbox, &["bootstrap"], &MINI).expect(code);
     }
-    run(&sandbox, &["bootstrap", "--store-file", "q/store.yaml", "--project-id", "gcpsm:"], &MINI).expect(2);
+    sandbox.set("store: { file: q/store.yaml, project-id: 'gcpsm:' }");
+    run(&sandbox, &["bootstrap"], &MINI).expect(2);
+    sandbox.set("");
     // Nor is a folder that is somebody else's written to.
     run(&sandbox, &["bootstrap"], &["--platform", "q", "--out", "q/a"]).expect(4);
     assert_eq!(before, sandbox.snapshot());

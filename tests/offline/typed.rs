@@ -53,12 +53,7 @@ const TYPED: &[(&str, i32, &str, &str)] = &[
     ("status --out {}", 3, "the folder of `--out`", NO_PATH),
     ("unseal --out {}", 3, "the folder of `--out`", "no sealed files\nhelp: pass the folder with `--out DIR`, or a file with `-f FILE`"),
     ("rotate dex-admin-password --yes --secrets {}/{}", 5, "the folder of `--secrets`", NO_PARENT),
-    (
-        "bootstrap --store-file {}/{}.yaml",
-        5,
-        "the file of `--store-file`",
-        "its folder does not exist\nhelp: make the folder first: `mkdir -p`",
-    ),
+    ("verify --settings {}", 3, "the file of `--settings`", NO_FILE),
 ];
 
 #[cfg(feature = "cluster")]

@@ -192,7 +192,7 @@ fn surroundings() -> Vec<Row> {
         terminal(&["key-secret"]),
         row("L08", "no terminal", ask, 4, &["no terminal", "KEY=FILE"]).through(&no_terminal, Needs::Tool("setsid")),
         row("L08", "standard input is none", ask, 4, &["no terminal"]),
-        row("L11", "working directory deleted", &["keygen"], 5, &["keys: "])
+        row("L11", "working directory deleted", &["keygen"], 5, &["the folder that this was started in"])
             .start(Start::Empty)
             .shell("mkdir gone && cd gone && rmdir ../gone && exec \"$@\"", Needs::Nothing),
         row("L11", "working directory deleted", &["bootstrap", "--keys", "../keys"], 5, &["the folder that this was started in"])

@@ -5,7 +5,8 @@ use std::path::Path;
 use seal_secrets::model::*;
 
 fn places(flags: &[(&str, &str)]) -> Places {
-    Places::new(Path::new("k"), Path::new("o"), Path::new("s"), None, flags)
+    let flags: Vec<(&str, String)> = flags.iter().map(|(flag, value)| (*flag, (*value).to_owned())).collect();
+    Places::new(Path::new("k"), Path::new("o"), Path::new("s"), None, &flags)
 }
 
 #[test]
