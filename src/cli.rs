@@ -86,7 +86,7 @@ pub struct Store {
 #[derive(Subcommand)]
 pub enum Command {
     /// Write the settings file for a checkout of the platform
-    Init(Init),
+    Init,
     /// Generate the sealing key pair, before any cluster exists
     Keygen(Keygen),
     /// Generate and seal every missing value; never change an existing one
@@ -127,9 +127,6 @@ pub enum Command {
     /// Show the contract: its keys, how each is made, and which ExternalSecrets read it
     Contract(Contract),
 }
-
-#[derive(Args)]
-pub struct Init {}
 
 #[derive(Args)]
 pub struct Keygen {

@@ -1,11 +1,27 @@
 //! `init`: the settings file for a checkout of the platform. It asks nothing.
 
 use super::Outcome;
-use crate::cli::Init;
-use crate::model::Result;
+use crate::manifest::settings_file::{self, NewSettings};
+use crate::model::{GitOps, Result};
+use crate::pipeline::init;
 use crate::workspace::Workspace;
 use crate::world::World;
 
-pub(super) fn run(_: &Workspace, _: &Init, _: &mut World) -> Result<Outcome> {
+pub(super) fn run(workspace: &Workspace, world: &mut World) -> Result<Outcome> {
+    let place = workspace.place_for_settings()?;
+    let (platform, _) = workspace.read_platform(&place.platform, world)?;
+    let has_platform = workspace.platform_root().is_some() || !platform.manifests.is_empty();
+    let mut settings = NewSettings { version: 1, ..NewSettings::default() };
+    workspace.name_folders(&place, has_platform, &mut settings)?;
+    let mut choice = Vec::new();
+    if has_platform {
+        let environment = workspace.environment().or_else(|| init::environment(&platform));
+        settings.environment = environment.map(str::to_owned);
+        settings.gitops = init::gitops(&platform).map(GitOps::as_str);
+        if environment.is_none() {
+            choice.extend(platform.configurations.keys().map(String::as_str));
+        }
+    }
+    workspace.write_settings(&place, &settings_file::write(&settings, &choice), world)?;
     Ok(Outcome::Done)
 }

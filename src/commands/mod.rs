@@ -59,7 +59,7 @@ fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
     let workspace = &workspace(&cli, world)?;
     workspace.tell_flags(world);
     let outcome = match cli.command {
-        Command::Init(args) => init::run(workspace, &args, world),
+        Command::Init => init::run(workspace, world),
         Command::Keygen(args) => keygen::run(workspace, &args, world),
         Command::Bootstrap(args) => bootstrap::run(workspace, &args, world),
         Command::Plan(args) => bootstrap::plan(workspace, &args, world),
@@ -93,11 +93,19 @@ pub fn workspace(cli: &Cli, world: &World) -> Result<Workspace> {
     let flags = Flags {
         is_kubeconfig_typed: cli.has_typed("--kubeconfig"),
         store: StoreFlags { kind, isolation, rbac, file: store_file, project_id },
-        settings, keys, out, secrets, cluster, contract, platform, environment, live,
+        settings,
+        keys,
+        out,
+        secrets,
+        cluster,
+        contract,
+        platform,
+        environment,
+        live,
     };
     // `init` makes them.
     let found = match cli.command {
-        Command::Init(_) => None,
+        Command::Init => None,
         _ => settings::find(&*world.disk, flags.settings.as_deref())?,
     };
     Workspace::new(flags, found, world.disk.clone())

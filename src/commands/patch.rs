@@ -5,6 +5,7 @@ use crate::cli::{Patch, PatchFormat};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result, visible};
 use crate::pipeline::patch;
+use crate::pipeline::platform;
 use crate::pipeline::render;
 use crate::show::{counted, findings};
 use crate::workspace::Workspace;
@@ -20,7 +21,10 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
         return Ok(Outcome::Done);
     }
     let Some(root) = workspace.platform_root() else {
-        return Err(Error::usage("`patch` has no checkout to look at", "pass it with `--platform DIR`, or name it in the settings: `seal-secrets init --platform DIR`; or use `-` as a filter"));
+        return Err(Error::usage(
+            "`patch` has no checkout to look at",
+            "pass it with `--platform DIR`, or name it in the settings: `seal-secrets init --platform DIR`; or use `-` as a filter",
+        ));
     };
     let edits = match args.format {
         // Which consumer reads what, where: only this format depends on it.
@@ -38,7 +42,7 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
     if args.write {
         for (n, edit) in edits.edits.iter().enumerate() {
             workspace.write_edit(root, edit, n + 1 == edits.edits.len())?;
-            world.terminal.print(&format!("write  {}\n", visible(&root.join(&edit.path).to_string_lossy())))?;
+            world.terminal.print(&format!("write  {}\n", visible(&platform::shown(&root.to_string_lossy(), &edit.path))))?;
         }
         world.terminal.print(&match edits.edits.len() {
             0 => "nothing to do\n".to_owned(),

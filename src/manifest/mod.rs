@@ -7,6 +7,7 @@ pub mod external_secret;
 pub mod gitops;
 pub mod kubernetes;
 pub mod property;
+pub mod schema;
 pub mod sealed_secret;
 pub mod secret;
 pub mod settings_file;

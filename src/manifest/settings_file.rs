@@ -1,11 +1,12 @@
 //! `seal-secrets.yaml`: YAML to [`Settings`], or one error with its place.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use serde::Serialize;
+
 use super::yaml::{self, Fields, Node, parsed};
-use crate::model::{
-    ClusterSettings, Controller, Error, GitOps, Isolation, Name, Namespace, Rbac, Result, SETTINGS, Settings, Store, StoreKind, Way,
-};
+use crate::model::{ClusterSettings, Controller, Error, GitOps, Isolation, Name, Namespace, Rbac, Result, Settings, Store, StoreKind, Way};
 
 /// Reads the settings; the caller names the file.
 pub fn read(text: &str) -> Result<Settings> {
@@ -69,7 +70,9 @@ fn plain(path: &Path) -> PathBuf {
 fn word(fields: &mut Fields<'_>, field: &'static str) -> Result<Option<String>> {
     let path = fields.path(field);
     let Some(node) = fields.optional(field) else { return Ok(None) };
-    let read = |text: &str| if text.is_empty() { Err(Error::bad_input("empty", "write its name, or remove the line")) } else { Ok(text.to_owned()) };
+    let read = |text: &str| {
+        if text.is_empty() { Err(Error::bad_input("empty", "write its name, or remove the line")) } else { Ok(text.to_owned()) }
+    };
     parsed(node, &path, read).map(Some)
 }
 
@@ -121,7 +124,7 @@ fn read_controller(fields: &mut Fields<'_>) -> Result<Controller> {
     Ok(controller)
 }
 
-fn read_clusters(fields: &mut Fields<'_>) -> Result<std::collections::BTreeMap<Namespace, ClusterSettings>> {
+fn read_clusters(fields: &mut Fields<'_>) -> Result<BTreeMap<Namespace, ClusterSettings>> {
     let Some(node) = fields.optional("clusters") else { return Ok(Default::default()) };
     let read = |(name, node): &(String, Node)| {
         let path = format!("clusters.{name}");
@@ -140,13 +143,43 @@ fn read_clusters(fields: &mut Fields<'_>) -> Result<std::collections::BTreeMap<N
     node.fields("clusters")?.all().iter().map(read).collect()
 }
 
-/// Where the schema of a file lies that `init` writes, from the folder of the settings.
-pub fn schema_line(schema: &str) -> String {
-    format!("# yaml-language-server: $schema=.seal-secrets/{schema}\n")
+/// What `init` says in a new file, in this order.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NewSettings {
+    pub version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
+    pub keys: String,
+    pub out: String,
+    pub secrets: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub store: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gitops: Option<&'static str>,
 }
 
-/// The settings as a text: what a file says that was never written by hand.
-pub fn write(lines: &[(String, String)]) -> String {
-    let body: String = lines.iter().map(|(line, about)| if about.is_empty() { format!("{line}\n") } else { format!("{line:<32}# {about}\n") }).collect();
-    format!("{}# {SETTINGS}: every command of seal-secrets looks for this file, from its working directory upwards.\nversion: 1\n{body}", schema_line("settings.json"))
+/// The text of a new file. `environments` are those to choose from, where the checkout does not tell which.
+pub fn write(settings: &NewSettings, environments: &[&str]) -> String {
+    let choose = match environments {
+        [] => String::new(),
+        names => format!("# environment: {}   # or one of {}\n", names[0], names.join(", ")),
+    };
+    format!(
+        "{}# Where seal-secrets works, and in which form. Every command looks for this file from its working directory upwards;\n# paths are relative to it.\n{}{choose}",
+        schema_line("settings"),
+        yaml::write(settings).replacen(": '.'\n", ": .\n", 1)
+    )
 }
+
+/// By which line an editor finds the schema of a file; it lies beside the settings.
+pub fn schema_line(schema: &str) -> String {
+    format!("# yaml-language-server: $schema={SCHEMAS}/{schema}.json\n")
+}
+
+/// The folder of the schemas, beside the settings.
+pub const SCHEMAS: &str = ".seal-secrets";

@@ -256,7 +256,8 @@ impl Checks<'_> {
         let cause = format!("this account may not {}", rights.into_iter().collect::<Vec<_>>().join(", "));
         let (name, user) = ("seal-secrets-doctor", &self.snapshot.user);
         let (namespace, service) = self.wanted.controller;
-        let program = self.command("doctor", &format!(" --print-rbac=doctor --controller-namespace {namespace} --controller-name {service}"));
+        let program =
+            self.command("doctor", &format!(" --print-rbac=doctor --controller-namespace {namespace} --controller-name {service}"));
         let remedy = format!(
             "{program} | kubectl apply -f - && \
              kubectl create clusterrolebinding {name} --clusterrole={name} --user='{user}' && \

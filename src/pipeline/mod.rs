@@ -10,6 +10,7 @@ pub mod draft;
 pub mod drill;
 pub mod escrow;
 pub mod generate;
+pub mod init;
 pub mod inventory;
 pub mod key_secrets;
 pub mod keygen;

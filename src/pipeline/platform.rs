@@ -127,7 +127,7 @@ impl Platform {
         let documents = match yaml::read_foreign(text) {
             Ok(documents) => documents,
             Err(error) if environment(path).is_some() => {
-                let error = error.in_file(&format!("{}/{path}", self.root));
+                let error = error.in_file(&shown(&self.root, path));
                 self.configurations.insert(environment(path).unwrap_or_default().to_owned(), Err(error));
                 return;
             }
@@ -144,7 +144,7 @@ impl Platform {
             self.kustomizations.extend(gitops::kustomization(&documents).map(|found| (folder(path).to_owned(), found)));
         }
         if let Some(environment) = environment(path) {
-            let configuration = gitops::configuration(&documents).map_err(|error| error.in_file(&format!("{}/{path}", self.root)));
+            let configuration = gitops::configuration(&documents).map_err(|error| error.in_file(&shown(&self.root, path)));
             self.configurations.insert(environment.to_owned(), configuration);
         }
         let found = external_secret::find(&documents, text).into_iter();
@@ -251,10 +251,15 @@ pub fn joined(folder: &str, entry: &str) -> Option<String> {
     Some(steps.join("/"))
 }
 
+/// A file of the checkout, as the operator names it.
+pub fn shown(root: &str, path: &str) -> String {
+    if root == "." { path.to_owned() } else { format!("{root}/{path}") }
+}
+
 pub fn finding(root: &str, code: Code, path: &str, position: Option<Position>, what: String, help: &str) -> Finding {
     let place = match position {
-        Some((line, column)) => format!("{root}/{path}:{line}:{column}"),
-        None => format!("{root}/{path}"),
+        Some((line, column)) => format!("{}:{line}:{column}", shown(root, path)),
+        None => shown(root, path),
     };
     Finding { code, place, what, help: help.to_owned() }
 }

@@ -50,7 +50,7 @@ impl Workspace {
         })
     }
 
-    fn environment(&self) -> Option<&str> {
+    pub fn environment(&self) -> Option<&str> {
         self.joined.environment.value.as_deref().and_then(Path::to_str)
     }
 

@@ -7,6 +7,7 @@ mod copies;
 pub mod escrow;
 pub mod given;
 pub mod keys;
+mod new_settings;
 pub mod out;
 pub mod sealed_files;
 pub mod settings;
@@ -19,7 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::manifest::{contract_file, text};
-use crate::model::{Contract, Controller, Namespace, Isolation, Live, Places, Rbac, Recipe, Result, SETTINGS, Settings, StoreKind, visible};
+use crate::model::{
+    Contract, Controller, Isolation, Live, Namespace, Places, Rbac, Recipe, Result, SETTINGS, Settings, StoreKind, visible,
+};
 use crate::world::World;
 use crate::world::disk::Disk;
 use crate::world::folder::Folder;

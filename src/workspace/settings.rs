@@ -5,7 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Flags, StoreFlags};
 use crate::manifest::{settings_file, text};
-use crate::model::{ClusterSettings, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, near, quoted, visible};
+use crate::model::{
+    ClusterSettings, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, near, quoted, visible,
+};
 use crate::world::disk::{Disk, Kind, Links};
 use crate::world::{files, git};
 
@@ -123,7 +125,8 @@ impl Joined {
             }
             _ => &usual,
         };
-        let path = |way: &Way| if way.path == Path::new(".") && folder != Path::new("") { folder.to_owned() } else { folder.join(&way.path) };
+        let path =
+            |way: &Way| if way.path == Path::new(".") && folder != Path::new("") { folder.to_owned() } else { folder.join(&way.path) };
         let own = |way: &Option<Way>| way.as_ref().map(path);
         // With a cluster, each has its own folder below.
         let below = |folder: PathBuf| flags.cluster.as_ref().map_or(folder.clone(), |cluster| folder.join(cluster.as_str()));
@@ -144,7 +147,10 @@ impl Joined {
             store_file: flags.store.file.clone().or_else(|| own(&settings.store.file)),
         };
         match joined.environment.value.is_some() && joined.platform.value.is_none() {
-            true => Err(Error::usage("`--environment` says something of a platform that is not named", "pass its checkout with `--platform DIR`")),
+            true => Err(Error::usage(
+                "`--environment` says something of a platform that is not named",
+                "pass its checkout with `--platform DIR`",
+            )),
             false => Ok(joined),
         }
     }
@@ -221,7 +227,8 @@ impl StoreFlags {
     /// Where there are settings, they alone say which form the store has: a flag that is forgotten once would change it.
     pub(super) fn put_into(&self, store: &mut Store, found: Option<&Found>) -> Result<()> {
         if let Some((found, (flag, ..))) = found.zip(self.said().next()) {
-            let help = format!("write `{}` into {}, and drop the flag", self.line().unwrap_or_default(), visible(&found.file.to_string_lossy()));
+            let help =
+                format!("write `{}` into {}, and drop the flag", self.line().unwrap_or_default(), visible(&found.file.to_string_lossy()));
             return Err(Error::usage(format!("`{flag}` is said by the settings only"), help));
         }
         store.kind = self.kind.or(store.kind);

@@ -107,14 +107,22 @@ pub fn identity(disk: &dyn Disk, path: &Path) -> Result<Option<(u64, u64)>> {
     Ok(stat(disk, path, Links::Follow)?.map(|stat| stat.identity))
 }
 
-/// A path that starts at the root; links in it stay.
+/// A path that starts at the root; links in it stay. The working directory's own path has none, so that `..` at the begin leads up.
 pub fn absolute(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     let gone = |error: io::Error| {
         let what = "the folder that this was started in cannot be found";
         Error::new(ErrorKind::InputOutput, what, "change to a folder that exists, and run again").why(error.to_string())
     };
-    let from_root = if path.is_absolute() { Ok(path.to_owned()) } else { disk.current_folder().map(|folder| folder.join(path)) };
-    from_root.and_then(std::path::absolute).map_err(gone)
+    if path.is_absolute() {
+        return std::path::absolute(path).map_err(gone);
+    }
+    let mut folder = disk.current_folder().map_err(gone)?;
+    let mut parts = path.components().filter(|part| *part != Component::CurDir).peekable();
+    while parts.next_if_eq(&Component::ParentDir).is_some() {
+        folder.pop();
+    }
+    folder.extend(parts);
+    std::path::absolute(folder).map_err(gone)
 }
 
 /// The one spelling of a path, without links; `None` where nothing has that name.

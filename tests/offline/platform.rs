@@ -472,8 +472,7 @@ fn the_platforms_store_file_keeps_its_project() {
     run(&sandbox, &["patch", "--write"], &PROD).expect(0);
     run(&sandbox, &["verify"], &PROD).finds(&usual(&COVERAGE));
     sandbox.edit(file, "eso-reader", "somebody");
-    run(&sandbox, &["verify"], &PROD)
-        .finds(&[&usual(&COVERAGE)[..], &["store-differs p/platform/store.yaml"]].concat());
+    run(&sandbox, &["verify"], &PROD).finds(&[&usual(&COVERAGE)[..], &["store-differs p/platform/store.yaml"]].concat());
     for (store, code) in [(format!("file: {file}, project-id: a b"), 2), ("file: no/such/store.yaml".to_owned(), 5)] {
         sandbox.set(&format!("store: {{ {store} }}"));
         run(&sandbox, &args, &PROD).expect(code);

@@ -1,0 +1,122 @@
+//! A new settings file: where it belongs, which folders it names, and how it is written.
+
+use std::path::{Path, PathBuf};
+
+use super::Workspace;
+use super::keys::{CERTIFICATE, ESCROW, RECIPIENTS};
+use crate::manifest::schema;
+use crate::manifest::settings_file::{NewSettings, SCHEMAS};
+use crate::model::{Error, Result, SETTINGS, quoted};
+use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::{World, files, git};
+
+/// Where a new settings file belongs.
+pub struct Place {
+    /// The root of the checkout, which the file's paths never leave.
+    root: PathBuf,
+    /// The way there from the working directory.
+    pub folder: PathBuf,
+    /// The platform's checkout, from the working directory.
+    pub platform: PathBuf,
+}
+
+impl Place {
+    /// The file, from the working directory.
+    pub fn file(&self) -> PathBuf {
+        self.folder.join(SETTINGS)
+    }
+}
+
+impl Workspace {
+    /// The root of the checkout that this was started in, unless the platform lies in another one.
+    pub fn place_for_settings(&self) -> Result<Place> {
+        let disk = &*self.disk;
+        let root_of = |folder: &Path| git::root(disk, folder)?.map_or_else(|| files::resolved(disk, folder), Ok);
+        let (here, named) = (Path::new("."), self.platform_root());
+        let mut root = root_of(here)?;
+        if let Some(platform) = named
+            && !files::is_inside(disk, platform, &root)?
+        {
+            root = root_of(platform)?;
+        }
+        let folder = files::way(disk, here, &root)?;
+        let own = || if folder.as_os_str().is_empty() { here.to_owned() } else { folder.clone() };
+        let place = Place { platform: named.map_or_else(own, Path::to_owned), root, folder };
+        if files::exists(disk, &place.file())? {
+            let help = "edit it; or move it away, and run again";
+            return Err(Error::refused("there are settings already", help).in_file(&place.file().to_string_lossy()));
+        }
+        Ok(place)
+    }
+
+    /// What the command line says of the folders, or what is usual: each from the file's folder.
+    pub fn name_folders(&self, place: &Place, has_platform: bool, settings: &mut NewSettings) -> Result<()> {
+        let way = |flag: &str, path: &Path| self.way_from(place, flag, path);
+        let platform = has_platform.then(|| way("--platform", &place.platform)).transpose()?;
+        let sealed = platform.as_deref().map_or("out".to_owned(), |platform| join(platform, "sealed"));
+        let usual = |name: &str, ours: &[&str]| self.usual(place, name, ours);
+        let flags = &self.flags;
+        settings.keys =
+            flags.keys.as_deref().map_or_else(|| usual("keys", &[CERTIFICATE, ESCROW, RECIPIENTS]), |path| way("--keys", path))?;
+        settings.out = flags.out.as_deref().map_or_else(|| usual(&sealed, &["secret-source"]), |path| way("--out", path))?;
+        settings.secrets = flags.secrets.as_deref().map_or_else(|| usual("secrets", &[]), |path| way("--secrets", path))?;
+        settings.contract = flags.contract.as_deref().map(|path| way("--contract", path)).transpose()?;
+        settings.platform = platform;
+        let store = &self.flags.store;
+        settings.store.extend(store.kind.map(|kind| ("kind", kind.as_str().to_owned())));
+        settings.store.extend(store.isolation.map(|isolation| ("isolation", isolation.as_str().to_owned())));
+        settings.store.extend(store.rbac.map(|rbac| ("rbac", rbac.as_str().to_owned())));
+        settings.store.extend(store.project_id.clone().map(|id| ("project-id", id)));
+        let file = store.file.as_deref().map(|path| way("--store-file", path)).transpose()?;
+        settings.store.extend(file.map(|file| ("file", file)));
+        Ok(())
+    }
+
+    /// A folder's usual name, unless a folder of that name is somebody else's.
+    fn usual(&self, place: &Place, name: &str, ours: &[&str]) -> Result<String> {
+        let there = Folder::open(&*self.disk, &place.root.join(name))?;
+        let names = there.map_or(Ok(Vec::new()), |folder| folder.names())?;
+        let neutral = |name: &String| name.starts_with('.') || name == "README.md";
+        let is_ours = names.iter().all(neutral) || names.iter().any(|name| ours.contains(&name.as_str()));
+        Ok(if is_ours { name.to_owned() } else { format!("seal-secrets/{}", name.rsplit('/').next().unwrap_or(name)) })
+    }
+
+    fn way_from(&self, place: &Place, flag: &str, path: &Path) -> Result<String> {
+        let way = files::relative_to(&*self.disk, path, &place.root)?;
+        let way = way.as_deref().and_then(Path::to_str).ok_or_else(|| {
+            let help = "name what lies inside of it: settings never lead out of the checkout";
+            Error::usage(format!("`{flag}` leads out of the checkout"), help).in_file(&place.file().to_string_lossy())
+        })?;
+        Ok(if way.is_empty() { ".".to_owned() } else { way.to_owned() })
+    }
+
+    /// Writes the settings, after the schemas that their editor looks for.
+    pub fn write_settings(&self, place: &Place, text: &str, world: &mut World) -> Result<()> {
+        let missing = || Error::bad_input("no such folder", "make it first: `mkdir -p`").in_file(&place.root.to_string_lossy());
+        let folder = Folder::open(&*self.disk, &place.root)?.ok_or_else(missing)?;
+        let mut writer = Writer::new(&folder);
+        for (name, schema) in [("settings", schema::settings()), ("contract", schema::contract())] {
+            let file = format!("{SCHEMAS}/{name}.json");
+            if folder.find_below(&file)?.is_none() {
+                writer.write(&file, schema.as_bytes(), 0o644, Existing::Keep)?;
+            }
+        }
+        writer.write(SETTINGS, text.as_bytes(), 0o644, Existing::Keep)?;
+        writer.finish()?;
+        let cd = if place.is_above() { String::new() } else { format!("cd {} && ", quoted(&place.folder.to_string_lossy())) };
+        world
+            .terminal
+            .print(&format!("wrote {}\n\n{text}\nnext: {cd}seal-secrets keygen && seal-secrets bootstrap\n", place.file().display()))
+    }
+}
+
+impl Place {
+    /// Whether a command finds the file that is started where this one was.
+    fn is_above(&self) -> bool {
+        self.folder.components().all(|part| part == std::path::Component::ParentDir)
+    }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder == "." { name.to_owned() } else { format!("{folder}/{name}") }
+}
