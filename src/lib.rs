@@ -32,6 +32,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
     }
 }
 
+/// Where a command line works: each place with its name, the same wherever it is typed. Nothing is done.
+pub fn places(args: impl IntoIterator<Item = OsString>, world: &World) -> Result<Vec<(&'static str, String)>> {
+    let nowhere = |_| model::Error::usage("it asks for help only", "name a command");
+    let cli = cli::parse(args).map_err(|other| other.map_or_else(|error| error, nowhere))?;
+    commands::workspace(&cli, world)?.whereabouts()
+}
+
 fn outcome(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Result<Outcome> {
     // First of all, while nothing is made. The standard library draws the seed of a thread's hash maps once.
     model::check_entropy(world.entropy.as_mut())?;

@@ -86,5 +86,5 @@ fn look(cluster: &Cluster, wanted: &Wanted<'_>, clock: fn() -> SystemTime) -> Re
     };
     let what = format!("context {}", cluster.context);
     let (status, symptom) = (Status::Bad, Some(symptom));
-    Ok(vec![Check { category: "api server", what, status, symptom, cause: error.what(), remedy: error.help() }])
+    Ok(vec![Check { category: "api server", what, status, symptom, cause: error.what(), remedy: wanted.places.pasteable(&error.help()) }])
 }

@@ -70,7 +70,7 @@ fn report(workspace: &Workspace, adds: bool, count: usize, world: &mut World) ->
     if !adds {
         world.terminal.print(&format!(
             "whoever was removed can still open every copy of the old escrow, such as one in git's history, and with it all that is sealed now\nto lock them out: `{}`, for a new sealing key, then `{}`, for new values\n",
-            workspace.command("renew"), workspace.command("rotate")
+            workspace.command("renew"), workspace.command("rotate KEY…")
         ))?;
     }
     Ok(Outcome::Done)

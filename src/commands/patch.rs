@@ -6,6 +6,7 @@ use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result, visible};
 use crate::pipeline::patch;
 use crate::pipeline::platform;
+use crate::pipeline::remembered::Remembered;
 use crate::pipeline::render;
 use crate::show::{counted, findings};
 use crate::workspace::Workspace;
@@ -44,6 +45,8 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
             workspace.write_edit(root, edit, n + 1 == edits.edits.len())?;
             world.terminal.print(&format!("write  {}\n", visible(&platform::shown(&root.to_string_lossy(), &edit.path))))?;
         }
+        let runbook = update_runbook(workspace, &edits.edits, world)?;
+        world.terminal.print(&runbook)?;
         world.terminal.print(&match edits.edits.len() {
             0 => "nothing to do\n".to_owned(),
             files => {
@@ -56,4 +59,18 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
     }
     world.terminal.tell(&findings::all(&workspace.places, &edits.refused));
     Ok(Outcome::found(!edits.refused.is_empty()))
+}
+
+/// The runbook says which steps are done: after this one it is written anew, where there is one.
+fn update_runbook(workspace: &Workspace, edits: &[patch::Edit], world: &mut World) -> Result<String> {
+    let out = workspace.out_to_change()?;
+    let inventory = out.look(Remembered::default())?;
+    if edits.is_empty() || !inventory.others.contains_key(render::RUNBOOK) {
+        return Ok(String::new());
+    }
+    let (setting, _) = workspace.setting(world)?;
+    let certificate = workspace.certificate()?.sealing.digest;
+    let files = render::render(&setting.contract, &setting.delivery, certificate, &inventory.sealed_files());
+    let written = out.write_runbook(&files[render::RUNBOOK])?;
+    Ok(if written { format!("write  {} (updated)\n", workspace.places.in_out(render::RUNBOOK)) } else { String::new() })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Contract, Name, Namespace};
+use super::{Contract, Controller, Name, Namespace, Places};
 
 /// The store's form. The default is one ClusterSecretStore with one account, which may get the keys that consumers read.
 #[derive(Clone, Debug, Default)]
@@ -16,8 +16,12 @@ pub struct Delivery {
     pub rbac: Rbac,
     /// A file of the platform's that holds the store instead of `secret-store/`.
     pub store_file: Option<StoreFile>,
-    /// Which of several clusters: the folders have its name below theirs.
-    pub cluster: Option<Namespace>,
+    /// The sealed-secrets controller.
+    pub controller: Controller,
+    /// The same folders, as named from the output folder.
+    pub here: Places,
+    /// The platform's manifests were read, and each entry has the property.
+    pub patched: bool,
     /// The Argo CD Application for the result.
     pub application: Option<Application>,
 }
@@ -62,6 +66,8 @@ words! {
 #[derive(Clone, Debug)]
 pub struct StoreFile {
     pub path: String,
+    /// The same from the output folder.
+    pub from_out: String,
     /// Its content; none = it does not exist.
     pub present: Option<Vec<u8>>,
     /// What the line `# projectID: <id>` says.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::visible;
 
 /// The folders of a run, as the operator names them, and the flags that lead another run to the same ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     pub keys: String,
     pub out: String,

@@ -10,7 +10,8 @@ use super::inventory::SOURCE;
 use crate::manifest::kubernetes::{Metadata, Object};
 use crate::manifest::yaml;
 use crate::model::{
-    Application, CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, visible,
+    Application, CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, counted,
+    quoted,
 };
 
 /// The one derived file that names the certificate.
@@ -261,29 +262,23 @@ fn component(patches: &[Patch<'_>]) -> String {
 /// `INSTALL.md`: the template with its holes filled.
 fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDigest, sealed: &BTreeSet<String>) -> String {
     let files: String = sealed.iter().map(|path| format!("- `{path}`\n")).collect();
-    let consumers: String = contract
-        .consumers
-        .iter()
-        .filter_map(|consumer| {
-            let name = consumer.name.as_ref()?;
-            let keys: Vec<&str> = consumer.entries.iter().map(|entry| entry.key.as_str()).collect();
-            Some(format!("| {} | {name} | {} |\n", consumer.namespace, keys.join(", ")))
-        })
-        .collect();
     let template = include_str!("../install.md");
     let filled = [
         ("{certificate}", certificate.to_string()),
-        ("{keys}", delivery.cluster.as_ref().map_or("../keys".to_owned(), |cluster| format!("../../keys/{cluster}"))),
+        ("{apply-key}", delivery.here.command("key-secret --apply --context \"${CONTEXT:?}\"")),
+        ("{doctor}", delivery.here.command("doctor --context \"${CONTEXT:?}\" --wait 5m")),
+        ("{controller-namespace}", delivery.controller.namespace.to_string()),
+        ("{controller}", delivery.controller.name.to_string()),
+        ("{property-step}", property_step(contract, delivery)),
         ("{namespace}", contract.namespace.to_string()),
         ("{store}", contract.store.to_string()),
         ("{store-step}", store_step(contract, delivery)),
         ("{reader-namespace}", contract.reader.namespace.to_string()),
         ("{property}", PROPERTY.to_owned()),
         ("{files}", files),
-        ("{consumers}", consumers),
         ("{rendered}", rendered(contract)),
-        ("{awaited}", awaited(contract, sealed)),
-        ("{copies}", copies(contract)),
+        ("{awaited}", awaited(contract, delivery, sealed)),
+        ("{copies}", copies(contract, delivery)),
     ];
     filled.iter().fold(template.to_owned(), |text, (hole, value)| text.replace(hole, value))
 }
@@ -296,18 +291,35 @@ pub fn runbook_for(text: &str, certificate: CertificateDigest) -> Option<String>
     Some(text.replace(before, &named))
 }
 
+/// What is to be done so that each entry has the property, or that it is done.
+fn property_step(contract: &Contract, delivery: &Delivery) -> String {
+    let named = || contract.consumers.iter().filter_map(|consumer| Some((consumer, consumer.name.as_ref()?)));
+    if delivery.patched {
+        let entries: usize = named().map(|(consumer, _)| consumer.entries.len()).sum();
+        let secrets = counted(named().count(), "ExternalSecret");
+        return format!("Done: all {entries} in the platform's {secrets} have it. There is nothing to do.\n");
+    }
+    let keys = |consumer: &Consumer| consumer.entries.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>().join(", ");
+    let consumers: String = named().map(|(consumer, name)| format!("| {} | {name} | {} |\n", consumer.namespace, keys(consumer))).collect();
+    include_str!("../property.md").replace("{consumers}", &consumers).replace("{patch}", &delivery.here.command("patch --write"))
+}
+
 fn store_step(contract: &Contract, delivery: &Delivery) -> String {
     let (store, source) = (&contract.store, &contract.namespace);
-    let mut text = "```sh\nkubectl apply -k secret-store\n".to_owned();
+    let mut text = "```sh\nkubectl --context \"${CONTEXT:?}\" apply -k secret-store\n".to_owned();
     if let Some(file) = &delivery.store_file {
-        text.push_str(&format!("kubectl apply -f {}   # from the folder in which `--store-file` was given\n", visible(&file.path)));
+        text.push_str(&format!("kubectl --context \"${{CONTEXT:?}}\" apply -f {}\n", quoted(&file.from_out)));
     }
     match delivery.store_kind {
         StoreKind::ClusterSecretStore => {
-            text.push_str(&format!("kubectl wait clustersecretstore/{store} --for=condition=Ready --timeout=2m\n"));
+            text.push_str(&format!(
+                "kubectl --context \"${{CONTEXT:?}}\" wait clustersecretstore/{store} --for=condition=Ready --timeout=2m\n"
+            ));
         }
         StoreKind::SecretStore => {
-            text.push_str("kubectl wait secretstore --all --all-namespaces --for=condition=Ready --timeout=2m\n");
+            text.push_str(
+                "kubectl --context \"${CONTEXT:?}\" wait secretstore --all --all-namespaces --for=condition=Ready --timeout=2m\n",
+            );
         }
     }
     text.push_str("```\n\n");
@@ -348,7 +360,7 @@ fn rendered(contract: &Contract) -> String {
     )
 }
 
-fn awaited(contract: &Contract, sealed: &BTreeSet<String>) -> String {
+fn awaited(contract: &Contract, delivery: &Delivery, sealed: &BTreeSet<String>) -> String {
     let missing = |unit: &Unit<'_>| unit.provided() && unit.needed() && !sealed.contains(&unit.file());
     let lines: Vec<String> = contract
         .units()
@@ -367,18 +379,17 @@ fn awaited(contract: &Contract, sealed: &BTreeSet<String>) -> String {
         return "Nothing is missing: every key of the contract is sealed.\n".to_owned();
     }
     format!(
-        "These keys only you can supply. Until then their ExternalSecrets say `not found`; the rest works.\nAdd one with `seal-secrets bootstrap --provide KEY=FILE`, commit, and apply step 4 again.\n\n{}",
+        "These keys only you can supply. Until then their ExternalSecrets say `not found`; the rest works.\nAdd one with `{}`, commit, and apply step 4 again.\n\n{}",
+        delivery.here.command("bootstrap --provide KEY=FILE"),
         lines.concat()
     )
 }
 
-fn copies(contract: &Contract) -> String {
+fn copies(contract: &Contract, delivery: &Delivery) -> String {
     let copies = contract.keys.iter().filter(|key| key.operator_copy);
     let line = |key: &crate::model::Key| {
-        format!(
-            "- `{}`: {}. Read it with `seal-secrets unseal --keys ../keys --out . --value {} --reveal`\n",
-            key.name, key.about, key.name
-        )
+        let read = delivery.here.command(&format!("unseal --value {} --reveal", key.name));
+        format!("- `{}`: {}. Read it with `{read}`\n", key.name, key.about)
     };
     let lines: Vec<String> = copies.map(line).collect();
     if lines.is_empty() {

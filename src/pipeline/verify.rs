@@ -148,7 +148,7 @@ impl Findings<'_> {
             && listed != able
         {
             let help =
-                "run the `seal-secrets escrow` command that was interrupted again; or `add-recipient` with one who is listed".to_owned();
+                "run what was interrupted again: `seal-secrets escrow add-recipient RECIPIENT` or `seal-secrets escrow remove-recipient RECIPIENT`".to_owned();
             let what = format!("it is encrypted to {able} recipients, and `{list}` names {listed}");
             self.push(Code::RecipientsDiffer, place.clone(), what, help);
         }

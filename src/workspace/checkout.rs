@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Workspace, parent};
 use crate::manifest::text;
 use crate::manifest::yaml::{self, Node};
-use crate::model::{Delivery, Error, GitOps, Result, Store, StoreFile};
+use crate::model::{Code, Delivery, Error, Finding, GitOps, Result, Store, StoreFile};
 use crate::pipeline::inventory::Files;
 use crate::pipeline::patch::{Edit, Edits};
 use crate::pipeline::plan::Setting;
@@ -32,6 +32,8 @@ impl Workspace {
         let by_argo = self.settings.gitops.is_none_or(|gitops| gitops == GitOps::ArgoCd);
         delivery.application = out.filter(|_| by_argo).and_then(|out| resolve::application(&platform, &out));
         coverage.extend(delivery.application.as_ref().and_then(|application| resolve::check_project(&platform, application)));
+        let lacks = |finding: &Finding| matches!(finding.code, Code::PropertyMissing | Code::PropertyDiffers | Code::StoreKindDiffers);
+        delivery.patched = !coverage.iter().any(lacks);
         Ok((Setting { contract, delivery, coverage }, text))
     }
 
@@ -45,7 +47,9 @@ impl Workspace {
             isolation: *isolation,
             rbac: *rbac,
             store_file: file.map(|path| self.read_store_file(path, project_id.as_deref())).transpose()?,
-            cluster: self.flags.cluster.clone(),
+            controller: self.controller.clone(),
+            here: self.from_out()?,
+            patched: false,
             application: None,
         })
     }
@@ -150,7 +154,8 @@ impl Workspace {
             let help = "write one at `store.project-id`: letters, digits, `-`, `_`, `.` and `:`, at most 64";
             return Err(Error::usage("the project of the store file is not one that a line can hold", help));
         }
-        Ok(StoreFile { path: shown.to_owned(), present: present.map(String::into_bytes), project_id: id })
+        let from_out = self.way_from_out(path)?;
+        Ok(StoreFile { path: shown.to_owned(), from_out, present: present.map(String::into_bytes), project_id: id })
     }
 
     /// A store is never written over what this tool keeps elsewhere, nor through a link.

@@ -23,9 +23,9 @@ use crate::manifest::{contract_file, text};
 use crate::model::{
     Contract, Controller, Isolation, Live, Namespace, Places, Rbac, Recipe, Result, SETTINGS, Settings, StoreKind, visible,
 };
-use crate::world::World;
 use crate::world::disk::Disk;
 use crate::world::folder::Folder;
+use crate::world::{World, files};
 use settings::{Found, Joined, Said};
 
 /// What the command line says of the places.
@@ -106,6 +106,49 @@ impl Workspace {
             let how = "and drop the flag; `seal-secrets init --help` says how it is made";
             world.terminal.warn(&format!("the form of the store belongs into {SETTINGS}: write `{line}` there, {how}"));
         }
+    }
+
+    /// Every place with its name; a path begins at the root.
+    pub fn whereabouts(&self) -> Result<Vec<(&'static str, String)>> {
+        let path = |path: &Path| files::resolved(&*self.disk, path).map(|path| path.to_string_lossy().into_owned());
+        let mut found = vec![("keys", path(&self.keys)?), ("out", path(&self.out)?), ("secrets", path(&self.secrets)?)];
+        let (contract, platform) = (self.joined.contract.value.as_deref(), self.platform_root());
+        for (name, there) in [("contract", contract), ("platform", platform), ("store", self.joined.store_file.as_deref())] {
+            found.extend(there.map(path).transpose()?.map(|path| (name, path)));
+        }
+        let live = &self.flags.live;
+        let context = live.context.clone().or_else(|| self.joined.context.clone());
+        let named = [("environment", self.environment().map(str::to_owned)), ("context", context), ("kubeconfig", live.kubeconfig.clone())];
+        found.extend(named.into_iter().filter_map(|(name, named)| Some((name, named?))));
+        found.push(("isolation", self.settings.store.isolation.as_str().to_owned()));
+        found.push(("controller", format!("{}/{}", self.controller.namespace, self.controller.name)));
+        Ok(found)
+    }
+
+    /// The same places from the output folder, for the runbook that lies there.
+    fn from_out(&self) -> Result<Places> {
+        let mut flags = match &self.found {
+            Some(found) => vec![("--settings", self.way_from_out(&found.file)?)],
+            None => vec![("--keys", self.way_from_out(&self.keys)?), ("--out", ".".to_owned())],
+        };
+        if self.found.is_some() {
+            flags.extend(self.flags.cluster.as_ref().map(|cluster| ("--cluster", cluster.to_string())));
+        }
+        for (flag, value) in self.joined.differing() {
+            match flag {
+                "--environment" => flags.push((flag, value)),
+                // Those without settings stand there already; with a cluster, each flag names the folder above.
+                "--keys" | "--out" | "--secrets" if self.found.is_none() => {}
+                _ => flags.push((flag, self.way_from_out(Path::new(&value))?)),
+            }
+        }
+        flags.extend(self.flags.store.printed());
+        Ok(Places::new(Path::new(""), Path::new("."), Path::new(""), None, &flags))
+    }
+
+    fn way_from_out(&self, path: &Path) -> Result<String> {
+        let way = files::way(&*self.disk, &self.out, path)?;
+        Ok(if way.as_os_str().is_empty() { ".".to_owned() } else { way.to_string_lossy().into_owned() })
     }
 
     /// How the cluster is reached.

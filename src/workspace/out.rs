@@ -162,15 +162,21 @@ impl Out<'_> {
 
     /// The derived file that names the certificate, as `bootstrap` would write it; whether it changes.
     pub fn update_runbook(&self, to: CertificateDigest, write: bool) -> Result<bool> {
-        let Some(folder) = &self.folder else { return Ok(false) };
-        let Some(before) = folder.find_file(render::RUNBOOK)? else { return Ok(false) };
+        let Some(before) = self.folder.as_ref().map_or(Ok(None), |folder| folder.find_file(render::RUNBOOK))? else { return Ok(false) };
         let Some(after) = std::str::from_utf8(&before).ok().and_then(|text| render::runbook_for(text, to)) else { return Ok(false) };
-        if write {
-            folder.remove_leftovers_here()?;
-            let mut writer = Writer::new(folder);
-            writer.write(render::RUNBOOK, after.as_bytes(), 0o644, Existing::AsRead(Some(&before)))?;
-            writer.sync()?;
-        }
+        if write { self.write_runbook(&after) } else { Ok(true) }
+    }
+
+    /// Writes the runbook alone, where there is one; whether it changes.
+    pub fn write_runbook(&self, after: &str) -> Result<bool> {
+        let Some(folder) = &self.folder else { return Ok(false) };
+        let Some(before) = folder.find_file(render::RUNBOOK)?.filter(|before| before.as_slice() != after.as_bytes()) else {
+            return Ok(false);
+        };
+        folder.remove_leftovers_here()?;
+        let mut writer = Writer::new(folder);
+        writer.write(render::RUNBOOK, after.as_bytes(), 0o644, Existing::AsRead(Some(&before)))?;
+        writer.sync()?;
         Ok(true)
     }
 }

@@ -208,7 +208,7 @@ impl StoreFlags {
         said.into_iter().filter_map(|(flag, field, value)| Some((flag, field, value?)))
     }
 
-    fn printed(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub(super) fn printed(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.said().map(|(flag, _, value)| (flag, value))
     }
 

@@ -20,7 +20,7 @@ impl Workspace {
             let check = format!("`git ls-files {} {}` must list none", quoted(&self.places.keys), quoted(&self.places.secrets));
             world.terminal.warn(&format!("{}: it cannot be read for certain whether git tracks a secret: {check}", index.display()));
         }
-        let another = "let another identity in (`seal-secrets escrow add-recipient age1…`), remove this one, then `seal-secrets renew` and `seal-secrets rotate`";
+        let another = "let another identity in (`seal-secrets escrow add-recipient age1…`), remove this one, then `seal-secrets renew` and `seal-secrets rotate KEY…`";
         let identities = identities.names.iter().map(|name| tracked(&self.places.in_keys(name), another));
         let copy = |name: &String| tracked(&self.places.in_secrets(name), &format!("replace it: `seal-secrets rotate {name}`"));
         Ok(identities.chain(copies.names.iter().map(copy)).collect())

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::printed;
 use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::pipeline::pins::{self, How, Pin};
@@ -385,7 +386,7 @@ impl Sandbox {
     pub fn run_impatient<S: AsRef<OsStr>>(&self, patience: Duration, args: impl IntoIterator<Item = S>) -> Ran {
         let args: Vec<S> = args.into_iter().collect();
         let disk = Arc::new(Here::new(self.folder.path()));
-        run_in(World { disk, state: Some(self.state()), server_patience: patience, ..World::real() }, b"", &args)
+        run_here(World { disk, state: Some(self.state()), server_patience: patience, ..World::real() }, b"", &args)
     }
 
     /// Runs a command line on one thread, on a disk that stands before the real one.
@@ -403,7 +404,7 @@ impl Sandbox {
     ) -> Ran {
         let args: Vec<S> = args.into_iter().collect();
         let disk = Arc::new(Here::new(self.folder.path()));
-        run_in(World { disk, state: Some(self.state()), clock, entropy, ..World::real() }, input, &args)
+        run_here(World { disk, state: Some(self.state()), clock, entropy, ..World::real() }, input, &args)
     }
 
     /// The binary, ready to run here, with nothing of the caller's environment but PATH.
@@ -416,7 +417,16 @@ impl Sandbox {
 
     /// Runs the binary with nothing on standard input.
     pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
-        finish(self.command(args))
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let ran = finish(self.command(&args));
+        printed::check(&args, &ran, &World { disk: Arc::new(Here::new(self.folder.path())), ..World::real() });
+        ran
+    }
+
+    /// The same as [`Sandbox::run`] from a subfolder.
+    pub fn run_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
+        let args: Vec<S> = args.into_iter().collect();
+        run_here(World { disk: Arc::new(Here::new(&self.path(folder))), state: Some(self.state()), ..World::real() }, b"", &args)
     }
 
     /// Every file and folder: mode, modification time and content.
@@ -634,7 +644,19 @@ impl<F: FnMut(&mut [u8]) -> Result<(), EntropyFailed>> rand::TryRng for Drawing<
 impl<F: FnMut(&mut [u8]) -> Result<(), EntropyFailed>> rand::TryCryptoRng for Drawing<F> {}
 
 /// Runs a command line in this process, in this world but for its terminal.
-fn run_in<S: AsRef<OsStr>>(world: World, input: &[u8], args: &[S]) -> Ran {
+fn run_in<S: AsRef<OsStr>>(mut world: World, input: &[u8], args: &[S]) -> Ran {
+    run_there(&mut world, input, args)
+}
+
+/// The same, and what it prints can be pasted.
+#[track_caller]
+fn run_here<S: AsRef<OsStr>>(mut world: World, input: &[u8], args: &[S]) -> Ran {
+    let ran = run_there(&mut world, input, args);
+    printed::check(&args.iter().map(|arg| arg.as_ref().to_owned()).collect::<Vec<_>>(), &ran, &world);
+    ran
+}
+
+fn run_there<S: AsRef<OsStr>>(world: &mut World, input: &[u8], args: &[S]) -> Ran {
     #[derive(Clone, Default)]
     struct Shared(Rc<RefCell<Vec<u8>>>);
     impl Write for Shared {
@@ -655,9 +677,9 @@ fn run_in<S: AsRef<OsStr>>(world: World, input: &[u8], args: &[S]) -> Ran {
         stdout_is_terminal: false,
         stderr_is_terminal: false,
     };
-    let mut world = World { terminal, ..world };
+    world.terminal = terminal;
     let args = std::iter::once("seal-secrets".into()).chain(args.iter().map(|arg| arg.as_ref().to_owned()));
-    let code = i32::from(seal_secrets::run(args, &mut world));
+    let code = i32::from(seal_secrets::run(args, world));
     let text = |shared: Shared| String::from_utf8(shared.0.borrow().clone()).unwrap();
     Ran { code, stdout: text(stdout), stderr: text(stderr) }
 }

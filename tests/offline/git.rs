@@ -358,7 +358,7 @@ const CHANGES: &[&[&str]] = &[
 #[test]
 fn a_secret_that_git_tracks_is_refused_and_reported() {
     needs!("git");
-    let identity = "let another identity in (`seal-secrets escrow add-recipient age1…`), remove this one, then `seal-secrets renew` and `seal-secrets rotate`";
+    let identity = "let another identity in (`seal-secrets escrow add-recipient age1…`), remove this one, then `seal-secrets renew` and `seal-secrets rotate KEY…`";
     let copy = "replace it: `seal-secrets rotate dex-admin-password`";
     for (file, remedy, commands) in [
         ("keys/operator.agekey", identity, CHANGES),

@@ -25,6 +25,7 @@ mod links;
 mod opens;
 mod places;
 mod platform;
+mod printed;
 mod prompt;
 mod property;
 mod randomness;

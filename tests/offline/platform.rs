@@ -516,7 +516,7 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
         "key-unknown",
         &[
             "key-unknown p/apps/n8n/n8n.yaml:20:24",
-            "runbook-differs p/platform/INSTALL.md:94:1",
+            "runbook-differs p/platform/INSTALL.md:75:1",
             "patch-differs p/platform/property-patches/kustomization.yaml:55:1",
             "stray-file p/platform/property-patches/n8n-core-secrets.patch.yaml",
             "rbac-differs p/platform/secret-source/rbac.yaml:25:1",
@@ -528,7 +528,7 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
     (
         "key-unread",
         &[
-            "runbook-differs p/platform/INSTALL.md:94:1",
+            "runbook-differs p/platform/INSTALL.md:75:1",
             "patch-differs p/platform/property-patches/kustomization.yaml:55:1",
             "stray-file p/platform/property-patches/n8n-core-secrets.patch.yaml",
             "rbac-differs p/platform/secret-source/rbac.yaml:25:1",
@@ -540,14 +540,14 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
     ("key-not-needed", &["key-not-needed p/apps/n8n/n8n.yaml:20:24"], |s| {
         s.edit("p/environments/prod/config.yaml", "n8n: true", "n8n: false")
     }),
-    ("property-missing", &["property-missing p/apps/kserve/hf-token.yaml:18:14"], |s| {
+    ("property-missing", &["property-missing p/apps/kserve/hf-token.yaml:18:14", "runbook-differs p/platform/INSTALL.md:75:1"], |s| {
         s.edit("p/apps/kserve/hf-token.yaml", "        property: value\n", "")
     }),
     (
         "property-differs",
         &[
             "property-differs p/apps/kserve/hf-token.yaml:18:14",
-            "runbook-differs p/platform/INSTALL.md:88:1",
+            "runbook-differs p/platform/INSTALL.md:75:1",
             "stray-file p/platform/property-patches/hf-token.patch.yaml",
             "patch-differs p/platform/property-patches/kustomization.yaml:35:1",
             "rbac-differs p/platform/secret-source/rbac.yaml:20:1",
@@ -574,7 +574,7 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
         "ambiguous-consumer",
         &[
             "ambiguous-consumer p",
-            "runbook-differs p/platform/INSTALL.md:88:1",
+            "runbook-differs p/platform/INSTALL.md:75:1",
             "stray-file p/platform/property-patches/hf-token.patch.yaml",
             "patch-differs p/platform/property-patches/kustomization.yaml:35:1",
         ],

@@ -1,0 +1,99 @@
+//! Every command that is printed, anywhere in the whole test run, can be pasted: the real command line reads it, and it works on the
+//! same folders, contract, platform and cluster as the run that printed it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use seal_secrets::world::World;
+
+use crate::common::Ran;
+
+/// What a run prints in place of what only the operator knows.
+const PLACEHOLDERS: [(&str, &str); 5] =
+    [("KEY…", "hf-token"), ("KEY", "hf-token"), ("age1…", "age1recipient"), ("sha256:…", DIGEST), ("…", "x")];
+
+const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Each command of ours in a text, from its program to where the shell goes on.
+pub fn commands(text: &str) -> Vec<String> {
+    const PROGRAM: &str = "seal-secrets ";
+    let mut found = Vec::new();
+    // A line of a file that differs is only quoted.
+    let text: String = text.lines().filter(|line| !line.contains("here should stand")).flat_map(|line| [line, "\n"]).collect();
+    let text = text.as_str();
+    for (at, _) in text.match_indices(PROGRAM) {
+        let (before, args) = (&text[..at], &text[at + PROGRAM.len()..]);
+        let begins = ["`", "next: ", "help: ", "&& ", "| "].iter().any(|sign| before.ends_with(sign)) || before.is_empty();
+        let is_command = args.starts_with(|c: char| c.is_ascii_lowercase() || c == '-');
+        if begins && is_command {
+            let end = ["`", "\n", " | ", " && ", " > ", ", "].iter().filter_map(|sign| args.find(sign)).min().unwrap_or(args.len());
+            found.push(args[..end].to_owned());
+        }
+    }
+    found
+}
+
+/// A command's words, as a shell splits them.
+fn words(command: &str) -> Vec<OsString> {
+    let (mut words, mut word, mut quoted, mut any) = (Vec::new(), String::new(), false, false);
+    for c in command.chars() {
+        match c {
+            '\'' => (quoted, any) = (!quoted, true),
+            ' ' if !quoted => {
+                if any {
+                    words.push(std::mem::take(&mut word));
+                }
+                any = false;
+            }
+            c => {
+                word.push(c);
+                any = true;
+            }
+        }
+    }
+    if any {
+        words.push(word);
+    }
+    let known = |word: String| PLACEHOLDERS.iter().fold(word, |word, (placeholder, value)| word.replace(placeholder, value)).into();
+    words.into_iter().map(known).collect()
+}
+
+fn places(args: impl IntoIterator<Item = OsString>, world: &World) -> Option<BTreeMap<&'static str, String>> {
+    let command_line = std::iter::once("seal-secrets".into()).chain(args);
+    Some(seal_secrets::places(command_line, world).ok()?.into_iter().collect())
+}
+
+/// Holds what a run printed against that rule. A command line that is refused has no places.
+#[track_caller]
+pub fn check(args: &[OsString], ran: &Ran, world: &World) {
+    let is_help = |arg: &OsString| ["--help", "-h", "copy"].iter().any(|help| arg == help);
+    if args.iter().any(is_help) {
+        return;
+    }
+    let Some(own) = places(args.to_vec(), world) else { return };
+    for command in commands(&ran.stdout).into_iter().chain(commands(&ran.stderr)) {
+        // The help has no folders, a folder that is not there may not be repeated, and what `init` makes is there only afterwards.
+        if ["--help", " DIR", "init"].iter().any(|unknown| command.contains(unknown)) || args.iter().any(|arg| arg == "init") {
+            continue;
+        }
+        let there = places(words(&command), world);
+        let there = there.unwrap_or_else(|| panic!("{args:?} prints a command that cannot be read: seal-secrets {command}"));
+        for (name, place) in &own {
+            // Only a command that talks to a cluster has one.
+            let is_live = matches!(*name, "context" | "kubeconfig" | "controller");
+            let found = there.get(name);
+            assert!(
+                found == Some(place) || is_live && !talks(&command),
+                "{args:?} ({name}: {place}) prints: seal-secrets {command} ({found:?})"
+            );
+        }
+        assert!(own.contains_key("platform") || !there.contains_key("platform"), "{args:?} prints: seal-secrets {command}");
+    }
+}
+
+/// Whether a command talks to a cluster.
+fn talks(command: &str) -> bool {
+    let live = ["doctor", "backup", "--via-controller", "--from-cluster", "--apply"];
+    live.iter().any(|word| command.split(' ').any(|part| part == *word)) && !command.contains("--print-rbac")
+        || command.contains("fetch-cert") && !command.contains("--file")
+}
