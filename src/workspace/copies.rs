@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::Workspace;
 use super::out::sync;
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue};
+use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Result, SecretValue};
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::private_key::SealingKey;
 use crate::pipeline::unseal;
@@ -106,8 +106,8 @@ impl Workspace {
         let escrow = identity.map_or_else(|| self.escrow_unasked(world), |named| self.escrow(Some(named), world).map(Some));
         let opened = escrow.and_then(|escrow| escrow.map_or(Ok(Vec::new()), |escrow| self.open_each(&wanted, &escrow.pairs.openers)));
         match opened {
-            // Nothing else needs it: what is wrong is for `verify` to tell.
-            Err(error) if identity.is_none() => {
+            // Nothing else here needs the escrow: what is wrong with it does not stop the run.
+            Err(error) if identity.is_none() && error.kind != ErrorKind::InputOutput => {
                 let place = error.place();
                 world.terminal.warn(&format!("a copy in {} is missing, and stays so: {place}: {}", self.places.secrets, error.what()));
                 Ok(Vec::new())

@@ -181,7 +181,10 @@ impl Workspace {
 
     /// The escrow, opened with the default identity; none where one of the two is missing, or the operator would be asked for something.
     pub fn escrow_unasked(&self, world: &World) -> Result<Option<Escrow>> {
-        let Some(path) = self.default_identity()?.filter(|_| self.has(ESCROW).is_ok_and(|there| there)) else { return Ok(None) };
+        let Some(path) = self.default_identity()? else { return Ok(None) };
+        if !self.has(ESCROW)? {
+            return Ok(None);
+        }
         let bytes = self.read_secret(&path)?;
         if recipients::is_encrypted(&bytes) {
             return Ok(None);

@@ -12,7 +12,7 @@ use crate::manifest::text;
 use crate::model::{Error, Name, Result, quoted};
 use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
 use crate::pipeline::escrow;
-use crate::pipeline::inventory;
+use crate::pipeline::inventory::{self, SOURCE};
 use crate::pipeline::recipients::{self, Recipient};
 use crate::pipeline::remembered::{self, Remembered};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
@@ -82,7 +82,8 @@ impl Workspace {
 
     /// Whether something was sealed already.
     pub(super) fn has_sealed(&self) -> Result<bool> {
-        Ok(self.has(REMEMBERED)? || self.out()?.files()?.keys().any(|path| inventory::is_sealed(path)))
+        let units = self.open_folder(&self.out.join(SOURCE))?.map_or(Ok(Vec::new()), |folder| folder.names())?;
+        Ok(self.has(REMEMBERED)? || units.iter().any(|name| inventory::is_sealed(&format!("{SOURCE}{name}"))))
     }
 
     /// Whether a new sealing key is to be made: there is neither one nor anything that is sealed to it.

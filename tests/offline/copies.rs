@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::common::{Sandbox, USUAL, usual};
 use crate::escrow::protected;
+use crate::faults::{adds, sealed};
 
 const COPY: &str = "secrets/dex-admin-password";
 const SEALED: &str = "out/secret-source/dex-admin.sealed.yaml";
@@ -144,4 +145,15 @@ fn a_copy_is_written_only_where_nobody_commits_it_and_through_no_link() {
     let ran = sandbox.run(["bootstrap"]).expect(4);
     assert!(ran.stderr.contains("does not ignore it"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
+}
+
+#[test]
+fn a_missing_copy_that_is_restored() {
+    adds(&sealed().clone().without("secrets/admin-password"), &["bootstrap"]);
+}
+
+#[test]
+fn a_stale_copy_that_is_restored() {
+    let start = sealed().clone().with("secrets/admin-password", 0o600, b"the old one");
+    adds(&start, &["bootstrap", "--identity", "keys/operator.agekey"]);
 }

@@ -33,7 +33,8 @@ const FINISHED: &str = "warning: an earlier run was interrupted; its escrow was 
 const NONE: &str = "";
 
 /// What is gone.
-const LOSSES: [(&str, fn(&Sandbox)); 5] = [
+type Loss = (&'static str, fn(&Sandbox));
+const LOSSES: [Loss; 5] = [
     ("escrow", |s| s.remove("keys/sealing.key.age")),
     ("escrow and identity", |s| {
         s.remove("keys/sealing.key.age");
