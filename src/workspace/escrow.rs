@@ -179,10 +179,11 @@ impl Workspace {
         Ok(recipients)
     }
 
-    /// The escrow, opened with the default identity; none where one of the two is missing, or the operator would be asked for something.
+    /// The escrow, opened with the default identity; none where one of the two is missing, the identity is another
+    /// user's, or the operator would be asked for something.
     pub fn escrow_unasked(&self, world: &World) -> Result<Option<Escrow>> {
         let Some(path) = self.default_identity()? else { return Ok(None) };
-        if !self.has(ESCROW)? {
+        if !self.has(ESCROW)? || !files::is_readable(&*self.disk, &path)? {
             return Ok(None);
         }
         let bytes = self.read_secret(&path)?;

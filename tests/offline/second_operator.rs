@@ -239,3 +239,26 @@ fn escrow_list_shows_who_can_open_it_and_with_an_identity_what_is_in_it() {
     let ran = sandbox.run(["escrow", "list"]).expect(6);
     assert!(ran.stderr.starts_with("error: keys/sealing.key.age: not an age file"), "{}", ran.stderr);
 }
+
+#[cfg(feature = "cluster")]
+#[test]
+fn the_first_escrow_of_a_cluster_that_runs_already_is_for_the_same_recipients() {
+    use crate::api_server::{kubeconfig, response, serve_with};
+    let keys =
+        || crate::common::fixture_text("fixtures/private-keys/key-list.json").replace("\"kind\": \"List\"", "\"kind\": \"SecretList\"");
+    let (port, _) = serve_with(move |_, _, _| response("200 OK", "", &keys()));
+    let (sandbox, (first, second)) = (Sandbox::empty(), (new_identity().unwrap(), new_identity().unwrap()));
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    sandbox.write("keys/recipients.txt", format!("{}\n{}\n", first.1, second.1).as_bytes());
+    let context = format!("the recipients are those of keys/recipients.txt\ncontext fake, https://127.0.0.1:{port}\n");
+    let told = context + &sandbox.will_open_for(&[&first.1, &second.1]).replace("keys/", "keys/berlin/");
+    let ran = sandbox.run(["backup", "--cluster", "berlin", "--kubeconfig", "kubeconfig"]).told(&told);
+    assert!(!ran.stdout.contains("are old now"), "there was no escrow before: {}", ran.stdout);
+    let list = format!("# Who may open sealing.key.age: age recipients, one a line.\n{}\n{}\n", first.1, second.1);
+    assert_eq!(sandbox.read("keys/berlin/recipients.txt"), list);
+    assert!(!sandbox.path("keys/berlin/operator.agekey").exists());
+    for identity in [&first.0, &second.0] {
+        sandbox.write_secret("id", identity.as_bytes());
+        sandbox.run(["escrow", "list", "--cluster", "berlin", "--identity", "id"]).expect(0);
+    }
+}
