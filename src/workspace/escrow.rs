@@ -7,8 +7,8 @@ use age::DecryptError;
 use age_core::format::{FileKey, Stanza};
 use zeroize::Zeroizing;
 
+use super::Workspace;
 use super::keys::{CERTIFICATE, ESCROW, IDENTITY, KEYGEN, RECIPIENTS};
-use super::{Named, Workspace};
 use crate::manifest::text;
 use crate::model::{Error, Result, quoted, visible};
 use crate::pipeline::certificate::FitCertificate;
@@ -154,7 +154,7 @@ impl Workspace {
     /// The identity that opens the escrow where none is named: that of the keys folder, or else, for one of several clusters, that of the
     /// folder above.
     pub fn default_identity(&self) -> Result<Option<PathBuf>> {
-        for folder in [&self.keys, &self.named.keys] {
+        for folder in [Some(self.keys.clone()), self.of_all().map(|all| all.keys)].into_iter().flatten() {
             let path = folder.join(IDENTITY);
             if files::exists(&*self.disk, &path)? {
                 return Ok(Some(path));
@@ -166,10 +166,8 @@ impl Workspace {
     /// For one of several clusters that has neither recipients nor an identity yet: those of the folder above, so that whoever can open
     /// one escrow can open the other.
     pub fn recipients_of_all(&self, world: &mut World) -> Result<Vec<Recipient>> {
-        if self.named.cluster.is_none() || self.has(IDENTITY)? {
-            return Ok(Vec::new());
-        }
-        let above = Self::new(Named { cluster: None, ..self.named.clone() }, self.disk.clone());
+        let has_own = self.has(IDENTITY)?;
+        let Some(above) = self.of_all().filter(|_| !has_own) else { return Ok(Vec::new()) };
         let (from, recipients) = match above.listed()? {
             Some(listed) => (RECIPIENTS, listed.recipients),
             None if above.has(IDENTITY)? => (IDENTITY, above.identities(None, world)?.recipients()?),

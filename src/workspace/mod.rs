@@ -74,6 +74,12 @@ impl Workspace {
         Self::new(Named { cluster: Some(cluster.clone()), ..self.named.clone() }, self.disk.clone())
     }
 
+    /// The folders that several clusters have in common; none where this is not one of them.
+    fn of_all(&self) -> Option<Self> {
+        let named = || Named { cluster: None, ..self.named.clone() };
+        self.named.cluster.is_some().then(|| Self::new(named(), self.disk.clone()))
+    }
+
     /// A command of this tool that works on the same folders: `args` as they are typed behind `seal-secrets`.
     pub fn command(&self, args: &str) -> String {
         self.places.command(args)
