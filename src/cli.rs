@@ -145,6 +145,10 @@ pub struct Wishes {
     /// Regenerate this write-once key, losing all data encrypted with its old value
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
+    /// Also compare your copies with the sealed values, and restore those that differ, with the age identity that opens the escrow
+    /// [default: operator.agekey in the keys folder, to restore missing copies only]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
     #[command(flatten)]
     pub certificate: Certificate,
 }
@@ -475,10 +479,22 @@ pub struct Escrow {
 
 #[derive(Subcommand)]
 pub enum EscrowChange {
+    /// Show who can open the escrow; with an identity also which keys it holds
+    List(ListRecipients),
     /// Add a recipient who can open the escrow
     AddRecipient(ChangeRecipient),
     /// Rewrite the escrow without a recipient, who can still open older copies of it
     RemoveRecipient(ChangeRecipient),
+}
+
+#[derive(Args)]
+pub struct ListRecipients {
+    /// Also open it with this age identity, and show the sealing keys in it
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

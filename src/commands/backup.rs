@@ -4,13 +4,13 @@ use super::Outcome;
 use crate::cli::Backup;
 use crate::model::Result;
 use crate::pipeline::private_key::{self, Pairs, SealingKey};
-use crate::pipeline::recipients::Recipient;
+use crate::pipeline::recipients::{self, Recipient};
 use crate::pipeline::remembered::Remembered;
 use crate::pipeline::unseal;
 use crate::show::counted;
 use crate::workspace::Workspace;
 use crate::workspace::escrow::{ChangedEscrow, NewEscrow, grown};
-use crate::workspace::keys::{ESCROW, IDENTITY};
+use crate::workspace::keys::{ESCROW, IDENTITY, RECIPIENTS};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Backup, world: &mut World) -> Result<Outcome> {
@@ -40,17 +40,18 @@ pub(super) fn run(workspace: &Workspace, args: &Backup, world: &mut World) -> Re
     } else {
         store(workspace, &more, opened.as_ref(), first, world)?;
         added.openers.iter().try_for_each(|key| world.terminal.print(&format!("added {}\n", key.digest)))?;
-        world.terminal.print(&format!("wrote {name}; read back, and it holds every key\n"))?;
+        let copies = if opened.is_some() { workspace.old_copies() + "\n" } else { String::new() };
+        world.terminal.print(&format!("wrote {name}; read back, and it holds every key\n{copies}"))?;
     }
     let held = opened.map(|opened| opened.escrow.pairs.openers).unwrap_or_default();
     prove(workspace, &held.into_iter().chain(added.openers).collect::<Vec<_>>(), world)
 }
 
 /// For whom the first escrow is going to be encrypted; `None` = for an identity that is yet to be made.
-fn first_recipients(workspace: &Workspace, args: &Backup, world: &World) -> Result<Option<Vec<Recipient>>> {
+fn first_recipients(workspace: &Workspace, args: &Backup, world: &mut World) -> Result<Option<Vec<Recipient>>> {
     match (workspace.listed()?, args.identity.as_deref()) {
         (Some(listed), _) => Ok(Some(listed.recipients)),
-        (None, None) if !workspace.has(IDENTITY)? => Ok(None),
+        (None, None) if !workspace.has(IDENTITY)? => Ok(Some(workspace.recipients_of_all(world)?).filter(|taken| !taken.is_empty())),
         (None, named) => workspace.identities(named, world)?.recipients().map(Some),
     }
 }
@@ -69,7 +70,12 @@ fn store(
         return keys.write_escrow(&NewEscrow::encrypt(&grown(&escrow.pem, more), recipients, world)?, Some(&escrow.encrypted)).map(drop);
     }
     let first = match first {
-        Some(first) => first,
+        Some(first) => {
+            if !workspace.has(RECIPIENTS)? && !workspace.has(IDENTITY)? {
+                keys.write_recipients(&recipients::with(None, &first), None)?;
+            }
+            first
+        }
         None => {
             keys.make_identity()?;
             workspace.identities(None, world)?.recipients()?

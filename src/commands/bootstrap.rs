@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::sealing::{self, Job, Options};
 use crate::cli;
-use crate::model::{Contract, Result};
+use crate::model::{Contract, Name, Result, SecretValue};
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::plan::Wishes;
 use crate::workspace::Workspace;
@@ -20,7 +20,7 @@ pub(super) fn plan(workspace: &Workspace, args: &cli::Plan, world: &mut World) -
 }
 
 fn options(wishes: &cli::Wishes, dry_run: bool, json: bool) -> Options<'_> {
-    let cli::Wishes { provide, destroys_data, certificate } = wishes;
+    let cli::Wishes { provide, destroys_data, certificate, .. } = wishes;
     // Only what is gone is made again: nothing that exists is replaced.
     Options { certificate, provide, destroys_data, yes: true, dry_run, json }
 }
@@ -31,5 +31,15 @@ impl Job for Bootstrap<'_> {
     fn wishes(&mut self, contract: &Contract, _: &Inventory, _: &mut World) -> Result<Wishes> {
         let destroyed = contract.write_once_keys(&self.0.destroys_data)?;
         Ok(Wishes { provided: provided_names(contract, &self.0.provide)?, destroyed, ..Wishes::default() })
+    }
+
+    fn copies(
+        &mut self,
+        workspace: &Workspace,
+        contract: &Contract,
+        inventory: &Inventory,
+        world: &mut World,
+    ) -> Result<Vec<(Name, SecretValue)>> {
+        workspace.copies_to_restore(contract, inventory, self.0.identity.as_deref(), world)
     }
 }

@@ -5,26 +5,27 @@
 //! mistake, and the same command run again finishes what was begun.
 
 use super::Outcome;
-use crate::cli::{Escrow, EscrowChange};
+use crate::cli::{Escrow, EscrowChange, ListRecipients};
 use crate::model::{Error, Result, near, visible};
+use crate::pipeline::escrow;
 use crate::pipeline::recipients::{self, Recipient};
+use crate::show;
 use crate::show::counted;
 use crate::workspace::Workspace;
 use crate::workspace::escrow::{ChangedEscrow, NewEscrow};
-use crate::workspace::keys::{ESCROW, RECIPIENTS};
+use crate::workspace::keys::{CERTIFICATE, ESCROW, RECIPIENTS};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Escrow, world: &mut World) -> Result<Outcome> {
     let (args, added) = match &args.change {
         EscrowChange::AddRecipient(args) => (args, Some(Recipient::argument("`RECIPIENT`", &args.recipient)?)),
         EscrowChange::RemoveRecipient(args) => (args, None),
+        EscrowChange::List(args) => return list(workspace, args, world),
     };
     workspace.check_identity_kept_out(world)?;
     let path = workspace.places.in_keys(ESCROW);
     workspace.check_keys(&[RECIPIENTS, ESCROW])?;
-    if !workspace.has(ESCROW)? {
-        return Err(Error::bad_input("no such file", "make the sealing key first: `seal-secrets keygen`").in_file(&path));
-    }
+    workspace.check_escrow()?;
     let keys = workspace.change_keys()?;
     let ChangedEscrow { escrow, list, recipients: before } = workspace.escrow_to_change(args.identity.as_deref(), world)?;
     let text = recipients::with(list.as_deref(), &before);
@@ -47,6 +48,24 @@ pub(super) fn run(workspace: &Workspace, args: &Escrow, world: &mut World) -> Re
     report(workspace, adds, after.len(), world)
 }
 
+/// Reads only, and without an identity decrypts nothing.
+fn list(workspace: &Workspace, args: &ListRecipients, world: &mut World) -> Result<Outcome> {
+    let encrypted = workspace.encrypted_escrow()?;
+    let able = escrow::count_recipients(&encrypted).map_err(|error| error.in_file(&workspace.places.in_keys(ESCROW)))?;
+    let listed = workspace.listed()?.map(|listed| listed.recipients);
+    let identities = args.identity.as_deref().map(|identity| workspace.identities(Some(identity), world)).transpose()?;
+    let opened = identities.map(|identities| workspace.open(encrypted, &identities)).transpose()?;
+    let pinned = match opened.is_some() && workspace.has(CERTIFICATE)? {
+        true => Some(workspace.certificate()?.sealing.digest),
+        false => None,
+    };
+    let opened = opened.as_ref().map(|escrow| (escrow.opener(), &escrow.pairs, pinned));
+    let listing = show::escrow::Listing { able, listed: listed.as_deref(), opened };
+    let text = if args.json { show::escrow::json } else { show::escrow::text };
+    world.terminal.print(&text(&workspace.places, &listing))?;
+    Ok(Outcome::found(listing.agrees() == Some(false)))
+}
+
 fn find<'r>(typed: &str, list: &'r [Recipient]) -> Result<&'r Recipient> {
     let lower = typed.to_ascii_lowercase();
     let names: Vec<String> = list.iter().map(Recipient::to_string).collect();
@@ -66,7 +85,9 @@ fn find<'r>(typed: &str, list: &'r [Recipient]) -> Result<&'r Recipient> {
 fn report(workspace: &Workspace, adds: bool, count: usize, world: &mut World) -> Result<Outcome> {
     let path = |name| visible(&workspace.places.in_keys(name));
     let (list, escrow, recipients) = (path(RECIPIENTS), path(ESCROW), counted(count, "recipient"));
-    world.terminal.print(&format!("wrote {list} and {escrow}, encrypted to {recipients}; read back, and it opens\n"))?;
+    world
+        .terminal
+        .print(&format!("wrote {list} and {escrow}, encrypted to {recipients}; read back, and it opens\n{}\n", workspace.old_copies()))?;
     if !adds {
         world.terminal.print(&format!(
             "whoever was removed can still open every copy of the old escrow, such as one in git's history, and with it all that is sealed now\nto lock them out: `{}`, for a new sealing key, then `{}`, for new values\n",

@@ -6,7 +6,7 @@
 
 use super::Outcome;
 use crate::cli::Keygen;
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, quoted};
 use crate::pipeline::keygen::{new_pair, try_pair};
 use crate::pipeline::pins::How;
 use crate::pipeline::recipients::{self, Recipient};
@@ -19,10 +19,16 @@ use crate::world::World;
 pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Result<Outcome> {
     let named = args.recipients.iter().map(|text| Recipient::argument("`--recipient`", text)).collect::<Result<Vec<_>>>()?;
     if workspace.has(CERTIFICATE)? {
+        if workspace.certificate().is_ok() {
+            workspace.check_escrow()?;
+        }
         return Err(Error::refused("already exists, and is never overwritten", "nothing to do: `seal-secrets bootstrap` seals to it")
             .in_file(&workspace.places.in_keys(CERTIFICATE)));
     }
     let begun = workspace.has(ESCROW)?;
+    if !begun {
+        workspace.check_new_key()?;
+    }
     if begun && !named.is_empty() {
         let help = "run `seal-secrets keygen` to finish it, then `seal-secrets escrow add-recipient` for each";
         return Err(Error::refused("an earlier run was interrupted; its escrow exists, and is not encrypted again here", help)
@@ -30,6 +36,10 @@ pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Re
     }
     // What is there is judged before the first folder or file is made.
     let listed = workspace.listed()?;
+    let named = match begun || !named.is_empty() || listed.is_some() {
+        true => named,
+        false => workspace.recipients_of_all(world)?,
+    };
     workspace.check_identity_kept_out(world)?;
     workspace.check_keys(&[IDENTITY, RECIPIENTS, ESCROW, CERTIFICATE])?;
     match (begun, named.is_empty() && listed.is_none()) {
@@ -79,9 +89,9 @@ fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipi
 /// An earlier run was ended between escrow and certificate: the escrow holds both.
 fn finish(workspace: &Workspace, args: &Keygen, own_identity: bool, world: &mut World) -> Result<Outcome> {
     let (path, identity) = (workspace.places.in_keys(ESCROW), workspace.places.in_keys(IDENTITY));
-    if !workspace.has(IDENTITY)? {
-        let help = format!("put the identity at {identity} and run again; or, if nothing was ever sealed to it, move the escrow away");
-        return Err(Error::refused("the escrow exists without its certificate, and its identity is elsewhere", help).in_file(&path));
+    if workspace.default_identity()?.is_none() {
+        let help = format!("put the age identity that opens the escrow at `{}`, and run again", quoted(&identity));
+        return Err(workspace.no_identity(&help));
     }
     let in_escrow = |error: Error| error.in_file(&path);
     let keys = workspace.change_keys()?;

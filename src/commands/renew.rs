@@ -147,7 +147,7 @@ fn report(workspace: &Workspace, certificate: &SealingCertificate, tally: &Tally
     world.terminal.print(&format!(
         "{path} is {} now, until {}; the escrow holds {keys} keys\n\
          next, in this order:\n\
-         1. keep the new {escrow} offline, in two places\n\
+         1. keep the new {escrow} offline, in two places, instead of your old copies\n\
          2. give the controller its keys: {} | kubectl apply -f -\n\
          3. restart it: kubectl -n kube-system rollout restart deployment/sealed-secrets-controller\n\
          4. commit {path} and {}\n",

@@ -28,6 +28,11 @@ pub(super) trait Job {
         BTreeMap::new()
     }
 
+    /// Sealed values whose operator's copies are to be written.
+    fn copies(&mut self, _: &Workspace, _: &Contract, _: &Inventory, _: &mut World) -> Result<Vec<(Name, SecretValue)>> {
+        Ok(Vec::new())
+    }
+
     /// The day on which the value of a key was sealed first, where that is known.
     fn sealed_on(&self, _: &Name, today: &str) -> Option<String> {
         Some(today.to_owned())
@@ -120,6 +125,8 @@ pub(super) struct Ready<'w> {
     certificate: FitCertificate,
     trust: Trust<'w>,
     before: Before,
+    /// Values whose operator's copies are written, beside those that are sealed.
+    copies: Vec<(Name, SecretValue)>,
 }
 
 pub(super) fn adopt(
@@ -156,7 +163,8 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     let keys = ready.plan.remembers().then(|| workspace.change_keys()).transpose()?;
     let today = world.day(0)?;
     let sealed_on = |name: &Name| job.sealed_on(name, &today);
-    let made = make(&ready.contract, &ready.plan, &ready.certificate, values, &sealed_on, world.entropy.as_mut(), world.threads)?;
+    let mut made = make(&ready.contract, &ready.plan, &ready.certificate, values, &sealed_on, world.entropy.as_mut(), world.threads)?;
+    made.copies.extend(std::mem::take(&mut ready.copies).into_iter().map(|(key, value)| (key, value.into_bytes())));
     out.carry_out(&ready.plan, &ready.before, made, keys.as_ref(), world)?;
     world.terminal.print(&(text(workspace, &ready, true, job) + &job.next(workspace)))?;
     Ok(Outcome::Done)
@@ -180,7 +188,12 @@ fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, j
     let certificate = workspace.fit_certificate(&trust, options.certificate.allow_rsa_bits, world)?;
     let wishes = job.wishes(&setting.contract, &inventory, world)?;
     let plan = plan::plan(&setting, &inventory, certificate.digest, &wishes);
-    let plan = plan.map_err(|error| error.within(&workspace.places.out))?;
+    let mut plan = plan.map_err(|error| error.within(&workspace.places.out))?;
+    let copies = job.copies(workspace, &setting.contract, &inventory, world)?;
+    plan.changes.extend(copies.iter().map(|(key, _)| {
+        let file = workspace.places.in_secrets(key.as_str());
+        Change::Copy { key: key.clone(), file, reason: Reason::Restored }
+    }));
     let Setting { contract, delivery, .. } = setting;
     for name in &plan.kept {
         world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
@@ -189,7 +202,7 @@ fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, j
         let without = "without it nothing is known of write-once values once all of the output folder is gone";
         world.terminal.warn(&format!("{file} cannot be written: {without}"));
     }
-    Ok(Ready { contract, plan, certificate, trust, before: Before { inventory, store: delivery.store_file } })
+    Ok(Ready { contract, plan, certificate, trust, before: Before { inventory, store: delivery.store_file }, copies })
 }
 
 /// Before a value is replaced, the operator agrees: with `--yes`, or at the terminal, where the plan is shown first.

@@ -2,11 +2,11 @@
 
 use super::Outcome;
 use crate::cli::Verify;
-use crate::model::{Error, ErrorKind, Result};
+use crate::model::{Contract, Error, ErrorKind, Result, quoted};
 use crate::pipeline::drill::{self, Drill};
 use crate::pipeline::key_secrets::{self, KeySecrets};
 use crate::pipeline::unseal::Opened;
-use crate::pipeline::verify::{Evidence, verify};
+use crate::pipeline::verify::{Copies, Evidence, verify};
 use crate::pipeline::{escrow, plan::Setting};
 use crate::show;
 use crate::workspace::Workspace;
@@ -31,6 +31,10 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     let looked = look(workspace, args, world)?;
     let inventory = workspace.out()?.look(remembered)?;
     let opened = looked.escrow.as_ref().map(|escrow| Opened::new(&escrow.pairs.openers, &inventory));
+    let copies = match &opened {
+        Some(_) => or_damaged(copies(workspace, &contract, args), &mut damaged)?,
+        None => None,
+    };
     let rules = workspace.ignore_rules(&contract.ignored)?;
     let tracked = workspace.tracked(&contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
     let findings = verify(&Evidence {
@@ -41,6 +45,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         accepted,
         ignored: &|path| rules.matching(path),
         opened: looked.escrow.as_ref().map(|escrow| escrow.pairs.openers.as_slice()).zip(opened.as_ref()),
+        copies: copies.as_ref(),
         listed,
         able: looked.able.as_ref(),
         damaged: &damaged,
@@ -83,12 +88,17 @@ struct Looked {
 /// Reads the escrow once. In a drill one that does not open is a result, and no error.
 fn look(workspace: &Workspace, args: &Verify, world: &World) -> Result<Looked> {
     let identity = args.identity.as_deref();
-    let identities = (args.drill || identity.is_some()).then(|| workspace.identities(identity, world)).transpose()?;
-    let encrypted = workspace.has(ESCROW)?.then(|| workspace.encrypted_escrow());
-    let able = encrypted.as_ref().map(|encrypted| escrow::count_recipients(encrypted.as_ref().map_err(Error::clone)?));
+    let (there, asked) = (workspace.has(ESCROW)?, args.drill || identity.is_some());
+    let encrypted = (there || asked).then(|| workspace.encrypted_escrow());
+    let able = encrypted.as_ref().filter(|_| there);
+    let able = able.map(|encrypted| escrow::count_recipients(encrypted.as_ref().map_err(Error::clone)?));
     let able = able.map(unless_unreadable).transpose()?;
-    let Some(identities) = identities else { return Ok(Looked { able, escrow: None, opened: Ok(Default::default()) }) };
-    let opened = encrypted.unwrap_or_else(|| workspace.encrypted_escrow()).and_then(|encrypted| workspace.open(encrypted, &identities));
+    let Some(encrypted) = encrypted.filter(|_| asked) else { return Ok(Looked { able, escrow: None, opened: Ok(Default::default()) }) };
+    let opened = match encrypted {
+        // An identity that cannot be read is an error in a drill, too.
+        Ok(encrypted) => workspace.open(encrypted, &workspace.identities(identity, world)?),
+        Err(error) => Err(error),
+    };
     match (unless_unreadable(opened)?, args.drill) {
         (Ok(escrow), _) => {
             let opened = Ok((escrow.opener(), escrow.pairs.list.len()));
@@ -97,6 +107,13 @@ fn look(workspace: &Workspace, args: &Verify, world: &World) -> Result<Looked> {
         (Err(error), true) => Ok(Looked { able, escrow: None, opened: Err(error) }),
         (Err(error), false) => Err(error),
     }
+}
+
+/// The operator's copies, and the command that restores them with the identity of this run.
+fn copies(workspace: &Workspace, contract: &Contract, args: &Verify) -> Result<Copies> {
+    let default = workspace.default_identity()?;
+    let identity = args.identity.as_ref().or(default.as_ref()).map_or(String::new(), |path| quoted(&path.to_string_lossy()));
+    Ok(Copies { found: workspace.copies(contract)?, restore: workspace.command(&format!("bootstrap --identity {identity}")) })
 }
 
 /// The controller's key Secret: rendered, and fit for the controller; or why not.

@@ -41,6 +41,8 @@ words! {
         CannotOpen "cannot-open"
         WrongValue "wrong-value"
         HashDiffers "hash-differs"
+        CopyDiffers "copy-differs"
+        CopyMissing "copy-missing"
         ApplicationDiffers "application-differs"
         KeyUnknown "key-unknown"
         KeyUnread "key-unread"
@@ -72,6 +74,7 @@ impl Code {
             CertificateExpiresSoon
             | CertificateNotAccepted
             | NotYetProvided
+            | CopyMissing
             | Orphan
             | StrayFile
             | KeyUnread

@@ -48,6 +48,8 @@ pub enum Change {
         text: String,
         reason: Reason,
     },
+    /// Write an operator's copy from the sealed value.
+    Copy { key: Name, file: String, reason: Reason },
     /// Remember write-once units outside of `out/`, beside the certificate.
     Remember {
         file: String,
@@ -60,16 +62,21 @@ pub enum Change {
 impl Change {
     pub fn file(&self) -> &str {
         match self {
-            Change::Seal { file, .. } | Change::Write { file, .. } | Change::Place { file, .. } | Change::Remember { file, .. } => file,
+            Change::Seal { file, .. }
+            | Change::Write { file, .. }
+            | Change::Place { file, .. }
+            | Change::Copy { file, .. }
+            | Change::Remember { file, .. } => file,
         }
     }
 }
 
 impl Plan {
-    /// The keys whose values are also kept for the operator.
+    /// The keys whose operator's copies it writes.
     pub fn copies(&self) -> impl Iterator<Item = &Name> {
         self.changes.iter().flat_map(|change| match change {
             Change::Seal { copies, .. } => copies.as_slice(),
+            Change::Copy { key, .. } => std::slice::from_ref(key),
             _ => &[],
         })
     }

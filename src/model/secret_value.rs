@@ -26,8 +26,14 @@ impl SecretValue {
         self.0.len()
     }
 
+    /// Whether the two are the same; how long that takes does not tell where they differ.
     pub fn same_as(&self, other: &SecretValue) -> bool {
-        self.0 == other.0
+        same(&self.0, &other.0)
+    }
+
+    /// Whether a copy holds this value, as people keep one: an editor may have left a line feed behind a single line.
+    pub fn is_in(&self, copy: &SecretValue) -> bool {
+        self.same_as(copy) || copy.before_line_feed().is_some_and(|line| same(&self.0, line))
     }
 
     /// Whether it is this word, which is an answer and not a secret.
@@ -38,14 +44,24 @@ impl SecretValue {
     /// Removes the line feed (LF or CRLF) behind a single line, which editors and `echo` leave there; whether there was one. A value of
     /// several lines keeps its last: without it a key in PEM, or one of SSH, is broken.
     pub fn without_line_feed(self) -> (Self, bool) {
-        let trimmed = self.0.strip_suffix(b"\r\n").or_else(|| self.0.strip_suffix(b"\n"));
-        match trimmed {
-            Some(trimmed) if !trimmed.contains(&b'\n') => (SecretValue(Zeroizing::new(trimmed.to_vec())), true),
-            _ => (self, false),
+        match self.before_line_feed() {
+            Some(line) => (SecretValue(Zeroizing::new(line.to_vec())), true),
+            None => (self, false),
         }
+    }
+
+    /// The single line that stands before a line feed; none where there is no line feed, or more than one line.
+    fn before_line_feed(&self) -> Option<&[u8]> {
+        let line = self.0.strip_suffix(b"\r\n").or_else(|| self.0.strip_suffix(b"\n"));
+        line.filter(|line| !line.contains(&b'\n'))
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let differing = one.iter().zip(other).fold(0, |found, (one, other)| found | (one ^ other));
+    one.len() == other.len() && std::hint::black_box(differing) == 0
 }

@@ -115,7 +115,7 @@ fn read_header(escrow: &[u8]) -> Result<age::Decryptor<impl Read>> {
 pub fn decrypt(escrow: &[u8], identities: &[&dyn Identity]) -> Result<Zeroizing<String>> {
     let decryptor = read_header(escrow)?;
     if decryptor.is_scrypt() {
-        let help = "make it with `seal-secrets keygen`";
+        let help = "restore the one that `seal-secrets keygen` made from where you keep a copy of it";
         return Err(Error::bad_input("the escrow is encrypted with a passphrase, not to an identity", help));
     }
     let reader = decryptor.decrypt(identities.iter().copied()).map_err(|error| match error {

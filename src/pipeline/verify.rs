@@ -1,7 +1,7 @@
 //! Offline: do contract, sealed files, certificate and derived files agree? With the sealing key: is each value what its
 //! recipe makes?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -30,6 +30,8 @@ pub struct Evidence<'e> {
     pub ignored: &'e dyn Fn(&str) -> Option<String>,
     /// The keys of the escrow, and what they opened; none = no value is opened.
     pub opened: Option<(&'e [SealingKey], &'e Opened)>,
+    /// The operator's copies; none = they are not compared, as no value is opened.
+    pub copies: Option<&'e Copies>,
     /// How many `recipients.txt` names, where it is there.
     pub listed: Option<usize>,
     /// How many the escrow is encrypted to, where it is there.
@@ -40,6 +42,14 @@ pub struct Evidence<'e> {
     pub tracked: &'e [Error],
     pub delivery: &'e Delivery,
     pub coverage: &'e [Finding],
+}
+
+/// The operator's copies.
+pub struct Copies {
+    /// Those that exist.
+    pub found: BTreeMap<Name, SecretValue>,
+    /// The command that writes them from the sealed values.
+    pub restore: String,
 }
 
 /// Every finding, by place.
@@ -80,6 +90,9 @@ struct Findings<'e> {
 }
 
 const RESTORE: &str = "run `seal-secrets bootstrap`: it restores the file";
+/// The remedy where the escrow is encrypted to another number of recipients than are listed.
+pub const RECIPIENTS_DIFFER: &str =
+    "run what was interrupted again: `seal-secrets escrow add-recipient RECIPIENT` or `seal-secrets escrow remove-recipient RECIPIENT`";
 const FROM_GIT: &str = "restore the file from git";
 
 impl Findings<'_> {
@@ -147,10 +160,8 @@ impl Findings<'_> {
         if let (Some(listed), Some(able)) = (listed, able)
             && listed != able
         {
-            let help =
-                "run what was interrupted again: `seal-secrets escrow add-recipient RECIPIENT` or `seal-secrets escrow remove-recipient RECIPIENT`".to_owned();
             let what = format!("it is encrypted to {able} recipients, and `{list}` names {listed}");
-            self.push(Code::RecipientsDiffer, place.clone(), what, help);
+            self.push(Code::RecipientsDiffer, place.clone(), what, RECIPIENTS_DIFFER.to_owned());
         }
     }
 
@@ -184,6 +195,9 @@ impl Findings<'_> {
             values.push((key, opened.and_then(|opened| self.value(&file, key, secret, opened))));
         }
         self.hashes(&file, &values);
+        if let Some(copies) = evidence.copies {
+            self.copies(copies, &values);
+        }
         self.text(inventory, unit, secrets, documents);
     }
 
@@ -331,6 +345,23 @@ impl Findings<'_> {
                 let what = format!("`{}` is not a hash of `{of}`: nobody could log in", key.name);
                 self.add(Code::HashDiffers, file, None, what, FROM_GIT);
             }
+        }
+    }
+
+    fn copies(&mut self, copies: &Copies, values: &[(&Key, Option<&SecretValue>)]) {
+        for (key, value) in values.iter().filter(|(key, _)| key.operator_copy) {
+            let Some(value) = value else { continue };
+            let (code, what) = match copies.found.get(&key.name) {
+                Some(copy) if value.is_in(copy) => continue,
+                Some(_) => (Code::CopyDiffers, format!("your copy is not the sealed value of `{}`", key.name)),
+                None => (Code::CopyMissing, format!("you have no copy of the sealed value of `{}`", key.name)),
+            };
+            self.push(
+                code,
+                self.places.in_secrets(key.name.as_str()),
+                what,
+                format!("run `{}`: it writes the sealed value there", copies.restore),
+            );
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod checks;
 pub mod contract;
 pub mod drill;
+pub mod escrow;
 pub mod findings;
 pub mod plan;
 pub mod status;

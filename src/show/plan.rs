@@ -28,6 +28,7 @@ pub fn text(places: &Places, contract: &Contract, plan: &Plan, done: bool) -> St
                 *new.entry(file.rsplit_once('/').map_or("", |(folder, _)| folder)).or_default() += 1;
             }
             Change::Write { file, reason, .. } => text.push_str(&format!("write  {} ({})\n", places.in_out(file), why(*reason))),
+            Change::Copy { file, reason, .. } => text.push_str(&format!("copy   {} ({})\n", visible(file), why(*reason))),
             Change::Place { file, reason, .. } | Change::Remember { file, reason, .. } => {
                 text.push_str(&format!("write  {} ({})\n", visible(file), why(*reason)));
             }
@@ -94,6 +95,9 @@ pub fn value(places: &Places, plan: &Plan) -> Value {
         }),
         Change::Write { file, reason, .. } => {
             json!({ "action": "write", "file": file, "path": places.in_out(file), "reason": reason.as_str() })
+        }
+        Change::Copy { key, file, reason } => {
+            json!({ "action": "copy", "key": key.as_str(), "file": file, "path": file, "reason": reason.as_str() })
         }
         Change::Place { file, reason, .. } | Change::Remember { file, reason, .. } => {
             json!({ "action": "write", "file": file, "path": file, "reason": reason.as_str() })

@@ -3,12 +3,19 @@
 //! Where another value already exists, the new one waits beside it, under a name that says for which text of its unit. Once that unit
 //! is in place it takes the place of the old one; the next run does that, or removes it, where this one was ended in between.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::Workspace;
 use super::out::sync;
-use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result};
+use crate::manifest::sealed_secret::SealedSecret;
+use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Result, SecretValue};
+use crate::pipeline::inventory::Inventory;
+use crate::pipeline::private_key::SealingKey;
+use crate::pipeline::unseal;
 use crate::world::folder::{Existing, Folder, Writer};
 use crate::world::{World, files, git};
 
@@ -59,6 +66,69 @@ impl Workspace {
         git::check_kept_out(&*self.disk, &self.secrets, &names)
     }
 
+    /// The operator's copies that exist.
+    pub fn copies(&self, contract: &Contract) -> Result<BTreeMap<Name, SecretValue>> {
+        let mut found = BTreeMap::new();
+        let Some(folder) = Folder::open(&*self.disk, &self.secrets)? else { return Ok(found) };
+        for key in contract.keys.iter().filter(|key| key.operator_copy) {
+            if let Some(bytes) = folder.read_foreign(key.name.as_str())? {
+                found.insert(key.name.clone(), SecretValue::new(bytes));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The sealed values whose copies are missing or, with a named identity, differ: to compare them the escrow is opened, which
+    /// would double the time of a run with nothing to do. The default identity is used only if it asks the operator for nothing.
+    pub fn copies_to_restore(
+        &self,
+        contract: &Contract,
+        inventory: &Inventory,
+        identity: Option<&Path>,
+        world: &mut World,
+    ) -> Result<Vec<(Name, SecretValue)>> {
+        let folder = Folder::open(&*self.disk, &self.secrets)?;
+        let missing = |key: &Name| folder.as_ref().map_or(Ok(true), |folder| folder.has(key.as_str()).map(|there| !there));
+        let mut wanted = Vec::new();
+        for unit in contract.units() {
+            let sealed = inventory.sealed.get(&unit.file()).map(Vec::as_slice).unwrap_or_default();
+            for key in unit.keys.iter().filter(|key| key.operator_copy) {
+                if let Some(secret) = sealed.iter().find(|secret| secret.name == key.name)
+                    && (identity.is_some() || missing(&key.name)?)
+                {
+                    wanted.push((unit.file(), secret));
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let escrow = identity.map_or_else(|| self.escrow_unasked(world), |named| self.escrow(Some(named), world).map(Some));
+        let opened = escrow.and_then(|escrow| escrow.map_or(Ok(Vec::new()), |escrow| self.open_each(&wanted, &escrow.pairs.openers)));
+        match opened {
+            // Nothing else here needs the escrow: what is wrong with it does not stop the run.
+            Err(error) if identity.is_none() && error.kind != ErrorKind::InputOutput => {
+                let place = error.place();
+                world.terminal.warn(&format!("a copy in {} is missing, and stays so: {place}: {}", self.places.secrets, error.what()));
+                Ok(Vec::new())
+            }
+            opened => {
+                let (found, mut opened) = (self.copies(contract)?, opened?);
+                opened.retain(|(key, value)| found.get(key).is_none_or(|copy| !value.is_in(copy)));
+                Ok(opened)
+            }
+        }
+    }
+
+    fn open_each(&self, sealed: &[(String, &SealedSecret)], keys: &[SealingKey]) -> Result<Vec<(Name, SecretValue)>> {
+        let mut opened = Vec::new();
+        for (file, secret) in sealed {
+            let values = unseal::open_all(keys, secret).map_err(|error| error.in_file(&self.places.in_out(file)))?;
+            opened.extend(values.into_iter().map(|(_, value)| (secret.name.clone(), value)));
+        }
+        Ok(opened)
+    }
+
     /// How the waiting copies of this output folder begin: another one may have the same folder for its copies.
     fn waiting_of_out(&self) -> Result<String> {
         let way = files::way(&*self.disk, &self.secrets, &self.out)?;
@@ -94,7 +164,7 @@ impl Workspace {
                     writer.write(&name, &value, MODE, Existing::AsRead(None))?;
                     waiting.push(Waiting { name, key });
                 }
-                _ => writer.write(key.as_str(), &value, MODE, Existing::AsRead(None))?,
+                (before, _) => writer.write(key.as_str(), &value, MODE, Existing::AsRead(before.as_deref().map(Vec::as_slice)))?,
             }
         }
         sync(writer, world)?;

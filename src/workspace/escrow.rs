@@ -8,9 +8,9 @@ use age_core::format::{FileKey, Stanza};
 use zeroize::Zeroizing;
 
 use super::Workspace;
-use super::keys::{ESCROW, IDENTITY, RECIPIENTS};
+use super::keys::{CERTIFICATE, ESCROW, IDENTITY, KEYGEN, RECIPIENTS};
 use crate::manifest::text;
-use crate::model::{Error, Result, visible};
+use crate::model::{Error, Result, quoted, visible};
 use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::escrow::{self, Proof};
 use crate::pipeline::keygen::NewPair;
@@ -122,35 +122,93 @@ pub struct ChangedEscrow {
 impl Workspace {
     /// The escrow as it lies there, encrypted.
     pub fn encrypted_escrow(&self) -> Result<Zeroizing<Vec<u8>>> {
+        self.check_escrow()?;
         self.read_public(&self.keys.join(ESCROW))
+    }
+
+    /// Whether the escrow is here; the error says who has it. Everything that needs it says so in these words.
+    pub fn check_escrow(&self) -> Result<()> {
+        if self.has(ESCROW)? {
+            return Ok(());
+        }
+        let path = self.places.in_keys(ESCROW);
+        if !self.has(CERTIFICATE)? && !self.has_sealed()? {
+            return Err(Error::bad_input("no such file", KEYGEN).in_file(&path));
+        }
+        let help = format!(
+            "ask the operator who made the sealing key for it, or take it from a copy that is kept offline, and save it as `{}`; if nobody has one, `{}` makes another one while the cluster runs; see docs/recovery.md#the-private-part-of-keys",
+            quoted(&path),
+            self.command("backup")
+        );
+        let why = "it is the escrow, which holds the private sealing key; git ignores it by default, so a clone does not have it";
+        Err(Error::bad_input("no such file", help).why(why).in_file(&path))
+    }
+
+    /// An error that says that there is no identity in the keys folder; `help` says how one is passed.
+    pub fn no_identity(&self, help: &str) -> Error {
+        let why = "each operator keeps an age identity of their own, and git never has one";
+        let help = format!("{help}; if it is lost, another recipient can open the escrow: see docs/recovery.md#one-operator");
+        Error::bad_input("no such file", help).why(why).in_file(&self.places.in_keys(IDENTITY))
+    }
+
+    /// The identity that opens the escrow where none is named: that of the keys folder, or else, for one of several clusters, that of the
+    /// folder above.
+    pub fn default_identity(&self) -> Result<Option<PathBuf>> {
+        for folder in [Some(self.keys.clone()), self.of_all()?.map(|all| all.keys)].into_iter().flatten() {
+            let path = folder.join(IDENTITY);
+            if files::exists(&*self.disk, &path)? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// For one of several clusters that has neither recipients nor an identity yet: those of the folder above, so that whoever can open
+    /// one escrow can open the other.
+    pub fn recipients_of_all(&self, world: &mut World) -> Result<Vec<Recipient>> {
+        let has_own = self.has(IDENTITY)?;
+        let Some(above) = self.of_all()?.filter(|_| !has_own) else { return Ok(Vec::new()) };
+        let (from, recipients) = match above.listed()? {
+            Some(listed) => (RECIPIENTS, listed.recipients),
+            None if above.has(IDENTITY)? => (IDENTITY, above.identities(None, world)?.recipients()?),
+            None => return Ok(Vec::new()),
+        };
+        world.terminal.tell(&format!("the recipients are those of {}\n", visible(&above.places.in_keys(from))));
+        Ok(recipients)
+    }
+
+    /// The escrow, opened with the default identity; none where one of the two is missing, the identity is another
+    /// user's, or the operator would be asked for something.
+    pub fn escrow_unasked(&self, world: &World) -> Result<Option<Escrow>> {
+        let Some(path) = self.default_identity()? else { return Ok(None) };
+        if !self.has(ESCROW)? || !files::is_readable(&*self.disk, &path)? {
+            return Ok(None);
+        }
+        let bytes = self.read_secret(&path)?;
+        if recipients::is_encrypted(&bytes) {
+            return Ok(None);
+        }
+        let identities = identities_of(&bytes, &path.to_string_lossy(), world)?;
+        if identities.list.iter().any(|identity| matches!(identity, Identity::Plugin(_))) {
+            return Ok(None);
+        }
+        self.open(self.encrypted_escrow()?, &identities).map(Some)
     }
 
     /// The identities of the file that `--identity` names, or of the default one. All that opens the escrow comes through here.
     pub fn identities(&self, named: Option<&Path>, world: &World) -> Result<Identities> {
-        let default = self.keys.join(IDENTITY);
-        let path = named.unwrap_or(&default);
-        let name = path.to_string_lossy();
-        if named.is_none() && !self.has(IDENTITY)? {
-            let help = "pass the age identity that opens the escrow with `--identity FILE`";
-            return Err(Error::bad_input("no such file", help).in_file(&name));
-        }
-        let bytes = files::read(&*self.disk, path, &name, files::Kind::Secret)?;
-        let operator = Operator::new(world);
-        let list = if recipients::is_encrypted(&bytes) {
-            let passphrase = operator.passphrase(&format!("passphrase of {name}: "));
-            passphrase
-                .and_then(|passphrase| recipients::decrypt_identities(&bytes, passphrase))
-                .and_then(|text| recipients::read_identities(&text))
-        } else {
-            text::decode(&bytes).and_then(recipients::read_identities)
+        let missing = || self.no_identity("pass the age identity that opens the escrow with `--identity FILE`");
+        let path = match named {
+            Some(named) => named.to_owned(),
+            None => self.default_identity()?.ok_or_else(missing)?,
         };
-        Ok(Identities { list: list.map_err(|error| error.in_file(&name))?, operator })
+        identities_of(&self.read_secret(&path)?, &path.to_string_lossy(), world)
     }
 
     /// The escrow, opened with the identities of that file.
     pub fn escrow(&self, identity: Option<&Path>, world: &World) -> Result<Escrow> {
-        let identities = self.identities(identity, world)?;
-        self.open(self.encrypted_escrow()?, &identities)
+        let encrypted = self.encrypted_escrow()?;
+        self.open(encrypted, &self.identities(identity, world)?)
     }
 
     /// The escrow that was read, opened.
@@ -186,11 +244,31 @@ impl Workspace {
         Ok(all)
     }
 
+    /// What there is to do with copies of the escrow that was just replaced.
+    pub fn old_copies(&self) -> String {
+        let escrow = visible(&self.places.in_keys(ESCROW));
+        format!("copies of {escrow} that are kept offline are old now: replace each by this one")
+    }
+
     /// Tells for whom the escrow is going to be encrypted.
     pub fn tell_recipients(&self, to: &[Recipient], world: &mut World) {
         let names: String = to.iter().map(|recipient| format!("  {recipient}\n")).collect();
         world.terminal.tell(&format!("{} will open for:\n{names}", visible(&self.places.in_keys(ESCROW))));
     }
+}
+
+/// The identities of a file.
+fn identities_of(bytes: &[u8], name: &str, world: &World) -> Result<Identities> {
+    let operator = Operator::new(world);
+    let list = if recipients::is_encrypted(bytes) {
+        let passphrase = operator.passphrase(&format!("passphrase of {name}: "));
+        passphrase
+            .and_then(|passphrase| recipients::decrypt_identities(bytes, passphrase))
+            .and_then(|text| recipients::read_identities(&text))
+    } else {
+        text::decode(bytes).and_then(recipients::read_identities)
+    };
+    Ok(Identities { list: list.map_err(|error| error.in_file(name))?, operator })
 }
 
 /// Who may open the escrow: those that are listed, or where there is no list the recipients of the identities that opened it.

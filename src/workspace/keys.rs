@@ -9,9 +9,10 @@ use super::Workspace;
 use super::escrow::NewEscrow;
 use super::trust::Trust;
 use crate::manifest::text;
-use crate::model::{Error, Name, Result};
+use crate::model::{Error, Name, Result, quoted};
 use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
 use crate::pipeline::escrow;
+use crate::pipeline::inventory::{self, SOURCE};
 use crate::pipeline::recipients::{self, Recipient};
 use crate::pipeline::remembered::{self, Remembered};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
@@ -23,6 +24,9 @@ pub const ESCROW: &str = "sealing.key.age";
 pub const IDENTITY: &str = "operator.agekey";
 pub const RECIPIENTS: &str = "recipients.txt";
 const REMEMBERED: &str = "write-once.txt";
+
+/// The remedy where nothing was made yet.
+pub(super) const KEYGEN: &str = "make the sealing key first: `seal-secrets keygen`";
 
 /// The escrow may be committed by a team with a private repository: it then removes that line.
 const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
@@ -47,12 +51,44 @@ impl Workspace {
     pub fn certificate(&self) -> Result<Certificate> {
         let name = self.keys.join(CERTIFICATE);
         let name = name.to_string_lossy();
-        if !self.has(CERTIFICATE)? {
-            return Err(Error::bad_input("no such file", "make the sealing key first: `seal-secrets keygen`").in_file(&name));
-        }
+        self.check_certificate()?;
         let bytes = self.read_public(&self.keys.join(CERTIFICATE))?;
         let read = || Ok(Certificate { sealing: SealingCertificate::read(&bytes)?, pem: text::decode(&bytes)?.to_owned() });
         read().map_err(|error: Error| error.in_file(&name))
+    }
+
+    /// Whether the certificate is here; the error says how it is restored. Another sealing key would be of no use: it opens nothing that
+    /// is sealed already.
+    pub fn check_certificate(&self) -> Result<()> {
+        if self.has(CERTIFICATE)? {
+            return Ok(());
+        }
+        let path = self.places.in_keys(CERTIFICATE);
+        let error = |help: &str| Error::bad_input("no such file", help).in_file(&path);
+        let checkout = format!("restore it from git: `git checkout -- {}`", quoted(&path));
+        if self.has(ESCROW)? {
+            let why = "the escrow of its sealing key is here";
+            return Err(error(&format!("{checkout}; or make it again from the escrow: `seal-secrets keygen`")).why(why));
+        }
+        if self.has_sealed()? {
+            let why = "values are sealed already, and a new sealing key would not open them";
+            // Where there is not even a folder, another one is meant.
+            let checkout = if files::exists(&*self.disk, &self.keys)? { checkout } else { "restore it from git".to_owned() };
+            let or = "or pass the keys folder with `--keys DIR`; if it is lost, see docs/recovery.md#the-private-part-of-keys";
+            return Err(error(&format!("{checkout}; {or}")).why(why));
+        }
+        Err(error(KEYGEN))
+    }
+
+    /// Whether something was sealed already.
+    pub(super) fn has_sealed(&self) -> Result<bool> {
+        let units = self.open_folder(&self.out.join(SOURCE))?.map_or(Ok(Vec::new()), |folder| folder.names())?;
+        Ok(self.has(REMEMBERED)? || units.iter().any(|name| inventory::is_sealed(&format!("{SOURCE}{name}"))))
+    }
+
+    /// Whether a new sealing key is to be made: there is neither one nor anything that is sealed to it.
+    pub fn check_new_key(&self) -> Result<()> {
+        if self.has_sealed()? { self.check_certificate() } else { Ok(()) }
     }
 
     /// The sealing certificate, fit to be sealed to, and no other than the accepted one; one that ends soon is warned of.

@@ -158,6 +158,12 @@ impl Workspace {
         crate::world::cluster::Access { kubeconfig: self.flags.live.kubeconfig.as_deref(), context }
     }
 
+    /// The folders that several clusters have in common; none where this is not one of them.
+    fn of_all(&self) -> Result<Option<Self>> {
+        let flags = || Flags { cluster: None, ..self.flags.clone() };
+        self.flags.cluster.as_ref().map(|_| Self::new(flags(), self.found.clone(), self.disk.clone())).transpose()
+    }
+
     /// A command of this tool that works on the same folders: `args` as they are typed behind `seal-secrets`.
     pub fn command(&self, args: &str) -> String {
         self.places.command(args)

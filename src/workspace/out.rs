@@ -112,6 +112,8 @@ impl Out<'_> {
                         return Err(Error::refused(what, "pass a file of the platform's").in_file(file));
                     }
                 }
+                // What stands there is looked at below, with the copies of the units.
+                Change::Copy { .. } => {}
                 Change::Remember { file, .. } => {
                     let keys = Folder::open(&*workspace.disk, &workspace.keys)?;
                     keys.map_or(Ok(()), |keys| keys.check(file.rsplit('/').next().unwrap_or(file), Existing::AsRead(None)))?;

@@ -102,6 +102,14 @@ pub fn is_writable(disk: &dyn Disk, folder: &Path) -> Result<bool> {
     }
 }
 
+/// Whether this user may read a file.
+pub fn is_readable(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    match disk.open_file(path, Links::Follow) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        result => Ok(found(result, path)?.is_some()),
+    }
+}
+
 /// Device and inode: two paths with the same are one file.
 pub fn identity(disk: &dyn Disk, path: &Path) -> Result<Option<(u64, u64)>> {
     Ok(stat(disk, path, Links::Follow)?.map(|stat| stat.identity))

@@ -29,7 +29,7 @@ fn secret(rest: &str) -> String {
 
 /// A source of a value, and how it is sealed from there.
 type Source = (&'static str, fn(&Sandbox, &str) -> Ran);
-const SOURCES: [Source; 8] = [
+const SOURCES: &[Source] = &[
     ("file", |s, value| {
         s.write_secret("in", value.as_bytes());
         s.run(["bootstrap", "--provide", "token=in", "--contract", "c.yaml"])
@@ -58,6 +58,19 @@ const SOURCES: [Source; 8] = [
     ("folder", |s, value| {
         s.write_secret("in/token", value.as_bytes());
         s.run(["import", "--from-directory", "in", "--contract", "c.yaml"])
+    }),
+    #[cfg(feature = "cluster")]
+    ("live-cluster", |s, value| {
+        use crate::api_server::{kubeconfig, response, serve_with};
+        let data = serde_json::json!({ "value": BASE64_STANDARD.encode(value) });
+        let metadata = serde_json::json!({ "name": "token", "namespace": "shop-secrets" });
+        let body = serde_json::json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data }).to_string();
+        let (port, _) = serve_with(move |_, _, _| response("200 OK", "", &body));
+        let server = format!("https://127.0.0.1:{port}");
+        kubeconfig(s, &server, "fixtures/tls/server.crt", "");
+        let access = ["--from-cluster", "--kubeconfig", "kubeconfig", "--context", "fake"];
+        let ran = s.run([&["import", "--contract", "c.yaml"][..], &access].concat());
+        Ran { stderr: ran.stderr.replace(&format!("context fake, {server}\n"), ""), ..ran }
     }),
 ];
 

@@ -177,7 +177,7 @@ fn two_runs_at_once_one_is_told_to_wait() {
         ("apps/a", &["re-encrypt", "apps/a/one.yaml", "--yes"]),
         ("keys", &["renew", "--yes"]),
         ("keys", &add),
-        ("other", &["keygen", "--keys", "other"]),
+        ("other", &["keygen", "--keys", "other", "--out", "none"]),
     ]);
     for (locked, args) in rows {
         let folder = std::fs::File::open(sandbox.path(locked)).unwrap();

@@ -439,7 +439,7 @@ fn agrees(state: &State, values: &Values, point: &str) -> bool {
 }
 
 /// A command that adds what is missing: whatever was there stays, and the same command adds the rest.
-fn adds(start: &State, command: &[&str]) {
+pub fn adds(start: &State, command: &[&str]) {
     let (command, kept) = (args(command), values(start, "the start"));
     sweep(start, &command, &[], &|state, point| drop(whole(state, &kept, point)), &|state, complete, point| {
         let then = values(state, point);

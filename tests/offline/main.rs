@@ -1,6 +1,7 @@
 //! Everything that needs no cluster. Each test has a folder of its own, a scrubbed environment, and no network.
 
 mod common;
+mod copies;
 mod copy;
 
 #[cfg(feature = "cluster")]
@@ -34,6 +35,7 @@ mod read_faults;
 mod readme;
 mod recovery;
 mod rotate;
+mod second_operator;
 mod simulated_disk;
 mod streams;
 mod threads;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::common::{Sandbox, USUAL, at_the_prompt, git, needs};
+use crate::common::{Sandbox, USUAL, at_the_prompt, git, needs, usual};
 
 /// The files that differ from what they were.
 fn changed(sandbox: &Sandbox, before: &std::collections::BTreeMap<std::path::PathBuf, (u32, i64, i64, Vec<u8>)>) -> BTreeSet<String> {
@@ -163,7 +163,11 @@ fn git_revert_brings_the_old_value_back() {
     assert_ne!(sandbox.value("dex-admin-password"), old);
     git(&["revert", "--no-edit", "HEAD"]);
     assert_eq!((sandbox.value("dex-admin-password"), sandbox.value("dex-admin-hash")), (old, hash));
-    let ran = sandbox.run(["verify", "--identity", "keys/operator.agekey"]).finds(&USUAL);
+    // The operator's copy is of the value that was taken back.
+    let verify = || sandbox.run(["verify", "--identity", "keys/operator.agekey"]);
+    verify().finds(&usual(&["copy-differs secrets/dex-admin-password"]));
+    sandbox.run(["bootstrap", "--identity", "keys/operator.agekey"]).expect(0);
+    let ran = verify().finds(&USUAL);
     assert!(ran.stdout.contains("good: "), "{}", ran.stdout);
     // A clone that knows one commit keeps what is write-once, too.
     let clone = sandbox.path("clone");

@@ -7,7 +7,7 @@ const SECRET: &str = "Vt8QmZ4xKp2WnR6yHd0sLc9B";
 const NO_FILE: &str = "no such file\nhelp: name a file that exists; the nearest folder that does is {here}";
 const NO_CHECKOUT: &str = "no such folder\nhelp: name the root of the platform's checkout";
 const NO_PATH: &str = "no such file or folder\nhelp: pass one that exists";
-const NO_CERTIFICATE: &str = "no such file\nhelp: make the sealing key first: `seal-secrets --keys DIR keygen`";
+const NO_CERTIFICATE: &str = "no such file\n  values are sealed already, and a new sealing key would not open them\nhelp: restore it from git; or pass the keys folder with `--keys DIR`; if it is lost, see docs/recovery.md#the-private-part-of-keys";
 const NO_PARENT: &str = "cannot be made\n  No such file or directory (os error 2)\nhelp: make the parent folder first: `mkdir -p`";
 
 /// Arguments in which `{}` is typed, the exit code, whose error it is, and the rest of it.
@@ -48,7 +48,7 @@ const TYPED: &[(&str, i32, &str, &str)] = &[
     ("status {}/{}", 3, "`PATH`", NO_PATH),
     ("bootstrap --keys {}", 3, "sealing.crt in the folder of `--keys`", NO_CERTIFICATE),
     ("--keys {}/x bootstrap", 3, "sealing.crt in the folder of `--keys`", NO_CERTIFICATE),
-    ("keygen --keys {}/{}", 5, "the folder of `--keys`", NO_PARENT),
+    ("keygen --keys {}/{}", 3, "sealing.crt in the folder of `--keys`", NO_CERTIFICATE),
     ("bootstrap --out {}/{}", 5, "the folder of `--out`", NO_PARENT),
     ("status --out {}", 3, "the folder of `--out`", NO_PATH),
     ("unseal --out {}", 3, "the folder of `--out`", "no sealed files\nhelp: pass the folder with `--out DIR`, or a file with `-f FILE`"),

@@ -149,6 +149,8 @@ const DEFECTS: &[Defect] = &[
     ("hash-differs", &["hash-differs out/secret-source/dex-admin.sealed.yaml"], |s| {
         reseal(s, "dex-admin-hash", b"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy")
     }),
+    ("copy-differs", &["copy-differs secrets/dex-admin-password"], |s| s.write_secret("secrets/dex-admin-password", b"hunter2")),
+    ("copy-missing", &["copy-missing secrets/dex-admin-password"], |s| s.remove("secrets/dex-admin-password")),
     (
         "escrow-differs",
         &[
