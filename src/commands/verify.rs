@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::cli::Verify;
-use crate::model::{Error, ErrorKind, Result};
+use crate::model::{Error, ErrorKind, Result, Unit};
 use crate::pipeline::drill::{self, Drill};
 use crate::pipeline::key_secrets::{self, KeySecrets};
 use crate::pipeline::unseal::Opened;
@@ -33,6 +33,8 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     let opened = looked.escrow.as_ref().map(|escrow| Opened::new(&escrow.pairs.openers, &inventory));
     let rules = workspace.ignore_rules(&contract.ignored)?;
     let tracked = workspace.tracked(&contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
+    let missing = contract.units().iter().map(Unit::file).filter(|file| !inventory.sealed.contains_key(file)).collect();
+    let lost = workspace.lost_units(missing)?;
     let findings = verify(&Evidence {
         places: &workspace.places,
         contract: &contract,
@@ -45,6 +47,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         able: looked.able.as_ref(),
         damaged: &damaged,
         tracked: &tracked,
+        lost: &lost,
         delivery: &delivery,
         coverage: &coverage,
     });

@@ -25,7 +25,8 @@ impl Workspace {
     pub fn without_typed(&self, error: Error, flag: Option<&str>, value_name: &str, path: &Path) -> Error {
         // These are made by the run itself, and a command that is printed needs their names.
         let ours = matches!(flag, Some("--keys" | "--out" | "--secrets"));
-        if ours && !may_be_secret(path) {
+        // Nor is what git tracks a secret.
+        if ours && !may_be_secret(path) || matches!(self.restored(path), Ok(Some(_))) {
             return error;
         }
         let kind = if value_name == "DIR" { "folder" } else { "file" };
@@ -37,7 +38,11 @@ impl Workspace {
     }
 
     pub fn read_public(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-        files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Public)
+        let gone = |error: Error| match self.restored(path) {
+            Ok(Some(help)) => Error::bad_input("no such file", help).in_file(&path.to_string_lossy()),
+            _ => error,
+        };
+        files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Public).map_err(gone)
     }
 
     pub fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {

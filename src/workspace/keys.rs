@@ -9,7 +9,7 @@ use super::Workspace;
 use super::escrow::NewEscrow;
 use super::trust::Trust;
 use crate::manifest::text;
-use crate::model::{Error, Name, Result};
+use crate::model::{Error, Name, Result, quoted};
 use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
 use crate::pipeline::escrow;
 use crate::pipeline::recipients::{self, Recipient};
@@ -48,7 +48,9 @@ impl Workspace {
         let name = self.keys.join(CERTIFICATE);
         let name = name.to_string_lossy();
         if !self.has(CERTIFICATE)? {
-            return Err(Error::bad_input("no such file", "make the sealing key first: `seal-secrets keygen`").in_file(&name));
+            let help = self.restored(&self.keys.join(CERTIFICATE))?;
+            let help = help.unwrap_or_else(|| "make the sealing key first: `seal-secrets keygen`".to_owned());
+            return Err(Error::bad_input("no such file", help).in_file(&name));
         }
         let bytes = self.read_public(&self.keys.join(CERTIFICATE))?;
         let read = || Ok(Certificate { sealing: SealingCertificate::read(&bytes)?, pem: text::decode(&bytes)?.to_owned() });
@@ -83,7 +85,19 @@ impl Workspace {
 
     /// The text of a file of the keys folder; `None` where it does not exist.
     fn text(&self, file: &str) -> Result<Option<String>> {
-        self.has(file)?.then(|| self.read_text(&self.keys.join(file))).transpose()
+        let path = self.keys.join(file);
+        let in_file = |error: Error| error.in_file(&path.to_string_lossy());
+        if !self.has(file)? {
+            // One that git knows is no reason to begin another one.
+            let Some(help) = self.restored(&path)? else { return Ok(None) };
+            let help = format!("{help}; if it was removed on purpose, `git rm --cached {}`", quoted(&path.to_string_lossy()));
+            return Err(in_file(Error::bad_input("no such file", help)));
+        }
+        let union =
+            format!("keep the lines of both sides, without the markers; `{file} merge=union` in `.gitattributes` beside it does that");
+        let help = if file == REMEMBERED { &union } else { text::RESOLVE };
+        let bytes = self.read_public(&path)?;
+        Ok(Some(text::decode_or(&bytes, help).map_err(in_file)?.to_owned()))
     }
 
     /// The output folder from the keys folder: the same wherever the repository lies.
