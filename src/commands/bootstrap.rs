@@ -16,7 +16,8 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Bootstrap, world: &mut Worl
 
 pub(super) fn plan(workspace: &Workspace, args: &cli::Plan, world: &mut World) -> Result<Outcome> {
     let plan = sealing::show(workspace, &options(&args.wishes, true, args.json), &mut Bootstrap(&args.wishes), world)?;
-    Ok(Outcome::found(args.check && !plan.changes.is_empty()))
+    let found = !plan.changes.is_empty() || sealing::disagreement(&plan) == Outcome::Found;
+    Ok(Outcome::found(args.check && found))
 }
 
 fn options(wishes: &cli::Wishes, dry_run: bool, json: bool) -> Options<'_> {

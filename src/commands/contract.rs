@@ -27,7 +27,7 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Contract, world: &mut World
 /// A contract for another platform: what its manifests read, known keys with their recipe.
 fn draft(workspace: &Workspace, root: &Path, world: &mut World) -> Result<Outcome> {
     let (_, known) = workspace.contract(world)?;
-    let (platform, _) = workspace.read_platform(root, world)?;
+    let (platform, _) = workspace.read_platform(root, &known, world)?;
     world.terminal.print(&draft::draft(known, &platform, &workspace.ignored_in(root)?)?)?;
     Ok(Outcome::Done)
 }

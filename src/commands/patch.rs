@@ -36,7 +36,7 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
         PatchFormat::Manifest => {
             let (_, contract) = workspace.contract(world)?;
             let delivery = workspace.delivery()?;
-            let (platform, files) = workspace.read_platform(root, world)?;
+            let (platform, files) = workspace.read_platform(root, &contract, world)?;
             patch::manifests(&contract, &delivery, &platform, &files)
         }
     };

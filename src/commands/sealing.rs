@@ -140,7 +140,7 @@ pub(super) fn adopt(
 
 pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Outcome> {
     if options.dry_run {
-        return show(workspace, options, job, world).map(|_| Outcome::Done);
+        return show(workspace, options, job, world).map(|plan| disagreement(&plan));
     }
     let out = workspace.out_to_change()?;
     let mut ready = prepare(workspace, &out, options, job, world)?;
@@ -149,7 +149,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     workspace.settle_copies(&ready.contract, out.folder())?;
     ready.trust.complete(ready.certificate.digest, world)?;
     if ready.plan.changes.is_empty() {
-        return world.terminal.print(&text(workspace, &ready, true, job)).map(|()| Outcome::Done);
+        return world.terminal.print(&text(workspace, &ready, true, job)).map(|()| disagreement(&ready.plan));
     }
     // Everything that can be refused is refused here, before the first folder or file is made.
     workspace.check_provided(options.provide, out.folder())?;
@@ -167,7 +167,12 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     made.copies.extend(std::mem::take(&mut ready.copies).into_iter().map(|(key, value)| (key, value.into_bytes())));
     out.carry_out(&ready.plan, &ready.before, made, keys.as_ref(), world)?;
     world.terminal.print(&(text(workspace, &ready, true, job) + &job.next(workspace)))?;
-    Ok(Outcome::Done)
+    Ok(disagreement(&ready.plan))
+}
+
+/// Whether contract and platform disagree on something that has to be settled; what was to be done is done all the same.
+pub(super) fn disagreement(plan: &Plan) -> Outcome {
+    Outcome::found(show::findings::errors(&plan.coverage) > 0)
 }
 
 pub(super) fn show(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Plan> {

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::cli::Verify;
-use crate::model::{Contract, Error, ErrorKind, Result, quoted};
+use crate::model::{Contract, Error, ErrorKind, Result, Unit, quoted};
 use crate::pipeline::drill::{self, Drill};
 use crate::pipeline::key_secrets::{self, KeySecrets};
 use crate::pipeline::unseal::Opened;
@@ -37,6 +37,8 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     };
     let rules = workspace.ignore_rules(&contract.ignored)?;
     let tracked = workspace.tracked(&contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
+    let missing = contract.units().iter().map(Unit::file).filter(|file| !inventory.sealed.contains_key(file)).collect();
+    let lost = workspace.lost_units(missing)?;
     let findings = verify(&Evidence {
         places: &workspace.places,
         contract: &contract,
@@ -50,6 +52,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         able: looked.able.as_ref(),
         damaged: &damaged,
         tracked: &tracked,
+        lost: &lost,
         delivery: &delivery,
         coverage: &coverage,
     });

@@ -1,8 +1,11 @@
-//! The Kubernetes documents that this tool writes, as they are serialized. No field is ever `null`.
+//! The Kubernetes documents that this tool writes, as they are serialized. No field is ever `null`. And which object any document is.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+use super::yaml::Node;
+use crate::model::Position;
 
 #[derive(Serialize)]
 pub struct Metadata {
@@ -33,4 +36,33 @@ pub struct Object<T: Serialize> {
     pub metadata: Option<Metadata>,
     #[serde(flatten)]
     pub rest: T,
+}
+
+/// Which object a document is: an API server has only one of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Of its apiVersion; empty for the core group.
+    pub group: String,
+    pub kind: String,
+    /// As written: what is cluster-wide has none, and kustomize may set it.
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+/// Every object of these documents, also those inside a List, and where it begins.
+pub fn identities(documents: &[Node]) -> Vec<(Identity, Position)> {
+    let mut found = Vec::new();
+    documents.iter().for_each(|node| collect(node, &mut found));
+    found
+}
+
+fn collect(node: &Node, found: &mut Vec<(Identity, Position)>) {
+    let word = |path: &[&str]| node.at(path).and_then(Node::word).map(str::to_owned);
+    let (Some(version), Some(kind)) = (word(&["apiVersion"]), word(&["kind"])) else { return };
+    if kind.ends_with("List") {
+        return node.get("items").map(Node::items).unwrap_or_default().iter().for_each(|item| collect(item, found));
+    }
+    let group = version.split_once('/').map_or("", |(group, _)| group).to_owned();
+    let namespace = word(&["metadata", "namespace"]);
+    found.extend(word(&["metadata", "name"]).map(|name| (Identity { group, kind, namespace, name }, node.position)));
 }

@@ -1,9 +1,17 @@
 //! Bytes to text: UTF-8, with or without a byte-order mark.
 
-use crate::model::{Error, Result};
+use crate::model::{Error, Position, Result, quoted};
+
+/// How a conflict is resolved in a file of which nothing else is known.
+pub const RESOLVE: &str = "keep what is right of both sides, and remove the lines that begin with `<<<<<<<`, `=======` and `>>>>>>>`";
 
 /// The text of a file's bytes, without its byte-order mark.
 pub fn decode(bytes: &[u8]) -> Result<&str> {
+    decode_or(bytes, RESOLVE)
+}
+
+/// The same; `help` says how a conflict of this kind of file is resolved.
+pub fn decode_or<'b>(bytes: &'b [u8], help: &str) -> Result<&'b str> {
     if bytes.is_empty() {
         return Err(Error::bad_input("empty file", "restore it, or pass another file"));
     }
@@ -12,7 +20,38 @@ pub fn decode(bytes: &[u8]) -> Result<&str> {
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Error::bad_input(format!("not UTF-8 at byte {}", error.valid_up_to()), "save it as UTF-8"))?;
+    if let Some(position) = conflict(bytes) {
+        return Err(Error::bad_input("git left conflict markers here: a merge is not resolved", help).at(position));
+    }
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Where git's first conflict begins (git-merge(1), with or without the third part of `diff3`): markers stand at the beginning of a line,
+/// in this order, and are seven characters long unless an attribute says otherwise.
+pub fn conflict(bytes: &[u8]) -> Option<Position> {
+    const MARKERS: [&[u8]; 3] = [b"<<<<<<<", b"=======", b">>>>>>>"];
+    // Of all files only these few are looked at line by line.
+    memchr::memmem::find(bytes, MARKERS[0])?;
+    let is = |line: &[u8], marker: &[u8]| line.strip_prefix(marker).is_some_and(|rest| matches!(rest.first(), None | Some(b' ' | b'\r')));
+    let mut begun = None;
+    let mut next = 0;
+    for (i, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        if is(line, MARKERS[0]) {
+            (begun, next) = (Some((i + 1, 1)), 1);
+        } else if next > 0 && is(line, MARKERS[next]) {
+            next += 1;
+        }
+        if next == MARKERS.len() {
+            return begun;
+        }
+    }
+    None
+}
+
+/// How a conflict in a file of sealed values is resolved, `place` being the folder for the commands: a unit's values belong together.
+pub fn one_side(file: &str, place: &str) -> String {
+    let file = quoted(file);
+    format!("take one side, whole, and never mix the two: `git checkout --ours -- {file}` or `git checkout --theirs -- {file}`{place}")
 }
 
 /// Whether bytes begin with a byte-order mark of UTF-16.

@@ -49,7 +49,9 @@ words! {
         KeyNotNeeded "key-not-needed"
         PropertyMissing "property-missing"
         PropertyDiffers "property-differs"
+        NotYetPatched "not-yet-patched"
         StoreKindDiffers "store-kind-differs"
+        DefinedTwice "defined-twice"
         PatchedElsewhere "patched-elsewhere"
         ReadsWholeSecret "reads-whole-secret"
         OtherStore "other-store"
@@ -79,6 +81,7 @@ impl Code {
             | StrayFile
             | KeyUnread
             | KeyNotNeeded
+            | NotYetPatched
             | PatchedElsewhere
             | OtherStore
             | RenderedByHelm

@@ -43,7 +43,8 @@ impl Inventory {
         let (sealed, others): (Files, Files) = files.into_iter().partition(|(path, _)| is_sealed(path));
         let mut inventory = Inventory { others, remembered, ..Inventory::default() };
         for (path, bytes) in sealed {
-            match text::decode(&bytes).and_then(sealed_secret::read) {
+            let help = text::one_side(&path, ", in the output folder");
+            match text::decode_or(&bytes, &help).and_then(sealed_secret::read) {
                 Ok(secrets) => inventory.add(path, bytes, secrets),
                 Err(error) => inventory.fault(Code::Unreadable, &path, error),
             }

@@ -4,6 +4,7 @@
 
 pub mod adopt;
 pub mod certificate;
+pub mod defined_twice;
 pub mod diagnose;
 pub mod difference;
 pub mod draft;

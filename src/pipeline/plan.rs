@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::difference;
 use super::inventory::{self, Inventory};
-use super::render::{RUNBOOK, render, store_file};
+use super::render::{RUNBOOK, is_derived, render, store_file};
+use super::resolve;
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Finding, Name, Plan, Reason, Result, Unit, visible};
 
@@ -51,7 +52,7 @@ pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDi
         changes: Vec::new(),
         awaited: Vec::new(),
         orphans: orphans(contract, inventory),
-        coverage: setting.coverage.clone(),
+        coverage: setting.coverage.iter().map(resolve::before_patch).collect(),
         kept: Vec::new(),
         not_remembered: None,
     };
@@ -207,7 +208,7 @@ fn write_once_gone(inventory: &Inventory, unit: &Unit<'_>) -> Error {
 
 /// A folder that was never ours, and holds a file of someone's where one of ours would go.
 fn check_foreign(inventory: &Inventory, derived: &BTreeMap<String, String>) -> Result<()> {
-    let ours = inventory.others.values().any(|bytes| memchr::memmem::find(bytes, b"Written by seal-secrets").is_some());
+    let ours = inventory.others.values().any(|bytes| is_derived(bytes));
     match inventory.others.keys().find(|path| derived.contains_key(*path)) {
         Some(path) if !ours && inventory.sealed.is_empty() => Err(Error::refused(
             "this file is not ours, and would be overwritten",

@@ -8,14 +8,17 @@ use std::num::NonZeroUsize;
 use super::inventory::Files;
 use crate::manifest::external_secret::{self, ExternalSecret};
 use crate::manifest::gitops::{self, AppProject, Application, Kustomization};
+use crate::manifest::kubernetes::{self, Identity};
 use crate::manifest::{text, yaml};
-use crate::model::{Code, Configuration, Finding, Position, Result, on_threads};
+use crate::model::{Code, Configuration, Error, Finding, Position, Result, on_threads};
 
 /// What a checkout's files say about secrets.
 #[derive(Default)]
 pub struct Platform {
     pub root: String,
     pub manifests: Vec<Manifest>,
+    /// Every object in the files that matter, each with its file and place.
+    pub objects: Vec<(String, Identity, Position)>,
     /// Keys in helm values: file, key, place.
     pub helm: Vec<(String, String, Position)>,
     pub kustomizations: BTreeMap<String, Kustomization>,
@@ -43,14 +46,15 @@ pub struct Manifest {
     pub secret: ExternalSecret,
 }
 
-/// Whether a YAML file is worth parsing.
-pub fn matters(path: &str, bytes: &[u8]) -> bool {
+/// Whether a YAML file is worth parsing: it says something about secrets, or may define one of the objects of these names.
+pub fn matters(path: &str, bytes: &[u8], names: &[&str]) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let mentions = |word: &[u8]| memchr::memmem::find(bytes, word).is_some();
     is_kustomization(name)
         || name == "Chart.yaml"
         || environment(path).is_some()
-        || [&b"ExternalSecret"[..], b"remoteKey", b"argoproj.io/"].into_iter().any(mentions)
+        || [&b"ExternalSecret"[..], b"remoteKey", b"argoproj.io/", b"toolkit.fluxcd.io/"].into_iter().any(mentions)
+        || names.iter().any(|name| mentions(name.as_bytes()))
 }
 
 fn is_kustomization(name: &str) -> bool {
@@ -95,6 +99,7 @@ fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, charts: &BTreeSe
     let mut whole = empty();
     for part in parts {
         whole.manifests.extend(part.manifests);
+        whole.objects.extend(part.objects);
         whole.helm.extend(part.helm);
         whole.kustomizations.extend(part.kustomizations);
         whole.applications.extend(part.applications);
@@ -114,7 +119,7 @@ impl Platform {
         }
         let text = match text::decode(bytes) {
             Ok(text) => text,
-            Err(error) => return self.note(Code::Unreadable, path, None, error.what(), &error.help()),
+            Err(error) => return self.unreadable(path, error),
         };
         let mentions = text.contains("ExternalSecret");
         let in_chart = path.match_indices("/templates/").any(|(at, _)| charts.contains(&path[..at]))
@@ -126,18 +131,14 @@ impl Platform {
         }
         let documents = match yaml::read_foreign(text) {
             Ok(documents) => documents,
-            Err(error) if environment(path).is_some() => {
-                let error = error.in_file(&shown(&self.root, path));
-                self.configurations.insert(environment(path).unwrap_or_default().to_owned(), Err(error));
-                return;
-            }
+            Err(error) if environment(path).is_some() => return self.unreadable(path, error),
             // Outside of quotes, where YAML would begin a mapping in a mapping.
             Err(_) if text.lines().any(|line| line.trim_start().starts_with("{{")) => {
                 return if mentions {
                     self.helm_template(path)
                 };
             }
-            Err(error) if mentions => return self.note(Code::Unreadable, path, error.position(), error.what(), &error.help()),
+            Err(error) if mentions => return self.unreadable(path, error),
             Err(_) => return,
         };
         if is_kustomization(name) {
@@ -149,11 +150,24 @@ impl Platform {
         }
         let found = external_secret::find(&documents, text).into_iter();
         self.manifests.extend(found.map(|secret| Manifest { file: path.to_owned(), secret }));
+        let objects = kubernetes::identities(&documents).into_iter();
+        self.objects.extend(objects.map(|(object, position)| (path.to_owned(), object, position)));
         let keys = gitops::remote_keys(&documents).into_iter();
         self.helm.extend(keys.map(|(key, position)| (path.to_owned(), key, position)));
         let (applications, projects) = gitops::argo(&documents);
         self.applications.extend(applications);
         self.projects.extend(projects.into_iter().map(|project| (path.to_owned(), project)));
+    }
+
+    /// Of a configuration it is an error once it is asked for.
+    fn unreadable(&mut self, path: &str, error: Error) {
+        match environment(path) {
+            Some(environment) => {
+                let error = error.in_file(&format!("{}/{path}", self.root));
+                self.configurations.insert(environment.to_owned(), Err(error));
+            }
+            None => self.note(Code::Unreadable, path, error.position(), error.what(), &error.help()),
+        }
     }
 
     /// Notes these links and large files, which were skipped.
@@ -192,6 +206,18 @@ impl Platform {
         let found = if found.is_empty() { itself } else { found };
         self.moves.borrow_mut().insert(path.to_owned(), found.clone());
         found
+    }
+
+    /// The namespaces in which an object of this file will be, whose own is this: from kustomize, the manifest or the Application, in
+    /// this order; none where none of them has one.
+    pub fn namespaces(&self, file: &str, own: Option<&str>) -> BTreeSet<Option<String>> {
+        let place = |(moved, root): Moved| {
+            let application = self.applied_by(if root == file { folder(&root) } else { &root });
+            let outermost = application.and_then(|application| application.moved_to.clone());
+            let given = || application.and_then(|application| application.destination.clone());
+            outermost.or(moved).or_else(|| own.map(str::to_owned)).or_else(given)
+        };
+        self.kustomized(file).into_iter().map(place).collect()
     }
 
     /// The kustomizations that list this file or folder.

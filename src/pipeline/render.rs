@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::inventory::SOURCE;
-use crate::manifest::kubernetes::{Metadata, Object};
+use crate::manifest::kubernetes::{self, Identity, Metadata, Object};
 use crate::manifest::yaml;
 use crate::model::{
     Application, CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, counted,
@@ -18,6 +18,11 @@ use crate::model::{
 pub const RUNBOOK: &str = "INSTALL.md";
 
 const HEADER: &str = "# Written by seal-secrets. Do not edit: the next run restores it.\n";
+
+/// Whether this is a derived file, of this output folder or another one.
+pub fn is_derived(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"Written by seal-secrets").is_some()
+}
 
 /// The derived files, by path relative to `out/`; `sealed` are the paths of the sealed files.
 pub fn render(
@@ -53,6 +58,15 @@ pub fn render(
     files.extend(component_files(contract, delivery));
     files.insert(RUNBOOK.to_owned(), runbook(contract, delivery, certificate, sealed));
     files
+}
+
+/// The objects that the derived files define, but for kustomize's own.
+pub fn objects(contract: &Contract, delivery: &Delivery) -> Vec<Identity> {
+    let application = delivery.application.iter().map(|wanted| application(contract, wanted));
+    let documents = [rbac(contract, delivery), accounts(contract, delivery), stores(contract, delivery)].concat();
+    let documents = documents.into_iter().chain(application).chain([namespace(contract)]);
+    let read = |text: String| yaml::read(&text).expect("what is written here can be read");
+    documents.flat_map(|text| kubernetes::identities(&read(text))).map(|(object, _)| object).collect()
 }
 
 /// The Component that adds the property, by path relative to `out/`.

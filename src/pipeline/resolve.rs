@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::platform::{self, Manifest, Platform};
-use crate::manifest::external_secret::{Entry as Written, StoreRef, Whole};
+use crate::manifest::external_secret::{Entry as Written, Slot, StoreRef, Whole};
 use crate::model::{
     Application, Code, Configuration, Consumer, Contract, DataKey, Entry, Error, Finding, Name, Namespace, PROPERTY, Position, Result,
     StoreKind, counted, near, visible,
@@ -193,13 +193,16 @@ impl<'p> Coverage<'p> {
         let bare: Vec<&&Written> = ours.iter().filter(|read| read.property.is_none()).collect();
         if let Some(first) = bare.first() {
             let what = format!("`{}` reads {} without a property: its target would hold JSON", secret.name, counted(bare.len(), "key"));
-            let help = "run `seal-secrets patch --write`, or include the component `property-patches`";
-            self.add(Code::PropertyMissing, file, first.position, what, help);
+            let help = match bare.iter().all(|read| read.slot != Slot::Shared) {
+                true => format!("{PATCH}`, or include the component `property-patches`"),
+                false => format!("write `remoteRef` out where an anchor repeats it, or add `property: {PROPERTY}` by hand"),
+            };
+            self.add(Code::PropertyMissing, file, first.position, what, &help);
         }
         let Some(kind) = self.kind else { return };
         if let Some(other) = ours.iter().find(|read| read.store.kind != kind.as_str()) {
             let what = format!("`{}` refers to the store as a {}, not a {}", secret.name, visible(&other.store.kind), kind.as_str());
-            let help = "run `seal-secrets patch --write`".to_owned();
+            let help = format!("{PATCH}`");
             self.add(Code::StoreKindDiffers, file, secret.position, what, &help);
         }
     }
@@ -264,15 +267,9 @@ impl<'p> Coverage<'p> {
         }
         let contract =
             self.contract.consumers.iter().find(|consumer| consumer.name.as_ref().is_some_and(|name| name.as_str() == secret.name));
-        let place = |(moved, root): platform::Moved| {
-            let application = self.platform.applied_by(if root == *file { platform::folder(&root) } else { &root });
-            let own = || secret.namespaces.first().cloned();
-            let given = || application.and_then(|application| application.destination.clone());
-            let known = || contract.map(|consumer| consumer.namespace.to_string());
-            let outermost = application.and_then(|application| application.moved_to.clone());
-            outermost.or(moved).or_else(own).or_else(given).or_else(known).unwrap_or_default()
-        };
-        self.platform.kustomized(file).into_iter().map(place).collect()
+        let known = || contract.map(|consumer| consumer.namespace.to_string());
+        let placed = self.platform.namespaces(file, secret.namespaces.first().map(String::as_str)).into_iter();
+        placed.map(|namespace| namespace.or_else(known).unwrap_or_default()).collect()
     }
 
     /// Adds the consumers of keys in helm values: those that the contract has without a name.
@@ -362,6 +359,15 @@ impl<'p> Coverage<'p> {
             ));
         }
     }
+}
+
+/// How the help of a finding begins that `patch` settles.
+const PATCH: &str = "run `seal-secrets patch --write";
+
+/// The same finding while `patch` may still come: what that settles is no error yet.
+pub fn before_patch(finding: &Finding) -> Finding {
+    let code = if finding.help.starts_with(PATCH) { Code::NotYetPatched } else { finding.code };
+    Finding { code, ..finding.clone() }
 }
 
 /// The Argo CD Application for an output folder at this path of the checkout, in the conventions of the existing ones: the

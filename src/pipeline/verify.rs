@@ -10,7 +10,7 @@ use super::certificate::FitCertificate;
 use super::inventory::{self, Inventory, SOURCE};
 use super::pins::Verdict;
 use super::private_key::SealingKey;
-use super::render::{render, store_file};
+use super::render::{RUNBOOK, render, store_file};
 use super::unseal::{Opened, Values};
 use super::{difference, generate, seal};
 use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, Sealed, SealedSecret};
@@ -40,6 +40,8 @@ pub struct Evidence<'e> {
     pub damaged: &'e [Error],
     /// Secrets that git tracks.
     pub tracked: &'e [Error],
+    /// The units, by path below `out/`, that git tracks and the working tree has lost, each with what brings it back.
+    pub lost: &'e BTreeMap<String, String>,
     pub delivery: &'e Delivery,
     pub coverage: &'e [Finding],
 }
@@ -97,11 +99,7 @@ const FROM_GIT: &str = "restore the file from git";
 
 impl Findings<'_> {
     fn add(&mut self, code: Code, path: &str, position: Option<Position>, what: String, help: &str) {
-        let mut place = self.places.in_out(path);
-        if let Some((line, column)) = position {
-            place.push_str(&format!(":{line}:{column}"));
-        }
-        self.push(code, place, what, help.to_owned());
+        self.push(code, at(self.places.in_out(path), position), what, help.to_owned());
     }
 
     fn push(&mut self, code: Code, place: String, what: String, help: String) {
@@ -115,7 +113,7 @@ impl Findings<'_> {
     fn certificate(&mut self, evidence: &Evidence<'_>) {
         let place = self.places.in_keys("sealing.crt");
         let certificate = match evidence.certificate {
-            Err(error) => return self.push(Code::CertificateUnusable, place, error.what(), error.help()),
+            Err(error) => return self.push(Code::CertificateUnusable, at(place, error.position()), error.what(), error.help()),
             Ok(certificate) => certificate,
         };
         if certificate.ends_soon {
@@ -170,7 +168,7 @@ impl Findings<'_> {
         let Some(secrets) = inventory.sealed.get(&file) else {
             // A file that cannot be read has its finding already.
             if inventory.unreadable().all(|path| path != file) {
-                self.missing_unit(inventory, unit);
+                self.missing_unit(evidence, unit);
             }
             return;
         };
@@ -234,8 +232,8 @@ impl Findings<'_> {
         }
     }
 
-    fn missing_unit(&mut self, inventory: &Inventory, unit: &Unit<'_>) {
-        let file = unit.file();
+    fn missing_unit(&mut self, evidence: &Evidence<'_>, unit: &Unit<'_>) {
+        let (file, inventory) = (unit.file(), evidence.inventory);
         let remembered = inventory::was_sealed(unit, &inventory.ever_sealed());
         if !(unit.needed() || unit.write_once() && remembered) {
             return;
@@ -247,7 +245,11 @@ impl Findings<'_> {
             (_, true) => (Code::WriteOnceMissing, "a write-once unit was sealed before, and its file is gone", FROM_GIT.to_owned()),
             _ => (Code::UnitMissing, "the unit is not there", "run `seal-secrets bootstrap`".to_owned()),
         };
-        self.add(code, &file, None, what.to_owned(), &help);
+        match evidence.lost.get(&file) {
+            None => self.add(code, &file, None, what.to_owned(), &help),
+            Some(help) if code == Code::WriteOnceMissing => self.add(code, &file, None, what.to_owned(), help),
+            Some(help) => self.add(Code::UnitMissing, &file, None, "it was sealed before, and its file is gone".to_owned(), help),
+        }
     }
 
     /// One SealedSecret against the contract; whether it is worth opening.
@@ -405,33 +407,43 @@ impl Findings<'_> {
         }
     }
 
-    fn derived(&mut self, evidence: &Evidence<'_>, sealed: &BTreeSet<String>) {
-        let inventory = evidence.inventory;
-        for (path, bytes) in &inventory.others {
-            if !path.ends_with(".yaml") && !path.ends_with(".yml") && !path.ends_with(".json") {
-                continue;
-            }
-            match text::decode(bytes).and_then(secret::find_plaintext) {
-                Err(error) => self.add_error(Code::Unreadable, path, &error),
-                Ok(found) => {
-                    for (name, position) in found {
-                        let name = name.map_or("a Secret".to_owned(), |name| format!("the Secret `{name}`"));
-                        let help = "remove the file; if it was ever committed, its values are exposed and new ones are due";
-                        self.add(Code::PlaintextSecret, path, Some(position), format!("{name} lies here in the clear"), help);
-                    }
+    /// A file that is no unit: nothing in the clear stands in it, and no conflict, for which there is `help`.
+    fn other(&mut self, path: &str, bytes: &[u8], help: &str) {
+        let is_manifest = [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end));
+        if !is_manifest && (path != RUNBOOK || text::conflict(bytes).is_none()) {
+            return;
+        }
+        match text::decode_or(bytes, help).and_then(secret::find_plaintext) {
+            Err(error) => self.add_error(Code::Unreadable, path, &error),
+            Ok(found) => {
+                for (name, position) in found {
+                    let name = name.map_or("a Secret".to_owned(), |name| format!("the Secret `{name}`"));
+                    let help = "remove the file; if it was ever committed, its values are exposed and new ones are due";
+                    self.add(Code::PlaintextSecret, path, Some(position), format!("{name} lies here in the clear"), help);
                 }
             }
         }
+    }
+
+    fn derived(&mut self, evidence: &Evidence<'_>, sealed: &BTreeSet<String>) {
+        let inventory = evidence.inventory;
+        let expected =
+            evidence.certificate.ok().map(|certificate| render(evidence.contract, evidence.delivery, certificate.digest, sealed));
+        for (path, bytes) in &inventory.others {
+            let help = if expected.as_ref().is_none_or(|expected| expected.contains_key(path)) { RESTORE } else { text::RESOLVE };
+            self.other(path, bytes, help);
+        }
         // Without a certificate the derived files cannot be known, but for its digest in the runbook.
-        let Ok(certificate) = evidence.certificate else { return };
-        let expected = render(evidence.contract, evidence.delivery, certificate.digest, sealed);
+        let Some(expected) = expected else { return };
         self.store_file(evidence);
-        for (path, text) in &expected {
+        for (path, expected) in &expected {
             let code = derived_code(path);
             match inventory.others.get(path) {
                 None => self.add(code, path, None, "it is not there".to_owned(), RESTORE),
+                // That there are two texts in it is told.
+                Some(found) if text::conflict(found).is_some() => {}
                 Some(found) => {
-                    if let Some((line, what)) = difference::first(text, found) {
+                    if let Some((line, what)) = difference::first(expected, found) {
                         self.add(code, path, Some((line, 1)), what, RESTORE);
                     }
                 }
@@ -441,6 +453,13 @@ impl Findings<'_> {
             let help = "remove it, unless it is yours; no kustomization lists it";
             self.add(Code::StrayFile, path, None, "the tool neither wrote nor reads it".to_owned(), help);
         }
+    }
+}
+
+fn at(place: String, position: Option<Position>) -> String {
+    match position {
+        Some((line, column)) => format!("{place}:{line}:{column}"),
+        None => place,
     }
 }
 

@@ -5,15 +5,18 @@ use std::path::Path;
 use super::{Workspace, parent};
 use crate::manifest::text;
 use crate::manifest::yaml::{self, Node};
-use crate::model::{Code, Delivery, Error, Finding, GitOps, Result, Store, StoreFile};
+use crate::model::{Code, Contract, Delivery, Error, Finding, GitOps, Result, Store, StoreFile};
+use crate::pipeline::defined_twice;
+use crate::pipeline::difference;
 use crate::pipeline::inventory::Files;
 use crate::pipeline::patch::{Edit, Edits};
 use crate::pipeline::plan::Setting;
 use crate::pipeline::platform::{self, Platform};
+use crate::pipeline::render;
 use crate::pipeline::resolve::{self, Resolved};
 use crate::world::disk::{Kind, Links};
 use crate::world::folder::{Existing, Folder, Writer, changed_meanwhile};
-use crate::world::{World, files, tree};
+use crate::world::{World, files, git, tree};
 
 impl Workspace {
     /// What a run goes by, and the contract's own text.
@@ -24,13 +27,16 @@ impl Workspace {
             return Ok((Setting { contract, delivery, coverage: Vec::new() }, text));
         };
         let out = self.out_in(root)?;
-        let (platform, _) = self.read_platform(root, world)?;
+        let (platform, _) = self.read_platform(root, &contract, world)?;
         let patches = out.as_deref().map(|out| format!("{out}/property-patches"));
         let environment = resolve::configuration(&platform, self.environment())?;
         let Resolved { contract, mut coverage } =
             resolve::resolve(contract, &platform, environment, patches.as_deref(), delivery.kind_asked_for())?;
         let by_argo = self.settings.gitops.is_none_or(|gitops| gitops == GitOps::ArgoCd);
         delivery.application = out.filter(|_| by_argo).and_then(|out| resolve::application(&platform, &out));
+        let store_file = delivery.store_file.as_ref().map_or(Ok(None), |file| self.in_checkout(Path::new(&file.path)))?;
+        let store_file = store_file.map(|(_, way)| way.to_string_lossy().into_owned());
+        coverage.extend(defined_twice::find(&contract, &delivery, &platform, store_file.as_deref()));
         coverage.extend(delivery.application.as_ref().and_then(|application| resolve::check_project(&platform, application)));
         let lacks = |finding: &Finding| matches!(finding.code, Code::PropertyMissing | Code::PropertyDiffers | Code::StoreKindDiffers);
         delivery.patched = !coverage.iter().any(lacks);
@@ -64,26 +70,41 @@ impl Workspace {
 
     /// The output folder's path in a checkout, with `/`; none where it lies outside. A link on the way there is refused.
     pub fn out_in(&self, root: &Path) -> Result<Option<String>> {
-        let Some(folder) = Folder::open_root(&*self.disk, root)? else { return Ok(None) };
-        let path = folder.way_to(&*self.disk, &self.out)?;
+        Ok(self.path_in(root, &self.out)?.filter(|path| !path.is_empty()))
+    }
+
+    fn path_in(&self, root: &Path, folder: &Path) -> Result<Option<String>> {
+        let Some(root) = Folder::open_root(&*self.disk, root)? else { return Ok(None) };
+        let path = root.way_to(&*self.disk, folder)?;
         if let Some(path) = &path {
-            folder.beneath(path)?;
+            root.beneath(path)?;
         }
-        Ok(path.and_then(|path| path.to_str().map(str::to_owned)).filter(|path| !path.is_empty()))
+        Ok(path.and_then(|path| path.to_str().map(str::to_owned)))
     }
 
     /// A checkout, read and taken apart, and its files; what lies in our own output folder says nothing about the platform.
-    pub fn read_platform(&self, root: &Path, world: &World) -> Result<(Platform, Files)> {
+    pub fn read_platform(&self, root: &Path, contract: &Contract, world: &World) -> Result<(Platform, Files)> {
         // Only what is written there: a platform's own manifests may lie beside it.
         const OURS: [&str; 4] = ["secret-source/", "secret-store/", "property-patches/", "argocd-application.yaml"];
-        let out = self.out_in(root)?;
-        let below_out =
-            |path: &str| path.strip_prefix(out.as_deref()?)?.strip_prefix('/').map(|rest| OURS.iter().any(|ours| rest.starts_with(ours)));
-        let matters = |path: &str, bytes: &[u8]| below_out(path) != Some(true) && platform::matters(path, bytes);
+        let ours = |path: &str| OURS.iter().any(|ours| path.starts_with(ours));
+        let (out, clusters) =
+            (self.path_in(root, &self.out)?, self.path_in(root, self.of_all()?.as_ref().map_or(&self.out, |all| &all.out))?);
+        let names = [contract.store.as_str(), contract.namespace.as_str(), contract.reader.name.as_str()];
+        let excluded = git::Excluded::new(&self.settings.exclude)?;
+        let matters = |path: &str, bytes: &[u8]| {
+            let rest = |folder: &Option<String>| Path::new(path).strip_prefix(folder.as_ref()?).ok()?.to_str();
+            // What another one of several clusters gets lies beside, and is applied there.
+            let beside = || rest(&clusters).and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| ours(rest));
+            !excluded.has(path)
+                && platform::matters(path, bytes, &names)
+                && !rest(&out).is_some_and(ours)
+                && !(beside() && render::is_derived(bytes))
+        };
         let tree = tree::read(&*self.disk, root, &matters, world.threads)?;
         let shown = root.to_string_lossy();
         let mut platform = platform::scan(shown.trim_end_matches('/'), &tree.files, world.threads)?;
-        platform.pass_over(&tree.passed_over);
+        let passed_over: Vec<String> = tree.passed_over.into_iter().filter(|path| !excluded.has(path)).collect();
+        platform.pass_over(&passed_over);
         Ok((platform, tree.files))
     }
 
@@ -106,7 +127,7 @@ impl Workspace {
         let mut found = Edits::default();
         for (path, after) in component {
             let before = there.get(&path).cloned();
-            if before.as_deref() != Some(after.as_bytes()) {
+            if before.as_ref().is_none_or(|before| difference::first(&after, before).is_some()) {
                 found.edits.push(Edit { path: format!("{out}/{path}"), before, after });
             }
         }
@@ -135,7 +156,8 @@ impl Workspace {
         self.check_store_file(path).map_err(|error| error.in_file(shown))?;
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let bytes = self.open_folder(parent(path))?.map_or(Ok(None), |folder| folder.read_foreign(name))?;
-        let decode = |bytes: &[u8]| text::decode(bytes).map(str::to_owned).map_err(|error| error.in_file(shown));
+        let help = format!("{}; `seal-secrets bootstrap` then writes it", text::one_side(shown, ""));
+        let decode = |bytes: &[u8]| text::decode_or(bytes, &help).map(str::to_owned).map_err(|error| error.in_file(shown));
         let present = bytes.as_deref().map(|bytes| decode(bytes)).transpose()?;
         if present.as_ref().is_some_and(|text| !is_store(text)) {
             let help = "name a new file at `store.file`, or the one in which the platform keeps its store";

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::Workspace;
+use super::{Workspace, tracked};
 use crate::model::{Contract, Error, MOST_PROVIDED_BYTES, Name, Plan, Recipe, Result, SecretValue};
 use crate::pipeline::generate;
 use crate::world::disk::Disk;
@@ -25,7 +25,8 @@ fn may_be_secret(path: &Path) -> bool {
 pub fn without_typed(disk: &dyn Disk, error: Error, flag: Option<&str>, value_name: &str, path: &Path) -> Error {
     // These are made by the run itself, and a command that is printed needs their names.
     let ours = matches!(flag, Some("--keys" | "--out" | "--secrets"));
-    if ours && !may_be_secret(path) {
+    // Nor is what git tracks a secret.
+    if ours && !may_be_secret(path) || matches!(tracked::restored(disk, path), Ok(Some(_))) {
         return error;
     }
     let kind = if value_name == "DIR" { "folder" } else { "file" };
@@ -38,7 +39,11 @@ pub fn without_typed(disk: &dyn Disk, error: Error, flag: Option<&str>, value_na
 
 impl Workspace {
     pub fn read_public(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-        files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Public)
+        let gone = |error: Error| match self.restored(path) {
+            Ok(Some(help)) => Error::bad_input("no such file", help).in_file(&path.to_string_lossy()),
+            _ => error,
+        };
+        files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Public).map_err(gone)
     }
 
     pub fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {

@@ -65,6 +65,9 @@ impl Workspace {
         }
         let path = self.places.in_keys(CERTIFICATE);
         let error = |help: &str| Error::bad_input("no such file", help).in_file(&path);
+        if let Some(help) = self.restored(&self.keys.join(CERTIFICATE))? {
+            return Err(error(&help));
+        }
         let checkout = format!("restore it from git: `git checkout -- {}`", quoted(&path));
         if self.has(ESCROW)? {
             let why = "the escrow of its sealing key is here";
@@ -119,7 +122,19 @@ impl Workspace {
 
     /// The text of a file of the keys folder; `None` where it does not exist.
     fn text(&self, file: &str) -> Result<Option<String>> {
-        self.has(file)?.then(|| self.read_text(&self.keys.join(file))).transpose()
+        let path = self.keys.join(file);
+        let in_file = |error: Error| error.in_file(&path.to_string_lossy());
+        if !self.has(file)? {
+            // One that git knows is no reason to begin another one.
+            let Some(help) = self.restored(&path)? else { return Ok(None) };
+            let help = format!("{help}; if it was removed on purpose, `git rm --cached {}`", quoted(&path.to_string_lossy()));
+            return Err(in_file(Error::bad_input("no such file", help)));
+        }
+        let union =
+            format!("keep the lines of both sides, without the markers; `{file} merge=union` in `.gitattributes` beside it does that");
+        let help = if file == REMEMBERED { &union } else { text::RESOLVE };
+        let bytes = self.read_public(&path)?;
+        Ok(Some(text::decode_or(&bytes, help).map_err(in_file)?.to_owned()))
     }
 
     /// The output folder from the keys folder: the same wherever the repository lies.

@@ -7,7 +7,7 @@ mod copies;
 pub mod escrow;
 pub mod given;
 pub mod keys;
-mod new_settings;
+pub mod new_settings;
 pub mod out;
 pub mod sealed_files;
 pub mod settings;

@@ -117,6 +117,7 @@ impl Place {
     }
 }
 
-fn join(folder: &str, name: &str) -> String {
+/// The way to what lies in a folder, from the settings.
+pub fn join(folder: &str, name: &str) -> String {
     if folder == "." { name.to_owned() } else { format!("{folder}/{name}") }
 }

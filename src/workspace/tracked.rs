@@ -1,20 +1,18 @@
-//! Secrets that git tracks: no ignore rule keeps them out of the next commit.
+//! What git tracks: secrets, which no ignore rule keeps out of the next commit, and files of ours that are gone from the working tree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::Workspace;
+use super::{Workspace, parent};
 use crate::model::{Error, Name, Result, quoted};
-use crate::world::{World, git};
+use crate::world::disk::Disk;
+use crate::world::{World, files, git};
 
 impl Workspace {
     /// Each identity, and each operator's copy of these keys, that git tracks. Warns where git's index does not tell for certain.
     pub fn tracked(&self, copies: &[&Name], world: &mut World) -> Result<Vec<Error>> {
-        let look = |folder: &Path, wanted: &dyn Fn(&str) -> bool| {
-            git::tracked(&*self.disk, folder, wanted).map_err(|error| error.in_file(&folder.to_string_lossy()))
-        };
-        let identities = look(&self.keys, &|name| name.ends_with(".agekey") && !name.contains('/'))?;
-        let copies = look(&self.secrets, &|name| copies.iter().any(|copy| copy.as_str() == name))?;
+        let identities = self.tracked_in(&self.keys, &|name| name.ends_with(".agekey") && !name.contains('/'))?;
+        let copies = self.tracked_in(&self.secrets, &|name| copies.iter().any(|copy| copy.as_str() == name))?;
         let unsure: BTreeSet<PathBuf> = identities.unsure.into_iter().chain(copies.unsure).collect();
         for index in unsure {
             let check = format!("`git ls-files {} {}` must list none", quoted(&self.places.keys), quoted(&self.places.secrets));
@@ -30,6 +28,68 @@ impl Workspace {
     pub fn check_untracked(&self, copies: &[&Name], world: &mut World) -> Result<()> {
         self.tracked(copies, world)?.into_iter().next().map_or(Ok(()), Err)
     }
+
+    fn tracked_in(&self, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<git::Tracked> {
+        tracked_in(&*self.disk, folder, wanted)
+    }
+
+    /// Of these files, those that git tracks and the working tree has lost, each with the command that brings it back.
+    pub fn lost(&self, paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, String>> {
+        lost(&*self.disk, paths)
+    }
+
+    /// The same for units, by path below the output folder.
+    pub fn lost_units(&self, files: Vec<String>) -> Result<BTreeMap<String, String>> {
+        let files: BTreeMap<PathBuf, String> = files.into_iter().map(|file| (self.out.join(&file), file)).collect();
+        let lost = self.lost(&files.keys().cloned().collect::<Vec<_>>())?;
+        Ok(lost.into_iter().map(|(path, help)| (files[&path].clone(), help)).collect())
+    }
+
+    /// The same for one file.
+    pub(super) fn restored(&self, path: &Path) -> Result<Option<String>> {
+        restored(&*self.disk, path)
+    }
+}
+
+/// How a file comes back that git tracks and the working tree has lost.
+pub(super) fn restored(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
+    Ok(lost(disk, &[path.to_owned()])?.into_values().next())
+}
+
+fn tracked_in(disk: &dyn Disk, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<git::Tracked> {
+    git::tracked(disk, folder, wanted).map_err(|error| error.in_file(&folder.to_string_lossy()))
+}
+
+fn lost(disk: &dyn Disk, paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, String>> {
+    let mut by_folder: BTreeMap<&Path, Vec<(&PathBuf, String)>> = BTreeMap::new();
+    for path in paths {
+        let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
+        if let Some(name) = name
+            && !files::exists(disk, path)?
+        {
+            by_folder.entry(parent(path)).or_default().push((path, name));
+        }
+    }
+    let mut lost = BTreeMap::new();
+    for (folder, files) in by_folder {
+        let tracked = tracked_in(disk, folder, &|name| files.iter().any(|(_, wanted)| wanted == name))?;
+        for (path, _) in files.iter().filter(|(_, name)| tracked.names.contains(name)) {
+            lost.insert((*path).clone(), format!("git tracks it: {}", checkout_of(disk, path)?));
+        }
+    }
+    Ok(lost)
+}
+
+/// A command that restores a file, from the folder that this was started in, which may lie in another repository or in none.
+fn checkout_of(disk: &dyn Disk, path: &Path) -> Result<String> {
+    let (here, there) = (git::root(disk, Path::new("."))?, git::root(disk, parent(path))?);
+    Ok(match there.filter(|there| here.as_ref() != Some(there)) {
+        None => format!("`git checkout -- {}`", quoted(&path.to_string_lossy())),
+        Some(root) => {
+            let below = files::relative_to(disk, path, &root)?.unwrap_or_else(|| path.to_owned());
+            format!("`git -C {} checkout -- {}`", quoted(&root.to_string_lossy()), quoted(&below.to_string_lossy()))
+        }
+    })
 }
 
 fn tracked(path: &str, remedy: &str) -> Error {

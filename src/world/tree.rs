@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, Kind};
 use super::folder::{Folder, removed_meanwhile};
+use super::git::LeftOut;
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result, on_threads};
 
@@ -24,13 +25,13 @@ const AT_ONCE: usize = 64;
 /// Whether a file's path and content make it one that matters.
 pub type Matters<'m> = dyn Fn(&str, &[u8]) -> bool + Sync + 'm;
 
-/// Reads every YAML file below a folder for which `matters` is true, on this many threads.
+/// Reads every YAML file below a folder for which `matters` is true, but for those that git leaves out, on this many threads.
 pub fn read(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Tree> {
     let Some(folder) = Folder::open_root(disk, root)? else {
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     };
-    let Listing { paths, mut passed_over } = list_all(&folder, &[".yaml", ".yml"])?;
+    let Listing { paths, mut passed_over } = list_below(&folder, &[".yaml", ".yml"], Some(LeftOut::above(disk, root)?))?;
     let of_folders = paths.chunk_by(|one, other| split(one).0 == split(other).0);
     let shares: Vec<&[String]> = of_folders.flat_map(|of_folder| of_folder.chunks(AT_ONCE)).collect();
     let read = on_threads(shares, threads, |share| read_some(&folder, share, matters))?;
@@ -50,28 +51,45 @@ pub struct Listing {
 
 /// Lists the files below a folder that end with one of these.
 pub fn list_all(root: &Folder, endings: &[&str]) -> Result<Listing> {
+    list_below(root, endings, None)
+}
+
+/// A folder to be listed, and what git leaves out of it, if that counts.
+type Waiting<'d> = (PathBuf, Option<LeftOut<'d>>);
+
+fn list_below(root: &Folder, endings: &[&str], left_out: Option<LeftOut<'_>>) -> Result<Listing> {
     let mut listing = Listing::default();
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(folder) = waiting.pop() {
-        list(root, &folder, endings, &mut waiting, &mut listing)?;
+    let mut waiting = vec![(PathBuf::new(), left_out)];
+    while let Some(next) = waiting.pop() {
+        list(root, next, endings, &mut waiting, &mut listing)?;
     }
     Ok(listing)
 }
 
-fn list(root: &Folder, folder: &Path, endings: &[&str], waiting: &mut Vec<PathBuf>, listing: &mut Listing) -> Result<()> {
-    let at = root.beneath(folder)?.ok_or_else(|| gone(root, folder))?;
-    for (name, kind) in at.list()? {
+fn list<'d>(root: &Folder, next: Waiting<'d>, endings: &[&str], waiting: &mut Vec<Waiting<'d>>, listing: &mut Listing) -> Result<()> {
+    let (folder, left_out) = next;
+    let at = root.beneath(&folder)?.ok_or_else(|| gone(root, &folder))?;
+    let entries = at.list()?;
+    let has = |name: &str| entries.iter().any(|(entry, _)| entry == name);
+    let left_out = left_out.map(|left_out| left_out.within(&at, has(".git"), has(".gitignore"))).transpose()?;
+    for (name, kind) in entries {
         let path = folder.join(name);
         // A name that is not UTF-8 is no kustomize resource.
         let (Some(name), Some(text)) = (path.file_name().and_then(|name| name.to_str()), path.to_str()) else { continue };
         let wanted = name == "Kustomization" || endings.iter().any(|end| name.ends_with(end));
-        if kind == Kind::Folder && !PASSED_OVER.contains(&name) {
-            waiting.push(path);
-        } else if kind == Kind::File && wanted {
-            let large = at.stat(name)?.is_some_and(|stat| stat.size > MOST_BYTES as u64);
-            if large { listing.passed_over.push(text.to_owned()) } else { listing.paths.push(text.to_owned()) }
-        } else if kind == Kind::Link && (wanted || at.is_folder(name)?) {
-            listing.passed_over.push(text.to_owned());
+        let ignored = || left_out.as_ref().map_or(Ok(false), |left_out| left_out.file(name));
+        match kind {
+            Kind::Folder if PASSED_OVER.contains(&name) => {}
+            Kind::Folder => match &left_out {
+                None => waiting.push((path, None)),
+                Some(left_out) => waiting.extend(left_out.folder(name)?.map(|below| (path, Some(below)))),
+            },
+            Kind::File if wanted && !ignored()? => {
+                let large = at.stat(name)?.is_some_and(|stat| stat.size > MOST_BYTES as u64);
+                if large { listing.passed_over.push(text.to_owned()) } else { listing.paths.push(text.to_owned()) }
+            }
+            Kind::Link if (wanted || at.is_folder(name)?) && !ignored()? => listing.passed_over.push(text.to_owned()),
+            _ => {}
         }
     }
     Ok(())

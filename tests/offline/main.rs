@@ -11,6 +11,7 @@ mod bad_input;
 mod bootstrap;
 mod contract;
 mod crash;
+mod defined_twice;
 mod delivery;
 #[cfg(feature = "cluster")]
 mod diagnosis;
@@ -19,6 +20,7 @@ mod doctor;
 mod escrow;
 mod faults;
 mod git;
+mod git_states;
 mod import;
 mod keygen;
 mod leaks;

@@ -712,7 +712,7 @@ fn a_component_that_reaches_nothing_is_not_called_good() {
     let (one, two) = (of("litellm-master-key"), of("vllm-api-key"));
     let (first, second) = (moved("ns-a"), moved("ns-b"));
     let sandbox = mini(&[("a/x.yaml", &one), ("a/kustomization.yaml", &first), ("b/x.yaml", &two), ("b/kustomization.yaml", &second)]);
-    run(&sandbox, &["bootstrap"], &MINI).expect(0);
+    run(&sandbox, &["bootstrap"], &MINI).expect(1);
     run(&sandbox, &["verify"], &MINI).finds(&mini_findings(
         &["litellm-master-key", "vllm-api-key"],
         &["ambiguous-consumer q", "property-missing q/a/x.yaml:9:14", "property-missing q/b/x.yaml:9:14"],
@@ -722,7 +722,7 @@ fn a_component_that_reaches_nothing_is_not_called_good() {
     // A ClusterExternalSecret.
     let cluster = "apiVersion: external-secrets.io/v1\nkind: ClusterExternalSecret\nmetadata: {name: app}\nspec:\n  namespaces: [n]\n  externalSecretSpec:\n    secretStoreRef: {name: secret-store, kind: ClusterSecretStore}\n    data:\n      - secretKey: a\n        remoteRef:\n          key: vllm-api-key\n";
     let sandbox = mini(&[("a/x.yaml", cluster), ("a/kustomization.yaml", &format!("resources: [x.yaml]\n{COMPONENT}"))]);
-    run(&sandbox, &["bootstrap"], &MINI).expect(0);
+    run(&sandbox, &["bootstrap"], &MINI).expect(1);
     run(&sandbox, &["verify"], &MINI)
         .finds(&mini_findings(&["vllm-api-key"], &["ambiguous-consumer q", "property-missing q/a/x.yaml:11:16"]));
     run(&sandbox, &["patch", "--write"], &MINI).expect(0);

@@ -1,6 +1,7 @@
 //! git's ignore rules and its index, read from the files where they stand; git itself is never run.
 
 mod index;
+mod left_out;
 mod rule;
 
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +15,7 @@ use super::disk::{Disk, Kind, Links};
 use super::files;
 use super::folder::{Existing, Folder, Writer};
 use crate::model::{Error, Result};
+pub use left_out::LeftOut;
 use rule::Rule;
 
 /// A repository: the root of its work tree, and where it keeps what we read.
@@ -38,6 +40,25 @@ impl Repository {
         let common = own.join("commondir");
         let common = if files::exists(disk, &common)? { own.join(path_in(disk, &common, b"")?) } else { own.clone() };
         Ok(Some(Repository { root: root.to_owned(), own, common }))
+    }
+
+    /// What its index names; none where it does not tell for certain.
+    fn index(&self, disk: &dyn Disk) -> Result<Option<Vec<index::Tracked>>> {
+        let file = self.own.join("index");
+        if !files::exists(disk, &file)? {
+            return Ok(Some(Vec::new()));
+        }
+        Ok(files::read(disk, &file, "", files::Kind::Public).ok().and_then(|bytes| index::read(&bytes)))
+    }
+
+    /// The names in it, sorted and in small letters; none as well where it has a folder in the place of its files.
+    fn tracked_names(&self, disk: &dyn Disk) -> Result<Option<Vec<Vec<u8>>>> {
+        let entries = self.index(disk)?.filter(|entries| entries.iter().all(|entry| !entry.is_folder));
+        Ok(entries.map(|entries| {
+            let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name.to_ascii_lowercase()).collect();
+            names.sort_unstable();
+            names
+        }))
     }
 
     /// Whether git surely leaves a file out that lies in a folder of this repository.
@@ -144,13 +165,9 @@ pub fn tracked(disk: &dyn Disk, folder: &Path, wanted: &dyn Fn(&str) -> bool) ->
     let mut found = Tracked::default();
     for repository in Repository::around(disk, &place)? {
         let file = repository.own.join("index");
-        if !files::exists(disk, &file)? {
-            continue;
-        }
         let below = place.strip_prefix(&repository.root).unwrap_or(&place);
         let prefix: Vec<u8> = below.iter().flat_map(|name| [name.as_bytes(), b"/"]).collect::<Vec<_>>().concat();
-        let bytes = files::read(disk, &file, "", files::Kind::Public).ok();
-        let Some(entries) = bytes.and_then(|bytes| index::read(&bytes)) else {
+        let Some(entries) = repository.index(disk)? else {
             found.unsure.push(file);
             continue;
         };
@@ -165,6 +182,26 @@ pub fn tracked(disk: &dyn Disk, folder: &Path, wanted: &dyn Fn(&str) -> bool) ->
         }
     }
     Ok(found)
+}
+
+/// Paths that the operator leaves out, by patterns as in a `.gitignore`.
+pub struct Excluded(Gitignore);
+
+impl Excluded {
+    /// From these lines.
+    pub fn new(patterns: &[String]) -> Result<Self> {
+        let mut builder = GitignoreBuilder::new("");
+        let unreadable = || Error::bad_input("a pattern of `exclude` cannot be read", "write patterns as in a `.gitignore`");
+        for pattern in patterns {
+            builder.add_line(None, pattern).map_err(|_| unreadable())?;
+        }
+        builder.build().map(Excluded).map_err(|_| unreadable())
+    }
+
+    /// Whether this file, or a folder on the way to it, is one of them.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.matched_path_or_any_parents(path, false).is_ignore()
+    }
 }
 
 /// Ignore rules: those of a contract's platform, and those of the repository around a folder. For a report: a rule of which it

@@ -20,7 +20,10 @@ pub(super) fn read(text: &[u8]) -> Vec<Rule> {
     let bare = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     // Not every git knows a byte order mark: its line is not judged.
     let marked = bare.len() < text.len();
-    bare.split(|&byte| byte == b'\n').enumerate().filter_map(|(i, line)| rule(line, !(marked && i == 0))).collect()
+    let lines = bare.split_inclusive(|&byte| byte == b'\n');
+    // git reads a line that ends with CRLF as one that ends with LF.
+    let lines = lines.map(|line| line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line));
+    lines.enumerate().filter_map(|(i, line)| rule(line, !(marked && i == 0))).collect()
 }
 
 fn rule(line: &[u8], judged: bool) -> Option<Rule> {
@@ -63,18 +66,27 @@ impl Rule {
     /// Whether it decides about a path from the folder of its file. One that cannot be judged ignores nothing, and un-ignores all.
     pub(super) fn matches(&self, path: &[&[u8]], is_folder: bool) -> bool {
         let Some(pattern) = &self.pattern else { return !self.ignores };
-        let names: Vec<&[u8]> = pattern.names.iter().map(Vec::as_slice).collect();
+        if !is_folder && pattern.folders_only {
+            return false;
+        }
+        if self.ignores {
+            return leads_to(&pattern.names, path);
+        }
         let lower: Vec<Vec<u8>> = path.iter().map(|name| name.to_ascii_lowercase()).collect();
-        let lower: Vec<&[u8]> = lower.iter().map(Vec::as_slice).collect();
-        (is_folder || !pattern.folders_only) && leads_to(&names, if self.ignores { path } else { &lower })
+        leads_to(&pattern.names, &lower.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// One of which nothing is known: it ignores nothing, and un-ignores all.
+    pub(super) fn unknown() -> Self {
+        Rule { ignores: false, pattern: None }
     }
 }
 
-fn leads_to(names: &[&[u8]], path: &[&[u8]]) -> bool {
+fn leads_to(names: &[Vec<u8>], path: &[&[u8]]) -> bool {
     match (names, path) {
         ([], path) => path.is_empty(),
-        ([b"**"], path) => !path.is_empty(),
-        ([b"**", rest @ ..], path) => (0..path.len()).any(|skipped| leads_to(rest, &path[skipped..])),
+        ([name], path) if name == b"**" => !path.is_empty(),
+        ([name, rest @ ..], path) if name == b"**" => (0..path.len()).any(|skipped| leads_to(rest, &path[skipped..])),
         ([name, names @ ..], [first, path @ ..]) => is_like(name, first) && leads_to(names, path),
         (_, []) => false,
     }
