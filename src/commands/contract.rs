@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Outcome;
 use crate::cli::{self, ContractFormat};
+use crate::manifest::settings_file;
 use crate::model::Result;
 use crate::pipeline::{draft, plan::Setting};
 use crate::show;
@@ -18,7 +19,7 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Contract, world: &mut World
     world.terminal.print(&match args.format {
         ContractFormat::Table => show::contract::table(&contract) + &show::findings::all(&workspace.places, &coverage),
         ContractFormat::Json => show::contract::json(&workspace.places, &contract, &coverage),
-        ContractFormat::Yaml => text,
+        ContractFormat::Yaml => settings_file::with_schema("contract", text),
         ContractFormat::Mermaid => show::contract::mermaid(&contract),
     })?;
     Ok(Outcome::Done)
@@ -28,6 +29,7 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Contract, world: &mut World
 fn draft(workspace: &Workspace, root: &Path, world: &mut World) -> Result<Outcome> {
     let (_, known) = workspace.contract(world)?;
     let (platform, _) = workspace.read_platform(root, &known, world)?;
-    world.terminal.print(&draft::draft(known, &platform, &workspace.ignored_in(root)?)?)?;
+    let text = draft::draft(known, &platform, &workspace.ignored_in(root)?)?;
+    world.terminal.print(&settings_file::with_schema("contract", text))?;
     Ok(Outcome::Done)
 }

@@ -55,10 +55,16 @@ fn way(fields: &mut Fields<'_>, field: &'static str) -> Result<Option<Way>> {
             text if text.starts_with('~') || Path::new(text).is_absolute() => {
                 Err(Error::bad_input("not a path from this file's folder", relative))
             }
+            // Behind a folder that does not exist, or is a link, nobody sees where it leads.
+            text if leads_back(Path::new(text)) => Err(Error::bad_input("a path with `..` behind a folder", "write the path without it")),
             text => Ok(plain(Path::new(text))),
         }
     };
     Ok(Some(Way { path: parsed(node, &path, read)?, position: node.position }))
+}
+
+fn leads_back(path: &Path) -> bool {
+    path.components().skip_while(|part| !matches!(part, Component::Normal(_))).any(|part| part == Component::ParentDir)
 }
 
 /// The same path without `.`; the folder itself is `.`.
@@ -169,16 +175,17 @@ pub fn write(settings: &NewSettings, environments: &[&str]) -> String {
         [] => String::new(),
         names => format!("# environment: {}   # or one of {}\n", names[0], names.join(", ")),
     };
-    format!(
-        "{}# Where seal-secrets works, and in which form. Every command looks for this file from its working directory upwards;\n# paths are relative to it.\n{}{choose}",
-        schema_line("settings"),
+    let text = format!(
+        "# Where seal-secrets works, and in which form. Every command looks for this file from its working directory upwards;\n# paths are relative to it.\n{}{choose}",
         yaml::write(settings).replacen(": '.'\n", ": .\n", 1)
-    )
+    );
+    with_schema("settings", text)
 }
 
-/// By which line an editor finds the schema of a file; it lies beside the settings.
-pub fn schema_line(schema: &str) -> String {
-    format!("# yaml-language-server: $schema={SCHEMAS}/{schema}.json\n")
+/// The text with the line by which an editor finds its schema, which lies beside the settings.
+pub fn with_schema(schema: &str, text: String) -> String {
+    const LINE: &str = "# yaml-language-server: $schema=";
+    if text.contains(LINE) { text } else { format!("{LINE}{SCHEMAS}/{schema}.json\n{text}") }
 }
 
 /// The folder of the schemas, beside the settings.

@@ -132,6 +132,9 @@ impl Workspace {
             return Ok(());
         }
         let path = self.places.in_keys(ESCROW);
+        if let Some(help) = self.restored(&self.keys.join(ESCROW))? {
+            return Err(Error::bad_input("no such file", help).in_file(&path));
+        }
         if !self.has(CERTIFICATE)? && !self.has_sealed()? {
             return Err(Error::bad_input("no such file", KEYGEN).in_file(&path));
         }

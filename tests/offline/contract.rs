@@ -23,7 +23,7 @@ fn the_table_is_what_is_documented() {
 fn the_yaml_is_what_the_flag_takes() {
     let sandbox = Sandbox::empty();
     let yaml = sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout;
-    assert_eq!(yaml, contract_file::EMBEDDED);
+    assert_eq!(yaml, format!("# yaml-language-server: $schema=.seal-secrets/contract.json\n{}", contract_file::EMBEDDED));
     sandbox.write("contract.yaml", yaml.as_bytes());
     let same = |format: &str| {
         let ours = sandbox.run(["contract", "--format", format]).expect(0).stdout;

@@ -8,7 +8,7 @@ use crate::platform::with_platform;
 const PROD: [&str; 4] = ["--platform", "p", "--environment", "prod"];
 
 /// The form and place of our own; the files that the checkout has more; the places that are found.
-type Row = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static [&'static str]);
+type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
 const STORE: &str = "apiVersion: external-secrets.io/v1beta1\nkind: ClusterSecretStore\nmetadata: {name: secret-store}\nspec: {}\n";
 const OURS: &str = "# Written by seal-secrets. Do not edit: the next run restores it.\napiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata: {name: secret-store}\nspec: {}\n";
@@ -19,9 +19,9 @@ const LISTING: &str = "namespace: external-secrets\nresources: [x.yaml]\n";
 
 const ROWS: &[Row] = &[
     // The store, wherever it stands in a file.
-    (&[], &[("x.yaml", STORE)], &["p/x.yaml:1:1"]),
+    ("", &[("x.yaml", STORE)], &["p/x.yaml:1:1"]),
     (
-        &[],
+        "",
         &[(
             "a/x.yml",
             "# ours since 2023\r\n---\r\n# projectID: none\r\napiVersion: external-secrets.io/v1\r\nkind: ClusterSecretStore\r\nmetadata:\r\n  name: \"secret-store\"\r\n",
@@ -29,7 +29,7 @@ const ROWS: &[Row] = &[
         &["p/a/x.yml:4:1"],
     ),
     (
-        &[],
+        "",
         &[(
             "x.yaml",
             "kind: ConfigMap\napiVersion: v1\nmetadata: {name: secret-store}\n---\napiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata: {name: secret-store}\n",
@@ -37,51 +37,51 @@ const ROWS: &[Row] = &[
         &["p/x.yaml:5:1"],
     ),
     (
-        &[],
+        "",
         &[(
             "x.yaml",
             "apiVersion: v1\nkind: List\nitems:\n  - apiVersion: external-secrets.io/v1\n    kind: ClusterSecretStore\n    metadata: {name: secret-store}\n",
         )],
         &["p/x.yaml:4:5"],
     ),
-    (&[], &[("x.yaml", STORE), ("y/x.yaml", STORE)], &["p/x.yaml:1:1", "p/y/x.yaml:1:1"]),
+    ("", &[("x.yaml", STORE), ("y/x.yaml", STORE)], &["p/x.yaml:1:1", "p/y/x.yaml:1:1"]),
     // Others of that name, and that kind.
-    (&[], &[("x.yaml", "apiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata: {name: secret-store-2}\n")], &[]),
-    (&[], &[("x.yaml", "apiVersion: example.org/v1\nkind: ClusterSecretStore\nmetadata: {name: secret-store}\n")], &[]),
-    (&[], &[("x.yaml", "apiVersion: external-secrets.io/v1\nkind: SecretStore\nmetadata: {name: secret-store, namespace: n8n}\n")], &[]),
+    ("", &[("x.yaml", "apiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata: {name: secret-store-2}\n")], &[]),
+    ("", &[("x.yaml", "apiVersion: example.org/v1\nkind: ClusterSecretStore\nmetadata: {name: secret-store}\n")], &[]),
+    ("", &[("x.yaml", "apiVersion: external-secrets.io/v1\nkind: SecretStore\nmetadata: {name: secret-store, namespace: n8n}\n")], &[]),
     // What is not applied as it stands.
-    (&[], &[("x.example.yaml", STORE)], &[]),
-    (&[], &[("c/Chart.yaml", "name: c\n"), ("c/templates/x.yaml", STORE)], &[]),
-    (&[], &[("kustomization.yaml", "patches: [{path: x.yaml}]\n"), ("x.yaml", STORE)], &[]),
+    ("", &[("x.example.yaml", STORE)], &[]),
+    ("", &[("c/Chart.yaml", "name: c\n"), ("c/templates/x.yaml", STORE)], &[]),
+    ("", &[("kustomization.yaml", "patches: [{path: x.yaml}]\n"), ("x.yaml", STORE)], &[]),
     // A store in each namespace.
     (
-        &["--store-kind", "SecretStore"],
+        "store: { kind: SecretStore }",
         &[("x.yaml", "apiVersion: external-secrets.io/v1\nkind: SecretStore\nmetadata: {name: secret-store, namespace: n8n}\n")],
         &["p/x.yaml:1:1"],
     ),
     (
-        &["--store-kind", "SecretStore"],
+        "store: { kind: SecretStore }",
         &[("x.yaml", "apiVersion: external-secrets.io/v1\nkind: SecretStore\nmetadata: {name: secret-store, namespace: vault}\n")],
         &[],
     ),
-    (&["--store-kind", "SecretStore"], &[("x.yaml", STORE)], &[]),
+    ("store: { kind: SecretStore }", &[("x.yaml", STORE)], &[]),
     // The platform's own file for it is ours.
-    (&["--store-file", "p/deep/x.yaml"], &[("deep/x.yaml", STORE)], &[]),
-    (&["--store-file", "p/deep/x.yaml"], &[("deep/x.yaml", STORE), ("deep/y.yaml", STORE)], &["p/deep/y.yaml:1:1"]),
+    ("store: { file: p/deep/x.yaml }", &[("deep/x.yaml", STORE)], &[]),
+    ("store: { file: p/deep/x.yaml }", &[("deep/x.yaml", STORE), ("deep/y.yaml", STORE)], &["p/deep/y.yaml:1:1"]),
     // The namespace of the sources.
-    (&[], &[("x.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: secret-source}\n")], &["p/x.yaml:1:1"]),
-    (&[], &[("x.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: secret-sources}\n")], &[]),
+    ("", &[("x.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: secret-source}\n")], &["p/x.yaml:1:1"]),
+    ("", &[("x.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: secret-sources}\n")], &[]),
     // The reader: its namespace comes from kustomize, the manifest or the Application. Where nothing tells, it may be ours.
-    (&[], &[("x.yaml", ACCOUNT)], &["p/x.yaml:1:1"]),
+    ("", &[("x.yaml", ACCOUNT)], &["p/x.yaml:1:1"]),
     (
-        &[],
+        "",
         &[("x.yaml", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: eso-reader, namespace: external-secrets}\n")],
         &["p/x.yaml:1:1"],
     ),
-    (&[], &[("x.yaml", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: eso-reader, namespace: other}\n")], &[]),
-    (&[], &[("b/x.yaml", ACCOUNT), ("b/kustomization.yaml", LISTING)], &["p/b/x.yaml:1:1"]),
+    ("", &[("x.yaml", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: eso-reader, namespace: other}\n")], &[]),
+    ("", &[("b/x.yaml", ACCOUNT), ("b/kustomization.yaml", LISTING)], &["p/b/x.yaml:1:1"]),
     (
-        &[],
+        "",
         &[
             ("b/x.yaml", ACCOUNT),
             ("b/kustomization.yaml", "resources: [x.yaml]\n"),
@@ -90,50 +90,46 @@ const ROWS: &[Row] = &[
         &[],
     ),
     (
-        &["--isolation", "namespace"],
+        "store: { isolation: namespace }",
         &[("x.yaml", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: eso-reader, namespace: n8n}\n")],
         &["p/x.yaml:1:1"],
     ),
-    (&[], &[("x.yaml", ROLE)], &["p/x.yaml:1:1"]),
+    ("", &[("x.yaml", ROLE)], &["p/x.yaml:1:1"]),
     (
-        &[],
+        "",
         &[(
             "x.yaml",
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: eso-reader, namespace: secret-source}\n",
         )],
         &["p/x.yaml:1:1"],
     ),
-    (&["--isolation", "namespace"], &[("x.yaml", ROLE)], &[]),
+    ("store: { isolation: namespace }", &[("x.yaml", ROLE)], &[]),
     (
-        &["--isolation", "namespace"],
+        "store: { isolation: namespace }",
         &[("x.yaml", "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: eso-reader-n8n, namespace: secret-source}\n")],
         &["p/x.yaml:1:1"],
     ),
     // The Application, where there is one; one that applies the output folder is ours.
     (
-        &["--out", "p/sealed"],
+        "out: p/sealed",
         &[(
             "x.yaml",
             "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: secret-source, namespace: argocd}\nspec: {}\n",
         )],
         &["p/x.yaml:1:1"],
     ),
-    (&["--out", "p/sealed"], &[("x.yaml", APPLICATION)], &[]),
-    (&[], &[("x.yaml", APPLICATION)], &[]),
+    ("out: p/sealed", &[("x.yaml", APPLICATION)], &[]),
+    ("", &[("x.yaml", APPLICATION)], &[]),
     // Our own output folder, that of another cluster, and one that was left behind.
-    (&["--out", "p/sealed"], &[("sealed/secret-store/cluster-secret-store.yaml", OURS)], &[]),
-    (&["--out", "p/sealed"], &[("sealed/other/secret-store/cluster-secret-store.yaml", OURS)], &[]),
+    ("out: p/sealed", &[("sealed/secret-store/cluster-secret-store.yaml", OURS)], &[]),
+    ("out: p/sealed", &[("sealed/other/secret-store/cluster-secret-store.yaml", OURS)], &[]),
     (
-        &["--out", "p/sealed"],
+        "out: p/sealed",
         &[("sealed/other/secret-store/cluster-secret-store.yaml", STORE)],
         &["p/sealed/other/secret-store/cluster-secret-store.yaml:1:1"],
     ),
-    (&["--out", "p"], &[("secret-store/cluster-secret-store.yaml", OURS)], &[]),
-    (
-        &["--out", "p/sealed"],
-        &[("out/secret-store/cluster-secret-store.yaml", STORE)],
-        &["p/out/secret-store/cluster-secret-store.yaml:1:1"],
-    ),
+    ("out: p", &[("secret-store/cluster-secret-store.yaml", OURS)], &[]),
+    ("out: p/sealed", &[("out/secret-store/cluster-secret-store.yaml", STORE)], &["p/out/secret-store/cluster-secret-store.yaml:1:1"]),
 ];
 
 #[test]
@@ -141,8 +137,9 @@ fn an_object_of_the_checkout_with_the_name_of_one_of_ours_is_found() {
     let template = with_platform(Sandbox::with_keys());
     for (form, files, expected) in ROWS {
         let sandbox = template.copy();
+        sandbox.set(&format!("platform: p\nenvironment: prod\n{form}"));
         let coverage = |sandbox: &Sandbox| -> Vec<String> {
-            let ran = sandbox.run([&["plan", "--json"][..], form, &PROD].concat()).expect(0);
+            let ran = sandbox.run(["plan", "--json"]).expect(0);
             let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
             let text = |one: &Value, field: &str| one[field].as_str().unwrap().to_owned();
             let all = plan["coverage"].as_array().unwrap();
@@ -215,19 +212,15 @@ fn the_output_of_each_cluster_is_ours() {
 /// Whether what `patch` settles is an error, by command.
 #[test]
 fn what_patch_will_settle_is_a_note_until_verify_still_finds_it() {
-    let forms: [(&[&str], &str); 2] = [(&[], "property-missing"), (&["--store-kind", "SecretStore"], "store-kind-differs")];
-    for (form, code) in forms {
+    for (store, code) in [("", "property-missing"), ("store: { kind: SecretStore }", "store-kind-differs")] {
         let sandbox = with_platform(Sandbox::with_keys());
-        let run = |args: &[&str]| sandbox.run([args, form, &PROD].concat());
+        sandbox.set(&format!("platform: p\nenvironment: prod\n{store}"));
+        let run = |args: &[&str]| sandbox.run(args);
         for args in [&["bootstrap"][..], &["bootstrap"], &["plan", "--check"]] {
             let ran = run(args).expect(0);
             assert!(!ran.stdout.contains("error[") && !ran.stdout.contains(code), "{args:?} {}", ran.stdout);
             assert!(ran.stdout.contains("warning[not-yet-patched]: p/apps/n8n/n8n.yaml:"), "{args:?} {}", ran.stdout);
-            assert!(
-                ran.stdout.contains("  help: run `seal-secrets --platform p --environment prod patch --write"),
-                "{args:?} {}",
-                ran.stdout
-            );
+            assert!(ran.stdout.contains("  help: run `seal-secrets patch --write"), "{args:?} {}", ran.stdout);
         }
         assert!(run(&["verify"]).expect(1).stdout.contains(&format!("error[{code}]: p/apps/n8n/n8n.yaml:")));
         run(&["patch", "--write"]).expect(0);

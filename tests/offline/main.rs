@@ -38,6 +38,7 @@ mod readme;
 mod recovery;
 mod rotate;
 mod second_operator;
+mod settings;
 mod simulated_disk;
 mod streams;
 mod threads;

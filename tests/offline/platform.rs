@@ -17,7 +17,7 @@ pub fn with_platform(sandbox: Sandbox) -> Sandbox {
     sandbox
 }
 
-const PROD: [&str; 4] = ["--platform", "p", "--environment", "prod"];
+pub const PROD: [&str; 4] = ["--platform", "p", "--environment", "prod"];
 const SMALL: [&str; 4] = ["--platform", "p", "--environment", "small"];
 
 fn run(sandbox: &Sandbox, args: &[&str], environment: &[&str]) -> Ran {
@@ -844,10 +844,11 @@ fn the_components_patches_quote_their_names() {
 fn a_key_that_no_external_secret_reads_is_found_at_its_line_of_the_contract() {
     let sandbox = mini(&[("a/x.yaml", &es("app", "n", "hf-token", "secret-store"))]);
     let text = sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout;
-    let line = text.lines().position(|line| line == "  - name: litellm-master-key").unwrap() + 1;
+    // What is printed has one line more: that of its schema.
+    let line = text.lines().position(|line| line == "  - name: litellm-master-key").unwrap();
     sandbox.write("own.yaml", format!("# mine\n{text}").as_bytes());
     for (flags, place) in
-        [(&[][..], format!("the built-in contract:{line}:5")), (&["--contract", "own.yaml"], format!("own.yaml:{}:5", line + 1))]
+        [(&[][..], format!("the built-in contract:{line}:5")), (&["--contract", "own.yaml"], format!("own.yaml:{}:5", line + 2))]
     {
         let ran = run(&sandbox, &[&["contract", "--format", "json"], flags].concat(), &MINI).expect(0);
         let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();

@@ -18,8 +18,9 @@ const DIGEST: &str = "sha256:000000000000000000000000000000000000000000000000000
 pub fn commands(text: &str) -> Vec<String> {
     const PROGRAM: &str = "seal-secrets ";
     let mut found = Vec::new();
-    // A line of a file that differs is only quoted.
-    let text: String = text.lines().filter(|line| !line.contains("here should stand")).flat_map(|line| [line, "\n"]).collect();
+    // A line of a file is only quoted.
+    let text: String =
+        text.lines().filter(|line| !line.contains("here should stand") && !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
     let text = text.as_str();
     for (at, _) in text.match_indices(PROGRAM) {
         let (before, args) = (&text[..at], &text[at + PROGRAM.len()..]);

@@ -8,7 +8,7 @@ use crate::common::{Ran, Sandbox};
 
 const NO_ESCROW: &str = "error: keys/sealing.key.age: no such file
   it is the escrow, which holds the private sealing key; git ignores it by default, so a clone does not have it
-help: ask the operator who made the sealing key for it, or take it from a copy that is kept offline, and save it as `keys/sealing.key.age`; if nobody has one, `seal-secrets backup` makes another one while the cluster runs; see docs/recovery.md#the-private-part-of-keys
+help: ask the operator who made the sealing key for it, or take it from a copy that is kept offline, and save it as `keys/sealing.key.age`; if nobody has one, `seal-secrets backup --context NAME` makes another one while the cluster runs; see docs/recovery.md#the-private-part-of-keys
 ";
 const NO_IDENTITY: &str = "error: keys/operator.agekey: no such file
   each operator keeps an age identity of their own, and git never has one
@@ -228,8 +228,7 @@ fn escrow_list_shows_who_can_open_it_and_with_an_identity_what_is_in_it() {
     assert_eq!(json, listing(2, json!([own, second]), json!(true), Value::Null));
     sandbox.edit("keys/recipients.txt", &format!("{second}\n"), "");
     let (text, json) = lists(&sandbox, &[], 1);
-    let differ =
-        "the two differ: run the `seal-secrets escrow` command that was interrupted again; or `add-recipient` with one who is listed\n";
+    let differ = "the two differ: run what was interrupted again: `seal-secrets escrow add-recipient RECIPIENT` or `seal-secrets escrow remove-recipient RECIPIENT`\n";
     assert_eq!(text, format!("{escrow}: 2 recipients can open it\nkeys/recipients.txt: names 1 recipient\n  {own}\n{differ}"));
     assert_eq!(json, listing(2, json!([own]), json!(false), Value::Null));
     // What is no escrow, and an identity that does not open it.

@@ -1,0 +1,439 @@
+//! `seal-secrets.yaml`: where it is found, what it says, what it may not say, and `init`, which writes it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::common::{Sandbox, copy_folder, fixture, fixture_text, usual_in};
+use crate::platform::{PROD, with_platform};
+
+/// A sandbox in which a settings file names other folders than the usual ones; it is a repository, and has a subfolder `deep/er`.
+fn set(settings: &str) -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    sandbox.set(settings);
+    std::fs::create_dir_all(sandbox.path("deep/er")).unwrap();
+    std::fs::create_dir_all(sandbox.path(".git")).unwrap();
+    sandbox
+}
+
+#[test]
+fn every_command_works_from_every_subfolder() {
+    let sandbox = set("out: sealed\nsecrets: copies");
+    sandbox.run_from("deep/er", ["bootstrap"]).expect(0);
+    let places = ["sealed/secret-source/vllm-api-key.sealed.yaml", "copies/dex-admin-password", "sealed/INSTALL.md"];
+    places.iter().for_each(|place| assert!(sandbox.path(place).exists(), "{place}"));
+    for (folder, up) in [("", ""), ("deep", "../"), ("deep/er", "../../"), ("sealed/secret-source", "../../")] {
+        assert!(sandbox.run_from(folder, ["bootstrap"]).expect(0).stdout.starts_with("nothing to do\n"), "{folder}");
+        let found = usual_in(&format!("{up}keys"), &format!("{up}sealed"));
+        sandbox.run_from(folder, ["verify"]).finds(&found);
+        let identity = format!("{up}keys/operator.agekey");
+        sandbox.run_from(folder, ["verify", "--identity", &identity]).finds(&found);
+        sandbox.run_from(folder, ["status"]).expect(0);
+        sandbox.run_from(folder, ["rotate", "vllm-api-key", "--yes"]).expect(0);
+        assert_eq!(
+            sandbox.run_from(folder, ["unseal", "--value", "dex-admin-password"]).expect(0).stdout,
+            sandbox.read("copies/dex-admin-password")
+        );
+    }
+    let names = |folder: &str| {
+        let mut names: Vec<_> =
+            std::fs::read_dir(sandbox.path(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(""), [".git", "copies", "deep", "keys", "seal-secrets.yaml", "sealed"], "nothing is made beside");
+    assert_eq!(names("deep"), ["er"]);
+}
+
+#[test]
+fn it_is_found_up_to_the_root_of_the_repository_and_no_further() {
+    let sandbox = set("out: sealed");
+    std::fs::create_dir_all(sandbox.path("deep/.git")).unwrap();
+    let stderr = sandbox.run_from("deep/er", ["verify"]).expect(1).stdout;
+    assert!(stderr.contains("keys/sealing.crt: no such file"), "another repository, and so the defaults: {stderr}");
+    std::fs::remove_dir(sandbox.path("deep/.git")).unwrap();
+    std::fs::remove_dir(sandbox.path(".git")).unwrap();
+    let stdout = sandbox.run_from("deep", ["verify"]).expect(1).stdout;
+    assert!(stdout.contains(" keys/sealing.crt: no such file"), "outside of git only here: {stdout}");
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.contains("seal   sealed/secret-source/"));
+    // It can be passed, from anywhere.
+    let ran = sandbox.run_from("deep", ["--settings", "../seal-secrets.yaml", "bootstrap"]).expect(0);
+    assert!(
+        ran.stdout.starts_with("nothing to do\nyours to add, with `seal-secrets --settings ../seal-secrets.yaml bootstrap"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_flag_overrides_it_and_the_first_line_says_so() {
+    let sandbox = set("out: sealed\nkeys: keys\ncontract: c.yaml");
+    sandbox.write("c.yaml", fixture_text("fixtures/contracts/small.yaml").as_bytes());
+    sandbox.write("d.yaml", fixture_text("fixtures/contracts/small.yaml").as_bytes());
+    let ran = sandbox.run(["bootstrap", "--out", "other", "--contract", "d.yaml"]);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (0, "`--out other` overrides `sealed`, `--contract d.yaml` overrides `c.yaml` (seal-secrets.yaml)\n")
+    );
+    assert!(sandbox.path("other/secret-source").exists() && !sandbox.path("sealed").exists());
+    // What says the same overrides nothing.
+    sandbox.run(["plan", "--keys", "keys", "--contract", "c.yaml"]).expect(0);
+    // What the file does not say is added, not overridden.
+    let sandbox = with_platform(Sandbox::with_keys());
+    sandbox.set("out: sealed");
+    sandbox.run([&["plan"][..], &PROD].concat()).expect(0);
+}
+
+/// Settings that are refused: the exit code, and how the error begins.
+const REFUSED: &[(&str, i32, &str)] = &[
+    ("ouy: sealed", 3, "2:1: unknown field `ouy`\nhelp: did you mean `out`?"),
+    ("store: { isolatoin: namespace }", 3, "2:10: unknown field `store.isolatoin`\nhelp: did you mean `isolation`?"),
+    ("store: { isolation: none }", 3, "2:10: `store.isolation` is not one of its words\nhelp: write one of `shared`, `namespace`"),
+    ("store: { project-id: x }", 3, "2:8: `store.project-id` has no file to stand in"),
+    ("environment: prod", 3, "2:1: `environment` says something of a platform that is not named"),
+    ("exclude: [a]", 3, "2:1: `exclude` says something of a platform that is not named"),
+    ("gitops: jenkins", 3, "2:1: `gitops` is not one of its words\nhelp: write one of `argocd`, `flux`, `none`"),
+    ("keys: ''", 3, "2:1: `keys` is an empty path"),
+    ("keys: /etc/keys", 3, "2:1: `keys` is not a path from this file's folder"),
+    ("keys: ~/keys", 3, "2:1: `keys` is not a path from this file's folder"),
+    ("keys: ../keys", 4, "2:1: `keys` leads out of the checkout"),
+    ("out: a/../../out", 3, "2:1: `out` is a path with `..` behind a folder"),
+    ("secrets: link/secrets", 4, "2:1: `secrets` leads out of the checkout"),
+    ("contract: ../contract.yaml", 4, "2:1: `contract` leads out of the checkout"),
+    ("platform: ..", 4, "2:1: `platform` leads out of the checkout"),
+    ("store: { file: ../store.yaml }", 4, "2:10: `store.file` leads out of the checkout"),
+    ("clusters: { a: { out: ../a } }", 4, "2:18: `clusters.a.out` leads out of the checkout"),
+    ("clusters: { A: {} }", 3, "2:16: not a DNS-1123 label"),
+    ("clusters: { a: { context: x, colour: red } }", 3, "2:30: unknown field `clusters.a.colour`"),
+    ("out: out\nout: sealed", 3, "3:1: a field appears twice"),
+    ("out: &a sealed", 3, "2:6: an anchor"),
+    ("out: [a]", 3, "2:1: `out` should be text"),
+    ("controller: { namespace: A }", 3, "2:15: `controller.namespace` is not a DNS-1123 label"),
+    ("version: 2", 3, "2:1: a field appears twice"),
+];
+
+#[test]
+fn what_it_may_not_say_is_an_error_with_its_place_and_changes_nothing() {
+    let outside = Sandbox::empty();
+    let sandbox = Sandbox::with_keys();
+    std::os::unix::fs::symlink(outside.path(""), sandbox.path("link")).unwrap();
+    for (settings, code, begins) in REFUSED {
+        sandbox.set(settings);
+        let before = sandbox.snapshot();
+        for command in ["bootstrap", "verify", "status", "keygen", "contract"] {
+            let ran = sandbox.run([command]).expect(*code);
+            let place = begins.split(": ").next().unwrap();
+            let expected = format!("error: seal-secrets.yaml:{begins}");
+            // Where a field stands is told by its value or its name.
+            let line = format!("error: seal-secrets.yaml:{}:", place.split(':').next().unwrap());
+            let what = begins.split_once(": ").unwrap().1;
+            assert!(ran.stderr.starts_with(&line) && ran.stderr.contains(what), "{settings}: {}\n{expected}", ran.stderr);
+        }
+        assert_eq!(before, sandbox.snapshot(), "{settings}");
+    }
+    for (text, says) in [
+        ("", "empty file"),
+        ("version: 2\n", "`version`"),
+        ("out: a\n", "`version` is missing"),
+        ("<<<<<<< HEAD\nversion: 1\n=======\n>>>>>>> x\n", "conflict"),
+    ] {
+        sandbox.write("seal-secrets.yaml", text.as_bytes());
+        let ran = sandbox.run(["bootstrap"]).expect(3);
+        assert!(ran.stderr.starts_with("error: seal-secrets.yaml") && ran.stderr.contains(says), "{}", ran.stderr);
+    }
+    sandbox.remove("seal-secrets.yaml");
+    std::os::unix::fs::symlink("other.yaml", sandbox.path("seal-secrets.yaml")).unwrap();
+    let ran = sandbox.run(["bootstrap"]).expect(4);
+    assert!(ran.stderr.contains("a link, and links are not followed here"), "{}", ran.stderr);
+}
+
+#[test]
+fn one_that_another_user_owns_is_refused_unless_it_is_passed() {
+    let sandbox = set("out: sealed");
+    if std::os::unix::fs::chown(sandbox.path("seal-secrets.yaml"), Some(4242), None).is_err() {
+        crate::common::leave_out(&crate::common::test(), "the right to give a file away");
+        return;
+    }
+    let ran = sandbox.run(["bootstrap"]).expect(4);
+    assert!(ran.stderr.starts_with("error: seal-secrets.yaml: it belongs to another user (uid 4242)\n"), "{}", ran.stderr);
+    assert!(!sandbox.path("sealed").exists() && !sandbox.path("out").exists());
+    sandbox.run(["--settings", "seal-secrets.yaml", "bootstrap"]).expect(0);
+}
+
+#[test]
+fn each_cluster_has_its_own_folders_or_those_that_are_set() {
+    let sandbox = set("out: sealed\nclusters:\n  berlin: {}\n  bonn: { keys: k/bonn, out: o/bonn, secrets: s/bonn }");
+    for (cluster, keys, out, secrets) in
+        [("berlin", "keys/berlin", "sealed/berlin", "secrets/berlin"), ("bonn", "k/bonn", "o/bonn", "s/bonn")]
+    {
+        std::fs::create_dir_all(sandbox.path(keys)).unwrap();
+        for file in ["sealing.crt", "sealing.key.age", "operator.agekey"] {
+            sandbox.write_secret(&format!("{keys}/{file}"), sandbox.read(&format!("keys/{file}")).as_bytes());
+        }
+        sandbox.accept(keys);
+        sandbox.run_from("deep", ["bootstrap", "--cluster", cluster]).expect(0);
+        assert!(sandbox.path(&format!("{out}/INSTALL.md")).exists() && sandbox.path(&format!("{secrets}/dex-admin-password")).exists());
+        sandbox.run(["verify", "--cluster", cluster]).finds(&usual_in(keys, out));
+    }
+    let ran = sandbox.run(["verify", "--cluster", "berlni"]).expect(2);
+    assert_eq!(
+        ran.stderr,
+        "error: seal-secrets.yaml: `--cluster berlni` is none of the clusters of the settings\nhelp: did you mean `berlin`?\n"
+    );
+    assert!(!sandbox.path("keys/berlni").exists());
+    sandbox.run(["copy", "--from", "berlin", "--to", "bonn", "vllm-api-key", "--replace", "vllm-api-key", "--yes"]).expect(0);
+}
+
+#[test]
+fn the_form_of_the_store_is_said_there_and_old_flags_are_told_how() {
+    let sandbox = Sandbox::with_keys();
+    let ran = sandbox.run(["bootstrap", "--isolation", "namespace"]);
+    let told = "warning: the form of the store belongs into seal-secrets.yaml: write `store: { isolation: namespace }` there, and drop the flag; `seal-secrets init --help` says how it is made\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, told));
+    let roles = sandbox.read("out/secret-source/rbac.yaml");
+    assert!(roles.contains("eso-reader-n8n"));
+    // What it says is enough: everything stays as it is.
+    sandbox.set("store: { isolation: namespace }");
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("write  out/INSTALL.md (updated)\ndone: 0 values"));
+    sandbox.run(["verify"]).expect(0);
+    let ran = sandbox.run(["bootstrap", "--isolation", "shared"]).expect(2);
+    let help = "error: `--isolation` is said by the settings only\nhelp: write `store: { isolation: shared }` into seal-secrets.yaml, and drop the flag\n";
+    assert_eq!(ran.stderr, help);
+    assert_eq!(sandbox.read("out/secret-source/rbac.yaml"), roles);
+    for command in ["bootstrap", "plan", "verify", "patch", "import", "copy", "rotate"] {
+        let help = sandbox.run([command, "--help"]).expect(0).stdout;
+        assert!(
+            !["--store-kind", "--isolation", "--rbac", "--store-file", "--project-id"].iter().any(|flag| help.contains(flag)),
+            "{command}"
+        );
+    }
+}
+
+#[test]
+fn what_is_excluded_is_not_looked_at() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    let consumer = fixture_text("fixtures/platform/apps/kserve/hf-token.yaml");
+    sandbox.write("p/hack/x.yaml", consumer.replace("hf-token", "no-such-key").as_bytes());
+    sandbox.write("p/apps/a/scaffold/x.yaml", b"kind: ExternalSecret\n\tbroken: x\n");
+    let found = |exclude: &str| {
+        sandbox.set(&format!("platform: p\nenvironment: prod\n{exclude}"));
+        let ran = sandbox.run(["contract"]);
+        ran.findings().into_iter().filter(|finding| finding.contains("hack") || finding.contains("scaffold")).collect::<Vec<_>>()
+    };
+    assert_eq!(found(""), ["unreadable p/apps/a/scaffold/x.yaml:2:1", "key-unknown p/hack/x.yaml:18:14"]);
+    assert_eq!(found("exclude: [hack/]"), ["unreadable p/apps/a/scaffold/x.yaml:2:1"]);
+    assert_eq!(found("exclude: [hack/, \"**/scaffold/**\"]"), Vec::<String>::new());
+    assert_eq!(found("exclude: [\"hack/*\", \"!hack/x.yaml\"]").len(), 2);
+}
+
+#[test]
+fn init_writes_what_a_checkout_needs_and_never_twice() {
+    let sandbox = Sandbox::with_keys();
+    copy_folder(&fixture("fixtures/platform"), &sandbox.path(""));
+    std::fs::create_dir(sandbox.path(".git")).unwrap();
+    let store = "apiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata:\n  name: secret-store\nspec: {provider: {gcpsm: {projectID: p-1}}}\n";
+    sandbox.write("platform/config/clustersecretstore.yaml", store.as_bytes());
+    let expected = "\
+# yaml-language-server: $schema=.seal-secrets/settings.json
+# Where seal-secrets works, and in which form. Every command looks for this file from its working directory upwards;
+# paths are relative to it.
+version: 1
+platform: .
+environment: prod
+keys: keys
+out: sealed
+secrets: secrets
+store:
+  file: platform/config/clustersecretstore.yaml
+  kind: ClusterSecretStore
+gitops: argocd
+";
+    let ran = sandbox.run_from("apps/n8n", ["init"]).expect(0);
+    assert_eq!(ran.stdout, format!("wrote ../../seal-secrets.yaml\n\n{expected}\nnext: seal-secrets keygen && seal-secrets bootstrap\n"));
+    assert_eq!(sandbox.read("seal-secrets.yaml"), expected);
+    for schema in ["settings", "contract"] {
+        assert_eq!(
+            sandbox.read(&format!(".seal-secrets/{schema}.json")),
+            std::fs::read_to_string(fixture(&format!("../docs/schema/{schema}.json"))).unwrap()
+        );
+    }
+    let before = sandbox.snapshot();
+    let ran = sandbox.run(["init"]).expect(4);
+    assert_eq!(ran.stderr, "error: seal-secrets.yaml: there are settings already\nhelp: edit it; or move it away, and run again\n");
+    assert_eq!(before, sandbox.snapshot());
+    // It needs no edit: the whole way works.
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.contains("write  platform/config/clustersecretstore.yaml (updated)\n"));
+    sandbox.run(["patch", "--write"]).expect(0);
+    let ran = sandbox.run(["verify"]).expect(0);
+    assert!(ran.stdout.contains("good: "), "{}", ran.stdout);
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do\n"));
+}
+
+/// What `init` makes of other places: the folder that it is started in, its flags, and lines of the file.
+const PLACES: &[(&str, &[&str], &str, &[&str])] = &[
+    ("", &["--platform", "p"], "seal-secrets.yaml", &["platform: p", "out: p/sealed", "keys: keys", "environment: prod"]),
+    (
+        "",
+        &["--platform", "p", "--environment", "small", "--out", "p/o", "--isolation", "namespace"],
+        "seal-secrets.yaml",
+        &["environment: small", "out: p/o", "  isolation: namespace"],
+    ),
+    ("work", &["--platform", "../p"], "p/seal-secrets.yaml", &["platform: .", "out: sealed"]),
+    ("work", &[], "work/seal-secrets.yaml", &["out: out", "keys: keys"]),
+    ("taken", &[], "taken/seal-secrets.yaml", &["keys: seal-secrets/keys", "out: out", "secrets: seal-secrets/secrets"]),
+];
+
+#[test]
+fn init_says_what_the_place_and_the_flags_say() {
+    for (folder, flags, file, lines) in PLACES {
+        let sandbox = with_platform(Sandbox::empty());
+        std::fs::create_dir_all(sandbox.path("work/.git")).unwrap();
+        sandbox.write("taken/keys/of-a-piano.txt", b"88\n");
+        sandbox.write("taken/secrets/diary.txt", b"x\n");
+        let ran = sandbox.run_from(folder, [&["init"], *flags].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let text = sandbox.read(file);
+        for line in *lines {
+            assert!(text.lines().any(|there| there == *line), "{folder} {flags:?}: {line}\n{text}");
+        }
+        assert_eq!(ran.stdout.contains("next: cd ../p && seal-secrets keygen"), file.starts_with("p/"), "{}", ran.stdout);
+        // Each one can be read.
+        let there = file.trim_end_matches("seal-secrets.yaml");
+        let ran = sandbox.run_from(there, ["contract"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    let sandbox = with_platform(Sandbox::empty());
+    std::fs::create_dir_all(sandbox.path("p/.git")).unwrap();
+    let ran = sandbox.run_from("p", ["init", "--keys", "../keys"]).expect(2);
+    assert!(ran.stderr.starts_with("error: seal-secrets.yaml: `--keys` leads out of the checkout\n"), "{}", ran.stderr);
+    sandbox.run(["init", "--platform", "nowhere"]).expect(3);
+    assert!(!sandbox.path("seal-secrets.yaml").exists() && !sandbox.path("p/seal-secrets.yaml").exists());
+}
+
+#[test]
+fn a_command_is_one_word_with_settings() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    sandbox.set("platform: p\nenvironment: prod\nout: p/sealed");
+    let long = Sandbox::copy(&sandbox);
+    long.set("");
+    sandbox.run(["bootstrap"]).expect(0);
+    sandbox.run(["patch", "--write"]).expect(0);
+    let short = sandbox.run(["verify"]).expect(0).stdout;
+    let flags = [&["--out", "p/sealed"][..], &PROD].concat();
+    long.run([&["bootstrap"], &flags[..]].concat()).expect(0);
+    long.run([&["patch", "--write"], &flags[..]].concat()).expect(0);
+    let with_flags = long.run([&["verify"], &flags[..]].concat()).expect(0).stdout;
+    assert_eq!(with_flags.replace("seal-secrets --out p/sealed --platform p --environment prod ", "seal-secrets "), short);
+}
+
+/// What of JSON Schema the two schemas use.
+fn check(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+    let fail = |what: &str| Err(format!("{at}: {what}"));
+    if let Some(all) = schema["oneOf"].as_array() {
+        return if all.iter().filter(|one| check(one, value, at).is_ok()).count() == 1 { Ok(()) } else { fail("none of several") };
+    }
+    if schema.get("const").is_some_and(|only| only != value) || schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
+        return fail("another word");
+    }
+    let is_type = match schema["type"].as_str() {
+        None => true,
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("integer") => value.is_u64(),
+        Some("boolean") => value.is_boolean(),
+        Some(other) => panic!("{other}"),
+    };
+    if !is_type {
+        return fail("another type");
+    }
+    if let (Some(pattern), Some(text)) = (schema["pattern"].as_str(), value.as_str())
+        && !regex::Regex::new(pattern).unwrap().is_match(text)
+    {
+        return fail("another pattern");
+    }
+    if let Some(number) = value.as_u64().filter(|_| schema.get("minimum").is_some()) {
+        let bounds = schema["minimum"].as_u64().unwrap()..=schema["maximum"].as_u64().unwrap();
+        if !bounds.contains(&number) {
+            return fail("out of bounds");
+        }
+    }
+    for (i, item) in value.as_array().into_iter().flatten().enumerate() {
+        check(&schema["items"], item, &format!("{at}[{i}]"))?;
+    }
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    if let Some(missing) = value.as_object().and_then(|fields| required.into_iter().find(|name| !fields.contains_key(*name))) {
+        return fail(&format!("{missing} is missing"));
+    }
+    for (name, field) in value.as_object().into_iter().flatten() {
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (Value::Null, Value::Bool(false)) => return fail(&format!("{name} is unknown")),
+            (Value::Null, other) => check(other, field, &format!("{at}.{name}"))?,
+            (known, _) => check(known, field, &format!("{at}.{name}"))?,
+        }
+    }
+    Ok(())
+}
+
+fn yaml(text: &str) -> Value {
+    serde_yaml::from_str(text).unwrap()
+}
+
+/// Every field that a schema knows, by path.
+fn fields(schema: &Value, at: &str, found: &mut BTreeMap<String, bool>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let required = schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+        found.insert(format!("{at}.{name}"), required);
+        fields(field, &format!("{at}.{name}"), found);
+    }
+    schema["oneOf"].as_array().into_iter().flatten().for_each(|one| fields(one, at, found));
+    for below in ["items", "additionalProperties"].into_iter().filter_map(|below| schema.get(below)) {
+        fields(below, at, found);
+    }
+}
+
+const ALL_SETTINGS: &str = "version: 1\nplatform: p\nenvironment: e\ncontract: c\nkeys: k\nout: o\nsecrets: s\nexclude: [a]\nstore: {kind: SecretStore, isolation: namespace, rbac: namespace, file: f.yaml, project-id: x}\ncontroller: {namespace: ns, name: c}\ngitops: flux\ncontext: c\nclusters: {a: {environment: e, context: c, keys: k, out: o, secrets: s}}\n";
+
+const ALL_OF_A_CONTRACT: &str = "version: 1\nstore: s\nnamespace: ns\nreader: {name: r, namespace: e}\nignored: [a]\nkeys:\n- {name: a, about: x, recipe: {hex: {bytes: 32, prefix: sk-}}, when: features.x, write-once: true, after-rotation: x}\n- {name: b, about: x, recipe: {base64url: {bytes: 32}}, operator-copy: true, unit: u}\n- {name: c, about: x, recipe: {alphanumeric: {length: 32}}}\n- {name: d, about: x, recipe: {bcrypt: {of: b, cost: 10}}}\n- {name: e, about: x, recipe: {provided: {pattern: x, hint: here}}}\nconsumers:\n- {name: x, namespace: ns, target: t, data: [{secretKey: A, key: a}]}\n";
+
+#[test]
+fn the_schemas_and_the_readers_know_the_same_fields() {
+    use seal_secrets::manifest::{contract_file, schema, settings_file};
+    let readers: [(&str, String, &str, fn(&str) -> bool); 2] = [
+        ("settings", schema::settings(), ALL_SETTINGS, |text| settings_file::read(text).is_ok()),
+        ("contract", schema::contract(), ALL_OF_A_CONTRACT, |text| contract_file::read("c", text).is_ok()),
+    ];
+    for (name, text, all, reads) in readers {
+        let path = fixture(&format!("../docs/schema/{name}.json"));
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "`make bless` renews {}", path.display());
+        let schema: Value = serde_json::from_str(&text).unwrap();
+        let whole = yaml(all);
+        assert_eq!((check(&schema, &whole, ""), reads(all)), (Ok(()), true), "{name}");
+        // Each field of the schema is in the text, and each one in the text is known to both.
+        let mut known = BTreeMap::new();
+        fields(&schema, "", &mut known);
+        for path in known.keys() {
+            let last = path.rsplit('.').next().unwrap();
+            assert!(all.contains(&format!("{last}:")), "{name}: {path} is not tried");
+            let misspelt = all.replacen(&format!("{last}:"), &format!("{last}x:"), 1);
+            assert!(!reads(&misspelt) && check(&schema, &yaml(&misspelt), "").is_err(), "{name}: {misspelt}");
+        }
+    }
+    let contract: Value = serde_json::from_str(&schema::contract()).unwrap();
+    for text in [contract_file::EMBEDDED.to_owned(), fixture_text("fixtures/contracts/small.yaml")] {
+        assert_eq!(check(&contract, &yaml(&text), ""), Ok(()));
+    }
+}
+
+#[test]
+fn a_contract_says_where_its_schema_is() {
+    let sandbox = Sandbox::empty();
+    let text = sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout;
+    assert!(text.starts_with("# yaml-language-server: $schema=.seal-secrets/contract.json\n"), "{text}");
+    sandbox.write("c.yaml", text.as_bytes());
+    let again = sandbox.run(["contract", "--format", "yaml", "--contract", "c.yaml"]).expect(0).stdout;
+    assert_eq!(again, text);
+}
