@@ -174,6 +174,9 @@ pub struct Accepted {
 pub struct Bootstrap {
     #[command(flatten)]
     pub wishes: Wishes,
+    /// Let more namespaces read values without asking
+    #[arg(long)]
+    pub yes: bool,
     /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -6,7 +6,7 @@
 
 use super::Outcome;
 use crate::cli::Keygen;
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, quoted};
 use crate::pipeline::keygen::{new_pair, try_pair};
 use crate::pipeline::pins::How;
 use crate::pipeline::recipients::{self, Recipient};
@@ -27,6 +27,11 @@ pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Re
         let help = "run `seal-secrets keygen` to finish it, then `seal-secrets escrow add-recipient` for each";
         return Err(Error::refused("an earlier run was interrupted; its escrow exists, and is not encrypted again here", help)
             .in_file(&workspace.places.in_keys(ESCROW)));
+    }
+    if let Some(list) = workspace.sealed_list()?.filter(|_| !begun) {
+        let certificate = quoted(&workspace.places.in_keys(CERTIFICATE));
+        let help = format!("restore it: `git checkout -- {certificate}`; docs/recovery.md says what to do if git does not have it");
+        return Err(Error::refused("values were sealed to a key whose certificate is gone", help).in_file(&list));
     }
     // What is there is judged before the first folder or file is made.
     let listed = workspace.listed()?;
@@ -83,6 +88,9 @@ fn finish(workspace: &Workspace, args: &Keygen, own_identity: bool, world: &mut 
         let help = format!("put the identity at {identity} and run again; or, if nothing was ever sealed to it, move the escrow away");
         return Err(Error::refused("the escrow exists without its certificate, and its identity is elsewhere", help).in_file(&path));
     }
+    world.terminal.warn(&format!(
+        "{path} exists without its certificate: an earlier run was interrupted, or git has the certificate on another branch; the one in the escrow is written"
+    ));
     let in_escrow = |error: Error| error.in_file(&path);
     let keys = workspace.change_keys()?;
     let escrow = workspace.escrow(None, world)?;
@@ -96,7 +104,6 @@ fn finish(workspace: &Workspace, args: &Keygen, own_identity: bool, world: &mut 
     workspace.trust(args.accepted.accept_certificate, world)?.accept(&certificate, ESCROW, world)?;
     let count = escrow::count_recipients(&escrow.encrypted)?;
     let whose = if own_identity { own(workspace) } else { others(workspace, count) };
-    world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate is written");
     done(workspace, &keys, &certificate, pem, &whose, world)
 }
 

@@ -60,6 +60,11 @@ impl Workspace {
         Ok(inventory)
     }
 
+    /// Refuses an output folder beside the one that the keys folder knows, however damaged its files are.
+    pub fn check_folder(&self) -> Result<()> {
+        self.out()?.look(self.remembered()?)?.check_folder()
+    }
+
     /// Which files below the output folder git would not commit; `platform` are lines of the platform's own `.gitignore`.
     pub fn ignore_rules(&self, platform: &[String]) -> Result<IgnoreRules> {
         let inside = self.platform_root().map_or(Ok(None), |root| self.out_in(root))?;

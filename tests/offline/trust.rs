@@ -63,7 +63,7 @@ const ATTACKS: [(&str, Attack); 6] = [
     ("the output folder is gone", |s| {
         s.write("keys/sealing.crt", attacker().0.as_bytes());
         std::fs::remove_dir_all(s.path("out")).unwrap();
-        s.remove("keys/write-once.txt");
+        s.remove("keys/sealed.txt");
     }),
     ("the escrow holds their key", |s| {
         s.write("keys/sealing.crt", attacker().0.as_bytes());
