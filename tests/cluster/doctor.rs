@@ -472,7 +472,7 @@ fn doctor_names_the_cause_and_its_remedy_heals() {
         .shell(
             "mkdir other
              seal-secrets --keys other/keys --out other/out keygen
-             seal-secrets --keys other/keys --out other/out bootstrap
+             seal-secrets --keys other/keys --out other/out --secrets other/secrets bootstrap
              git init --quiet && git add out && git -c user.name=x -c user.email=x@example.com commit --quiet --message out",
         )
         .expect("another key, and a history");
