@@ -1,8 +1,13 @@
 # `make` prints what there is. Everything here works offline once `cargo fetch` has run.
 CARGO ?= cargo
 BINARY ?= target/release/seal-secrets
-KEYS ?= keys
-OUT ?= out
+# Folders: only those that are given here are passed on. Copies of another set of values get a folder of their own, which ignores itself.
+KEYS ?=
+OUT ?=
+OTHER := $(lastword $(filter-out keys out,$(patsubst %/,%,$(KEYS) $(OUT))))
+SECRETS ?= $(if $(OTHER),$(OTHER)-secrets)
+SETTINGS ?=
+FOLDERS = $(if $(SETTINGS),--settings $(SETTINGS)) $(if $(KEYS),--keys $(KEYS)) $(if $(OUT),--out $(OUT)) $(if $(SECRETS),--secrets $(SECRETS))
 ARGS ?=
 SKIP ?=
 
@@ -15,17 +20,17 @@ build:
 	@$(CARGO) build --release --locked --quiet
 
 seal-secrets: build ## the main job: the sealing key where there is none, then every secret that is missing
-	@test -e $(KEYS)/sealing.crt || $(BINARY) --keys $(KEYS) keygen
-	@$(BINARY) --keys $(KEYS) --out $(OUT) bootstrap $(ARGS)
+	@$(BINARY) $(FOLDERS) keygen --if-missing
+	@$(BINARY) $(FOLDERS) bootstrap $(ARGS)
 
 seal-secrets-plan: build ## what `make seal-secrets` would do
-	@$(BINARY) --keys $(KEYS) --out $(OUT) plan $(ARGS)
+	@$(BINARY) $(FOLDERS) plan $(ARGS)
 
 reset-dex-admin: build ## a new password for Dex's administrator, its hash, and your copy of it
-	@$(BINARY) --keys $(KEYS) --out $(OUT) rotate dex-admin-password --yes $(ARGS)
+	@$(BINARY) $(FOLDERS) rotate dex-admin-password --yes $(ARGS)
 
 verify: build ## does everything in out/ agree?
-	@$(BINARY) --keys $(KEYS) --out $(OUT) verify $(ARGS)
+	@$(BINARY) $(FOLDERS) verify $(ARGS)
 
 install: ## the binary into cargo's bin folder
 	cargo install --locked --path .

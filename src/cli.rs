@@ -133,6 +133,9 @@ pub struct Keygen {
     /// An age recipient who can open the escrow; can be repeated [default: keys/recipients.txt, or a new identity]
     #[arg(long = "recipient", value_name = "age1…")]
     pub recipients: Vec<String>,
+    /// Do nothing if there is a sealing key
+    #[arg(long)]
+    pub if_missing: bool,
     #[command(flatten)]
     pub accepted: Accepted,
 }
@@ -174,6 +177,9 @@ pub struct Accepted {
 pub struct Bootstrap {
     #[command(flatten)]
     pub wishes: Wishes,
+    /// Let more namespaces read values without asking
+    #[arg(long)]
+    pub yes: bool,
     /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,

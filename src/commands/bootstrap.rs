@@ -11,19 +11,18 @@ use crate::workspace::given::provided_names;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &cli::Bootstrap, world: &mut World) -> Result<Outcome> {
-    sealing::run(workspace, &options(&args.wishes, args.dry_run, args.json), &mut Bootstrap(&args.wishes), world)
+    sealing::run(workspace, &options(&args.wishes, args.yes, args.dry_run, args.json), &mut Bootstrap(&args.wishes), world)
 }
 
 pub(super) fn plan(workspace: &Workspace, args: &cli::Plan, world: &mut World) -> Result<Outcome> {
-    let plan = sealing::show(workspace, &options(&args.wishes, true, args.json), &mut Bootstrap(&args.wishes), world)?;
+    let plan = sealing::show(workspace, &options(&args.wishes, false, true, args.json), &mut Bootstrap(&args.wishes), world)?;
     let found = !plan.changes.is_empty() || sealing::disagreement(&plan) == Outcome::Found;
     Ok(Outcome::found(args.check && found))
 }
 
-fn options(wishes: &cli::Wishes, dry_run: bool, json: bool) -> Options<'_> {
+fn options(wishes: &cli::Wishes, yes: bool, dry_run: bool, json: bool) -> Options<'_> {
     let cli::Wishes { provide, destroys_data, certificate, .. } = wishes;
-    // Only what is gone is made again: nothing that exists is replaced.
-    Options { certificate, provide, destroys_data, yes: true, dry_run, json }
+    Options { certificate, provide, destroys_data, yes, dry_run, json }
 }
 
 struct Bootstrap<'a>(&'a cli::Wishes);

@@ -14,7 +14,7 @@ pub(super) fn run(workspace: &Workspace, world: &mut World) -> Result<Outcome> {
     let (platform, _) = workspace.read_platform(&place.platform, &contract, world)?;
     let has_platform = workspace.platform_root().is_some() || !platform.manifests.is_empty();
     let mut settings = NewSettings { version: 1, ..NewSettings::default() };
-    workspace.name_folders(&place, has_platform, &mut settings)?;
+    workspace.name_folders(&place, &contract, has_platform, &mut settings)?;
     let mut choice = Vec::new();
     if has_platform {
         let environment = workspace.environment().or_else(|| init::environment(&platform));
@@ -28,6 +28,6 @@ pub(super) fn run(workspace: &Workspace, world: &mut World) -> Result<Outcome> {
             choice.extend(platform.configurations.keys().map(String::as_str));
         }
     }
-    workspace.write_settings(&place, &settings_file::write(&settings, &choice), world)?;
+    workspace.write_settings(&place, &settings.keys, &settings_file::write(&settings, &choice), world)?;
     Ok(Outcome::Done)
 }

@@ -9,6 +9,7 @@ use crate::workspace::keys::ESCROW;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &KeySecret, world: &mut World) -> Result<Outcome> {
+    workspace.check_namespace_named()?;
     if !applies(args) {
         world.terminal.check_output()?;
     }

@@ -19,6 +19,9 @@ use crate::world::World;
 pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Result<Outcome> {
     let named = args.recipients.iter().map(|text| Recipient::argument("`--recipient`", text)).collect::<Result<Vec<_>>>()?;
     if workspace.has(CERTIFICATE)? {
+        if args.if_missing {
+            return Ok(Outcome::Done);
+        }
         if workspace.certificate().is_ok() {
             workspace.check_escrow()?;
         }
@@ -93,6 +96,9 @@ fn finish(workspace: &Workspace, args: &Keygen, own_identity: bool, world: &mut 
         let help = format!("put the age identity that opens the escrow at `{}`, and run again", quoted(&identity));
         return Err(workspace.no_identity(&help));
     }
+    world.terminal.warn(&format!(
+        "{path} exists without its certificate: an earlier run was interrupted, or git has the certificate on another branch; the one in the escrow is written"
+    ));
     let in_escrow = |error: Error| error.in_file(&path);
     let keys = workspace.change_keys()?;
     let escrow = workspace.escrow(None, world)?;
@@ -106,7 +112,6 @@ fn finish(workspace: &Workspace, args: &Keygen, own_identity: bool, world: &mut 
     workspace.trust(args.accepted.accept_certificate, world)?.accept(&certificate, ESCROW, world)?;
     let count = escrow::count_recipients(&escrow.encrypted)?;
     let whose = if own_identity { own(workspace) } else { others(workspace, count) };
-    world.terminal.warn("an earlier run was interrupted; its escrow was found, and its certificate is written");
     done(workspace, &keys, &certificate, pem, &whose, world)
 }
 

@@ -16,6 +16,9 @@ use crate::workspace::trust::Trust;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) -> Result<Outcome> {
+    if args.paths.is_empty() {
+        workspace.check_folder()?;
+    }
     // Found first: while it holds the locks, nobody changes the certificate.
     let sealed = workspace.sealed_files(&args.paths, !args.consent.dry_run, world)?;
     let mut trust = workspace.trust(args.certificate.accepted.accept_certificate, world)?;

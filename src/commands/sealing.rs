@@ -160,6 +160,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     }
     let mut values = workspace.read_provided(options.provide, &ready.contract, &ready.plan, world)?;
     values.extend(job.values());
+    workspace.check_new_copies(&ready.plan, &ready.before.inventory, &values)?;
     let keys = ready.plan.remembers().then(|| workspace.change_keys()).transpose()?;
     let today = world.day(0)?;
     let sealed_on = |name: &Name| job.sealed_on(name, &today);
@@ -189,6 +190,7 @@ fn text(workspace: &Workspace, ready: &Ready<'_>, done: bool, job: &dyn Job) -> 
 fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Ready<'w>> {
     let (setting, _) = workspace.setting(world)?;
     let inventory = out.inventory(workspace.remembered()?)?;
+    inventory.check_folder()?;
     let trust = workspace.trust(options.certificate.accepted.accept_certificate, world)?;
     let certificate = workspace.fit_certificate(&trust, options.certificate.allow_rsa_bits, world)?;
     let wishes = job.wishes(&setting.contract, &inventory, world)?;
@@ -204,13 +206,13 @@ fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, j
         world.terminal.warn(&format!("`{name}` is sealed already and stays as it is: what was provided is not used"));
     }
     if let Some(file) = &plan.not_remembered {
-        let without = "without it nothing is known of write-once values once all of the output folder is gone";
+        let without = "without it nothing is known of what was sealed once all of the output folder is gone";
         world.terminal.warn(&format!("{file} cannot be written: {without}"));
     }
     Ok(Ready { contract, plan, certificate, trust, before: Before { inventory, store: delivery.store_file }, copies })
 }
 
-/// Before a value is replaced, the operator agrees: with `--yes`, or at the terminal, where the plan is shown first.
+/// Before a value is replaced, or more can read it, the operator agrees: with `--yes`, or at the terminal, where the plan is shown first.
 fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dyn Job, world: &mut World) -> Result<()> {
     let replaced = ready.plan.changes.iter().filter_map(|change| match change {
         Change::Seal { keys, reason: Reason::Replaced, .. } => Some(keys),
@@ -218,7 +220,8 @@ fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dy
     });
     let destroyed = options.destroys_data;
     let (lost, others): (Vec<_>, Vec<_>) = replaced.partition(|keys| keys.iter().any(|key| destroyed.contains(key)));
-    if options.yes || lost.is_empty() && others.is_empty() {
+    let readers = &ready.plan.readers;
+    if options.yes || lost.is_empty() && others.is_empty() && readers.is_empty() {
         return Ok(());
     }
     if world.terminal.stdin_is_terminal {
@@ -233,5 +236,8 @@ fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dy
         }
     }
     let values = others.into_iter().flatten().count();
-    if values == 0 { Ok(()) } else { world.terminal.confirm(&format!("replace {}", show::counted(values, "value")), false) }
+    if values > 0 {
+        world.terminal.confirm(&format!("replace {}", show::counted(values, "value")), false)?;
+    }
+    if readers.is_empty() { Ok(()) } else { world.terminal.confirm(&show::plan::readers(&ready.plan), false) }
 }

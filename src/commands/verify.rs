@@ -2,8 +2,8 @@
 
 use super::Outcome;
 use crate::cli::Verify;
-use crate::model::{Contract, Error, ErrorKind, Result, Unit, quoted};
-use crate::pipeline::drill::{self, Drill};
+use crate::model::{Contract, Error, ErrorKind, Finding, Result, Unit, quoted};
+use crate::pipeline::drill::{self, Drill, Tries};
 use crate::pipeline::key_secrets::{self, KeySecrets};
 use crate::pipeline::unseal::Opened;
 use crate::pipeline::verify::{Copies, Evidence, verify};
@@ -56,26 +56,37 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         delivery: &delivery,
         coverage: &coverage,
     });
-    let places = &workspace.places;
-    if !args.drill {
-        let text = match args.json {
-            true => show::findings::json(places, &findings),
-            false => show::findings::report(places, &findings, opened.is_some()),
-        };
-        world.terminal.print(&text)?;
-        return Ok(Outcome::found(show::findings::errors(&findings) > 0));
+    if args.drill {
+        let opened = drill::count(opened.as_ref(), &contract, &inventory);
+        return report_drill(workspace, args, certificate.as_ref(), looked, opened, &findings, world);
     }
-    let certificate = certificate.as_ref();
-    let key_secret = key_secret(certificate, looked.escrow.as_ref());
-    let drill =
-        Drill { time: world.time()?, escrow: looked.opened, key_secret, opened: drill::count(opened.as_ref(), &contract, &inventory) };
-    let sealing = certificate.map(|certificate| &certificate.sealing);
     let text = match args.json {
-        true => show::drill::json(places, &drill, sealing, &findings),
-        false => show::drill::report(places, &drill, sealing, &findings),
+        true => show::findings::json(&workspace.places, &findings),
+        false => show::findings::report(&workspace.places, &findings, opened.is_some()),
     };
     world.terminal.print(&text)?;
-    Ok(Outcome::found(!show::drill::passed(&drill, &findings)))
+    Ok(Outcome::found(show::findings::errors(&findings) > 0))
+}
+
+fn report_drill(
+    workspace: &Workspace,
+    args: &Verify,
+    certificate: Result<&Certificate, &Error>,
+    looked: Looked,
+    opened: Tries,
+    findings: &[Finding],
+    world: &mut World,
+) -> Result<Outcome> {
+    let places = &workspace.places;
+    let key_secret = key_secret(certificate, looked.escrow.as_ref());
+    let drill = Drill { time: world.time()?, escrow: looked.opened, key_secret, opened };
+    let sealing = certificate.map(|certificate| &certificate.sealing);
+    let text = match args.json {
+        true => show::drill::json(places, &drill, sealing, findings),
+        false => show::drill::report(places, &drill, sealing, findings),
+    };
+    world.terminal.print(&text)?;
+    Ok(Outcome::found(!show::drill::passed(&drill, findings)))
 }
 
 /// The escrow as far as it was asked for.

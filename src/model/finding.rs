@@ -12,6 +12,7 @@ words! {
         CertificateExpiresSoon "certificate-expires-soon"
         CertificateNotAccepted "certificate-not-accepted"
         CertificateDiffers "certificate-differs"
+        OutUnknown "out-unknown"
         Unreadable "unreadable"
         UnitMissing "unit-missing"
         WriteOnceMissing "write-once-missing"

@@ -21,8 +21,10 @@ pub struct Places {
 pub struct LiveFlags {
     /// Kubeconfig and context.
     pub access: String,
-    /// The same for what takes its context from the command line only.
+    /// The same for what hands out the private key: it takes them from the command line only.
     pub named_access: String,
+    /// The controller's namespace for that.
+    pub named_namespace: String,
     pub controller_namespace: String,
     pub controller_name: String,
 }
@@ -43,8 +45,10 @@ impl LiveFlags {
             "doctor" | "backup" | "fetch-cert" => access(&self.access) + &controller(),
             "re-encrypt" if has("--via-controller") => access(&self.access) + &controller(),
             "import" if has("--from-cluster") => access(&self.access),
-            "key-secret" if has("--apply") => access(&self.named_access) + &namespace,
-            "key-secret" => namespace,
+            "key-secret" => {
+                let access = if has("--apply") { access(&self.named_access) } else { String::new() };
+                access + &unless_given("--controller-namespace", &self.named_namespace)
+            }
             _ => String::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! What a run would do: one value that is printed, turned to JSON, and carried out.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{CertificateDigest, Finding, Name};
 
@@ -17,7 +17,7 @@ words! {
         Replaced "replaced"
         /// What it follows from changed.
         Updated "updated"
-        /// It was edited by hand, or another version wrote it.
+        /// It was edited by hand.
         Restored "restored"
     }
 }
@@ -50,11 +50,11 @@ pub enum Change {
     },
     /// Write an operator's copy from the sealed value.
     Copy { key: Name, file: String, reason: Reason },
-    /// Remember write-once units outside of `out/`, beside the certificate.
+    /// Remember units outside of `out/`, beside the certificate.
     Remember {
         file: String,
-        /// All units of this output folder that are remembered afterwards.
-        units: BTreeSet<Name>,
+        /// All units of this output folder that are remembered afterwards, and whether each is write-once.
+        units: BTreeMap<Name, bool>,
         reason: Reason,
     },
 }
@@ -108,8 +108,10 @@ pub struct Plan {
     pub orphans: Vec<String>,
     /// Where contract and platform disagree.
     pub coverage: Vec<Finding>,
+    /// How many keys more can be read, by namespace, once a changed form is written.
+    pub readers: BTreeMap<String, usize>,
     /// Keys that the operator provided although they are sealed already; their sealed values stay.
     pub kept: Vec<Name>,
-    /// The file that should remember write-once units, and cannot be written.
+    /// The file that should remember sealed units, and cannot be written.
     pub not_remembered: Option<String>,
 }

@@ -1,11 +1,12 @@
 //! What is there: the files of `out/`, and which of them hold sealed units.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use super::remembered::Remembered;
 use crate::manifest::sealed_secret::{self, SealedSecret};
 use crate::manifest::text;
-use crate::model::{CertificateDigest, Code, Contract, Error, Name, Result, Unit};
+use crate::model::{CertificateDigest, Code, Contract, Error, Name, Result, Unit, quoted};
 
 /// The folder of the sealed units.
 pub const SOURCE: &str = "secret-source/";
@@ -26,7 +27,7 @@ pub struct Inventory {
     pub others: Files,
     /// What is wrong with sealed files: those that cannot be read, and names that stand in two.
     pub faults: Vec<Fault>,
-    /// The write-once units that the keys folder remembers.
+    /// The units that the keys folder remembers.
     pub remembered: Remembered,
 }
 
@@ -96,19 +97,87 @@ impl Inventory {
         let list = self.others.get(RESOURCES).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
         let file_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         let listed = list.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}"));
-        listed.chain(self.remembered.units.iter().map(|name| format!("{SOURCE}{name}{SEALED}"))).collect()
+        listed.chain(self.remembered.units.keys().map(file_of)).collect()
+    }
+
+    /// Refuses an output folder beside the one that the keys folder knows.
+    pub fn check_folder(&self) -> Result<()> {
+        let holds = self.remembered.units.keys().any(|name| self.sealed.contains_key(&file_of(name)));
+        self.remembered.check_folder(!self.sealed.is_empty(), holds)
+    }
+
+    /// Why units that were sealed, and whose files are gone, are not generated again; and what to do.
+    pub fn gone(&self, units: &[Unit<'_>]) -> Error {
+        const SHOWN: usize = 5;
+        let names: Vec<String> = units.iter().map(|unit| format!("`{}`", unit.name)).collect();
+        let what = match (units, names.len().saturating_sub(SHOWN)) {
+            ([unit], _) if unit.write_once() => format!("{} is write-once, was sealed before, and its file is gone", names[0]),
+            ([_], _) => format!("{} was sealed before, and its file is gone", names[0]),
+            (_, 0) => format!("{} were sealed before, and their files are gone", names.join(", ")),
+            (_, more) => format!("{} and {more} more were sealed before, and their files are gone", names[..SHOWN].join(", ")),
+        };
+        let write_once = units.iter().flat_map(|unit| &unit.keys).find(|key| key.write_once);
+        let why = match write_once {
+            Some(key) => format!("a new value would make unreadable what the old one encrypts: {}", key.about),
+            None => "a new value would not be the one that is in use".to_owned(),
+        };
+        let file = if units.len() == 1 { units[0].file() } else { SOURCE.trim_end_matches('/').to_owned() };
+        Error::refused(what, self.restore(units)).why(why).in_file(&file)
+    }
+
+    /// How units that are gone come back, and how they are made again on purpose.
+    fn restore(&self, units: &[Unit<'_>]) -> String {
+        let mut help = match self.is_empty() {
+            true => "restore the output folder from git (docs/recovery.md says how)".to_owned(),
+            false => format!("restore {}: {}", if units.len() == 1 { "it" } else { "them" }, self.checkout(units.iter().map(Unit::file))),
+        };
+        let (protects, others): (Vec<_>, Vec<_>) = units.iter().partition(|unit| unit.write_once());
+        let (provided, generated): (Vec<_>, Vec<_>) = others.into_iter().partition(|unit| unit.provided());
+        if self.is_empty() && protects.len() < units.len() {
+            return help;
+        }
+        if !generated.is_empty() {
+            let names: String = generated.iter().map(|unit| format!(" {}", unit.keys[0].name)).collect();
+            help += &format!("; or, for new values on purpose, `seal-secrets rotate{names}`");
+        }
+        if !provided.is_empty() {
+            let flags: String = provided.iter().map(|unit| format!(" --provide {}=FILE", unit.keys[0].name)).collect();
+            help += &format!("; or provide what is yours again: `seal-secrets bootstrap{flags}`");
+        }
+        let destroyed = protects.iter().flat_map(|unit| &unit.keys).filter(|key| key.write_once);
+        let flags: Vec<String> = destroyed.map(|key| format!("`--destroys-data {}`", key.name)).collect();
+        if !flags.is_empty() {
+            help += &format!("; or, if what it protects is gone for good, pass {}", flags.join(", "));
+        }
+        help
+    }
+
+    /// The command that brings files of the output folder back.
+    fn checkout(&self, files: impl Iterator<Item = String>) -> String {
+        let out = Path::new(&self.remembered.out);
+        let paths: String = files.map(|file| format!(" {}", quoted(&out.join(file).to_string_lossy()))).collect();
+        format!("`git checkout --{paths}`")
     }
 
     /// What the keys folder remembers, and the contract no longer has, or no longer calls write-once.
     pub fn dropped<'i>(&'i self, contract: &'i Contract) -> impl Iterator<Item = &'i Name> {
         let kept = |name: &Name| contract.keys.iter().any(|key| key.write_once && (key.name == *name || key.unit == *name));
-        self.remembered.units.iter().filter(move |name| !kept(name))
+        self.remembered.units.iter().filter(|(_, write_once)| **write_once).map(|(name, _)| name).filter(move |name| !kept(name))
     }
+}
+
+fn file_of(unit: &Name) -> String {
+    format!("{SOURCE}{unit}{SEALED}")
+}
+
+/// The name of the unit whose file this is.
+pub fn name_of(file: &str) -> Option<Name> {
+    Name::new(file.strip_prefix(SOURCE)?.strip_suffix(SEALED)?).ok()
 }
 
 /// Whether a unit is among those that were ever there: under its own name or, before the contract gave it that, a key's.
 pub fn was_sealed(unit: &Unit<'_>, ever_sealed: &BTreeSet<String>) -> bool {
-    unit.keys.iter().map(|key| &key.name).chain([unit.name]).any(|name| ever_sealed.contains(&format!("{SOURCE}{name}{SEALED}")))
+    unit.keys.iter().map(|key| &key.name).chain([unit.name]).any(|name| ever_sealed.contains(&file_of(name)))
 }
 
 /// Whether a path is that of a sealed unit.
@@ -134,7 +203,7 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
     for key in &unit.keys {
         match secrets.iter().find(|secret| secret.name == key.name) {
             Some(secret) => found.push(secret),
-            None => return Err(half_missing(&file, unit, key.name.as_str(), secrets)),
+            None => return Err(half_missing(inventory, unit, key.name.as_str(), secrets)),
         }
     }
     if let Some(secret) = found.iter().find(|secret| secret.namespace.as_ref() != Some(&contract.namespace)) {
@@ -146,16 +215,15 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
     Ok(Some(found))
 }
 
-fn half_missing(file: &str, unit: &Unit<'_>, missing: &str, secrets: &[SealedSecret]) -> Error {
+fn half_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &str, secrets: &[SealedSecret]) -> Error {
     let present: Vec<String> = secrets.iter().map(|secret| format!("`{}`", secret.name)).collect();
-    let help = if unit.write_once() {
-        format!("restore it: `git checkout -- {file}`, in the output folder")
-    } else {
-        format!("restore it: `git checkout -- {file}`, in the output folder; or remove the file, and the next run makes all of it anew")
-    };
+    let mut help = format!("restore it: {}", inventory.checkout([unit.file()].into_iter()));
+    if !unit.write_once() {
+        help += &format!("; or remove the file, and `seal-secrets rotate {}` generates all of it again", unit.keys[0].name);
+    }
     Error::refused(format!("`{missing}` is missing from its unit, and cannot be made alone"), help)
         .why(format!("it belongs to {}, sealed already, which cannot be read back", present.join(", ")))
-        .in_file(file)
+        .in_file(&unit.file())
 }
 
 /// The certificates that the contract's units say they are sealed to, each with a file; none where one does not say it.

@@ -24,6 +24,7 @@ pub mod platform;
 pub mod private_key;
 pub mod rbac;
 pub mod re_encrypt;
+pub mod readers;
 pub mod recipients;
 pub mod remembered;
 pub mod render;

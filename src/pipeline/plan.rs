@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::difference;
 use super::inventory::{self, Inventory};
-use super::render::{RUNBOOK, is_derived, render, store_file};
-use super::resolve;
+use super::remembered::{Units, has_all};
+use super::render::{RUNBOOK, form, form_of, is_derived, render, store_file};
+use super::{difference, readers, resolve};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Finding, Name, Plan, Reason, Result, Unit, visible};
 
@@ -53,10 +53,12 @@ pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDi
         awaited: Vec::new(),
         orphans: orphans(contract, inventory),
         coverage: setting.coverage.iter().map(resolve::before_patch).collect(),
+        readers: BTreeMap::new(),
         kept: Vec::new(),
         not_remembered: None,
     };
     let ever_sealed = inventory.ever_sealed();
+    let mut gone = Vec::new();
     for unit in contract.units() {
         let known = inventory::was_sealed(&unit, &ever_sealed);
         match inventory::unit(inventory, contract, &unit)? {
@@ -65,20 +67,18 @@ pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDi
                 let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
                 plan.kept.extend(kept.map(|key| key.name.clone()));
             }
-            None if unit.write_once() && known && !unit.has_any(&wishes.destroyed) => {
-                // Where only given values are sealed, it stays as it is: gone, and remembered.
-                if wishes.extent == Extent::All || unit.has_any(&wishes.provided) {
-                    return Err(write_once_gone(inventory, &unit));
-                }
-            }
+            None if known && is_gone(&unit, wishes) => gone.push(unit),
             None => plan_unit(&mut plan, known, &unit, wishes),
         }
+    }
+    if !gone.is_empty() {
+        return Err(inventory.gone(&gone));
     }
     let sealed = sealed_afterwards(inventory, &plan);
     let derived = render(contract, &setting.delivery, certificate, &sealed);
     check_foreign(inventory, &derived)?;
     if wishes.extent != Extent::Replaced {
-        plan_derived(&mut plan, inventory, derived);
+        plan_derived(&mut plan, setting, inventory, derived);
         plan_store(&mut plan, contract, &setting.delivery);
         plan_remembered(&mut plan, contract, inventory, &ever_sealed);
     }
@@ -114,7 +114,7 @@ pub fn check_write_once(contract: &Contract, inventory: &Inventory, destroyed: &
         Some(name) => Err(Error::refused(
             format!("`{name}` is write-once, was sealed before, and the contract no longer says so"),
             format!(
-                "put `{name}` with `write-once: true` back into the contract; if the data it protects is gone for good, remove its line from `write-once.txt` in the keys folder"
+                "put `{name}` with `write-once: true` back into the contract; if the data it protects is gone for good, remove its lines from `sealed.txt` and `write-once.txt` in the keys folder"
             ),
         )
         .why("without its value, what it encrypts is lost")),
@@ -175,7 +175,25 @@ fn seal(unit: &Unit<'_>, reason: Reason) -> Change {
     }
 }
 
+/// Whether a unit that was sealed before, and whose file is gone, stands in the way: its value may be in use.
+fn is_gone(unit: &Unit<'_>, wishes: &Wishes) -> bool {
+    let offered = unit.has_any(&wishes.provided);
+    match (unit.write_once(), wishes.extent) {
+        (true, _) if unit.has_any(&wishes.destroyed) => false,
+        (true, Extent::All) => true,
+        (false, Extent::All) => unit.needed() && !offered,
+        // Where only given values are sealed, it stays as it is: gone, and remembered.
+        (write_once, Extent::Provided) => write_once && offered,
+        (write_once, Extent::Replaced) => write_once && unit.has_any(&wishes.replaced),
+    }
+}
+
 fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) {
+    if wishes.extent == Extent::Replaced {
+        // Its value is replaced, though its file is gone.
+        plan.changes.extend((known && unit.has_any(&wishes.replaced)).then(|| seal(unit, Reason::Replaced)));
+        return;
+    }
     let (named, offered) = (unit.has_any(&wishes.destroyed), unit.has_any(&wishes.provided));
     if !offered && (wishes.extent != Extent::All || (!unit.needed() && !named)) {
         return;
@@ -192,18 +210,6 @@ fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) {
             (false, false) => Reason::New,
         },
     ));
-}
-
-fn write_once_gone(inventory: &Inventory, unit: &Unit<'_>) -> Error {
-    let (name, file) = (unit.name, unit.file());
-    let restore = match inventory.is_empty() {
-        true => "restore the output folder from git (docs/recovery.md says how)".to_owned(),
-        false => format!("restore it: `git checkout -- {file}`, in the output folder"),
-    };
-    let help = format!("{restore}; or, if what it protects is gone for good, pass `--destroys-data {name}`");
-    Error::refused(format!("`{name}` is write-once, was sealed before, and its file is gone"), help)
-        .why(format!("a new value would make unreadable what the old one encrypts: {}", unit.keys[0].about))
-        .in_file(&file)
 }
 
 /// A folder that was never ours, and holds a file of someone's where one of ours would go.
@@ -233,15 +239,27 @@ const LISTS: [&str; 2] = ["secret-source/kustomization.yaml", RUNBOOK];
 
 /// After the units: a crash between the two leaves units that no list names yet, and the next run adds them; the other
 /// way round a list would remember a write-once unit that never was.
-fn plan_derived(plan: &mut Plan, inventory: &Inventory, derived: BTreeMap<String, String>) {
+fn plan_derived(plan: &mut Plan, setting: &Setting, inventory: &Inventory, derived: BTreeMap<String, String>) {
     let known = derived.keys().any(|path| inventory.others.contains_key(path));
+    let (contract, delivery) = (&setting.contract, &setting.delivery);
+    let same_form = inventory.others.get(RUNBOOK).and_then(|found| form_of(found)) == Some(form(contract, delivery));
+    if known && !same_form {
+        let keys = inventory.sealed.values().flatten().map(|sealed| sealed.name.as_str()).collect();
+        plan.readers = readers::added(contract, delivery, &inventory.others, &keys);
+    }
     let new_units = plan.changes.iter().any(|change| !inventory.sealed.contains_key(change.file()));
     for (file, text) in derived {
         let reason = match inventory.others.get(&file) {
             Some(found) if difference::first(&text, found).is_none() => continue,
             Some(_) if new_units && LISTS.contains(&file.as_str()) => Reason::Updated,
-            Some(_) => Reason::Restored,
-            None if known => Reason::Missing,
+            Some(_) => {
+                if same_form {
+                    Reason::Restored
+                } else {
+                    Reason::Updated
+                }
+            }
+            None if known && same_form => Reason::Missing,
             None => Reason::New,
         };
         plan.changes.push(Change::Write { file, text, reason });
@@ -263,10 +281,15 @@ fn plan_store(plan: &mut Plan, contract: &Contract, delivery: &Delivery) {
 fn plan_remembered(plan: &mut Plan, contract: &Contract, inventory: &Inventory, ever_sealed: &BTreeSet<String>) {
     let remembered = &inventory.remembered;
     let sealed = sealed_afterwards(inventory, plan);
-    let write_once = contract.units().into_iter().filter(Unit::write_once);
-    let units = write_once.filter(|unit| sealed.contains(&unit.file()) || inventory::was_sealed(unit, ever_sealed));
-    let units: BTreeSet<Name> = units.map(|unit| unit.name.clone()).collect();
-    if units.is_subset(&remembered.units) {
+    // What is sealed and the contract does not know, what was remembered where the folder was before, and the contract's own.
+    let mut units: Units = sealed.iter().filter_map(|file| Some((inventory::name_of(file)?, false))).collect();
+    units.extend(remembered.units.clone());
+    for unit in contract.units() {
+        if sealed.contains(&unit.file()) || inventory::was_sealed(&unit, ever_sealed) {
+            *units.entry(unit.name.clone()).or_default() |= unit.write_once();
+        }
+    }
+    if has_all(&remembered.listed, &units) {
         return;
     }
     if !remembered.writable {

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::inventory::SOURCE;
 use crate::manifest::kubernetes::{self, Identity, Metadata, Object};
 use crate::manifest::yaml;
 use crate::model::{
-    Application, CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, counted,
-    quoted,
+    Application, CertificateDigest, Consumer, Contract, Controller, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind,
+    Unit, counted, quoted,
 };
 
 /// The one derived file that names the certificate.
@@ -23,9 +24,45 @@ const HEADER: &str = "# Written by seal-secrets. Do not edit: the next run resto
 pub fn is_derived(bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, b"Written by seal-secrets").is_some()
 }
+/// How the runbook's last line begins, which tells what the derived files were rendered from.
+const FORM: &str = "<!-- form: ";
 
 /// The derived files, by path relative to `out/`; `sealed` are the paths of the sealed files.
 pub fn render(
+    contract: &Contract,
+    delivery: &Delivery,
+    certificate: CertificateDigest,
+    sealed: &BTreeSet<String>,
+) -> BTreeMap<String, String> {
+    let mut files = render_formless(contract, delivery, certificate, sealed);
+    if let Some(runbook) = files.get_mut(RUNBOOK) {
+        runbook.push_str(&format!("\n{FORM}{} -->\n", form(contract, delivery)));
+    }
+    files
+}
+
+/// A digest of what the derived files follow from, apart from certificate and units: it changes with the contract, the settings and the
+/// templates, and with nothing else.
+pub fn form(contract: &Contract, delivery: &Delivery) -> CertificateDigest {
+    let mut hasher = Sha256::new();
+    let files = render_formless(contract, delivery, CertificateDigest::new([0; 32]), &BTreeSet::new());
+    // The store may lie among the platform's own files.
+    let stores = ("store".to_owned(), stores(contract, delivery).concat());
+    for part in files.into_iter().chain([stores]).flat_map(|(path, text)| [path, text]) {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    CertificateDigest::new(hasher.finalize().into())
+}
+
+/// The form that a runbook says the files beside it have; none where an older version wrote it.
+pub fn form_of(runbook: &[u8]) -> Option<CertificateDigest> {
+    let text = String::from_utf8_lossy(runbook);
+    let digest = text.lines().rev().find_map(|line| line.trim().strip_prefix(FORM)?.strip_suffix(" -->").map(str::to_owned));
+    CertificateDigest::parse(&digest?).ok()
+}
+
+fn render_formless(
     contract: &Contract,
     delivery: &Delivery,
     certificate: CertificateDigest,
@@ -103,7 +140,7 @@ pub fn store_file(contract: &Contract, delivery: &Delivery, project_id: &str) ->
 
 /// The Role names the keys that some ExternalSecret reads, sealed or not: a key that is not there yet is then "not
 /// found", and not "forbidden".
-fn rbac(contract: &Contract, delivery: &Delivery) -> Vec<String> {
+pub(super) fn rbac(contract: &Contract, delivery: &Delivery) -> Vec<String> {
     let reader = &contract.reader.name;
     let name = |account| if delivery.accounts_of_their_own() { format!("{reader}-{account}") } else { reader.to_string() };
     let accounts = delivery.accounts(contract);
@@ -115,9 +152,9 @@ fn role(contract: &Contract, delivery: &Delivery, name: &str, account: &Namespac
     let names: BTreeSet<&str> = keys.iter().map(|name| name.as_str()).collect();
     let metadata = || Metadata::new(name, Some(contract.namespace.as_str()));
     let rules = match delivery.rbac {
+        // Nobody reads; and a rule without names would give every Secret of the namespace.
+        _ if names.is_empty() => json!([]),
         Rbac::Namespace => json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]),
-        // A rule without names would give every Secret of the namespace.
-        Rbac::Keys if names.is_empty() => json!([]),
         Rbac::Keys => json!([{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"] }]),
     };
     [
@@ -140,7 +177,7 @@ fn accounts(contract: &Contract, delivery: &Delivery) -> Vec<String> {
     delivery.accounts(contract).into_keys().map(account).collect()
 }
 
-fn stores(contract: &Contract, delivery: &Delivery) -> Vec<String> {
+pub(super) fn stores(contract: &Contract, delivery: &Delivery) -> Vec<String> {
     let spec = store_spec(contract, delivery);
     let store = |namespace: Option<&Namespace>| {
         let metadata = Metadata::new(&contract.store, namespace.map(Namespace::as_str));
@@ -151,7 +188,7 @@ fn stores(contract: &Contract, delivery: &Delivery) -> Vec<String> {
 
 /// As ESO accepts it: `caProvider.namespace` is required in a ClusterSecretStore, and `server` has to be there for
 /// its url to have a default; in a SecretStore it is forbidden. Without a namespace the account is that of the
-/// ExternalSecret's own (ESO's referent form). Only the contract's namespaces may use it.
+/// ExternalSecret's own (ESO's referent form). Only the contract's namespaces may use it: without conditions every namespace might.
 pub fn store_spec(contract: &Contract, delivery: &Delivery) -> serde_json::Value {
     let account = contract.reader.namespace.as_str();
     let mut spec = json!({
@@ -172,10 +209,12 @@ pub fn store_spec(contract: &Contract, delivery: &Delivery) -> serde_json::Value
     if !delivery.accounts_of_their_own() {
         kubernetes["auth"]["serviceAccount"]["namespace"] = json!(account);
     }
-    let namespaces: Vec<&str> = contract.consumer_namespaces().iter().map(|namespace| namespace.as_str()).collect();
-    if !namespaces.is_empty() {
-        spec["conditions"] = json!([{ "namespaces": namespaces }]);
+    let mut namespaces: Vec<&str> = contract.consumer_namespaces().iter().map(|namespace| namespace.as_str()).collect();
+    if namespaces.is_empty() {
+        // Where the Secrets already are, nobody new is let in.
+        namespaces.push(contract.namespace.as_str());
     }
+    spec["conditions"] = json!([{ "namespaces": namespaces }]);
     spec
 }
 
@@ -277,9 +316,13 @@ fn component(patches: &[Patch<'_>]) -> String {
 fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDigest, sealed: &BTreeSet<String>) -> String {
     let files: String = sealed.iter().map(|path| format!("- `{path}`\n")).collect();
     let template = include_str!("../install.md");
+    // Settings do not say where the private key goes.
+    let controller = &delivery.controller.namespace;
+    let is_usual = *controller == Controller::default().namespace;
+    let namespace = if is_usual { String::new() } else { format!(" --controller-namespace {controller}") };
     let filled = [
         ("{certificate}", certificate.to_string()),
-        ("{apply-key}", delivery.here.command("key-secret --apply --context \"${CONTEXT:?}\"")),
+        ("{apply-key}", delivery.here.command(&format!("key-secret --apply --context \"${{CONTEXT:?}}\"{namespace}"))),
         ("{doctor}", delivery.here.command("doctor --context \"${CONTEXT:?}\" --wait 5m")),
         ("{controller-namespace}", delivery.controller.namespace.to_string()),
         ("{controller}", delivery.controller.name.to_string()),
@@ -300,7 +343,7 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
 /// The same runbook for another certificate; none where it names that one already, or none at all.
 pub fn runbook_for(text: &str, certificate: CertificateDigest) -> Option<String> {
     let named = certificate.to_string();
-    let at = text.find("sha256:")?;
+    let at = text.split(FORM).next()?.find("sha256:")?;
     let before = text.get(at..at + named.len()).filter(|before| *before != named && CertificateDigest::parse(before).is_ok())?;
     Some(text.replace(before, &named))
 }

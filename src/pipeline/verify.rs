@@ -10,7 +10,7 @@ use super::certificate::FitCertificate;
 use super::inventory::{self, Inventory, SOURCE};
 use super::pins::Verdict;
 use super::private_key::SealingKey;
-use super::render::{RUNBOOK, render, store_file};
+use super::render::{RUNBOOK, form, form_of, render, store_file};
 use super::unseal::{Opened, Values};
 use super::{difference, generate, seal};
 use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, Sealed, SealedSecret};
@@ -58,6 +58,7 @@ pub struct Copies {
 pub fn verify(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Findings { places: evidence.places, list: evidence.coverage.to_vec() };
     findings.certificate(evidence);
+    findings.folder(evidence.inventory);
     findings.recipients(evidence.listed, evidence.able);
     for error in evidence.damaged {
         findings.push(Code::Unreadable, error.place(), error.what(), error.help());
@@ -95,6 +96,7 @@ const RESTORE: &str = "run `seal-secrets bootstrap`: it restores the file";
 /// The remedy where the escrow is encrypted to another number of recipients than are listed.
 pub const RECIPIENTS_DIFFER: &str =
     "run what was interrupted again: `seal-secrets escrow add-recipient RECIPIENT` or `seal-secrets escrow remove-recipient RECIPIENT`";
+const CHANGED: &str = "contract or settings changed since it was written: run `seal-secrets bootstrap` if that is intended, or pass those that it was written with";
 const FROM_GIT: &str = "restore the file from git";
 
 impl Findings<'_> {
@@ -139,6 +141,12 @@ impl Findings<'_> {
             let what = format!("it does not hold the key of {}", certificate.digest);
             let help = "restore the escrow that belongs to `sealing.crt`, or the certificate from git".to_owned();
             self.push(Code::EscrowDiffers, self.places.in_keys("sealing.key.age"), what, help);
+        }
+    }
+
+    fn folder(&mut self, inventory: &Inventory) {
+        if let Err(error) = inventory.check_folder() {
+            self.push(Code::OutUnknown, error.place(), error.what(), error.help());
         }
     }
 
@@ -223,12 +231,12 @@ impl Findings<'_> {
     }
 
     /// The store among the platform's own files.
-    fn store_file(&mut self, evidence: &Evidence<'_>) {
+    fn store_file(&mut self, evidence: &Evidence<'_>, help: &str) {
         let Some(file) = &evidence.delivery.store_file else { return };
         let expected = store_file(evidence.contract, evidence.delivery, &file.project_id);
         if file.present.as_deref().is_none_or(|found| difference::first(&expected, found).is_some()) {
             let what = "it is not the store that the contract asks for".to_owned();
-            self.push(Code::StoreDiffers, file.path.clone(), what, RESTORE.to_owned());
+            self.push(Code::StoreDiffers, file.path.clone(), what, help.to_owned());
         }
     }
 
@@ -238,12 +246,20 @@ impl Findings<'_> {
         if !(unit.needed() || unit.write_once() && remembered) {
             return;
         }
-        let (code, what, help) = match (unit.provided(), unit.write_once() && remembered) {
-            (true, _) => {
-                (Code::NotYetProvided, "it is yours to supply", format!("run `seal-secrets bootstrap --provide {}=FILE`", unit.name))
-            }
-            (_, true) => (Code::WriteOnceMissing, "a write-once unit was sealed before, and its file is gone", FROM_GIT.to_owned()),
-            _ => (Code::UnitMissing, "the unit is not there", "run `seal-secrets bootstrap`".to_owned()),
+        if remembered {
+            let code = if unit.write_once() { Code::WriteOnceMissing } else { Code::UnitMissing };
+            let gone = inventory.gone(std::slice::from_ref(unit));
+            let help = inventory.check_folder().map_or_else(|other| other.help(), |()| gone.help());
+            // git is asked about the very file: it may lie in another repository.
+            let otherwise = help.split_once("; or").map_or(String::new(), |(_, otherwise)| format!("; or{otherwise}"));
+            let help = evidence.lost.get(&file).map_or(help, |lost| format!("{lost}{otherwise}"));
+            return self.add(code, &file, None, gone.what(), &help);
+        }
+        let provide = || format!("run `seal-secrets bootstrap --provide {}=FILE`", unit.name);
+        let (code, what, help) = match (unit.provided(), inventory.check_folder()) {
+            (true, _) => (Code::NotYetProvided, "it is yours to supply", provide()),
+            (false, Err(other)) => (Code::UnitMissing, "the unit is not there", other.help()),
+            (false, Ok(())) => (Code::UnitMissing, "the unit is not there", "run `seal-secrets bootstrap`".to_owned()),
         };
         match evidence.lost.get(&file) {
             None => self.add(code, &file, None, what.to_owned(), &help),
@@ -413,7 +429,9 @@ impl Findings<'_> {
         if !is_manifest && (path != RUNBOOK || text::conflict(bytes).is_none()) {
             return;
         }
-        match text::decode_or(bytes, help).and_then(secret::find_plaintext) {
+        // A form without consumers has files without an object.
+        let find = |text| if text::says_nothing(text) { Ok(Vec::new()) } else { secret::find_plaintext(text) };
+        match text::decode_or(bytes, help).and_then(find) {
             Err(error) => self.add_error(Code::Unreadable, path, &error),
             Ok(found) => {
                 for (name, position) in found {
@@ -435,16 +453,19 @@ impl Findings<'_> {
         }
         // Without a certificate the derived files cannot be known, but for its digest in the runbook.
         let Some(expected) = expected else { return };
-        self.store_file(evidence);
+        let found = inventory.others.get(RUNBOOK).and_then(|found| form_of(found));
+        let changed = found.is_some_and(|found| found != form(evidence.contract, evidence.delivery));
+        let help = if changed { CHANGED } else { RESTORE };
+        self.store_file(evidence, help);
         for (path, expected) in &expected {
             let code = derived_code(path);
             match inventory.others.get(path) {
-                None => self.add(code, path, None, "it is not there".to_owned(), RESTORE),
+                None => self.add(code, path, None, "it is not there".to_owned(), help),
                 // That there are two texts in it is told.
                 Some(found) if text::conflict(found).is_some() => {}
                 Some(found) => {
                     if let Some((line, what)) = difference::first(expected, found) {
-                        self.add(code, path, Some((line, 1)), what, RESTORE);
+                        self.add(code, path, Some((line, 1)), what, help);
                     }
                 }
             }

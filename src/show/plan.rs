@@ -37,7 +37,20 @@ pub fn text(places: &Places, contract: &Contract, plan: &Plan, done: bool) -> St
     for (folder, count) in new {
         text.push_str(&format!("write  {} (new): {}\n", places.in_out(folder), counted(count, "file")));
     }
+    if !plan.readers.is_empty() {
+        text.push_str(&format!("note   {}: {}\n", if done { "more can read" } else { "more could read" }, more_readers(plan)));
+    }
     text + &last_line(plan, done) + &remarks(places, contract, plan)
+}
+
+/// What a changed form lets in, as an imperative.
+pub fn readers(plan: &Plan) -> String {
+    format!("let {} read more: {}", counted(plan.readers.len(), "namespace"), more_readers(plan))
+}
+
+fn more_readers(plan: &Plan) -> String {
+    let each = plan.readers.iter().map(|(namespace, keys)| format!("`{}` {}", visible(namespace), counted(*keys, "more key")));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn why(reason: Reason) -> &'static str {
@@ -105,7 +118,7 @@ pub fn value(places: &Places, plan: &Plan) -> Value {
     };
     json!({
         "version": 1, "certificate": plan.certificate.to_string(), "changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
-        "awaited": names(&plan.awaited), "orphans": plan.orphans, "kept": names(&plan.kept),
+        "awaited": names(&plan.awaited), "orphans": plan.orphans, "kept": names(&plan.kept), "readers": plan.readers,
         "coverage": findings::values(places, &plan.coverage),
     })
 }

@@ -54,7 +54,7 @@ impl Workspace {
             rbac: *rbac,
             store_file: file.map(|path| self.read_store_file(path, project_id.as_deref())).transpose()?,
             controller: self.controller.clone(),
-            here: self.from_out()?,
+            here: self.places_from_out()?,
             patched: false,
             application: None,
         })
@@ -95,10 +95,8 @@ impl Workspace {
             let rest = |folder: &Option<String>| Path::new(path).strip_prefix(folder.as_ref()?).ok()?.to_str();
             // What another one of several clusters gets lies beside, and is applied there.
             let beside = || rest(&clusters).and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| ours(rest));
-            !excluded.has(path)
-                && platform::matters(path, bytes, &names)
-                && !rest(&out).is_some_and(ours)
-                && !(beside() && render::is_derived(bytes))
+            let passed_over = excluded.has(path) || rest(&out).is_some_and(ours) || beside() && render::is_derived(bytes);
+            !passed_over && platform::matters(path, bytes, &names)
         };
         let tree = tree::read(&*self.disk, root, &matters, world.threads)?;
         let shown = root.to_string_lossy();

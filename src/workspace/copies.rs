@@ -1,7 +1,7 @@
 //! The operator's copies, in the clear: each changes together with the unit that seals its value.
 //!
-//! Where another value already exists, the new one waits beside it, under a name that says for which text of its unit. Once that unit
-//! is in place it takes the place of the old one; the next run does that, or removes it, where this one was ended in between.
+//! A new one waits under a name that says for which text of its unit. Once that unit is in place, it gets its own name; the next run
+//! does that, or removes it, where this one was ended in between. So a copy under its own name always had a unit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::Workspace;
 use super::out::sync;
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Result, SecretValue};
+use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Result, SecretValue, quoted};
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::private_key::SealingKey;
 use crate::pipeline::unseal;
@@ -135,7 +135,31 @@ impl Workspace {
         Ok(format!("{}{}.", WAITING.0, tag(&[way.as_os_str().as_encoded_bytes()])))
     }
 
-    /// Writes the copies of these units, each with its new text; those that would replace another value wait.
+    /// Refuses where a copy of another value would be replaced by that of a unit which this output folder never had: it is all that
+    /// the operator has of a value of another folder. `values` are those that come with this run.
+    pub fn check_new_copies(&self, plan: &Plan, inventory: &Inventory, values: &BTreeMap<Name, SecretValue>) -> Result<()> {
+        let Some(folder) = Folder::open(&*self.disk, &self.secrets)? else { return Ok(()) };
+        let ever_sealed = inventory.ever_sealed();
+        for change in &plan.changes {
+            let Change::Seal { file, copies, .. } = change else { continue };
+            if inventory.sealed.contains_key(file) || ever_sealed.contains(file) {
+                continue;
+            }
+            for key in copies {
+                let Some(before) = folder.find_file(key.as_str())?.map(SecretValue::new) else { continue };
+                if values.get(key).is_none_or(|value| !value.same_as(&before.without_line_feed().0)) {
+                    let copy = self.places.in_secrets(key.as_str());
+                    let help = format!("pass another folder with `--secrets DIR`, or move it away: `mv {0} {0}.old`", quoted(&copy));
+                    return Err(Error::refused(format!("it would be replaced, and holds the value of another `{key}`"), help)
+                        .why("no value of this output folder was ever copied there")
+                        .in_file(&copy));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the copies of these units, each with its new text: they wait.
     pub(super) fn write_copies(
         &self,
         units: &[(&Change, &String)],
@@ -152,20 +176,22 @@ impl Workspace {
         let mut writer = Writer::new(&folder);
         for (key, value) in copies {
             let before = folder.find_file(key.as_str())?;
-            let unit = units.iter().find(|(unit, _)| matches!(unit, Change::Seal { copies, .. } if copies.contains(&key)));
-            match (before, unit) {
-                (Some(before), _) if *before == *value => {}
-                (Some(_), Some((change, text))) => {
-                    if !matches!(change, Change::Seal { reason: Reason::Replaced, .. }) {
-                        let copy = self.places.in_secrets(key.as_str());
-                        world.terminal.warn(&format!("{copy} held the value of another `{key}`; it is replaced"));
-                    }
-                    let name = waiting_name(&self.waiting_of_out()?, &key, text.as_bytes());
-                    writer.write(&name, &value, MODE, Existing::AsRead(None))?;
-                    waiting.push(Waiting { name, key });
-                }
-                (before, _) => writer.write(key.as_str(), &value, MODE, Existing::AsRead(before.as_deref().map(Vec::as_slice)))?,
+            if before.as_ref().is_some_and(|before| **before == *value) {
+                continue;
             }
+            let unit = units.iter().find(|(unit, _)| matches!(unit, Change::Seal { copies, .. } if copies.contains(&key)));
+            let Some((change, text)) = unit else {
+                // One that is restored: its unit is in place.
+                writer.write(key.as_str(), &value, MODE, Existing::AsRead(before.as_deref().map(Vec::as_slice)))?;
+                continue;
+            };
+            if before.is_some() && !matches!(change, Change::Seal { reason: Reason::Replaced, .. }) {
+                let copy = self.places.in_secrets(key.as_str());
+                world.terminal.warn(&format!("{copy} held the value of another `{key}`; it is replaced"));
+            }
+            let name = waiting_name(&self.waiting_of_out()?, &key, text.as_bytes());
+            writer.write(&name, &value, MODE, Existing::AsRead(None))?;
+            waiting.push(Waiting { name, key });
         }
         sync(writer, world)?;
         Ok(waiting)
@@ -192,7 +218,7 @@ impl Workspace {
         if !files::is_writable(&*self.disk, &self.secrets)? {
             return Ok(());
         }
-        let (Some(folder), Some(out)) = (Folder::open(&*self.disk, &self.secrets)?, out) else { return Ok(()) };
+        let Some(folder) = Folder::open(&*self.disk, &self.secrets)? else { return Ok(()) };
         folder.remove_leftovers_here()?;
         let mut left: Vec<String> = folder.names()?.into_iter().filter(|name| name.ends_with(WAITING.1)).collect();
         if left.is_empty() {
@@ -202,7 +228,7 @@ impl Workspace {
         left.retain(|name| name.starts_with(&begins));
         let mut placed = Vec::new();
         for unit in contract.units().into_iter().filter(|unit| unit.keys.iter().any(|key| key.operator_copy)) {
-            let Some(text) = out.find_below(&unit.file())? else { continue };
+            let Some(text) = out.map_or(Ok(None), |out| out.find_below(&unit.file()))? else { continue };
             for key in unit.keys.iter().filter(|key| key.operator_copy) {
                 let name = waiting_name(&begins, &key.name, &text);
                 if left.contains(&name) {

@@ -1,7 +1,7 @@
 //! The keys folder: the certificate, recipients, what is remembered of sealed units. Only [`KeysChange`], which holds the lock,
 //! writes to it.
 
-use std::collections::BTreeSet;
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -9,12 +9,12 @@ use super::Workspace;
 use super::escrow::NewEscrow;
 use super::trust::Trust;
 use crate::manifest::text;
-use crate::model::{Error, Name, Result, quoted};
+use crate::model::{Error, Result, quoted};
 use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
 use crate::pipeline::escrow;
 use crate::pipeline::inventory::{self, SOURCE};
 use crate::pipeline::recipients::{self, Recipient};
-use crate::pipeline::remembered::{self, Remembered};
+use crate::pipeline::remembered::{self, Other, Remembered, Units};
 use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::{World, files, git};
 
@@ -23,13 +23,18 @@ pub const ESCROW: &str = "sealing.key.age";
 /// An age identity, made when no recipient was given.
 pub const IDENTITY: &str = "operator.agekey";
 pub const RECIPIENTS: &str = "recipients.txt";
-const REMEMBERED: &str = "write-once.txt";
+const REMEMBERED: &str = "sealed.txt";
+/// What older versions remembered: only write-once units. It is read, and stays as it is, for their sake.
+const WRITE_ONCE: &str = "write-once.txt";
 
 /// The remedy where nothing was made yet.
 pub(super) const KEYGEN: &str = "make the sealing key first: `seal-secrets keygen`";
 
 /// The escrow may be committed by a team with a private repository: it then removes that line.
 const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
+
+/// Two branches that both added lines to the list have no conflict.
+const GITATTRIBUTES: &str = "sealed.txt merge=union\n";
 
 /// The sealing certificate, and the file's own text.
 pub struct Certificate {
@@ -86,7 +91,7 @@ impl Workspace {
     /// Whether something was sealed already.
     pub(super) fn has_sealed(&self) -> Result<bool> {
         let units = self.open_folder(&self.out.join(SOURCE))?.map_or(Ok(Vec::new()), |folder| folder.names())?;
-        Ok(self.has(REMEMBERED)? || units.iter().any(|name| inventory::is_sealed(&format!("{SOURCE}{name}"))))
+        Ok(self.has(REMEMBERED)? || self.has(WRITE_ONCE)? || units.iter().any(|name| inventory::is_sealed(&format!("{SOURCE}{name}"))))
     }
 
     /// Whether a new sealing key is to be made: there is neither one nor anything that is sealed to it.
@@ -114,10 +119,41 @@ impl Workspace {
 
     /// What is remembered of the output folder.
     pub fn remembered(&self) -> Result<Remembered> {
-        let text = self.text(REMEMBERED)?;
         let file = self.keys.join(REMEMBERED).to_string_lossy().into_owned();
-        let units = remembered::read(text.as_deref().unwrap_or_default(), &self.way_to_out()?).map_err(|error| error.in_file(&file))?;
-        Ok(Remembered { units, exists: text.is_some(), writable: files::is_writable(&*self.disk, &self.keys)?, file })
+        let (text, old) = (self.text(REMEMBERED)?, self.text(WRITE_ONCE)?);
+        let mut sets = remembered::read(text.as_deref().unwrap_or_default()).map_err(|error| error.in_file(&file))?;
+        let folder = remembered::folder(&self.way_to_out()?);
+        let listed = sets.get(&folder).cloned().unwrap_or_default();
+        let in_old = |error: Error| error.in_file(&self.keys.join(WRITE_ONCE).to_string_lossy());
+        for (folder, units) in remembered::read(old.as_deref().unwrap_or_default()).map_err(in_old)? {
+            sets.entry(folder).or_default().extend(units.into_keys().map(|name| (name, true)));
+        }
+        let own = sets.remove(&folder);
+        let mut others = sets.keys().map(|way| self.other_out(way)).collect::<Result<Vec<_>>>()?;
+        others.sort_by_key(|other| !other.exists);
+        let known = own.is_some();
+        let mut units = own.unwrap_or_default();
+        // Where one of the others exists, this folder is none of them.
+        if !known && others.iter().all(|other| !other.exists) {
+            for (name, write_once) in sets.into_values().flatten() {
+                *units.entry(name).or_default() |= write_once;
+            }
+        }
+        let (writable, out) = (files::is_writable(&*self.disk, &self.keys)?, self.places.out.clone());
+        Ok(Remembered { units, listed, known, others, out, file, exists: text.is_some(), writable })
+    }
+
+    /// An output folder that is known, by its path from the keys folder.
+    fn other_out(&self, way: &str) -> Result<Other> {
+        let (disk, place) = (&*self.disk, files::resolved(&*self.disk, &self.keys)?.join(way));
+        let path = files::way(disk, Path::new("."), &place)?;
+        let text = |path: &Path| if path.as_os_str().is_empty() { ".".to_owned() } else { quoted(&path.to_string_lossy()) };
+        let flags = match &self.flags.cluster {
+            None => format!("--out {}", text(&path)),
+            Some(cluster) if path.ends_with(cluster.as_str()) => format!("--out {}", text(path.parent().unwrap_or(&path))),
+            Some(_) => format!("--keys {} --out {}", quoted(&self.places.keys), text(&path)),
+        };
+        Ok(Other { path: text(&path), flags, exists: files::exists(disk, &place)? })
     }
 
     /// The text of a file of the keys folder; `None` where it does not exist.
@@ -200,8 +236,9 @@ impl KeysChange<'_> {
     }
 
     /// Remembers these units, the last that a run does: another run may have written the list since the plan was made.
-    pub fn remember(&self, units: &BTreeSet<Name>) -> Result<()> {
+    pub fn remember(&self, units: &Units) -> Result<()> {
         let text = self.workspace.text(REMEMBERED)?;
+        git::give(&self.folder, ".gitattributes", GITATTRIBUTES)?;
         match remembered::with(text.as_deref(), &self.workspace.way_to_out()?, units)? {
             Some(more) => self.write_last(REMEMBERED, more.as_bytes(), Existing::AsRead(text.as_deref().map(str::as_bytes))),
             None => Ok(()),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::manifest::{contract_file, text};
 use crate::model::{
-    Contract, Controller, Isolation, Live, Namespace, Places, Rbac, Recipe, Result, SETTINGS, Settings, StoreKind, visible,
+    Contract, Controller, Error, Isolation, Live, Namespace, Places, Rbac, Recipe, Result, SETTINGS, Settings, StoreKind, visible,
 };
 use crate::world::disk::Disk;
 use crate::world::folder::Folder;
@@ -84,7 +84,7 @@ impl Workspace {
         let path = |said: &Said| said.value.clone().unwrap_or_default();
         let (keys, out, secrets) = (path(&joined.keys), path(&joined.out), path(&joined.secrets));
         let (contract, printed) = (joined.contract.value.as_deref(), joined.printed(&flags));
-        let places = Places::new(&keys, &out, &secrets, contract, &printed).with_live(joined.live(&flags));
+        let places = Places::new(&keys, &out, &secrets, contract, &printed).with_live(joined.live(&flags, &settings));
         let controller = Controller {
             namespace: flags.live.controller_namespace.clone().unwrap_or_else(|| settings.controller.namespace.clone()),
             name: flags.live.controller_name.clone().unwrap_or_else(|| settings.controller.name.clone()),
@@ -108,6 +108,16 @@ impl Workspace {
         }
     }
 
+    /// Whoever writes to the repository writes the settings: they do not say where the private key goes.
+    pub fn check_namespace_named(&self) -> Result<()> {
+        let namespace = &self.settings.controller.namespace;
+        if self.flags.live.controller_namespace.is_some() || *namespace == Controller::default().namespace {
+            return Ok(());
+        }
+        let help = format!("if the controller runs in `{namespace}`, pass `--controller-namespace {namespace}`");
+        Err(Error::usage("the private key is handed out, and settings cannot say to which namespace", help))
+    }
+
     /// Every place with its name; a path begins at the root.
     pub fn whereabouts(&self) -> Result<Vec<(&'static str, String)>> {
         let path = |path: &Path| files::resolved(&*self.disk, path).map(|path| path.to_string_lossy().into_owned());
@@ -126,7 +136,7 @@ impl Workspace {
     }
 
     /// The same places from the output folder, for the runbook that lies there.
-    fn from_out(&self) -> Result<Places> {
+    fn places_from_out(&self) -> Result<Places> {
         let mut flags = match &self.found {
             Some(found) => vec![("--settings", self.way_from_out(&found.file)?)],
             None => vec![("--keys", self.way_from_out(&self.keys)?), ("--out", ".".to_owned())],
@@ -206,8 +216,13 @@ impl Workspace {
         Ok(root.way_to(&*self.disk, path)?.map(|way| (root, way)))
     }
 
-    /// A folder of ours; that of one of several clusters may be the first below its root.
+    /// A folder of ours; that of one of several clusters may be the first below its root. One that the settings name is made with those
+    /// on the way: they are no typing mistake.
     fn create(&self, path: &Path, mode: u32) -> Result<Folder> {
+        let Joined { keys, out, secrets, .. } = &self.joined;
+        if self.found.is_some() && [keys, out, secrets].iter().any(|said| said.is_settled(path)) {
+            return Folder::create_all(&*self.disk, path, mode);
+        }
         if let (Some(_), Some(root)) = (&self.flags.cluster, path.parent().filter(|root| !root.as_os_str().is_empty())) {
             Folder::create(&*self.disk, root, mode)?;
         }

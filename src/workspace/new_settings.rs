@@ -6,7 +6,7 @@ use super::Workspace;
 use super::keys::{CERTIFICATE, ESCROW, RECIPIENTS};
 use crate::manifest::schema;
 use crate::manifest::settings_file::{NewSettings, SCHEMAS};
-use crate::model::{Error, Result, SETTINGS, quoted};
+use crate::model::{Contract, Error, Result, SETTINGS, quoted, visible};
 use crate::world::folder::{Existing, Folder, Writer};
 use crate::world::{World, files, git};
 
@@ -50,16 +50,17 @@ impl Workspace {
     }
 
     /// What the command line says of the folders, or what is usual: each from the file's folder.
-    pub fn name_folders(&self, place: &Place, has_platform: bool, settings: &mut NewSettings) -> Result<()> {
+    pub fn name_folders(&self, place: &Place, contract: &Contract, has_platform: bool, settings: &mut NewSettings) -> Result<()> {
         let way = |flag: &str, path: &Path| self.way_from(place, flag, path);
         let platform = has_platform.then(|| way("--platform", &place.platform)).transpose()?;
         let sealed = platform.as_deref().map_or("out".to_owned(), |platform| join(platform, "sealed"));
         let usual = |name: &str, ours: &[&str]| self.usual(place, name, ours);
+        let copies: Vec<&str> = contract.keys.iter().map(|key| key.name.as_str()).collect();
         let flags = &self.flags;
         settings.keys =
             flags.keys.as_deref().map_or_else(|| usual("keys", &[CERTIFICATE, ESCROW, RECIPIENTS]), |path| way("--keys", path))?;
         settings.out = flags.out.as_deref().map_or_else(|| usual(&sealed, &["secret-source"]), |path| way("--out", path))?;
-        settings.secrets = flags.secrets.as_deref().map_or_else(|| usual("secrets", &[]), |path| way("--secrets", path))?;
+        settings.secrets = flags.secrets.as_deref().map_or_else(|| usual("secrets", &copies), |path| way("--secrets", path))?;
         settings.contract = flags.contract.as_deref().map(|path| way("--contract", path)).transpose()?;
         settings.platform = platform;
         let store = &self.flags.store;
@@ -91,7 +92,7 @@ impl Workspace {
     }
 
     /// Writes the settings, after the schemas that their editor looks for.
-    pub fn write_settings(&self, place: &Place, text: &str, world: &mut World) -> Result<()> {
+    pub fn write_settings(&self, place: &Place, keys: &str, text: &str, world: &mut World) -> Result<()> {
         let missing = || Error::bad_input("no such folder", "make it first: `mkdir -p`").in_file(&place.root.to_string_lossy());
         let folder = Folder::open(&*self.disk, &place.root)?.ok_or_else(missing)?;
         let mut writer = Writer::new(&folder);
@@ -104,9 +105,10 @@ impl Workspace {
         writer.write(SETTINGS, text.as_bytes(), 0o644, Existing::Keep)?;
         writer.finish()?;
         let cd = if place.is_above() { String::new() } else { format!("cd {} && ", quoted(&place.folder.to_string_lossy())) };
-        world
-            .terminal
-            .print(&format!("wrote {}\n\n{text}\nnext: {cd}seal-secrets keygen && seal-secrets bootstrap\n", place.file().display()))
+        let has_key = files::exists(&*self.disk, &place.root.join(keys).join(CERTIFICATE))?;
+        let keygen = if has_key { "" } else { "seal-secrets keygen && " };
+        let file = visible(&place.file().to_string_lossy());
+        world.terminal.print(&format!("wrote {file}\n\n{text}\nnext: {cd}{keygen}seal-secrets bootstrap\n"))
     }
 }
 

@@ -60,6 +60,11 @@ impl Workspace {
         Ok(inventory)
     }
 
+    /// Refuses an output folder beside the one that the keys folder knows, however damaged its files are.
+    pub fn check_folder(&self) -> Result<()> {
+        self.out()?.look(self.remembered()?)?.check_folder()
+    }
+
     /// Which files below the output folder git would not commit; `platform` are lines of the platform's own `.gitignore`.
     pub fn ignore_rules(&self, platform: &[String]) -> Result<IgnoreRules> {
         let inside = self.platform_root().map_or(Ok(None), |root| self.out_in(root))?;
@@ -144,6 +149,10 @@ impl Out<'_> {
         for change in &plan.changes {
             if let Change::Write { file, text, .. } = change {
                 writer.write(file, text.as_bytes(), 0o644, before.of(file))?;
+                // It says which form was agreed to: after a loss of power nobody is asked again for what is left.
+                if file == render::RUNBOOK {
+                    writer.sync()?;
+                }
             }
             if let Change::Place { file, text, .. } = change {
                 let (folder, name) = workspace.folder_of(file)?;

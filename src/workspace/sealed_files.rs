@@ -72,8 +72,9 @@ impl Workspace {
         Ok(sealed)
     }
 
-    /// Those of the output folder, none where it does not exist.
+    /// Those of the output folder that the keys belong to, none where it does not exist.
     pub fn sealed_files_of_out(&self, writes: bool, world: &mut World) -> Result<SealedFiles<'_>> {
+        self.check_folder()?;
         match files::exists(&*self.disk, &self.out)? {
             true => self.sealed_files(&[], writes, world),
             false => Ok(SealedFiles::none(self)),

@@ -6,7 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use super::{Flags, StoreFlags};
 use crate::manifest::{settings_file, text};
 use crate::model::{
-    ClusterSettings, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, near, quoted, visible,
+    ClusterSettings, Controller, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, near, quoted,
+    visible,
 };
 use crate::world::disk::{Disk, Kind, Links};
 use crate::world::{files, git};
@@ -96,6 +97,11 @@ impl Said {
         Said { option, flag: flag.cloned(), value: flag.cloned().or_else(|| own.clone()), own }
     }
 
+    /// Whether this path is what the settings say, or what holds without them.
+    pub(super) fn is_settled(&self, path: &Path) -> bool {
+        self.flag.is_none() && self.own.as_deref() == Some(path)
+    }
+
     /// The flag, where it says something else.
     fn differs(&self) -> Option<(&'static str, String)> {
         let flag = self.flag.as_ref().filter(|_| self.value != self.own)?;
@@ -167,15 +173,20 @@ impl Joined {
     }
 
     /// The flags by which the same cluster is reached.
-    pub(super) fn live(&self, flags: &Flags) -> LiveFlags {
+    pub(super) fn live(&self, flags: &Flags, settings: &Settings) -> LiveFlags {
         let Live { kubeconfig, context, controller_namespace, controller_name } = &flags.live;
         let flag = |flag: &str, value: Option<&str>| value.map_or(String::new(), |value| format!(" {flag} {}", quoted(value)));
         let file = flag("--kubeconfig", kubeconfig.as_deref().filter(|_| flags.is_kubeconfig_typed));
+        // What hands out the private key has its namespace named.
+        let usual = Controller::default().namespace;
+        let named_namespace =
+            controller_namespace.clone().or_else(|| Some(settings.controller.namespace.clone()).filter(|own| *own != usual));
         let is_reached = self.context.is_some() || kubeconfig.is_some();
         let placeholder = |needed: bool| flag("--context", context.as_deref().or(needed.then_some("NAME")));
         LiveFlags {
             access: file.clone() + &placeholder(!is_reached),
             named_access: file + &placeholder(true),
+            named_namespace: flag("--controller-namespace", named_namespace.as_ref().map(Namespace::as_str)),
             controller_namespace: flag("--controller-namespace", controller_namespace.as_ref().map(Namespace::as_str)),
             controller_name: flag("--controller-name", controller_name.as_ref().map(Name::as_str)),
         }

@@ -397,11 +397,13 @@ impl Patient<'_> {
         wrong
     }
 
-    /// Another form takes the place of the one that is there.
+    /// Another form takes the place of the one that is there, with the same values: the keys know a second folder, as older versions' might.
     fn turn_into(&self, form: &Form) -> Patient<'_> {
         let (folder, flags) = (form.folder, form.args.join(" "));
         self.shell(&format!(
-            "cp -r out {folder} && seal-secrets bootstrap {flags}
+            "cp -r out {folder}
+             lines=$(sed -n 's|\\.\\./out$|../{folder}|p' keys/sealed.txt) && echo \"$lines\" >> keys/sealed.txt
+             seal-secrets bootstrap {flags}
              kubectl -n secret-source delete role,rolebinding --all
              kubectl -n external-secrets delete serviceaccount eso-reader --ignore-not-found
              kubectl delete clustersecretstore --all
@@ -470,7 +472,7 @@ fn doctor_names_the_cause_and_its_remedy_heals() {
         .shell(
             "mkdir other
              seal-secrets --keys other/keys --out other/out keygen
-             seal-secrets --keys other/keys --out other/out bootstrap
+             seal-secrets --keys other/keys --out other/out --secrets other/secrets bootstrap
              git init --quiet && git add out && git -c user.name=x -c user.email=x@example.com commit --quiet --message out",
         )
         .expect("another key, and a history");

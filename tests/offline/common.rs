@@ -423,6 +423,12 @@ impl Sandbox {
         ran
     }
 
+    /// The same as [`Sandbox::make_key`] from a subfolder.
+    pub fn make_key_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
+        let (disk, args) = (Arc::new(Here::new(&self.path(folder))), args.into_iter().collect::<Vec<_>>());
+        run_here(World { disk, state: Some(self.state()), entropy: Box::new(TestEntropy(KEY)), ..World::real() }, b"", &args)
+    }
+
     /// The same as [`Sandbox::run`] from a subfolder.
     pub fn run_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
         let args: Vec<S> = args.into_iter().collect();

@@ -77,7 +77,11 @@ fn on_the_disk(state: &State) -> Sandbox {
 /// What can be compared: modes, sizes, and where nothing was sealed meanwhile, contents. A temporary file's name has the
 /// process in it.
 fn outline(tree: Tree, start: &Tree) -> BTreeMap<PathBuf, (u32, usize, Option<Vec<u8>>)> {
-    let named = |path: PathBuf| if path.extension().is_some_and(|end| end == "tmp") { path.with_file_name("temporary") } else { path };
+    // A waiting copy's name has a digest of what is sealed in it.
+    let named = |path: PathBuf| match path.extension().and_then(|end| end.to_str()) {
+        Some(end @ ("tmp" | "waiting")) => path.with_file_name(end),
+        _ => path,
+    };
     let old = |path: &Path, file: &(u32, Vec<u8>)| start.get(path) == Some(file);
     tree.into_iter()
         .filter(|(path, _)| !path.as_os_str().is_empty())

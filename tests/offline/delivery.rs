@@ -166,7 +166,7 @@ fn git_takes_what_must_be_committed_and_nothing_else() {
             .filter(|path| path.is_file() && path.starts_with(sandbox.path("out")))
             .map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned())
             .collect();
-        expected.extend([".gitignore", "keys/.gitignore", "keys/sealing.crt", "keys/write-once.txt"].map(str::to_owned));
+        expected.extend([".gitignore", "keys/.gitattributes", "keys/.gitignore", "keys/sealed.txt", "keys/sealing.crt"].map(str::to_owned));
         assert_eq!(taken, expected);
     }
 }

@@ -469,9 +469,22 @@ fn a_disk_that_does_not_confirm_has_a_code_of_its_own() {
 }
 
 #[test]
-fn a_bootstrap_that_restores_a_unit_and_replaces_its_copy() {
+fn an_import_that_restores_a_unit_and_replaces_its_copy() {
     let start = sealed().clone().without("out/secret-source/admin.sealed.yaml").without("out/secret-store");
-    adds(&start.with("secrets/admin-password", 0o600, b"another one's"), &["bootstrap"]);
+    let start = start.with("secrets/admin-password", 0o600, b"another one's").with("prod.env", 0o600, b"ADMIN_PASSWORD=correct-horse\n");
+    adds(&start, &["import", "--env-file", "prod.env"]);
+}
+
+#[test]
+fn a_rotation_of_a_unit_that_is_gone() {
+    let start = sealed().clone().without("out/secret-source/session-key.sealed.yaml");
+    let (command, kept) = (args(&["rotate", "session-key", "--yes"]), values(&start, "the start"));
+    sweep(&start, &command, &[], &|state, point| drop(whole(state, &kept, point)), &|state, complete, point| {
+        let then = values(state, point);
+        assert!(!complete || then.contains_key("session-key"), "{point}: not everything was written");
+        let (_, after) = done(state, &command, point);
+        agrees(&after, &whole(&after, &kept, point), point);
+    });
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn one_side(file: &str, place: &str) -> String {
 #[test]
 fn a_file_in_conflict_that_nothing_can_be_made_of_is_refused_with_its_own_advice() {
     let sealed = "secret-source/vllm-api-key.sealed.yaml";
-    let union = "keep the lines of both sides, without the markers; `write-once.txt merge=union` in `.gitattributes` beside it does that";
+    let union = "keep the lines of both sides, without the markers; `sealed.txt merge=union` in `.gitattributes` beside it does that";
     let template = Sandbox::bootstrapped();
     let contract = template.run(["contract", "--format", "yaml"]).expect(0).stdout;
     template.write("c.yaml", contract.as_bytes());
@@ -50,7 +50,7 @@ fn a_file_in_conflict_that_nothing_can_be_made_of_is_refused_with_its_own_advice
             one_side(sealed, ", in the output folder"),
             Some("unreadable"),
         ),
-        ("keys/write-once.txt", &["bootstrap"], union.to_owned(), Some("unreadable")),
+        ("keys/sealed.txt", &["bootstrap"], union.to_owned(), Some("unreadable")),
         ("keys/recipients.txt", &["escrow", "add-recipient", &recipient], RESOLVE.to_owned(), Some("unreadable")),
         ("keys/sealing.crt", &["bootstrap"], RESOLVE.to_owned(), Some("certificate-unusable")),
         ("c.yaml", &["bootstrap", "--contract", "c.yaml"], RESOLVE.to_owned(), None),
@@ -225,18 +225,20 @@ fn a_checkout_with_other_line_ends_is_good_and_stays_so_whatever_is_done() {
     accept(run(&["re-encrypt", "--yes"]), "re-encrypt");
     settled("re-encrypt", &later);
     // A key more among those that are remembered, behind lines that end in another way.
-    clone.remove("keys/write-once.txt");
+    clone.remove("keys/sealed.txt");
     if tool("git").is_some() {
         let ran = run(&["bootstrap"]).expect(3);
         assert_eq!(
             ran.stderr,
-            "error: keys/write-once.txt: no such file\nhelp: git tracks it: `git checkout -- keys/write-once.txt`; if it was removed on purpose, `git rm --cached keys/write-once.txt`\n"
+            "error: keys/sealed.txt: no such file\nhelp: git tracks it: `git checkout -- keys/sealed.txt`; if it was removed on purpose, `git rm --cached keys/sealed.txt`\n"
         );
-        git(&clone, &["checkout", "--", "keys/write-once.txt"]);
+        git(&clone, &["checkout", "--", "keys/sealed.txt"]);
+        // What was sealed since then is added again.
+        assert!(run(&["bootstrap"]).expect(0).stdout.starts_with("write  keys/sealed.txt (updated)\n"));
         settled("the list is back", &later);
     }
-    clone.write("keys/write-once.txt", b"# a comment\r\nlitellm-salt-key ../p/sealed\r\n");
-    assert!(run(&["bootstrap"]).expect(0).stdout.starts_with("write  keys/write-once.txt (updated)\n"));
+    clone.write("keys/sealed.txt", b"# a comment\r\nlitellm-salt-key ../p/sealed\r\n");
+    assert!(run(&["bootstrap"]).expect(0).stdout.starts_with("write  keys/sealed.txt (updated)\n"));
     settled("more is remembered", &later);
     // A line end that git did not make is a difference.
     clone.write("p/sealed/kustomization.yaml", clone.read("p/sealed/kustomization.yaml").replacen("\r\n", "\n", 1).as_bytes());
@@ -271,10 +273,7 @@ fn what_git_tracks_and_the_working_tree_lost_comes_back_with_the_command_that_is
     template.write("c.yaml", contract.as_bytes());
     template.write("keys/recipients.txt", format!("{}\n", template.own_recipient()).as_bytes());
     git(&template, &["init", "-q", "."]);
-    git(
-        &template,
-        &["add", "-f", "out", "c.yaml", "keys/sealing.crt", "keys/sealing.key.age", "keys/recipients.txt", "keys/write-once.txt"],
-    );
+    git(&template, &["add", "-f", "out", "c.yaml", "keys/sealing.crt", "keys/sealing.key.age", "keys/recipients.txt", "keys/sealed.txt"]);
     git(&template, &["commit", "-qm", "all of it"]);
     let good = template.run(["verify"]).expect(0).findings();
     let file = |name: &str| format!("out/secret-source/{name}.sealed.yaml");
@@ -285,9 +284,9 @@ fn what_git_tracks_and_the_working_tree_lost_comes_back_with_the_command_that_is
         (file(once), &["verify"], Some("write-once-missing")),
         ("keys/sealing.crt".to_owned(), &["verify"], Some("certificate-unusable")),
         ("keys/recipients.txt".to_owned(), &["verify"], Some("unreadable")),
-        ("keys/write-once.txt".to_owned(), &["verify"], Some("unreadable")),
+        ("keys/sealed.txt".to_owned(), &["verify"], Some("unreadable")),
         ("keys/sealing.crt".to_owned(), &["bootstrap"], None),
-        ("keys/write-once.txt".to_owned(), &["bootstrap"], None),
+        ("keys/sealed.txt".to_owned(), &["bootstrap"], None),
         ("keys/sealing.key.age".to_owned(), &["verify", "--identity", "keys/operator.agekey"], None),
         ("c.yaml".to_owned(), &["bootstrap", "--contract", "c.yaml"], None),
     ];
@@ -316,7 +315,8 @@ fn what_git_tracks_and_the_working_tree_lost_comes_back_with_the_command_that_is
     assert_eq!(ran.stdout.matches("git tracks it: `git checkout -- out/secret-source/").count(), 15, "{}", ran.stdout);
     // What is not tracked is missing as ever, and what is in another repository is named from there.
     git(&sandbox, &["rm", "-q", "--cached", &file(unit)]);
-    assert!(sandbox.run(["verify"]).expect(1).stdout.contains(&format!("{}: the unit is not there\n", file(unit))));
+    let gone = format!("{}: `{unit}` was sealed before, and its file is gone\n  help: restore", file(unit));
+    assert!(sandbox.run(["verify"]).expect(1).stdout.contains(&gone));
     let outside = Sandbox::empty();
     std::fs::create_dir(outside.path("r")).unwrap();
     copy_folder(&template.path(""), &outside.path("r"));

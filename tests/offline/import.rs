@@ -62,8 +62,10 @@ fn what_unseal_prints_can_be_imported_elsewhere() {
         to.write_secret("backup", from.run(["unseal", "-o", format]).expect(0).stdout.as_bytes());
         if std::fs::remove_dir_all(to.path("out")).is_ok() {
             // What was write-once there is still known.
-            assert!(to.run(["import", args[0], args[1]]).expect(4).stderr.contains("`litellm-salt-key` is write-once"));
-            to.remove("keys/write-once.txt");
+            let ran = to.run(["import", args[0], args[1]]).expect(4);
+            assert!(ran.stderr.contains("`litellm-salt-key`, `n8n-encryption-key` were sealed before"), "{}", ran.stderr);
+            assert!(ran.stderr.contains("pass `--destroys-data litellm-salt-key`, "), "{}", ran.stderr);
+            to.remove("keys/sealed.txt");
         }
         to.run(["import", args[0], args[1]]).expect(0);
         for key in ["litellm-salt-key", "dex-admin-password", "dex-admin-hash", "oauth2-proxy-cookie-secret"] {
@@ -72,7 +74,7 @@ fn what_unseal_prints_can_be_imported_elsewhere() {
         to.run(["verify", "--identity", "keys/operator.agekey"]).finds(&USUAL);
     }
     std::fs::remove_dir_all(to.path("out")).unwrap();
-    to.remove("keys/write-once.txt");
+    to.remove("keys/sealed.txt");
     to.run_with_input(["import", "-f", "-"], from.run(["unseal"]).expect(0).stdout.as_bytes()).expect(0);
     assert_eq!(from.value("litellm-salt-key"), to.value("litellm-salt-key"));
 }

@@ -176,6 +176,7 @@ fn the_checkout_itself_may_lie_behind_links() {
     // By its other name, and through a link that the operator made elsewhere.
     assert!(behind(&["bootstrap", "--out", "q/new/out"], 0).stdout.starts_with("nothing to do"));
     // What was left behind would define everything a second time.
+    sandbox.remove("keys/sealed.txt");
     behind(&["bootstrap", "--out", "d/out"], 1);
     assert!(sandbox.path("q/deep/out/kustomization.yaml").exists());
     behind(&["bootstrap", "--out", "q/more/out"], 4);

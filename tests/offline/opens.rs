@@ -12,7 +12,7 @@ fn opens(state: &State, args: &[&str]) -> (Vec<(String, usize)>, State) {
     let ran = run_with(&disk, args, Whose::Command);
     assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.stdout, ran.stderr);
     let mut opened: BTreeMap<String, usize> = disk.opened();
-    opened.retain(|name, _| ["sealing.", "operator.", "recipients.", "write-once."].iter().any(|begin| name.starts_with(begin)));
+    opened.retain(|name, _| ["sealing.", "operator.", "recipients.", "sealed."].iter().any(|begin| name.starts_with(begin)));
     (opened.into_iter().collect(), disk.state())
 }
 
@@ -30,8 +30,8 @@ fn each_file_of_the_keys_folder_is_read_once() {
     assert_eq!(made, counts(&[("operator.agekey", 1), ("sealing.key.age", 1)]));
     let (_, sealed) = opens(&keys, &["bootstrap", "--contract", "small.yaml"]);
     let once = counts(&[("operator.agekey", 1), ("sealing.crt", 1), ("sealing.key.age", 1)]);
-    let with_the_list = counts(&[("operator.agekey", 1), ("sealing.crt", 1), ("sealing.key.age", 1), ("write-once.txt", 1)]);
-    assert_eq!(opens(&sealed, &["bootstrap", "--contract", "small.yaml"]).0, counts(&[("sealing.crt", 1), ("write-once.txt", 1)]));
+    let with_the_list = counts(&[("operator.agekey", 1), ("sealed.txt", 1), ("sealing.crt", 1), ("sealing.key.age", 1)]);
+    assert_eq!(opens(&sealed, &["bootstrap", "--contract", "small.yaml"]).0, counts(&[("sealed.txt", 1), ("sealing.crt", 1)]));
     assert_eq!(opens(&sealed, &["verify", "--contract", "small.yaml", "--drill"]).0, with_the_list);
     assert_eq!(opens(&sealed, &[&["verify", "--contract", "small.yaml"][..], &identity].concat()).0, with_the_list);
     assert_eq!(opens(&sealed, &[&["status"][..], &identity].concat()).0, once);
@@ -39,12 +39,12 @@ fn each_file_of_the_keys_folder_is_read_once() {
     assert_eq!(opens(&sealed, &["unseal"]).0, counts(&[("operator.agekey", 1), ("sealing.key.age", 1)]));
     // What is replaced is compared just before. The escrow is read to open it, compared, and read back.
     let (renewed, after) = opens(&sealed, &["renew", "--yes"]);
-    assert_eq!(renewed, counts(&[("operator.agekey", 1), ("sealing.crt", 2), ("sealing.key.age", 3)]));
-    assert_eq!(opens(&after, &["re-encrypt", "--yes"]).0, once);
+    assert_eq!(renewed, counts(&[("operator.agekey", 1), ("sealed.txt", 1), ("sealing.crt", 2), ("sealing.key.age", 3)]));
+    assert_eq!(opens(&after, &["re-encrypt", "--yes"]).0, with_the_list);
     // Where it exists, the list of recipients is read once, too.
     let (_, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
     let (added, listed) = opens(&after, &["escrow", "add-recipient", &recipient, "--yes"]);
     assert_eq!(added, counts(&[("operator.agekey", 1), ("sealing.key.age", 3)]));
-    let all = counts(&[("operator.agekey", 1), ("recipients.txt", 1), ("sealing.crt", 1), ("sealing.key.age", 1), ("write-once.txt", 1)]);
+    let all = counts(&[("operator.agekey", 1), ("recipients.txt", 1), ("sealed.txt", 1), ("sealing.crt", 1), ("sealing.key.age", 1)]);
     assert_eq!(opens(&listed, &["verify", "--contract", "small.yaml", "--drill"]).0, all);
 }

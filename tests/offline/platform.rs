@@ -343,12 +343,12 @@ fn a_drifted_target_fails_or_is_reported() {
         let ran = build(&sandbox, "p/apps/oauth2-proxy").unwrap();
         assert!(ran.code != 0, "{}", ran.stdout);
         // `plan` would write the patch anew.
-        assert!(run(&sandbox, &["plan", "--check"], &args).expect(1).stdout.contains("oauth2-proxy-secrets.patch.yaml (restored)"));
+        assert!(run(&sandbox, &["plan", "--check"], &args).expect(1).stdout.contains("oauth2-proxy-secrets.patch.yaml (updated)"));
     }
     // A renamed one is passed over by kustomize, and reported here.
     sandbox.write(manifest, original.replacen("name: oauth2-proxy-secrets", "name: proxy-secrets", 1).as_bytes());
     build(&sandbox, "p/apps/oauth2-proxy").unwrap().expect(0);
-    assert!(run(&sandbox, &["plan", "--check"], &args).expect(1).stdout.contains("proxy-secrets.patch.yaml"));
+    assert!(run(&sandbox, &["plan", "--check"], &args).expect(1).stdout.contains("property-patches (new): 1 file"));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn each_read(start: &State, command: &[&str], errno: Errno, codes: &[i32]) {
             assert!(after.tree() == start.tree(), "something was written: {point}");
         }
         assert!(after.read("keys/sealing.crt") == start.read("keys/sealing.crt"), "the certificate changed: {point}");
-        let known = start.read("keys/write-once.txt").is_some();
+        let known = start.read("keys/sealed.txt").is_some();
         assert!(!known || after.read(SALT) == start.read(SALT), "a write-once value was made: {point}");
     }
     println!("{command:?}: {} reads of {} operations", reads.len(), calls.len());

@@ -34,7 +34,7 @@ fn every_console_block_shows_what_happens() {
     std::fs::copy(fixture("../Makefile"), sandbox.path("Makefile")).unwrap();
     let platform = Command::new("cp").arg("-a").arg(fixture("fixtures/platform")).arg(sandbox.path("platform")).status();
     assert!(platform.unwrap().success());
-    run_blocks("README.md", &sandbox, 11);
+    run_blocks("README.md", &sandbox, 12);
     run_blocks("docs/recovery.md", &Sandbox::bootstrapped(), 1);
 }
 

@@ -28,7 +28,7 @@ const NOTHING_SEALED: &str = "error: out: no sealed files\nhelp: pass the folder
 const NO_OUT: &str = "error: out: no such file or folder\nhelp: pass one that exists\n";
 const EXISTS: &str =
     "error: keys/sealing.crt: already exists, and is never overwritten\nhelp: nothing to do: `seal-secrets bootstrap` seals to it\n";
-const FINISHED: &str = "warning: an earlier run was interrupted; its escrow was found, and its certificate is written\n";
+const FINISHED: &str = "warning: keys/sealing.key.age exists without its certificate: an earlier run was interrupted, or git has the certificate on another branch; the one in the escrow is written\n";
 /// Nothing on standard error.
 const NONE: &str = "";
 

@@ -77,6 +77,7 @@ fn a_flag_overrides_it_and_the_first_line_says_so() {
     );
     assert!(sandbox.path("other/secret-source").exists() && !sandbox.path("sealed").exists());
     // What says the same overrides nothing.
+    sandbox.set("out: other\nkeys: keys\ncontract: c.yaml");
     sandbox.run(["plan", "--keys", "keys", "--contract", "c.yaml"]).expect(0);
     // What the file does not say is added, not overridden.
     let sandbox = with_platform(Sandbox::with_keys());
@@ -106,7 +107,7 @@ const REFUSED: &[(&str, i32, &str)] = &[
     ("clusters: { A: {} }", 3, "2:16: not a DNS-1123 label"),
     ("clusters: { a: { context: x, colour: red } }", 3, "2:30: unknown field `clusters.a.colour`"),
     ("out: out\nout: sealed", 3, "3:1: a field appears twice"),
-    ("out: &a sealed", 3, "2:6: an anchor"),
+    ("out: &a sealed", 3, "2:9: anchors"),
     ("out: [a]", 3, "2:1: `out` should be text"),
     ("controller: { namespace: A }", 3, "2:15: `controller.namespace` is not a DNS-1123 label"),
     ("version: 2", 3, "2:1: a field appears twice"),
@@ -166,7 +167,6 @@ fn each_cluster_has_its_own_folders_or_those_that_are_set() {
     for (cluster, keys, out, secrets) in
         [("berlin", "keys/berlin", "sealed/berlin", "secrets/berlin"), ("bonn", "k/bonn", "o/bonn", "s/bonn")]
     {
-        std::fs::create_dir_all(sandbox.path(keys)).unwrap();
         for file in ["sealing.crt", "sealing.key.age", "operator.agekey"] {
             sandbox.write_secret(&format!("{keys}/{file}"), sandbox.read(&format!("keys/{file}")).as_bytes());
         }
@@ -249,7 +249,7 @@ store:
 gitops: argocd
 ";
     let ran = sandbox.run_from("apps/n8n", ["init"]).expect(0);
-    assert_eq!(ran.stdout, format!("wrote ../../seal-secrets.yaml\n\n{expected}\nnext: seal-secrets keygen && seal-secrets bootstrap\n"));
+    assert_eq!(ran.stdout, format!("wrote ../../seal-secrets.yaml\n\n{expected}\nnext: seal-secrets bootstrap\n"));
     assert_eq!(sandbox.read("seal-secrets.yaml"), expected);
     for schema in ["settings", "contract"] {
         assert_eq!(
@@ -280,6 +280,7 @@ const PLACES: &[(&str, &[&str], &str, &[&str])] = &[
     ),
     ("work", &["--platform", "../p"], "p/seal-secrets.yaml", &["platform: .", "out: sealed"]),
     ("work", &[], "work/seal-secrets.yaml", &["out: out", "keys: keys"]),
+    ("own", &[], "own/seal-secrets.yaml", &["keys: keys", "out: out", "secrets: secrets"]),
     ("taken", &[], "taken/seal-secrets.yaml", &["keys: seal-secrets/keys", "out: out", "secrets: seal-secrets/secrets"]),
 ];
 
@@ -290,6 +291,9 @@ fn init_says_what_the_place_and_the_flags_say() {
         std::fs::create_dir_all(sandbox.path("work/.git")).unwrap();
         sandbox.write("taken/keys/of-a-piano.txt", b"88\n");
         sandbox.write("taken/secrets/diary.txt", b"x\n");
+        sandbox.write("own/keys/sealing.crt", b"x\n");
+        sandbox.write("own/secrets/dex-admin-password", b"x\n");
+        sandbox.write("own/secrets/.gitignore", b"*\n");
         let ran = sandbox.run_from(folder, [&["init"], *flags].concat());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let text = sandbox.read(file);
@@ -297,7 +301,12 @@ fn init_says_what_the_place_and_the_flags_say() {
             assert!(text.lines().any(|there| there == *line), "{folder} {flags:?}: {line}\n{text}");
         }
         assert_eq!(ran.stdout.contains("next: cd ../p && seal-secrets keygen"), file.starts_with("p/"), "{}", ran.stdout);
-        // Each one can be read.
+        // Each one can be read, and works.
+        if *folder == "taken" {
+            sandbox.make_key_from("taken", ["keygen"]).expect(0);
+            sandbox.run_from("taken", ["bootstrap"]).expect(0);
+            assert!(sandbox.path("taken/seal-secrets/secrets/dex-admin-password").exists());
+        }
         let there = file.trim_end_matches("seal-secrets.yaml");
         let ran = sandbox.run_from(there, ["contract"]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -324,6 +333,47 @@ fn a_command_is_one_word_with_settings() {
     long.run([&["patch", "--write"], &flags[..]].concat()).expect(0);
     let with_flags = long.run([&["verify"], &flags[..]].concat()).expect(0).stdout;
     assert_eq!(with_flags.replace("seal-secrets --out p/sealed --platform p --environment prod ", "seal-secrets "), short);
+}
+
+#[test]
+fn who_writes_it_decides_neither_whom_to_trust_nor_where_a_secret_goes() {
+    let sandbox = Sandbox::bootstrapped();
+    // Another keys folder, with a certificate that nobody accepted.
+    sandbox.write("theirs/sealing.crt", fixture_text("fixtures/certificates/good-3072.crt").as_bytes());
+    sandbox.set("keys: theirs\nout: theirs/out\nsecrets: theirs/secrets");
+    let before = sandbox.snapshot();
+    let ran = sandbox.run_with_input(["bootstrap", "--allow-rsa-bits", "3072", "--provide", "hf-token=-"], b"hf_0123456789").expect(4);
+    assert!(ran.stderr.contains("this certificate was not yet accepted on this machine"), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot());
+    // Copies go where git ignores them, or nowhere.
+    std::fs::create_dir_all(sandbox.path(".git")).unwrap();
+    sandbox.write("shown/.gitignore", b"*.tmp\n");
+    sandbox.set("secrets: shown");
+    let before = sandbox.snapshot();
+    let ran = sandbox.run(["rotate", "dex-admin-password", "--yes"]).expect(4);
+    assert!(ran.stderr.contains("a git repository that does not ignore it"), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot());
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn the_private_key_goes_only_where_the_command_line_says() {
+    let sandbox = Sandbox::bootstrapped();
+    sandbox.set("context: theirs\ncontroller: { namespace: theirs }");
+    let ran = sandbox.run(["key-secret", "--apply"]).expect(2);
+    assert!(ran.stderr.contains("`--context"), "{}", ran.stderr);
+    let ran = sandbox.run(["key-secret", "--apply", "--context", "mine"]).expect(2);
+    let expected = "error: the private key is handed out, and settings cannot say to which namespace\nhelp: if the controller runs in `theirs`, pass `--controller-namespace theirs`\n";
+    assert_eq!(ran.stderr, expected);
+    assert_eq!(sandbox.run(["key-secret"]).expect(2).stderr, expected);
+    assert!(sandbox.run(["key-secret", "--controller-namespace", "mine"]).expect(0).stdout.contains("namespace: mine"));
+    sandbox.run(["bootstrap"]).expect(0);
+    let command =
+        "seal-secrets --settings ../seal-secrets.yaml key-secret --apply --context \"${CONTEXT:?}\" --controller-namespace theirs\n";
+    assert!(sandbox.read("out/INSTALL.md").contains(command), "{}", sandbox.read("out/INSTALL.md"));
+    // A context that the settings say is a default for what hands out nothing, and is told before the first request.
+    let ran = sandbox.start(["doctor"]);
+    assert!(ran.stderr.contains("theirs") || ran.stderr.contains("kubeconfig"), "{}", ran.stderr);
 }
 
 /// What of JSON Schema the two schemas use.

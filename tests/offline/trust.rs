@@ -63,7 +63,7 @@ const ATTACKS: [(&str, Attack); 6] = [
     ("the output folder is gone", |s| {
         s.write("keys/sealing.crt", attacker().0.as_bytes());
         std::fs::remove_dir_all(s.path("out")).unwrap();
-        s.remove("keys/write-once.txt");
+        s.remove("keys/sealed.txt");
     }),
     ("the escrow holds their key", |s| {
         s.write("keys/sealing.crt", attacker().0.as_bytes());
@@ -295,7 +295,7 @@ fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
 }
 
 /// Who stands in a row of the threat model, as it begins, and the tests that play them.
-const ROWS: [(&str, &[&str]); 12] = [
+const ROWS: [(&str, &[&str]); 13] = [
     (
         "reads the repository",
         &[
@@ -312,6 +312,15 @@ const ROWS: [(&str, &[&str]); 12] = [
         &["nothing_is_sealed_to_a_certificate_that_the_repository_brings", "another_clusters_certificate_is_compared_too"],
     ),
     ("supplies an escrow", &["a_certificate_that_the_escrow_brings_is_not_taken_on_trust"]),
+    (
+        "writes the settings file",
+        &[
+            "what_it_may_not_say_is_an_error_with_its_place_and_changes_nothing",
+            "one_that_another_user_owns_is_refused_unless_it_is_passed",
+            "who_writes_it_decides_neither_whom_to_trust_nor_where_a_secret_goes",
+            "what_lets_more_readers_in_is_refused_without_a_yes",
+        ],
+    ),
     ("supplies a weak certificate", &["k_certificates_keys_blobs", "a_prime_is_no_modulus_and_a_product_of_two_is"]),
     (
         "reads the operator's disk",

@@ -49,7 +49,12 @@ const TYPED: &[(&str, i32, &str, &str)] = &[
     ("bootstrap --keys {}", 3, "sealing.crt in the folder of `--keys`", NO_CERTIFICATE),
     ("--keys {}/x bootstrap", 3, "sealing.crt in the folder of `--keys`", NO_CERTIFICATE),
     ("keygen --keys {}/{}", 3, "sealing.crt in the folder of `--keys`", NO_CERTIFICATE),
-    ("bootstrap --out {}/{}", 5, "the folder of `--out`", NO_PARENT),
+    (
+        "bootstrap --out {}/{}",
+        4,
+        "keys/sealed.txt",
+        "the values of these keys are sealed in `out`, not in `the folder of `--out``\n  another folder would get a second value for every key\nhelp: pass `--out out`; or `--cluster NAME`, for the values of another cluster; if the folder was moved, remove what is left of `out`",
+    ),
     ("status --out {}", 3, "the folder of `--out`", NO_PATH),
     ("unseal --out {}", 3, "the folder of `--out`", "no sealed files\nhelp: pass the folder with `--out DIR`, or a file with `-f FILE`"),
     ("rotate dex-admin-password --yes --secrets {}/{}", 5, "the folder of `--secrets`", NO_PARENT),
@@ -83,6 +88,7 @@ fn what_does_not_exist_is_not_repeated() {
         assert!(std::process::Command::new("cp").arg("-a").args([sandbox.path(from), sandbox.path("copied")]).status().unwrap().success());
         std::fs::rename(sandbox.path("copied"), sandbox.path(cluster)).unwrap();
     }
+    sandbox.remove("keys/b/sealed.txt");
     let before = sandbox.snapshot();
     for (args, code, whose, rest) in TYPED.iter().chain(TYPED_FOR_A_CLUSTER) {
         let typed = args.replace("{here}", &here).replace("{}", SECRET);
@@ -143,7 +149,7 @@ const PLANTED: &[(&str, &str, &[&str])] = &[
     ),
     ("keys/recipients.txt", "verify", &["{}\n", "age1{}\n", "AGE-SECRET-KEY-1{}\n", "ssh-ed25519 {}\n", "# a\n{} {}\n"]),
     ("id", "unseal --identity id", &["{}\n", "AGE-SECRET-KEY-1{}\n", "AGE-PLUGIN-{}-1\n"]),
-    ("keys/write-once.txt", "bootstrap", &["{}\n", "{} {}\n"]),
+    ("keys/sealed.txt", "bootstrap", &["{}\n", "{} {}\n"]),
     ("contract.yaml", "contract --contract contract.yaml", &["{}: 1\n{}: 2\n", "keys:\n- {{}: 1, {}: 2}\n", "'{}", "- {}\n", "{}\n"]),
 ];
 

@@ -75,8 +75,14 @@ const DEFECTS: &[Defect] = &[
         // The recipe that it was made by is not the contract's.
         s.edit("out/secret-source/litellm-salt-key.sealed.yaml", "seal-secrets/write-once: 64 hex", "seal-secrets/write-once: 32 hex")
     }),
-    ("write-once-dropped", &["write-once-dropped keys/write-once.txt"], |s| {
-        s.write("keys/write-once.txt", format!("{}old ../out\n", s.read("keys/write-once.txt")).as_bytes())
+    ("write-once-dropped", &["write-once-dropped keys/sealed.txt"], |s| {
+        s.write("keys/sealed.txt", format!("{}old:write-once ../out\n", s.read("keys/sealed.txt")).as_bytes())
+    }),
+    // By an older version.
+    ("write-once-dropped", &["write-once-dropped keys/sealed.txt"], |s| s.write("keys/write-once.txt", b"old ../out\n")),
+    ("out-unknown", &["out-unknown keys/sealed.txt"], |s| {
+        std::fs::create_dir(s.path("sealed")).unwrap();
+        s.write("keys/sealed.txt", s.read("keys/sealed.txt").replace("../out", "../sealed").as_bytes());
     }),
     (
         "misplaced",
@@ -234,6 +240,7 @@ fn what_is_damaged_in_the_keys_folder_is_a_finding_and_the_drill_reports() {
         ("keys/sealing.key.age", "", "escrow-differs", ""),
         ("keys/sealing.key.age", "age-encryption.org/v1\n", "escrow-differs", ""),
         ("keys/recipients.txt", "# nobody\n", "unreadable", ""),
+        ("keys/sealed.txt", "litellm-salt-key ../o", "unreadable", ":1:1"),
         ("keys/write-once.txt", "litellm-salt-key ../o", "unreadable", ":1:1"),
     ] {
         let sandbox = Sandbox::bootstrapped();

@@ -5,7 +5,7 @@ use crate::common::{Ran, Sandbox, fixture_text};
 use crate::copy::two_clusters;
 
 const UNIT: &str = "out/secret-source/litellm-salt-key.sealed.yaml";
-const MEMORY: &str = "keys/write-once.txt";
+const MEMORY: &str = "keys/sealed.txt";
 
 fn contract() -> String {
     fixture_text("../src/contract.yaml")
@@ -100,9 +100,9 @@ fn a_copy_is_refused_where_either_cluster_remembers() {
     let sandbox = two_clusters();
     sandbox.write("c.yaml", without_the_flag().as_bytes());
     sandbox.edit("out/a/secret-source/litellm-salt-key.sealed.yaml", "    seal-secrets/write-once: 64 hex\n", "");
-    let memory = sandbox.read("keys/a/write-once.txt");
-    sandbox.remove("keys/a/write-once.txt");
-    sandbox.write("keys/b/write-once.txt", memory.replace("../out", "../../out/b").as_bytes());
+    let memory = sandbox.read("keys/a/sealed.txt");
+    sandbox.remove("keys/a/sealed.txt");
+    sandbox.write("keys/b/sealed.txt", memory.replace("../out", "../../out/b").as_bytes());
     let ran = sandbox.run(["copy", "--from", "a", "--to", "b", "--contract", "c.yaml"]).expect(4);
     assert!(ran.stderr.contains("`litellm-salt-key` is write-once, was sealed before"), "{}", ran.stderr);
 }

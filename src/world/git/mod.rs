@@ -144,11 +144,16 @@ pub fn check_kept_out(disk: &dyn Disk, folder: &Path, names: &[&str]) -> Result<
 
 /// Gives a folder of secrets a `.gitignore` of its own, where it has none.
 pub fn keep_out(folder: &Folder, rules: &str) -> Result<()> {
-    if folder.has(".gitignore")? {
+    give(folder, ".gitignore", rules)
+}
+
+/// Gives a folder a file that git reads, where it has none.
+pub fn give(folder: &Folder, name: &str, text: &str) -> Result<()> {
+    if folder.has(name)? {
         return Ok(());
     }
     let mut writer = Writer::new(folder);
-    writer.write(".gitignore", rules.as_bytes(), 0o644, Existing::Keep)?;
+    writer.write(name, text.as_bytes(), 0o644, Existing::Keep)?;
     writer.sync()
 }
 

@@ -265,8 +265,8 @@ fn operators() -> Vec<Row> {
         row("L08", "nobody to say yes", &["escrow", "add-recipient", ONE], 4, &["not confirmed", "for 2 recipients", "--yes"]),
         row("F01", "no escrow", &["escrow", "add-recipient", ONE, "--yes"], 3, &["keys/sealing.key.age: no such file"])
             .with(|s| s.remove(ESCROW)),
-        row("K33", "a memory that is damaged", &["bootstrap"], 3, &["keys/write-once.txt:2:1: not a whole line"])
-            .file("keys/write-once.txt", planted("# x\n{canary}\n")),
+        row("K33", "a memory that is damaged", &["bootstrap"], 3, &["keys/sealed.txt:2:1: not a whole line"])
+            .file("keys/sealed.txt", planted("# x\n{canary}\n")),
         row("L22", "the keys folder is locked", &["bootstrap"], 8, &["(process {pid})"]).start(Start::Keys).locked("keys"),
         row(
             "L02",

@@ -265,10 +265,14 @@ fn outputs_that_cannot_be_written() -> Vec<Row> {
         row("F20", "another's parent", &["bootstrap"], 5, &["out", "who owns"]).by_nobody(),
         worn("F20", "immutable folder", &["bootstrap"], 5, &[RUNBOOK, "immutable"]).shell(&immutable("out"), Needs::Immutable),
         worn("F20", "immutable file", &["bootstrap"], 5, &[RUNBOOK, "immutable"]).shell(&immutable(RUNBOOK), Needs::Immutable),
-        worn("F21", "full", &["bootstrap", "--out", "m"], 5, &["m/INSTALL.md", "bytes", "make room"]).mounts(&no_room),
+        worn("F21", "full", &["bootstrap", "--out", "m"], 5, &["m/INSTALL.md", "bytes", "make room"])
+            .with(|s| s.remove("keys/sealed.txt"))
+            .mounts(&no_room),
         worn("F21", "quota", &["bootstrap"], 5, &[RUNBOOK, "bytes"]).through(&quota, Needs::Strace),
         worn("F21", "file size", &["bootstrap"], 5, &[RUNBOOK, "bytes"]).through(&["prlimit", "--fsize=1024"], Needs::Tool("prlimit")),
-        worn("F22", "inodes", &["bootstrap", "--out", "m"], 5, &["m/INSTALL.md", "make room"]).mounts(&no_inodes),
+        worn("F22", "inodes", &["bootstrap", "--out", "m"], 5, &["m/INSTALL.md", "make room"])
+            .with(|s| s.remove("keys/sealed.txt"))
+            .mounts(&no_inodes),
     ]
 }
 
