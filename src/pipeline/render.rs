@@ -323,6 +323,7 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
     let filled = [
         ("{certificate}", certificate.to_string()),
         ("{apply-key}", delivery.here.command(&format!("key-secret --apply --context \"${{CONTEXT:?}}\"{namespace}"))),
+        ("{renew}", delivery.here.command("renew")),
         ("{doctor}", delivery.here.command("doctor --context \"${CONTEXT:?}\" --wait 5m")),
         ("{controller-namespace}", delivery.controller.namespace.to_string()),
         ("{controller}", delivery.controller.name.to_string()),

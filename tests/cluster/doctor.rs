@@ -244,6 +244,8 @@ const CASES: &[Case] = &[
 /// A form of delivery, in a folder of its own: its flags, and the ways to break it.
 struct Form {
     folder: &'static str,
+    /// The settings' `store`.
+    store: &'static str,
     args: &'static [&'static str],
     /// What doctor has to mend before all is well.
     first: Option<&'static str>,
@@ -254,6 +256,7 @@ struct Form {
 const FORMS: [Form; 2] = [
     Form {
         folder: "isolated",
+        store: "{ isolation: namespace }",
         args: &["--settings", "isolated.yaml"],
         first: None,
         cases: &[
@@ -275,6 +278,7 @@ const FORMS: [Form; 2] = [
     },
     Form {
         folder: "stores",
+        store: "{ kind: SecretStore }",
         args: &["--settings", "stores.yaml"],
         first: Some("other-store"),
         cases: &[
@@ -399,9 +403,9 @@ impl Patient<'_> {
 
     /// Another form takes the place of the one that is there, with the same values: the keys know a second folder, as older versions' might.
     fn turn_into(&self, form: &Form) -> Patient<'_> {
-        let (folder, flags) = (form.folder, form.args.join(" "));
+        let (folder, store, flags) = (form.folder, form.store, form.args.join(" "));
         self.shell(&format!(
-            "cp -r out {folder}
+            "printf 'version: 1\\nout: {folder}\\nstore: {store}\\n' > {folder}.yaml && cp -r out {folder}
              lines=$(sed -n 's|\\.\\./out$|../{folder}|p' keys/sealed.txt) && echo \"$lines\" >> keys/sealed.txt
              seal-secrets bootstrap {flags}
              kubectl -n secret-source delete role,rolebinding --all

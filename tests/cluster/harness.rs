@@ -224,7 +224,12 @@ impl Cluster {
         let path = format!("{}:{}:{}", ours.display(), self.place.programs.display(), std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new(name);
         self.admin.lend(
-            command.env_clear().env("PATH", path).env("HOME", self.folder.path()).env("XDG_STATE_HOME", crate::repository::state_home()),
+            command
+                .env_clear()
+                .env("PATH", path)
+                .env("HOME", self.folder.path())
+                .env("XDG_STATE_HOME", crate::repository::state_home())
+                .env("CONTEXT", "admin"),
         );
         command
     }

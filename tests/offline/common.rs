@@ -423,16 +423,20 @@ impl Sandbox {
         ran
     }
 
+    /// The world, seen from a subfolder.
+    pub fn world_at(&self, folder: &str) -> World {
+        World { disk: Arc::new(Here::new(&self.path(folder))), state: Some(self.state()), ..World::real() }
+    }
+
     /// The same as [`Sandbox::make_key`] from a subfolder.
     pub fn make_key_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
-        let (disk, args) = (Arc::new(Here::new(&self.path(folder))), args.into_iter().collect::<Vec<_>>());
-        run_here(World { disk, state: Some(self.state()), entropy: Box::new(TestEntropy(KEY)), ..World::real() }, b"", &args)
+        run_here(World { entropy: Box::new(TestEntropy(KEY)), ..self.world_at(folder) }, b"", &args.into_iter().collect::<Vec<_>>())
     }
 
     /// The same as [`Sandbox::run`] from a subfolder.
     pub fn run_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
         let args: Vec<S> = args.into_iter().collect();
-        run_here(World { disk: Arc::new(Here::new(&self.path(folder))), state: Some(self.state()), ..World::real() }, b"", &args)
+        run_here(self.world_at(folder), b"", &args)
     }
 
     /// Every file and folder: mode, modification time and content.

@@ -112,7 +112,7 @@ fn ask(name: &str, answers: Answers, settings: &str) -> Vec<Value> {
     sandbox.set(&format!("out: some where/out\n{settings}"));
     let doctor = ["doctor", "--kubeconfig", "kubeconfig"];
     let minutes = regex::Regex::new(r"is \d+ minutes").unwrap();
-    let shown = minutes.replace(&sandbox.start(&doctor).expect(1).stdout, "is N minutes").into_owned();
+    let shown = minutes.replace(&sandbox.start(doctor).expect(1).stdout, "is N minutes").into_owned();
     is_golden(&format!("goldens/doctor/{name}.txt"), &shown);
     let report: Value = serde_json::from_str(&sandbox.start([&doctor[..], &["--json"]].concat()).expect(1).stdout).unwrap();
     report["checks"].as_array().unwrap().clone()

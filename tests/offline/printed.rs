@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use seal_secrets::world::World;
 
-use crate::common::Ran;
+use crate::common::{Ran, Sandbox};
 
 /// What a run prints in place of what only the operator knows.
 const PLACEHOLDERS: [(&str, &str); 5] =
@@ -97,4 +97,96 @@ fn talks(command: &str) -> bool {
     let live = ["doctor", "backup", "--via-controller", "--from-cluster", "--apply"];
     live.iter().any(|word| command.split(' ').any(|part| part == *word)) && !command.contains("--print-rbac")
         || command.contains("fetch-cert") && !command.contains("--file")
+}
+
+/// A run's settings, and its flags; and where the certificate has to lie.
+const SETTINGS: [(&str, &[&str], &str); 4] = [
+    ("", &[], "keys"),
+    ("platform: p\nenvironment: prod\nkeys: k\nout: p/sealed\nsecrets: copies\ncontext: mine", &[], "k"),
+    ("platform: p\nout: p/sealed\nclusters: { berlin: { environment: prod, context: mine } }", &["--cluster", "berlin"], "keys/berlin"),
+    (
+        "",
+        &[
+            "--keys",
+            "my keys",
+            "--out",
+            "p/sealed",
+            "--secrets",
+            "copies",
+            "--platform",
+            "p",
+            "--environment",
+            "prod",
+            "--contract",
+            "c.yaml",
+        ],
+        "my keys",
+    ),
+];
+
+/// What prints commands: plans, findings, errors, what is to be done next.
+const COMMANDS: &[&[&str]] = &[
+    &["plan"],
+    &["bootstrap"],
+    &["bootstrap"],
+    &["verify"],
+    &["verify", "--drill"],
+    &["status"],
+    &["contract"],
+    &["rotate", "hf-token", "--yes"],
+    &["rotate", "litellm-master-key", "--yes"],
+    &["rotate", "--older-than", "0d", "--dry-run"],
+    &["import", "--env-file", "env"],
+    &["keygen"],
+    &["unseal", "no-such-key"],
+    &["escrow", "list"],
+    &["escrow", "add-recipient", "age1wrong", "--yes"],
+    &["key-secret"],
+    &["re-encrypt", "--dry-run"],
+    &["renew", "--dry-run"],
+    &["patch"],
+    &["patch", "--write"],
+    &["bootstrap", "--provide", "hf-token=nowhere"],
+    &["verify", "--identity", "nowhere"],
+];
+
+#[test]
+fn under_each_kind_of_settings_what_is_printed_and_the_runbook_lead_to_the_same_places() {
+    for (settings, flags, keys) in SETTINGS {
+        let sandbox = crate::platform::with_platform(Sandbox::with_keys());
+        sandbox.set(settings);
+        sandbox.write("c.yaml", seal_secrets::manifest::contract_file::EMBEDDED.as_bytes());
+        sandbox.write_secret("env", b"HF_TOKEN=hf_0123456789\n");
+        sandbox.write("deep/.keep", b"");
+        std::fs::create_dir(sandbox.path(".git")).unwrap();
+        if keys != "keys" {
+            std::fs::create_dir_all(sandbox.path(keys)).unwrap();
+            for file in ["sealing.crt", "sealing.key.age", "operator.agekey"] {
+                std::fs::rename(sandbox.path("keys").join(file), sandbox.path(keys).join(file)).unwrap();
+            }
+            sandbox.accept(keys);
+        }
+        let (mut printed, mut with_flags) = (0, 0);
+        for command in COMMANDS {
+            let ran = sandbox.run([flags, command].concat());
+            let found = [commands(&ran.stdout), commands(&ran.stderr)].concat();
+            printed += found.len();
+            with_flags += found.iter().filter(|command| command.starts_with("--")).count();
+        }
+        assert!(printed > 15 && (with_flags > 0) == !flags.is_empty(), "{settings} {flags:?}: {printed}, {with_flags} with flags");
+        // The last run made a state in which the commands of its runbook work from the folder in which it lies.
+        let own = places([flags, &["plan"]].concat().iter().map(OsString::from), &sandbox.world_at("")).unwrap();
+        let out = &own["out"];
+        let runbook = std::fs::read_to_string(format!("{out}/INSTALL.md")).unwrap();
+        let there = sandbox.world_at(out);
+        let lines: Vec<&str> = runbook.lines().filter_map(|line| line.strip_prefix("seal-secrets ")).collect();
+        let found = [commands(&runbook), lines.iter().map(|line| (*line).to_owned()).collect()].concat();
+        assert!(lines.len() == 2 && found.len() > 4, "{runbook}");
+        for command in found {
+            let places = places(words(&command), &there).unwrap_or_else(|| panic!("{command}"));
+            for name in ["keys", "out", "contract", "platform", "environment", "isolation"] {
+                assert_eq!(places.get(name), own.get(name), "{settings} {flags:?}: {command}");
+            }
+        }
+    }
 }

@@ -449,7 +449,9 @@ const ALL_OF_A_CONTRACT: &str = "version: 1\nstore: s\nnamespace: ns\nreader: {n
 #[test]
 fn the_schemas_and_the_readers_know_the_same_fields() {
     use seal_secrets::manifest::{contract_file, schema, settings_file};
-    let readers: [(&str, String, &str, fn(&str) -> bool); 2] = [
+    /// Whether a text can be read.
+    type Reads = fn(&str) -> bool;
+    let readers: [(&str, String, &str, Reads); 2] = [
         ("settings", schema::settings(), ALL_SETTINGS, |text| settings_file::read(text).is_ok()),
         ("contract", schema::contract(), ALL_OF_A_CONTRACT, |text| contract_file::read("c", text).is_ok()),
     ];
