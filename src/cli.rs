@@ -86,6 +86,9 @@ pub struct Store {
 #[derive(Subcommand)]
 pub enum Command {
     /// Write the settings file for a checkout of the platform
+    ///
+    /// It finds the environment, a store that is there already, and whether Argo CD or Flux is used. The flags that you pass go into the file, also
+    /// those of earlier versions: `--store-kind`, `--isolation`, `--rbac`, `--store-file`, `--project-id`.
     Init,
     /// Generate the sealing key pair, before any cluster exists
     Keygen(Keygen),

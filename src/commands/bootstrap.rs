@@ -1,7 +1,7 @@
 //! `bootstrap`, the main job, and `plan`, which stops before anything is made.
 
 use super::Outcome;
-use super::sealing::{self, Job, Options};
+use super::sealing::{self, Job, Options, Ready};
 use crate::cli;
 use crate::model::{Contract, Name, Result, SecretValue};
 use crate::pipeline::inventory::Inventory;
@@ -31,6 +31,10 @@ impl Job for Bootstrap<'_> {
     fn wishes(&mut self, contract: &Contract, _: &Inventory, _: &mut World) -> Result<Wishes> {
         let destroyed = contract.write_once_keys(&self.0.destroys_data)?;
         Ok(Wishes { provided: provided_names(contract, &self.0.provide)?, destroyed, ..Wishes::default() })
+    }
+
+    fn below(&self, workspace: &Workspace, _: &Ready<'_>) -> String {
+        workspace.to_settle().map_or(String::new(), |init| format!("note   to type no flags any more, write them down once: `{init}`\n"))
     }
 
     fn copies(

@@ -37,7 +37,7 @@ impl Job for Rotation<'_> {
         Ok(wishes)
     }
 
-    fn below(&self, ready: &Ready<'_>) -> String {
+    fn below(&self, _: &Workspace, ready: &Ready<'_>) -> String {
         if ready.plan.changes.is_empty() { String::new() } else { show::plan::after_rotation(&ready.contract, &ready.plan) }
     }
 

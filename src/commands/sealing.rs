@@ -38,7 +38,7 @@ pub(super) trait Job {
         Some(today.to_owned())
     }
 
-    fn below(&self, _: &Ready<'_>) -> String {
+    fn below(&self, _: &Workspace, _: &Ready<'_>) -> String {
         String::new()
     }
 
@@ -105,7 +105,7 @@ impl<F: FnMut(&Contract, &mut World) -> Result<Adopted>> Job for Adopting<'_, F>
         self.found.sealed_on.get(name).cloned()
     }
 
-    fn below(&self, ready: &Ready<'_>) -> String {
+    fn below(&self, _: &Workspace, ready: &Ready<'_>) -> String {
         show::plan::adopted(&ready.plan, &self.found)
     }
 
@@ -184,7 +184,7 @@ pub(super) fn show(workspace: &Workspace, options: &Options<'_>, job: &mut dyn J
 }
 
 fn text(workspace: &Workspace, ready: &Ready<'_>, done: bool, job: &dyn Job) -> String {
-    show::plan::text(&workspace.places, &ready.contract, &ready.plan, done) + &job.below(ready)
+    show::plan::text(&workspace.places, &ready.contract, &ready.plan, done) + &job.below(workspace, ready)
 }
 
 fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Ready<'w>> {

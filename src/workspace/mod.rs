@@ -108,6 +108,12 @@ impl Workspace {
         }
     }
 
+    /// The command that writes the flags of this run into settings, where there are flags and no settings.
+    pub fn to_settle(&self) -> Option<String> {
+        let flags = self.found.is_none() && self.flags.cluster.is_none() && self.joined.differing().next().is_some();
+        flags.then(|| self.command("init"))
+    }
+
     /// Whoever writes to the repository writes the settings: they do not say where the private key goes.
     pub fn check_namespace_named(&self) -> Result<()> {
         let namespace = &self.settings.controller.namespace;

@@ -30,6 +30,10 @@ impl Place {
 impl Workspace {
     /// The root of the checkout that this was started in, unless the platform lies in another one.
     pub fn place_for_settings(&self) -> Result<Place> {
+        if self.flags.settings.is_some() || self.flags.cluster.is_some() {
+            let help = "start it in the checkout, or pass `--platform DIR`; clusters are added to the file by hand";
+            return Err(Error::usage("`init` takes neither `--settings` nor `--cluster`", help));
+        }
         let disk = &*self.disk;
         let root_of = |folder: &Path| git::root(disk, folder)?.map_or_else(|| files::resolved(disk, folder), Ok);
         let (here, named) = (Path::new("."), self.platform_root());

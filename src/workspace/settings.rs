@@ -33,11 +33,11 @@ pub fn find(disk: &dyn Disk, named: Option<&Path>) -> Result<Option<Found>> {
     };
     let shown = file.to_string_lossy();
     let read = || {
-        if files::stat(disk, &file, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::Link) {
+        if kind == files::Kind::Own && files::stat(disk, &file, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::Link) {
             return Err(Error::refused("a link, and links are not followed here", "replace it by the file that it leads to"));
         }
         let bytes = files::read(disk, &file, &shown, kind).map_err(|error| match kind {
-            files::Kind::Own => owned_by_another(error),
+            files::Kind::Own => owned_by_another(error, &shown),
             _ => error,
         })?;
         settings_file::read(text::decode(&bytes)?)
@@ -48,11 +48,11 @@ pub fn find(disk: &dyn Disk, named: Option<&Path>) -> Result<Option<Found>> {
     Ok(Some(Found { folder, settings, file }))
 }
 
-fn owned_by_another(error: Error) -> Error {
+fn owned_by_another(error: Error, file: &str) -> Error {
     if error.kind != ErrorKind::Refused {
         return error;
     }
-    Error::refused(error.what(), format!("read it, and make it your own; or pass it as it is: `--settings {SETTINGS}`"))
+    Error::refused(error.what(), format!("read it, and make it your own; or pass it as it is: `--settings {}`", quoted(file)))
         .why("what another user wrote there would decide what you write, and where")
 }
 

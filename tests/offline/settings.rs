@@ -210,6 +210,25 @@ fn the_form_of_the_store_is_said_there_and_old_flags_are_told_how() {
 }
 
 #[test]
+fn a_command_line_with_flags_is_told_how_to_write_them_down() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    let flags = ["--platform", "p", "--environment", "small", "--out", "p/sealed"];
+    let note =
+        "note   to type no flags any more, write them down once: `seal-secrets --out p/sealed --platform p --environment small init`\n";
+    for begins in ["seal   ", "nothing to do\n"] {
+        let ran = sandbox.run([&["bootstrap"][..], &flags].concat()).expect(0);
+        assert!(ran.stdout.starts_with(begins) && ran.stdout.ends_with(note), "{}", ran.stdout);
+    }
+    sandbox.run(["--out", "p/sealed", "--platform", "p", "--environment", "small", "init"]).expect(0);
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stdout.contains("write  p/sealed/INSTALL.md (updated)\n") && !ran.stdout.contains("note   to type"), "{}", ran.stdout);
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do\n"));
+    assert!(!sandbox.path("out").exists());
+    // Without flags there is nothing to write down.
+    assert!(!Sandbox::bootstrapped().run(["bootstrap"]).expect(0).stdout.contains("note   to type"));
+}
+
+#[test]
 fn what_is_excluded_is_not_looked_at() {
     let sandbox = with_platform(Sandbox::with_keys());
     let consumer = fixture_text("fixtures/platform/apps/kserve/hf-token.yaml");
@@ -316,6 +335,8 @@ fn init_says_what_the_place_and_the_flags_say() {
     let ran = sandbox.run_from("p", ["init", "--keys", "../keys"]).expect(2);
     assert!(ran.stderr.starts_with("error: seal-secrets.yaml: `--keys` leads out of the checkout\n"), "{}", ran.stderr);
     sandbox.run(["init", "--platform", "nowhere"]).expect(3);
+    sandbox.run(["init", "--cluster", "a"]).expect(2);
+    sandbox.run(["init", "--settings", "other.yaml"]).expect(2);
     assert!(!sandbox.path("seal-secrets.yaml").exists() && !sandbox.path("p/seal-secrets.yaml").exists());
 }
 
