@@ -139,12 +139,18 @@ pub struct Keygen {
     /// Do nothing if there is a sealing key
     #[arg(long)]
     pub if_missing: bool,
+    /// Begin anew where values were sealed with an earlier key: nothing will open them
+    #[arg(long)]
+    pub start_over: bool,
     #[command(flatten)]
     pub accepted: Accepted,
 }
 
 #[derive(Args)]
 pub struct Wishes {
+    /// Begin anew where values were sealed before, and all of them are gone for good
+    #[arg(long)]
+    pub start_over: bool,
     /// Seal a value of your own: from a file, from standard input (`KEY=-`), or typed at a prompt without echo (`KEY`)
     #[arg(long, value_name = "KEY[=FILE]", value_parser = provide)]
     pub provide: Vec<(Name, Option<PathBuf>)>,

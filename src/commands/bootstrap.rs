@@ -33,6 +33,10 @@ impl Job for Bootstrap<'_> {
         Ok(Wishes { provided: provided_names(contract, &self.0.provide)?, destroyed, ..Wishes::default() })
     }
 
+    fn begins(&self) -> bool {
+        !self.0.start_over
+    }
+
     fn below(&self, workspace: &Workspace, _: &Ready<'_>) -> String {
         workspace.to_settle().map_or(String::new(), |init| format!("note   to type no flags any more, write them down once: `{init}`\n"))
     }

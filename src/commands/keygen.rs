@@ -31,6 +31,10 @@ pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Re
     let begun = workspace.has(ESCROW)?;
     if !begun {
         workspace.check_new_key()?;
+        let trust = workspace.trust(None, world)?;
+        if trust.has_sealed() && !args.start_over {
+            return Err(trust.begun_before());
+        }
     }
     if begun && !named.is_empty() {
         let help = "run `seal-secrets keygen` to finish it, then `seal-secrets escrow add-recipient` for each";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Outcome;
 use crate::cli::{Adoption, Certificate, Consent, Replacing};
-use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue};
+use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue, Unit};
 use crate::pipeline::adopt::Adopted;
 use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::inventory::Inventory;
@@ -40,6 +40,11 @@ pub(super) trait Job {
 
     fn below(&self, _: &Workspace, _: &Ready<'_>) -> String {
         String::new()
+    }
+
+    /// Whether it makes a first set of values, where none is known.
+    fn begins(&self) -> bool {
+        false
     }
 
     /// What is to be done next, where something was sealed.
@@ -149,6 +154,9 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     workspace.settle_copies(&ready.contract, out.folder())?;
     ready.trust.complete(ready.certificate.digest, world)?;
     if ready.plan.changes.is_empty() {
+        if !ready.before.inventory.sealed.is_empty() {
+            remember_sealed(&mut ready.trust, world);
+        }
         return world.terminal.print(&text(workspace, &ready, true, job)).map(|()| disagreement(&ready.plan));
     }
     // Everything that can be refused is refused here, before the first folder or file is made.
@@ -167,8 +175,16 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     let mut made = make(&ready.contract, &ready.plan, &ready.certificate, values, &sealed_on, world.entropy.as_mut(), world.threads)?;
     made.copies.extend(std::mem::take(&mut ready.copies).into_iter().map(|(key, value)| (key, value.into_bytes())));
     out.carry_out(&ready.plan, &ready.before, made, keys.as_ref(), world)?;
+    remember_sealed(&mut ready.trust, world);
     world.terminal.print(&(text(workspace, &ready, true, job) + &job.next(workspace)))?;
     Ok(disagreement(&ready.plan))
+}
+
+/// Everything is done: that this machine may forget it is worth a warning, and no error.
+fn remember_sealed(trust: &mut Trust<'_>, world: &mut World) {
+    if let Err(error) = trust.remember_sealed() {
+        world.terminal.warn(&format!("this machine could not remember that values were sealed: {}", error.what()));
+    }
 }
 
 /// Whether contract and platform disagree on something that has to be settled; what was to be done is done all the same.
@@ -189,11 +205,16 @@ fn text(workspace: &Workspace, ready: &Ready<'_>, done: bool, job: &dyn Job) -> 
 
 fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Ready<'w>> {
     let (setting, _) = workspace.setting(world)?;
-    let inventory = out.inventory(workspace.remembered()?)?;
+    let mut inventory = out.inventory(workspace.remembered()?)?;
+    let absent = setting.contract.units().iter().map(Unit::file).filter(|file| !inventory.sealed.contains_key(file)).collect();
+    inventory.tracked = workspace.lost_units(absent)?.into_keys().collect();
     inventory.check_folder()?;
     let trust = workspace.trust(options.certificate.accepted.accept_certificate, world)?;
     let certificate = workspace.fit_certificate(&trust, options.certificate.allow_rsa_bits, world)?;
     let wishes = job.wishes(&setting.contract, &inventory, world)?;
+    if job.begins() && trust.has_sealed() && inventory.knows_nothing() {
+        return Err(trust.begun_before());
+    }
     let plan = plan::plan(&setting, &inventory, certificate.digest, &wishes);
     let mut plan = plan.map_err(|error| error.within(&workspace.places.out))?;
     let copies = job.copies(workspace, &setting.contract, &inventory, world)?;

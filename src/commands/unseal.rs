@@ -56,7 +56,7 @@ fn read_sealed(workspace: &Workspace, args: &Unseal, world: &mut World) -> Resul
     }
     for path in &args.files {
         let (name, bytes) = workspace.read_input(path, false, world)?;
-        let help = text::one_side(&name, "");
+        let help = text::one_side(&name);
         let secrets = text::decode_or(&bytes, &help).and_then(sealed_secret::read).map_err(|error| error.in_file(&name))?;
         all.extend(secrets.into_iter().map(|secret| (name.clone(), secret)));
     }

@@ -29,7 +29,10 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     let listed = or_damaged(workspace.listed(), &mut damaged)?.flatten().map(|listed| listed.recipients.len());
     let remembered = or_damaged(workspace.remembered(), &mut damaged)?.unwrap_or_default();
     let looked = look(workspace, args, world)?;
-    let inventory = workspace.out()?.look(remembered)?;
+    let mut inventory = workspace.out()?.look(remembered)?;
+    let missing = contract.units().iter().map(Unit::file).filter(|file| !inventory.sealed.contains_key(file)).collect();
+    let lost = workspace.lost_units(missing)?;
+    inventory.tracked = lost.keys().cloned().collect();
     let opened = looked.escrow.as_ref().map(|escrow| Opened::new(&escrow.pairs.openers, &inventory));
     let copies = match &opened {
         Some(_) => or_damaged(copies(workspace, &contract, args), &mut damaged)?,
@@ -37,8 +40,6 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     };
     let rules = workspace.ignore_rules(&contract.ignored)?;
     let tracked = workspace.tracked(&contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
-    let missing = contract.units().iter().map(Unit::file).filter(|file| !inventory.sealed.contains_key(file)).collect();
-    let lost = workspace.lost_units(missing)?;
     let findings = verify(&Evidence {
         places: &workspace.places,
         contract: &contract,

@@ -29,6 +29,8 @@ pub struct Inventory {
     pub faults: Vec<Fault>,
     /// The units that the keys folder remembers.
     pub remembered: Remembered,
+    /// Sealed files that git tracks, and that are gone.
+    pub tracked: BTreeSet<String>,
 }
 
 /// A fault of a sealed file; its error names the file by its path below `out/`.
@@ -44,7 +46,7 @@ impl Inventory {
         let (sealed, others): (Files, Files) = files.into_iter().partition(|(path, _)| is_sealed(path));
         let mut inventory = Inventory { others, remembered, ..Inventory::default() };
         for (path, bytes) in sealed {
-            let help = text::one_side(&path, ", in the output folder");
+            let help = text::one_side(&Path::new(&inventory.remembered.out).join(&path).to_string_lossy());
             match text::decode_or(&bytes, &help).and_then(sealed_secret::read) {
                 Ok(secrets) => inventory.add(path, bytes, secrets),
                 Err(error) => inventory.fault(Code::Unreadable, &path, error),
@@ -86,6 +88,11 @@ impl Inventory {
         self.sealed.keys().map(String::as_str).chain(self.unreadable()).map(str::to_owned).collect()
     }
 
+    /// Whether no unit is known, sealed or gone.
+    pub fn knows_nothing(&self) -> bool {
+        self.sealed.is_empty() && self.ever_sealed().is_empty()
+    }
+
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
         self.sealed.is_empty() && self.others.is_empty() && self.faults.is_empty()
@@ -97,7 +104,7 @@ impl Inventory {
         let list = self.others.get(RESOURCES).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
         let file_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         let listed = list.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}"));
-        listed.chain(self.remembered.units.keys().map(file_of)).collect()
+        listed.chain(self.remembered.units.keys().map(file_of)).chain(self.tracked.iter().cloned()).collect()
     }
 
     /// Refuses an output folder beside the one that the keys folder knows.
@@ -129,7 +136,7 @@ impl Inventory {
     fn restore(&self, units: &[Unit<'_>]) -> String {
         let mut help = match self.is_empty() {
             true => "restore the output folder from git (docs/recovery.md says how)".to_owned(),
-            false => format!("restore {}: {}", if units.len() == 1 { "it" } else { "them" }, self.checkout(units.iter().map(Unit::file))),
+            false => self.from_git(units),
         };
         let (protects, others): (Vec<_>, Vec<_>) = units.iter().partition(|unit| unit.write_once());
         let (provided, generated): (Vec<_>, Vec<_>) = others.into_iter().partition(|unit| unit.provided());
@@ -147,16 +154,34 @@ impl Inventory {
         let destroyed = protects.iter().flat_map(|unit| &unit.keys).filter(|key| key.write_once);
         let flags: Vec<String> = destroyed.map(|key| format!("`--destroys-data {}`", key.name)).collect();
         if !flags.is_empty() {
-            help += &format!("; or, if what it protects is gone for good, pass {}", flags.join(", "));
+            help += &format!("; or, if what it protects is gone for good, pass {} to `seal-secrets bootstrap`", flags.join(", "));
         }
         help
     }
 
-    /// The command that brings files of the output folder back.
-    fn checkout(&self, files: impl Iterator<Item = String>) -> String {
-        let out = Path::new(&self.remembered.out);
-        let paths: String = files.map(|file| format!(" {}", quoted(&out.join(file).to_string_lossy()))).collect();
-        format!("`git checkout --{paths}`")
+    /// How files of the output folder come back from git: those that it tracks by one command.
+    fn from_git(&self, units: &[Unit<'_>]) -> String {
+        let files: Vec<String> = units.iter().map(Unit::file).collect();
+        // Outside of a repository nobody can tell.
+        let is_tracked = |file: &String| self.remembered.git.is_none() || self.tracked.contains(file);
+        let (tracked, others): (Vec<String>, Vec<String>) = files.into_iter().partition(is_tracked);
+        let it = |files: &[String]| if files.len() == 1 { "it" } else { "them" };
+        let restore = format!("restore {}: {}", it(&tracked), self.git("checkout --", &tracked));
+        let search = self.git("log --all --", &others);
+        let search =
+            format!("look for {} in git's history: {search} (docs/recovery.md says how a file comes back from there)", it(&others));
+        match (tracked.is_empty(), others.is_empty()) {
+            (_, true) => restore,
+            (true, false) => search,
+            (false, false) => format!("{restore}; git does not track the others, {search}"),
+        }
+    }
+
+    /// A command of git's on these files of the output folder.
+    fn git(&self, command: &str, files: &[String]) -> String {
+        let (git, out) = self.remembered.git.as_ref().map_or(("git", &self.remembered.out), |(git, out)| (git, out));
+        let paths: String = files.iter().map(|file| format!(" {}", quoted(&Path::new(out).join(file).to_string_lossy()))).collect();
+        format!("`{git} {command}{paths}`")
     }
 
     /// What the keys folder remembers, and the contract no longer has, or no longer calls write-once.
@@ -194,7 +219,8 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
     let file = unit.file();
     for key in &unit.keys {
         if let Some(path) = inventory.homes.get(&key.name).filter(|path| **path != file) {
-            let help = format!("rename it back: `git mv {path} {file}`, in the output folder");
+            let shown = |path: &str| quoted(&Path::new(&inventory.remembered.out).join(path).to_string_lossy());
+            let help = format!("rename it back: `git mv {} {}`", shown(path), shown(&file));
             return Err(Error::refused(format!("`{}` is sealed in this file, and belongs in {file}", key.name), help).in_file(path));
         }
     }
@@ -217,7 +243,7 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
 
 fn half_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &str, secrets: &[SealedSecret]) -> Error {
     let present: Vec<String> = secrets.iter().map(|secret| format!("`{}`", secret.name)).collect();
-    let mut help = format!("restore it: {}", inventory.checkout([unit.file()].into_iter()));
+    let mut help = format!("restore it: {}", inventory.git("checkout --", &[unit.file()]));
     if !unit.write_once() {
         help += &format!("; or remove the file, and `seal-secrets rotate {}` generates all of it again", unit.keys[0].name);
     }

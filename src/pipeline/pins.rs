@@ -8,7 +8,7 @@ use super::rsa_soundness::CHECKS;
 use crate::model::{CertificateDigest, Error, Result, visible};
 
 const HEADER: &str = "# The sealing certificates that were accepted on this machine, one line per keys folder:\n\
-     # certificate, the one that is about to replace it, when and how it was accepted, which checks of its key it passed, keys folder\n";
+     # certificate, the next one, when and how it was accepted, which checks its key passed, whether values were sealed, keys folder\n";
 
 /// How a certificate came to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,17 +57,27 @@ pub struct Pin {
     pub how: How,
     /// Which checks of an RSA key it passed: [`CHECKS`] where these are today's.
     checks: u32,
+    /// Whether a run sealed values here, so that a first run is none.
+    pub sealed: bool,
 }
+
+/// Stands behind the checks where values were sealed.
+const SEALED: &str = "+sealed";
 
 impl Pin {
     /// Of a certificate that was judged.
     pub fn new(certificate: CertificateDigest, time: String, how: How) -> Self {
-        Pin { certificate, next: None, time, how, checks: CHECKS }
+        Pin { certificate, next: None, time, how, checks: CHECKS, sealed: false }
     }
 
     /// The same, and another one that is about to replace it.
     pub fn with_next(self, next: CertificateDigest) -> Self {
         Pin { next: (self.certificate != next).then_some(next), ..self }
+    }
+
+    /// The same, and whether values were sealed.
+    pub fn with_sealed(self, sealed: bool) -> Self {
+        Pin { sealed, ..self }
     }
 
     pub fn accepts(&self, certificate: CertificateDigest) -> bool {
@@ -81,20 +91,22 @@ impl Pin {
 
     /// Whether it accepts the same; when and how does not matter.
     pub fn is_as_good_as(&self, other: &Pin) -> bool {
-        (self.certificate, self.next, self.checks) == (other.certificate, other.next, other.checks)
+        (self.certificate, self.next, self.checks, self.sealed) == (other.certificate, other.next, other.checks, other.sealed)
     }
 
     fn parse(fields: [&str; 5]) -> Option<Self> {
         let [certificate, next, time, how, checks] = fields;
+        let (checks, sealed) = checks.strip_suffix(SEALED).map_or((checks, false), |checks| (checks, true));
         let next = if next == "-" { None } else { Some(CertificateDigest::parse(next).ok()?) };
         let how = How::ALL.into_iter().find(|known| known.as_str() == how)?;
         let certificate = CertificateDigest::parse(certificate).ok()?;
-        Some(Pin { certificate, next, time: time.to_owned(), how, checks: checks.parse().ok()? })
+        Some(Pin { certificate, next, time: time.to_owned(), how, checks: checks.parse().ok()?, sealed })
     }
 
     fn line(&self, folder: &str) -> String {
         let next = self.next.map_or("-".to_owned(), |next| next.to_string());
-        format!("{} {next} {} {} {} {folder}\n", self.certificate, self.time, self.how.as_str(), self.checks)
+        let sealed = if self.sealed { SEALED } else { "" };
+        format!("{} {next} {} {} {}{sealed} {folder}\n", self.certificate, self.time, self.how.as_str(), self.checks)
     }
 }
 

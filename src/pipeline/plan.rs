@@ -243,9 +243,9 @@ fn plan_derived(plan: &mut Plan, setting: &Setting, inventory: &Inventory, deriv
     let known = derived.keys().any(|path| inventory.others.contains_key(path));
     let (contract, delivery) = (&setting.contract, &setting.delivery);
     let same_form = inventory.others.get(RUNBOOK).and_then(|found| form_of(found)) == Some(form(contract, delivery));
-    if known && !same_form {
+    if known {
         let keys = inventory.sealed.values().flatten().map(|sealed| sealed.name.as_str()).collect();
-        plan.readers = readers::added(contract, delivery, &inventory.others, &keys);
+        plan.readers = readers::added(contract, delivery, &inventory.others, &keys, same_form);
     }
     let new_units = plan.changes.iter().any(|change| !inventory.sealed.contains_key(change.file()));
     for (file, text) in derived {

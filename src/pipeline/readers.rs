@@ -12,7 +12,9 @@ use crate::model::{Contract, Delivery};
 type Readers = BTreeSet<(String, String)>;
 
 /// In which namespaces how many of these keys can be read with the rendered files that cannot be with those that were found.
-pub fn added(contract: &Contract, delivery: &Delivery, found: &Files, keys: &BTreeSet<&str>) -> BTreeMap<String, usize> {
+///
+/// `agreed` says that this form was agreed to: then what is missing, or nothing of ours, is only restored.
+pub fn added(contract: &Contract, delivery: &Delivery, found: &Files, keys: &BTreeSet<&str>, agreed: bool) -> BTreeMap<String, usize> {
     let text = |path: &str| found.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
     let listed = text("secret-store/kustomization.yaml");
     let ours = ["cluster-secret-store.yaml", "secret-stores.yaml"]
@@ -24,6 +26,9 @@ pub fn added(contract: &Contract, delivery: &Delivery, found: &Files, keys: &BTr
     let rbac = text("secret-source/rbac.yaml");
     if !found.contains_key(render::RUNBOOK) && (rbac.is_empty() || stores.is_empty()) {
         // A first run that was interrupted.
+        return BTreeMap::new();
+    }
+    if agreed && !(grants(&rbac, keys) && stores.iter().any(|store| is_store(store))) {
         return BTreeMap::new();
     }
     let before = readers(&rbac, &stores.join("---\n"), keys);
@@ -52,6 +57,17 @@ fn readers(rbac: &str, stores: &str, keys: &BTreeSet<&str>) -> Readers {
         }
     }
     readers
+}
+
+/// Whether Roles of ours stand in it.
+fn grants(rbac: &str, keys: &BTreeSet<&str>) -> bool {
+    accounts(&yaml::read_foreign(rbac).unwrap_or_default(), keys).values().any(|keys| !keys.is_empty())
+}
+
+/// Whether it is a store of ours.
+fn is_store(text: &str) -> bool {
+    let account = |store: &Node| store.at(&["spec", "provider", "kubernetes", "auth", "serviceAccount", "name"]).is_some();
+    yaml::read_foreign(text).is_ok_and(|documents| documents.iter().any(account))
 }
 
 fn pairs(namespace: &str, keys: &BTreeSet<String>) -> Readers {

@@ -21,6 +21,8 @@ pub struct Remembered {
     pub others: Vec<Other>,
     /// The output folder, as the operator names it.
     pub out: String,
+    /// The program and its flags that work on the output folder's repository, and that folder as they name it; none = there is none.
+    pub git: Option<(String, String)>,
     /// The file that remembers them, as the operator names it.
     pub file: String,
     /// Whether that file exists.
@@ -89,11 +91,12 @@ impl Remembered {
             return Ok(());
         }
         let (Other { path, flags, exists }, out) = (other, quoted(&self.out));
+        let left = if holds { format!("; if the folder was moved, remove what is left of `{path}`") } else { String::new() };
         let (what, help) = match exists {
             true => (
                 format!("the values of these keys are sealed in `{path}`, not in `{out}`"),
                 format!(
-                    "pass `{flags}`; or `--cluster NAME`, for the values of another cluster; if the folder was moved, remove what is left of `{path}`"
+                    "pass `{flags}`, or set `out` in `seal-secrets.yaml`; or `--cluster NAME`, for the values of another cluster{left}"
                 ),
             ),
             false => (

@@ -154,7 +154,7 @@ impl Workspace {
         self.check_store_file(path).map_err(|error| error.in_file(shown))?;
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let bytes = self.open_folder(parent(path))?.map_or(Ok(None), |folder| folder.read_foreign(name))?;
-        let help = format!("{}; `seal-secrets bootstrap` then writes it", text::one_side(shown, ""));
+        let help = format!("{}; `seal-secrets bootstrap` then writes it", text::one_side(shown));
         let decode = |bytes: &[u8]| text::decode_or(bytes, &help).map(str::to_owned).map_err(|error| error.in_file(shown));
         let present = bytes.as_deref().map(|bytes| decode(bytes)).transpose()?;
         if present.as_ref().is_some_and(|text| !is_store(text)) {

@@ -58,7 +58,11 @@ impl Workspace {
         let name = name.to_string_lossy();
         self.check_certificate()?;
         let bytes = self.read_public(&self.keys.join(CERTIFICATE))?;
-        let read = || Ok(Certificate { sealing: SealingCertificate::read(&bytes)?, pem: text::decode(&bytes)?.to_owned() });
+        let help = format!("{}, and the same side of every sealed file", text::one_side(&name));
+        let read = || {
+            text::conflict(&bytes).map_or(Ok(()), |_| text::decode_or(&bytes, &help).map(drop))?;
+            Ok(Certificate { sealing: SealingCertificate::read(&bytes)?, pem: text::decode(&bytes)?.to_owned() })
+        };
         read().map_err(|error: Error| error.in_file(&name))
     }
 
@@ -139,8 +143,19 @@ impl Workspace {
                 *units.entry(name).or_default() |= write_once;
             }
         }
-        let (writable, out) = (files::is_writable(&*self.disk, &self.keys)?, self.places.out.clone());
-        Ok(Remembered { units, listed, known, others, out, file, exists: text.is_some(), writable })
+        let (writable, out, git) = (files::is_writable(&*self.disk, &self.keys)?, self.places.out.clone(), self.git_of_out()?);
+        Ok(Remembered { units, listed, known, others, out, git, file, exists: text.is_some(), writable })
+    }
+
+    /// How git is called for the output folder, and how it names that: from another repository, or from none, with its root.
+    fn git_of_out(&self) -> Result<Option<(String, String)>> {
+        let (here, there) = (git::root(&*self.disk, Path::new("."))?, git::root(&*self.disk, &self.out)?);
+        let Some(there) = there else { return Ok(None) };
+        if here.as_ref() == Some(&there) {
+            return Ok(Some(("git".to_owned(), self.places.out.clone())));
+        }
+        let way = files::relative_to(&*self.disk, &self.out, &there)?.unwrap_or_else(|| self.out.clone());
+        Ok(Some((format!("git -C {}", quoted(&there.to_string_lossy())), way.to_string_lossy().into_owned())))
     }
 
     /// An output folder that is known, by its path from the keys folder.
@@ -163,7 +178,9 @@ impl Workspace {
         if !self.has(file)? {
             // One that git knows is no reason to begin another one.
             let Some(help) = self.restored(&path)? else { return Ok(None) };
-            let help = format!("{help}; if it was removed on purpose, `git rm --cached {}`", quoted(&path.to_string_lossy()));
+            let on_purpose = format!("; if it was removed on purpose, `git rm --cached {}`", quoted(&path.to_string_lossy()));
+            // Without the list nobody knows what was sealed.
+            let help = if file == RECIPIENTS { help + &on_purpose } else { help };
             return Err(in_file(Error::bad_input("no such file", help)));
         }
         let union =

@@ -83,6 +83,11 @@ impl Workspace {
         let joined = Joined::new(&flags, &settings, found.as_ref())?;
         let path = |said: &Said| said.value.clone().unwrap_or_default();
         let (keys, out, secrets) = (path(&joined.keys), path(&joined.out), path(&joined.secrets));
+        // Each has a lock of its own.
+        if keys.components().eq(out.components()) {
+            let help = format!("name another folder: `--out DIR`, or `out` in `{SETTINGS}`");
+            return Err(Error::usage("keys folder and output folder are the same", help).in_file(&out.to_string_lossy()));
+        }
         let (contract, printed) = (joined.contract.value.as_deref(), joined.printed(&flags));
         let places = Places::new(&keys, &out, &secrets, contract, &printed).with_live(joined.live(&flags, &settings));
         let controller = Controller {
@@ -145,7 +150,10 @@ impl Workspace {
     fn places_from_out(&self) -> Result<Places> {
         let mut flags = match &self.found {
             Some(found) => vec![("--settings", self.way_from_out(&found.file)?)],
-            None => vec![("--keys", self.way_from_out(&self.keys)?), ("--out", ".".to_owned())],
+            None => {
+                let (keys, secrets) = (self.way_from_out(&self.keys)?, self.way_from_out(&self.secrets)?);
+                vec![("--keys", keys), ("--out", ".".to_owned()), ("--secrets", secrets)]
+            }
         };
         if self.found.is_some() {
             flags.extend(self.flags.cluster.as_ref().map(|cluster| ("--cluster", cluster.to_string())));

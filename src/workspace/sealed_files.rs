@@ -200,7 +200,7 @@ fn read(workspace: &Workspace, path: &Path) -> Result<Option<SealedFile>> {
         return Ok(None);
     }
     // What it begins with stays: a byte-order mark too.
-    text::decode_or(&bytes, &text::one_side(&path.to_string_lossy(), ""))?;
+    text::decode_or(&bytes, &text::one_side(&path.to_string_lossy()))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let found = blobs::find(&text)?;
     Ok((!found.is_empty()).then(|| SealedFile { path: path.to_owned(), text, found }))

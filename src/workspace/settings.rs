@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{Flags, StoreFlags};
+use super::{Flags, StoreFlags, tracked};
 use crate::manifest::{settings_file, text};
 use crate::model::{
     ClusterSettings, Controller, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, near, quoted,
@@ -27,7 +27,8 @@ pub fn find(disk: &dyn Disk, named: Option<&Path>) -> Result<Option<Found>> {
     let (file, kind) = match named {
         Some(file) => (file.to_owned(), files::Kind::Public),
         None => match nearest(disk)? {
-            Some(file) => (file, files::Kind::Own),
+            Some(file) if files::exists(disk, &file)? => (file, files::Kind::Own),
+            Some(file) => return Err(deleted(disk, &file)?),
             None => return Ok(None),
         },
     };
@@ -60,13 +61,26 @@ fn owned_by_another(error: Error, file: &str) -> Error {
 fn nearest(disk: &dyn Disk) -> Result<Option<PathBuf>> {
     let here = files::resolved(disk, Path::new("."))?;
     let levels = git::root(disk, Path::new("."))?.map_or(0, |root| here.strip_prefix(root).map_or(0, |below| below.components().count()));
+    let file = |level| std::iter::repeat_n(Component::ParentDir, level).collect::<PathBuf>().join(SETTINGS);
     for level in 0..=levels {
-        let file: PathBuf = std::iter::repeat_n(Component::ParentDir, level).collect::<PathBuf>().join(SETTINGS);
-        if files::exists(disk, &file)? {
-            return Ok(Some(file));
+        if files::exists(disk, &file(level))? {
+            return Ok(Some(file(level)));
+        }
+    }
+    // One that git tracks was deleted: the defaults would lead elsewhere.
+    for level in 0..=levels {
+        if tracked::restored(disk, &file(level))?.is_some() {
+            return Ok(Some(file(level)));
         }
     }
     Ok(None)
+}
+
+fn deleted(disk: &dyn Disk, file: &Path) -> Result<Error> {
+    let shown = file.to_string_lossy();
+    let help = tracked::restored(disk, file)?.unwrap_or_default();
+    let help = format!("{help}; if it was removed on purpose, `git rm --cached {}`", quoted(&shown));
+    Ok(Error::bad_input("no such file", help).in_file(&shown))
 }
 
 /// Who writes to the repository writes this file: no path in it leaves the checkout, and secrets are not mixed with what is committed.
@@ -74,6 +88,10 @@ fn check_ways(disk: &dyn Disk, folder: &Path, settings: &Settings) -> Result<()>
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let root = git::root(disk, here)?.map_or_else(|| files::resolved(disk, here), Ok)?;
     for (field, way) in settings.ways() {
+        if way.path.components().any(|part| part.as_os_str() == ".git") {
+            let help = "name a folder of the working tree";
+            return Err(Error::refused(format!("`{field}` leads into git's own folder, which is never committed"), help).at(way.position));
+        }
         if !files::is_inside(disk, &folder.join(&way.path), &root)? {
             let help = "name a folder inside; only a flag may lead out of the checkout";
             return Err(Error::refused(format!("`{field}` leads out of the checkout"), help).at(way.position));

@@ -154,7 +154,8 @@ impl Trust<'_> {
     /// Remembers a certificate that is about to replace the accepted one: both are accepted until [`Trust::settle`].
     pub fn announce(&mut self, certificate: CertificateDigest, how: How, world: &World) -> Result<()> {
         let before = self.pin.as_ref().map_or(certificate, |pin| pin.certificate);
-        self.write(Pin::new(before, world.time()?, how).with_next(certificate))
+        let sealed = self.has_sealed();
+        self.write(Pin::new(before, world.time()?, how).with_next(certificate).with_sealed(sealed))
     }
 
     /// Whether a run announced this certificate, and was ended before it settled it.
@@ -172,7 +173,33 @@ impl Trust<'_> {
 
     /// Remembers the one certificate that is accepted from now on.
     pub fn settle(&mut self, certificate: CertificateDigest, how: How, world: &World) -> Result<()> {
-        self.write(Pin::new(certificate, world.time()?, how))
+        // A new key has sealed nothing.
+        let sealed = self.has_sealed() && how != How::Keygen;
+        self.write(Pin::new(certificate, world.time()?, how).with_sealed(sealed))
+    }
+
+    /// Whether a run on this machine sealed values with these keys.
+    pub fn has_sealed(&self) -> bool {
+        self.pin.as_ref().is_some_and(|pin| pin.sealed)
+    }
+
+    /// The error where values were sealed, and nothing else knows of them.
+    pub fn begun_before(&self) -> Error {
+        let keys = quoted(&self.workspace.places.keys);
+        let help = format!(
+            "look for them on another branch or in a stash (`git log --all -- {keys}`, `git stash list`), or restore them from a copy; only if all of them are gone for good, pass `--start-over`"
+        );
+        Error::refused("values were sealed with the keys of this folder on this machine, and none of them is here", help)
+            .why("a run would make a second value for every key")
+            .in_file(&self.workspace.places.keys)
+    }
+
+    /// Remembers that values were sealed, once they are in place.
+    pub fn remember_sealed(&mut self) -> Result<()> {
+        match &self.pin {
+            Some(pin) if !pin.sealed => self.write(pin.clone().with_sealed(true)),
+            _ => Ok(()),
+        }
     }
 
     /// What an interrupted run remembered may not have reached the disk.

@@ -27,7 +27,12 @@ fn each_cluster_has_its_own_folders() {
     assert!(ran.stdout.contains("seal   out/prod/secret-source/vllm-api-key.sealed.yaml (new)"), "{}", ran.stdout);
     assert_eq!(sandbox.read("secrets/prod/dex-admin-password"), value(&sandbox, "prod", "dex-admin-password"));
     let runbook = sandbox.read("out/prod/INSTALL.md");
-    assert!(runbook.contains("seal-secrets --keys ../../keys/prod --out . key-secret --apply --context \"${CONTEXT:?}\"\n"), "{runbook}");
+    assert!(
+        runbook.contains(
+            "seal-secrets --keys ../../keys/prod --out . --secrets ../../secrets/prod key-secret --apply --context \"${CONTEXT:?}\"\n"
+        ),
+        "{runbook}"
+    );
     assert!(sandbox.run(["bootstrap", "--cluster=prod"]).expect(0).stdout.starts_with("nothing to do"));
     sandbox.run(["verify", "--cluster", "prod", "--identity", "keys/prod/operator.agekey"]).finds(&usual_in("keys/prod", "out/prod"));
     for folder in ["keys", "out", "secrets"] {

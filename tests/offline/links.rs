@@ -177,7 +177,7 @@ fn the_checkout_itself_may_lie_behind_links() {
     assert!(behind(&["bootstrap", "--out", "q/new/out"], 0).stdout.starts_with("nothing to do"));
     // What was left behind would define everything a second time.
     sandbox.remove("keys/sealed.txt");
-    behind(&["bootstrap", "--out", "d/out"], 1);
+    behind(&["bootstrap", "--start-over", "--out", "d/out"], 1);
     assert!(sandbox.path("q/deep/out/kustomization.yaml").exists());
     behind(&["bootstrap", "--out", "q/more/out"], 4);
     assert!(!sandbox.path("o/out").exists());
@@ -371,7 +371,7 @@ fn a_link_that_is_swapped_in_is_not_followed_by_bootstrap() {
     sandbox.remove("q/out/kustomization.yaml");
     sandbox.edit("q/deep/store.yaml", "shop-reader", "somebody");
     for victim in ["deep", "deep/store.yaml", "out", "out/secret-source"] {
-        swaps(&sandbox, &["bootstrap"], victim);
+        swaps(&sandbox, &["bootstrap", "--yes"], victim);
     }
     swaps(&checkout(), &["bootstrap", "--out", "q/deep/out"], "deep");
 }

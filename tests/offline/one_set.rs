@@ -201,12 +201,13 @@ fn a_value_that_was_sealed_is_never_generated_again_silently() {
     sandbox.run(["bootstrap", "--destroys-data", "litellm-salt-key"]).expect(0);
     assert_eq!((sandbox.value("hf-token"), sandbox.value("litellm-master-key")), ("hf_0123456789abcdefghij".to_owned(), kept));
     assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do\n"));
-    // Nothing remembers, so it is a first run.
+    // Nothing in the repository remembers, but this machine does.
     let forgotten = Sandbox::bootstrapped();
     std::fs::remove_dir_all(forgotten.path("out")).unwrap();
     std::fs::remove_dir_all(forgotten.path("secrets")).unwrap();
     forgotten.remove(LIST);
-    forgotten.run(["bootstrap"]).expect(0);
+    refused(&forgotten, &["bootstrap"], &["values were sealed with the keys of this folder on this machine", "pass `--start-over`"]);
+    forgotten.run(["bootstrap", "--start-over"]).expect(0);
 }
 
 #[test]
@@ -348,8 +349,22 @@ fn a_branch_from_before_the_first_run_does_not_replace_what_the_other_has() {
     let (all, copy) = (sealed(&sandbox), sandbox.read("secrets/dex-admin-password"));
     git(&sandbox, &["switch", "-q", "before"]);
     assert!(!sandbox.path("out").exists() && !sandbox.path(LIST).exists());
-    // The copy is that of the values on the other branch.
-    refused(&sandbox, &["bootstrap"], &["secrets/dex-admin-password", "it would be replaced"]);
+    // The values are on the other branch, and this machine remembers that there are some.
+    refused(&sandbox, &["bootstrap"], &["values were sealed with the keys of this folder on this machine", "`git log --all -- keys`"]);
+    // Nor where the certificate is made again from the escrow, which git ignores.
+    git(&sandbox, &["rm", "-q", "--cached", "keys/sealing.crt"]);
+    let certificate = sandbox.read("keys/sealing.crt");
+    sandbox.remove("keys/sealing.crt");
+    sandbox.run(["keygen"]);
+    assert_eq!(sandbox.read("keys/sealing.crt"), certificate);
+    refused(&sandbox, &["bootstrap"], &["values were sealed with the keys of this folder on this machine"]);
+    // Another key is not made either.
+    std::fs::rename(sandbox.path("keys"), sandbox.path("away")).unwrap();
+    refused(&sandbox, &["keygen"], &["values were sealed with the keys of this folder on this machine"]);
+    std::fs::rename(sandbox.path("away"), sandbox.path("keys")).unwrap();
+    // Someone else's copy is never replaced.
+    refused(&sandbox, &["bootstrap", "--start-over"], &["secrets/dex-admin-password", "it would be replaced"]);
+    git(&sandbox, &["reset", "-q", "--hard"]);
     git(&sandbox, &["switch", "-q", "main"]);
     assert_eq!((sealed(&sandbox), sandbox.read("secrets/dex-admin-password")), (all, copy));
     sandbox.run(["verify"]).finds(&USUAL);

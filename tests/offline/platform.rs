@@ -815,7 +815,7 @@ fn the_store_file_is_never_something_else() {
         ("q/a/x.yaml", 4),
         ("q/README.yaml", 4),
         ("q/a/link.yaml", 4),
-        ("q/.git", 2),
+        ("q/.git", 4),
     ];
     for (file, code) in refused {
         sandbox.set(&format!("store: {{ file: {file} }}"));

@@ -53,7 +53,7 @@ const TYPED: &[(&str, i32, &str, &str)] = &[
         "bootstrap --out {}/{}",
         4,
         "keys/sealed.txt",
-        "the values of these keys are sealed in `out`, not in `the folder of `--out``\n  another folder would get a second value for every key\nhelp: pass `--out out`; or `--cluster NAME`, for the values of another cluster; if the folder was moved, remove what is left of `out`",
+        "the values of these keys are sealed in `out`, not in `the folder of `--out``\n  another folder would get a second value for every key\nhelp: pass `--out out`, or set `out` in `seal-secrets.yaml`; or `--cluster NAME`, for the values of another cluster",
     ),
     ("status --out {}", 3, "the folder of `--out`", NO_PATH),
     ("unseal --out {}", 3, "the folder of `--out`", "no sealed files\nhelp: pass the folder with `--out DIR`, or a file with `-f FILE`"),
