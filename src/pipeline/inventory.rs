@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::remembered::Remembered;
+use super::render::{RUNBOOK, is_derived};
 use crate::manifest::sealed_secret::{self, SealedSecret};
 use crate::manifest::text;
 use crate::model::{CertificateDigest, Code, Contract, Error, Name, Result, Unit, quoted};
@@ -98,6 +99,16 @@ impl Inventory {
         let file_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         let listed = list.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}"));
         listed.chain(self.remembered.units.keys().map(file_of)).collect()
+    }
+
+    /// The folders below this one that hold another set, such as that of another cluster.
+    pub fn other_sets(&self) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        for (path, bytes) in &self.others {
+            let end = path.find(&format!("/{SOURCE}")).or_else(|| Some(path.strip_suffix(RUNBOOK)?.strip_suffix('/')?.len()));
+            found.extend(end.filter(|end| is_sealed(&path[end + 1..]) || is_derived(bytes)).map(|end| &path[..end]));
+        }
+        found
     }
 
     /// Refuses an output folder beside the one that the keys folder knows.

@@ -87,15 +87,20 @@ impl Workspace {
         // Only what is written there: a platform's own manifests may lie beside it.
         const OURS: [&str; 4] = ["secret-source/", "secret-store/", "property-patches/", "argocd-application.yaml"];
         let ours = |path: &str| OURS.iter().any(|ours| path.starts_with(ours));
-        let (out, clusters) =
-            (self.path_in(root, &self.out)?, self.path_in(root, self.of_all()?.as_ref().map_or(&self.out, |all| &all.out))?);
+        let out = self.path_in(root, &self.out)?;
+        let mut sets = vec![self.path_in(root, self.of_all()?.as_ref().map_or(&self.out, |all| &all.out))?];
+        for cluster in self.settings.clusters.keys() {
+            sets.push(self.path_in(root, &self.of(cluster)?.out)?);
+        }
         let names = [contract.store.as_str(), contract.namespace.as_str(), contract.reader.name.as_str()];
         let excluded = git::Excluded::new(&self.settings.exclude)?;
         let matters = |path: &str, bytes: &[u8]| {
             let rest = |folder: &Option<String>| Path::new(path).strip_prefix(folder.as_ref()?).ok()?.to_str();
-            // What another one of several clusters gets lies beside, and is applied there.
-            let beside = || rest(&clusters).and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| ours(rest));
-            let passed_over = excluded.has(path) || rest(&out).is_some_and(ours) || beside() && render::is_derived(bytes);
+            // What another cluster gets is applied there, as is what one gets without `--cluster`.
+            let of_set = |rest: &str| ours(rest) || rest.split_once('/').is_some_and(|(_, rest)| ours(rest));
+            let beside = || sets.iter().any(|set| rest(set).is_some_and(of_set));
+            let is_written = || render::is_derived(bytes) || path.ends_with(".sealed.yaml");
+            let passed_over = excluded.has(path) || rest(&out).is_some_and(ours) || beside() && is_written();
             !passed_over && platform::matters(path, bytes, &names)
         };
         let tree = tree::read(&*self.disk, root, &matters, world.threads)?;

@@ -185,6 +185,44 @@ fn each_cluster_has_its_own_folders_or_those_that_are_set() {
 }
 
 #[test]
+fn the_sets_of_other_clusters_are_neither_stray_nor_the_platforms() {
+    for settings in [
+        "platform: .\nenvironment: prod\nout: sealed\nclusters: { berlin: {} }",
+        "platform: .\nenvironment: prod\nout: sealed\nclusters: { berlin: { out: o/berlin } }",
+        "platform: .\nenvironment: prod\nout: sealed\nclusters: { berlin: { out: sealed/eu/berlin } }",
+        "out: sealed",
+    ] {
+        let sandbox = Sandbox::with_keys();
+        copy_folder(&fixture("fixtures/platform"), &sandbox.path(""));
+        sandbox.set(settings);
+        for file in ["sealing.crt", "sealing.key.age", "operator.agekey"] {
+            sandbox.write_secret(&format!("keys/berlin/{file}"), sandbox.read(&format!("keys/{file}")).as_bytes());
+        }
+        sandbox.accept("keys/berlin");
+        if settings.contains("platform") {
+            sandbox.run(["patch", "--write"]).expect(0);
+        }
+        sandbox.run(["bootstrap"]).expect(0);
+        sandbox.run(["bootstrap", "--cluster", "berlin"]).expect(0);
+        for args in [&["verify"][..], &["verify", "--cluster", "berlin"]] {
+            let found = sandbox.run(args).expect(0).findings();
+            let wrong = found.iter().filter(|finding| finding.starts_with("stray-file") || finding.starts_with("defined-twice"));
+            assert_eq!(wrong.count(), 0, "{settings} {args:?} {found:?}");
+        }
+        // What lies beside the sets is stray, and what may hold values is kept.
+        sandbox.write("sealed/notes/a.txt", b"milk\n");
+        let unit = "secret-source/vllm-api-key.sealed.yaml";
+        sandbox.write("sealed/old.yaml", sandbox.read(&format!("sealed/{unit}")).as_bytes());
+        let stdout = sandbox.run(["verify"]).expect(0).stdout;
+        assert_eq!(stdout.matches("warning[stray-file]: ").count(), 2, "{stdout}");
+        for (file, help) in [("notes/a.txt", "remove it, unless it is yours; "), ("old.yaml", "it may hold sealed values: keep it, ")] {
+            let told = format!("warning[stray-file]: sealed/{file}: the tool neither wrote nor reads it\n  help: {help}");
+            assert!(stdout.contains(&told), "{stdout}");
+        }
+    }
+}
+
+#[test]
 fn the_form_of_the_store_is_said_there_and_old_flags_are_told_how() {
     let sandbox = Sandbox::with_keys();
     let ran = sandbox.run(["bootstrap", "--isolation", "namespace"]);
