@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use super::{Workspace, parent};
-use crate::manifest::text;
-use crate::manifest::yaml::{self, Node};
-use crate::model::{Code, Contract, Delivery, Error, Finding, GitOps, Result, Store, StoreFile};
+use crate::manifest::{store, text};
+use crate::model::{Code, Contract, Delivery, Error, ErrorKind, Finding, GitOps, Result, Store, StoreFile};
 use crate::pipeline::defined_twice;
 use crate::pipeline::difference;
 use crate::pipeline::inventory::Files;
@@ -29,7 +28,7 @@ impl Workspace {
         let out = self.out_in(root)?;
         let (platform, _) = self.read_platform(root, &contract, world)?;
         let patches = out.as_deref().map(|out| format!("{out}/property-patches"));
-        let environment = resolve::configuration(&platform, self.environment())?;
+        let environment = resolve::configuration(&platform, self.environment()).map_err(|error| self.in_settings(error))?;
         let Resolved { contract, mut coverage } =
             resolve::resolve(contract, &platform, environment, patches.as_deref(), delivery.kind_asked_for())?;
         let by_argo = self.settings.gitops.is_none_or(|gitops| gitops == GitOps::ArgoCd);
@@ -62,6 +61,17 @@ impl Workspace {
 
     pub fn environment(&self) -> Option<&str> {
         self.joined.environment.value.as_deref().and_then(Path::to_str)
+    }
+
+    /// An environment that does not exist is named where it was said.
+    fn in_settings(&self, error: Error) -> Error {
+        match self.found.as_ref().filter(|_| self.environment().is_some() && self.flags.environment.is_none()) {
+            Some(found) if error.kind == ErrorKind::Usage => {
+                let help = error.help().replace("`--environment`", "`environment:`");
+                Error::bad_input(error.what(), help).in_file(&found.file.to_string_lossy())
+            }
+            _ => error,
+        }
     }
 
     pub fn platform_root(&self) -> Option<&Path> {
@@ -162,7 +172,7 @@ impl Workspace {
         let help = format!("{}; `seal-secrets bootstrap` then writes it", text::one_side(shown, ""));
         let decode = |bytes: &[u8]| text::decode_or(bytes, &help).map(str::to_owned).map_err(|error| error.in_file(shown));
         let present = bytes.as_deref().map(|bytes| decode(bytes)).transpose()?;
-        if present.as_ref().is_some_and(|text| !is_store(text)) {
+        if present.as_ref().is_some_and(|text| !store::has_only_stores(text)) {
             let help = "name a new file at `store.file`, or the one in which the platform keeps its store";
             return Err(Error::refused("it holds something else than a store", help).in_file(shown));
         }
@@ -195,13 +205,4 @@ impl Workspace {
         }
         Ok(())
     }
-}
-
-/// Whether a text holds only stores, or only comments.
-fn is_store(text: &str) -> bool {
-    if text::says_nothing(text) {
-        return true;
-    }
-    let kind = |node: &Node| node.get("kind").and_then(Node::word).is_some_and(|kind| matches!(kind, "ClusterSecretStore" | "SecretStore"));
-    yaml::read_foreign(text).is_ok_and(|documents| documents.iter().all(kind))
 }
