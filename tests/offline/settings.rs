@@ -399,7 +399,9 @@ fn init_says_what_the_place_and_the_flags_say() {
 
 /// A store that the checkout has: its kind, its provider and what else the file holds; what ExternalSecrets refer to; the lines below
 /// `store:`; and the notes.
-const STORES: &[(&str, &str, &str, &str, &[&str], &[&str])] = &[
+type StoreRow = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+const STORES: &[StoreRow] = &[
     ("ClusterSecretStore", "{gcpsm: {projectID: p-1}}", "", "", &["file: x.yaml", "kind: ClusterSecretStore"], &[]),
     (
         "ClusterSecretStore",
