@@ -186,7 +186,7 @@ pub struct Accepted {
 pub struct Bootstrap {
     #[command(flatten)]
     pub wishes: Wishes,
-    /// Let more namespaces read values without asking
+    /// Let more namespaces read values, and replace the platform's own store file, without asking
     #[arg(long)]
     pub yes: bool,
     /// Show the plan and do nothing

@@ -57,7 +57,10 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
 
 fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
     let workspace = &workspace(&cli, world)?;
-    workspace.tell_flags(world);
+    // Of `init`, flags are what goes into the settings.
+    if !matches!(cli.command, Command::Init) {
+        workspace.tell_flags(world);
+    }
     let outcome = match cli.command {
         Command::Init => init::run(workspace, world),
         Command::Keygen(args) => keygen::run(workspace, &args, world),
@@ -103,10 +106,12 @@ pub fn workspace(cli: &Cli, world: &World) -> Result<Workspace> {
         environment,
         live,
     };
-    // `init` makes them.
-    let found = match cli.command {
-        Command::Init => None,
-        _ => settings::find(&*world.disk, flags.settings.as_deref())?,
-    };
-    Workspace::new(flags, found, world.disk.clone())
+    // It makes the settings, and looks for the platform.
+    if matches!(cli.command, Command::Init) {
+        return Workspace::new(flags, None, world.disk.clone());
+    }
+    let found = settings::find(&*world.disk, flags.settings.as_deref())?;
+    let workspace = Workspace::new(flags, found, world.disk.clone())?;
+    workspace.check_needs_platform()?;
+    Ok(workspace)
 }

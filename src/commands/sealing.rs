@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use super::Outcome;
 use crate::cli::{Adoption, Certificate, Consent, Replacing};
-use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue, Unit};
+use crate::manifest::{store, text};
+use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue, Unit, visible};
 use crate::pipeline::adopt::Adopted;
 use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::make::make;
 use crate::pipeline::plan::{self, Extent, Setting, Wishes};
+use crate::pipeline::render;
 use crate::show;
 use crate::workspace::Workspace;
 use crate::workspace::given::Provide;
@@ -241,8 +243,8 @@ fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dy
     });
     let destroyed = options.destroys_data;
     let (lost, others): (Vec<_>, Vec<_>) = replaced.partition(|keys| keys.iter().any(|key| destroyed.contains(key)));
-    let readers = &ready.plan.readers;
-    if options.yes || lost.is_empty() && others.is_empty() && readers.is_empty() {
+    let (readers, store) = (&ready.plan.readers, replaced_store(ready));
+    if options.yes || lost.is_empty() && others.is_empty() && readers.is_empty() && store.is_none() {
         return Ok(());
     }
     if world.terminal.stdin_is_terminal {
@@ -260,5 +262,20 @@ fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dy
     if values > 0 {
         world.terminal.confirm(&format!("replace {}", show::counted(values, "value")), false)?;
     }
-    if readers.is_empty() { Ok(()) } else { world.terminal.confirm(&show::plan::readers(&ready.plan), false) }
+    let form = (!readers.is_empty()).then(|| show::plan::readers(&ready.plan));
+    store.into_iter().chain(form).try_for_each(|what| world.terminal.confirm(&what, false))
+}
+
+/// The platform's store that the plan replaces, and that this tool did not write, as an imperative.
+fn replaced_store(ready: &Ready<'_>) -> Option<String> {
+    let is_placed = ready.plan.changes.iter().any(|change| matches!(change, Change::Place { .. }));
+    let file = ready.before.store.as_ref().filter(|_| is_placed)?;
+    let text = String::from_utf8_lossy(file.present.as_deref()?);
+    if text::says_nothing(&text) || render::is_derived(text.as_bytes()) {
+        return None;
+    }
+    let providers: Vec<_> =
+        store::find(&text).into_iter().filter_map(|store| store.provider).map(|kind| format!("`{}`", visible(&kind))).collect();
+    let provider = if providers.is_empty() { String::new() } else { format!(" (provider {})", providers.join(", ")) };
+    Some(format!("replace the store in {}{provider}", visible(&file.path)))
 }

@@ -11,5 +11,6 @@ pub mod schema;
 pub mod sealed_secret;
 pub mod secret;
 pub mod settings_file;
+pub mod store;
 pub mod text;
 pub mod yaml;

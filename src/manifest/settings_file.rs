@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use ignore::gitignore::GitignoreBuilder;
 use serde::Serialize;
 
 use super::yaml::{self, Fields, Node, parsed};
@@ -95,8 +96,20 @@ fn one_of<K: Copy>(fields: &mut Fields<'_>, field: &'static str, all: &[K], word
 
 fn read_exclude(fields: &mut Fields<'_>) -> Result<Vec<String>> {
     let Some(node) = fields.optional("exclude") else { return Ok(Vec::new()) };
-    let line = |(i, node): (usize, &Node)| Ok(node.text(&format!("exclude[{i}]"))?.to_owned());
+    let line = |(i, node): (usize, &Node)| parsed(node, &format!("exclude[{i}]"), read_pattern);
     node.list("exclude")?.iter().enumerate().map(line).collect()
+}
+
+fn read_pattern(text: &str) -> Result<String> {
+    let is_readable = GitignoreBuilder::new("").allow_unclosed_class(false).add_line(None, text).is_ok();
+    match text.trim_start_matches('!') {
+        rest if rest.trim().is_empty() => Err(Error::bad_input("an empty pattern", "write a pattern, or remove it")),
+        rest if rest == ".." || rest.starts_with("../") => {
+            Err(Error::bad_input("a pattern that leads out of the checkout", "write it from the root of the checkout"))
+        }
+        _ if is_readable => Ok(text.to_owned()),
+        _ => Err(Error::bad_input("not a pattern", "write it as in a `.gitignore`")),
+    }
 }
 
 fn read_store(fields: &mut Fields<'_>) -> Result<Store> {

@@ -1,8 +1,10 @@
 //! What a checkout says of the settings that fit it.
 
 use super::platform::Platform;
+use crate::manifest::external_secret::StoreRef;
 use crate::manifest::kubernetes::Identity;
-use crate::model::{GitOps, Name, StoreKind};
+use crate::manifest::store::{self, Store};
+use crate::model::{Contract, GitOps, Name, StoreKind, visible};
 
 /// The environment: the only one, or the one for production; none where the checkout does not tell.
 pub fn environment(platform: &Platform) -> Option<&str> {
@@ -22,7 +24,8 @@ pub fn gitops(platform: &Platform) -> Option<GitOps> {
     }
 }
 
-/// The store of this name that the checkout has already: its kind, and its file.
+/// The store of this name that the checkout has already: its kind, and its file. One for a single namespace counts only where no
+/// ExternalSecret refers to one for all.
 pub fn store<'p>(platform: &'p Platform, name: &Name) -> Option<(StoreKind, &'p str)> {
     let found = |kind: StoreKind| {
         let is_store =
@@ -30,5 +33,29 @@ pub fn store<'p>(platform: &'p Platform, name: &Name) -> Option<(StoreKind, &'p 
         let mut files = platform.objects.iter().filter(|(file, object, _)| is_store(object) && !platform.is_patch(file));
         files.next().map(|(file, ..)| (kind, file.as_str()))
     };
-    StoreKind::ALL.iter().copied().find_map(found)
+    let secrets = || platform.manifests.iter().map(|manifest| &manifest.secret);
+    let refers = |store: &StoreRef| store.name == name.as_str() && store.kind == StoreKind::ClusterSecretStore.as_str();
+    let is_read = || {
+        let entries = secrets().flat_map(|secret| &secret.entries).map(|entry| &entry.store);
+        entries.chain(secrets().flat_map(|secret| &secret.whole).map(|whole| &whole.store)).any(refers)
+    };
+    found(StoreKind::ClusterSecretStore).or_else(|| found(StoreKind::SecretStore).filter(|_| !is_read()))
+}
+
+/// Where a store of the platform's and the contract differ.
+pub fn differences(file: &str, text: &str, contract: &Contract) -> Vec<String> {
+    let account = format!("{}/{}", contract.reader.namespace, contract.reader.name);
+    let differing = |what: &str, ours: &str, theirs: Option<String>| {
+        let theirs = theirs.filter(|theirs| theirs != ours)?;
+        Some(format!(
+            "the contract says {what} `{ours}`, and the store in {} `{}`: if the store is right, pass a contract of your own with `contract:`",
+            visible(file),
+            visible(&theirs)
+        ))
+    };
+    let of_store = |store: Store| {
+        let account = differing("the account", &account, store.account);
+        account.into_iter().chain(differing("the namespace", contract.namespace.as_str(), store.remote_namespace))
+    };
+    store::find(text).into_iter().flat_map(of_store).collect()
 }

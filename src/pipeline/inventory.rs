@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::remembered::Remembered;
+use super::render::{RUNBOOK, is_derived};
 use crate::manifest::sealed_secret::{self, SealedSecret};
 use crate::manifest::text;
 use crate::model::{CertificateDigest, Code, Contract, Error, Name, Result, Unit, quoted};
@@ -107,6 +108,16 @@ impl Inventory {
         listed.chain(self.remembered.units.keys().map(file_of)).chain(self.tracked.iter().cloned()).collect()
     }
 
+    /// The folders below this one that hold another set, such as that of another cluster.
+    pub fn other_sets(&self) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        for (path, bytes) in &self.others {
+            let end = path.find(&format!("/{SOURCE}")).or_else(|| Some(path.strip_suffix(RUNBOOK)?.strip_suffix('/')?.len()));
+            found.extend(end.filter(|end| is_sealed(&path[end + 1..]) || is_derived(bytes)).map(|end| &path[..end]));
+        }
+        found
+    }
+
     /// Refuses an output folder beside the one that the keys folder knows.
     pub fn check_folder(&self) -> Result<()> {
         let holds = self.remembered.units.keys().any(|name| self.sealed.contains_key(&file_of(name)));
@@ -136,7 +147,7 @@ impl Inventory {
     fn restore(&self, units: &[Unit<'_>]) -> String {
         let mut help = match self.is_empty() {
             true => "restore the output folder from git (docs/recovery.md says how)".to_owned(),
-            false => self.from_git(units),
+            false => self.restored_by_git(units),
         };
         let (protects, others): (Vec<_>, Vec<_>) = units.iter().partition(|unit| unit.write_once());
         let (provided, generated): (Vec<_>, Vec<_>) = others.into_iter().partition(|unit| unit.provided());
@@ -160,7 +171,7 @@ impl Inventory {
     }
 
     /// How files of the output folder come back from git: those that it tracks by one command.
-    fn from_git(&self, units: &[Unit<'_>]) -> String {
+    fn restored_by_git(&self, units: &[Unit<'_>]) -> String {
         let files: Vec<String> = units.iter().map(Unit::file).collect();
         // Outside of a repository nobody can tell.
         let is_tracked = |file: &String| self.remembered.git.is_none() || self.tracked.contains(file);

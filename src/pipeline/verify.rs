@@ -470,8 +470,16 @@ impl Findings<'_> {
                 }
             }
         }
-        for path in inventory.others.keys().filter(|path| !expected.contains_key(*path) && *path != "README.md") {
-            let help = "remove it, unless it is yours; no kustomization lists it";
+        let sets = inventory.other_sets();
+        let in_other_set = |path: &str| sets.iter().any(|set| path.strip_prefix(set).is_some_and(|rest| rest.starts_with('/')));
+        for (path, bytes) in &inventory.others {
+            if expected.contains_key(path) || path == "README.md" || in_other_set(path) {
+                continue;
+            }
+            let help = match memchr::memmem::find(bytes, b"SealedSecret") {
+                Some(_) => "it may hold sealed values: keep it, and move it to where it belongs; no kustomization lists it",
+                None => "remove it, unless it is yours; no kustomization lists it",
+            };
             self.add(Code::StrayFile, path, None, "the tool neither wrote nor reads it".to_owned(), help);
         }
     }

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use super::{Workspace, parent};
-use crate::manifest::text;
-use crate::manifest::yaml::{self, Node};
-use crate::model::{Code, Contract, Delivery, Error, Finding, GitOps, Result, Store, StoreFile};
+use crate::manifest::{store, text};
+use crate::model::{Code, Contract, Delivery, Error, ErrorKind, Finding, GitOps, Result, Store, StoreFile};
 use crate::pipeline::defined_twice;
 use crate::pipeline::difference;
 use crate::pipeline::inventory::Files;
@@ -29,7 +28,7 @@ impl Workspace {
         let out = self.out_in(root)?;
         let (platform, _) = self.read_platform(root, &contract, world)?;
         let patches = out.as_deref().map(|out| format!("{out}/property-patches"));
-        let environment = resolve::configuration(&platform, self.environment())?;
+        let environment = resolve::configuration(&platform, self.environment()).map_err(|error| self.in_settings(error))?;
         let Resolved { contract, mut coverage } =
             resolve::resolve(contract, &platform, environment, patches.as_deref(), delivery.kind_asked_for())?;
         let by_argo = self.settings.gitops.is_none_or(|gitops| gitops == GitOps::ArgoCd);
@@ -64,6 +63,17 @@ impl Workspace {
         self.joined.environment.value.as_deref().and_then(Path::to_str)
     }
 
+    /// An environment that does not exist is named where it was said.
+    fn in_settings(&self, error: Error) -> Error {
+        match self.found.as_ref().filter(|_| self.environment().is_some() && self.flags.environment.is_none()) {
+            Some(found) if error.kind == ErrorKind::Usage => {
+                let help = error.help().replace("`--environment`", "`environment:`");
+                Error::bad_input(error.what(), help).in_file(&found.file.to_string_lossy())
+            }
+            _ => error,
+        }
+    }
+
     pub fn platform_root(&self) -> Option<&Path> {
         self.joined.platform.value.as_deref()
     }
@@ -87,15 +97,20 @@ impl Workspace {
         // Only what is written there: a platform's own manifests may lie beside it.
         const OURS: [&str; 4] = ["secret-source/", "secret-store/", "property-patches/", "argocd-application.yaml"];
         let ours = |path: &str| OURS.iter().any(|ours| path.starts_with(ours));
-        let (out, clusters) =
-            (self.path_in(root, &self.out)?, self.path_in(root, self.of_all()?.as_ref().map_or(&self.out, |all| &all.out))?);
+        let out = self.path_in(root, &self.out)?;
+        let mut sets = vec![self.path_in(root, self.of_all()?.as_ref().map_or(&self.out, |all| &all.out))?];
+        for cluster in self.settings.clusters.keys() {
+            sets.push(self.path_in(root, &self.of(cluster)?.out)?);
+        }
         let names = [contract.store.as_str(), contract.namespace.as_str(), contract.reader.name.as_str()];
         let excluded = git::Excluded::new(&self.settings.exclude)?;
         let matters = |path: &str, bytes: &[u8]| {
             let rest = |folder: &Option<String>| Path::new(path).strip_prefix(folder.as_ref()?).ok()?.to_str();
-            // What another one of several clusters gets lies beside, and is applied there.
-            let beside = || rest(&clusters).and_then(|rest| rest.split_once('/')).is_some_and(|(_, rest)| ours(rest));
-            let passed_over = excluded.has(path) || rest(&out).is_some_and(ours) || beside() && render::is_derived(bytes);
+            // What another cluster gets is applied there, as is what one gets without `--cluster`.
+            let of_set = |rest: &str| ours(rest) || rest.split_once('/').is_some_and(|(_, rest)| ours(rest));
+            let beside = || sets.iter().any(|set| rest(set).is_some_and(of_set));
+            let is_written = || render::is_derived(bytes) || path.ends_with(".sealed.yaml");
+            let passed_over = excluded.has(path) || rest(&out).is_some_and(ours) || beside() && is_written();
             !passed_over && platform::matters(path, bytes, &names)
         };
         let tree = tree::read(&*self.disk, root, &matters, world.threads)?;
@@ -157,7 +172,7 @@ impl Workspace {
         let help = format!("{}; `seal-secrets bootstrap` then writes it", text::one_side(shown));
         let decode = |bytes: &[u8]| text::decode_or(bytes, &help).map(str::to_owned).map_err(|error| error.in_file(shown));
         let present = bytes.as_deref().map(|bytes| decode(bytes)).transpose()?;
-        if present.as_ref().is_some_and(|text| !is_store(text)) {
+        if present.as_ref().is_some_and(|text| !store::has_only_stores(text)) {
             let help = "name a new file at `store.file`, or the one in which the platform keeps its store";
             return Err(Error::refused("it holds something else than a store", help).in_file(shown));
         }
@@ -190,13 +205,4 @@ impl Workspace {
         }
         Ok(())
     }
-}
-
-/// Whether a text holds only stores, or only comments.
-fn is_store(text: &str) -> bool {
-    if text::says_nothing(text) {
-        return true;
-    }
-    let kind = |node: &Node| node.get("kind").and_then(Node::word).is_some_and(|kind| matches!(kind, "ClusterSecretStore" | "SecretStore"));
-    yaml::read_foreign(text).is_ok_and(|documents| documents.iter().all(kind))
 }

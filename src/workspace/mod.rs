@@ -97,6 +97,11 @@ impl Workspace {
         Ok(Workspace { places, settings, controller, flags, found, joined, keys, out, secrets, disk })
     }
 
+    /// Whether everything that is said of a checkout has one; `init` looks for it.
+    pub fn check_needs_platform(&self) -> Result<()> {
+        self.joined.check_needs_platform()
+    }
+
     /// The same for one of several clusters.
     pub fn of(&self, cluster: &Namespace) -> Result<Self> {
         Self::new(Flags { cluster: Some(cluster.clone()), ..self.flags.clone() }, self.found.clone(), self.disk.clone())

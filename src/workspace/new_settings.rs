@@ -6,9 +6,10 @@ use super::Workspace;
 use super::keys::{CERTIFICATE, ESCROW, RECIPIENTS};
 use crate::manifest::schema;
 use crate::manifest::settings_file::{NewSettings, SCHEMAS};
-use crate::model::{Contract, Error, Result, SETTINGS, quoted, visible};
+use crate::model::{Contract, Error, Result, SETTINGS, quoted};
+use crate::world::disk::{Kind, Links};
 use crate::world::folder::{Existing, Folder, Writer};
-use crate::world::{World, files, git};
+use crate::world::{files, git};
 
 /// Where a new settings file belongs.
 pub struct Place {
@@ -79,10 +80,12 @@ impl Workspace {
 
     /// A folder's usual name, unless a folder of that name is somebody else's.
     fn usual(&self, place: &Place, name: &str, ours: &[&str]) -> Result<String> {
-        let there = Folder::open(&*self.disk, &place.root.join(name))?;
+        let path = place.root.join(name);
+        let is_other = files::stat(&*self.disk, &path, Links::Follow)?.is_some_and(|stat| stat.kind != Kind::Folder);
+        let there = if is_other { None } else { Folder::open(&*self.disk, &path)? };
         let names = there.map_or(Ok(Vec::new()), |folder| folder.names())?;
         let neutral = |name: &String| name.starts_with('.') || name == "README.md";
-        let is_ours = names.iter().all(neutral) || names.iter().any(|name| ours.contains(&name.as_str()));
+        let is_ours = !is_other && (names.iter().all(neutral) || names.iter().any(|name| ours.contains(&name.as_str())));
         Ok(if is_ours { name.to_owned() } else { format!("seal-secrets/{}", name.rsplit('/').next().unwrap_or(name)) })
     }
 
@@ -96,7 +99,7 @@ impl Workspace {
     }
 
     /// Writes the settings, after the schemas that their editor looks for.
-    pub fn write_settings(&self, place: &Place, keys: &str, text: &str, world: &mut World) -> Result<()> {
+    pub fn write_settings(&self, place: &Place, text: &str) -> Result<()> {
         let missing = || Error::bad_input("no such folder", "make it first: `mkdir -p`").in_file(&place.root.to_string_lossy());
         let folder = Folder::open(&*self.disk, &place.root)?.ok_or_else(missing)?;
         let mut writer = Writer::new(&folder);
@@ -107,12 +110,15 @@ impl Workspace {
             }
         }
         writer.write(SETTINGS, text.as_bytes(), 0o644, Existing::Keep)?;
-        writer.finish()?;
+        writer.finish().map(|_| ())
+    }
+
+    /// The commands that come after new settings.
+    pub fn after_settings(&self, place: &Place, keys: &str) -> Result<String> {
         let cd = if place.is_above() { String::new() } else { format!("cd {} && ", quoted(&place.folder.to_string_lossy())) };
         let has_key = files::exists(&*self.disk, &place.root.join(keys).join(CERTIFICATE))?;
         let keygen = if has_key { "" } else { "seal-secrets keygen && " };
-        let file = visible(&place.file().to_string_lossy());
-        world.terminal.print(&format!("wrote {file}\n\n{text}\nnext: {cd}{keygen}seal-secrets bootstrap\n"))
+        Ok(format!("{cd}{keygen}seal-secrets bootstrap"))
     }
 }
 

@@ -160,7 +160,7 @@ impl Joined {
             Said { value: flag.clone().map(below).or(said.value), ..said }
         };
         let environment = cluster.environment.as_ref().or(settings.environment.as_ref()).map(PathBuf::from);
-        let joined = Joined {
+        Ok(Joined {
             keys: ours("--keys", "keys", &flags.keys, &settings.keys, &cluster.keys),
             out: ours("--out", "out", &flags.out, &settings.out, &cluster.out),
             secrets: ours("--secrets", "secrets", &flags.secrets, &settings.secrets, &cluster.secrets),
@@ -169,14 +169,16 @@ impl Joined {
             environment: Said::new("--environment", flags.environment.as_ref().map(PathBuf::from).as_ref(), environment),
             context: cluster.context.as_ref().or(settings.context.as_ref()).cloned(),
             store_file: flags.store.file.clone().or_else(|| own(&settings.store.file)),
-        };
-        match joined.environment.value.is_some() && joined.platform.value.is_none() {
-            true => Err(Error::usage(
-                "`--environment` says something of a platform that is not named",
-                "pass its checkout with `--platform DIR`",
-            )),
-            false => Ok(joined),
+        })
+    }
+
+    /// What is said of a checkout means nothing without one.
+    pub(super) fn check_needs_platform(&self) -> Result<()> {
+        if self.environment.value.is_none() || self.platform.value.is_some() {
+            return Ok(());
         }
+        let help = "pass its checkout with `--platform DIR`";
+        Err(Error::usage("`--environment` says something of a platform that is not named", help))
     }
 
     fn said(&self) -> [&Said; 6] {

@@ -102,7 +102,10 @@ fn done(state: &State, args: &[&str], point: &str) -> (String, State) {
 #[track_caller]
 fn is_done(ran: &Ran, state: &State, point: &str) {
     if !ran.stdout.starts_with("nothing to do") {
-        assert_eq!(difference(&state.tree(), &state.lasting()), NONE, "{point}: reported as done, and a loss of power would take it");
+        let warned = ran.stderr.contains("this machine could not remember that values were sealed");
+        let mut lost = difference(&state.tree(), &state.lasting());
+        lost.retain(|path| !warned || !path.starts_with("state/"));
+        assert_eq!(lost, NONE, "{point}: reported as done, and a loss of power would take it");
     }
     let leftovers: Vec<_> = state.tree().into_keys().filter(|path| is_temporary(path)).collect();
     assert!(leftovers.is_empty(), "{point}: {leftovers:?} is left over");
@@ -254,7 +257,9 @@ impl Sweep<'_> {
             is_done(&ran, &state, &point);
         }
         let old = self.start.tree();
-        if fault == Fault::Failure && READS.contains(&call) && ["bootstrap", "keygen", "renew"].contains(&self.args[0]) {
+        // The last thing of all, which is no part of what was asked for.
+        let warned = ran.stderr.contains("this machine could not remember that values were sealed");
+        if !warned && fault == Fault::Failure && READS.contains(&call) && ["bootstrap", "keygen", "renew"].contains(&self.args[0]) {
             self.could_not_read(&ran, &state, n, &point);
         }
         if difference(&state.tree(), &old) != NONE || matches!(ran.code, 0 | 9) {

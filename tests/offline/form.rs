@@ -172,3 +172,19 @@ fn a_contract_without_consumers_lets_nobody_in() {
         run(&sandbox, form, &["verify", "--contract", "c.yaml"]).expect(0);
     }
 }
+
+#[test]
+fn the_runbooks_last_line_does_not_decide_who_can_read() {
+    let sandbox = Sandbox::with_keys();
+    run(&sandbox, "store: {}", &["bootstrap"]).expect(0);
+    let last = |sandbox: &Sandbox| sandbox.read("out/INSTALL.md").lines().last().unwrap().to_owned();
+    let wide = last(&sandbox);
+    run(&sandbox, NAMESPACED, &["bootstrap"]).expect(0);
+    // A merge takes the runbook of one branch and the rest of the other, or somebody writes it so.
+    sandbox.edit("out/INSTALL.md", &last(&sandbox), &wide);
+    sandbox.set("store: {}");
+    let before = sandbox.snapshot();
+    let ran = sandbox.run(["bootstrap"]).expect(4);
+    assert!(ran.stderr.contains("not confirmed: let 13 namespaces read more: "), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot());
+}

@@ -419,3 +419,30 @@ fn the_first_paragraph_of_the_readers_story_in_the_binary() {
     assert!(ran.stderr.contains("pass `--out sealed`"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
 }
+
+#[test]
+fn what_git_tracks_was_sealed_even_where_no_list_says_so() {
+    needs!("git");
+    let sandbox = committed();
+    // Another machine, on which nothing was sealed.
+    sandbox.write_pins("");
+    sandbox.accept("keys");
+    sandbox.remove(LIST);
+    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+    std::fs::remove_dir_all(sandbox.path("secrets")).unwrap();
+    let ran = sandbox.run(["bootstrap"]).expect(3);
+    assert_eq!(ran.stderr, "error: keys/sealed.txt: no such file\nhelp: git tracks it: `git checkout -- keys/sealed.txt`\n");
+    git(&sandbox, &["rm", "-q", "--cached", LIST]);
+    refused(&sandbox, &["bootstrap"], &["litellm-salt-key", "were sealed before", "restore the output folder from git"]);
+    refused(&sandbox, &["bootstrap", "--start-over"], &["litellm-salt-key", "were sealed before", "restore the output folder from git"]);
+}
+
+#[test]
+fn advice_on_a_moved_folder_never_names_the_one_that_holds_the_values_for_removal() {
+    let sandbox = Sandbox::bootstrapped();
+    std::fs::rename(sandbox.path("out"), sandbox.path("s2")).unwrap();
+    sandbox.run(["bootstrap", "--out", "s2"]).expect(0);
+    let ran = sandbox.run(["bootstrap"]).expect(4);
+    let help = "\nhelp: pass `--out s2`, or set `out` in `seal-secrets.yaml`; or `--cluster NAME`, for the values of another cluster\n";
+    assert!(ran.stderr.ends_with(help), "{}", ran.stderr);
+}

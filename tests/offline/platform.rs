@@ -462,7 +462,8 @@ fn the_platforms_store_file_keeps_its_project() {
     );
     sandbox.set(&format!("store: {{ file: {file} }}"));
     let args = ["bootstrap"];
-    assert!(run(&sandbox, &args, &PROD).expect(0).stdout.contains("write  p/platform/store.yaml (updated)"));
+    let yes = ["bootstrap", "--yes"];
+    assert!(run(&sandbox, &yes, &PROD).expect(0).stdout.contains("write  p/platform/store.yaml (updated)"));
     let text = sandbox.read(file);
     assert!(text.starts_with("# projectID: my-project-1\n") && !text.contains("gcpsm:") && !text.contains("replace with your provider"));
     assert!(text.contains("kind: ClusterSecretStore") && !sandbox.path("out/secret-store/cluster-secret-store.yaml").exists());

@@ -173,7 +173,7 @@ fn under_each_kind_of_settings_what_is_printed_and_the_runbook_lead_to_the_same_
             printed += found.len();
             with_flags += found.iter().filter(|command| command.starts_with("--")).count();
         }
-        assert!(printed > 15 && (with_flags > 0) == !flags.is_empty(), "{settings} {flags:?}: {printed}, {with_flags} with flags");
+        assert!(printed > 15 && (with_flags > 0) != flags.is_empty(), "{settings} {flags:?}: {printed}, {with_flags} with flags");
         // The last run made a state in which the commands of its runbook work from the folder in which it lies.
         let own = places([flags, &["plan"]].concat().iter().map(OsString::from), &sandbox.world_at("")).unwrap();
         let out = &own["out"];

@@ -93,6 +93,10 @@ const REFUSED: &[(&str, i32, &str)] = &[
     ("store: { project-id: x }", 3, "2:8: `store.project-id` has no file to stand in"),
     ("environment: prod", 3, "2:1: `environment` says something of a platform that is not named"),
     ("exclude: [a]", 3, "2:1: `exclude` says something of a platform that is not named"),
+    ("platform: .\nexclude: ['[']", 3, "3:11: `exclude[0]` is not a pattern"),
+    ("platform: .\nexclude: [a, '']", 3, "3:14: `exclude[1]` is an empty pattern"),
+    ("platform: .\nexclude: ['../x']", 3, "3:11: `exclude[0]` is a pattern that leads out of the checkout"),
+    ("platform: .\nexclude: ['!..']", 3, "3:11: `exclude[0]` is a pattern that leads out of the checkout"),
     ("gitops: jenkins", 3, "2:1: `gitops` is not one of its words\nhelp: write one of `argocd`, `flux`, `none`"),
     ("keys: ''", 3, "2:1: `keys` is an empty path"),
     ("keys: /etc/keys", 3, "2:1: `keys` is not a path from this file's folder"),
@@ -104,6 +108,8 @@ const REFUSED: &[(&str, i32, &str)] = &[
     ("platform: ..", 4, "2:1: `platform` leads out of the checkout"),
     ("store: { file: ../store.yaml }", 4, "2:10: `store.file` leads out of the checkout"),
     ("clusters: { a: { out: ../a } }", 4, "2:18: `clusters.a.out` leads out of the checkout"),
+    ("out: .git/hooks", 4, "2:1: `out` leads into git's own folder"),
+    ("keys: .git", 4, "2:1: `keys` leads into git's own folder"),
     ("clusters: { A: {} }", 3, "2:16: not a DNS-1123 label"),
     ("clusters: { a: { context: x, colour: red } }", 3, "2:30: unknown field `clusters.a.colour`"),
     ("out: out\nout: sealed", 3, "3:1: a field appears twice"),
@@ -182,6 +188,44 @@ fn each_cluster_has_its_own_folders_or_those_that_are_set() {
     );
     assert!(!sandbox.path("keys/berlni").exists());
     sandbox.run(["copy", "--from", "berlin", "--to", "bonn", "vllm-api-key", "--replace", "vllm-api-key", "--yes"]).expect(0);
+}
+
+#[test]
+fn the_sets_of_other_clusters_are_neither_stray_nor_the_platforms() {
+    for settings in [
+        "platform: .\nenvironment: prod\nout: sealed\nclusters: { berlin: {} }",
+        "platform: .\nenvironment: prod\nout: sealed\nclusters: { berlin: { out: o/berlin } }",
+        "platform: .\nenvironment: prod\nout: sealed\nclusters: { berlin: { out: sealed/eu/berlin } }",
+        "out: sealed",
+    ] {
+        let sandbox = Sandbox::with_keys();
+        copy_folder(&fixture("fixtures/platform"), &sandbox.path(""));
+        sandbox.set(settings);
+        for file in ["sealing.crt", "sealing.key.age", "operator.agekey"] {
+            sandbox.write_secret(&format!("keys/berlin/{file}"), sandbox.read(&format!("keys/{file}")).as_bytes());
+        }
+        sandbox.accept("keys/berlin");
+        if settings.contains("platform") {
+            sandbox.run(["patch", "--write"]).expect(0);
+        }
+        sandbox.run(["bootstrap"]).expect(0);
+        sandbox.run(["bootstrap", "--cluster", "berlin"]).expect(0);
+        for args in [&["verify"][..], &["verify", "--cluster", "berlin"]] {
+            let found = sandbox.run(args).expect(0).findings();
+            let wrong = found.iter().filter(|finding| finding.starts_with("stray-file") || finding.starts_with("defined-twice"));
+            assert_eq!(wrong.count(), 0, "{settings} {args:?} {found:?}");
+        }
+        // What lies beside the sets is stray, and what may hold values is kept.
+        sandbox.write("sealed/notes/a.txt", b"milk\n");
+        let unit = "secret-source/vllm-api-key.sealed.yaml";
+        sandbox.write("sealed/old.yaml", sandbox.read(&format!("sealed/{unit}")).as_bytes());
+        let stdout = sandbox.run(["verify"]).expect(0).stdout;
+        assert_eq!(stdout.matches("warning[stray-file]: ").count(), 2, "{stdout}");
+        for (file, help) in [("notes/a.txt", "remove it, unless it is yours; "), ("old.yaml", "it may hold sealed values: keep it, ")] {
+            let told = format!("warning[stray-file]: sealed/{file}: the tool neither wrote nor reads it\n  help: {help}");
+            assert!(stdout.contains(&told), "{stdout}");
+        }
+    }
 }
 
 #[test]
@@ -280,8 +324,15 @@ gitops: argocd
     let ran = sandbox.run(["init"]).expect(4);
     assert_eq!(ran.stderr, "error: seal-secrets.yaml: there are settings already\nhelp: edit it; or move it away, and run again\n");
     assert_eq!(before, sandbox.snapshot());
+    // A store that is not ours is replaced on purpose only.
+    let ran = sandbox.run(["bootstrap"]).expect(4);
+    assert_eq!(
+        ran.stderr,
+        "error: not confirmed: replace the store in platform/config/clustersecretstore.yaml (provider `gcpsm`)\nhelp: run it at a terminal, or agree with `--yes`\n"
+    );
+    assert_eq!(before, sandbox.snapshot());
     // It needs no edit: the whole way works.
-    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.contains("write  platform/config/clustersecretstore.yaml (updated)\n"));
+    assert!(sandbox.run(["bootstrap", "--yes"]).expect(0).stdout.contains("write  platform/config/clustersecretstore.yaml (updated)\n"));
     sandbox.run(["patch", "--write"]).expect(0);
     let ran = sandbox.run(["verify"]).expect(0);
     assert!(ran.stdout.contains("good: "), "{}", ran.stdout);
@@ -300,6 +351,8 @@ const PLACES: &[(&str, &[&str], &str, &[&str])] = &[
     ("work", &["--platform", "../p"], "p/seal-secrets.yaml", &["platform: .", "out: sealed"]),
     ("work", &[], "work/seal-secrets.yaml", &["out: out", "keys: keys"]),
     ("own", &[], "own/seal-secrets.yaml", &["keys: keys", "out: out", "secrets: secrets"]),
+    // Without `--platform`, the checkout is what is around.
+    ("p", &["--environment", "small"], "p/seal-secrets.yaml", &["platform: .", "environment: small"]),
     ("taken", &[], "taken/seal-secrets.yaml", &["keys: seal-secrets/keys", "out: out", "secrets: seal-secrets/secrets"]),
 ];
 
@@ -309,17 +362,22 @@ fn init_says_what_the_place_and_the_flags_say() {
         let sandbox = with_platform(Sandbox::empty());
         std::fs::create_dir_all(sandbox.path("work/.git")).unwrap();
         sandbox.write("taken/keys/of-a-piano.txt", b"88\n");
-        sandbox.write("taken/secrets/diary.txt", b"x\n");
+        sandbox.write("taken/secrets", b"a plain file\n");
         sandbox.write("own/keys/sealing.crt", b"x\n");
         sandbox.write("own/secrets/dex-admin-password", b"x\n");
         sandbox.write("own/secrets/.gitignore", b"*\n");
         let ran = sandbox.run_from(folder, [&["init"], *flags].concat());
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
         let text = sandbox.read(file);
         for line in *lines {
             assert!(text.lines().any(|there| there == *line), "{folder} {flags:?}: {line}\n{text}");
         }
-        assert_eq!(ran.stdout.contains("next: cd ../p && seal-secrets keygen"), file.starts_with("p/"), "{}", ran.stdout);
+        assert_eq!(
+            ran.stdout.contains("next: cd ../p && seal-secrets keygen"),
+            *folder == "work" && file.starts_with("p/"),
+            "{}",
+            ran.stdout
+        );
         // Each one can be read, and works.
         if *folder == "taken" {
             sandbox.make_key_from("taken", ["keygen"]).expect(0);
@@ -336,8 +394,99 @@ fn init_says_what_the_place_and_the_flags_say() {
     assert!(ran.stderr.starts_with("error: seal-secrets.yaml: `--keys` leads out of the checkout\n"), "{}", ran.stderr);
     sandbox.run(["init", "--platform", "nowhere"]).expect(3);
     sandbox.run(["init", "--cluster", "a"]).expect(2);
+    sandbox.run(["init", "--project-id", "p-1"]).expect(2);
     sandbox.run(["init", "--settings", "other.yaml"]).expect(2);
     assert!(!sandbox.path("seal-secrets.yaml").exists() && !sandbox.path("p/seal-secrets.yaml").exists());
+}
+
+/// A store that the checkout has: its kind, its provider and what else the file holds; what ExternalSecrets refer to; the lines below
+/// `store:`; and the notes.
+type StoreRow = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+const STORES: &[StoreRow] = &[
+    ("ClusterSecretStore", "{gcpsm: {projectID: p-1}}", "", "", &["file: x.yaml", "kind: ClusterSecretStore"], &[]),
+    (
+        "ClusterSecretStore",
+        "{gcpsm: {projectID: p-1}}",
+        "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: eso}\n",
+        "",
+        &["kind: ClusterSecretStore"],
+        &[
+            "note: x.yaml holds more than stores, so the settings do not say `store.file`: move the store into a file of its own, then set `store.file` to that",
+        ],
+    ),
+    (
+        "ClusterSecretStore",
+        "{kubernetes: {remoteNamespace: secret-source, auth: {serviceAccount: {name: eso-reader, namespace: external-secrets}}}}",
+        "",
+        "",
+        &["file: x.yaml", "kind: ClusterSecretStore"],
+        &[],
+    ),
+    (
+        "ClusterSecretStore",
+        "{kubernetes: {remoteNamespace: vault, auth: {serviceAccount: {name: reader, namespace: eso}}}}",
+        "",
+        "",
+        &["file: x.yaml", "kind: ClusterSecretStore"],
+        &[
+            "note: the contract says the account `external-secrets/eso-reader`, and the store in x.yaml `eso/reader`: if the store is right, pass a contract of your own with `contract:`",
+            "note: the contract says the namespace `secret-source`, and the store in x.yaml `vault`: if the store is right, pass a contract of your own with `contract:`",
+        ],
+    ),
+    ("SecretStore", "{gcpsm: {projectID: p-1}}", "", "SecretStore", &["kind: SecretStore"], &[]),
+    ("SecretStore", "{gcpsm: {projectID: p-1}}", "", "ClusterSecretStore", &[], &[]),
+];
+
+#[test]
+fn init_takes_over_only_a_store_that_it_can_keep() {
+    for (kind, provider, more, refers, lines, notes) in STORES {
+        let sandbox = Sandbox::empty();
+        std::fs::create_dir(sandbox.path(".git")).unwrap();
+        let store = format!(
+            "apiVersion: external-secrets.io/v1\nkind: {kind}\nmetadata: {{name: secret-store, namespace: n}}\nspec: {{provider: {provider}}}\n{more}"
+        );
+        sandbox.write("x.yaml", store.as_bytes());
+        let refers = if refers.is_empty() { kind } else { refers };
+        let secret = format!(
+            "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {{name: a, namespace: n}}\nspec:\n  secretStoreRef: {{kind: {refers}, name: secret-store}}\n  data:\n    - {{secretKey: A, remoteRef: {{key: hf-token}}}}\n"
+        );
+        sandbox.write("a.yaml", secret.as_bytes());
+        let stdout = sandbox.run(["init"]).expect(0).stdout;
+        let text = sandbox.read("seal-secrets.yaml");
+        let below: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        let told: Vec<&str> = stdout.lines().filter(|line| line.starts_with("note: ")).collect();
+        assert_eq!((below, told), (lines.to_vec(), notes.to_vec()), "{kind} {provider} {more}");
+        sandbox.run(["contract"]).expect(0);
+    }
+}
+
+#[test]
+fn init_leaves_the_choice_between_environments_and_refuses_one_that_is_not_there() {
+    let sandbox = Sandbox::empty();
+    std::fs::create_dir(sandbox.path(".git")).unwrap();
+    copy_folder(&fixture("fixtures/platform"), &sandbox.path(""));
+    std::fs::rename(sandbox.path("environments/prod"), sandbox.path("environments/big")).unwrap();
+    let ran = sandbox.run(["init", "--environment", "bgi"]).expect(2);
+    assert!(ran.stderr.starts_with("error: the platform has no such environment\nhelp: pass one of `big`, "), "{}", ran.stderr);
+    assert!(!sandbox.path("seal-secrets.yaml").exists());
+    let stdout = sandbox.run(["init"]).expect(0).stdout;
+    let next = "\nnext: set `environment:` in seal-secrets.yaml (one of big, small), then seal-secrets keygen && seal-secrets bootstrap\n";
+    assert!(stdout.ends_with(next), "{stdout}");
+    // A wrong one in the settings is named there.
+    let text = sandbox.read("seal-secrets.yaml").replace("keys: keys", "environment: bgi\nkeys: keys");
+    sandbox.write("seal-secrets.yaml", text.as_bytes());
+    let ran = sandbox.run(["contract"]).expect(3);
+    assert_eq!(
+        ran.stderr,
+        "error: seal-secrets.yaml: the platform has no such environment\nhelp: pass one of `big`, `small` with `environment:`\n"
+    );
+    let ran = sandbox.run(["contract", "--environment", "bgi"]).expect(2);
+    assert!(ran.stderr.ends_with("help: pass one of `big`, `small` with `--environment`\n"), "{}", ran.stderr);
+    // Elsewhere it still needs a platform.
+    sandbox.remove("seal-secrets.yaml");
+    let ran = sandbox.run(["contract", "--environment", "big"]).expect(2);
+    assert!(ran.stderr.starts_with("error: `--environment` says something of a platform that is not named\n"), "{}", ran.stderr);
 }
 
 #[test]
@@ -509,4 +658,58 @@ fn a_contract_says_where_its_schema_is() {
     sandbox.write("c.yaml", text.as_bytes());
     let again = sandbox.run(["contract", "--format", "yaml", "--contract", "c.yaml"]).expect(0).stdout;
     assert_eq!(again, text);
+}
+
+#[test]
+fn keys_and_output_do_not_share_a_folder() {
+    let sandbox = Sandbox::with_keys();
+    for (settings, flags) in [("keys: k\nout: k", &[][..]), ("", &["--out", "keys"]), ("", &["--keys", "a/b", "--out", "a/./b/"])] {
+        sandbox.set(settings);
+        let before = sandbox.snapshot();
+        let ran = sandbox.run([&["bootstrap"], flags].concat()).expect(2);
+        assert!(ran.stderr.contains("keys folder and output folder are the same"), "{}", ran.stderr);
+        assert_eq!(before, sandbox.snapshot());
+    }
+}
+
+#[test]
+fn settings_that_git_tracks_and_that_are_gone_are_restored_and_not_forgotten() {
+    crate::common::needs!("git");
+    let sandbox = set("out: sealed");
+    std::fs::remove_dir(sandbox.path(".git")).unwrap();
+    crate::common::git(&sandbox, &["init", "-q", "."]);
+    crate::common::git(&sandbox, &["add", "seal-secrets.yaml"]);
+    sandbox.run(["bootstrap"]).expect(0);
+    sandbox.remove("seal-secrets.yaml");
+    let before = sandbox.snapshot();
+    for (folder, up) in [("", ""), ("deep/er", "../../")] {
+        let ran = sandbox.run_from(folder, ["bootstrap"]).expect(3);
+        let file = format!("{up}seal-secrets.yaml");
+        let help = format!("git tracks it: `git checkout -- {file}`; if it was removed on purpose, `git rm --cached {file}`");
+        assert_eq!(ran.stderr, format!("error: {file}: no such file\nhelp: {help}\n"));
+    }
+    assert_eq!(before, sandbox.snapshot());
+    crate::common::git(&sandbox, &["checkout", "--", "seal-secrets.yaml"]);
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do\n"));
+}
+
+#[test]
+fn without_settings_the_runbooks_commands_work_from_its_folder() {
+    for flags in [&[][..], &["--keys", "keys", "--secrets", "se c"]] {
+        let sandbox = Sandbox::with_keys();
+        sandbox.run([&["bootstrap"], flags].concat()).expect(0);
+        sandbox.write_secret("hf", b"hf_0123456789");
+        let runbook = sandbox.read("out/INSTALL.md");
+        let command = runbook.split('`').find(|part| part.ends_with(" bootstrap --provide KEY=FILE")).unwrap();
+        let command = command.strip_prefix("seal-secrets ").unwrap().replace("KEY=FILE", "hf-token=../hf");
+        let words: Vec<String> = command.replace("'../se c'", "../se?c").split(' ').map(|word| word.replace('?', " ")).collect();
+        let ran = sandbox.run_from("out", words).expect(0);
+        assert!(
+            ran.stdout.contains("seal   ./secret-source/hf-token.sealed.yaml (provided)\n")
+                || ran.stdout.contains("hf-token.sealed.yaml (provided)"),
+            "{}",
+            ran.stdout
+        );
+        assert!(sandbox.run([&["bootstrap"], flags].concat()).expect(0).stdout.starts_with("nothing to do\n"));
+    }
 }
