@@ -177,7 +177,9 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     let mut made = make(&ready.contract, &ready.plan, &ready.certificate, values, &sealed_on, world.entropy.as_mut(), world.threads)?;
     made.copies.extend(std::mem::take(&mut ready.copies).into_iter().map(|(key, value)| (key, value.into_bytes())));
     out.carry_out(&ready.plan, &ready.before, made, keys.as_ref(), world)?;
-    remember_sealed(&mut ready.trust, world);
+    if ready.plan.sealed().next().is_some() || !ready.before.inventory.sealed.is_empty() {
+        remember_sealed(&mut ready.trust, world);
+    }
     world.terminal.print(&(text(workspace, &ready, true, job) + &job.next(workspace)))?;
     Ok(disagreement(&ready.plan))
 }

@@ -189,6 +189,8 @@ fn the_checkout_itself_may_lie_behind_links() {
 /// that is opened.
 #[derive(Clone)]
 struct Swapping {
+    /// In the checkout `q`.
+    inside: bool,
     disk: Arc<dyn Disk>,
     folder: Arc<dyn FolderHandle>,
     run: Arc<Run>,
@@ -203,11 +205,17 @@ struct Run {
 }
 
 impl Swapping {
-    fn step(&self) -> &dyn FolderHandle {
-        if self.run.count.fetch_add(1, Ordering::SeqCst) == self.run.at {
+    /// Before an operation in the checkout, or on the way there: to any other it makes no difference whether the link is swapped in before
+    /// it or after it.
+    fn step(&self, path: &Path) -> &dyn FolderHandle {
+        if self.leads_inside(path) && self.run.count.fetch_add(1, Ordering::SeqCst) == self.run.at {
             (self.run.swap)();
         }
         &*self.folder
+    }
+
+    fn leads_inside(&self, path: &Path) -> bool {
+        self.inside || path.components().any(|part| part.as_os_str() == "q")
     }
 
     fn note(&self, stat: Stat, path: &Path) {
@@ -223,7 +231,7 @@ impl Disk for Swapping {
     }
 
     fn canonicalize(&self, path: &Path) -> Result<PathBuf> {
-        self.step();
+        self.step(path);
         self.disk.canonicalize(path)
     }
 }
@@ -234,53 +242,53 @@ impl FolderHandle for Swapping {
     }
 
     fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>> {
-        let listed = self.step().list(path);
+        let listed = self.step(path).list(path);
         self.folder.stat(path, Links::Follow).map(|stat| self.note(stat, path))?;
         listed
     }
 
     fn open_folder(&self, path: &Path, links: Links) -> Result<Box<dyn FolderHandle>> {
-        let folder: Arc<dyn FolderHandle> = Arc::from(self.step().open_folder(path, links)?);
+        let folder: Arc<dyn FolderHandle> = Arc::from(self.step(path).open_folder(path, links)?);
         self.note(folder.stat(Path::new("."), Links::Keep)?, path);
-        Ok(Box::new(Swapping { folder, ..self.clone() }))
+        Ok(Box::new(Swapping { folder, inside: self.leads_inside(path), ..self.clone() }))
     }
 
     fn open_file(&self, path: &Path, links: Links) -> Result<Box<dyn FileHandle>> {
-        let file = self.step().open_file(path, links)?;
+        let file = self.step(path).open_file(path, links)?;
         self.note(file.stat()?, path);
         Ok(file)
     }
 
     fn create_file(&self, name: &str) -> Result<Box<dyn FileHandle>> {
-        self.step().create_file(name)
+        self.step(Path::new("")).create_file(name)
     }
 
     fn make_folder(&self, path: &Path, mode: u32) -> Result<()> {
-        self.step().make_folder(path, mode)
+        self.step(path).make_folder(path, mode)
     }
 
     fn set_mode(&self, path: &Path, mode: u32) -> Result<()> {
-        self.step().set_mode(path, mode)
+        self.step(path).set_mode(path, mode)
     }
 
     fn rename(&self, from: &str, to: &str, replaces: bool) -> Result<()> {
-        self.step().rename(from, to, replaces)
+        self.step(Path::new("")).rename(from, to, replaces)
     }
 
     fn link(&self, from: &str, to: &str) -> Result<()> {
-        self.step().link(from, to)
+        self.step(Path::new("")).link(from, to)
     }
 
     fn unlink(&self, name: &str) -> Result<()> {
-        self.step().unlink(name)
+        self.step(Path::new("")).unlink(name)
     }
 
     fn sync(&self) -> Result<()> {
-        self.step().sync()
+        self.step(Path::new("")).sync()
     }
 
     fn lock(&self) -> Result<Box<dyn Any + Send>> {
-        self.step().lock()
+        self.step(Path::new("")).lock()
     }
 
     fn check_writable(&self, path: &Path) -> Result<()> {
@@ -306,7 +314,7 @@ fn swaps(start: &Sandbox, command: &[&str], victim: &str) {
         let run = Run { count: AtomicUsize::new(0), at: n, swap: Box::new(swap), outside, opened: Mutex::default() };
         let run = Arc::new(run);
         let noting = run.clone();
-        let swapping = |disk: Arc<dyn Disk>| Arc::new(Swapping { folder: disk.clone(), disk, run: noting }) as Arc<dyn Disk>;
+        let swapping = |disk: Arc<dyn Disk>| Arc::new(Swapping { folder: disk.clone(), disk, inside: false, run: noting }) as Arc<dyn Disk>;
         let ran = sandbox.run_through(swapping, &[command, &PLATFORM].concat());
         let point = format!("{command:?}: {victim} before operation {n}: {} {}{}", ran.code, ran.stdout, ran.stderr);
         assert_eq!(*run.opened.lock().unwrap(), Vec::<String>::new(), "{point}");

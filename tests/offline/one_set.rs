@@ -446,3 +446,16 @@ fn advice_on_a_moved_folder_never_names_the_one_that_holds_the_values_for_remova
     let help = "\nhelp: pass `--out s2`, or set `out` in `seal-secrets.yaml`; or `--cluster NAME`, for the values of another cluster\n";
     assert!(ran.stderr.ends_with(help), "{}", ran.stderr);
 }
+
+#[test]
+fn where_nothing_could_be_sealed_yet_the_next_run_is_a_first_one_too() {
+    let sandbox = Sandbox::with_keys();
+    let text = "version: 1\nstore: s\nnamespace: shop\nreader: {name: r, namespace: eso}\nkeys:\n- {name: token, about: x, recipe: {provided: {}}}\n";
+    sandbox.write("c.yaml", text.as_bytes());
+    sandbox.set("contract: c.yaml");
+    sandbox.run(["bootstrap"]).expect(0);
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do\n"));
+    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+    sandbox.run_with_input(["bootstrap", "--provide", "token=-"], b"abc").expect(0);
+    assert_eq!(sandbox.value("token"), "abc");
+}
