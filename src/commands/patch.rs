@@ -63,9 +63,12 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
 
 /// The runbook says which steps are done: after this one it is written anew, where there is one.
 fn update_runbook(workspace: &Workspace, edits: &[patch::Edit], world: &mut World) -> Result<String> {
+    if edits.is_empty() {
+        return Ok(String::new());
+    }
     let out = workspace.out_to_change()?;
     let inventory = out.look(Remembered::default())?;
-    if edits.is_empty() || !inventory.others.contains_key(render::RUNBOOK) {
+    if !inventory.others.contains_key(render::RUNBOOK) {
         return Ok(String::new());
     }
     let (setting, _) = workspace.setting(world)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Outcome;
 use crate::cli::{Adoption, Certificate, Consent, Replacing};
 use crate::manifest::{store, text};
-use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue, Unit, visible};
+use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue, visible};
 use crate::pipeline::adopt::Adopted;
 use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::inventory::Inventory;
@@ -210,8 +210,7 @@ fn text(workspace: &Workspace, ready: &Ready<'_>, done: bool, job: &dyn Job) -> 
 fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Ready<'w>> {
     let (setting, _) = workspace.setting(world)?;
     let mut inventory = out.inventory(workspace.remembered()?)?;
-    let absent = setting.contract.units().iter().map(Unit::file).filter(|file| !inventory.sealed.contains_key(file)).collect();
-    inventory.tracked = workspace.lost_units(absent)?.into_keys().collect();
+    inventory.tracked = workspace.lost_units(&setting.contract, &inventory)?.into_keys().collect();
     inventory.check_folder()?;
     let trust = workspace.trust(options.certificate.accepted.accept_certificate, world)?;
     let certificate = workspace.fit_certificate(&trust, options.certificate.allow_rsa_bits, world)?;

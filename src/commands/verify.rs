@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::cli::Verify;
-use crate::model::{Contract, Error, ErrorKind, Finding, Result, Unit, quoted};
+use crate::model::{Contract, Error, ErrorKind, Finding, Result, quoted};
 use crate::pipeline::drill::{self, Drill, Tries};
 use crate::pipeline::key_secrets::{self, KeySecrets};
 use crate::pipeline::unseal::Opened;
@@ -30,8 +30,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     let remembered = or_damaged(workspace.remembered(), &mut damaged)?.unwrap_or_default();
     let looked = look(workspace, args, world)?;
     let mut inventory = workspace.out()?.look(remembered)?;
-    let missing = contract.units().iter().map(Unit::file).filter(|file| !inventory.sealed.contains_key(file)).collect();
-    let lost = workspace.lost_units(missing)?;
+    let lost = workspace.lost_units(&contract, &inventory)?;
     inventory.tracked = lost.keys().cloned().collect();
     let opened = looked.escrow.as_ref().map(|escrow| Opened::new(&escrow.pairs.openers, &inventory));
     let copies = match &opened {

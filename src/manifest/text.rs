@@ -48,7 +48,7 @@ pub fn conflict(bytes: &[u8]) -> Option<Position> {
     None
 }
 
-/// How a conflict in a file of sealed values is resolved, `place` being the folder for the commands: a unit's values belong together.
+/// How a conflict in a file of sealed values is resolved: a unit's values belong together.
 pub fn one_side(file: &str) -> String {
     let file = quoted(file);
     format!("take one side, whole, and never mix the two: `git checkout --ours -- {file}` or `git checkout --theirs -- {file}`")

@@ -69,6 +69,13 @@ impl Default for Controller {
     }
 }
 
+impl Controller {
+    /// Its namespace, where that is not the usual one.
+    pub fn own_namespace(&self) -> Option<&Namespace> {
+        Some(&self.namespace).filter(|own| **own != Controller::default().namespace)
+    }
+}
+
 /// What a command line says of a live cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Live {

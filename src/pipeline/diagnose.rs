@@ -216,11 +216,6 @@ impl Checks<'_> {
         quoted(&self.wanted.places.out)
     }
 
-    /// A command of ours that takes the form of the store.
-    fn command(&self, name: &str, rest: &str) -> String {
-        self.wanted.places.command(&format!("{name}{rest}"))
-    }
-
     /// The command that applies the sealed secrets and the Roles.
     fn apply_source(&self) -> String {
         format!("kubectl apply -k {}/secret-source", self.out())
@@ -256,8 +251,10 @@ impl Checks<'_> {
         let cause = format!("this account may not {}", rights.into_iter().collect::<Vec<_>>().join(", "));
         let (name, user) = ("seal-secrets-doctor", &self.snapshot.user);
         let (namespace, service) = self.wanted.controller;
-        let program =
-            self.command("doctor", &format!(" --print-rbac=doctor --controller-namespace {namespace} --controller-name {service}"));
+        let program = self
+            .wanted
+            .places
+            .command(&format!("doctor --print-rbac=doctor --controller-namespace {namespace} --controller-name {service}"));
         let remedy = format!(
             "{program} | kubectl apply -f - && \
              kubectl create clusterrolebinding {name} --clusterrole={name} --user='{user}' && \

@@ -252,13 +252,8 @@ fn plan_derived(plan: &mut Plan, setting: &Setting, inventory: &Inventory, deriv
         let reason = match inventory.others.get(&file) {
             Some(found) if difference::first(&text, found).is_none() => continue,
             Some(_) if new_units && LISTS.contains(&file.as_str()) => Reason::Updated,
-            Some(_) => {
-                if same_form {
-                    Reason::Restored
-                } else {
-                    Reason::Updated
-                }
-            }
+            Some(_) if same_form => Reason::Restored,
+            Some(_) => Reason::Updated,
             None if known && same_form => Reason::Missing,
             None => Reason::New,
         };

@@ -163,7 +163,7 @@ impl Platform {
     fn unreadable(&mut self, path: &str, error: Error) {
         match environment(path) {
             Some(environment) => {
-                let error = error.in_file(&format!("{}/{path}", self.root));
+                let error = error.in_file(&shown(&self.root, path));
                 self.configurations.insert(environment.to_owned(), Err(error));
             }
             None => self.note(Code::Unreadable, path, error.position(), error.what(), &error.help()),

@@ -11,8 +11,8 @@ use super::inventory::SOURCE;
 use crate::manifest::kubernetes::{self, Identity, Metadata, Object};
 use crate::manifest::yaml;
 use crate::model::{
-    Application, CertificateDigest, Consumer, Contract, Controller, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind,
-    Unit, counted, quoted,
+    Application, CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, counted,
+    quoted,
 };
 
 /// The one derived file that names the certificate.
@@ -24,6 +24,7 @@ const HEADER: &str = "# Written by seal-secrets. Do not edit: the next run resto
 pub fn is_derived(bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, b"Written by seal-secrets").is_some()
 }
+
 /// How the runbook's last line begins, which tells what the derived files were rendered from.
 const FORM: &str = "<!-- form: ";
 
@@ -317,9 +318,8 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
     let files: String = sealed.iter().map(|path| format!("- `{path}`\n")).collect();
     let template = include_str!("../install.md");
     // Settings do not say where the private key goes.
-    let controller = &delivery.controller.namespace;
-    let is_usual = *controller == Controller::default().namespace;
-    let namespace = if is_usual { String::new() } else { format!(" --controller-namespace {controller}") };
+    let own = delivery.controller.own_namespace();
+    let namespace = own.map_or(String::new(), |namespace| format!(" --controller-namespace {namespace}"));
     let filled = [
         ("{certificate}", certificate.to_string()),
         ("{apply-key}", delivery.here.command(&format!("key-secret --apply --context \"${{CONTEXT:?}}\"{namespace}"))),

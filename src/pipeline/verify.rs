@@ -261,11 +261,7 @@ impl Findings<'_> {
             (false, Err(other)) => (Code::UnitMissing, "the unit is not there", other.help()),
             (false, Ok(())) => (Code::UnitMissing, "the unit is not there", "run `seal-secrets bootstrap`".to_owned()),
         };
-        match evidence.lost.get(&file) {
-            None => self.add(code, &file, None, what.to_owned(), &help),
-            Some(help) if code == Code::WriteOnceMissing => self.add(code, &file, None, what.to_owned(), help),
-            Some(help) => self.add(Code::UnitMissing, &file, None, "it was sealed before, and its file is gone".to_owned(), help),
-        }
+        self.add(code, &file, None, what.to_owned(), &help);
     }
 
     /// One SealedSecret against the contract; whether it is worth opening.

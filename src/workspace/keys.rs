@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::Workspace;
 use super::escrow::NewEscrow;
+use super::tracked::git_in;
 use super::trust::Trust;
 use crate::manifest::text;
 use crate::model::{Error, Result, quoted};
@@ -147,15 +148,11 @@ impl Workspace {
         Ok(Remembered { units, listed, known, others, out, git, file, exists: text.is_some(), writable })
     }
 
-    /// How git is called for the output folder, and how it names that: from another repository, or from none, with its root.
+    /// How git is called for the output folder, and how it names that; none outside of a repository.
     fn git_of_out(&self) -> Result<Option<(String, String)>> {
-        let (here, there) = (git::root(&*self.disk, Path::new("."))?, git::root(&*self.disk, &self.out)?);
-        let Some(there) = there else { return Ok(None) };
-        if here.as_ref() == Some(&there) {
-            return Ok(Some(("git".to_owned(), self.places.out.clone())));
-        }
-        let way = files::relative_to(&*self.disk, &self.out, &there)?.unwrap_or_else(|| self.out.clone());
-        Ok(Some((format!("git -C {}", quoted(&there.to_string_lossy())), way.to_string_lossy().into_owned())))
+        let Some(root) = git::root(&*self.disk, &self.out)? else { return Ok(None) };
+        let (git, out) = git_in(&*self.disk, &root, &self.out)?;
+        Ok(Some((git, out.to_string_lossy().into_owned())))
     }
 
     /// An output folder that is known, by its path from the keys folder.

@@ -126,10 +126,8 @@ impl Workspace {
 
     /// Whoever writes to the repository writes the settings: they do not say where the private key goes.
     pub fn check_namespace_named(&self) -> Result<()> {
-        let namespace = &self.settings.controller.namespace;
-        if self.flags.live.controller_namespace.is_some() || *namespace == Controller::default().namespace {
-            return Ok(());
-        }
+        let own = self.settings.controller.own_namespace();
+        let Some(namespace) = own.filter(|_| self.flags.live.controller_namespace.is_none()) else { return Ok(()) };
         let help = format!("if the controller runs in `{namespace}`, pass `--controller-namespace {namespace}`");
         Err(Error::usage("the private key is handed out, and settings cannot say to which namespace", help))
     }

@@ -69,10 +69,8 @@ impl Workspace {
         settings.contract = flags.contract.as_deref().map(|path| way("--contract", path)).transpose()?;
         settings.platform = platform;
         let store = &self.flags.store;
-        settings.store.extend(store.kind.map(|kind| ("kind", kind.as_str().to_owned())));
-        settings.store.extend(store.isolation.map(|isolation| ("isolation", isolation.as_str().to_owned())));
-        settings.store.extend(store.rbac.map(|rbac| ("rbac", rbac.as_str().to_owned())));
-        settings.store.extend(store.project_id.clone().map(|id| ("project-id", id)));
+        // The file is a path, and named from the settings.
+        settings.store.extend(store.said().map(|(_, field, value)| (field, value)).filter(|(field, _)| *field != "file"));
         let file = store.file.as_deref().map(|path| way("--store-file", path)).transpose()?;
         settings.store.extend(file.map(|file| ("file", file)));
         Ok(())

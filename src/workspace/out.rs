@@ -62,7 +62,12 @@ impl Workspace {
 
     /// Refuses an output folder beside the one that the keys folder knows, however damaged its files are.
     pub fn check_folder(&self) -> Result<()> {
-        self.out()?.look(self.remembered()?)?.check_folder()
+        let remembered = self.remembered()?;
+        // Without another one there is nothing to tell apart, and no file to be read for it.
+        if remembered.others.is_empty() {
+            return Ok(());
+        }
+        self.out()?.look(remembered)?.check_folder()
     }
 
     /// Which files below the output folder git would not commit; `platform` are lines of the platform's own `.gitignore`.

@@ -6,8 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use super::{Flags, StoreFlags, tracked};
 use crate::manifest::{settings_file, text};
 use crate::model::{
-    ClusterSettings, Controller, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, near, quoted,
-    visible,
+    ClusterSettings, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, near, quoted, visible,
 };
 use crate::world::disk::{Disk, Kind, Links};
 use crate::world::{files, git};
@@ -198,15 +197,13 @@ impl Joined {
         let flag = |flag: &str, value: Option<&str>| value.map_or(String::new(), |value| format!(" {flag} {}", quoted(value)));
         let file = flag("--kubeconfig", kubeconfig.as_deref().filter(|_| flags.is_kubeconfig_typed));
         // What hands out the private key has its namespace named.
-        let usual = Controller::default().namespace;
-        let named_namespace =
-            controller_namespace.clone().or_else(|| Some(settings.controller.namespace.clone()).filter(|own| *own != usual));
+        let named_namespace = controller_namespace.as_ref().or_else(|| settings.controller.own_namespace());
         let is_reached = self.context.is_some() || kubeconfig.is_some();
         let placeholder = |needed: bool| flag("--context", context.as_deref().or(needed.then_some("NAME")));
         LiveFlags {
             access: file.clone() + &placeholder(!is_reached),
             named_access: file + &placeholder(true),
-            named_namespace: flag("--controller-namespace", named_namespace.as_ref().map(Namespace::as_str)),
+            named_namespace: flag("--controller-namespace", named_namespace.map(Namespace::as_str)),
             controller_namespace: flag("--controller-namespace", controller_namespace.as_ref().map(Namespace::as_str)),
             controller_name: flag("--controller-name", controller_name.as_ref().map(Name::as_str)),
         }
@@ -227,7 +224,7 @@ impl Joined {
 
 impl StoreFlags {
     /// Each flag, the field of the settings that says the same, and its value.
-    fn said(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+    pub(super) fn said(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> {
         let StoreFlags { kind, isolation, rbac, file, project_id } = self;
         let said = [
             ("--store-kind", "kind", kind.map(|kind| kind.as_str().to_owned())),

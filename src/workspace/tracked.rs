@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Workspace, parent};
-use crate::model::{Error, Name, Result, quoted};
+use crate::model::{Contract, Error, Name, Result, quoted};
+use crate::pipeline::inventory::Inventory;
 use crate::world::disk::Disk;
 use crate::world::{World, files, git};
 
@@ -38,9 +39,10 @@ impl Workspace {
         lost(&*self.disk, paths)
     }
 
-    /// The same for units, by path below the output folder.
-    pub fn lost_units(&self, files: Vec<String>) -> Result<BTreeMap<String, String>> {
-        let files: BTreeMap<PathBuf, String> = files.into_iter().map(|file| (self.out.join(&file), file)).collect();
+    /// The same for the contract's units, by path below the output folder.
+    pub fn lost_units(&self, contract: &Contract, inventory: &Inventory) -> Result<BTreeMap<String, String>> {
+        let absent = contract.units().into_iter().map(|unit| unit.file()).filter(|file| !inventory.sealed.contains_key(file));
+        let files: BTreeMap<PathBuf, String> = absent.map(|file| (self.out.join(&file), file)).collect();
         let lost = self.lost(&files.keys().cloned().collect::<Vec<_>>())?;
         Ok(lost.into_iter().map(|(path, help)| (files[&path].clone(), help)).collect())
     }
@@ -80,16 +82,23 @@ fn lost(disk: &dyn Disk, paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, String>>
     Ok(lost)
 }
 
-/// A command that restores a file, from the folder that this was started in, which may lie in another repository or in none.
+/// A command that restores a file.
 fn checkout_of(disk: &dyn Disk, path: &Path) -> Result<String> {
-    let (here, there) = (git::root(disk, Path::new("."))?, git::root(disk, parent(path))?);
-    Ok(match there.filter(|there| here.as_ref() != Some(there)) {
-        None => format!("`git checkout -- {}`", quoted(&path.to_string_lossy())),
-        Some(root) => {
-            let below = files::relative_to(disk, path, &root)?.unwrap_or_else(|| path.to_owned());
-            format!("`git -C {} checkout -- {}`", quoted(&root.to_string_lossy()), quoted(&below.to_string_lossy()))
-        }
-    })
+    let (git, path) = match git::root(disk, parent(path))? {
+        Some(root) => git_in(disk, &root, path)?,
+        None => ("git".to_owned(), path.to_owned()),
+    };
+    Ok(format!("`{git} checkout -- {}`", quoted(&path.to_string_lossy())))
+}
+
+/// The program and its flags that work on the repository `root`, and a path in there as they name it: this may have been started in
+/// another repository, or in none.
+pub(super) fn git_in(disk: &dyn Disk, root: &Path, path: &Path) -> Result<(String, PathBuf)> {
+    if git::root(disk, Path::new("."))?.as_deref() == Some(root) {
+        return Ok(("git".to_owned(), path.to_owned()));
+    }
+    let below = files::relative_to(disk, path, root)?.unwrap_or_else(|| path.to_owned());
+    Ok((format!("git -C {}", quoted(&root.to_string_lossy())), below))
 }
 
 fn tracked(path: &str, remedy: &str) -> Error {

@@ -166,7 +166,7 @@ impl<'c> Checks<'c> {
         if let Some(entry) = consumer.entries.iter().find(|entry| !self.wanted.sealed.contains_key(&entry.key)) {
             let is_provided = contract.key(entry.key.as_str()).is_some_and(|key| matches!(key.recipe, Recipe::Provided { .. }));
             let provide = if is_provided { format!(" --provide {}=FILE", entry.key) } else { String::new() };
-            let remedy = self.command("bootstrap", &provide);
+            let remedy = self.wanted.places.command(&format!("bootstrap{provide}"));
             return self.warn(CATEGORY, what, Symptom::NotSealedYet, format!("`{}` is not sealed yet", entry.key), remedy);
         }
         let account = delivery.account(contract, &consumer.namespace);
@@ -211,8 +211,8 @@ impl<'c> Checks<'c> {
     /// What fixes an ExternalSecret for good.
     fn lasting(&self, consumer: &Consumer) -> String {
         match consumer.name {
-            Some(_) => format!("`{}` fixes it in git", self.command("patch", "")),
-            None => format!("fix it in its chart's values, or run `{}` behind helm", self.command("patch -", "")),
+            Some(_) => format!("`{}` fixes it in git", self.wanted.places.command("patch")),
+            None => format!("fix it in its chart's values, or run `{}` behind helm", self.wanted.places.command("patch -")),
         }
     }
 
