@@ -87,7 +87,7 @@ pub struct Store {
 pub enum Command {
     /// Write the settings file for a checkout of the platform
     ///
-    /// It finds the environment, a store that is there already, and whether Argo CD or Flux is used. The flags that you pass go into the file, also
+    /// It finds the environment, an existing store, and whether Argo CD or Flux is used. The flags that you pass go into the file, also
     /// those of earlier versions: `--store-kind`, `--isolation`, `--rbac`, `--store-file`, `--project-id`.
     Init,
     /// Generate the sealing key pair, before any cluster exists
@@ -139,7 +139,7 @@ pub struct Keygen {
     /// Do nothing if there is a sealing key
     #[arg(long)]
     pub if_missing: bool,
-    /// Begin anew where values were sealed with an earlier key: nothing will open them
+    /// Start over where values were sealed with an earlier key: nothing will open them
     #[arg(long)]
     pub start_over: bool,
     #[command(flatten)]
@@ -148,7 +148,7 @@ pub struct Keygen {
 
 #[derive(Args)]
 pub struct Wishes {
-    /// Begin anew where values were sealed before, and all of them are gone for good
+    /// Start over where values were sealed before, and all of them are gone for good
     #[arg(long)]
     pub start_over: bool,
     /// Seal a value of your own: from a file, from standard input (`KEY=-`), or typed at a prompt without echo (`KEY`)

@@ -61,7 +61,7 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
     Ok(Outcome::found(!edits.refused.is_empty()))
 }
 
-/// The runbook says which steps are done: after this one it is written anew, where there is one.
+/// The runbook says which steps are done: after this one it is written again, where there is one.
 fn update_runbook(workspace: &Workspace, edits: &[patch::Edit], world: &mut World) -> Result<String> {
     if edits.is_empty() {
         return Ok(String::new());

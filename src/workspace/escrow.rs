@@ -166,7 +166,7 @@ impl Workspace {
         Ok(None)
     }
 
-    /// For one of several clusters that has neither recipients nor an identity yet: those of the folder above, so that whoever can open
+    /// For one of several clusters that has neither recipients nor an identity yet: those of the folder above, so that those who can open
     /// one escrow can open the other.
     pub fn recipients_of_all(&self, world: &mut World) -> Result<Vec<Recipient>> {
         let has_own = self.has(IDENTITY)?;

@@ -107,14 +107,14 @@ impl Workspace {
         Self::new(Flags { cluster: Some(cluster.clone()), ..self.flags.clone() }, self.found.clone(), self.disk.clone())
     }
 
-    /// Says which flags override the settings, and which belong into them.
+    /// Says which flags override the settings, and which belong in them.
     pub fn tell_flags(&self, world: &mut World) {
         if let Some((found, flags)) = self.found.as_ref().zip(self.joined.overriding()) {
             world.terminal.tell(&format!("{flags} ({})\n", visible(&found.file.to_string_lossy())));
         }
         if let Some(line) = self.flags.store.line() {
             let how = "and drop the flag; `seal-secrets init --help` says how it is made";
-            world.terminal.warn(&format!("the form of the store belongs into {SETTINGS}: write `{line}` there, {how}"));
+            world.terminal.warn(&format!("the form of the store belongs in {SETTINGS}: write `{line}` there, {how}"));
         }
     }
 
@@ -124,7 +124,7 @@ impl Workspace {
         flags.then(|| self.command("init"))
     }
 
-    /// Whoever writes to the repository writes the settings: they do not say where the private key goes.
+    /// Anyone who writes to the repository can write the settings: they do not say where the private key goes.
     pub fn check_namespace_named(&self) -> Result<()> {
         let own = self.settings.controller.own_namespace();
         let Some(namespace) = own.filter(|_| self.flags.live.controller_namespace.is_none()) else { return Ok(()) };

@@ -176,8 +176,8 @@ fn the_private_part_of_keys_with_neither_is_final_and_said_to_be() {
     site.work.write("keys/recipients.txt", escrow::new_identity().unwrap().1.as_bytes());
     // What `keygen` says when it makes a key is what the runbook quotes.
     let heading = "Without copies and without the cluster";
-    let began_anew = site.follow(&work, heading, "");
-    for text in [began_anew.as_str(), &fixture_text("../docs/recovery.md")] {
+    let started_over = site.follow(&work, heading, "");
+    for text in [started_over.as_str(), &fixture_text("../docs/recovery.md")] {
         assert!(text.contains("Without them nothing can be recovered"), "{text}");
     }
     let after = site.run("seal-secrets unseal -o json").stdout;

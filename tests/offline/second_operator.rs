@@ -170,7 +170,7 @@ fn a_cluster_takes_over_the_recipients_of_the_folder_above() {
     sandbox.run(["key-secret", "--cluster", "berlin"]).expect(0);
     sandbox.run(["bootstrap", "--cluster", "berlin"]).expect(0);
     sandbox.run(["verify", "--drill", "--cluster", "berlin"]).expect(0);
-    // Whoever is named, listed or has an identity there comes first.
+    // A recipient that is named or listed there, or an identity that lies there, comes first.
     let sandbox = Sandbox::with_keys();
     sandbox.make_key(["keygen", "--cluster", "a", "--recipient", &first.1]).expect(0);
     sandbox.write("keys/b/recipients.txt", format!("{}\n", second.1).as_bytes());

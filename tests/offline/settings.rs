@@ -232,7 +232,7 @@ fn the_sets_of_other_clusters_are_neither_stray_nor_the_platforms() {
 fn the_form_of_the_store_is_said_there_and_old_flags_are_told_how() {
     let sandbox = Sandbox::with_keys();
     let ran = sandbox.run(["bootstrap", "--isolation", "namespace"]);
-    let told = "warning: the form of the store belongs into seal-secrets.yaml: write `store: { isolation: namespace }` there, and drop the flag; `seal-secrets init --help` says how it is made\n";
+    let told = "warning: the form of the store belongs in seal-secrets.yaml: write `store: { isolation: namespace }` there, and drop the flag; `seal-secrets init --help` says how it is made\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (0, told));
     let roles = sandbox.read("out/secret-source/rbac.yaml");
     assert!(roles.contains("eso-reader-n8n"));
