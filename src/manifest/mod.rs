@@ -1,9 +1,11 @@
 //! Kubernetes documents and the contract file, between YAML text and the words of the model.
 
+pub mod base64;
 pub mod blobs;
 pub mod contract_file;
 pub mod env_file;
 pub mod external_secret;
+pub mod foreign;
 pub mod gitops;
 pub mod kubernetes;
 pub mod property;

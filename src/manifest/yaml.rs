@@ -40,32 +40,94 @@ enum Value {
 
 /// The documents of a text, comments dropped. An empty text, or one with only comments, is an error.
 pub fn read(text: &str) -> Result<Vec<Node>> {
-    read_as(text, true)
+    check_size(text)?;
+    some(read_piece(text, &(0..text.len()), 0, true)?)
 }
 
 /// The documents of a text that others wrote: anchors, aliases, tags, merge keys and field names that are not text are
 /// allowed. A field that appears twice is an error here too, because readers disagree on it.
 pub fn read_foreign(text: &str) -> Result<Vec<Node>> {
-    read_as(text, false)
+    check_size(text)?;
+    let documents = documents(text).into_iter().map(|document| document.nodes).collect::<Result<Vec<_>>>()?;
+    some(documents.into_iter().flatten().collect())
 }
 
-fn read_as(text: &str, strict: bool) -> Result<Vec<Node>> {
+/// A document of a text that others wrote, as far as it can be read.
+pub struct Document {
+    /// Its bytes, from the line `---` that begins it to the next one. All ranges together are the text.
+    pub range: Range<usize>,
+    /// Its content: one node, or none where it holds only comments; places and ranges are those of the whole text.
+    pub nodes: Result<Vec<Node>>,
+}
+
+/// The documents of a text that others wrote, each read by itself: what is wrong with one is not wrong with the others.
+pub fn documents(text: &str) -> Vec<Document> {
+    let (mut documents, mut lines) = (Vec::new(), 0);
+    for range in pieces(text) {
+        let nodes = check_size(&text[range.clone()]).and_then(|()| read_piece(text, &range, lines, false));
+        lines += text[range.clone()].matches('\n').count();
+        documents.push(Document { range, nodes });
+    }
+    documents
+}
+
+/// Where the documents of a text are. A line that begins with `---` or `...` is a marker wherever it stands (YAML 1.2, 9.1.2).
+fn pieces(text: &str) -> Vec<Range<usize>> {
+    let is = |line: &str, marker: &str| {
+        line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+    };
+    let (mut pieces, mut begin, mut at) = (Vec::new(), 0, 0);
+    // Directives belong to the document whose marker follows them.
+    let mut directives = false;
+    for line in text.split_inclusive('\n') {
+        if is(line, "---") && at > begin && !directives {
+            pieces.push(begin..at);
+            begin = at;
+        }
+        at += line.len();
+        if is(line, "...") {
+            pieces.push(begin..at);
+            begin = at;
+        }
+        let silent = line.trim().is_empty() || line.starts_with('#');
+        directives = line.starts_with('%') || directives && silent;
+    }
+    if at > begin {
+        pieces.push(begin..at);
+    }
+    pieces
+}
+
+fn check_size(text: &str) -> Result<()> {
     if text.is_empty() {
         return Err(Error::bad_input("empty file", "restore it, or pass another file"));
     }
     if text.len() > MOST_BYTES {
         return Err(Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "split it into several files"));
     }
+    Ok(())
+}
+
+fn some(documents: Vec<Node>) -> Result<Vec<Node>> {
+    if documents.is_empty() {
+        return Err(Error::bad_input("no document: only comments or white space", "restore it, or pass another file"));
+    }
+    Ok(documents)
+}
+
+/// The documents of a part of a text, before which these many lines stand.
+fn read_piece(whole: &str, range: &Range<usize>, lines: usize, strict: bool) -> Result<Vec<Node>> {
+    let text = &whole[range.clone()];
     if let Some(at) = text.find('\0') {
         return Err(Error::bad_input("a NUL character, which YAML does not allow", "remove it; a text file never has one")
-            .at(position_of(text, at)));
+            .at(position_of(whole, range.start + at)));
     }
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.flow_nesting_limit = MOST_DEPTH;
     options.block_nesting_limit = MOST_DEPTH;
     let mut documents = Vec::new();
-    let mut events = Events { parser: Parser::new_from_str_with_options(text, options), text, strict };
+    let mut events = Events { parser: Parser::new_from_str_with_options(text, options), text, lines, bytes: range.start, strict };
     loop {
         match events.next()? {
             (Event::DocumentStart(..), _) => {
@@ -75,14 +137,10 @@ fn read_as(text: &str, strict: bool) -> Result<Vec<Node>> {
                     documents.push(node);
                 }
             }
-            (Event::StreamEnd, _) => break,
+            (Event::StreamEnd, _) => return Ok(documents),
             _ => {}
         }
     }
-    if documents.is_empty() {
-        return Err(Error::bad_input("no document: only comments or white space", "restore it, or pass another file"));
-    }
-    Ok(documents)
 }
 
 pub fn read_one(text: &str) -> Result<Node> {
@@ -105,6 +163,9 @@ pub fn position_of(text: &str, offset: usize) -> Position {
 struct Events<'t> {
     parser: Parser<'t, granit_parser::StrInput<'t>>,
     text: &'t str,
+    /// What stands before the text: so many lines and bytes.
+    lines: usize,
+    bytes: usize,
     strict: bool,
 }
 
@@ -114,14 +175,20 @@ impl<'t> Events<'t> {
     fn next(&mut self) -> Result<Spanned<'t>> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(explain(&error, self.text)),
+            Some(Err(error)) => Err(explain(&error, self.text, self.lines)),
             None => Ok((Event::StreamEnd, granit_parser::Span::default())),
         }
     }
 
+    fn range(&self, span: &granit_parser::Span) -> Range<usize> {
+        let range = span.byte_range().unwrap_or_default();
+        range.start + self.bytes..range.end + self.bytes
+    }
+
     fn node(&mut self, (event, span): Spanned<'t>) -> Result<Node> {
-        let position = place(&span.start);
-        let mut range = span.byte_range().unwrap_or_default();
+        let (line, column) = place(&span.start);
+        let position = (line + self.lines, column);
+        let mut range = self.range(&span);
         if self.strict {
             check_strict(&event).map_err(|error| error.at(position))?;
         }
@@ -141,7 +208,7 @@ impl<'t> Events<'t> {
         loop {
             match self.next()? {
                 (Event::SequenceEnd, span) => {
-                    range.end = span.byte_range().unwrap_or_default().end;
+                    range.end = self.range(&span).end;
                     return Ok(items);
                 }
                 event => items.push(self.node(event)?),
@@ -151,17 +218,19 @@ impl<'t> Events<'t> {
 
     fn mapping(&mut self, range: &mut Range<usize>) -> Result<Vec<(String, Node)>> {
         let mut fields: Vec<(String, Node)> = Vec::new();
-        let mut lines = std::collections::HashMap::new();
+        let mut seen = std::collections::HashMap::new();
         loop {
             let event = self.next()?;
             if let (Event::MappingEnd, span) = event {
-                range.end = span.byte_range().unwrap_or_default().end;
+                range.end = self.range(&span).end;
                 return Ok(fields);
             }
             let key = self.node(event)?;
-            let explained = |error| template_before(self.text, key.position.0).map_or(error, template);
+            let lines = self.lines;
+            let explained =
+                |error| template_before(self.text, key.position.0 - lines).map_or(error, |(line, column)| template((line + lines, column)));
             let name = if self.strict { key.field_name().map_err(explained)? } else { key.word().unwrap_or_default().to_owned() };
-            if let Some(line) = lines.insert(name.clone(), key.position.0) {
+            if let Some(line) = seen.insert(name.clone(), key.position.0) {
                 return Err(
                     Error::bad_input(format!("a field appears twice, first on line {line}"), "keep one of the two").at(key.position)
                 );
@@ -192,12 +261,12 @@ fn place(marker: &granit_parser::Marker) -> Position {
 }
 
 /// The parser's error in our words, because its own may quote what it read.
-fn explain(error: &granit_parser::ScanError, text: &str) -> Error {
+fn explain(error: &granit_parser::ScanError, text: &str, lines: usize) -> Error {
     use ParserError as E;
     const TAB: (&str, &str) = ("a tab, where YAML indents with spaces", "replace it with spaces");
     let mut position = place(error.marker());
-    if let Some(at) = template_before(text, position.0) {
-        return template(at);
+    if let Some((line, column)) = template_before(text, position.0) {
+        return template((line + lines, column));
     }
     let (what, help) = match error.kind() {
         E::UnexpectedEof
@@ -220,7 +289,7 @@ fn explain(error: &granit_parser::ScanError, text: &str) -> Error {
             None => ("not valid YAML", "check indentation, quotes and colons from this place upwards"),
         },
     };
-    Error::bad_input(what, help).at(position)
+    Error::bad_input(what, help).at((position.0 + lines, position.1))
 }
 
 /// Helm's text in the place of what it renders.
@@ -267,8 +336,8 @@ fn is_ambiguous(plain: &str) -> bool {
 }
 
 impl Node {
-    /// Whether a document is empty. Kubernetes' tools pass over `null` as well.
-    fn is_absent(&self) -> bool {
+    /// Whether it is `null` or empty, which Kubernetes' tools treat as absent.
+    pub fn is_absent(&self) -> bool {
         matches!(&self.value, Value::Scalar(text, true) if matches!(text.as_str(), "" | "~" | "null"))
     }
 

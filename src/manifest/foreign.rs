@@ -1,0 +1,213 @@
+//! What others wrote, however deep it stands: inside lists, helm values, Applications, policies, and in a text that is YAML or
+//! JSON itself. Whatever is found knows what surrounds it, and where its characters stand in the file.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::yaml::{self, Node};
+use crate::model::{Error, Position};
+
+/// How many texts may stand inside each other: an Application's values in a ConfigMap of a chart are three.
+const MOST_LAYERS: usize = 4;
+
+/// A text with documents: the file itself, or a scalar that is one.
+pub struct Layer<'a> {
+    pub text: &'a str,
+    /// The scalar that holds it; none for the file.
+    pub within: Option<&'a Site<'a>>,
+    /// For each of its bytes where that stands in the file. `None` for the file itself, and where that cannot be told.
+    origins: Option<Vec<Origin>>,
+}
+
+/// Where a character stands: the bytes of its source. White space, which YAML folds, stands nowhere.
+type Origin = Option<(u32, u32)>;
+
+/// A node, and what surrounds it.
+pub struct Site<'a> {
+    pub node: &'a Node,
+    /// The name of the field that holds it; empty for a document or an item.
+    pub field: &'a str,
+    /// The mapping or list that holds it; none for a document.
+    pub up: Option<&'a Site<'a>>,
+    pub layer: &'a Layer<'a>,
+}
+
+/// A step of [`walk`].
+pub enum Step<'s, 'a> {
+    /// A node; the answer says whether what it holds is of interest too.
+    Node(&'s Site<'a>),
+    /// A document of a text that cannot be read, or its text in a scalar.
+    Unread { layer: &'s Layer<'a>, text: &'s str, error: Error },
+}
+
+/// Visits each node of a text, outermost first, and those of every text in a scalar that `is_text` accepts.
+pub fn walk(text: &str, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(Step<'_, '_>) -> bool) {
+    walk_layer(&Layer { text, within: None, origins: None }, is_text, visit);
+}
+
+fn walk_layer(layer: &Layer<'_>, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(Step<'_, '_>) -> bool) {
+    for document in yaml::documents(layer.text) {
+        match document.nodes {
+            Ok(nodes) => nodes.iter().for_each(|node| walk_node(&Site { node, field: "", up: None, layer }, is_text, visit)),
+            Err(error) => {
+                let error = match layer.within {
+                    Some(within) => Error::new(error.kind, error.what(), error.help()).at(within.position()),
+                    None => error,
+                };
+                visit(Step::Unread { layer, text: &layer.text[document.range], error });
+            }
+        }
+    }
+}
+
+fn walk_node(site: &Site<'_>, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(Step<'_, '_>) -> bool) {
+    if !visit(Step::Node(site)) {
+        return;
+    }
+    let within = |node, field| walk_node(&Site { node, field, up: Some(site), layer: site.layer }, is_text, visit);
+    let mut within = within;
+    site.node.entries().iter().for_each(|(field, node)| within(node, field));
+    site.node.items().iter().for_each(|node| within(node, ""));
+    let Some(text) = site.node.word().filter(|text| is_text(text)) else { return };
+    let layer = Layer { text, within: Some(site), origins: origins(site.layer, site.node) };
+    match layer.depth() > MOST_LAYERS {
+        true => {
+            let error = Error::bad_input("too many texts inside each other", "write it as plain YAML").at(site.position());
+            visit(Step::Unread { layer: &layer, text, error });
+        }
+        false => walk_layer(&layer, is_text, visit),
+    }
+}
+
+impl Layer<'_> {
+    fn depth(&self) -> usize {
+        self.within.map_or(0, |within| within.layer.depth() + 1)
+    }
+
+    /// Where a range of this text stands in the file, from its first character to its last that are not white space; none where
+    /// that cannot be told.
+    pub fn in_file(&self, range: Range<usize>) -> Option<Range<usize>> {
+        match (&self.origins, self.within) {
+            (Some(origins), _) => span(&origins[range]),
+            (None, None) => Some(range),
+            (None, Some(_)) => None,
+        }
+    }
+}
+
+impl<'a> Site<'a> {
+    /// Where it stands; inside a text, where that begins.
+    pub fn position(&self) -> Position {
+        self.layer.within.map_or(self.node.position, Site::position)
+    }
+
+    /// The mappings and lists around it, nearest first, those around a text that holds it as well.
+    pub fn around(&self) -> impl Iterator<Item = &Site<'a>> {
+        let mut next = self.outer();
+        std::iter::from_fn(move || {
+            let site = next?;
+            next = site.outer();
+            Some(site)
+        })
+    }
+
+    fn outer(&self) -> Option<&Site<'a>> {
+        self.up.or(self.layer.within)
+    }
+
+    /// The characters of a scalar in the file, without quotes, header and indentation; none where that cannot be told, as where an
+    /// escape stands for one of them.
+    pub fn content(&self) -> Option<Range<usize>> {
+        span(&origins(self.layer, self.node)?)
+    }
+}
+
+/// From the first of these characters to the last.
+fn span(origins: &[Origin]) -> Option<Range<usize>> {
+    let mut seen = origins.iter().flatten();
+    let first = seen.next()?;
+    let last = seen.next_back().unwrap_or(first);
+    Some(first.0 as usize..last.1 as usize)
+}
+
+/// For each byte of a scalar's text where that stands in the file; none where its source does not read as that text.
+fn origins(layer: &Layer<'_>, node: &Node) -> Option<Vec<Origin>> {
+    let text = node.word()?;
+    let mut origins = vec![None; text.len()];
+    let mut left = written(&layer.text[node.range.clone()]).into_iter().filter(|(_, c)| !c.is_whitespace());
+    for (at, c) in text.char_indices().filter(|(_, c)| !c.is_whitespace()) {
+        let (source, found) = left.next()?;
+        if found != c {
+            return None;
+        }
+        let source = layer.in_file(node.range.start + source.start..node.range.start + source.end)?;
+        let origin = Some((u32::try_from(source.start).ok()?, u32::try_from(source.end).ok()?));
+        origins[at..at + c.len_utf8()].fill(origin);
+    }
+    Some(origins)
+}
+
+/// The characters that a scalar's source stands for, and the bytes of each.
+fn written(source: &str) -> Vec<(Range<usize>, char)> {
+    let inner = |begin: usize| source[begin..].char_indices().map(move |(at, c)| (begin + at..begin + at + c.len_utf8(), c));
+    match source.bytes().next() {
+        Some(b'"') => unescaped(source),
+        Some(b'\'') => {
+            let mut found: Vec<(Range<usize>, char)> = Vec::with_capacity(source.len());
+            let mut quote = false;
+            for (at, c) in inner(1) {
+                quote = c == '\'' && !quote;
+                if !quote {
+                    found.push((at, c));
+                }
+            }
+            found
+        }
+        Some(b'|' | b'>') => inner(source.find('\n').unwrap_or(source.len())).collect(),
+        _ => inner(0).collect(),
+    }
+}
+
+/// The characters of a double-quoted scalar (YAML 1.2, 5.7), and the bytes of each.
+fn unescaped(source: &str) -> Vec<(Range<usize>, char)> {
+    let mut found = Vec::with_capacity(source.len());
+    let mut rest = source.char_indices().skip(1).peekable();
+    while let Some((begin, c)) = rest.next() {
+        let meant = if c == '\\' { rest.next().map_or(c, |(_, escape)| escaped(escape, &mut rest)) } else { c };
+        let end = rest.peek().map_or(source.len(), |(at, _)| *at);
+        found.push((begin..end, meant));
+    }
+    found
+}
+
+/// The character of an escape; of white space only that it is white space.
+fn escaped(escape: char, rest: &mut impl Iterator<Item = (usize, char)>) -> char {
+    let mut code = |digits: usize| {
+        let hex: String = rest.by_ref().take(digits).map(|(_, c)| c).collect();
+        u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32).unwrap_or('\u{fffd}')
+    };
+    match escape {
+        'x' => code(2),
+        'u' => code(4),
+        'U' => code(8),
+        '0' => '\0',
+        'a' => '\u{7}',
+        'b' => '\u{8}',
+        'e' => '\u{1b}',
+        'n' | 't' | 'v' | 'f' | 'r' | 'N' | '_' | 'L' | 'P' => ' ',
+        other => other,
+    }
+}
+
+/// A text without its byte-order mark, and that mark.
+pub fn split_mark(text: &str) -> (&str, &str) {
+    text.split_at(if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 })
+}
+
+/// The path of fields that leads to a node, such as `spec.values.db`, for people.
+pub fn path<'a>(site: &'a Site<'a>) -> Cow<'a, str> {
+    let mut names: Vec<&str> =
+        std::iter::once(site).chain(site.around()).map(|site| site.field).filter(|field| !field.is_empty()).collect();
+    names.reverse();
+    Cow::Owned(names.join("."))
+}
