@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as ClapError};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::model::{CertificateDigest, Error, Isolation, Live, Name, Namespace, Rbac, StoreKind, near};
+use crate::model::{CertificateDigest, Error, Hints, Isolation, Live, Name, Namespace, Rbac, Scope, StoreKind, near};
 
 /// Makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.
 #[derive(Parser)]
@@ -339,6 +339,8 @@ pub struct ReEncrypt {
     #[arg(long, value_name = "sha256:…", value_parser = digest)]
     pub key: Option<CertificateDigest>,
     #[command(flatten)]
+    pub bound: Bound,
+    #[command(flatten)]
     pub certificate: Certificate,
     #[command(flatten)]
     pub consent: Consent,
@@ -363,9 +365,31 @@ pub struct Status {
     /// Also open every value, with the age identity that opens the escrow, and show which keys are still needed
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
+    #[command(flatten)]
+    pub bound: Bound,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What sealed values may be bound to, where the files do not say it.
+#[derive(Args)]
+pub struct Bound {
+    /// The name that values were sealed for, where a file does not say it, as with `kubeseal --raw`
+    #[arg(long = "name", value_name = "NAME", value_parser = name)]
+    pub bound_name: Option<Name>,
+    /// The namespace that values were sealed for, where a file does not say it
+    #[arg(long = "namespace", value_name = "NAMESPACE", value_parser = namespace)]
+    pub bound_namespace: Option<Namespace>,
+    /// The scope that values were sealed with, where a file does not say it
+    #[arg(long, value_name = "SCOPE", value_parser = one_of(Scope::ALL, Scope::as_str))]
+    pub scope: Option<Scope>,
+}
+
+impl Bound {
+    pub fn hints(&self) -> Hints {
+        Hints { name: self.bound_name.clone(), namespace: self.bound_namespace.clone(), scope: self.scope, ..Hints::default() }
+    }
 }
 
 #[derive(Args)]
@@ -388,6 +412,8 @@ pub struct Unseal {
     /// Open this file of SealedSecrets instead of the output folder
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub bound: Bound,
     /// The format of the Secrets
     #[arg(short = 'o', long, value_name = "FORMAT", default_value = "yaml")]
     pub output: Output,

@@ -20,7 +20,7 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
         workspace.check_folder()?;
     }
     // Found first: while it holds the locks, nobody changes the certificate.
-    let sealed = workspace.sealed_files(&args.paths, !args.consent.dry_run, world)?;
+    let sealed = workspace.sealed_files(&args.paths, args.bound.hints(), !args.consent.dry_run, world)?;
     let mut trust = workspace.trust(args.certificate.accepted.accept_certificate, world)?;
     let certificate = workspace.fit_certificate(&trust, args.certificate.allow_rsa_bits, world)?;
     #[cfg(feature = "cluster")]

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use crate::cli;
+use crate::manifest::blobs::Kind;
 use crate::model::Result;
 use crate::pipeline::status::Status;
 use crate::show;
@@ -11,7 +12,7 @@ use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &cli::Status, world: &mut World) -> Result<Outcome> {
     let pinned = workspace.certificate()?.sealing.digest;
-    let sealed = workspace.sealed_files(&args.paths, false, world)?;
+    let sealed = workspace.sealed_files(&args.paths, args.bound.hints(), false, world)?;
     let identity = args.identity.as_deref();
     let escrow = identity.map(|identity| workspace.escrow(Some(identity), world)).transpose()?.map(|escrow| escrow.pairs);
     let mut status = Status::new(pinned, sealed.skipped, escrow);
@@ -47,6 +48,10 @@ fn count(
             let fault = fault.clone().in_file(&file.name());
             record.fail(&fault);
             world.terminal.tell(&show::tally::failed(&workspace.places, &fault));
+        }
+        if one.kind == Kind::Unread {
+            status.unread += 1;
+            continue;
         }
         let keys = status.count(one);
         match json {

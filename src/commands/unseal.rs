@@ -2,9 +2,12 @@
 
 use super::Outcome;
 use crate::cli::{Output, Unseal};
-use crate::manifest::sealed_secret::{self, SealedSecret};
-use crate::manifest::{secret, text};
-use crate::model::{Error, Name, Result, SecretValue};
+use crate::manifest::blobs::{self, ForeignSealedSecret};
+use crate::manifest::sealed_secret::SealedSecret;
+use crate::manifest::secret::{self, Unsealed};
+use crate::manifest::text;
+use crate::model::{Error, Name, Result, visible};
+use crate::pipeline::private_key::SealingKey;
 use crate::pipeline::unseal;
 use crate::workspace::Workspace;
 use crate::world::World;
@@ -19,8 +22,11 @@ pub(super) fn run(workspace: &Workspace, args: &Unseal, world: &mut World) -> Re
     let sealed = read_sealed(workspace, args, world)?;
     let wanted = select(&sealed, args)?;
     let keys = workspace.openers(args.opening.identity.as_deref(), &args.opening.recovery_private_key, world)?;
-    let open = |(file, secret)| Ok((secret, unseal::open_all(&keys, secret).map_err(|error| error.in_file(file))?));
-    let opened = wanted.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+    let opened = wanted.into_iter().map(|one| one.open(&keys)).collect::<Result<Vec<_>>>()?;
+    for one in opened.iter().filter(|one| one.template.renders) {
+        let what = "the controller renders more data from its template; only the sealed keys are printed";
+        world.terminal.warn(&format!("{}: {what}", visible(&one.name)));
+    }
     if let Some(name) = &args.value {
         print_bare(name, &opened, world)?;
         return Ok(Outcome::Done);
@@ -33,8 +39,8 @@ pub(super) fn run(workspace: &Workspace, args: &Unseal, world: &mut World) -> Re
     Ok(Outcome::Done)
 }
 
-fn print_bare(name: &Name, opened: &[(&SealedSecret, Vec<(String, SecretValue)>)], world: &mut World) -> Result<()> {
-    let [(_, values)] = opened else {
+fn print_bare(name: &Name, opened: &[Unsealed], world: &mut World) -> Result<()> {
+    let [Unsealed { values, .. }] = opened else {
         let what = format!("{} SealedSecrets are named `{name}`", opened.len());
         return Err(Error::bad_input(what, "pass the file with `-f FILE`"));
     };
@@ -46,29 +52,59 @@ fn print_bare(name: &Name, opened: &[(&SealedSecret, Vec<(String, SecretValue)>)
     if world.terminal.stdout_is_terminal { world.terminal.print("\n") } else { Ok(()) }
 }
 
-fn read_sealed(workspace: &Workspace, args: &Unseal, world: &mut World) -> Result<Vec<(String, SealedSecret)>> {
+/// A SealedSecret and its file.
+struct Found {
+    file: String,
+    sealed: Sealed,
+}
+
+enum Sealed {
+    Ours(SealedSecret),
+    Foreign(ForeignSealedSecret),
+}
+
+impl Found {
+    fn name(&self) -> &str {
+        match &self.sealed {
+            Sealed::Ours(one) => one.name.as_str(),
+            Sealed::Foreign(one) => &one.name,
+        }
+    }
+
+    fn open(&self, keys: &[SealingKey]) -> Result<Unsealed> {
+        let opened = match &self.sealed {
+            Sealed::Ours(one) => unseal::unseal(keys, one),
+            Sealed::Foreign(one) => unseal::unseal_foreign(keys, one),
+        };
+        opened.map_err(|error| error.in_file(&self.file))
+    }
+}
+
+fn read_sealed(workspace: &Workspace, args: &Unseal, world: &mut World) -> Result<Vec<Found>> {
     let mut all = Vec::new();
     if args.files.is_empty() {
         for (path, secrets) in workspace.sealed("pass the folder with `--out DIR`, or a file with `-f FILE`")?.sealed {
             let file = workspace.places.in_out(&path);
-            all.extend(secrets.into_iter().map(|secret| (file.clone(), secret)));
+            all.extend(secrets.into_iter().map(|one| Found { file: file.clone(), sealed: Sealed::Ours(one) }));
         }
     }
     for path in &args.files {
-        let (name, bytes) = workspace.read_input(path, false, world)?;
-        let help = text::one_side(&name);
-        let secrets = text::decode_or(&bytes, &help).and_then(sealed_secret::read).map_err(|error| error.in_file(&name))?;
-        all.extend(secrets.into_iter().map(|secret| (name.clone(), secret)));
+        let (file, bytes) = workspace.read_input(path, false, world)?;
+        let text = text::decode_or(&bytes, &text::one_side(&file)).map_err(|error| error.in_file(&file))?;
+        let found = blobs::find(text, &args.bound.hints());
+        if found.is_empty() {
+            return Err(Error::bad_input("no sealed value", "pass a file with SealedSecrets").in_file(&file));
+        }
+        all.extend(found.into_iter().map(|one| Found { file: file.clone(), sealed: Sealed::Foreign(one) }));
     }
     Ok(all)
 }
 
-fn select<'s>(sealed: &'s [(String, SealedSecret)], args: &Unseal) -> Result<Vec<(&'s str, &'s SealedSecret)>> {
-    let names: Vec<&Name> = args.value.iter().chain(&args.names).collect();
-    if names.iter().any(|name| !sealed.iter().any(|(_, secret)| secret.name == **name)) {
+fn select<'s>(sealed: &'s [Found], args: &Unseal) -> Result<Vec<&'s Found>> {
+    let names: Vec<&str> = args.value.iter().chain(&args.names).map(Name::as_str).collect();
+    if names.iter().any(|name| !sealed.iter().any(|one| one.name() == *name)) {
         let help = "`seal-secrets contract` lists the keys, `seal-secrets plan` what is missing";
         return Err(Error::usage("no sealed value for that key here", help));
     }
-    let wanted = sealed.iter().filter(|(_, secret)| names.is_empty() || names.contains(&&secret.name));
-    Ok(wanted.map(|(file, secret)| (file.as_str(), secret)).collect())
+    Ok(sealed.iter().filter(|one| names.is_empty() || names.contains(&one.name())).collect())
 }

@@ -1,17 +1,25 @@
-//! The sealed values in anyone's SealedSecrets: found, and replaced by byte range. The result is read again and compared
-//! with the original before it is used.
+//! The sealed values in anyone's files: those of SealedSecrets, wherever they stand, and those that stand by themselves, as
+//! `kubeseal --raw` prints them. Each is found, and replaced by byte range; the result is read again and compared with the original
+//! before it is used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::LazyLock;
 
-use super::sealed_secret::{CERTIFICATE, scope};
-use super::text;
+use regex::Regex;
+
+use super::foreign::{self, Layer, Site, Step, split_mark};
+use super::sealed_secret::{CERTIFICATE, Template, has_blob_prefix, scope, template};
 use super::yaml::{self, Node};
-use crate::model::{CertificateDigest, Error, Position, Result, Scope};
+use super::{base64, text};
+use crate::model::{CertificateDigest, Error, Hints, Name, Namespace, Position, Result, Scope};
 
-/// A SealedSecret in a text that need not be ours, as far as its sealed values matter.
+/// Sealed values in a text that need not be ours, with one binding: those of a SealedSecret, or one that stands by itself.
 pub struct ForeignSealedSecret {
+    pub kind: Kind,
+    /// `metadata.name`; of a value by itself the path of its field; empty where it cannot be read.
     pub name: String,
+    /// `metadata.namespace`, or the only one that it can get.
     pub namespace: Option<String>,
     pub scope: Scope,
     /// The certificate in our annotation.
@@ -20,10 +28,26 @@ pub struct ForeignSealedSecret {
     pub mark: Option<Spot>,
     /// `spec.encryptedData`, in its order.
     pub blobs: Vec<Blob>,
-    /// Why its values cannot be replaced, or opened.
+    /// The labels that its values may be bound to (see [`Scope::label`]), the likeliest first. The one under which a value opens is
+    /// the right one: opening is the proof.
+    pub labels: Vec<String>,
+    /// What the unsealed Secret has besides its data.
+    pub template: Template,
+    /// Why its values cannot be opened.
     pub fault: Option<Error>,
+    /// Why its values cannot be replaced.
+    pub fixed: Option<Error>,
     pub position: Position,
     annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    SealedSecret,
+    /// A sealed value by itself.
+    Alone,
+    /// Something that may hold sealed values, and cannot be read; [`ForeignSealedSecret::fault`] says why.
+    Unread,
 }
 
 pub struct Blob {
@@ -32,101 +56,259 @@ pub struct Blob {
     pub spot: Spot,
 }
 
-/// A scalar in a text.
+/// Characters of a scalar in a text.
 #[derive(Clone)]
 pub struct Spot {
     pub position: Position,
-    /// Where its node begins; unique in the text.
-    node: usize,
-    /// Its content, without quotes, header and indentation.
-    content: Range<usize>,
+    /// Their bytes, without quotes, header and indentation; none where they cannot be replaced.
+    content: Option<Range<usize>>,
+    old: String,
+}
+
+impl Spot {
+    /// Characters in the layer of a site; `position` is their place in its text.
+    fn new(site: &Site<'_>, position: Position, content: Option<Range<usize>>, old: String) -> Self {
+        let position = match (site.layer.within, &content) {
+            (None, _) => position,
+            (Some(_), Some(content)) => yaml::position_of(site.layer.file(), content.start),
+            (Some(_), None) => site.position(),
+        };
+        Spot { position, content, old }
+    }
+
+    fn begin(&self) -> usize {
+        self.content.as_ref().map_or(0, |content| content.start)
+    }
 }
 
 impl ForeignSealedSecret {
-    /// The label that binds its values; see [`Scope::label`].
+    /// The label that what it says of itself leads to.
     pub fn label(&self) -> String {
         self.scope.label(self.namespace.as_deref().unwrap_or(""), &self.name)
     }
 
     /// `namespace/name`, or the name alone.
     pub fn full_name(&self) -> String {
-        self.namespace.as_ref().map_or(self.name.clone(), |namespace| format!("{namespace}/{}", self.name))
+        match self.kind {
+            Kind::SealedSecret => self.namespace.as_ref().map_or(self.name.clone(), |namespace| format!("{namespace}/{}", self.name)),
+            Kind::Alone => format!("{} (a value by itself)", self.name),
+            Kind::Unread => self.name.clone(),
+        }
     }
 
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.get(name).map(String::as_str)
     }
+
+    /// Without anything, found here.
+    fn new(kind: Kind, name: String, site: Option<&Site<'_>>) -> Self {
+        ForeignSealedSecret {
+            kind,
+            name,
+            namespace: None,
+            scope: Scope::Strict,
+            certificate: None,
+            mark: None,
+            blobs: Vec::new(),
+            labels: Vec::new(),
+            template: Template::default(),
+            fault: None,
+            fixed: None,
+            position: site.map_or((1, 1), Site::position),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    fn unread(error: Error, site: Option<&Site<'_>>) -> Self {
+        ForeignSealedSecret { fault: Some(error), ..Self::new(Kind::Unread, String::new(), site) }
+    }
 }
 
-/// Every SealedSecret of a text, also those inside a List; none is not an error.
-pub fn find(text: &str) -> Result<Vec<ForeignSealedSecret>> {
+/// How a sealed value begins: the length of an RSA ciphertext of a usual size, then base64. In JSON a slash may be escaped.
+static BEGINS: LazyLock<regex::bytes::Regex> =
+    LazyLock::new(|| regex::bytes::Regex::new(r"(?:A[QYgw]|BA)[A-D][A-Za-z0-9+/\\]{37}").expect("it is a regular expression"));
+
+/// A sealed value among other characters.
+static WHOLE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?:A[QYgw]|BA)[A-D][A-Za-z0-9+/]{360,}={0,2}").expect("it is a regular expression"));
+
+/// Whether a file's bytes, or a part of them, may hold sealed values.
+pub fn may_hold(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"SealedSecret").is_some() || BEGINS.is_match(bytes)
+}
+
+/// Whether a text is a sealed value: base64 of the length of an RSA ciphertext, that, and an AES-GCM ciphertext with its tag
+/// (sealed-secrets `pkg/crypto/crypto.go`).
+fn is_blob(text: &str) -> bool {
+    let parts = |bytes: &[u8]| {
+        let (length, rest) = bytes.split_first_chunk::<2>()?;
+        Some((usize::from(u16::from_be_bytes(*length)), rest.len()))
+    };
+    let sizes = base64::decode(text).ok().and_then(|bytes| parts(&bytes));
+    sizes.is_some_and(|(rsa, rest)| matches!(rsa, 256 | 384 | 512 | 768 | 1024) && rest >= rsa + 16)
+}
+
+/// All sealed values of a text, at any depth, in its order; none is not an error.
+pub fn find(text: &str, hints: &Hints) -> Vec<ForeignSealedSecret> {
     let (_, body) = split_mark(text);
     let mut found = Vec::new();
     if text::says_nothing(body) {
-        return Ok(found);
+        return found;
     }
-    yaml::read_foreign(body)?.iter().for_each(|node| collect(node, body, &mut found));
-    Ok(found)
-}
-
-/// Without its byte-order mark.
-fn split_mark(text: &str) -> (&str, &str) {
-    text.split_at(if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 })
-}
-
-fn collect(node: &Node, text: &str, found: &mut Vec<ForeignSealedSecret>) {
-    let word = |name: &str| node.get(name).and_then(Node::word);
-    match (word("apiVersion"), word("kind")) {
-        (Some("bitnami.com/v1alpha1"), Some("SealedSecret")) => found.push(read(node, text)),
-        (_, Some(kind)) if kind.ends_with("List") => {
-            node.get("items").map(Node::items).unwrap_or_default().iter().for_each(|item| collect(item, text, found));
+    let is_text = |text: &str| is_document(text) && may_hold(text.as_bytes());
+    foreign::walk(body, &is_text, &mut |step| match step {
+        Step::Node(site) if is_sealed_secret(site.node) => {
+            found.extend(read(site, hints));
+            true
         }
-        _ => {}
+        Step::Node(site) if site.node.word().is_some() => !of_sealed_secret(site) && !alone(site, hints, &mut found),
+        Step::Node(_) => true,
+        Step::Unread { layer, range, error } => {
+            unread(layer, range, error, hints, &mut found);
+            false
+        }
+    });
+    found
+}
+
+/// A SealedSecret, or what is one but for its kind, as the items of a SealedSecretList.
+fn is_sealed_secret(node: &Node) -> bool {
+    let word = |name: &str| node.get(name).and_then(Node::word);
+    let is = word("kind") == Some("SealedSecret") && word("apiVersion").is_some_and(|version| version.starts_with("bitnami.com/"));
+    is || node.at(&["spec", "encryptedData"]).is_some_and(|data| !data.entries().is_empty())
+}
+
+/// Whether a value was read with its SealedSecret.
+fn of_sealed_secret(site: &Site<'_>) -> bool {
+    let (held, spec) = match site.field {
+        // The format before v0.2.
+        "data" => (true, site.up),
+        _ => (site.up.is_some_and(|data| data.field == "encryptedData"), site.up.and_then(|data| data.up)),
+    };
+    let spec = spec.filter(|spec| held && spec.field == "spec");
+    spec.and_then(|spec| spec.up).is_some_and(|one| is_sealed_secret(one.node))
+}
+
+/// Whether a scalar's text can be a document.
+fn is_document(text: &str) -> bool {
+    text.trim().contains('\n') || text.trim_start().starts_with(['{', '['])
+}
+
+/// Tries a scalar as a sealed value by itself, or as text with some; whether it is done with.
+fn alone(site: &Site<'_>, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -> bool {
+    let text = site.node.word().unwrap_or_default();
+    if !BEGINS.is_match(text.as_bytes()) {
+        return false;
+    }
+    let joined: String = text.split_whitespace().collect();
+    if is_blob(&joined) {
+        let spot = Spot::new(site, site.node.position, site.layer.content(site.node), joined.clone());
+        let mut one = one_alone(site, hints, &joined, spot);
+        if base64::decode(text).is_err() {
+            one.fault = Some(white_space(one.position));
+        }
+        found.push(one);
+        return true;
+    }
+    !is_document(text) && tokens(site, text, 0, hints, found)
+}
+
+/// The sealed values among other characters of a scalar's text, which begins there in its layer; whether there are any.
+fn tokens(site: &Site<'_>, text: &str, begin: usize, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -> bool {
+    let before = found.len();
+    let inner = Layer::of(site, site.node.word().unwrap_or_default());
+    for token in WHOLE.find_iter(text).filter(|token| is_blob(token.as_str())) {
+        let content = inner.in_file(begin + token.start()..begin + token.end());
+        let spot = Spot::new(site, site.node.position, content, token.as_str().to_owned());
+        found.push(one_alone(site, hints, token.as_str(), spot));
+    }
+    found.len() > before
+}
+
+/// What cannot be read: the values that can be told in it, or that there may be some.
+fn unread(layer: &Layer<'_>, range: Range<usize>, error: Error, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) {
+    let text = &layer.text[range.clone()];
+    let holds = BEGINS.is_match(text.as_bytes());
+    let Some(site) = layer.within else {
+        // A template without a sealed value has none that could be lost.
+        if holds || text.contains("SealedSecret") && !text::says_nothing(text) && !yaml::is_template(text) {
+            found.push(ForeignSealedSecret::unread(error, None));
+        }
+        return;
+    };
+    if holds && !tokens(site, text, range.start, hints, found) {
+        found.push(ForeignSealedSecret::unread(error, Some(site)));
     }
 }
 
-fn read(node: &Node, text: &str) -> ForeignSealedSecret {
+fn one_alone(site: &Site<'_>, hints: &Hints, text: &str, spot: Spot) -> ForeignSealedSecret {
+    ForeignSealedSecret {
+        position: spot.position,
+        fixed: spot.content.is_none().then(|| elsewhere(spot.position)),
+        blobs: vec![Blob { key: site.field.to_owned(), text: text.to_owned(), spot }],
+        labels: Surroundings::of(site).labels(None, hints),
+        ..ForeignSealedSecret::new(Kind::Alone, foreign::path(site), Some(site))
+    }
+}
+
+fn white_space(position: Position) -> Error {
+    let help = "write it on one line, or as a literal block (`|`), not a folded one (`>`)";
+    Error::cryptography("a sealed value does not open: it has white space inside, as a folded scalar leaves it", help).at(position)
+}
+
+/// A SealedSecret; none where no value is sealed in it, as in a template.
+fn read(site: &Site<'_>, hints: &Hints) -> Option<ForeignSealedSecret> {
+    let (node, layer) = (site.node, site.layer);
     let word = |path: &[&str]| node.at(path).and_then(Node::word);
     let all = node.at(&["metadata", "annotations"]).map(Node::entries).unwrap_or_default();
     let annotations: BTreeMap<String, String> =
         all.iter().filter_map(|(name, node)| Some((name.clone(), node.word()?.to_owned()))).collect();
-    let scope = scope(|name| annotations.get(name).map(String::as_str));
     let mut found = ForeignSealedSecret {
-        name: word(&["metadata", "name"]).unwrap_or("").to_owned(),
-        namespace: word(&["metadata", "namespace"]).map(str::to_owned),
-        scope,
+        scope: scope(|name| annotations.get(name).map(String::as_str)),
         certificate: annotations.get(CERTIFICATE).and_then(|text| CertificateDigest::parse(text).ok()),
-        mark: None,
-        blobs: Vec::new(),
-        fault: fault(node),
-        position: node.position,
-        annotations,
+        fault: hidden(node),
+        fixed: shared(node),
+        template: template(node.at(&["spec", "template"])),
+        ..ForeignSealedSecret::new(Kind::SealedSecret, word(&["metadata", "name"]).unwrap_or("").to_owned(), Some(site))
     };
-    if found.fault.is_some() {
-        return found;
-    }
-    if scope != Scope::ClusterWide && found.namespace.is_none() {
-        let help = "add the `metadata.namespace` that it was sealed for";
-        found.fault = Some(Error::bad_input("it has no namespace, and its scope needs one", help).at(node.position));
-        return found;
-    }
-    let mut spots = || -> Result<()> {
-        if let Some((_, node)) = all.iter().find(|(name, _)| name == CERTIFICATE) {
-            found.mark = Some(spot(node, text)?);
+    let spot = |node: &Node, old: &str| Spot::new(site, node.position, layer.content(node), old.to_owned());
+    for (key, node) in node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default() {
+        let text = node.word().unwrap_or_default();
+        if yaml::is_template(text) && !BEGINS.is_match(text.as_bytes()) {
+            continue;
         }
-        for (key, node) in node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default() {
-            // Go's base64, and so the controller, skips line breaks.
-            let blob = node.word().unwrap_or_default().replace(['\r', '\n'], "");
-            found.blobs.push(Blob { key: key.clone(), text: blob, spot: spot(node, text)? });
-        }
-        Ok(())
-    };
-    found.fault = spots().err();
-    found
+        // Go's base64, and so the controller, skips line breaks.
+        let blob = text.replace(['\r', '\n'], "");
+        let spot = spot(node, &blob);
+        found.fault = found.fault.take().or_else(|| not_sealed(key, &blob, spot.position));
+        found.blobs.push(Blob { key: key.clone(), text: blob, spot });
+    }
+    let mark = all.iter().find(|(name, _)| name == CERTIFICATE);
+    found.mark = mark.map(|(_, node)| spot(node, node.word().unwrap_or_default()));
+    let mut spots = found.blobs.iter().map(|blob| &blob.spot).chain(&found.mark);
+    let lost = spots.find(|spot| spot.content.is_none()).map(|spot| elsewhere(spot.position));
+    found.fixed = found.fixed.take().or(lost);
+    let surroundings = Surroundings::of(site);
+    let own = word(&["metadata", "namespace"]).map(str::to_owned);
+    found.namespace = own.or_else(|| surroundings.namespace(hints));
+    found.labels = surroundings.labels(Some(&found), hints);
+    found.annotations = annotations;
+    (!found.blobs.is_empty() || found.fault.is_some()).then_some(found)
 }
 
-/// What keeps the values of a SealedSecret from being read, or replaced, by themselves.
-fn fault(node: &Node) -> Option<Error> {
+/// Why what stands in the place of a sealed value is none.
+fn not_sealed(key: &str, blob: &str, position: Position) -> Option<Error> {
+    if blob.contains(char::is_whitespace) {
+        return Some(white_space(position));
+    }
+    (!has_blob_prefix(blob)).then(|| {
+        let help = "seal it with kubeseal; if this is a secret in the clear, treat it as exposed: replace it, and remove it from git";
+        Error::refused(format!("`spec.encryptedData.{key}` is not a sealed value: it may be plaintext"), help).at(position)
+    })
+}
+
+/// The mappings that a SealedSecret is made of.
+fn parts(node: &Node) -> Vec<&Node> {
     let paths: [&[&str]; 7] = [
         &[],
         &["metadata"],
@@ -136,19 +318,29 @@ fn fault(node: &Node) -> Option<Error> {
         &["spec"],
         &["spec", "encryptedData"],
     ];
-    let parts: Vec<&Node> = paths.iter().filter_map(|path| node.at(path)).collect();
-    let values = parts.iter().flat_map(|part| part.entries()).map(|(_, value)| value);
-    let hidden = parts.iter().copied().find(|part| part.is_alias() || part.get("<<").is_some());
-    // A value that an alias elsewhere repeats.
-    let shared = values.filter(|value| value.word().is_some()).find(|value| value.anchored && !is_of_metadata(node, value));
-    let shared = shared.or_else(|| parts.iter().copied().find(|part| part.anchored && !part.entries().is_empty()));
-    if let Some(place) = hidden.or(shared) {
-        let what = "this SealedSecret uses a YAML anchor, alias or merge key";
-        return Some(Error::bad_input(what, "write it out, without `&` and `*`").at(place.position));
+    paths.iter().filter_map(|path| node.at(path)).collect()
+}
+
+/// What keeps the values of a SealedSecret from being read.
+fn hidden(node: &Node) -> Option<Error> {
+    let parts = parts(node);
+    let values = node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default().iter().map(|(_, value)| value);
+    if let Some(place) = parts.into_iter().chain(values).find(|part| part.is_alias() || part.get("<<").is_some()) {
+        let what = "this SealedSecret uses a YAML alias or merge key";
+        return Some(Error::bad_input(what, "write it out, without `*` and `<<`").at(place.position));
     }
-    let old = node.at(&["spec", "data"])?;
+    let old = node.at(&["spec", "data"]).filter(|old| !old.is_absent())?;
     let help = "seal the value again, or let kubeseal convert it";
     Some(Error::bad_input("`spec.data`, the format before v0.2, is not supported", help).at(old.position))
+}
+
+/// What keeps the values of a SealedSecret from being replaced by themselves: an alias elsewhere repeats one.
+fn shared(node: &Node) -> Option<Error> {
+    let parts = parts(node);
+    let values = parts.iter().flat_map(|part| part.entries()).map(|(_, value)| value);
+    let shared = values.filter(|value| value.word().is_some()).find(|value| value.anchored && !is_of_metadata(node, value));
+    let place = shared.or_else(|| parts.iter().copied().find(|part| part.anchored && !part.entries().is_empty()))?;
+    Some(Error::bad_input("a YAML anchor repeats a part of this SealedSecret", "write it out, without `&`").at(place.position))
 }
 
 /// An anchored name is often repeated in the template, and is not replaced.
@@ -156,28 +348,72 @@ fn is_of_metadata(node: &Node, value: &Node) -> bool {
     node.get("metadata").is_some_and(|metadata| metadata.entries().iter().any(|(_, one)| one.range.start == value.range.start))
 }
 
-/// Where the characters of a scalar are. A backslash is always the first half of an escape or of a line continuation.
-fn spot(node: &Node, text: &str) -> Result<Spot> {
-    let raw = &text[node.range.clone()];
-    let skipped = match raw.bytes().next() {
-        Some(b'"' | b'\'') => 1,
-        Some(b'|' | b'>') => raw.find('\n').unwrap_or(raw.len()),
-        _ => 0,
-    };
-    let mut wanted = node.word().unwrap_or_default().chars().filter(|c| !c.is_whitespace());
-    let mut left = raw[skipped..].char_indices().filter(|(_, c)| !c.is_whitespace() && *c != '\\');
-    let mut content: Option<Range<usize>> = None;
-    for c in wanted.by_ref() {
-        match left.next() {
-            Some((at, found)) if found == c => {
-                let at = node.range.start + skipped + at;
-                content = Some(content.map_or(at, |content| content.start)..at + c.len_utf8());
+/// The most names, and the most namespaces, that are tried.
+const MOST_TRIED: usize = 8;
+
+/// The names and namespaces that stand around sealed values, the nearest first.
+struct Surroundings {
+    names: Vec<String>,
+    namespaces: Vec<String>,
+}
+
+impl Surroundings {
+    fn of(site: &Site<'_>) -> Self {
+        let (mut names, mut namespaces) = (Vec::new(), Vec::new());
+        for around in site.around() {
+            let nested = ["metadata", "destination", "spec", "global"].iter().filter_map(|field| around.node.get(field));
+            for (field, value) in std::iter::once(around.node).chain(nested).flat_map(Node::entries) {
+                let (field, Some(word)) = (field.to_ascii_lowercase(), value.word()) else { continue };
+                match () {
+                    () if field.ends_with("namespace") => namespaces.push(word.to_owned()),
+                    () if field.ends_with("name") => names.push(word.to_owned()),
+                    () => {}
+                }
             }
-            _ => return Err(elsewhere(node.position)),
+            names.push(around.field.to_owned());
         }
+        Surroundings { names, namespaces }
     }
-    let content = content.ok_or_else(|| elsewhere(node.position))?;
-    Ok(Spot { position: node.position, node: node.range.start, content })
+
+    /// The namespace of what says none: what was given, the nearest, or the only one that a kustomization sets.
+    fn namespace(&self, hints: &Hints) -> Option<String> {
+        let only = || hints.namespaces.first().filter(|_| hints.namespaces.len() == 1);
+        hints.namespace.as_ref().map(ToString::to_string).or_else(|| self.namespaces.first().or_else(only).cloned())
+    }
+
+    /// The labels to try: first that of what a SealedSecret says of itself.
+    fn labels(&self, one: Option<&ForeignSealedSecret>, hints: &Hints) -> Vec<String> {
+        let (given, own) = (hints.name.as_ref().map(Name::as_str), one.map(|one| one.name.as_str()));
+        // A SealedSecret has its name; only its namespace may be set elsewhere.
+        let others = self.names.iter().map(String::as_str).filter(|_| one.is_none());
+        let names = distinct(given.into_iter().chain(own).chain(others));
+        let (given, own) = (hints.namespace.as_ref().map(Namespace::as_str), one.and_then(|one| one.namespace.as_deref()));
+        let others = self.namespaces.iter().chain(&hints.namespaces).map(String::as_str);
+        let namespaces = distinct(given.into_iter().chain(own).chain(others));
+        let mut labels: Vec<String> = one.map(ForeignSealedSecret::label).into_iter().collect();
+        let scopes = match (hints.scope, one) {
+            (Some(scope), _) => vec![scope],
+            (None, Some(one)) => vec![one.scope],
+            (None, None) => vec![Scope::Strict, Scope::NamespaceWide, Scope::ClusterWide],
+        };
+        for scope in scopes {
+            let of = |name: &'_ str| namespaces.iter().map(|namespace| scope.label(namespace, name)).collect::<Vec<_>>();
+            match scope {
+                Scope::Strict => labels.extend(names.iter().flat_map(|name| of(name))),
+                Scope::NamespaceWide => labels.extend(of("")),
+                Scope::ClusterWide => labels.push(String::new()),
+            }
+        }
+        let mut seen = BTreeSet::new();
+        labels.retain(|label| seen.insert(label.clone()));
+        labels
+    }
+}
+
+/// The first few of these that could be names.
+fn distinct<'s>(words: impl Iterator<Item = &'s str>) -> Vec<&'s str> {
+    let mut seen = BTreeSet::new();
+    words.filter(|word| !word.is_empty() && word.len() <= 253 && seen.insert(*word)).take(MOST_TRIED).collect()
 }
 
 fn elsewhere(position: Position) -> Error {
@@ -185,43 +421,70 @@ fn elsewhere(position: Position) -> Error {
         .at(position)
 }
 
-/// The text with these scalars replaced and nothing else changed: neither a byte outside of them, nor the meaning of any
+/// The text with these characters replaced and nothing else changed: neither a byte outside of them, nor the meaning of any
 /// other scalar.
 pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<String> {
     let (mark, body) = split_mark(text);
-    replacements.sort_by_key(|(spot, _)| spot.content.start);
+    replacements.sort_by_key(|(spot, _)| spot.begin());
     let mut replaced = String::with_capacity(text.len() + text.len() / 4);
     replaced.push_str(mark);
     let mut done = 0;
     for (spot, new) in &replacements {
-        replaced.push_str(&body[done..spot.content.start]);
+        let content = spot.content.clone().filter(|content| done <= content.start).ok_or_else(|| elsewhere(spot.position))?;
+        replaced.push_str(&body[done..content.start]);
         replaced.push_str(new);
-        done = spot.content.end;
+        done = content.end;
     }
     replaced.push_str(&body[done..]);
     let Some((first, _)) = replacements.first() else { return Ok(replaced) };
-    let wanted: BTreeMap<usize, &str> = replacements.iter().map(|(spot, new)| (spot.node, new.as_str())).collect();
-    let (before, after) = (yaml::read_foreign(body)?, yaml::read_foreign(&replaced[mark.len()..]).map_err(|_| elsewhere(first.position))?);
-    let mut found = 0;
-    let same =
-        before.len() == after.len() && before.iter().zip(&after).all(|(before, after)| differs_only(before, after, &wanted, &mut found));
-    if same && found == replacements.len() { Ok(replaced) } else { Err(elsewhere(first.position)) }
+    let mut left = Left(&replacements);
+    let (before, after) = (yaml::documents(body), yaml::documents(&replaced[mark.len()..]));
+    let same = before.len() == after.len()
+        && before.iter().zip(&after).all(|(before, after)| match (&before.nodes, &after.nodes) {
+            (Ok(old), Ok(new)) => old.len() == new.len() && old.iter().zip(new).all(|(old, new)| left.differ_only(old, new)),
+            // What cannot be read is not changed.
+            (Err(_), Err(_)) => before.range.len() == after.range.len(),
+            _ => false,
+        });
+    if same && left.0.is_empty() { Ok(replaced) } else { Err(elsewhere(first.position)) }
 }
 
-/// Whether `after` means the same as `before`, except for these scalars, given by where they began.
-fn differs_only(before: &Node, after: &Node, wanted: &BTreeMap<usize, &str>, found: &mut usize) -> bool {
-    if let (Some(_), Some(new), Some(text)) = (before.word(), after.word(), wanted.get(&before.range.start)) {
-        *found += 1;
-        return new.trim_end_matches(['\r', '\n']) == *text && before.anchored == after.anchored;
+/// The replacements that were not met yet, in the order of the text.
+struct Left<'r>(&'r [(Spot, String)]);
+
+impl Left<'_> {
+    /// Whether `after` means the same as `before`, except for the next replacements that stand in it.
+    fn differ_only(&mut self, before: &Node, after: &Node) -> bool {
+        if let (Some(old), Some(new)) = (before.word(), after.word()) {
+            let range = &before.range;
+            let inside = self.0.iter().take_while(|(spot, _)| range.contains(&spot.begin()));
+            let (here, later) = self.0.split_at(inside.count());
+            self.0 = later;
+            let replaced = || before.anchored == after.anchored && is_replaced(old, new, here);
+            return if here.is_empty() { before.same_as(after) } else { replaced() };
+        }
+        let (old, new) = (before.entries(), after.entries());
+        if !old.is_empty() {
+            return old.len() == new.len() && old.iter().zip(new).all(|(old, new)| old.0 == new.0 && self.differ_only(&old.1, &new.1));
+        }
+        let (old, new) = (before.items(), after.items());
+        if !old.is_empty() {
+            return old.len() == new.len() && old.iter().zip(new).all(|(old, new)| self.differ_only(old, new));
+        }
+        before.same_as(after)
     }
-    let (old, new) = (before.entries(), after.entries());
-    if !old.is_empty() {
-        return old.len() == new.len()
-            && old.iter().zip(new).all(|(old, new)| old.0 == new.0 && differs_only(&old.1, &new.1, wanted, found));
+}
+
+/// Whether a scalar's text is the old one with these replacements, in their order. White space may be folded differently.
+fn is_replaced(old: &str, new: &str, replacements: &[(Spot, String)]) -> bool {
+    let joined = |text: &str| -> String { text.split_whitespace().collect() };
+    let (old, mut expected, mut done) = (joined(old), String::new(), 0);
+    for (spot, text) in replacements {
+        let Some(at) = old[done..].find(&spot.old) else { return false };
+        expected.push_str(&old[done..done + at]);
+        expected.push_str(text);
+        done += at + spot.old.len();
     }
-    let (old, new) = (before.items(), after.items());
-    if !old.is_empty() {
-        return old.len() == new.len() && old.iter().zip(new).all(|(old, new)| differs_only(old, new, wanted, found));
-    }
-    before.same_as(after)
+    expected.push_str(&old[done..]);
+    joined(new) == expected
 }

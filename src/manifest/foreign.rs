@@ -1,7 +1,6 @@
 //! What others wrote, however deep it stands: inside lists, helm values, Applications, policies, and in a text that is YAML or
 //! JSON itself. Whatever is found knows what surrounds it, and where its characters stand in the file.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::yaml::{self, Node};
@@ -37,7 +36,7 @@ pub enum Step<'s, 'a> {
     /// A node; the answer says whether what it holds is of interest too.
     Node(&'s Site<'a>),
     /// A document of a text that cannot be read, or its text in a scalar.
-    Unread { layer: &'s Layer<'a>, text: &'s str, error: Error },
+    Unread { layer: &'s Layer<'a>, range: Range<usize>, error: Error },
 }
 
 /// Visits each node of a text, outermost first, and those of every text in a scalar that `is_text` accepts.
@@ -54,7 +53,7 @@ fn walk_layer(layer: &Layer<'_>, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn
                     Some(within) => Error::new(error.kind, error.what(), error.help()).at(within.position()),
                     None => error,
                 };
-                visit(Step::Unread { layer, text: &layer.text[document.range], error });
+                visit(Step::Unread { layer, range: document.range, error });
             }
         }
     }
@@ -69,17 +68,27 @@ fn walk_node(site: &Site<'_>, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn Fn
     site.node.entries().iter().for_each(|(field, node)| within(node, field));
     site.node.items().iter().for_each(|node| within(node, ""));
     let Some(text) = site.node.word().filter(|text| is_text(text)) else { return };
-    let layer = Layer { text, within: Some(site), origins: origins(site.layer, site.node) };
+    let layer = Layer::of(site, text);
     match layer.depth() > MOST_LAYERS {
         true => {
             let error = Error::bad_input("too many texts inside each other", "write it as plain YAML").at(site.position());
-            visit(Step::Unread { layer: &layer, text, error });
+            visit(Step::Unread { layer: &layer, range: 0..text.len(), error });
         }
         false => walk_layer(&layer, is_text, visit),
     }
 }
 
-impl Layer<'_> {
+impl<'a> Layer<'a> {
+    /// The text of a scalar.
+    pub fn of(site: &'a Site<'a>, text: &'a str) -> Self {
+        Layer { text, within: Some(site), origins: origins(site.layer, site.node) }
+    }
+
+    /// The text of the file that holds it.
+    pub fn file(&self) -> &'a str {
+        self.within.map_or(self.text, |within| within.layer.file())
+    }
+
     fn depth(&self) -> usize {
         self.within.map_or(0, |within| within.layer.depth() + 1)
     }
@@ -92,6 +101,11 @@ impl Layer<'_> {
             (None, None) => Some(range),
             (None, Some(_)) => None,
         }
+    }
+
+    /// The characters of a scalar of it in the file, without quotes, header and indentation; none where that cannot be told.
+    pub fn content(&self, node: &Node) -> Option<Range<usize>> {
+        span(&origins(self, node)?)
     }
 }
 
@@ -113,12 +127,6 @@ impl<'a> Site<'a> {
 
     fn outer(&self) -> Option<&Site<'a>> {
         self.up.or(self.layer.within)
-    }
-
-    /// The characters of a scalar in the file, without quotes, header and indentation; none where that cannot be told, as where an
-    /// escape stands for one of them.
-    pub fn content(&self) -> Option<Range<usize>> {
-        span(&origins(self.layer, self.node)?)
     }
 }
 
@@ -205,9 +213,9 @@ pub fn split_mark(text: &str) -> (&str, &str) {
 }
 
 /// The path of fields that leads to a node, such as `spec.values.db`, for people.
-pub fn path<'a>(site: &'a Site<'a>) -> Cow<'a, str> {
+pub fn path(site: &Site<'_>) -> String {
     let mut names: Vec<&str> =
         std::iter::once(site).chain(site.around()).map(|site| site.field).filter(|field| !field.is_empty()).collect();
     names.reverse();
-    Cow::Owned(names.join("."))
+    names.join(".")
 }

@@ -4,6 +4,9 @@
 use super::yaml::{self, Node};
 use crate::model::{Configuration, Error, Position, Result};
 
+/// The names that kustomize looks for.
+pub const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
 /// A `kustomization.yaml` (kustomize v5), as far as it moves or lists things.
 pub struct Kustomization {
     pub namespace: Option<String>,

@@ -56,12 +56,30 @@ pub struct Encrypted {
 }
 
 /// `spec.template`, as far as `unseal` can follow it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Template {
     pub kind: Option<String>,
     pub immutable: bool,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
+    /// Whether the controller renders more data from it.
+    pub renders: bool,
+}
+
+/// The template of a SealedSecret that others wrote.
+pub fn template(node: Option<&Node>) -> Template {
+    let at = |path: &[&str]| node.and_then(|node| node.at(path));
+    let strings = |path: &[&str]| {
+        let entries = at(path).map(Node::entries).unwrap_or_default().iter();
+        entries.filter_map(|(name, value)| Some((name.clone(), value.word()?.to_owned()))).collect()
+    };
+    Template {
+        kind: at(&["type"]).and_then(Node::word).filter(|kind| !kind.is_empty()).map(str::to_owned),
+        immutable: at(&["immutable"]).and_then(Node::word) == Some("true"),
+        labels: strings(&["metadata", "labels"]),
+        annotations: strings(&["metadata", "annotations"]),
+        renders: at(&["data"]).is_some_and(|data| !data.entries().is_empty()),
+    }
 }
 
 /// Every SealedSecret of a file; any other document is an error.
@@ -176,7 +194,7 @@ fn read_encrypted(node: &Node) -> Result<Vec<Encrypted>> {
 }
 
 /// Whether the first two bytes can be the length of an RSA ciphertext (2048 to 8192 bits). Opening the value checks the rest.
-fn has_blob_prefix(blob: &str) -> bool {
+pub fn has_blob_prefix(blob: &str) -> bool {
     let head = blob.as_bytes().get(..4);
     let bytes = head.and_then(|head| BASE64_STANDARD.decode(head).ok());
     bytes.is_some_and(|bytes| bytes.len() >= 2 && (256..=1024).contains(&u16::from_be_bytes([bytes[0], bytes[1]])))

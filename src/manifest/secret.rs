@@ -8,7 +8,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::kubernetes::{Metadata, Object};
-use super::sealed_secret::{SealedSecret, strings};
+use super::sealed_secret::{Template, strings};
 use super::yaml::{self, Fields, Node};
 use crate::model::{DataKey, Error, Name, Namespace, Position, Result, SecretValue};
 
@@ -195,25 +195,34 @@ pub enum Format {
     Json,
 }
 
-/// The Secrets that the controller would create from these SealedSecrets, each with its opened values.
-pub fn write_secrets(opened: &[(&SealedSecret, Vec<(String, SecretValue)>)], format: Format) -> Zeroizing<String> {
+/// A Secret that the controller would make of a SealedSecret, as far as its values were sealed.
+pub struct Unsealed {
+    pub name: String,
+    pub namespace: Option<String>,
+    pub template: Template,
+    /// In the order of its data keys.
+    pub values: Vec<(String, SecretValue)>,
+}
+
+/// The manifests of Secrets.
+pub fn write_secrets(opened: &[Unsealed], format: Format) -> Zeroizing<String> {
     let encoded: Vec<Vec<(&str, Zeroizing<String>)>> = opened
         .iter()
-        .map(|(_, values)| {
+        .map(|one| {
             let encode = |value: &SecretValue| Zeroizing::new(BASE64_STANDARD.encode(value.expose()));
-            values.iter().map(|(key, value)| (key.as_str(), encode(value))).collect()
+            one.values.iter().map(|(key, value)| (key.as_str(), encode(value))).collect()
         })
         .collect();
     let objects: Vec<Object<Body<'_>>> = opened
         .iter()
         .zip(&encoded)
-        .map(|((sealed, _), values)| {
-            let mut metadata = Metadata::new(&sealed.name, sealed.namespace.as_ref().map(|n| n.as_str()));
-            metadata.labels = sealed.template.labels.clone();
-            metadata.annotations = sealed.template.annotations.clone();
+        .map(|(one, values)| {
+            let mut metadata = Metadata::new(&one.name, one.namespace.as_deref());
+            metadata.labels = one.template.labels.clone();
+            metadata.annotations = one.template.annotations.clone();
             let data = values.iter().map(|(key, text)| (*key, text.as_str())).collect();
-            let kind = sealed.template.kind.as_deref().unwrap_or("Opaque");
-            secret(metadata, kind, sealed.template.immutable, data)
+            let kind = one.template.kind.as_deref().unwrap_or("Opaque");
+            secret(metadata, kind, one.template.immutable, data)
         })
         .collect();
     Zeroizing::new(match (format, objects.as_slice()) {

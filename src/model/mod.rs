@@ -27,7 +27,7 @@ pub use digest::CertificateDigest;
 pub use entropy::{Entropy, EntropyFailed, check_entropy, repeats};
 pub use error::{Error, ErrorKind, Position, Result, counted, near, visible};
 pub use finding::{Code, Finding, Severity};
-pub use name::{DataKey, Name, Namespace, Scope};
+pub use name::{DataKey, Hints, Name, Namespace, Scope};
 pub use places::{LiveFlags, Places, quoted};
 pub use plan::{Change, Plan, Reason};
 pub use quietly::{drawing_itself, is_quiet, quietly};

@@ -1,5 +1,6 @@
 //! Names as Kubernetes takes them, and the scope that binds a sealed value to them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Error, Result};
@@ -100,4 +101,14 @@ impl Scope {
             Scope::ClusterWide => String::new(),
         }
     }
+}
+
+/// What sealed values may be bound to, beside what their files say.
+#[derive(Clone, Default)]
+pub struct Hints {
+    pub name: Option<Name>,
+    pub namespace: Option<Namespace>,
+    pub scope: Option<Scope>,
+    /// Namespaces that kustomizations set, as written.
+    pub namespaces: BTreeSet<String>,
 }

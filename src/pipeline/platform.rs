@@ -58,7 +58,7 @@ pub fn matters(path: &str, bytes: &[u8], names: &[&str]) -> bool {
 }
 
 fn is_kustomization(name: &str) -> bool {
-    matches!(name, "kustomization.yaml" | "kustomization.yml" | "Kustomization")
+    gitops::KUSTOMIZATIONS.contains(&name)
 }
 
 /// The environment whose configuration this is.

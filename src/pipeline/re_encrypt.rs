@@ -4,15 +4,14 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::certificate::SealingCertificate;
 use super::private_key::SealingKey;
 use super::seal::{Sealer, SessionKey};
 use super::unseal;
-use crate::manifest::blobs::{self, Blob, ForeignSealedSecret, Spot};
+use crate::manifest::base64;
+use crate::manifest::blobs::{self, Blob, ForeignSealedSecret, Kind, Spot};
 use crate::manifest::sealed_secret::{CLUSTER_WIDE, NAMESPACE_WIDE, scope};
 use crate::model::{CertificateDigest, Error, Result, Scope};
 
@@ -49,8 +48,8 @@ pub struct Done {
 /// To which of these keys the values of a SealedSecret are sealed, whatever it says of itself: `kubeseal --merge-into` may
 /// have sealed each to another one. `None` where there is no value, or one that none of the keys opens.
 pub fn sealed_to(one: &ForeignSealedSecret, keys: &[SealingKey]) -> Option<BTreeSet<CertificateDigest>> {
-    let (label, first) = (one.label(), marked(one, keys).unwrap_or(0));
-    let key = |blob: &Blob| Some(keys[unseal::open_first(keys, first, &label, &blob.text).ok()?.0].digest);
+    let first = marked(one, keys).unwrap_or(0);
+    let key = |blob: &Blob| Some(keys[unseal::open_first(keys, first, &one.labels, &blob.text).ok()?.0].digest);
     one.blobs.iter().map(key).collect::<Option<BTreeSet<_>>>().filter(|keys| !keys.is_empty())
 }
 
@@ -91,17 +90,17 @@ impl<'w> Work<'w> {
         session_keys: &mut impl Iterator<Item = SessionKey>,
         replacements: &mut Vec<(Spot, String)>,
     ) -> Result<State> {
-        let label = one.label();
         let (marked, own) = (marked(one, self.keys), position(self.keys, self.to));
         let (mut new, mut from) = (Vec::new(), None);
         for blob in &one.blobs {
             let first = marked.unwrap_or_else(|| self.last.load(Ordering::Relaxed));
-            let (index, value) = match unseal::open_first(self.keys, first, &label, &blob.text) {
+            let (index, label, value) = match unseal::open_first(self.keys, first, &one.labels, &blob.text) {
                 Ok(opened) => opened,
                 // Sealed to a key that nobody asked for; what was asked for is named where it does not open.
                 Err(_) if self.only.is_some() && one.certificate != self.only && from.is_none() => return Ok(State::PassedOver),
-                Err(error) => return Err(error.at(blob.spot.position)),
+                Err(error) => return Err(unseal::unattributed(one, error).at(blob.spot.position)),
             };
+            let label = &one.labels[label];
             self.last.store(index, Ordering::Relaxed);
             let sealed_to = self.keys[index].digest;
             if sealed_to == self.to {
@@ -113,9 +112,9 @@ impl<'w> Work<'w> {
                 new.push((blob.spot.clone(), blob.text.clone()));
                 continue;
             };
-            let text = sealer.seal(&label, &value, session_keys.next().ok_or_else(too_few)?)?;
+            let text = sealer.seal(label, &value, session_keys.next().ok_or_else(too_few)?)?;
             if let Some(own) = own
-                && !unseal::open(&self.keys[own..=own], &label, &text)?.same_as(&value)
+                && !unseal::open(&self.keys[own..=own], label, &text)?.same_as(&value)
             {
                 return Err(Error::cryptography("the new value is not the old one", "nothing was replaced; report it"));
             }
@@ -140,7 +139,7 @@ fn collect(
 ) -> Result<Done> {
     let (mut secrets, mut replacements) = (Vec::new(), Vec::new());
     for one in found {
-        let state = match one.fault.clone().map_or_else(|| each(one, &mut replacements), Err) {
+        let state = match one.fault.clone().or_else(|| one.fixed.clone()).map_or_else(|| each(one, &mut replacements), Err) {
             Ok(state) => state,
             // Without the cluster there is no going on.
             Err(error) if error.kind.is_of_the_cluster() => return Err(error),
@@ -169,6 +168,10 @@ pub fn by_controller(
     collect(text, found, ask.is_some(), |one, replacements| {
         if one.certificate == Some(to.digest) {
             return Ok(State::Present);
+        }
+        if one.kind == Kind::Alone {
+            let help = "re-encrypt it offline, with the key that opens it, or make a SealedSecret of it";
+            return Err(Error::bad_input("a sealed value by itself: a controller re-encrypts only SealedSecrets", help));
         }
         let (label, own) = (one.label(), position(keys, to.digest).map(|own| &keys[own..=own]));
         if one.mark.is_none() && own.is_some_and(|own| one.blobs.iter().all(|blob| unseal::open(own, &label, &blob.text).is_ok())) {
@@ -240,7 +243,7 @@ fn answered(one: &ForeignSealedSecret, answer: &Value, to: &SealingCertificate) 
 
 /// How long the two parts of a sealed value are.
 fn shape(blob: &str) -> Option<(usize, usize)> {
-    let bytes = BASE64_STANDARD.decode(blob).ok()?;
+    let bytes = base64::decode(blob).ok()?;
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     let rsa = usize::from(u16::from_be_bytes(*length));
     Some((rsa, rest.len().checked_sub(rsa)?))

@@ -5,34 +5,38 @@ use std::collections::HashMap;
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
 use aws_lc_rs::rsa::OAEP_SHA256_MGF1SHA256;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
 use super::inventory::Inventory;
 use super::private_key::SealingKey;
 use super::seal::{NONCE, TAG};
+use crate::manifest::base64;
+use crate::manifest::blobs::{ForeignSealedSecret, Kind};
 use crate::manifest::sealed_secret::{Encrypted, SealedSecret};
-use crate::model::{Error, Result, SecretValue};
+use crate::manifest::secret::Unsealed;
+use crate::model::{Error, Result, Scope, SecretValue};
 
 /// Opens one blob with the first key that fits. Whatever is wrong, the answer is the same: a text that told a wrong
 /// key from a changed byte would be an oracle.
 pub fn open(keys: &[SealingKey], label: &str, blob: &str) -> Result<SecretValue> {
-    open_first(keys, 0, label, blob).map(|(_, value)| value)
+    open_first(keys, 0, &[label.to_owned()], blob).map(|(_, _, value)| value)
 }
 
-/// The same, beginning with a key that is likely to fit; says which one did.
-pub fn open_first(keys: &[SealingKey], first: usize, label: &str, blob: &str) -> Result<(usize, SecretValue)> {
-    let bytes = BASE64_STANDARD.decode(blob).ok();
-    let order = std::iter::once(first).chain((0..keys.len()).filter(|i| *i != first));
-    let opened =
-        |bytes: Vec<u8>| order.filter_map(|i| Some((i, keys.get(i)?))).find_map(|(i, key)| Some((i, open_with(key, label, &bytes)?)));
-    bytes.and_then(opened).ok_or_else(|| {
-        let tried: Vec<String> = keys.iter().map(|key| key.digest.to_string()).collect();
-        let help =
-            "check namespace, name and scope against those it was sealed for, restore the file from git, or name the key it was sealed to";
-        Error::cryptography("a sealed value does not open", help).why(format!("tried {}", tried.join(", ")))
-    })
+/// The same, under the first label that fits, beginning with a key that is likely to; says which key and which label did.
+pub fn open_first(keys: &[SealingKey], first: usize, labels: &[String], blob: &str) -> Result<(usize, usize, SecretValue)> {
+    let order = || std::iter::once(first).chain((0..keys.len()).filter(|i| *i != first)).filter_map(|i| Some((i, keys.get(i)?)));
+    let opened = |bytes: &[u8]| {
+        let under = |(n, label): (usize, &String)| order().find_map(|(i, key)| Some((i, n, open_with(key, label, bytes)?)));
+        labels.iter().enumerate().find_map(under)
+    };
+    base64::decode(blob).ok().and_then(|bytes| opened(&bytes)).ok_or_else(|| does_not_open(keys))
+}
+
+fn does_not_open(keys: &[SealingKey]) -> Error {
+    let tried: Vec<String> = keys.iter().map(|key| key.digest.to_string()).collect();
+    let help =
+        "check namespace, name and scope against those it was sealed for, restore the file from git, or name the key it was sealed to";
+    Error::cryptography("a sealed value does not open", help).why(format!("tried {}", tried.join(", ")))
 }
 
 /// sealed-secrets `pkg/crypto/crypto.go`, `HybridDecrypt`; stricter, in that the RSA part has to have the key's length.
@@ -62,6 +66,49 @@ pub fn open_all(keys: &[SealingKey], sealed: &SealedSecret) -> Result<Vec<(Strin
         Ok((one.key.to_string(), value))
     };
     sealed.encrypted.iter().map(open_one).collect()
+}
+
+/// The Secret of a SealedSecret of ours.
+pub fn unseal(keys: &[SealingKey], sealed: &SealedSecret) -> Result<Unsealed> {
+    let namespace = sealed.namespace.as_ref().map(ToString::to_string);
+    let values = open_all(keys, sealed)?;
+    Ok(Unsealed { name: sealed.name.to_string(), namespace, template: sealed.template.clone(), values })
+}
+
+/// The Secret of sealed values that others wrote.
+pub fn unseal_foreign(keys: &[SealingKey], one: &ForeignSealedSecret) -> Result<Unsealed> {
+    if let Some(fault) = &one.fault {
+        return Err(fault.clone());
+    }
+    let (mut name, mut namespace, mut values) = (one.name.clone(), one.namespace.clone(), Vec::new());
+    for blob in &one.blobs {
+        let opened = open_first(keys, 0, &one.labels, &blob.text);
+        let (_, label, value) = opened.map_err(|error| unattributed(one, error).at(blob.spot.position))?;
+        // What it opens under is what it was sealed for.
+        match one.labels[label].split_once('/') {
+            Some((of, called)) => (namespace, name) = (Some(of.to_owned()), called.to_owned()),
+            None if one.labels[label].is_empty() => {}
+            None => namespace = Some(one.labels[label].clone()),
+        }
+        values.push((blob.key.clone(), value));
+    }
+    Ok(Unsealed { name, namespace, template: one.template.clone(), values })
+}
+
+/// What does not open for want of a name says so.
+pub fn unattributed(one: &ForeignSealedSecret, error: Error) -> Error {
+    let (what, help) = match one.kind {
+        Kind::Alone => (
+            "a sealed value by itself opens under none of the names around it",
+            "pass the `--name`, `--namespace` and `--scope` that it was sealed for, or the key that it was sealed to",
+        ),
+        _ if one.namespace.is_none() && one.scope != Scope::ClusterWide => (
+            "a sealed value does not open, and its SealedSecret says no namespace",
+            "pass the `--namespace` that it was sealed for, or add `metadata.namespace`",
+        ),
+        _ => return error,
+    };
+    Error::new(error.kind, what, help).why(error.reason().unwrap_or_default())
 }
 
 /// The values of a SealedSecret, in the order of its data keys, or why one of them does not open.

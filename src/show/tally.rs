@@ -26,6 +26,7 @@ pub fn summary(places: &Places, tally: &Tally, to: CertificateDigest, dry: bool)
     let unchanged = tally.moved == 0 && !tally.runbook;
     text.push_str(&match (unchanged, dry) {
         (true, _) if current == 0 && tally.failed == 0 => "nothing to do: no SealedSecrets were found\n".to_owned(),
+        (true, _) if current == 0 => "nothing done: no other sealed values were found\n".to_owned(),
         (true, _) => {
             let nothing = if tally.failed > 0 { "nothing done" } else { "nothing to do" };
             let are = if current == 1 { "is" } else { "are" };

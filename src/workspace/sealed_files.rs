@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::out::sync;
 use super::{Workspace, parent};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
-use crate::manifest::text;
-use crate::model::{Error, Result, on_threads, visible};
+use crate::manifest::{gitops, text, yaml};
+use crate::model::{Error, Hints, Result, on_threads, visible};
 use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::{SessionKey, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
@@ -26,6 +26,7 @@ pub struct SealedFiles<'w> {
     /// How many links and files larger than any manifest are not read.
     pub skipped: usize,
     pub with_out: bool,
+    hints: Hints,
     locked: Vec<(u64, u64)>,
     locks: Vec<Lock>,
 }
@@ -53,9 +54,9 @@ impl Workspace {
     /// The manifests below these folders, or below the output folder, and these files whatever they are called. Links are told
     /// of, and not followed. Who will write gets the locks, that of the output folder as well where it is concerned, and removes
     /// what an interrupted run left.
-    pub fn sealed_files(&self, named: &[PathBuf], writes: bool, world: &mut World) -> Result<SealedFiles<'_>> {
+    pub fn sealed_files(&self, named: &[PathBuf], hints: Hints, writes: bool, world: &mut World) -> Result<SealedFiles<'_>> {
         let paths = if named.is_empty() { std::slice::from_ref(&self.out) } else { named };
-        let mut sealed = SealedFiles::none(self);
+        let mut sealed = SealedFiles { hints, ..SealedFiles::none(self) };
         for path in paths {
             // Without a slash at its end, which would follow a link.
             sealed.add(&path.components().collect::<PathBuf>(), writes, world)?;
@@ -63,6 +64,7 @@ impl Workspace {
         if paths.len() > 1 {
             sealed.drop_repeated()?;
         }
+        sealed.add_namespaces()?;
         if writes {
             let parents: BTreeSet<&Path> = sealed.paths.iter().map(|path| parent(path)).collect();
             for parent in parents {
@@ -76,7 +78,7 @@ impl Workspace {
     pub fn sealed_files_of_out(&self, writes: bool, world: &mut World) -> Result<SealedFiles<'_>> {
         self.check_folder()?;
         match files::exists(&*self.disk, &self.out)? {
-            true => self.sealed_files(&[], writes, world),
+            true => self.sealed_files(&[], Hints::default(), writes, world),
             false => Ok(SealedFiles::none(self)),
         }
     }
@@ -84,7 +86,15 @@ impl Workspace {
 
 impl<'w> SealedFiles<'w> {
     fn none(workspace: &'w Workspace) -> Self {
-        SealedFiles { workspace, paths: Vec::new(), skipped: 0, with_out: false, locked: Vec::new(), locks: Vec::new() }
+        SealedFiles {
+            workspace,
+            paths: Vec::new(),
+            skipped: 0,
+            with_out: false,
+            hints: Hints::default(),
+            locked: Vec::new(),
+            locks: Vec::new(),
+        }
     }
 
     fn add(&mut self, path: &Path, writes: bool, world: &mut World) -> Result<()> {
@@ -126,6 +136,21 @@ impl<'w> SealedFiles<'w> {
             once.entry(files::canonical(&*self.workspace.disk, &path)?.unwrap_or_else(|| path.clone())).or_insert(path);
         }
         self.paths = once.into_values().collect();
+        Ok(())
+    }
+
+    /// What kustomizations say of the namespaces of these files, those beside a file as well.
+    fn add_namespaces(&mut self) -> Result<()> {
+        let folders: BTreeSet<&Path> = self.paths.iter().map(|path| parent(path)).collect();
+        let beside = folders.into_iter().flat_map(|folder| gitops::KUSTOMIZATIONS.map(|name| folder.join(name)));
+        let mut namespaces = BTreeSet::new();
+        for path in beside {
+            let is_file = files::stat(&*self.workspace.disk, &path, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::File);
+            let Some(bytes) = is_file.then(|| bytes(self.workspace, &path)).transpose()?.flatten() else { continue };
+            let documents = text::decode(&bytes).and_then(yaml::read_foreign).unwrap_or_default();
+            namespaces.extend(gitops::kustomization(&documents).and_then(|found| found.namespace));
+        }
+        self.hints.namespaces.append(&mut namespaces);
         Ok(())
     }
 
@@ -182,7 +207,9 @@ impl<'w> SealedFiles<'w> {
             if self.paths.len() > AT_ONCE {
                 world.terminal.progress(Some((i * AT_ONCE, self.paths.len())));
             }
-            let read = |path: &PathBuf| read(self.workspace, path).map_err(|error| error.in_file(&path.to_string_lossy())).transpose();
+            let read = |path: &PathBuf| {
+                read(self.workspace, path, &self.hints).map_err(|error| error.in_file(&path.to_string_lossy())).transpose()
+            };
             let read = paths.iter().filter_map(read).collect();
             let visited = visit(read, world);
             world.terminal.progress(None);
@@ -192,17 +219,17 @@ impl<'w> SealedFiles<'w> {
     }
 }
 
-/// A file that holds SealedSecrets; none where it holds something else.
-fn read(workspace: &Workspace, path: &Path) -> Result<Option<SealedFile>> {
+/// A file that holds sealed values; none where it holds something else.
+fn read(workspace: &Workspace, path: &Path, hints: &Hints) -> Result<Option<SealedFile>> {
     let Some(bytes) = bytes(workspace, path)? else { return Ok(None) };
     // In UTF-16 it would stand in other bytes: then it is told that it cannot be read.
-    if !text::is_utf_16(&bytes) && memchr::memmem::find(&bytes, b"SealedSecret").is_none() {
+    if !text::is_utf_16(&bytes) && !blobs::may_hold(&bytes) {
         return Ok(None);
     }
     // What it begins with stays: a byte-order mark too.
     text::decode_or(&bytes, &text::one_side(&path.to_string_lossy()))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let found = blobs::find(&text)?;
+    let found = blobs::find(&text, hints);
     Ok((!found.is_empty()).then(|| SealedFile { path: path.to_owned(), text, found }))
 }
 

@@ -19,6 +19,7 @@ mod diagnosis;
 mod doctor;
 mod escrow;
 mod faults;
+mod foreign_sealed;
 mod form;
 mod git;
 mod git_states;

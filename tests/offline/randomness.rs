@@ -51,7 +51,7 @@ fn with_equal_values() -> Sandbox {
 fn so_are_they_in_whatever_is_re_encrypted() {
     let sandbox = with_equal_values();
     let bodies = |sandbox: &Sandbox, file: &str| {
-        let found = blobs::find(&sandbox.read(file)).unwrap();
+        let found = blobs::find(&sandbox.read(file), &Default::default());
         found.iter().flat_map(|one| &one.blobs).map(|blob| body(&blob.text)).collect::<Vec<_>>()
     };
     let units = ["a", "b", "c"].map(|name| format!("out/secret-source/{name}.sealed.yaml"));

@@ -201,7 +201,15 @@ fn blobs() -> Vec<Row> {
         bytes("K36", "RSA part above the modulus", |blob| blob[2..514].fill(0xff)),
         blob_row("K36", "url-safe".to_owned(), Box::new(|blob| BASE64_STANDARD.encode(blob).replace('+', "-").replace('/', "_"))),
         blob_row("K36", "without padding".to_owned(), Box::new(|blob| BASE64_STANDARD_NO_PAD.encode(&blob[..blob.len() - 1]))),
-        blob_row("K36", "a space after it".to_owned(), Box::new(|blob| format!("\"{} \"", BASE64_STANDARD.encode(blob)))),
+        row(
+            "K36",
+            "a space after it",
+            RECOVER,
+            6,
+            &["sealed.yaml:8:12: a sealed value does not open: it has white space inside", "one line"],
+        )
+        .file("sealed.yaml", fixture_text(SEALED).replace("    value: ", "    value: \" ").replace("=\n  template", "=\"\n  template"))
+        .file("key", good_key()),
         sealed_row("K38", "other name", ("  name: cart", "  name: card"), 6, &SAYS),
         sealed_row("K38", "other namespace", ("  namespace: shop", "  namespace: shot"), 6, &SAYS),
         row("K39", "16 bytes", RECOVER, 6, &SAYS)

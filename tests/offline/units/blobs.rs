@@ -7,8 +7,8 @@ const HEAD: &str = "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetada
 
 /// Each blob of a text replaced by `NEW1`, `NEW2`, …
 fn renewed(text: &str) -> Result<String> {
-    let found = find(text)?;
-    if let Some(error) = found.iter().find_map(|one| one.fault.clone()) {
+    let found = find(text, &Hints::default());
+    if let Some(error) = found.iter().find_map(|one| one.fault.clone().or(one.fixed.clone())) {
         return Err(error);
     }
     let spots = found.iter().flat_map(|one| &one.blobs).map(|blob| blob.spot.clone());
@@ -23,8 +23,9 @@ fn only_the_blob_is_replaced_in_every_style() {
         ("    k: \"AgBx\" # 'a'\n", "    k: \"NEW/1=\" # 'a'\n"),
         ("    k: 'AgBx'\n", "    k: 'NEW/1='\n"),
         ("    'k.x': \"AgB\\/x\"\n", "    'k.x': \"NEW/1=\"\n"),
+        ("    k: \"\\x41g\\u0042x\\u003d\"\n", "    k: \"NEW/1=\"\n"),
         ("    k: \"AgB\\\n      x\"\n", "    k: \"NEW/1=\"\n"),
-        ("    k: >-\n      AgBx\n    l: AgA\n", "    k: >-\n      NEW/1=\n    l: NEW/2=\n"),
+        ("    k: >-\n      AgBx\n    l: AgAx\n", "    k: >-\n      NEW/1=\n    l: NEW/2=\n"),
         ("    k: |\n      AgBx\n      yz\n\n    # end\n", "    k: |\n      NEW/1=\n\n    # end\n"),
         ("    k: |4- # why\n        AgBx\n", "    k: |4- # why\n        NEW/1=\n"),
         ("    k:\n      AgBx\n  template:\n    data: {k: AgBx}\n", "    k:\n      NEW/1=\n  template:\n    data: {k: AgBx}\n"),
@@ -44,7 +45,7 @@ fn only_the_blob_is_replaced_in_every_style() {
     let tabbed = json.replace('{', "{\n\t");
     assert_eq!(renewed(&tabbed), Ok(tabbed.replace("AgBx", "NEW/1=")));
     for text in ["kind: Secret\n", "# kind: SealedSecret\n"] {
-        assert!(find(text).is_ok_and(|found| found.is_empty()));
+        assert!(find(text, &Hints::default()).is_empty());
     }
 }
 
@@ -55,9 +56,7 @@ fn what_stands_for_several_places_is_refused() {
         format!("{HEAD}    k: *v\n").replace("metadata: {", "metadata: {x: &v AgBx, "),
         format!("{HEAD}    <<: {{k: AgBx}}\n"),
         HEAD.replace("encryptedData:\n", "encryptedData: &e {k: AgBx}\n  other: *e\n"),
-        format!("{HEAD}    k: AgBx\n").replace(", namespace: b", ""),
         format!("{HEAD}    k: [AgBx]\n"),
-        format!("{HEAD}    k: \"\\x41gBx\"\n"),
         format!("{HEAD}    k: AgBx\n  data: AgBx\n"),
     ] {
         assert!(renewed(&text).is_err(), "{text}");
