@@ -5,7 +5,7 @@ use crate::cli::{Output, Unseal};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::manifest::secret::{self, Unsealed};
-use crate::manifest::text;
+use crate::manifest::{text, yaml};
 use crate::model::{Error, Name, Result, visible};
 use crate::pipeline::private_key::SealingKey;
 use crate::pipeline::unseal;
@@ -93,6 +93,7 @@ fn read_sealed(workspace: &Workspace, args: &Unseal, world: &mut World) -> Resul
         let text = text::decode_or(&bytes, &text::one_side(&file)).map_err(|error| error.in_file(&file))?;
         let found = blobs::find(text, &args.bound.hints());
         if found.is_empty() {
+            yaml::read_foreign(text).map_err(|error| error.in_file(&file))?;
             return Err(Error::bad_input("no sealed value", "pass a file with SealedSecrets").in_file(&file));
         }
         all.extend(found.into_iter().map(|one| Found { file: file.clone(), sealed: Sealed::Foreign(one) }));

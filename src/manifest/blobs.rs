@@ -46,6 +46,8 @@ pub enum Kind {
     SealedSecret,
     /// A sealed value by itself.
     Alone,
+    /// A SealedSecret that a template makes: its values stand elsewhere.
+    Template,
     /// Something that may hold sealed values, and cannot be read; [`ForeignSealedSecret::fault`] says why.
     Unread,
 }
@@ -62,18 +64,17 @@ pub struct Spot {
     pub position: Position,
     /// Their bytes, without quotes, header and indentation; none where they cannot be replaced.
     content: Option<Range<usize>>,
-    old: String,
 }
 
 impl Spot {
     /// Characters in the layer of a site; `position` is their place in its text.
-    fn new(site: &Site<'_>, position: Position, content: Option<Range<usize>>, old: String) -> Self {
+    fn new(site: &Site<'_>, position: Position, content: Option<Range<usize>>) -> Self {
         let position = match (site.layer.within, &content) {
             (None, _) => position,
             (Some(_), Some(content)) => yaml::position_of(site.layer.file(), content.start),
             (Some(_), None) => site.position(),
         };
-        Spot { position, content, old }
+        Spot { position, content }
     }
 
     fn begin(&self) -> usize {
@@ -90,7 +91,9 @@ impl ForeignSealedSecret {
     /// `namespace/name`, or the name alone.
     pub fn full_name(&self) -> String {
         match self.kind {
-            Kind::SealedSecret => self.namespace.as_ref().map_or(self.name.clone(), |namespace| format!("{namespace}/{}", self.name)),
+            Kind::SealedSecret | Kind::Template => {
+                self.namespace.as_ref().map_or(self.name.clone(), |namespace| format!("{namespace}/{}", self.name))
+            }
             Kind::Alone => format!("{} (a value by itself)", self.name),
             Kind::Unread => self.name.clone(),
         }
@@ -128,9 +131,8 @@ impl ForeignSealedSecret {
 static BEGINS: LazyLock<regex::bytes::Regex> =
     LazyLock::new(|| regex::bytes::Regex::new(r"(?:A[QYgw]|BA)[A-D][A-Za-z0-9+/\\]{37}").expect("it is a regular expression"));
 
-/// A sealed value among other characters.
-static WHOLE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?:A[QYgw]|BA)[A-D][A-Za-z0-9+/]{360,}={0,2}").expect("it is a regular expression"));
+/// A run of base64 that is long enough for a sealed value.
+static RUN: LazyLock<Regex> = LazyLock::new(|| Regex::new("[A-Za-z0-9+/]{364,}={0,2}").expect("it is a regular expression"));
 
 /// Whether a file's bytes, or a part of them, may hold sealed values.
 pub fn may_hold(bytes: &[u8]) -> bool {
@@ -180,18 +182,18 @@ fn is_sealed_secret(node: &Node) -> bool {
 
 /// Whether a value was read with its SealedSecret.
 fn of_sealed_secret(site: &Site<'_>) -> bool {
-    let (held, spec) = match site.field {
-        // The format before v0.2.
-        "data" => (true, site.up),
-        _ => (site.up.is_some_and(|data| data.field == "encryptedData"), site.up.and_then(|data| data.up)),
+    let of = |spec: Option<&Site<'_>>| {
+        let spec = spec.filter(|spec| spec.field == "spec");
+        spec.and_then(|spec| spec.up).is_some_and(|one| is_sealed_secret(one.node))
     };
-    let spec = spec.filter(|spec| held && spec.field == "spec");
-    spec.and_then(|spec| spec.up).is_some_and(|one| is_sealed_secret(one.node))
+    let data = site.up.filter(|data| data.field == "encryptedData");
+    // `spec.data` was the format before v0.2.
+    of(data.and_then(|data| data.up)) || site.field == "data" && of(site.up)
 }
 
 /// Whether a scalar's text can be a document.
 fn is_document(text: &str) -> bool {
-    text.trim().contains('\n') || text.trim_start().starts_with(['{', '['])
+    text.trim().contains('\n') || text.trim_start().starts_with(['{', '[', '"', '\''])
 }
 
 /// Tries a scalar as a sealed value by itself, or as text with some; whether it is done with.
@@ -202,7 +204,7 @@ fn alone(site: &Site<'_>, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -
     }
     let joined: String = text.split_whitespace().collect();
     if is_blob(&joined) {
-        let spot = Spot::new(site, site.node.position, site.layer.content(site.node), joined.clone());
+        let spot = Spot::new(site, site.node.position, site.layer.content(site.node));
         let mut one = one_alone(site, hints, &joined, spot);
         if base64::decode(text).is_err() {
             one.fault = Some(white_space(one.position));
@@ -217,9 +219,9 @@ fn alone(site: &Site<'_>, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -
 fn tokens(site: &Site<'_>, text: &str, begin: usize, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -> bool {
     let before = found.len();
     let inner = Layer::of(site, site.node.word().unwrap_or_default());
-    for token in WHOLE.find_iter(text).filter(|token| is_blob(token.as_str())) {
+    for token in RUN.find_iter(text).filter(|token| is_blob(token.as_str())) {
         let content = inner.in_file(begin + token.start()..begin + token.end());
-        let spot = Spot::new(site, site.node.position, content, token.as_str().to_owned());
+        let spot = Spot::new(site, site.node.position, content);
         found.push(one_alone(site, hints, token.as_str(), spot));
     }
     found.len() > before
@@ -271,20 +273,25 @@ fn read(site: &Site<'_>, hints: &Hints) -> Option<ForeignSealedSecret> {
         template: template(node.at(&["spec", "template"])),
         ..ForeignSealedSecret::new(Kind::SealedSecret, word(&["metadata", "name"]).unwrap_or("").to_owned(), Some(site))
     };
-    let spot = |node: &Node, old: &str| Spot::new(site, node.position, layer.content(node), old.to_owned());
+    let spot = |node: &Node| Spot::new(site, node.position, layer.content(node));
+    let mut templated = None;
     for (key, node) in node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default() {
-        let text = node.word().unwrap_or_default();
+        let text = node.word().unwrap_or(&layer.text[node.range.clone()]);
         if yaml::is_template(text) && !BEGINS.is_match(text.as_bytes()) {
+            templated = templated.or(Some(node.position));
             continue;
         }
         // Go's base64, and so the controller, skips line breaks.
         let blob = text.replace(['\r', '\n'], "");
-        let spot = spot(node, &blob);
+        let spot = spot(node);
         found.fault = found.fault.take().or_else(|| not_sealed(key, &blob, spot.position));
         found.blobs.push(Blob { key: key.clone(), text: blob, spot });
     }
+    if let Some(position) = templated.filter(|_| found.blobs.is_empty()) {
+        (found.kind, found.fault) = (Kind::Template, Some(yaml::template(position)));
+    }
     let mark = all.iter().find(|(name, _)| name == CERTIFICATE);
-    found.mark = mark.map(|(_, node)| spot(node, node.word().unwrap_or_default()));
+    found.mark = mark.map(|(_, node)| spot(node));
     let mut spots = found.blobs.iter().map(|blob| &blob.spot).chain(&found.mark);
     let lost = spots.find(|spot| spot.content.is_none()).map(|spot| elsewhere(spot.position));
     found.fixed = found.fixed.take().or(lost);
@@ -437,7 +444,7 @@ pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<Stri
     }
     replaced.push_str(&body[done..]);
     let Some((first, _)) = replacements.first() else { return Ok(replaced) };
-    let mut left = Left(&replacements);
+    let mut left = Left { body, replacements: &replacements };
     let (before, after) = (yaml::documents(body), yaml::documents(&replaced[mark.len()..]));
     let same = before.len() == after.len()
         && before.iter().zip(&after).all(|(before, after)| match (&before.nodes, &after.nodes) {
@@ -446,21 +453,24 @@ pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<Stri
             (Err(_), Err(_)) => before.range.len() == after.range.len(),
             _ => false,
         });
-    if same && left.0.is_empty() { Ok(replaced) } else { Err(elsewhere(first.position)) }
+    if same && left.replacements.is_empty() { Ok(replaced) } else { Err(elsewhere(first.position)) }
 }
 
 /// The replacements that were not met yet, in the order of the text.
-struct Left<'r>(&'r [(Spot, String)]);
+struct Left<'r> {
+    body: &'r str,
+    replacements: &'r [(Spot, String)],
+}
 
 impl Left<'_> {
     /// Whether `after` means the same as `before`, except for the next replacements that stand in it.
     fn differ_only(&mut self, before: &Node, after: &Node) -> bool {
         if let (Some(old), Some(new)) = (before.word(), after.word()) {
             let range = &before.range;
-            let inside = self.0.iter().take_while(|(spot, _)| range.contains(&spot.begin()));
-            let (here, later) = self.0.split_at(inside.count());
-            self.0 = later;
-            let replaced = || before.anchored == after.anchored && is_replaced(old, new, here);
+            let inside = self.replacements.iter().take_while(|(spot, _)| range.contains(&spot.begin()));
+            let (here, later) = self.replacements.split_at(inside.count());
+            self.replacements = later;
+            let replaced = || before.anchored == after.anchored && self.is_replaced(before, old, new, here);
             return if here.is_empty() { before.same_as(after) } else { replaced() };
         }
         let (old, new) = (before.entries(), after.entries());
@@ -473,18 +483,20 @@ impl Left<'_> {
         }
         before.same_as(after)
     }
-}
 
-/// Whether a scalar's text is the old one with these replacements, in their order. White space may be folded differently.
-fn is_replaced(old: &str, new: &str, replacements: &[(Spot, String)]) -> bool {
-    let joined = |text: &str| -> String { text.split_whitespace().collect() };
-    let (old, mut expected, mut done) = (joined(old), String::new(), 0);
-    for (spot, text) in replacements {
-        let Some(at) = old[done..].find(&spot.old) else { return false };
-        expected.push_str(&old[done..done + at]);
-        expected.push_str(text);
-        done += at + spot.old.len();
+    /// Whether a scalar's text is the old one with these replacements. White space may be folded differently.
+    fn is_replaced(&self, node: &Node, old: &str, new: &str, replacements: &[(Spot, String)]) -> bool {
+        let places: Vec<Range<usize>> = replacements.iter().filter_map(|(spot, _)| spot.content.clone()).collect();
+        let Some(parts) = foreign::parts(self.body, node, &places) else { return false };
+        let (mut expected, mut done) = (String::new(), 0);
+        for (part, (_, text)) in parts.iter().zip(replacements) {
+            let Some(between) = old.get(done..part.start) else { return false };
+            expected.push_str(between);
+            expected.push_str(text);
+            done = part.end;
+        }
+        expected.push_str(&old[done..]);
+        let words = |text: &str| text.split_whitespace().collect::<String>();
+        words(new) == words(&expected)
     }
-    expected.push_str(&old[done..]);
-    joined(new) == expected
 }

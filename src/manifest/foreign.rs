@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::yaml::{self, Node};
+use super::yaml::{self, Node, Style};
 use crate::model::{Error, Position};
 
 /// How many texts may stand inside each other: an Application's values in a ConfigMap of a chart are three.
@@ -130,6 +130,16 @@ impl<'a> Site<'a> {
     }
 }
 
+/// Which part of a scalar's text stands at each of these places of the file.
+pub fn parts(file: &str, node: &Node, places: &[Range<usize>]) -> Option<Vec<Range<usize>>> {
+    let origins = origins(&Layer { text: file, within: None, origins: None }, node)?;
+    let part = |place: &Range<usize>| {
+        let is_in = |origin: &Origin| origin.is_some_and(|(begin, end)| place.start <= begin as usize && end as usize <= place.end);
+        Some(origins.iter().position(is_in)?..origins.iter().rposition(is_in)? + 1)
+    };
+    places.iter().map(part).collect()
+}
+
 /// From the first of these characters to the last.
 fn span(origins: &[Origin]) -> Option<Range<usize>> {
     let mut seen = origins.iter().flatten();
@@ -142,7 +152,7 @@ fn span(origins: &[Origin]) -> Option<Range<usize>> {
 fn origins(layer: &Layer<'_>, node: &Node) -> Option<Vec<Origin>> {
     let text = node.word()?;
     let mut origins = vec![None; text.len()];
-    let mut left = written(&layer.text[node.range.clone()]).into_iter().filter(|(_, c)| !c.is_whitespace());
+    let mut left = written(&layer.text[node.range.clone()], node.style()).into_iter().filter(|(_, c)| !c.is_whitespace());
     for (at, c) in text.char_indices().filter(|(_, c)| !c.is_whitespace()) {
         let (source, found) = left.next()?;
         if found != c {
@@ -156,23 +166,20 @@ fn origins(layer: &Layer<'_>, node: &Node) -> Option<Vec<Origin>> {
 }
 
 /// The characters that a scalar's source stands for, and the bytes of each.
-fn written(source: &str) -> Vec<(Range<usize>, char)> {
-    let inner = |begin: usize| source[begin..].char_indices().map(move |(at, c)| (begin + at..begin + at + c.len_utf8(), c));
-    match source.bytes().next() {
-        Some(b'"') => unescaped(source),
-        Some(b'\'') => {
-            let mut found: Vec<(Range<usize>, char)> = Vec::with_capacity(source.len());
+fn written(source: &str, style: Style) -> Vec<(Range<usize>, char)> {
+    let inner = source.char_indices().map(|(at, c)| (at..at + c.len_utf8(), c));
+    match style {
+        Style::DoubleQuoted => unescaped(source),
+        Style::SingleQuoted => {
             let mut quote = false;
-            for (at, c) in inner(1) {
-                quote = c == '\'' && !quote;
-                if !quote {
-                    found.push((at, c));
-                }
-            }
-            found
+            // Of two quotes the second counts.
+            let counts = |c: char, quote: &mut bool| {
+                *quote = c == '\'' && !*quote;
+                !*quote
+            };
+            inner.skip(1).filter(|(_, c)| counts(*c, &mut quote)).collect()
         }
-        Some(b'|' | b'>') => inner(source.find('\n').unwrap_or(source.len())).collect(),
-        _ => inner(0).collect(),
+        Style::Plain | Style::Block => inner.collect(),
     }
 }
 

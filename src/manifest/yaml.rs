@@ -29,9 +29,19 @@ pub struct Node {
     value: Value,
 }
 
+/// How a scalar is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    SingleQuoted,
+    DoubleQuoted,
+    /// Literal or folded: its range begins after its header.
+    Block,
+}
+
 enum Value {
-    /// The text, and whether it is unquoted.
-    Scalar(Zeroizing<String>, bool),
+    /// The text, and how it is written.
+    Scalar(Zeroizing<String>, Style),
     Sequence(Vec<Node>),
     Mapping(Vec<(String, Node)>),
     /// It repeats an anchored node. Only in a foreign document.
@@ -195,7 +205,7 @@ impl<'t> Events<'t> {
         let anchored = matches!(&event, Event::Scalar(_, _, anchor, _) | Event::SequenceStart(_, anchor, _) | Event::MappingStart(_, anchor, _) if *anchor != 0);
         let value = match event {
             Event::Alias(_) | Event::UnresolvedAlias(_) => Value::Alias,
-            Event::Scalar(text, style, ..) => Value::Scalar(Zeroizing::new(text.into_owned()), style == ScalarStyle::Plain),
+            Event::Scalar(text, style, ..) => Value::Scalar(Zeroizing::new(text.into_owned()), style_of(style)),
             Event::SequenceStart(..) => Value::Sequence(self.sequence(&mut range)?),
             Event::MappingStart(..) => Value::Mapping(self.mapping(&mut range)?),
             _ => return Err(Error::bad_input("unexpected end", "restore the rest of it").at(position)),
@@ -253,6 +263,15 @@ fn check_strict(event: &Event<'_>) -> Result<()> {
             unsupported("tags (`!name`) are", "remove the tag; quote the value if it is text")
         }
         _ => Ok(()),
+    }
+}
+
+fn style_of(style: ScalarStyle) -> Style {
+    match style {
+        ScalarStyle::Plain => Style::Plain,
+        ScalarStyle::SingleQuoted => Style::SingleQuoted,
+        ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+        ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
     }
 }
 
@@ -338,16 +357,16 @@ fn is_ambiguous(plain: &str) -> bool {
 impl Node {
     /// Whether it is `null` or empty, which Kubernetes' tools treat as absent.
     pub fn is_absent(&self) -> bool {
-        matches!(&self.value, Value::Scalar(text, true) if matches!(text.as_str(), "" | "~" | "null"))
+        matches!(&self.value, Value::Scalar(text, Style::Plain) if matches!(text.as_str(), "" | "~" | "null"))
     }
 
     /// The name of a mapping's field: text, and not a merge key.
     fn field_name(&self) -> Result<String> {
         match &self.value {
-            Value::Scalar(text, true) if text.as_str() == "<<" => {
+            Value::Scalar(text, Style::Plain) if text.as_str() == "<<" => {
                 Err(Error::bad_input("merge keys (`<<`) are not supported", "write the fields out").at(self.position))
             }
-            Value::Scalar(text, plain) if !*plain || text.as_str() == "y" || text.as_str() == "n" || !is_ambiguous(text) => {
+            Value::Scalar(text, style) if *style != Style::Plain || text.as_str() == "y" || text.as_str() == "n" || !is_ambiguous(text) => {
                 Ok(text.to_string())
             }
             _ => Err(Error::bad_input("a field's name that is not text", "quote it if it is text").at(self.position)),
@@ -359,6 +378,13 @@ impl Node {
         match &self.value {
             Value::Scalar(text, _) => Some(text),
             _ => None,
+        }
+    }
+
+    pub fn style(&self) -> Style {
+        match &self.value {
+            Value::Scalar(_, style) => *style,
+            _ => Style::Plain,
         }
     }
 
@@ -399,7 +425,9 @@ impl Node {
     pub fn same_as(&self, other: &Node) -> bool {
         self.anchored == other.anchored
             && match (&self.value, &other.value) {
-                (Value::Scalar(one, plain), Value::Scalar(two, other_plain)) => one == two && plain == other_plain,
+                (Value::Scalar(one, style), Value::Scalar(two, other)) => {
+                    one == two && (*style == Style::Plain) == (*other == Style::Plain)
+                }
                 (Value::Sequence(one), Value::Sequence(two)) => {
                     one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.same_as(two))
                 }
@@ -415,7 +443,7 @@ impl Node {
     fn wrong_type(&self, path: &str, expected: &str) -> Error {
         let what = if path.is_empty() { "the document".to_owned() } else { format!("`{path}`") };
         let (found, help) = match &self.value {
-            Value::Scalar(text, true) if is_ambiguous(text) => {
+            Value::Scalar(text, Style::Plain) if is_ambiguous(text) => {
                 (", but some readers take this for a number, a date or a boolean", "quote it if it is text".to_owned())
             }
             Value::Scalar(..) => (", not a scalar", format!("write {expected} there")),
@@ -429,8 +457,8 @@ impl Node {
     /// Its text, which must be quoted, or a word that no reader takes for anything else.
     pub fn text(&self, path: &str) -> Result<&str> {
         match &self.value {
-            Value::Scalar(text, true) if is_template(text) => Err(template(self.position)),
-            Value::Scalar(text, plain) if !*plain || !is_ambiguous(text) => Ok(text),
+            Value::Scalar(text, Style::Plain) if is_template(text) => Err(template(self.position)),
+            Value::Scalar(text, style) if *style != Style::Plain || !is_ambiguous(text) => Ok(text),
             _ => Err(self.wrong_type(path, "text")),
         }
     }
@@ -438,8 +466,8 @@ impl Node {
     /// Its boolean, which must be an unquoted `true` or `false`.
     pub fn boolean(&self, path: &str) -> Result<bool> {
         match &self.value {
-            Value::Scalar(text, true) if text.as_str() == "true" => Ok(true),
-            Value::Scalar(text, true) if text.as_str() == "false" => Ok(false),
+            Value::Scalar(text, Style::Plain) if text.as_str() == "true" => Ok(true),
+            Value::Scalar(text, Style::Plain) if text.as_str() == "false" => Ok(false),
             _ => {
                 Err(Error::bad_input(format!("`{path}` should be `true` or `false`"), "write one of the two, without quotes")
                     .at(self.position))
@@ -454,7 +482,7 @@ impl Node {
             canonical.then(|| text.parse::<u32>().unwrap_or(u32::MAX))
         };
         let number = match &self.value {
-            Value::Scalar(text, true) => decimal(text),
+            Value::Scalar(text, Style::Plain) => decimal(text),
             _ => None,
         };
         number.filter(|n| bounds.contains(n)).ok_or_else(|| {

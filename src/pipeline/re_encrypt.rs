@@ -138,7 +138,7 @@ fn collect(
     mut each: impl FnMut(&ForeignSealedSecret, &mut Vec<(Spot, String)>) -> Result<State>,
 ) -> Result<Done> {
     let (mut secrets, mut replacements) = (Vec::new(), Vec::new());
-    for one in found {
+    for one in found.iter().filter(|one| one.kind != Kind::Template) {
         let state = match one.fault.clone().or_else(|| one.fixed.clone()).map_or_else(|| each(one, &mut replacements), Err) {
             Ok(state) => state,
             // Without the cluster there is no going on.

@@ -222,8 +222,12 @@ impl<'w> SealedFiles<'w> {
 /// A file that holds sealed values; none where it holds something else.
 fn read(workspace: &Workspace, path: &Path, hints: &Hints) -> Result<Option<SealedFile>> {
     let Some(bytes) = bytes(workspace, path)? else { return Ok(None) };
-    // In UTF-16 it would stand in other bytes: then it is told that it cannot be read.
-    if !text::is_utf_16(&bytes) && !blobs::may_hold(&bytes) {
+    let may_hold = match text::is_utf_16(&bytes) {
+        // A NUL stands beside each character.
+        true => blobs::may_hold(&bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<_>>()),
+        false => blobs::may_hold(&bytes),
+    };
+    if !may_hold {
         return Ok(None);
     }
     // What it begins with stays: a byte-order mark too.

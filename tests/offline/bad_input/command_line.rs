@@ -137,7 +137,10 @@ fn other_keys() -> Vec<Row> {
             .with(|s| assert!(Command::new("mkfifo").arg(s.path("pipe")).status().unwrap().success())),
         again("not YAML", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml:1:1: ", "could not be opened"])
             .file("x.yaml", planted("'SealedSecret {canary}\n")),
-        again("UTF-16", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml: UTF-16", "nothing done"]).file("x.yaml", b"\xff\xfea\0".to_vec()),
+        again("UTF-16", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml: UTF-16", "nothing done"])
+            .file("x.yaml", b"\xff\xfeS\0e\0a\0l\0e\0d\0S\0e\0c\0r\0e\0t\0".to_vec()),
+        again("UTF-16 of something else", &["re-encrypt", "x.yaml", "--yes"], 0, &["no SealedSecrets were found"])
+            .file("x.yaml", b"\xff\xfea\0".to_vec()),
         again("only a comment", &["re-encrypt", "x.yaml", "--yes"], 0, &["nothing to do: no SealedSecrets were found"])
             .file("x.yaml", "# kind: SealedSecret\n"),
         again("a link with a slash", &["re-encrypt", "link/", "--yes"], 4, &["link: ", "links are not followed"])
@@ -148,7 +151,8 @@ fn other_keys() -> Vec<Row> {
         row("L22", "the folder above is locked", &["re-encrypt", "out/secret-source", "--yes"], 8, &["(process {pid})"])
             .start(Start::Bootstrapped)
             .locked("out"),
-        again("plaintext", &["re-encrypt", "x.yaml", "--yes"], 1, &[": a sealed value does not open"]).file("x.yaml", planted(plain)),
+        again("plaintext", &["re-encrypt", "x.yaml", "--yes"], 1, &["x.yaml:4:27: `spec.encryptedData.k` is not a sealed value"])
+            .file("x.yaml", planted(plain)),
         again("another's identity", &["re-encrypt", "--identity", "id", "--yes"], 3, &["id: no age identity"]).file("id", "# none\n"),
         again("escrow gone", &["renew", "--yes"], 3, &["keys/sealing.key.age: no such file"]).with(|s| s.remove(ESCROW)),
         again("escrow gone", &["re-encrypt", "--yes"], 3, &["keys/sealing.key.age: no such file"]).with(|s| s.remove(ESCROW)),

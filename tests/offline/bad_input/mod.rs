@@ -372,6 +372,10 @@ fn run_all(rows: Vec<Row>) {
 const SEALED: &str = "fixtures/sealed/good.yaml";
 const RECOVER: &[&str] = &["unseal", "-f", "sealed.yaml", "--recovery-private-key", "key"];
 
+/// The same of our own file, which is read strictly.
+const RECOVER_OURS: &[&str] = &["unseal", "--recovery-private-key", "key"];
+const OURS: &str = "out/secret-source/cart.sealed.yaml";
+
 const WITH_CONTRACT: [&str; 3] = ["bootstrap", "--contract", "contract.yaml"];
 
 fn link(to: &str, sandbox: &Sandbox, path: &str) {
@@ -399,7 +403,7 @@ fn contract_row(id: &'static str, what: impl Into<String>, (from, to): Edit<'_>,
 
 /// `fixtures/sealed/good.yaml` with one defect.
 fn sealed_row(id: &'static str, what: impl Into<String>, (from, to): Edit<'_>, code: i32, says: &[&str]) -> Row {
-    row(id, what, RECOVER, code, says).file("sealed.yaml", fixture_text(SEALED)).file("key", good_key()).edit("sealed.yaml", from, to)
+    row(id, what, RECOVER_OURS, code, says).file(OURS, fixture_text(SEALED)).file("key", good_key()).edit(OURS, from, to)
 }
 
 fn good_key() -> String {

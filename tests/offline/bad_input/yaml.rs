@@ -44,7 +44,7 @@ fn yaml_that_is_not_taken() -> Vec<Row> {
         row("Y08", "two contracts", &WITH_CONTRACT, 3, &["contract.yaml:31:1: ", "2 documents where one"])
             .file("contract.yaml", format!("{}---\nversion: 1\n", fixture_text("fixtures/contracts/small.yaml"))),
         contract("Y10", "alias bomb", bomb.clone(), &["contract.yaml:1:9: ", "anchors", "not supported"]),
-        row("Y10", "alias bomb", RECOVER, 3, &["sealed.yaml:1:9: ", "anchors"]).file("sealed.yaml", bomb).file("key", good_key()),
+        row("Y10", "alias bomb", RECOVER_OURS, 3, &["sealed.yaml:1:9: ", "anchors"]).file(OURS, bomb).file("key", good_key()),
         contract_row("Y12", "undefined alias", (SESSIONS, "about: *nothing"), 3, &["contract.yaml:20:12: ", "alias"]),
         contract_row("Y13", "merge key", (SESSIONS, "<<: { about: x }"), 3, &["contract.yaml:20:5: ", "not supported"]),
         contract_row("Y14", "!!binary", (SESSIONS, "about: !!binary {canary}"), 3, &["contract.yaml:20:", "not supported"]),
@@ -233,9 +233,8 @@ fn manifests_that_are_wrong() -> Vec<Row> {
     let kinds = ["sealed.yaml:1:1: ", "SealedSecret", "bitnami.com/v1alpha1"];
     let list = "apiVersion: v1\nkind: List\nitems:\n  - apiVersion: bitnami.com/v1alpha1\n    kind: SealedSecret\n";
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: { name: cart, namespace: shop }\nstringData: { value: {canary} }\n";
-    let whole = |id, what: &str, text: &str, says: &[&str]| {
-        row(id, what, RECOVER, 3, says).file("sealed.yaml", planted(text)).file("key", good_key())
-    };
+    let whole =
+        |id, what: &str, text: &str, says: &[&str]| row(id, what, RECOVER_OURS, 3, says).file(OURS, planted(text)).file("key", good_key());
     let key = |id, what: &str, text: &str, says: &[&str]| {
         row(id, what, RECOVER, 3, says).file("sealed.yaml", fixture_text(SEALED)).file("key", planted(text))
     };
@@ -267,7 +266,7 @@ fn manifests_that_are_wrong() -> Vec<Row> {
         sealed_row("Y26", "both", ("metadata:", &format!("{annotate}{{ {namespace_wide}, {cluster_wide} }}")), 4, &contradict),
         sealed_row("Y26", "wider template", ("  template:\n    metadata:", &template(&cluster_wide)), 4, &contradict),
         sealed_row("Y26", "other template", ("  template:\n    metadata:", &template(&cluster_wide)), 4, &contradict).edit(
-            "sealed.yaml",
+            OURS,
             "metadata:",
             &format!("{annotate}{{ {namespace_wide} }}"),
         ),
@@ -328,8 +327,6 @@ fn empty_data(data: &str) -> String {
 fn too_much() -> Vec<Row> {
     let given = ["bootstrap", "--provide", "hf-token=given"];
     let with_key = |row: Row| row.file("key", good_key());
-    let sealed =
-        |what: &str, code, says: &[&str], bytes: Vec<u8>| with_key(row("Y29", what, RECOVER, code, says)).file("sealed.yaml", bytes);
     let object = |size: usize| {
         fixture_text(SEALED).replace("    value: Ag", &format!("    large: AgAA{}\n    value: Ag", "A".repeat(size))).into_bytes()
     };
@@ -347,12 +344,11 @@ fn too_much() -> Vec<Row> {
         row("Y29", "value on standard input", &["bootstrap", "--provide", "hf-token=-"], 3, &["512 KiB"])
             .stdin(&[b"hf_", CANARY.repeat(30_000).as_bytes()].concat()),
         // Kubernetes says 1 MiB of a request; what may lie in etcd, and may have to be recovered, is half as much more.
-        sealed("an object of 1.6 MiB", 3, &["sealed.yaml:", "1.5 MiB"], object(1_700_000)),
-        sealed("a file of 17 MiB", 3, &["sealed.yaml: ", "16 MiB"], object(17 << 20)),
+        with_key(row("Y29", "an object of 1.6 MiB", RECOVER_OURS, 3, &["sealed.yaml:", "1.5 MiB"])).file(OURS, object(1_700_000)),
+        with_key(row("Y29", "a file of 17 MiB", RECOVER, 3, &["sealed.yaml: ", "16 MiB"])).file("sealed.yaml", object(17 << 20)),
         row("Y29", "contract of 17 MiB", &WITH_CONTRACT, 3, &["contract.yaml: ", "16 MiB"]).file("contract.yaml", vec![b'#'; 17 << 20]),
         with_key(
-            row("Y30", "100,000 documents, the last one again", RECOVER, 3, &["sealed.yaml:", "`a7`"])
-                .file("sealed.yaml", many(100_000, "a7")),
+            row("Y30", "100,000 documents, the last one again", RECOVER_OURS, 3, &["sealed.yaml:", "`a7`"]).file(OURS, many(100_000, "a7")),
         ),
     ]
 }

@@ -5,6 +5,7 @@ mod contract_file;
 mod digest;
 mod env_file;
 mod error;
+mod foreign;
 mod name;
 mod places;
 mod platform;
