@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Regex, bytes};
 
 use super::foreign::{self, Layer, Site, Step, split_mark};
 use super::sealed_secret::{CERTIFICATE, Template, has_blob_prefix, scope, template};
@@ -128,15 +128,21 @@ impl ForeignSealedSecret {
 }
 
 /// How a sealed value begins: the length of an RSA ciphertext of a usual size, then base64. In JSON a slash may be escaped.
-static BEGINS: LazyLock<regex::bytes::Regex> =
-    LazyLock::new(|| regex::bytes::Regex::new(r"(?:A[QYgw]|BA)[A-D][A-Za-z0-9+/\\]{37}").expect("it is a regular expression"));
+const BEGINS: &str = r"(?:A[QYgw]|BA)[A-D][A-Za-z0-9+/\\]{37}";
+
+/// The same in a file's bytes, where an escape may stand before it.
+static ANYWHERE: LazyLock<bytes::Regex> = LazyLock::new(|| bytes::Regex::new(BEGINS).expect("it is a regular expression"));
+
+/// The same in a text, and not in the midst of a longer word, such as a public key.
+static AS_A_WORD: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(&format!(r"(?:^|[^A-Za-z0-9+/]|\\[nrt]){BEGINS}")).expect("it is a regular expression"));
 
 /// A run of base64 that is long enough for a sealed value.
 static RUN: LazyLock<Regex> = LazyLock::new(|| Regex::new("[A-Za-z0-9+/]{364,}={0,2}").expect("it is a regular expression"));
 
 /// Whether a file's bytes, or a part of them, may hold sealed values.
 pub fn may_hold(bytes: &[u8]) -> bool {
-    memchr::memmem::find(bytes, b"SealedSecret").is_some() || BEGINS.is_match(bytes)
+    memchr::memmem::find(bytes, b"SealedSecret").is_some() || ANYWHERE.is_match(bytes)
 }
 
 /// Whether a text is a sealed value: base64 of the length of an RSA ciphertext, that, and an AES-GCM ciphertext with its tag
@@ -199,7 +205,7 @@ fn is_document(text: &str) -> bool {
 /// Tries a scalar as a sealed value by itself, or as text with some; whether it is done with.
 fn alone(site: &Site<'_>, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -> bool {
     let text = site.node.word().unwrap_or_default();
-    if !BEGINS.is_match(text.as_bytes()) {
+    if !AS_A_WORD.is_match(text) {
         return false;
     }
     let joined: String = text.split_whitespace().collect();
@@ -230,7 +236,7 @@ fn tokens(site: &Site<'_>, text: &str, begin: usize, hints: &Hints, found: &mut 
 /// What cannot be read: the values that can be told in it, or that there may be some.
 fn unread(layer: &Layer<'_>, range: Range<usize>, error: Error, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) {
     let text = &layer.text[range.clone()];
-    let holds = BEGINS.is_match(text.as_bytes());
+    let holds = AS_A_WORD.is_match(text);
     let Some(site) = layer.within else {
         // A template without a sealed value has none that could be lost.
         if holds || text.contains("SealedSecret") && !text::says_nothing(text) && !yaml::is_template(text) {
@@ -277,7 +283,7 @@ fn read(site: &Site<'_>, hints: &Hints) -> Option<ForeignSealedSecret> {
     let mut templated = None;
     for (key, node) in node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default() {
         let text = node.word().unwrap_or(&layer.text[node.range.clone()]);
-        if yaml::is_template(text) && !BEGINS.is_match(text.as_bytes()) {
+        if yaml::is_template(text) && !AS_A_WORD.is_match(text) {
             templated = templated.or(Some(node.position));
             continue;
         }
