@@ -1,17 +1,28 @@
-//! ExternalSecrets of the platform (`external-secrets.io/v1` and `v1beta1`): which keys they read from which store,
-//! and where in the text a property would go.
+//! ExternalSecrets of the platform (`external-secrets.io/v1` and `v1beta1`), however deep they stand: which keys they read from
+//! which store, and where in the text a property would go. And PushSecrets, which write.
 
 use std::ops::Range;
 
-use super::yaml::Node;
-use crate::model::Position;
+use super::foreign::{self, Site, Step};
+use super::gitops::{self, Patch};
+use super::yaml::{self, Document, Node};
+use crate::model::{Error, Position};
 
 /// One ExternalSecret, or the template of a ClusterExternalSecret. Names are as written, and not yet checked; a missing one
 /// is empty.
 pub struct ExternalSecret {
     pub name: String,
-    /// `metadata.namespace`; for a ClusterExternalSecret each of `spec.namespaces`.
+    /// `metadata.namespace`, or else that of what it stands in; for a ClusterExternalSecret each of `spec.namespaces`.
     pub namespaces: Vec<String>,
+    /// kustomize does not move it: an Application or a HelmRelease holds it.
+    pub fixed: bool,
+    /// It is no object of its own before helm or Argo CD makes it one, so no patch by name reaches it.
+    pub nested: bool,
+    /// What makes an ExternalSecret of it; none = it is applied as it stands.
+    pub made: Option<Made>,
+    pub tool: Tool,
+    /// It says `v1beta1`, which ESO no longer serves.
+    pub outdated: bool,
     /// It is a ClusterExternalSecret, so selectors decide on its namespaces.
     pub cluster: bool,
     /// The bytes of `spec.secretStoreRef.kind`, and what it says.
@@ -24,13 +35,38 @@ pub struct ExternalSecret {
     pub hidden: Option<Position>,
     /// `spec.dataFrom`, in its order, without generators.
     pub whole: Vec<Whole>,
+    /// It stands in the file's own YAML or JSON, so a property can be put into its text.
+    pub written_out: bool,
     pub position: Position,
+}
+
+/// What makes an ExternalSecret of something that is none yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// Whatever unpacks the text in which it stands.
+    Text,
+    /// Whatever fills in a template.
+    Template,
+    /// A chart, from values.
+    Chart,
+    /// An object of this kind, such as a policy.
+    By(String),
+}
+
+/// What runs helm, as far as the text says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    ArgoCd,
+    /// And whether a post-renderer of the HelmRelease adds a property.
+    Flux(bool),
+    Unknown,
 }
 
 #[derive(Clone)]
 pub struct StoreRef {
     /// `SecretStore`, which is the default, or `ClusterSecretStore`.
     pub kind: String,
+    /// Empty where nothing says it.
     pub name: String,
 }
 
@@ -78,29 +114,261 @@ pub enum Slot {
     Shared,
 }
 
-/// Every ExternalSecret of these documents, also those inside a List.
-pub fn find(documents: &[Node], text: &str) -> Vec<ExternalSecret> {
-    let mut found = Vec::new();
-    for node in documents {
-        collect(node, text, &mut found);
-    }
+/// What a text says of secrets in a store.
+#[derive(Default)]
+pub struct Found {
+    pub secrets: Vec<ExternalSecret>,
+    /// What PushSecrets write: the store, the key, and its place.
+    pub pushed: Vec<(StoreRef, String, Position)>,
+    /// Each `remoteKey` of helm values, and its place.
+    pub remote_keys: Vec<(String, Position)>,
+    /// What changes objects on their way to the cluster.
+    pub patches: Vec<Patch>,
+    /// Why documents that mention an ExternalSecret cannot be read.
+    pub unread: Vec<Error>,
+}
+
+/// Everything of these documents, at any depth, also in a text that is YAML or JSON itself.
+pub fn find(text: &str, documents: &[Document]) -> Found {
+    let mut found = Found::default();
+    let is_text = |text: &str| mentions(text) && text.contains([':', '{']);
+    foreign::walk_documents(text, documents, &is_text, &mut |step| match step {
+        Step::Node(site) => found.visit(site),
+        Step::Unread { layer, text: part, error } => {
+            match layer.within {
+                Some(site) => found.secrets.extend(unread_text(site, part)),
+                None if !mentions(part) => {}
+                None if is_template(part) => found.secrets.push(template(text, part)),
+                None => found.unread.push(error),
+            }
+            false
+        }
+    });
     found
 }
 
-fn collect(node: &Node, text: &str, found: &mut Vec<ExternalSecret>) {
+/// Whether a text says something of secrets, and not only in comments.
+pub fn mentions(text: &str) -> bool {
+    without_comments(text).any(|line| ["ExternalSecret", "remoteRef", "remoteKey"].iter().any(|word| line.contains(word)))
+}
+
+fn without_comments(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with('#'))
+}
+
+/// Whether a text is one of helm, Jinja or cookiecutter, and not what they make of it.
+pub fn is_template(text: &str) -> bool {
+    [("{{", "}}"), ("{%", "%}")].iter().any(|(begin, end)| text.find(begin).is_some_and(|at| text[at..].contains(end)))
+}
+
+/// What a template may read: every word in its text after `key:`. The whole text is for the place.
+pub fn template(whole: &str, part: &str) -> ExternalSecret {
+    let first = yaml::position_of(whole, part.as_ptr().addr() - whole.as_ptr().addr()).0;
+    let lines = part.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
+    let entries = lines.flat_map(|(i, line)| {
+        let (before, rest) = line.split_once("key:").or_else(|| line.split_once("key\":")).unwrap_or_default();
+        let column = before.chars().count() + 1;
+        let words = rest.split(|c: char| !c.is_ascii_alphanumeric() && !"-.".contains(c)).filter(|word| !word.is_empty());
+        words.map(move |word| Entry::unplaced(word, (first + i, column)))
+    });
+    let entries: Vec<Entry> = entries.collect();
+    ExternalSecret { made: Some(Made::Template), nested: true, position: (first, 1), entries, ..ExternalSecret::default() }
+}
+
+/// A text in a scalar that cannot be read, if it looks like a manifest or names keys.
+fn unread_text(site: &Site<'_>, part: &str) -> Option<ExternalSecret> {
+    let mut secret = template(part, part);
+    secret.made = (!is_template(part) || !part.contains("external-secrets.io/")).then_some(Made::Text).or(secret.made);
+    secret.entries.iter_mut().for_each(|entry| entry.position = site.position());
+    let around = Around::of(site);
+    (!secret.entries.is_empty() || secret.made == Some(Made::Template)).then(|| ExternalSecret {
+        position: site.position(),
+        tool: around.tool,
+        namespaces: around.namespace.into_iter().collect(),
+        ..secret
+    })
+}
+
+/// The kind of an object of ESO's.
+fn kind_of(node: &Node) -> Option<&str> {
     let word = |name: &str| node.get(name).and_then(Node::word);
-    let group = word("apiVersion").and_then(|version| version.split('/').next());
-    match (group, word("kind")) {
-        (Some("external-secrets.io"), Some("ExternalSecret")) => {
-            found.extend(node.get("spec").map(|spec| read(node, spec, text, false)));
+    (word("apiVersion")?.split('/').next()? == "external-secrets.io").then(|| word("kind"))?
+}
+
+/// Whether it says that it is an ExternalSecret, or one for the cluster.
+pub fn is_secret(node: &Node) -> bool {
+    matches!(kind_of(node), Some("ExternalSecret" | "ClusterExternalSecret"))
+}
+
+impl Found {
+    /// Takes a node in; whether what it holds is of interest as well.
+    fn visit(&mut self, site: &Site<'_>) -> bool {
+        let node = site.node;
+        if gitops::is_patches(site) {
+            let inside = |patch: Patch| Patch { position: site.layer.within.map_or(patch.position, Site::position), ..patch };
+            self.patches.extend(gitops::patches(node).into_iter().map(inside));
+            return false;
         }
-        (Some("external-secrets.io"), Some("ClusterExternalSecret")) => {
-            found.extend(node.at(&["spec", "externalSecretSpec"]).map(|spec| read(node, spec, text, true)));
+        let spec = match kind_of(node) {
+            Some("ExternalSecret") => node.get("spec"),
+            Some("ClusterExternalSecret") => node.at(&["spec", "externalSecretSpec"]),
+            Some("PushSecret" | "ClusterPushSecret") => {
+                let spec = node.at(&["spec", "pushSecretSpec"]).or_else(|| node.get("spec"));
+                self.pushed.extend(spec.into_iter().flat_map(|spec| pushed(site, spec)));
+                return false;
+            }
+            _ => None,
+        };
+        if let Some(spec) = spec {
+            self.secrets.push(read(site, spec));
+            return false;
         }
-        (_, Some(kind)) if kind.ends_with("List") => {
-            node.get("items").map(Node::items).unwrap_or_default().iter().for_each(|item| collect(item, text, found))
+        let remote = node.get("remoteRef").filter(|remote| remote.get("key").is_some());
+        let extract = || node.get("extract").filter(|_| site.up.is_some_and(|up| up.field == "dataFrom"));
+        if let Some(remote) = remote.or_else(extract) {
+            self.secrets.push(of_values(site, remote));
         }
-        _ => {}
+        // A helm parameter: `name: externalSecret.remoteKey`, `value: …`.
+        let parameter = |end: &str| node.get("name").and_then(Node::word).is_some_and(|name| name.ends_with(end));
+        let value = || node.get("value").and_then(Node::word);
+        let place = |node: &Node| site.layer.within.map_or(node.position, Site::position);
+        if let Some(key) = value().filter(|_| parameter("remoteKey")) {
+            self.remote_keys.push((key.to_owned(), node.get("value").map_or(site.position(), place)));
+            return false;
+        }
+        if let Some(key) = value().filter(|_| parameter("remoteRef.key")) {
+            self.secrets.push(loose(site, Entry::unplaced(key, site.position())));
+        }
+        if let Some(key) = node.word().filter(|_| site.field == "remoteKey") {
+            self.remote_keys.push((key.to_owned(), site.position()));
+            return false;
+        }
+        true
+    }
+}
+
+/// What a PushSecret writes. Where it selects its stores by label, that may be any.
+fn pushed(site: &Site<'_>, spec: &Node) -> Vec<(StoreRef, String, Position)> {
+    let stores: Vec<StoreRef> =
+        spec.get("secretStoreRefs").map(Node::items).unwrap_or_default().iter().map(|one| store_ref(Some(one))).collect();
+    let data = spec.get("data").map(Node::items).unwrap_or_default();
+    let keys = data.iter().filter_map(|entry| entry.at(&["match", "remoteRef", "remoteKey"]));
+    let place = |key: &Node| site.layer.within.map_or(key.position, Site::position);
+    let keys = keys.filter_map(|key| Some((key.word()?.to_owned(), place(key))));
+    keys.flat_map(|(key, position)| stores.iter().map(move |store| (store.clone(), key.clone(), position))).collect()
+}
+
+/// What stands around an ExternalSecret, as far as it says what becomes of it.
+struct Around {
+    namespace: Option<String>,
+    fixed: bool,
+    nested: bool,
+    by: Option<String>,
+    tool: Tool,
+    anchored: bool,
+}
+
+impl Around {
+    fn of(site: &Site<'_>) -> Self {
+        let mut around = Around { namespace: None, fixed: false, nested: false, by: None, tool: Tool::Unknown, anchored: false };
+        for outer in site.around() {
+            let node = outer.node;
+            let field = |path: &[&str]| word(node, path);
+            around.anchored |= node.anchored;
+            let kind = node.get("apiVersion").and_then(|_| field(&["kind"])).unwrap_or_default();
+            let is_list = |kind: &str| kind.ends_with("List");
+            let in_list = outer.field == "items" && outer.up.and_then(|up| word(up.node, &["kind"])).is_some_and(|kind| is_list(&kind));
+            around.nested |= !is_list(&kind) && !in_list;
+            let (namespace, fixed) = match kind.as_str() {
+                "Application" => (field(&["spec", "destination", "namespace"]), true),
+                "ApplicationSet" => (field(&["spec", "template", "spec", "destination", "namespace"]), true),
+                "HelmRelease" | "HelmChart" => match field(&["spec", "targetNamespace"]) {
+                    Some(target) => (Some(target), true),
+                    None => (field(&["metadata", "namespace"]), false),
+                },
+                // One of the charts of a kustomization.
+                "" => (outer.up.filter(|up| up.field == "helmCharts").and_then(|_| field(&["namespace"])), false),
+                _ => (None, false),
+            };
+            match kind.as_str() {
+                "Application" | "ApplicationSet" => around.tool = Tool::ArgoCd,
+                "HelmRelease" => around.tool = Tool::Flux(node.at(&["spec", "postRenderers"]).is_some_and(gitops::adds_property)),
+                "" | "HelmChart" | "Kustomization" | "Component" => {}
+                kind if is_list(kind) => {}
+                kind => around.by = around.by.or_else(|| Some(kind.to_owned())),
+            }
+            around.fixed |= fixed;
+            around.namespace = around.namespace.or(namespace);
+        }
+        around
+    }
+
+    /// What makes an ExternalSecret of what stands here, if it is not applied as it stands.
+    fn made(&self, site: &Site<'_>) -> Option<Made> {
+        let text = site.layer.within.map(|_| Made::Text);
+        text.or_else(|| self.by.clone().map(Made::By))
+    }
+}
+
+/// A reader in helm values, in a shape that only its chart knows.
+fn of_values(site: &Site<'_>, remote: &Node) -> ExternalSecret {
+    let within = || site.up.and_then(|up| up.node.items().iter().position(|item| std::ptr::eq(item, site.node)));
+    let place = remote.get("key").unwrap_or(remote).position;
+    let mut entry = Entry::unplaced(&word(remote, &["key"]).unwrap_or_default(), site.layer.within.map_or(place, Site::position));
+    entry.index = within().unwrap_or(0);
+    entry.property = word(remote, &["property"]);
+    let stores = [&["sourceRef", "storeRef"][..], &["secretStoreRef"], &["storeRef"], &["secretStore"]];
+    let mut around = std::iter::once(site).chain(site.around()).map(|site| site.node);
+    if let Some(store) = around.find_map(|node| stores.iter().find_map(|path| node.at(path))) {
+        entry.store = store_ref(Some(store));
+        entry.store.name = store.word().map_or(entry.store.name, str::to_owned);
+    }
+    loose(site, entry)
+}
+
+/// A reader of which only this entry is known.
+fn loose(site: &Site<'_>, entry: Entry) -> ExternalSecret {
+    let around = Around::of(site);
+    ExternalSecret {
+        made: around.made(site).or(Some(Made::Chart)),
+        namespaces: around.namespace.into_iter().collect(),
+        tool: around.tool,
+        nested: true,
+        position: entry.position,
+        entries: vec![entry],
+        ..ExternalSecret::default()
+    }
+}
+
+impl Default for ExternalSecret {
+    /// One of which nothing is known.
+    fn default() -> Self {
+        ExternalSecret {
+            name: String::new(),
+            namespaces: Vec::new(),
+            fixed: false,
+            nested: false,
+            made: None,
+            tool: Tool::Unknown,
+            outdated: false,
+            cluster: false,
+            kind: None,
+            target: String::new(),
+            entries: Vec::new(),
+            hidden: None,
+            whole: Vec::new(),
+            written_out: false,
+            position: (1, 1),
+        }
+    }
+}
+
+impl Entry {
+    /// One without a slot, of a store that nothing says.
+    fn unplaced(key: &str, position: Position) -> Self {
+        let (slot, store) = (Slot::Shared, StoreRef { kind: String::new(), name: String::new() });
+        let (secret_key, key) = (String::new(), key.to_owned());
+        Entry { index: 0, secret_key, key, property: None, own_kind: None, own_store: false, store, slot, position }
     }
 }
 
@@ -113,18 +381,24 @@ fn placed(node: &Node) -> Option<(Range<usize>, String)> {
     Some((node.range.clone(), node.word()?.to_owned()))
 }
 
-fn read(node: &Node, spec: &Node, text: &str, cluster: bool) -> ExternalSecret {
+fn read(site: &Site<'_>, spec: &Node) -> ExternalSecret {
+    let (node, text) = (site.node, site.layer.text);
+    let around = Around::of(site);
+    let cluster = !std::ptr::eq(node.get("spec").unwrap_or(spec), spec);
     let name = word(node, &["metadata", "name"]).unwrap_or_default();
-    let namespaces = if cluster {
-        let named = node.at(&["spec", "namespaces"]).map(Node::items).unwrap_or_default();
-        named.iter().filter_map(Node::word).map(str::to_owned).collect()
-    } else {
-        word(node, &["metadata", "namespace"]).into_iter().collect()
+    let own = word(node, &["metadata", "namespace"]);
+    let namespaces = match cluster {
+        true => {
+            let named = node.at(&["spec", "namespaces"]).map(Node::items).unwrap_or_default();
+            named.iter().filter_map(Node::word).map(str::to_owned).collect()
+        }
+        false => own.or_else(|| around.namespace.clone()).into_iter().collect(),
     };
     let store = store_ref(spec.get("secretStoreRef"));
     // The nodes above an entry may be shared as well.
     let above = [Some(node), node.get("spec"), Some(spec), spec.get("data")];
-    let shared = above.iter().flatten().any(|node| node.anchored || node.is_alias() || node.get("<<").is_some());
+    let is_shared = |node: &&Node| node.anchored || node.is_alias() || node.get("<<").is_some();
+    let shared = around.anchored || above.iter().flatten().any(is_shared);
     let data = spec.get("data").map(Node::items).unwrap_or_default();
     let whole = spec.get("dataFrom").map(Node::items).unwrap_or_default();
     let parts = data.iter().flat_map(|entry| {
@@ -133,17 +407,40 @@ fn read(node: &Node, spec: &Node, text: &str, cluster: bool) -> ExternalSecret {
     });
     let stores = [spec.get("secretStoreRef"), spec.at(&["secretStoreRef", "name"]), spec.at(&["secretStoreRef", "kind"])];
     let hidden = above.into_iter().chain(stores).chain(parts).flatten().find(|node| node.is_alias() || node.get("<<").is_some());
+    let mut entries: Vec<Entry> = data.iter().enumerate().filter_map(|(i, entry)| read_entry(i, entry, &store, shared, text)).collect();
+    let mut whole: Vec<Whole> = whole.iter().filter_map(|node| read_whole(node, &store)).collect();
+    if let Some(within) = site.layer.within {
+        entries.iter_mut().for_each(|entry| entry.position = within.position());
+        whole.iter_mut().for_each(|whole| whole.position = within.position());
+    }
     ExternalSecret {
-        hidden: hidden.map(|node| node.position),
+        hidden: hidden.map(|node| site.layer.within.map_or(node.position, Site::position)),
+        made: around.made(site).or_else(|| has_gaps(node, spec, text).then_some(Made::Template)),
         target: word(spec, &["target", "name"]).unwrap_or_else(|| name.clone()),
         name,
         namespaces,
+        fixed: around.fixed,
+        nested: around.nested,
+        tool: around.tool,
+        outdated: word(node, &["apiVersion"]).is_some_and(|version| version.ends_with("/v1beta1")),
         cluster,
         kind: spec.at(&["secretStoreRef", "kind"]).and_then(placed),
-        entries: data.iter().enumerate().filter_map(|(i, entry)| read_entry(i, entry, &store, shared, text)).collect(),
-        whole: whole.iter().filter_map(|node| read_whole(node, &store)).collect(),
-        position: node.position,
+        written_out: site.layer.within.is_none(),
+        entries,
+        whole,
+        position: site.position(),
     }
+}
+
+/// Whether a name or key is still to be filled in: by helm or Jinja, or by envsubst and Flux, whose `$` no such name has.
+fn has_gaps(node: &Node, spec: &Node, text: &str) -> bool {
+    let names = [&["metadata", "name"][..], &["metadata", "namespace"]].into_iter().filter_map(|path| node.at(path));
+    let of_spec = [&["secretStoreRef", "name"][..], &["secretStoreRef", "kind"], &["target", "name"]];
+    let of_spec = of_spec.into_iter().filter_map(|path| spec.at(path));
+    let data = spec.get("data").map(Node::items).unwrap_or_default();
+    let keys = data.iter().filter_map(|entry| entry.at(&["remoteRef", "key"]));
+    let mut written = names.chain(of_spec).chain(keys).map(|node| &text[node.range.clone()]);
+    written.any(|source| ["{{", "{%", "$"].iter().any(|mark| source.contains(mark)))
 }
 
 fn store_ref(node: Option<&Node>) -> StoreRef {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::yaml::{self, Node, Style};
+use super::yaml::{self, Document, Node, Style};
 use crate::model::{Error, Position};
 
 /// How many texts may stand inside each other: an Application's values in a ConfigMap of a chart are three.
@@ -41,19 +41,34 @@ pub enum Step<'s, 'a> {
 
 /// Visits each node of a text, outermost first, and those of every text in a scalar that `is_text` accepts.
 pub fn walk(text: &str, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(Step<'_, '_>) -> bool) {
-    walk_layer(&Layer { text, within: None, origins: None }, is_text, visit);
+    walk_documents(text, &yaml::documents(text), is_text, visit);
 }
 
-fn walk_layer(layer: &Layer<'_>, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(Step<'_, '_>) -> bool) {
-    for document in yaml::documents(layer.text) {
-        match document.nodes {
+/// The same, of a text whose documents are read already.
+pub fn walk_documents(
+    text: &str,
+    documents: &[Document],
+    is_text: &dyn Fn(&str) -> bool,
+    visit: &mut dyn FnMut(Step<'_, '_>) -> bool,
+) {
+    walk_layer(&Layer { text, within: None, origins: None }, documents, is_text, visit);
+}
+
+fn walk_layer(
+    layer: &Layer<'_>,
+    documents: &[Document],
+    is_text: &dyn Fn(&str) -> bool,
+    visit: &mut dyn FnMut(Step<'_, '_>) -> bool,
+) {
+    for document in documents {
+        match &document.nodes {
             Ok(nodes) => nodes.iter().for_each(|node| walk_node(&Site { node, field: "", up: None, layer }, is_text, visit)),
             Err(error) => {
                 let error = match layer.within {
                     Some(within) => Error::new(error.kind, error.what(), error.help()).at(within.position()),
-                    None => error,
+                    None => error.clone(),
                 };
-                visit(Step::Unread { layer, range: document.range, error });
+                visit(Step::Unread { layer, range: document.range.clone(), error });
             }
         }
     }
@@ -74,7 +89,7 @@ fn walk_node(site: &Site<'_>, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn Fn
             let error = Error::bad_input("too many texts inside each other", "write it as plain YAML").at(site.position());
             visit(Step::Unread { layer: &layer, range: 0..text.len(), error });
         }
-        false => walk_layer(&layer, is_text, visit),
+        false => walk_layer(&layer, &yaml::documents(text), is_text, visit),
     }
 }
 

@@ -3,76 +3,108 @@
 
 use std::ops::Range;
 
-use super::external_secret::{self, Entry, Slot};
-use super::yaml::{self, Node};
-use crate::model::{Error, PROPERTY, Position, Result, StoreKind};
+use super::external_secret::{self, Entry, ExternalSecret, Slot};
+use super::foreign;
+use super::yaml::{self, Document, Node};
+use crate::model::{Error, PROPERTY, Result, StoreKind};
 
+/// What became of a text.
 pub struct Edited {
-    pub text: String,
+    /// The new text; none = nothing to do.
+    pub text: Option<String>,
     pub added: usize,
+    /// The ExternalSecrets that were left as they are, and why.
+    pub refused: Vec<Error>,
+    /// Why documents that mention an ExternalSecret cannot be read; they are left as they are.
+    pub unread: Vec<Error>,
 }
 
-/// Adds the property to every `wanted` entry that has none, and changes the store's kind if it is another one; `None` = nothing
-/// to do. It is an error, and nothing is edited, if an entry shares its text with other places, or if the new text would not
-/// read as the old one with these changes.
-pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool) -> Result<Option<Edited>> {
-    let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let (mark, body) = text.split_at(mark);
-    let before = yaml::read_foreign(body)?;
-    let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+/// A replacement of some bytes.
+type Change = (Range<usize>, String);
+
+/// Adds the property to every `wanted` entry that has none, and changes the store's kind if it is another one. An ExternalSecret
+/// that shares its text with other places is refused; so is the whole text, if the new one would not read as the old one with
+/// these changes.
+pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool) -> Edited {
+    let (mark, body) = foreign::split_mark(text);
+    let before = yaml::documents(body);
+    let found = external_secret::find(body, &before);
+    let mut edited = Edited { text: None, added: 0, refused: Vec::new(), unread: found.unread };
+    let mut changes: Vec<Change> = Vec::new();
     let mut first = None;
-    let mut added = 0;
-    for secret in external_secret::find(&before, body) {
-        if let Some(position) = secret.hidden {
-            let help = format!("write it out, or add `property: {PROPERTY}` by hand");
-            return Err(Error::bad_input(
-                "this ExternalSecret uses a YAML alias or merge key, so what it reads cannot be determined",
-                help,
-            )
-            .at(position));
-        }
-        let ours: Vec<&Entry> = secret.entries.iter().filter(|entry| wanted(entry)).collect();
-        for entry in ours.iter().filter(|entry| entry.property.is_none()) {
-            first.get_or_insert(entry.position);
-            let (at, text) = insertion(body, entry)?;
-            edits.push((at..at, text));
-            added += 1;
-        }
-        // The kinds of the stores that these entries are read from.
-        let shared = ours.iter().any(|entry| !entry.own_store).then_some(&secret.kind);
-        let kinds = ours.iter().map(|entry| &entry.own_kind).chain(shared).flatten();
-        for (range, _) in kinds.filter(|(_, found)| kind.is_some_and(|kind| *found != kind.as_str())) {
-            first.get_or_insert(secret.position);
-            edits.push((range.clone(), kind.map_or("", StoreKind::as_str).to_owned()));
+    for secret in found.secrets.iter().filter(|secret| secret.written_out) {
+        match changes_of(body, secret, kind, wanted) {
+            Ok((added, more)) => {
+                first = first.or_else(|| more.first().map(|_| secret.position));
+                edited.added += added;
+                changes.extend(more);
+            }
+            Err(error) => edited.refused.push(error),
         }
     }
-    let Some(first) = first else { return Ok(None) };
-    edits.sort_by_key(|(range, _)| range.start);
-    let mut edited = mark.to_owned();
+    let Some(first) = first else { return edited };
+    changes.sort_by_key(|(range, _)| range.start);
+    let mut after = mark.to_owned();
     let mut done = 0;
-    for (range, inserted) in &edits {
-        edited.push_str(&body[done..range.start]);
-        edited.push_str(inserted);
+    for (range, inserted) in &changes {
+        after.push_str(&body[done..range.start]);
+        after.push_str(inserted);
         done = range.end;
     }
-    edited.push_str(&body[done..]);
-    check(&before, &edited[mark.len()..], kind, edits.len(), first)?;
-    Ok(Some(Edited { text: edited, added }))
+    after.push_str(&body[done..]);
+    match check(body, &before, &after[mark.len()..], kind, changes.len()) {
+        true => edited.text = Some(after),
+        false => {
+            let what = "the property cannot be added here without changing something else";
+            edited.refused.push(Error::bad_input(what, "add it by hand in this file").at(first));
+            edited.added = 0;
+        }
+    }
+    edited
 }
 
-fn insertion(text: &str, entry: &Entry) -> Result<(usize, String)> {
-    match &entry.slot {
-        Slot::Shared => Err(Error::bad_input(
-            format!("`{}` is read through an anchor, an alias or a merge key", entry.key),
-            format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand if it is right everywhere that it is used"),
-        )
-        .at(entry.position)),
-        Slot::Inline { value } => Ok((value.end, format!(", property: {PROPERTY}"))),
+/// How many properties one ExternalSecret lacks, and what changes for them, and for the kind of its store.
+fn changes_of(
+    text: &str,
+    secret: &ExternalSecret,
+    kind: Option<StoreKind>,
+    wanted: &dyn Fn(&Entry) -> bool,
+) -> Result<(usize, Vec<Change>)> {
+    if let Some(position) = secret.hidden {
+        let help = format!("write it out, or add `property: {PROPERTY}` by hand");
+        let what = "this ExternalSecret uses a YAML alias or merge key, so what it reads cannot be determined";
+        return Err(Error::bad_input(what, help).at(position));
+    }
+    let ours: Vec<&Entry> = secret.entries.iter().filter(|entry| wanted(entry)).collect();
+    let bare = ours.iter().filter(|entry| entry.property.is_none());
+    let mut changes = bare.map(|entry| insertion(text, entry)).collect::<Result<Vec<Change>>>()?;
+    let added = changes.len();
+    // The kinds of the stores that these entries are read from.
+    let shared = ours.iter().any(|entry| !entry.own_store).then_some(&secret.kind);
+    let kinds = ours.iter().map(|entry| &entry.own_kind).chain(shared).flatten();
+    for (range, found) in kinds {
+        if let Some(kind) = kind.filter(|kind| found != kind.as_str()) {
+            changes.push((range.clone(), kind.as_str().to_owned()));
+        }
+    }
+    Ok((added, changes))
+}
+
+fn insertion(text: &str, entry: &Entry) -> Result<Change> {
+    let (at, inserted) = match &entry.slot {
+        Slot::Shared => {
+            return Err(Error::bad_input(
+                format!("`{}` is read through an anchor, an alias or a merge key", entry.key),
+                format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand if it is right everywhere that it is used"),
+            )
+            .at(entry.position));
+        }
+        Slot::Inline { value } => (value.end, inline(text, value)),
         Slot::Line { value, indent } => {
             // A block scalar's range may reach past its last line.
             let end = value.start + text[value.clone()].trim_end().len();
             let indent = " ".repeat(*indent);
-            Ok(match text[end..].find('\n') {
+            match text[end..].find('\n') {
                 Some(at) => {
                     let ending = if text[..end + at].ends_with('\r') { "\r\n" } else { "\n" };
                     (end + at + 1, format!("{indent}property: {PROPERTY}{ending}"))
@@ -82,19 +114,45 @@ fn insertion(text: &str, entry: &Entry) -> Result<(usize, String)> {
                     let ending = if text.contains("\r\n") { "\r\n" } else { "\n" };
                     (text.len(), format!("{ending}{indent}property: {PROPERTY}"))
                 }
-            })
+            }
         }
+    };
+    Ok((at..at, inserted))
+}
+
+/// The field after `key` in flow style, in its layout: quoted as in JSON, on a line of its own, without spaces, as `key` is.
+fn inline(text: &str, value: &Range<usize>) -> String {
+    let plain = format!(", property: {PROPERTY}");
+    let before = &text[..value.start];
+    let Some(named) = before.trim_end().strip_suffix(':') else { return plain };
+    let named = named.trim_end();
+    let colon = &before[named.len()..];
+    let json = named.ends_with("\"key\"");
+    let Some(named) = named.strip_suffix(if json { "\"key\"" } else { "key" }) else { return plain };
+    let space = &named[named.trim_end().len()..];
+    let space = match (space.contains('\n'), colon == ":") {
+        (true, _) => space,
+        (false, true) => "",
+        (false, false) => " ",
+    };
+    match json {
+        true => format!(",{space}\"property\"{colon}\"{PROPERTY}\""),
+        false => format!(",{space}property: {PROPERTY}"),
     }
 }
 
-/// Compares the new text with the old tree: they must differ in exactly this many properties and kinds.
-fn check(before: &[Node], text: &str, kind: Option<StoreKind>, changes: usize, place: Position) -> Result<()> {
-    let wrong =
-        || Error::bad_input("the property cannot be added here without changing something else", "add it by hand in this file").at(place);
-    let after = yaml::read_foreign(text).map_err(|_| wrong())?;
+/// Whether the new text reads as the old one, but for exactly this many properties and kinds. What cannot be read stays.
+fn check(old: &str, before: &[Document], new: &str, kind: Option<StoreKind>, changes: usize) -> bool {
+    let after = yaml::documents(new);
     let mut found = 0;
-    let same = before.len() == after.len() && before.iter().zip(&after).all(|(before, after)| grown(before, after, kind, &mut found));
-    if same && found == changes { Ok(()) } else { Err(wrong()) }
+    let mut same = |before: &Document, after: &Document| match (&before.nodes, &after.nodes) {
+        (Ok(before), Ok(after)) => {
+            before.len() == after.len() && before.iter().zip(after).all(|(before, after)| grown(before, after, kind, &mut found))
+        }
+        (Err(_), Err(_)) => old[before.range.clone()] == new[after.range.clone()],
+        _ => false,
+    };
+    before.len() == after.len() && before.iter().zip(&after).all(|(before, after)| same(before, after)) && found == changes
 }
 
 /// Whether `after` is `before` with `property: value` added to some mappings that have a `key`, and the kind of some stores.

@@ -16,7 +16,7 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
     let store = store(&known, platform)?;
     let mut keys: Vec<Key> = Vec::new();
     let mut comments = BTreeMap::new();
-    for manifest in &platform.manifests {
+    for manifest in platform.manifests.iter().chain(&platform.made) {
         for entry in manifest.secret.entries.iter().filter(|entry| entry.store.name == store.as_str()) {
             let Ok(name) = Name::new(&entry.key) else { continue };
             if keys.iter().any(|key| key.name == name) {

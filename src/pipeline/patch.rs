@@ -1,5 +1,7 @@
 //! `remoteRef.property` into a platform's own files: which files change, and to what.
 
+use std::collections::BTreeSet;
+
 use similar::TextDiff;
 
 use super::inventory::Files;
@@ -34,39 +36,28 @@ fn is_ours(contract: &Contract, kind: Option<StoreKind>) -> impl Fn(&Entry) -> b
 pub fn filter(contract: &Contract, delivery: &Delivery, bytes: &[u8]) -> Result<Vec<u8>> {
     text::decode(bytes)?;
     let whole = std::str::from_utf8(bytes).unwrap_or_default();
-    Ok(match property::add(whole, delivery.kind_asked_for(), &is_ours(contract, delivery.kind_asked_for()))? {
-        Some(edited) => edited.text.into_bytes(),
-        None => bytes.to_owned(),
-    })
+    let edited = property::add(whole, delivery.kind_asked_for(), &is_ours(contract, delivery.kind_asked_for()));
+    match edited.refused.into_iter().chain(edited.unread).next() {
+        Some(error) => Err(error),
+        None => Ok(edited.text.map_or_else(|| bytes.to_owned(), String::into_bytes)),
+    }
 }
 
 pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, files: &Files) -> Edits {
     let mut found = Edits::unreadable(platform);
-    let mut last = "";
-    for manifest in &platform.manifests {
-        // Several ExternalSecrets of one file follow each other.
-        if std::mem::replace(&mut last, &manifest.file) == manifest.file {
-            continue;
-        }
-        let Some(bytes) = files.get(&manifest.file) else { continue };
-        let edited = std::str::from_utf8(bytes).map_err(|_| not_text()).and_then(|whole| {
-            let kind = delivery.kind_asked_for();
-            property::add(whole, kind, &is_ours(contract, kind))
-        });
-        match edited {
-            Ok(None) => {}
-            Ok(Some(edited)) => {
-                found.added += edited.added;
-                found.edits.push(Edit { path: manifest.file.clone(), before: Some(bytes.clone()), after: edited.text });
-            }
-            Err(error) => found.refuse(platform, &manifest.file, &error),
+    let kind = delivery.kind_asked_for();
+    let secrets = platform.manifests.iter().chain(platform.made.iter().filter(|manifest| manifest.secret.written_out));
+    let paths: BTreeSet<&str> = secrets.map(|manifest| manifest.file.as_str()).collect();
+    for (path, bytes) in paths.into_iter().filter_map(|path| files.get_key_value(path)) {
+        let Ok(whole) = std::str::from_utf8(bytes) else { continue };
+        let edited = property::add(whole, kind, &is_ours(contract, kind));
+        edited.refused.iter().for_each(|error| found.refuse(platform, path, error));
+        if let Some(after) = edited.text {
+            found.added += edited.added;
+            found.edits.push(Edit { path: path.clone(), before: Some(bytes.clone()), after });
         }
     }
     found
-}
-
-fn not_text() -> Error {
-    Error::bad_input("not UTF-8", "save it as UTF-8")
 }
 
 impl Edits {

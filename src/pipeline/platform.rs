@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 
 use super::inventory::Files;
-use crate::manifest::external_secret::{self, ExternalSecret};
-use crate::manifest::gitops::{self, AppProject, Application, Kustomization};
+use crate::manifest::external_secret::{self, ExternalSecret, StoreRef};
+use crate::manifest::gitops::{self, AppProject, Application, Kustomization, Patch};
 use crate::manifest::kubernetes::{self, Identity};
 use crate::manifest::{text, yaml};
 use crate::model::{Code, Configuration, Error, Finding, Position, Result, on_threads};
@@ -16,7 +16,12 @@ use crate::model::{Code, Configuration, Error, Finding, Position, Result, on_thr
 #[derive(Default)]
 pub struct Platform {
     pub root: String,
+    /// What is applied as it stands.
     pub manifests: Vec<Manifest>,
+    /// What something else makes an ExternalSecret of.
+    pub made: Vec<Manifest>,
+    /// What PushSecrets write: file, store, key, place.
+    pub pushed: Vec<(String, StoreRef, String, Position)>,
     /// Every object in the files that matter, each with its file and place.
     pub objects: Vec<(String, Identity, Position)>,
     /// Keys in helm values: file, key, place.
@@ -31,6 +36,10 @@ pub struct Platform {
     /// The folders of the kustomizations that list a file or folder.
     listed_by: HashMap<String, BTreeSet<String>>,
     patch_files: HashSet<String>,
+    /// What kustomizations change, each with its file.
+    patches: Vec<(String, Patch)>,
+    /// Where a file, taken as a patch, changes an ExternalSecret: one that selects it, and one of that kind.
+    changing: HashMap<String, [Option<Position>; 2]>,
     /// What [`Platform::kustomized`] knows already.
     moves: RefCell<HashMap<String, BTreeSet<Moved>>>,
 }
@@ -46,16 +55,29 @@ pub struct Manifest {
     pub secret: ExternalSecret,
 }
 
-/// Whether a YAML file is worth parsing: it says something about secrets, or may define one of the objects of these names.
+/// Whether a file is worth parsing: it says something about secrets, or may define one of the objects of these names.
 pub fn matters(path: &str, bytes: &[u8], names: &[&str]) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let mentions = |word: &[u8]| memchr::memmem::find(bytes, word).is_some();
     is_kustomization(name)
         || name == "Chart.yaml"
         || environment(path).is_some()
-        || [&b"ExternalSecret"[..], b"remoteKey", b"argoproj.io/", b"toolkit.fluxcd.io/"].into_iter().any(mentions)
+        || WORDS.into_iter().any(|word| mentions(word.as_bytes()))
         || names.iter().any(|name| mentions(name.as_bytes()))
 }
+
+/// What a file says that speaks of secrets, or of what applies and patches them.
+const WORDS: [&str; 9] = [
+    "ExternalSecret",
+    "remoteRef",
+    "remoteKey",
+    "PushSecret",
+    "argoproj.io/",
+    "toolkit.fluxcd.io/",
+    "secretStoreRef",
+    "/spec",
+    "fieldPaths",
+];
 
 fn is_kustomization(name: &str) -> bool {
     gitops::KUSTOMIZATIONS.contains(&name)
@@ -81,6 +103,11 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform
                 whole.listed_by.entry(path).or_default().insert(folder.clone());
             }
         }
+        // What its own text and its charts' values hold is moved as what it lists is.
+        let own = ["kustomization.yaml", "kustomization.yml", "Kustomization"].into_iter().map(str::to_owned);
+        for path in own.chain(kustomization.values_files.iter().cloned()).filter_map(|entry| joined(folder, &entry)) {
+            whole.listed_by.entry(path).or_default().insert(folder.clone());
+        }
         whole.patch_files.extend(kustomization.patch_files.iter().filter_map(|entry| joined(folder, entry)));
     }
     Ok(whole)
@@ -99,6 +126,10 @@ fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, charts: &BTreeSe
     let mut whole = empty();
     for part in parts {
         whole.manifests.extend(part.manifests);
+        whole.made.extend(part.made);
+        whole.pushed.extend(part.pushed);
+        whole.patches.extend(part.patches);
+        whole.changing.extend(part.changing);
         whole.objects.extend(part.objects);
         whole.helm.extend(part.helm);
         whole.kustomizations.extend(part.kustomizations);
@@ -114,49 +145,55 @@ impl Platform {
     fn add(&mut self, path: &str, bytes: &[u8], charts: &BTreeSet<String>) {
         let name = path.rsplit('/').next().unwrap_or(path);
         // Examples are not applied.
-        if name == "Chart.yaml" || name.ends_with(".example.yaml") || name.ends_with(".example.yml") {
+        if name == "Chart.yaml" || [".example.yaml", ".example.yml", ".example.json"].iter().any(|end| name.ends_with(end)) {
             return;
         }
         let text = match text::decode(bytes) {
             Ok(text) => text,
             Err(error) => return self.unreadable(path, error),
         };
-        let mentions = text.contains("ExternalSecret");
         let in_chart = path.match_indices("/templates/").any(|(at, _)| charts.contains(&path[..at]))
             || (path.starts_with("templates/") && charts.contains(""));
         if in_chart {
-            return if mentions {
-                self.helm_template(path)
-            };
-        }
-        let documents = match yaml::read_foreign(text) {
-            Ok(documents) => documents,
-            Err(error) if environment(path).is_some() => return self.unreadable(path, error),
-            // Outside of quotes, where YAML would begin a mapping in a mapping.
-            Err(_) if text.lines().any(|line| line.trim_start().starts_with("{{")) => {
-                return if mentions {
-                    self.helm_template(path)
-                };
-            }
-            Err(error) if mentions => return self.unreadable(path, error),
-            Err(_) => return,
-        };
-        if is_kustomization(name) {
-            self.kustomizations.extend(gitops::kustomization(&documents).map(|found| (folder(path).to_owned(), found)));
+            let secret = external_secret::mentions(text).then(|| external_secret::template(text, text));
+            return self.made.extend(secret.map(|secret| Manifest { file: path.to_owned(), secret }));
         }
         if let Some(environment) = environment(path) {
-            let configuration = gitops::configuration(&documents).map_err(|error| error.in_file(&shown(&self.root, path)));
+            let read = yaml::read_foreign(text).and_then(|documents| gitops::configuration(&documents));
+            let configuration = read.map_err(|error| error.in_file(&shown(&self.root, path)));
             self.configurations.insert(environment.to_owned(), configuration);
         }
-        let found = external_secret::find(&documents, text).into_iter();
-        self.manifests.extend(found.map(|secret| Manifest { file: path.to_owned(), secret }));
-        let objects = kubernetes::identities(&documents).into_iter();
-        self.objects.extend(objects.map(|(object, position)| (path.to_owned(), object, position)));
-        let keys = gitops::remote_keys(&documents).into_iter();
-        self.helm.extend(keys.map(|(key, position)| (path.to_owned(), key, position)));
-        let (applications, projects) = gitops::argo(&documents);
-        self.applications.extend(applications);
-        self.projects.extend(projects.into_iter().map(|project| (path.to_owned(), project)));
+        self.take_in(path, text);
+    }
+
+    /// What the documents of a file say.
+    fn take_in(&mut self, path: &str, text: &str) {
+        let documents = yaml::documents(text);
+        let here = |secret| Manifest { file: path.to_owned(), secret };
+        let found = external_secret::find(text, &documents);
+        let (made, manifests): (Vec<_>, Vec<_>) = found.secrets.into_iter().map(here).partition(|one| one.secret.made.is_some());
+        self.manifests.extend(manifests);
+        self.made.extend(made);
+        self.pushed.extend(found.pushed.into_iter().map(|(store, key, position)| (path.to_owned(), store, key, position)));
+        self.helm.extend(found.remote_keys.into_iter().map(|(key, position)| (path.to_owned(), key, position)));
+        self.patches.extend(found.patches.into_iter().map(|patch| (path.to_owned(), patch)));
+        found.unread.iter().filter(|_| environment(path).is_none()).for_each(|error| self.unreadable(path, error.clone()));
+        for nodes in documents.iter().flat_map(|document| &document.nodes) {
+            if is_kustomization(path.rsplit('/').next().unwrap_or(path)) {
+                if let Some(found) = gitops::kustomization(nodes) {
+                    self.kustomizations.entry(folder(path).to_owned()).or_insert(found);
+                }
+            }
+            let changing = [gitops::changed(nodes, Some(true)), gitops::changed(nodes, None)];
+            if changing.iter().any(Option::is_some) {
+                self.changing.entry(path.to_owned()).or_insert(changing);
+            }
+            let objects = kubernetes::identities(nodes).into_iter();
+            self.objects.extend(objects.map(|(object, position)| (path.to_owned(), object, position)));
+            let (applications, projects) = gitops::argo(nodes);
+            self.applications.extend(applications);
+            self.projects.extend(projects.into_iter().map(|project| (path.to_owned(), project)));
+        }
     }
 
     /// Of a configuration it is an error once it is asked for.
@@ -177,12 +214,6 @@ impl Platform {
                 ("skipped: a link, or larger than 16 MiB", "replace it with the file itself if that holds an ExternalSecret");
             self.note(Code::LinkPassedOver, path, None, what.to_owned(), help);
         }
-    }
-
-    fn helm_template(&mut self, path: &str) {
-        let (what, help) =
-            ("a helm template: what its ExternalSecrets read is known only once it is rendered", "use `helm … | seal-secrets patch -`");
-        self.note(Code::HelmTemplate, path, None, what.to_owned(), help);
     }
 
     fn note(&mut self, code: Code, path: &str, position: Option<Position>, what: String, help: &str) {
@@ -249,6 +280,20 @@ impl Platform {
     /// Whether the file is only a patch that a kustomization merges.
     pub fn is_patch(&self, path: &str) -> bool {
         self.listing(path).next().is_none() && self.patch_files.contains(path)
+    }
+
+    /// The patches that may change what an ExternalSecret reads: file and place.
+    pub fn changes(&self) -> BTreeSet<(String, Position)> {
+        let of_file = |path: &str, selects: Option<bool>| match (self.changing.get(path)?, selects) {
+            (_, Some(false)) => None,
+            ([selected, _], Some(true)) => *selected,
+            ([_, own], None) => *own,
+        };
+        let place = |(file, patch): &(String, Patch)| match &patch.path {
+            None => patch.changes.then(|| (file.clone(), patch.position)),
+            Some(entry) => joined(folder(file), entry).and_then(|path| Some((path.clone(), of_file(&path, patch.selects)?))),
+        };
+        self.patches.iter().filter_map(place).collect()
     }
 
     /// The Application that applies this folder: the one whose path is nearest.

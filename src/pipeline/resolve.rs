@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::platform::{self, Manifest, Platform};
-use crate::manifest::external_secret::{Entry as Written, Slot, StoreRef, Whole};
+use crate::manifest::external_secret::{Entry as Written, ExternalSecret, Made, Slot, StoreRef, Tool, Whole};
 use crate::model::{
-    Application, Code, Configuration, Consumer, Contract, DataKey, Entry, Error, Finding, Name, Namespace, PROPERTY, Position, Result,
+    Application, Code, Configuration, Consumer, Contract, DataKey, Entry, Error, Finding, Key, Name, Namespace, PROPERTY, Position, Result,
     StoreKind, counted, near, visible,
 };
 
@@ -56,11 +56,16 @@ pub fn resolve(
         coverage.manifest(manifest);
     }
     coverage.helm();
-    let read_at_all = !coverage.consumers.is_empty() || manifests.iter().any(|manifest| !delivered(&contract, kind, manifest).is_empty());
+    platform.made.iter().for_each(|made| coverage.made(made));
+    coverage.pushed();
+    let made = coverage.found.iter().any(|finding| finding.code == Code::RenderedElsewhere);
+    let read_at_all =
+        made || !coverage.consumers.is_empty() || manifests.iter().any(|manifest| !delivered(&contract, kind, manifest).is_empty());
     if !read_at_all {
         return Err(nothing_read(&contract, platform));
     }
     coverage.ambiguous();
+    coverage.patched();
     manifests.iter().for_each(|manifest| coverage.delivery(manifest));
     coverage.unread();
     coverage.backend(environment);
@@ -133,8 +138,6 @@ impl<'p> Coverage<'p> {
     fn is_manifest(&mut self, manifest: &Manifest) -> bool {
         let Manifest { file, secret } = manifest;
         if self.platform.is_patch(file) {
-            let what = format!("a patch for the ExternalSecret `{}` is not read: what it adds is unknown", secret.name);
-            self.add(Code::PatchedElsewhere, file, secret.position, what, "put the change into the manifest itself");
             return false;
         }
         if let Some(position) = secret.hidden {
@@ -173,6 +176,10 @@ impl<'p> Coverage<'p> {
         }
         let ours: Vec<&Written> = secret.entries.iter().filter(|entry| self.is_ours(&entry.store)).collect();
         ours.iter().for_each(|read| self.read(manifest, read));
+        if secret.outdated && !ours.is_empty() {
+            let what = format!("`{}` is of `external-secrets.io/v1beta1`, which ESO no longer serves", secret.name);
+            self.add(Code::VersionNotServed, file, secret.position, what, "write `apiVersion: external-secrets.io/v1`");
+        }
         let entries = delivered(self.contract, self.kind, manifest);
         if !entries.is_empty() {
             self.consumer(manifest, &entries);
@@ -194,6 +201,7 @@ impl<'p> Coverage<'p> {
         if let Some(first) = bare.first() {
             let what = format!("`{}` reads {} without a property: its target would hold JSON", secret.name, counted(bare.len(), "key"));
             let help = match bare.iter().all(|read| read.slot != Slot::Shared) {
+                true if secret.nested => format!("{PATCH}`"),
                 true => format!("{PATCH}`, or include the component `property-patches`"),
                 false => format!("write `remoteRef` out where an anchor repeats it, or add `property: {PROPERTY}` by hand"),
             };
@@ -247,7 +255,10 @@ impl<'p> Coverage<'p> {
             match Namespace::new(&namespace) {
                 Ok(namespace) => {
                     let (name, target, entries) = (Some(name.clone()), target.clone(), entries.to_vec());
-                    self.consumers.push((Some(manifest), Consumer { namespace, name, target, entries, patchable: !secret.cluster }));
+                    self.consumers.push((
+                        Some(manifest),
+                        Consumer { namespace, name, target, entries, patchable: !secret.cluster && !secret.nested },
+                    ));
                 }
                 Err(_) => {
                     let what = format!("the namespace of `{name}` is unknown: the store would refuse it");
@@ -268,6 +279,9 @@ impl<'p> Coverage<'p> {
         let contract =
             self.contract.consumers.iter().find(|consumer| consumer.name.as_ref().is_some_and(|name| name.as_str() == secret.name));
         let known = || contract.map(|consumer| consumer.namespace.to_string());
+        if secret.fixed && !secret.namespaces.is_empty() {
+            return secret.namespaces.iter().cloned().collect();
+        }
         let placed = self.platform.namespaces(file, secret.namespaces.first().map(String::as_str)).into_iter();
         placed.map(|namespace| namespace.or_else(known).unwrap_or_default()).collect()
     }
@@ -294,6 +308,75 @@ impl<'p> Coverage<'p> {
         }
     }
 
+    /// Adds the consumers of what something else makes an ExternalSecret of, if the contract has them without a name.
+    fn made(&mut self, manifest: &'p Manifest) {
+        let Manifest { file, secret } = manifest;
+        let Some(made) = secret.made.as_ref().filter(|_| !self.platform.is_patch(file)) else { return };
+        if let Some(position) = secret.hidden {
+            let what = format!("`{}` uses a YAML alias or merge key, so what it reads cannot be determined", secret.name);
+            return self.add(Code::Unreadable, file, position, what, "write it out");
+        }
+        // A store that nothing says, or that is to be filled in, may be ours.
+        let may_be_ours = |store: &StoreRef| store.name.is_empty() || store.name.contains(['{', '$']) || self.is_ours(store);
+        let whole = secret.whole.iter().filter(|whole| may_be_ours(&whole.store));
+        let whole: Vec<_> = whole.filter_map(|whole| Some((self.contract.key(whole.key.as_ref()?)?, whole.position, None))).collect();
+        let read = secret.entries.iter().filter(|read| may_be_ours(&read.store));
+        let read = read.filter_map(|read| Some((self.contract.key(&read.key)?, read.position, Some(read)))).chain(whole);
+        let read: Vec<(&Key, Position, Option<&Written>)> = read.collect();
+        let unknown = *made == Made::Template && (secret.entries.is_empty() || secret.entries.iter().any(|read| may_be_ours(&read.store)));
+        if read.is_empty() && unknown {
+            let what = "a template: what its ExternalSecrets read is known only once it is rendered".to_owned();
+            let help = "render it through `seal-secrets patch -`; what is never applied belongs in `exclude` of the settings";
+            return self.found.push(platform::finding(&self.platform.root, Code::HelmTemplate, file, None, what, help));
+        }
+        for (key, position, entry) in read {
+            self.made_reader(manifest, made, key, position, entry);
+        }
+    }
+
+    /// One key that is read there.
+    fn made_reader(&mut self, manifest: &Manifest, made: &Made, key: &Key, position: Position, entry: Option<&Written>) {
+        let Manifest { file, secret } = manifest;
+        let target = |consumer: &Consumer| secret.target.is_empty() || secret.target == consumer.target.as_str();
+        let namespace = |consumer: &Consumer| secret.namespaces.iter().all(|namespace| namespace == consumer.namespace.as_str());
+        let fits = |consumer: &&Consumer| match made {
+            Made::By(_) | Made::Template => true,
+            _ => target(consumer) && namespace(consumer),
+        };
+        let known = self.contract.consumers.iter().filter(|consumer| consumer.name.is_none());
+        let known = known.filter(|consumer| consumer.entries.iter().any(|entry| entry.key == key.name)).filter(fits);
+        let known: Vec<_> = known.map(|consumer| (None, consumer.clone())).collect();
+        let has_property = entry.is_some_and(|entry| entry.property.as_deref() == Some(PROPERTY))
+            || matches!(made, Made::Chart | Made::Template)
+            || secret.tool == Tool::Flux(true);
+        let what = match made {
+            Made::Text => format!("an ExternalSecret inside a text reads `{}`", key.name),
+            Made::Template => format!("an ExternalSecret in a template reads `{}`", key.name),
+            Made::Chart => format!("helm values make an ExternalSecret that reads `{}`", key.name),
+            Made::By(kind) => format!("a {} makes an ExternalSecret that reads `{}`", visible(kind), key.name),
+        };
+        let declared = !known.is_empty();
+        let code = if declared && has_property { Code::RenderedByHelm } else { Code::RenderedElsewhere };
+        self.add(code, file, position, what, &advice(secret, entry, declared, has_property));
+        self.consumers.extend(known);
+    }
+
+    /// What a PushSecret writes over a source Secret of ours.
+    fn pushed(&mut self) {
+        for (file, store, key, position) in &self.platform.pushed {
+            if self.is_ours(store) && self.contract.key(key).is_some() {
+                let what = format!("a PushSecret writes to `{key}` in our store: it replaces the whole source Secret");
+                self.add(
+                    Code::PushedOver,
+                    file,
+                    *position,
+                    what,
+                    "remove this entry, or push to another key: the sealed value is the source",
+                );
+            }
+        }
+    }
+
     fn unread(&mut self) {
         let read: BTreeSet<&Name> = self.consumers.iter().flat_map(|(_, consumer)| &consumer.entries).map(|entry| &entry.key).collect();
         let unread = self.contract.keys.iter().filter(|key| key.needed && !key.operator_copy && !read.contains(&key.name));
@@ -313,7 +396,7 @@ impl<'p> Coverage<'p> {
     fn ambiguous(&mut self) {
         let mut alike: BTreeMap<Name, Vec<usize>> = BTreeMap::new();
         for (i, (manifest, consumer)) in self.consumers.iter().enumerate() {
-            if let (Some(_), Some(name)) = (manifest, &consumer.name) {
+            if let (Some(name), false) = (&consumer.name, manifest.is_none_or(|manifest| manifest.secret.nested)) {
                 alike.entry(name.clone()).or_default().push(i);
             }
         }
@@ -334,13 +417,14 @@ impl<'p> Coverage<'p> {
             self.found.push(Finding { code: Code::AmbiguousConsumer, place: self.platform.root.clone(), what, help });
             group.iter().for_each(|i| self.consumers[*i].1.patchable = false);
         }
-        for (folder, kustomization) in &self.platform.kustomizations {
-            if let Some(position) = kustomization.patches_entries {
-                let what = "a patch here changes a `remoteRef` and is not read: what it adds is unknown".to_owned();
-                let path = if folder.is_empty() { "kustomization.yaml".to_owned() } else { format!("{folder}/kustomization.yaml") };
-                let help = "put the change into the manifest, or add its keys to the contract's `consumers`";
-                self.found.push(platform::finding(&self.platform.root, Code::PatchedElsewhere, &path, Some(position), what, help));
-            }
+    }
+
+    /// Patches that others wrote: what they make of an ExternalSecret is not followed.
+    fn patched(&mut self) {
+        for (file, position) in self.platform.changes() {
+            let what = "a patch here may change what an ExternalSecret reads, and is not followed".to_owned();
+            let help = "put the change into the manifest, or add its keys to the contract's `consumers`";
+            self.add(Code::PatchedElsewhere, &file, position, what, help);
         }
     }
 
@@ -359,6 +443,29 @@ impl<'p> Coverage<'p> {
             ));
         }
     }
+}
+
+/// What helps where an ExternalSecret is only made: by hand, or on its way through the tool that makes it.
+fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_property: bool) -> String {
+    let declare = if declared { "" } else { ", and add its consumer to the contract, without a `name`" };
+    if has_property {
+        return match declared {
+            true => format!("make sure that it has `property: {PROPERTY}` once it is rendered"),
+            false => format!("see that it has `property: {PROPERTY}` once it is rendered{declare}"),
+        };
+    }
+    let by_tool = match secret.tool {
+        Tool::ArgoCd => "; Argo CD runs no post-renderer".to_owned(),
+        Tool::Flux(_) => {
+            let name = if secret.name.is_empty() { String::new() } else { format!(", name: {}", visible(&secret.name)) };
+            let index = entry.map_or(0, |entry| entry.index);
+            format!(
+                "; or give the HelmRelease `postRenderers: [{{kustomize: {{patches: [{{target: {{kind: ExternalSecret{name}}}, patch: '[{{op: add, path: /spec/data/{index}/remoteRef/property, value: {PROPERTY}}}]'}}]}}}}]`"
+            )
+        }
+        Tool::Unknown => String::new(),
+    };
+    format!("write `property: {PROPERTY}` beside its `key` by hand{declare}{by_tool}")
 }
 
 /// How the help of a finding begins that `patch` settles.

@@ -12,7 +12,7 @@ use crate::model::{Error, Result, on_threads};
 
 pub struct Tree {
     pub files: BTreeMap<String, Vec<u8>>,
-    /// What was not read: links to YAML files or folders, and files larger than any manifest.
+    /// What was not read: links to such files or to folders, and files larger than any manifest.
     pub passed_over: Vec<String>,
 }
 
@@ -25,13 +25,13 @@ const AT_ONCE: usize = 64;
 /// Whether a file's path and content make it one that matters.
 pub type Matters<'m> = dyn Fn(&str, &[u8]) -> bool + Sync + 'm;
 
-/// Reads every YAML file below a folder for which `matters` is true, but for those that git leaves out, on this many threads.
+/// Reads every YAML or JSON file below a folder for which `matters` is true, but for those that git leaves out, on this many threads.
 pub fn read(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Tree> {
     let Some(folder) = Folder::open_root(disk, root)? else {
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     };
-    let Listing { paths, mut passed_over } = list_below(&folder, &[".yaml", ".yml"], Some(LeftOut::above(disk, root)?))?;
+    let Listing { paths, mut passed_over } = list_below(&folder, &[".yaml", ".yml", ".json"], Some(LeftOut::above(disk, root)?))?;
     let of_folders = paths.chunk_by(|one, other| split(one).0 == split(other).0);
     let shares: Vec<&[String]> = of_folders.flat_map(|of_folder| of_folder.chunks(AT_ONCE)).collect();
     let read = on_threads(shares, threads, |share| read_some(&folder, share, matters))?;

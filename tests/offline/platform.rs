@@ -362,7 +362,8 @@ fn as_a_filter_it_is_a_helm_post_renderer() {
     let kinds = sandbox.run_with_input(["patch", "-"], rendered.as_bytes()).expect(0).stdout;
     sandbox.set("");
     assert_eq!(kinds, out.replace("kind: ClusterSecretStore", "kind: SecretStore"));
-    assert!(sandbox.run_with_input(["patch", "-"], b"a: [").expect(3).stderr.contains("standard input:1:"));
+    let broken = "kind: ExternalSecret\na: [";
+    assert!(sandbox.run_with_input(["patch", "-"], broken.as_bytes()).expect(3).stderr.contains("standard input:"));
     sandbox.run(["patch"]).expect(2);
 }
 

@@ -4,7 +4,8 @@ use seal_secrets::manifest::property::*;
 use seal_secrets::model::*;
 
 fn edited(text: &str) -> Result<Option<String>> {
-    Ok(add(text, None, &|entry| entry.key == "k")?.map(|edited| edited.text))
+    let edited = add(text, None, &|entry| entry.key == "k");
+    edited.refused.into_iter().chain(edited.unread).next().map_or(Ok(edited.text), Err)
 }
 
 const HEAD: &str =
@@ -46,6 +47,35 @@ fn the_property_goes_behind_the_key_in_every_style() {
         let marked = format!("\u{feff}{text}");
         assert_eq!(edited(&marked), Ok(Some(format!("\u{feff}{HEAD}{after}"))));
         assert_eq!(edited(&format!("{HEAD}{after}")), Ok(None));
+    }
+}
+
+#[test]
+fn in_flow_style_it_takes_the_layout_of_the_key() {
+    let head = r#"{"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "spec": {"data": [{"remoteRef": "#;
+    for (before, after) in [
+        (r#"{"key":"k"}"#, r#"{"key":"k","property":"value"}"#),
+        (r#"{"key": "k"}"#, r#"{"key": "k", "property": "value"}"#),
+        (r#"{ "version": "v", "key" : "k" }"#, r#"{ "version": "v", "key" : "k", "property" : "value" }"#),
+        (
+            "{\n      \"key\": \"k\",\n      \"version\": \"v\"\n    }",
+            "{\n      \"key\": \"k\",\n      \"property\": \"value\",\n      \"version\": \"v\"\n    }",
+        ),
+        ("{\n\t\t\"key\": \"k\"\n\t}", "{\n\t\t\"key\": \"k\",\n\t\t\"property\": \"value\"\n\t}"),
+        ("{\r\n  \"key\": \"k\"\r\n}", "{\r\n  \"key\": \"k\",\r\n  \"property\": \"value\"\r\n}"),
+    ] {
+        let text = |remote: &str| format!("{head}{remote}}}]}}}}");
+        assert_eq!(edited(&text(before)), Ok(Some(text(after))));
+        assert!(serde_json::from_str::<serde_json::Value>(&text(after)).is_ok(), "{after}");
+        assert_eq!(edited(&text(after)), Ok(None));
+    }
+    let flow = |remote: &str| format!("{HEAD}    - remoteRef: {remote}\n");
+    for (before, after) in [
+        ("{\n        key: k,\n        version: v }", "{\n        key: k,\n        property: value,\n        version: v }"),
+        ("{ 'key': k }", "{ 'key': k, property: value }"),
+        ("{version: v,key: k}", "{version: v,key: k, property: value}"),
+    ] {
+        assert_eq!(edited(&flow(before)), Ok(Some(flow(after))));
     }
 }
 
