@@ -64,7 +64,7 @@ pub enum Tool {
 
 #[derive(Clone)]
 pub struct StoreRef {
-    /// `SecretStore`, which is the default, or `ClusterSecretStore`.
+    /// `SecretStore`, which is the default, or `ClusterSecretStore`; empty where helm values do not say it.
     pub kind: String,
     /// Empty where nothing says it.
     pub name: String,
@@ -149,7 +149,7 @@ pub fn find(text: &str, documents: &[Document]) -> Found {
 
 /// Whether a text says something of secrets, and not only in comments.
 pub fn mentions(text: &str) -> bool {
-    without_comments(text).any(|line| ["ExternalSecret", "remoteRef", "remoteKey"].iter().any(|word| line.contains(word)))
+    without_comments(text).any(|line| ["ExternalSecret", "remoteRef", "remoteKey", "dataFrom"].iter().any(|word| line.contains(word)))
 }
 
 fn without_comments(text: &str) -> impl Iterator<Item = &str> {
@@ -320,8 +320,8 @@ fn of_values(site: &Site<'_>, remote: &Node) -> ExternalSecret {
     let stores = [&["sourceRef", "storeRef"][..], &["secretStoreRef"], &["storeRef"], &["secretStore"]];
     let mut around = std::iter::once(site).chain(site.around()).map(|site| site.node);
     if let Some(store) = around.find_map(|node| stores.iter().find_map(|path| node.at(path))) {
-        entry.store = store_ref(Some(store));
-        entry.store.name = store.word().map_or(entry.store.name, str::to_owned);
+        let name = store.word().map_or_else(|| word(store, &["name"]), |name| Some(name.to_owned()));
+        entry.store = StoreRef { kind: word(store, &["kind"]).unwrap_or_default(), name: name.unwrap_or_default() };
     }
     loose(site, entry)
 }

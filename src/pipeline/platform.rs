@@ -67,17 +67,8 @@ pub fn matters(path: &str, bytes: &[u8], names: &[&str]) -> bool {
 }
 
 /// What a file says that speaks of secrets, or of what applies and patches them.
-const WORDS: [&str; 9] = [
-    "ExternalSecret",
-    "remoteRef",
-    "remoteKey",
-    "PushSecret",
-    "argoproj.io/",
-    "toolkit.fluxcd.io/",
-    "secretStoreRef",
-    "/spec",
-    "fieldPaths",
-];
+const WORDS: [&str; 9] =
+    ["ExternalSecret", "remoteRef", "remoteKey", "argoproj.io/", "toolkit.fluxcd.io/", "secretStoreRef", "dataFrom", "/spec", "fieldPaths"];
 
 fn is_kustomization(name: &str) -> bool {
     gitops::KUSTOMIZATIONS.contains(&name)
@@ -179,10 +170,9 @@ impl Platform {
         self.patches.extend(found.patches.into_iter().map(|patch| (path.to_owned(), patch)));
         found.unread.iter().filter(|_| environment(path).is_none()).for_each(|error| self.unreadable(path, error.clone()));
         for nodes in documents.iter().flat_map(|document| &document.nodes) {
-            if is_kustomization(path.rsplit('/').next().unwrap_or(path)) {
-                if let Some(found) = gitops::kustomization(nodes) {
-                    self.kustomizations.entry(folder(path).to_owned()).or_insert(found);
-                }
+            let kustomization = gitops::kustomization(nodes).filter(|_| is_kustomization(path.rsplit('/').next().unwrap_or(path)));
+            if let Some(found) = kustomization {
+                self.kustomizations.entry(folder(path).to_owned()).or_insert(found);
             }
             let changing = [gitops::changed(nodes, Some(true)), gitops::changed(nodes, None)];
             if changing.iter().any(Option::is_some) {

@@ -317,7 +317,9 @@ impl<'p> Coverage<'p> {
             return self.add(Code::Unreadable, file, position, what, "write it out");
         }
         // A store that nothing says, or that is to be filled in, may be ours.
-        let may_be_ours = |store: &StoreRef| store.name.is_empty() || store.name.contains(['{', '$']) || self.is_ours(store);
+        let unsaid = |store: &StoreRef| store.kind.is_empty() && store.name == self.contract.store.as_str();
+        let may_be_ours =
+            |store: &StoreRef| store.name.is_empty() || store.name.contains(['{', '$']) || unsaid(store) || self.is_ours(store);
         let whole = secret.whole.iter().filter(|whole| may_be_ours(&whole.store));
         let whole: Vec<_> = whole.filter_map(|whole| Some((self.contract.key(whole.key.as_ref()?)?, whole.position, None))).collect();
         let read = secret.entries.iter().filter(|read| may_be_ours(&read.store));
@@ -326,7 +328,7 @@ impl<'p> Coverage<'p> {
         let unknown = *made == Made::Template && (secret.entries.is_empty() || secret.entries.iter().any(|read| may_be_ours(&read.store)));
         if read.is_empty() && unknown {
             let what = "a template: what its ExternalSecrets read is known only once it is rendered".to_owned();
-            let help = "render it through `seal-secrets patch -`; what is never applied belongs in `exclude` of the settings";
+            let help = "pass what comes out through `seal-secrets patch -`; if it is never applied, add it to `exclude` in the settings";
             return self.found.push(platform::finding(&self.platform.root, Code::HelmTemplate, file, None, what, help));
         }
         for (key, position, entry) in read {

@@ -103,22 +103,33 @@ impl Workspace {
             sets.push(self.path_in(root, &self.of(cluster)?.out)?);
         }
         let names = [contract.store.as_str(), contract.namespace.as_str(), contract.reader.name.as_str()];
-        let excluded = git::Excluded::new(&self.settings.exclude)?;
+        let excluded = self.excluded_below(root)?;
         let matters = |path: &str, bytes: &[u8]| {
             let rest = |folder: &Option<String>| Path::new(path).strip_prefix(folder.as_ref()?).ok()?.to_str();
             // What another cluster gets is applied there, as is what one gets without `--cluster`.
             let of_set = |rest: &str| ours(rest) || rest.split_once('/').is_some_and(|(_, rest)| ours(rest));
             let beside = || sets.iter().any(|set| rest(set).is_some_and(of_set));
             let is_written = || render::is_derived(bytes) || path.ends_with(".sealed.yaml");
-            let passed_over = excluded.has(path) || rest(&out).is_some_and(ours) || beside() && is_written();
+            let passed_over = excluded(path) || rest(&out).is_some_and(ours) || beside() && is_written();
             !passed_over && platform::matters(path, bytes, &names)
         };
         let tree = tree::read(&*self.disk, root, &matters, world.threads)?;
         let shown = root.to_string_lossy();
         let mut platform = platform::scan(shown.trim_end_matches('/'), &tree.files, world.threads)?;
-        let passed_over: Vec<String> = tree.passed_over.into_iter().filter(|path| !excluded.has(path)).collect();
+        let passed_over: Vec<String> = tree.passed_over.into_iter().filter(|path| !excluded(path)).collect();
         platform.pass_over(&passed_over);
         Ok((platform, tree.files))
+    }
+
+    /// Tells of a path below this folder whether the settings exclude it. Their patterns count from the platform's root; where that is
+    /// not known, or not above the folder, nothing is excluded.
+    pub fn excluded_below(&self, folder: &Path) -> Result<impl Fn(&str) -> bool + Sync + use<>> {
+        let excluded = git::Excluded::new(&self.settings.exclude)?;
+        let way = self.platform_root().map_or(Ok(None), |root| self.path_in(root, folder))?;
+        Ok(move |path: &str| {
+            let whole = |way: &String| if way.is_empty() { path.to_owned() } else { format!("{way}/{path}") };
+            way.as_ref().is_some_and(|way| excluded.has(&whole(way)))
+        })
     }
 
     /// A checkout's own `.gitignore`; empty where it has none.

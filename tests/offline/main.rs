@@ -27,6 +27,7 @@ mod import;
 mod keygen;
 mod leaks;
 mod links;
+mod nested;
 mod one_set;
 mod opens;
 mod places;

@@ -20,7 +20,7 @@ pub fn with_platform(sandbox: Sandbox) -> Sandbox {
 pub const PROD: [&str; 4] = ["--platform", "p", "--environment", "prod"];
 const SMALL: [&str; 4] = ["--platform", "p", "--environment", "small"];
 
-fn run(sandbox: &Sandbox, args: &[&str], environment: &[&str]) -> Ran {
+pub fn run(sandbox: &Sandbox, args: &[&str], environment: &[&str]) -> Ran {
     sandbox.run([args, environment].concat())
 }
 
@@ -63,7 +63,7 @@ const INVENTORY: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The consumers of `contract --format json`, as in the inventory.
-fn consumers(json: &str) -> BTreeSet<(String, String, String, String)> {
+pub fn consumers(json: &str) -> BTreeSet<(String, String, String, String)> {
     let json: serde_json::Value = serde_json::from_str(json).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let entry = |entry: &serde_json::Value| format!("{}={}", text(&entry["secretKey"]), text(&entry["key"]));
@@ -592,6 +592,17 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
         s.write("p/apps/kserve/kustomization.yaml", format!("{}{patch}", s.read("p/apps/kserve/kustomization.yaml")).as_bytes());
     }),
     ("rendered-by-helm", &[], |_| {}),
+    ("rendered-elsewhere", &["rendered-elsewhere p/apps/kserve/values.yaml:1:43"], |s| {
+        s.write("p/apps/kserve/values.yaml", b"externalSecret: {data: [{remoteRef: {key: hf-token}}]}\n")
+    }),
+    ("version-not-served", &["version-not-served p/apps/kserve/hf-token.yaml:1:1"], |s| {
+        s.edit("p/apps/kserve/hf-token.yaml", "external-secrets.io/v1", "external-secrets.io/v1beta1")
+    }),
+    ("pushed-over", &["pushed-over p/apps/kserve/push.yaml:5:56"], |s| {
+        let head = "apiVersion: external-secrets.io/v1alpha1\nkind: PushSecret\nspec:\n  secretStoreRefs: [{name: secret-store, kind: ClusterSecretStore}]\n";
+        let data = "  data: [{match: {secretKey: a, remoteRef: {remoteKey: hf-token}}}]\n";
+        s.write("p/apps/kserve/push.yaml", format!("{head}{data}").as_bytes());
+    }),
     ("helm-template", &[], |_| {}),
     ("link-passed-over", &["link-passed-over p/apps/link"], |s| symlink("kserve", s.path("p/apps/link")).unwrap()),
     ("secret-backend", &["secret-backend p/environments/prod/config.yaml"], |s| {
@@ -655,7 +666,7 @@ fn what_cannot_be_edited_is_refused_and_named_and_the_rest_is_done() {
 }
 
 /// An ExternalSecret with one entry.
-fn es(name: &str, namespace: &str, key: &str, store: &str) -> String {
+pub fn es(name: &str, namespace: &str, key: &str, store: &str) -> String {
     let namespace = if namespace.is_empty() { String::new() } else { format!(", namespace: {namespace}") };
     format!(
         "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {{name: {name}{namespace}}}\nspec:\n  secretStoreRef: {{name: {store}, kind: ClusterSecretStore}}\n  data:\n    - secretKey: a\n      remoteRef:\n        key: {key}\n"
@@ -663,14 +674,14 @@ fn es(name: &str, namespace: &str, key: &str, store: &str) -> String {
 }
 
 /// A checkout `q/` of these files, beside `keys/`.
-fn mini(files: &[(&str, &str)]) -> Sandbox {
+pub fn mini(files: &[(&str, &str)]) -> Sandbox {
     let sandbox = Sandbox::with_keys();
     files.iter().for_each(|(path, text)| sandbox.write(&format!("q/{path}"), text.as_bytes()));
     sandbox
 }
 
 /// What is found in a checkout that reads only these keys of the contract, beside this.
-fn mini_findings(read: &[&str], more: &[&str]) -> Vec<String> {
+pub fn mini_findings(read: &[&str], more: &[&str]) -> Vec<String> {
     let contract = fixture_text("../src/contract.yaml");
     let keys = contract.split("consumers:").next().unwrap().lines().enumerate();
     let keys = keys.filter_map(|(i, line)| Some((i + 1, line.strip_prefix("  - name: ")?)));
@@ -680,7 +691,7 @@ fn mini_findings(read: &[&str], more: &[&str]) -> Vec<String> {
     [usual_in("keys", "q/out"), unread, more.iter().map(|&finding| finding.to_owned()).collect()].concat()
 }
 
-const MINI: [&str; 4] = ["--platform", "q", "--out", "q/out"];
+pub const MINI: [&str; 4] = ["--platform", "q", "--out", "q/out"];
 const COMPONENT: &str = "components: [../out/property-patches]\n";
 
 #[test]

@@ -287,6 +287,13 @@ fn what_is_excluded_is_not_looked_at() {
     assert_eq!(found("exclude: [hack/]"), ["unreadable p/apps/a/scaffold/x.yaml:2:1"]);
     assert_eq!(found("exclude: [hack/, \"**/scaffold/**\"]"), Vec::<String>::new());
     assert_eq!(found("exclude: [\"hack/*\", \"!hack/x.yaml\"]").len(), 2);
+    // Nor edited.
+    sandbox.write("p/hack/x.yaml", consumer.as_bytes());
+    let edited = |exclude: &str| {
+        sandbox.set(&format!("platform: p\nenvironment: prod\nexclude: [{exclude}scaffold]"));
+        sandbox.run(["patch"]).expect(0).stdout.contains("+++ b/hack/x.yaml")
+    };
+    assert!(edited("") && !edited("hack/, "));
 }
 
 #[test]
