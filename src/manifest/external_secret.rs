@@ -156,9 +156,14 @@ fn without_comments(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.trim_start().starts_with('#'))
 }
 
-/// Whether a text is one of helm, Jinja or cookiecutter, and not what they make of it.
+/// Whether a text is one of helm, Jinja or cookiecutter, and not what they make of it. In quotes, it may be ESO's own template.
 pub fn is_template(text: &str) -> bool {
-    [("{{", "}}"), ("{%", "%}")].iter().any(|(begin, end)| text.find(begin).is_some_and(|at| text[at..].contains(end)))
+    let stands = |line: &str, begin: &str| {
+        let before = line.split_once(begin).map(|(before, _)| before.trim_start_matches([' ', '-']));
+        before.is_some_and(|before| before.is_empty() || before.contains(':') && !before.contains(['"', '\'']))
+    };
+    let marks = [("{{", "}}"), ("{%", "%}")];
+    marks.iter().any(|(begin, end)| text.contains(end) && without_comments(text).any(|line| stands(line, begin)))
 }
 
 /// What a template may read: every word in its text after `key:`. The whole text is for the place.
@@ -247,7 +252,7 @@ impl Found {
     }
 }
 
-/// What a PushSecret writes. Where it selects its stores by label, that may be any.
+/// What a PushSecret writes. A store that it selects by label has no name.
 fn pushed(site: &Site<'_>, spec: &Node) -> Vec<(StoreRef, String, Position)> {
     let stores: Vec<StoreRef> =
         spec.get("secretStoreRefs").map(Node::items).unwrap_or_default().iter().map(|one| store_ref(Some(one))).collect();

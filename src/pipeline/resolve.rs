@@ -366,7 +366,8 @@ impl<'p> Coverage<'p> {
     /// What a PushSecret writes over a source Secret of ours.
     fn pushed(&mut self) {
         for (file, store, key, position) in &self.platform.pushed {
-            if self.is_ours(store) && self.contract.key(key).is_some() {
+            // One that is selected by label may be ours.
+            if (store.name.is_empty() || self.is_ours(store)) && self.contract.key(key).is_some() {
                 let what = format!("a PushSecret writes to `{key}` in our store: it replaces the whole source Secret");
                 self.add(
                     Code::PushedOver,
