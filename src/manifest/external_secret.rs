@@ -134,11 +134,12 @@ pub fn find(text: &str, documents: &[Document]) -> Found {
     let is_text = |text: &str| mentions(text) && text.contains([':', '{']);
     foreign::walk_documents(text, documents, &is_text, &mut |step| match step {
         Step::Node(site) => found.visit(site),
-        Step::Unread { layer, text: part, error } => {
+        Step::Unread { layer, range, error } => {
+            let part = &layer.text[range.clone()];
             match layer.within {
                 Some(site) => found.secrets.extend(unread_text(site, part)),
                 None if !mentions(part) => {}
-                None if is_template(part) => found.secrets.push(template(text, part)),
+                None if is_template(part) => found.secrets.push(template(text, range)),
                 None => found.unread.push(error),
             }
             false
@@ -166,10 +167,10 @@ pub fn is_template(text: &str) -> bool {
     marks.iter().any(|(begin, end)| text.contains(end) && without_comments(text).any(|line| stands(line, begin)))
 }
 
-/// What a template may read: every word in its text after `key:`. The whole text is for the place.
-pub fn template(whole: &str, part: &str) -> ExternalSecret {
-    let first = yaml::position_of(whole, part.as_ptr().addr() - whole.as_ptr().addr()).0;
-    let lines = part.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
+/// What a template, in this part of a text, may read: every word after `key:`.
+pub fn template(text: &str, part: Range<usize>) -> ExternalSecret {
+    let first = yaml::position_of(text, part.start).0;
+    let lines = text[part].lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
     let entries = lines.flat_map(|(i, line)| {
         let (before, rest) = line.split_once("key:").or_else(|| line.split_once("key\":")).unwrap_or_default();
         let column = before.chars().count() + 1;
@@ -182,7 +183,7 @@ pub fn template(whole: &str, part: &str) -> ExternalSecret {
 
 /// A text in a scalar that cannot be read, if it looks like a manifest or names keys.
 fn unread_text(site: &Site<'_>, part: &str) -> Option<ExternalSecret> {
-    let mut secret = template(part, part);
+    let mut secret = template(part, 0..part.len());
     secret.made = (!is_template(part) || !part.contains("external-secrets.io/")).then_some(Made::Text).or(secret.made);
     secret.entries.iter_mut().for_each(|entry| entry.position = site.position());
     let around = Around::of(site);

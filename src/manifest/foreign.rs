@@ -45,21 +45,11 @@ pub fn walk(text: &str, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(St
 }
 
 /// The same, of a text whose documents are read already.
-pub fn walk_documents(
-    text: &str,
-    documents: &[Document],
-    is_text: &dyn Fn(&str) -> bool,
-    visit: &mut dyn FnMut(Step<'_, '_>) -> bool,
-) {
+pub fn walk_documents(text: &str, documents: &[Document], is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(Step<'_, '_>) -> bool) {
     walk_layer(&Layer { text, within: None, origins: None }, documents, is_text, visit);
 }
 
-fn walk_layer(
-    layer: &Layer<'_>,
-    documents: &[Document],
-    is_text: &dyn Fn(&str) -> bool,
-    visit: &mut dyn FnMut(Step<'_, '_>) -> bool,
-) {
+fn walk_layer(layer: &Layer<'_>, documents: &[Document], is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(Step<'_, '_>) -> bool) {
     for document in documents {
         match &document.nodes {
             Ok(nodes) => nodes.iter().for_each(|node| walk_node(&Site { node, field: "", up: None, layer }, is_text, visit)),

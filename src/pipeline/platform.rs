@@ -95,7 +95,7 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform
             }
         }
         // What its own text and its charts' values hold is moved as what it lists is.
-        let own = ["kustomization.yaml", "kustomization.yml", "Kustomization"].into_iter().map(str::to_owned);
+        let own = gitops::KUSTOMIZATIONS.into_iter().map(str::to_owned);
         for path in own.chain(kustomization.values_files.iter().cloned()).filter_map(|entry| joined(folder, &entry)) {
             whole.listed_by.entry(path).or_default().insert(folder.clone());
         }
@@ -146,7 +146,7 @@ impl Platform {
         let in_chart = path.match_indices("/templates/").any(|(at, _)| charts.contains(&path[..at]))
             || (path.starts_with("templates/") && charts.contains(""));
         if in_chart {
-            let secret = external_secret::mentions(text).then(|| external_secret::template(text, text));
+            let secret = external_secret::mentions(text).then(|| external_secret::template(text, 0..text.len()));
             return self.made.extend(secret.map(|secret| Manifest { file: path.to_owned(), secret }));
         }
         if let Some(environment) = environment(path) {

@@ -339,18 +339,17 @@ impl<'p> Coverage<'p> {
     /// One key that is read there.
     fn made_reader(&mut self, manifest: &Manifest, made: &Made, key: &Key, position: Position, entry: Option<&Written>) {
         let Manifest { file, secret } = manifest;
-        let target = |consumer: &Consumer| secret.target.is_empty() || secret.target == consumer.target.as_str();
-        let namespace = |consumer: &Consumer| secret.namespaces.iter().all(|namespace| namespace == consumer.namespace.as_str());
-        let fits = |consumer: &&Consumer| match made {
-            Made::By(_) | Made::Template => true,
-            _ => target(consumer) && namespace(consumer),
+        // What is not said, or is to be filled in, may be anything.
+        let may_be = |said: &str, name: &str| said.is_empty() || said.contains(['{', '$']) || said == name;
+        let fits = |consumer: &&Consumer| {
+            matches!(made, Made::By(_) | Made::Template)
+                || may_be(&secret.target, consumer.target.as_str())
+                    && secret.namespaces.iter().all(|said| may_be(said, consumer.namespace.as_str()))
         };
         let known = self.contract.consumers.iter().filter(|consumer| consumer.name.is_none());
         let known = known.filter(|consumer| consumer.entries.iter().any(|entry| entry.key == key.name)).filter(fits);
         let known: Vec<_> = known.map(|consumer| (None, consumer.clone())).collect();
-        let has_property = entry.is_some_and(|entry| entry.property.as_deref() == Some(PROPERTY))
-            || matches!(made, Made::Chart | Made::Template)
-            || secret.tool == Tool::Flux(true);
+        let has_property = entry.is_some_and(|entry| entry.property.as_deref() == Some(PROPERTY)) || secret.tool == Tool::Flux(true);
         let what = match made {
             Made::Text => format!("an ExternalSecret inside a text reads `{}`", key.name),
             Made::Template => format!("an ExternalSecret in a template reads `{}`", key.name),
@@ -358,7 +357,9 @@ impl<'p> Coverage<'p> {
             Made::By(kind) => format!("a {} makes an ExternalSecret that reads `{}`", visible(kind), key.name),
         };
         let declared = !known.is_empty();
-        let code = if declared && has_property { Code::RenderedByHelm } else { Code::RenderedElsewhere };
+        // A chart or a template may add it.
+        let may_have_it = has_property || matches!(made, Made::Chart | Made::Template);
+        let code = if declared && may_have_it { Code::RenderedByHelm } else { Code::RenderedElsewhere };
         self.add(code, file, position, what, &advice(secret, entry, declared, has_property));
         self.consumers.extend(known);
     }
@@ -450,12 +451,11 @@ impl<'p> Coverage<'p> {
 
 /// What helps where an ExternalSecret is only made: by hand, or on its way through the tool that makes it.
 fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_property: bool) -> String {
-    let declare = if declared { "" } else { ", and add its consumer to the contract, without a `name`" };
-    if has_property {
-        return match declared {
-            true => format!("make sure that it has `property: {PROPERTY}` once it is rendered"),
-            false => format!("see that it has `property: {PROPERTY}` once it is rendered{declare}"),
-        };
+    let declare = if declared { "" } else { "add its consumer to the contract, without a `name`" };
+    match (declared, has_property) {
+        (true, true) => return "nothing to do as long as the contract's consumer is this one".to_owned(),
+        (false, true) => return declare.to_owned(),
+        _ => {}
     }
     let by_tool = match secret.tool {
         Tool::ArgoCd => "; Argo CD runs no post-renderer".to_owned(),
@@ -463,12 +463,13 @@ fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_
             let name = if secret.name.is_empty() { String::new() } else { format!(", name: {}", visible(&secret.name)) };
             let index = entry.map_or(0, |entry| entry.index);
             format!(
-                "; or give the HelmRelease `postRenderers: [{{kustomize: {{patches: [{{target: {{kind: ExternalSecret{name}}}, patch: '[{{op: add, path: /spec/data/{index}/remoteRef/property, value: {PROPERTY}}}]'}}]}}}}]`"
+                "; or give the HelmRelease `postRenderers: [{{kustomize: {{patches: [{{target: {{kind: ExternalSecret{name}}}, patch: '[{{\"op\": \"add\", \"path\": \"/spec/data/{index}/remoteRef/property\", \"value\": \"{PROPERTY}\"}}]'}}]}}}}]`"
             )
         }
         Tool::Unknown => String::new(),
     };
-    format!("write `property: {PROPERTY}` beside its `key` by hand{declare}{by_tool}")
+    let and = if declared { "" } else { ", and " };
+    format!("write `property: {PROPERTY}` beside its `key` by hand{and}{declare}{by_tool}")
 }
 
 /// How the help of a finding begins that `patch` settles.
