@@ -148,6 +148,14 @@ pub fn find(text: &str, documents: &[Document]) -> Found {
     found
 }
 
+/// Why a document with an ExternalSecret cannot be read, if there is such a one.
+pub fn unread(text: &str) -> Option<Error> {
+    let names_one = |text: &str| without_comments(text).any(|line| line.contains("ExternalSecret"));
+    let (_, body) = foreign::split_mark(text);
+    let unread = |document: Document| document.nodes.err().filter(|_| names_one(&body[document.range]));
+    yaml::documents(body).into_iter().find_map(unread)
+}
+
 /// Whether a text says something of secrets, and not only in comments.
 pub fn mentions(text: &str) -> bool {
     without_comments(text).any(|line| ["ExternalSecret", "remoteRef", "remoteKey", "dataFrom"].iter().any(|word| line.contains(word)))

@@ -15,8 +15,6 @@ pub struct Edited {
     pub added: usize,
     /// The ExternalSecrets that were left as they are, and why.
     pub refused: Vec<Error>,
-    /// Why documents that mention an ExternalSecret cannot be read; they are left as they are.
-    pub unread: Vec<Error>,
 }
 
 /// A replacement of some bytes.
@@ -29,7 +27,7 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool)
     let (mark, body) = foreign::split_mark(text);
     let before = yaml::documents(body);
     let found = external_secret::find(body, &before);
-    let mut edited = Edited { text: None, added: 0, refused: Vec::new(), unread: found.unread };
+    let mut edited = Edited { text: None, added: 0, refused: Vec::new() };
     let mut changes: Vec<Change> = Vec::new();
     let mut first = None;
     for secret in found.secrets.iter().filter(|secret| secret.written_out) {

@@ -98,6 +98,11 @@ impl Code {
             _ => Severity::Error,
         }
     }
+
+    /// Whether it tells of something that was seen and not understood: nothing is called good over it.
+    pub fn leaves_open(self) -> bool {
+        matches!(self, Code::PatchedElsewhere | Code::HelmTemplate | Code::LinkPassedOver)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

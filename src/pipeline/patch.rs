@@ -7,7 +7,7 @@ use similar::TextDiff;
 use super::inventory::Files;
 use super::platform::{self, Platform};
 use super::resolve;
-use crate::manifest::external_secret::Entry;
+use crate::manifest::external_secret::{self, Entry};
 use crate::manifest::{property, text};
 use crate::model::{Code, Contract, Delivery, Error, Finding, Result, StoreKind};
 
@@ -37,7 +37,7 @@ pub fn filter(contract: &Contract, delivery: &Delivery, bytes: &[u8]) -> Result<
     text::decode(bytes)?;
     let whole = std::str::from_utf8(bytes).unwrap_or_default();
     let edited = property::add(whole, delivery.kind_asked_for(), &is_ours(contract, delivery.kind_asked_for()));
-    match edited.refused.into_iter().chain(edited.unread).next() {
+    match external_secret::unread(whole).or(edited.refused.into_iter().next()) {
         Some(error) => Err(error),
         None => Ok(edited.text.map_or_else(|| bytes.to_owned(), String::into_bytes)),
     }

@@ -327,6 +327,9 @@ impl<'p> Coverage<'p> {
         let read: Vec<(&Key, Position, Option<&Written>)> = read.collect();
         let unknown = *made == Made::Template && (secret.entries.is_empty() || secret.entries.iter().any(|read| may_be_ours(&read.store)));
         if read.is_empty() && unknown {
+            if self.is_told_by_values(file) {
+                return;
+            }
             let what = "a template: what its ExternalSecrets read is known only once it is rendered".to_owned();
             let help = "pass what comes out through `seal-secrets patch -`; if it is never applied, add it to `exclude` in the settings";
             return self.found.push(platform::finding(&self.platform.root, Code::HelmTemplate, file, None, what, help));
@@ -334,6 +337,13 @@ impl<'p> Coverage<'p> {
         for (key, position, entry) in read {
             self.made_reader(manifest, made, key, position, entry);
         }
+    }
+
+    /// Whether the values of a template's chart say what it reads.
+    fn is_told_by_values(&self, template: &str) -> bool {
+        let chart = template.rsplit_once("templates/").map_or(template, |(chart, _)| chart);
+        let chart = platform::shown(&self.platform.root, chart);
+        self.found.iter().any(|finding| finding.code == Code::RenderedByHelm && finding.place.starts_with(&chart))
     }
 
     /// One key that is read there.

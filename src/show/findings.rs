@@ -40,10 +40,16 @@ pub fn report(places: &Places, findings: &[Finding], opened: bool) -> String {
         true => "every value was opened and compared with its recipe",
         false => "no value was opened; `--identity FILE` does that too",
     };
+    let open = findings.iter().filter(|finding| finding.code.leaves_open()).count();
+    let meaning = "what each code means: docs/findings.md\n";
     all(places, findings)
-        + &match errors(findings) {
-            0 => format!("good: contract, sealed files and certificate agree ({}); {looked}\n", counted(findings.len(), "warning")),
-            _ => format!("found {}; {looked}\nwhat each code means: docs/findings.md\n", tally(findings)),
+        + &match (errors(findings), open) {
+            (0, 0) => format!("good: contract, sealed files and certificate agree ({}); {looked}\n", counted(findings.len(), "warning")),
+            (0, open) => {
+                let what = "what could not be judged";
+                format!("found no errors, but {} of {what} ({} in all); {looked}\n{meaning}", counted(open, "warning"), findings.len())
+            }
+            _ => format!("found {}; {looked}\n{meaning}", tally(findings)),
         }
 }
 

@@ -202,7 +202,6 @@ fn the_output_of_each_cluster_is_ours() {
     let ran = sandbox.run([&["verify", "--out", "p/sealed", "--cluster", "a"][..], &PROD].concat()).expect(0);
     let platform = [
         "other-store p/apps/billing/stripe.yaml:1:1",
-        "helm-template p/apps/experience/key-portal/templates/externalsecret.yaml",
         "rendered-by-helm p/apps/experience/key-portal/values.yaml:5:14",
     ];
     let expected: Vec<String> = usual_in("keys/a", "p/sealed/a").into_iter().chain(platform.map(str::to_owned)).collect();

@@ -381,6 +381,23 @@ fn verify_is_not_good_before_it_is_declared_and_has_its_property() {
 }
 
 #[test]
+fn nothing_is_called_good_over_what_was_not_understood() {
+    let patched = es("x", "n", "hf-token", "secret-store").replace("key: hf-token\n", "key: hf-token\n        property: value\n");
+    let template = patched.replace("name: x", "name: {{ app }}-y").replace("key: hf-token", "key: {{ app }}");
+    let patch = "patches:\n  - target: {kind: ExternalSecret}\n    patch: '[{op: replace, path: /spec/data/0/remoteRef/key, value: a}]'\n";
+    for (file, text, verdict) in [
+        ("b.yaml", "a: 1\n", "good: "),
+        ("b.yaml", &template, "found no errors, but 1 warning of what could not be judged"),
+        ("kustomization.yaml", patch, "found no errors, but 1 warning of what could not be judged"),
+    ] {
+        let sandbox = mini(&[("a.yaml", &patched), (file, text)]);
+        run(&sandbox, &["bootstrap", "--yes"], &MINI).expect(0);
+        let said = run(&sandbox, &["verify"], &MINI).expect(0).stdout;
+        assert!(said.lines().any(|line| line.starts_with(verdict)), "{said}");
+    }
+}
+
+#[test]
 fn flux_and_argo_cd_get_their_own_advice() {
     let helps = |path: &str, text: &str| {
         let ran = run(&mini(&[(path, text)]), &["contract", "--format", "json"], &MINI).expect(0);
@@ -600,6 +617,7 @@ fn a_stream_passes_byte_for_byte_but_for_its_external_secrets() {
         ("nothing", "\n"),
         ("an alias without its anchor", "a: *b\n"),
         ("a comment about them in what is broken", "# an ExternalSecret\na: [\n"),
+        ("a PushSecret with a duplicate field", "kind: PushSecret\nspec:\n  data: [{match: {remoteRef: {remoteKey: a, remoteKey: a}}}]\n"),
         ("a text of its own", "kind: ConfigMap\ndata:\n  a: |\n    kind: ExternalSecret\n    x: [\n"),
     ] {
         for (before, after) in [("", ""), ("---\n", "---\r\n"), ("%YAML 1.2\n---\n", "...\n---\n")] {
@@ -611,6 +629,8 @@ fn a_stream_passes_byte_for_byte_but_for_its_external_secrets() {
     // An ExternalSecret that cannot be read is an error, and nothing is printed.
     let ran = filter(&format!("{ours}---\nkind: ExternalSecret\n\tx: y\n")).expect(3);
     assert!(ran.stdout.is_empty() && ran.stderr.contains("standard input:12:1"), "{}", ran.stderr);
+    let ran = filter(&format!("---\n{}", ours.replace("kind: E", "x: {{ app }}-y\nkind: E"))).expect(3);
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("template"), "{}", ran.stderr);
 }
 
 /// A tree around ExternalSecrets: their number, and how each layer is written.

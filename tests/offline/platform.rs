@@ -97,9 +97,8 @@ fn covers(sandbox: &Sandbox, environment: &[&str], findings: &[&str]) {
 }
 
 /// What the platform's own peculiarities lead to.
-const COVERAGE: [&str; 3] = [
+const COVERAGE: [&str; 2] = [
     "other-store p/apps/billing/stripe.yaml:1:1",
-    "helm-template p/apps/experience/key-portal/templates/externalsecret.yaml",
     "rendered-by-helm p/apps/experience/key-portal/values.yaml:5:14",
 ];
 
@@ -603,7 +602,10 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
         let data = "  data: [{match: {secretKey: a, remoteRef: {remoteKey: hf-token}}}]\n";
         s.write("p/apps/kserve/push.yaml", format!("{head}{data}").as_bytes());
     }),
-    ("helm-template", &[], |_| {}),
+    ("helm-template", &["helm-template p/apps/kserve/scaffold.yaml"], |s| {
+        let text = s.read("p/apps/kserve/hf-token.yaml").replace("key: hf-token", "key: {{ app }}-token");
+        s.write("p/apps/kserve/scaffold.yaml", text.as_bytes());
+    }),
     ("link-passed-over", &["link-passed-over p/apps/link"], |s| symlink("kserve", s.path("p/apps/link")).unwrap()),
     ("secret-backend", &["secret-backend p/environments/prod/config.yaml"], |s| {
         s.edit("p/environments/prod/config.yaml", "secret_backend: kubernetes", "secret_backend: gcpsm")
@@ -638,7 +640,9 @@ fn helm_values_inside_an_application_are_found() {
     let sandbox = with_platform(Sandbox::empty());
     sandbox.remove("p/apps/experience/key-portal/values.yaml");
     sandbox.write("p/argocd/portal.yaml", b"apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: portal}\nspec:\n  source:\n    helm:\n      values: |\n        externalSecret:\n          remoteKey: litellm-master-key\n");
-    let (coverage, portal) = ([&COVERAGE[..2], &UNPATCHED].concat(), "p/argocd/portal.yaml:8:9");
+    // Whose values these are is not known.
+    let template = ["helm-template p/apps/experience/key-portal/templates/externalsecret.yaml"];
+    let (coverage, portal) = ([&COVERAGE[..1], &template, &UNPATCHED].concat(), "p/argocd/portal.yaml:8:9");
     disagrees(&sandbox, &PROD, &[&coverage[..], &[&format!("rendered-by-helm {portal}")]].concat());
     sandbox.edit("p/argocd/portal.yaml", "litellm-master-key", "hf-token");
     disagrees(&sandbox, &PROD, &[&coverage[..], &[&format!("namespace-unknown {portal}")]].concat());

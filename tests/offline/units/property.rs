@@ -5,7 +5,8 @@ use seal_secrets::model::*;
 
 fn edited(text: &str) -> Result<Option<String>> {
     let edited = add(text, None, &|entry| entry.key == "k");
-    edited.refused.into_iter().chain(edited.unread).next().map_or(Ok(edited.text), Err)
+    let unread = seal_secrets::manifest::external_secret::unread(text);
+    edited.refused.into_iter().chain(unread).next().map_or(Ok(edited.text), Err)
 }
 
 const HEAD: &str =
