@@ -122,14 +122,19 @@ impl Workspace {
     }
 
     /// Tells of a path below this folder whether the settings exclude it. Their patterns count from the platform's root; where that is
-    /// not known, or not above the folder, nothing is excluded.
+    /// not known, or neither above the folder nor below it, nothing is excluded.
     pub fn excluded_below(&self, folder: &Path) -> Result<impl Fn(&str) -> bool + Sync + use<>> {
         let excluded = git::Excluded::new(&self.settings.exclude)?;
-        let way = self.platform_root().map_or(Ok(None), |root| self.path_in(root, folder))?;
-        Ok(move |path: &str| {
-            let whole = |way: &String| if way.is_empty() { path.to_owned() } else { format!("{way}/{path}") };
-            way.as_ref().is_some_and(|way| excluded.has(&whole(way)))
-        })
+        let root = self.platform_root().filter(|_| !self.settings.exclude.is_empty());
+        let above = root.map_or(Ok(None), |root| self.path_in(root, folder))?;
+        let inside = root.map_or(Ok(None), |root| self.path_in(folder, root))?;
+        let from_root = move |path: &str| match (&above, &inside) {
+            (Some(way), _) if way.is_empty() => Some(path.to_owned()),
+            (Some(way), _) => Some(format!("{way}/{path}")),
+            (None, Some(way)) => path.strip_prefix(way.as_str())?.strip_prefix('/').map(str::to_owned),
+            (None, None) => None,
+        };
+        Ok(move |path: &str| from_root(path).is_some_and(|path| excluded.has(&path)))
     }
 
     /// A checkout's own `.gitignore`; empty where it has none.

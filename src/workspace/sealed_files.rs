@@ -121,9 +121,10 @@ impl<'w> SealedFiles<'w> {
         }
         let folder = workspace.open_folder(path)?.ok_or_else(missing)?;
         let listing = tree::list_all(&folder, &[".yaml", ".yml", ".json"])?;
-        self.paths.extend(listing.paths.into_iter().map(|one| path.join(one)));
-        self.skipped += listing.passed_over.len();
-        for skipped in listing.passed_over {
+        let excluded = workspace.excluded_below(path)?;
+        self.paths.extend(listing.paths.into_iter().filter(|one| !excluded(one)).map(|one| path.join(one)));
+        for skipped in listing.passed_over.into_iter().filter(|one| !excluded(one)) {
+            self.skipped += 1;
             world.terminal.warn(&format!("{} is a link or too large, and is skipped", path.join(skipped).display()));
         }
         Ok(())

@@ -294,6 +294,17 @@ fn what_is_excluded_is_not_looked_at() {
         sandbox.run(["patch"]).expect(0).stdout.contains("+++ b/hack/x.yaml")
     };
     assert!(edited("") && !edited("hack/, "));
+    // Nor searched for sealed values: from the root of the checkout, from above it, and from inside.
+    let sealed = fixture_text("fixtures/sealed/good.yaml");
+    sandbox.write("p/hack/sealed.yaml", sealed.as_bytes());
+    sandbox.write("p/apps/sealed.yaml", sealed.as_bytes());
+    for (folder, all, less) in [("p", 2, 1), (".", 2, 1), ("p/hack", 1, 0), ("p/apps", 1, 1)] {
+        for (exclude, count) in [("", all), ("hack/", less)] {
+            sandbox.set(&format!("platform: p\nenvironment: prod\nexclude: [{exclude}]"));
+            let said = sandbox.run(["status", folder]).expect(0).stdout;
+            assert_eq!(said.matches("shop/cart").count(), count, "{folder} {exclude}: {said}");
+        }
+    }
 }
 
 #[test]
