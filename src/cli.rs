@@ -154,6 +154,9 @@ pub struct Wishes {
     /// Seal a value of your own: from a file, from standard input (`KEY=-`), or typed at a prompt without echo (`KEY`)
     #[arg(long, value_name = "KEY[=FILE]", value_parser = provide)]
     pub provide: Vec<(Name, Option<PathBuf>)>,
+    /// Seal the value of this key even if it looks like a placeholder, or its consumer is known to refuse it; can be repeated
+    #[arg(long, value_name = "KEY", value_parser = name)]
+    pub accept_as_is: Vec<Name>,
     /// Regenerate this write-once key, losing all data encrypted with its old value
     #[arg(long, value_name = "KEY", value_parser = name)]
     pub destroys_data: Vec<Name>,
@@ -229,6 +232,9 @@ pub struct Import {
     #[cfg(feature = "cluster")]
     #[arg(long = "namespace", value_name = "NAMESPACE", requires = "from_cluster", value_parser = namespace)]
     pub namespaces: Vec<Namespace>,
+    /// Seal the value of this key even if it looks like a placeholder, or its consumer is known to refuse it; can be repeated
+    #[arg(long, value_name = "KEY", value_parser = name)]
+    pub accept_as_is: Vec<Name>,
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     pub access: Access,
@@ -299,6 +305,9 @@ pub struct Rotate {
     /// Replace a provided value: from a file, from standard input (`KEY=-`), or typed at a prompt without echo (`KEY`)
     #[arg(long, value_name = "KEY[=FILE]", value_parser = provide, group = "chosen")]
     pub provide: Vec<(Name, Option<PathBuf>)>,
+    /// Seal the value of this key even if it looks like a placeholder, or its consumer is known to refuse it; can be repeated
+    #[arg(long, value_name = "KEY", value_parser = name)]
+    pub accept_as_is: Vec<Name>,
     /// Regenerate this write-once key, losing all data encrypted with its old value
     #[arg(long, value_name = "KEY", value_parser = name, group = "chosen")]
     pub destroys_data: Vec<Name>,

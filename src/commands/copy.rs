@@ -23,7 +23,7 @@ pub(super) fn run(workspace: &Workspace, args: &Copy, world: &mut World) -> Resu
 
 fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -> Result<Adopted> {
     let names = &args.names;
-    names.iter().try_for_each(|name| contract.known_key("copy", name).map(|_| ()))?;
+    contract.check_keys("copy", names)?;
     let inventory = from.out()?.inventory(from.remembered()?)?;
     // A copy that is not marked would be replaced without a word.
     check_write_once(contract, &inventory, &BTreeSet::new()).map_err(|error| error.within(&from.places.out))?;

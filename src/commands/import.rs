@@ -5,6 +5,7 @@ use crate::cli::Import;
 use crate::manifest::{env_file, secret, text};
 use crate::model::{Contract, Error, Result};
 use crate::pipeline::adopt::{Adopted, Halves};
+use crate::show::counted;
 use crate::workspace::Workspace;
 use crate::workspace::given::warn_of_line_feed;
 use crate::world::World;
@@ -41,6 +42,8 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
     #[cfg(not(feature = "cluster"))]
     let halves = Halves::Refused;
     found.settle(contract, halves)?;
+    contract.check_keys("--accept-as-is", &args.accept_as_is)?;
+    found.judge(contract, &args.accept_as_is)?;
     if found.values.is_empty() {
         let help =
             "pass a source of values: see `seal-secrets contract` for the keys, and `seal-secrets import --help` for how they are found";
@@ -54,7 +57,10 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
 }
 
 fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopted) -> Result<()> {
-    let secrets = text::decode(bytes).and_then(secret::read_plain).map_err(|error| error.in_file(name))?;
+    let (secrets, others) = text::decode(bytes).and_then(secret::read_plain).map_err(|error| error.in_file(name))?;
+    if others > 0 {
+        found.remarks.push(format!("skipped {} in {name}: no Secret of `v1`", counted(others, "document")));
+    }
     secrets.into_iter().try_for_each(|secret| found.add_secret(contract, secret, name))
 }
 

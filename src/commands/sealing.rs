@@ -62,6 +62,8 @@ pub(super) trait Job {
 pub(super) struct Options<'o> {
     pub(super) certificate: &'o Certificate,
     pub(super) provide: &'o Provide,
+    /// The keys whose provided value is not judged.
+    pub(super) accept_as_is: &'o [Name],
     pub(super) destroys_data: &'o [Name],
     pub(super) yes: bool,
     pub(super) dry_run: bool,
@@ -69,16 +71,16 @@ pub(super) struct Options<'o> {
 }
 
 impl Replacing {
-    pub(super) fn options<'o>(&'o self, provide: &'o Provide, destroys_data: &'o [Name]) -> Options<'o> {
+    pub(super) fn options<'o>(&'o self, provide: &'o Provide, accept_as_is: &'o [Name], destroys_data: &'o [Name]) -> Options<'o> {
         let Consent { yes, dry_run, json, .. } = self.consent;
-        Options { certificate: &self.certificate, provide, destroys_data, yes, dry_run, json }
+        Options { certificate: &self.certificate, provide, accept_as_is, destroys_data, yes, dry_run, json }
     }
 }
 
 impl Adoption {
     fn wishes(&self, contract: &Contract, found: &Adopted) -> Result<Wishes> {
         let destroyed = contract.write_once_keys(&self.destroys_data)?;
-        self.replace.iter().try_for_each(|name| contract.known_key("--replace", name).map(|_| ()))?;
+        contract.check_keys("--replace", &self.replace)?;
         let mut wishes = Wishes { extent: Extent::Provided, provided: found.names(), destroyed, ..Wishes::default() };
         for name in self.replace.iter().chain(&self.destroys_data) {
             if !found.values.contains_key(name) {
@@ -142,7 +144,7 @@ pub(super) fn adopt(
     find: impl FnMut(&Contract, &mut World) -> Result<Adopted>,
     world: &mut World,
 ) -> Result<Outcome> {
-    run(workspace, &args.replacing.options(&[], &args.destroys_data), &mut Adopting { args, find, found: Adopted::default() }, world)
+    run(workspace, &args.replacing.options(&[], &[], &args.destroys_data), &mut Adopting { args, find, found: Adopted::default() }, world)
 }
 
 pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Outcome> {
@@ -168,7 +170,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     if ready.plan.sealed().next().is_some() {
         ready.trust.accept(&ready.certificate, CERTIFICATE, world)?;
     }
-    let mut values = workspace.read_provided(options.provide, &ready.contract, &ready.plan, world)?;
+    let mut values = workspace.read_provided(options.provide, options.accept_as_is, &ready.contract, &ready.plan, world)?;
     values.extend(job.values());
     workspace.check_new_copies(&ready.plan, &ready.before.inventory, &values)?;
     let keys = ready.plan.remembers().then(|| workspace.change_keys()).transpose()?;

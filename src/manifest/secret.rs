@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use ::base64::Engine;
+use ::base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::base64;
 use super::kubernetes::{Metadata, Object};
 use super::sealed_secret::{Template, strings};
 use super::yaml::{self, Fields, Node};
@@ -32,35 +33,14 @@ pub fn is_key_secret_name(name: &str) -> bool {
 pub struct KeySecret {
     pub certificate: String,
     pub private_key: Zeroizing<String>,
-    /// Whether it has the label that the controller finds it by; a backup may have lost that.
+    /// Whether it has the label that the controller finds it by.
     pub active: bool,
     pub position: Position,
 }
 
-/// The key Secrets of a backup: a Secret, several documents, or a List, in YAML or JSON, as
-/// `kubectl get secret -l sealedsecrets.bitnami.com/sealed-secrets-key -o yaml` prints them.
+/// The key Secrets of a text that this tool wrote: one, or several documents.
 pub fn read_key_secrets(text: &str) -> Result<Vec<KeySecret>> {
-    each_object(text, read_key_secret)
-}
-
-/// Every object of a text; a List counts as its items.
-fn each_object<T>(text: &str, read: fn(&Node) -> Result<T>) -> Result<Vec<T>> {
-    let mut found = Vec::new();
-    for node in yaml::read(text)? {
-        let mut fields = node.fields("")?;
-        if fields.optional_text("kind")? == Some("List") {
-            let items = fields.required("items")?;
-            for item in items.list("items")? {
-                found.push(read(item)?);
-            }
-        } else {
-            found.push(read(&node)?);
-        }
-    }
-    if found.is_empty() {
-        return Err(Error::bad_input("the List has no items", "pass the file with the Secrets"));
-    }
-    Ok(found)
+    yaml::read(text)?.iter().map(read_key_secret).collect()
 }
 
 /// The key Secrets of a SecretList, as the API server answers it: its items do not repeat their kind.
@@ -78,35 +58,124 @@ pub struct PlainSecret {
     pub position: Position,
 }
 
-/// The Secrets of a text: one, several documents, or a List, in YAML or JSON. Anything else is an error.
-pub fn read_plain(text: &str) -> Result<Vec<PlainSecret>> {
-    each_object(text, read_plain_secret)
+/// The Secrets of a text that others wrote, also those in a List, in YAML or JSON; and how many other objects are in it.
+pub fn read_plain(text: &str) -> Result<(Vec<PlainSecret>, usize)> {
+    let (documents, mut secrets) = (yaml::read_foreign(text)?, Vec::new());
+    let mut others = 0;
+    for document in &documents {
+        others += collect(document, &mut secrets)?;
+    }
+    if secrets.is_empty() {
+        let help = "pass a file with Secrets, such as `kubectl get secret -o yaml` prints";
+        return Err(Error::bad_input("no Secret of `v1` in it", help));
+    }
+    Ok((secrets.into_iter().map(read_plain_secret).collect::<Result<_>>()?, others))
+}
+
+/// A Secret of a backup of the controller's keys.
+pub struct BackupSecret {
+    /// Its label says that the controller does not use its key.
+    pub out_of_use: bool,
+    /// Each data key with its bytes, or why they cannot be read.
+    pub values: Vec<(String, Result<Zeroizing<Vec<u8>>>)>,
+    pub position: Position,
+}
+
+/// The Secrets of a text that others wrote, whatever their type and label, each as far as it can be read.
+pub fn read_backup(text: &str) -> Vec<Result<BackupSecret>> {
+    let mut found = Vec::new();
+    for document in yaml::documents(text) {
+        let nodes = document.nodes.unwrap_or_else(|error| {
+            found.push(Err(error));
+            Vec::new()
+        });
+        let mut secrets = Vec::new();
+        for node in &nodes {
+            found.extend(collect(node, &mut secrets).err().map(Err));
+        }
+        found.extend(secrets.into_iter().map(read_backup_secret));
+    }
+    found
+}
+
+fn read_backup_secret(node: &Node) -> Result<BackupSecret> {
+    let label = node.at(&["metadata", "labels", KEY_LABEL]).filter(|label| !label.is_absent()).and_then(Node::word);
+    let values = entries(node)?.into_iter().map(|(name, node, bytes)| (name.to_owned(), bytes.map_err(|error| error.at(node.position))));
+    Ok(BackupSecret { out_of_use: label.is_some_and(|label| label != ACTIVE), values: values.collect(), position: node.position })
+}
+
+/// A part of a document that others wrote; `null` is none, as for Kubernetes.
+fn part<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+    node.get(name).filter(|part| !part.is_absent())
+}
+
+/// Adds the Secrets of a document; the number of its other objects.
+fn collect<'n>(node: &'n Node, secrets: &mut Vec<&'n Node>) -> Result<usize> {
+    let word = |name| part(node, name).and_then(Node::word);
+    let items = part(node, "items").map(Node::items).unwrap_or_default();
+    let kind = word("kind").filter(|kind| *kind != "Secret" || matches!(word("apiVersion"), None | Some("v1")));
+    if let Some(sops) = part(node, "sops").filter(|_| matches!(kind, Some("Secret" | "SecretList" | "List"))) {
+        let help = "decrypt it into a pipe, never into a file: pass `<(sops -d FILE)` in its place";
+        return Err(Error::bad_input("still encrypted with sops", help).at(sops.position));
+    }
+    match kind {
+        Some("Secret") => secrets.push(node),
+        Some("SecretList") => secrets.extend(items),
+        Some("List") => return items.iter().map(|item| collect(item, secrets)).sum(),
+        _ => return Ok(1),
+    }
+    Ok(0)
+}
+
+/// A data key, its node, and its bytes, or why they cannot be read.
+type Entry<'n> = (&'n str, &'n Node, Result<Zeroizing<Vec<u8>>>);
+
+/// What a Secret holds in `data`, and in `stringData`.
+fn entries(secret: &Node) -> Result<Vec<Entry<'_>>> {
+    let mut found = Vec::new();
+    for field in ["data", "stringData"] {
+        let Some(values) = part(secret, field) else { continue };
+        let values = values.fields(field)?.all().iter().filter(|(_, value)| !value.is_absent());
+        found.extend(
+            values.map(|(name, value)| (name.as_str(), value, bytes(field, name, value).map_err(|error| error.at(value.position)))),
+        );
+    }
+    Ok(found)
+}
+
+fn bytes(field: &str, name: &str, value: &Node) -> Result<Zeroizing<Vec<u8>>> {
+    if value.is_alias() || value.tagged {
+        return Err(Error::bad_input("aliases (`*name`) and tags (`!name`) are not supported here", "write the value out"));
+    }
+    // Two braces without quotes are a mapping whose first field is one.
+    if value.entries().iter().any(|(field, _)| field.is_empty()) {
+        return Err(yaml::template(value.position));
+    }
+    let key = DataKey::new(name)?;
+    let text = value.text(&format!("{field}.{key}"))?;
+    let whole = text.trim().starts_with("{{") && text.trim().ends_with("}}");
+    if yaml::is_template(text) && (field == "data" || whole) {
+        return Err(yaml::template(value.position));
+    }
+    if field == "stringData" {
+        return Ok(Zeroizing::new(text.as_bytes().to_vec()));
+    }
+    base64::decode(text).map_err(|error| Error::bad_input(format!("`data[{key}]`: {}", error.what()), error.help()))
 }
 
 fn read_plain_secret(node: &Node) -> Result<PlainSecret> {
     let mut fields = node.fields("")?;
-    super::sealed_secret::expect_kind(&mut fields, "v1", "Secret")?;
-    let mut metadata = fields.required("metadata")?.fields("metadata")?;
-    let namespace = metadata.optional("namespace").map(|node| yaml::parsed(node, "metadata.namespace", Namespace::new)).transpose()?;
-    let mut secret = PlainSecret { namespace, name: metadata.parsed("name", Name::new)?, values: Vec::new(), position: node.position };
-    for field in ["data", "stringData"] {
-        let Some(values) = fields.optional(field) else { continue };
-        for (name, value) in values.fields(field)?.all() {
-            let key = DataKey::new(name).map_err(|error| error.at(value.position))?;
-            let text = value.text(&format!("{field}.{key}"))?;
-            let whole = text.trim().starts_with("{{") && text.trim().ends_with("}}");
-            if yaml::is_template(text) && (field == "data" || whole) {
-                return Err(yaml::template(value.position));
-            }
-            let bytes = if field == "data" { BASE64_STANDARD.decode(text).ok() } else { Some(text.as_bytes().to_vec()) };
-            let Some(bytes) = bytes.map(Zeroizing::new) else {
-                let help = "export the Secret again with `kubectl get secret -o yaml`";
-                return Err(Error::bad_input(format!("`data[{key}]` is not base64"), help).at(value.position));
-            };
-            if secret.values.iter().any(|(other, _)| *other == key) {
-                return Err(twice(&key.to_string(), value.position));
-            }
-            secret.values.push((key, SecretValue::new(bytes)));
+    let metadata = fields.required("metadata")?;
+    let namespace = part(metadata, "namespace").map(|node| yaml::parsed(node, "metadata.namespace", Namespace::new)).transpose()?;
+    let name = metadata.fields("metadata")?.parsed("name", Name::new)?;
+    let mut secret = PlainSecret { namespace, name, values: Vec::new(), position: node.position };
+    for (name, node, bytes) in entries(node)? {
+        let value = SecretValue::new(bytes?);
+        let key = DataKey::new(name).map_err(|error| error.at(node.position))?;
+        match secret.values.iter().find(|(other, _)| *other == key) {
+            Some((_, other)) if other.same_as(&value) => {}
+            Some(_) => return Err(twice(&key.to_string(), node.position)),
+            None => secret.values.push((key, value)),
         }
     }
     Ok(secret)
@@ -119,43 +188,28 @@ fn twice(name: &str, position: Position) -> Error {
 fn read_key_secret(node: &Node) -> Result<KeySecret> {
     let mut fields = node.fields("")?;
     super::sealed_secret::expect_kind(&mut fields, "v1", "Secret")?;
+    if fields.optional_text("type")? != Some("kubernetes.io/tls") {
+        let help = "restore it from the escrow: `seal-secrets key-secret`";
+        return Err(Error::bad_input("`type` is not `kubernetes.io/tls`, which a sealing key Secret must have", help).at(node.position));
+    }
     read_key(node, fields)
 }
 
 fn read_key(node: &Node, mut fields: Fields<'_>) -> Result<KeySecret> {
-    let kind = fields.optional_text("type")?;
-    if kind != Some("kubernetes.io/tls") {
-        let help = "pass a backup of the controller's key Secrets";
-        return Err(Error::bad_input("`type` is not `kubernetes.io/tls`, which a sealing key Secret must have", help).at(node.position));
-    }
     let mut metadata = fields.required("metadata")?.fields("metadata")?;
     let labels = strings(metadata.optional("labels"), "metadata.labels")?;
-    if labels.get(KEY_LABEL).is_some_and(|value| value != ACTIVE) {
-        let help = "set the label to `active` in a copy of the file if you still want to open values with it";
-        return Err(Error::bad_input(format!("the label `{KEY_LABEL}` is not `active`: this key is out of use"), help).at(node.position));
-    }
-    let in_clear = fields.optional("stringData").map(|node| node.fields("stringData")).transpose()?;
     let mut data = fields.required("data")?.fields("data")?;
-    let names = data.all();
-    let both = in_clear.iter().flat_map(Fields::all).find(|(name, _)| names.iter().any(|(other, _)| other == name));
-    if let Some((name, node)) = both {
-        return Err(twice(name, node.position));
-    }
     Ok(KeySecret {
         certificate: decoded(&mut data, "tls.crt")?.to_string(),
         private_key: decoded(&mut data, "tls.key")?,
-        active: labels.contains_key(KEY_LABEL),
+        active: labels.get(KEY_LABEL).is_some_and(|value| value == ACTIVE),
         position: node.position,
     })
 }
 
 fn decoded(data: &mut Fields<'_>, name: &'static str) -> Result<Zeroizing<String>> {
     let node = data.required(name)?;
-    let text = node.text(&data.path(name))?;
-    if yaml::is_template(text) {
-        return Err(yaml::template(node.position));
-    }
-    let bytes = BASE64_STANDARD.decode(text).map(Zeroizing::new);
+    let bytes = base64::decode(node.text(&data.path(name))?);
     let text = bytes.ok().and_then(|bytes| std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned())));
     text.ok_or_else(|| {
         Error::bad_input(format!("`data[{name}]` is not base64 of a PEM text"), "make the backup again with `kubectl get secret -o yaml`")

@@ -26,6 +26,8 @@ pub struct Node {
     pub range: Range<usize>,
     /// It has an anchor, so an alias elsewhere may repeat it. Only in a foreign document.
     pub anchored: bool,
+    /// It has a tag, which may change what it means. Only in a foreign document.
+    pub tagged: bool,
     value: Value,
 }
 
@@ -203,6 +205,8 @@ impl<'t> Events<'t> {
             check_strict(&event).map_err(|error| error.at(position))?;
         }
         let anchored = matches!(&event, Event::Scalar(_, _, anchor, _) | Event::SequenceStart(_, anchor, _) | Event::MappingStart(_, anchor, _) if *anchor != 0);
+        let tagged =
+            matches!(&event, Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, _, Some(_)) | Event::MappingStart(_, _, Some(_)));
         let value = match event {
             Event::Alias(_) | Event::UnresolvedAlias(_) => Value::Alias,
             Event::Scalar(text, style, ..) => Value::Scalar(Zeroizing::new(text.into_owned()), style_of(style)),
@@ -210,7 +214,7 @@ impl<'t> Events<'t> {
             Event::MappingStart(..) => Value::Mapping(self.mapping(&mut range)?),
             _ => return Err(Error::bad_input("unexpected end", "restore the rest of it").at(position)),
         };
-        Ok(Node { position, range, anchored, value })
+        Ok(Node { position, range, anchored, tagged, value })
     }
 
     fn sequence(&mut self, range: &mut Range<usize>) -> Result<Vec<Node>> {

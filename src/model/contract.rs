@@ -386,6 +386,11 @@ impl Contract {
         })
     }
 
+    /// An error if a flag names a key that the contract does not have.
+    pub fn check_keys(&self, flag: &str, names: &[Name]) -> Result<()> {
+        names.iter().try_for_each(|name| self.known_key(flag, name).map(drop))
+    }
+
     /// The keys that `--destroys-data` names.
     pub fn write_once_keys(&self, names: &[Name]) -> Result<BTreeSet<Name>> {
         let checked = |name: &Name| match self.known_key("--destroys-data", name)?.write_once {

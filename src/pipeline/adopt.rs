@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::generate;
+use super::{fit, generate};
 use crate::manifest::env_file::Variable;
 use crate::manifest::secret::PlainSecret;
 use crate::model::{Contract, Error, Key, MOST_PROVIDED_BYTES, Name, PROPERTY, Recipe, Result, SecretValue, Unit, visible};
@@ -105,7 +105,14 @@ impl Adopted {
         Ok(())
     }
 
-    /// Holds the values against the contract: a pair is whole and matches, a provided value has its form.
+    /// Refuses a value that is a stand-in, or that its consumer refuses, unless it is accepted as it is.
+    pub fn judge(&self, contract: &Contract, accepted: &[Name]) -> Result<()> {
+        let keys = contract.keys.iter().filter(|key| !accepted.contains(&key.name));
+        let mut values = keys.filter_map(|key| Some((key, self.values.get(&key.name)?)));
+        values.try_for_each(|(key, value)| fit::check(contract, key, value).map_err(|error| error.in_file(&self.place_of(key))))
+    }
+
+    /// Compares the values with the contract: a pair is whole and matches.
     pub fn settle(&mut self, contract: &Contract, halves: Halves) -> Result<()> {
         for unit in contract.units() {
             if unit.keys.iter().any(|key| self.values.contains_key(&key.name)) && self.is_whole(&unit, halves)? {
@@ -165,12 +172,8 @@ impl Adopted {
             }
         }
         let Some(value) = value else { return Ok(()) };
-        match (generate::check(key, value), &key.recipe) {
-            (Err(error), Recipe::Provided { .. }) => return Err(error),
-            (Err(_), recipe) => {
-                self.unlike.insert(key.name.clone(), recipe.describe());
-            }
-            (Ok(()), _) => {}
+        if generate::check(key, value).is_err() {
+            self.unlike.insert(key.name.clone(), key.recipe.describe());
         }
         Ok(())
     }

@@ -57,10 +57,10 @@ impl KeySecrets {
 /// Reads rendered key Secrets as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): their type and label,
 /// an RSA key and a certificate in PEM; and one has to be the pair that everything is sealed to.
 pub fn check(yaml: &str, certificate: &SealingCertificate) -> Result<()> {
-    let keys = private_key::read(yaml)?;
     let secrets = read_key_secrets(yaml)?;
-    let taken = secrets.len() == keys.len() && secrets.iter().all(|secret| secret.active);
-    if taken && keys.iter().any(|key| key.digest == certificate.digest) {
+    let keys = secrets.iter().map(private_key::of_secret).collect::<Result<Vec<_>>>()?;
+    let taken = secrets.iter().all(|secret| secret.active) && keys.iter().all(|keys| keys.len() == 1);
+    if taken && keys.iter().flatten().any(|(_, key)| key.digest == certificate.digest) {
         return Ok(());
     }
     Err(Error::refused("the key Secret is not one that the controller would take", "restore the escrow of this certificate"))

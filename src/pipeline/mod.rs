@@ -10,6 +10,7 @@ pub mod difference;
 pub mod draft;
 pub mod drill;
 pub mod escrow;
+pub mod fit;
 pub mod generate;
 pub mod init;
 pub mod inventory;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::certificate::SealingCertificate;
 use super::pem;
-use crate::manifest::secret::{KeySecret, read_key_secrets};
+use crate::manifest::secret::{BackupSecret, KeySecret, read_backup};
 use crate::model::{CertificateDigest, Error, Result};
 
 pub struct SealingKey {
@@ -41,16 +41,67 @@ fn unusable() -> Error {
     Error::bad_input("the RSA private key cannot be used", "name the key with which the controller unseals")
 }
 
-/// Every sealing key of a file: PEM, or key Secrets in YAML or JSON, as kubeseal's `--recovery-private-key` takes them.
-pub fn read(text: &str) -> Result<Vec<SealingKey>> {
+/// Every sealing key of a file: PEM, or Secrets that others wrote, in YAML or JSON, as kubeseal's `--recovery-private-key` takes
+/// them. Beside the keys, what is odd about these Secrets; an error only if no key is left.
+pub fn read(text: &str) -> Result<(Vec<SealingKey>, Vec<Error>)> {
     if is_pem(text) {
-        return read_pem(text)?.iter().map(SealingKey::new).collect();
+        return Ok((read_pem(text)?.iter().map(SealingKey::new).collect::<Result<_>>()?, Vec::new()));
     }
-    let mut keys = Vec::new();
-    for secret in read_key_secrets(text)? {
-        keys.extend(of_secret(&secret)?.into_iter().map(|(_, opener)| opener));
+    let (mut keys, mut odd, mut failed) = (Vec::new(), Vec::new(), None);
+    for secret in read_backup(text) {
+        if let Err(error) = secret.and_then(|secret| add_backup(&secret, &mut keys, &mut odd)) {
+            odd.push(told(&error, "skipped"));
+            failed.get_or_insert(error);
+        }
     }
-    Ok(keys)
+    match failed {
+        _ if !keys.is_empty() => Ok((keys, odd)),
+        failed => Err(failed.unwrap_or_else(no_key)),
+    }
+}
+
+/// What is odd about a Secret, and what was done about it.
+fn told(error: &Error, done: &str) -> Error {
+    let told = Error::new(error.kind, format!("{}; {done}", error.what()), error.help());
+    error.position().into_iter().fold(told, Error::at)
+}
+
+/// Adds each key of a Secret, and what is odd about it.
+fn add_backup(secret: &BackupSecret, keys: &mut Vec<SealingKey>, odd: &mut Vec<Error>) -> Result<()> {
+    let at = |error: Error| error.at(secret.position);
+    let (mut found, mut failed) = (Vec::new(), None);
+    for (name, bytes) in &secret.values {
+        let text = bytes.as_ref().map(|bytes| std::str::from_utf8(bytes).unwrap_or_default());
+        if name == "tls.key" || text.as_ref().is_ok_and(|text| text.contains("PRIVATE KEY-----")) {
+            let read = text.map_err(Error::clone).and_then(|text| read_pem(text).map_err(at));
+            match read.and_then(|keys| keys.iter().map(SealingKey::new).collect::<Result<Vec<_>>>().map_err(at)) {
+                Ok(keys) => found.extend(keys),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(failed.unwrap_or_else(|| at(no_key())));
+    }
+    odd.extend(failed.map(|error| told(&error, "skipped")));
+    let certificate = secret.values.iter().find(|(name, _)| name == "tls.crt").map(|(_, bytes)| bytes.as_ref().ok());
+    let certificate = certificate.map(|bytes| SealingCertificate::read(bytes?).ok());
+    let oddities = [
+        (secret.out_of_use, "its label says that the controller does not use this key"),
+        (secret.values.iter().all(|(name, _)| name != "tls.key"), "its private key is not in `tls.key`"),
+        (certificate.is_none(), "it has no certificate (`tls.crt`)"),
+        (matches!(certificate, Some(None)), "its certificate (`tls.crt`) cannot be read"),
+        (
+            certificate.flatten().is_some_and(|own| found.iter().all(|key| key.digest != own.digest)),
+            "its certificate is that of another key",
+        ),
+    ];
+    let is_so = oddities.into_iter().filter(|(is_so, _)| *is_so);
+    odd.extend(
+        is_so.map(|(_, what)| at(told(&Error::bad_input(what, "check where this backup comes from"), "its key is tried all the same"))),
+    );
+    keys.extend(found);
+    Ok(())
 }
 
 /// The keys of a key Secret, each judged, and that of its certificate.
@@ -153,11 +204,12 @@ pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
             _ => {}
         }
     }
-    if keys.is_empty() {
-        let help = "name a PEM file with a `PRIVATE KEY` or `RSA PRIVATE KEY`, or a backup of the controller's key Secrets";
-        return Err(Error::bad_input("no private key in it", help));
-    }
-    Ok(keys)
+    if keys.is_empty() { Err(no_key()) } else { Ok(keys) }
+}
+
+fn no_key() -> Error {
+    let help = "pass a PEM file with a `PRIVATE KEY` or `RSA PRIVATE KEY`, or a backup of the controller's key Secrets";
+    Error::bad_input("no private key in it", help)
 }
 
 /// One key of two primes, whose numbers fit together: what openers compute with is written down several times over, and

@@ -48,9 +48,7 @@ impl Recipient {
     /// One of the command line's.
     pub fn argument(argument: &str, text: &str) -> Result<Self> {
         Self::parse(text).map_err(|error| {
-            let help =
-                "write it as the `age1…` that `age-keygen -y` or its plugin prints; an SSH key is not taken, an identity is a secret";
-            let usage = Error::usage(format!("{argument} is not an age recipient"), help);
+            let usage = Error::usage(format!("{argument} is not an age recipient"), error.help());
             if usage.what().ends_with(&error.what()) { usage } else { usage.why(error.what()) }
         })
     }
@@ -74,11 +72,17 @@ fn not_a_recipient(line: &str) -> Error {
         let help = "it is a secret: take it away from here; the recipient is the `age1…` that `age-keygen -y` or its plugin prints";
         return Error::refused("an age identity, where a recipient is expected", help);
     }
-    if line.starts_with("ssh-") || line.starts_with("ecdsa-") || line.starts_with("sk-") {
-        let help = "make an age identity with `age-keygen`, or use a hardware key through its age plugin, and name that `age1…`";
+    if is_ssh(line) {
+        let help = "make an age identity with `age-keygen -o FILE`, and write the `age1…` that it prints; or use a hardware key through its age plugin";
         return Error::bad_input("SSH keys are not taken as recipients", help);
     }
-    Error::bad_input("not an age recipient", "write one `age1…` a line, as `age-keygen` or a plugin prints it")
+    Error::bad_input("not an age recipient", "write it as the `age1…` that `age-keygen -y` or its plugin prints")
+}
+
+/// Whether a line begins an SSH key, or another private key in PEM, as SSH has them too.
+fn is_ssh(line: &str) -> bool {
+    let public = ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.starts_with(kind));
+    public || line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----")
 }
 
 /// The lines that say something, each with its number.
@@ -126,17 +130,22 @@ pub enum Identity {
 
 /// The identities of a text, as `age-keygen` and plugins write it.
 pub fn read_identities(text: &str) -> Result<Vec<Identity>> {
-    const FILE: &str = "name a file with an `AGE-SECRET-KEY-1…` or `AGE-PLUGIN-…`, as `keygen`, `age-keygen` or a plugin writes it";
+    const FILE: &str = "pass a file with an `AGE-SECRET-KEY-1…` or `AGE-PLUGIN-…`, as `keygen`, `age-keygen` or a plugin writes it";
     let identity = |(number, line): (usize, &str)| {
-        if let Ok(identity) = line.parse() {
+        // Bech32 is written in one case or the other, and means the same.
+        let upper = Zeroizing::new(line.to_ascii_uppercase());
+        if let Ok(identity) = upper.parse() {
             return Ok(Identity::X25519(identity));
         }
-        if let Ok(identity) = line.parse() {
+        if let Ok(identity) = upper.parse() {
             return Ok(Identity::Plugin(identity));
         }
-        let error = if line.starts_with("AGE-SECRET-KEY-PQ-") {
-            let help = "turn it into one of its plugin: `age-plugin-pq -identity -o NEW OLD`, and name the new file";
+        let error = if upper.starts_with("AGE-SECRET-KEY-PQ-") {
+            let help = "turn it into one of its plugin: `age-plugin-pq -identity -o NEW OLD`, and pass the new file";
             Error::bad_input("a post-quantum identity, which is used through its plugin", help)
+        } else if is_ssh(line) {
+            let help = "make an age identity with `age-keygen -o FILE`, and have someone who can open the escrow add it: `seal-secrets escrow add-recipient age1…`";
+            Error::bad_input("an SSH key, and only age identities open the escrow", help)
         } else {
             Error::bad_input("not an age identity", FILE)
         };
@@ -159,6 +168,7 @@ pub fn is_encrypted(bytes: &[u8]) -> bool {
 /// The age file in these bytes. Around one in armour people and tools write comments.
 fn age_file(bytes: &[u8]) -> Option<&[u8]> {
     const END: &[u8] = b"-----END AGE ENCRYPTED FILE-----";
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let trimmed = bytes.trim_ascii_start();
     if trimmed.starts_with(b"age-encryption.org/") {
         return Some(trimmed);

@@ -242,7 +242,11 @@ impl Workspace {
         let mut all = Vec::new();
         for path in recovery {
             let (name, bytes) = self.read_input(path, true, world)?;
-            all.extend(text::decode(&bytes).and_then(private_key::read).map_err(|error| error.in_file(&name))?);
+            let (keys, odd) = text::decode(&bytes).and_then(private_key::read).map_err(|error| error.in_file(&name))?;
+            for odd in odd.into_iter().map(|error| error.in_file(&name)) {
+                world.terminal.warn(&format!("{}: {}", odd.place(), odd.what()));
+            }
+            all.extend(keys);
         }
         Ok(all)
     }
@@ -267,7 +271,7 @@ fn identities_of(bytes: &[u8], name: &str, world: &World) -> Result<Identities> 
         let passphrase = operator.passphrase(&format!("passphrase of {name}: "));
         passphrase
             .and_then(|passphrase| recipients::decrypt_identities(bytes, passphrase))
-            .and_then(|text| recipients::read_identities(&text))
+            .and_then(|text| text::decode(text.as_bytes()).and_then(recipients::read_identities))
     } else {
         text::decode(bytes).and_then(recipients::read_identities)
     };

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Workspace, tracked};
 use crate::model::{Contract, Error, MOST_PROVIDED_BYTES, Name, Plan, Recipe, Result, SecretValue};
-use crate::pipeline::generate;
+use crate::pipeline::fit;
 use crate::world::disk::Disk;
 use crate::world::folder::Folder;
 use crate::world::{World, files};
@@ -39,15 +39,19 @@ pub fn without_typed(disk: &dyn Disk, error: Error, flag: Option<&str>, value_na
 
 impl Workspace {
     pub fn read_public(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+        self.read_as(path, files::Kind::Public)
+    }
+
+    pub fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+        self.read_as(path, files::Kind::Secret)
+    }
+
+    fn read_as(&self, path: &Path, kind: files::Kind) -> Result<Zeroizing<Vec<u8>>> {
         let gone = |error: Error| match self.restored(path) {
             Ok(Some(help)) => Error::bad_input("no such file", help).in_file(&path.to_string_lossy()),
             _ => error,
         };
-        files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Public).map_err(gone)
-    }
-
-    pub fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-        files::read(&*self.disk, path, &path.to_string_lossy(), files::Kind::Secret)
+        files::read(&*self.disk, path, &path.to_string_lossy(), kind).map_err(gone)
     }
 
     /// A file's name and bytes; `-` is standard input.
@@ -55,8 +59,9 @@ impl Workspace {
         if path.as_os_str() == "-" {
             return Ok(("standard input".to_owned(), world.terminal.read_secret()?.into_bytes()));
         }
-        let bytes = if secret { self.read_secret(path)? } else { self.read_public(path)? };
-        Ok((path.to_string_lossy().into_owned(), bytes))
+        let (name, kind) = (path.to_string_lossy().into_owned(), if secret { files::Kind::Secret } else { files::Kind::Input });
+        let bytes = self.read_as(path, kind)?;
+        Ok((name, bytes))
     }
 
     /// The values of a folder with a file for each key, and the name of each file.
@@ -91,10 +96,11 @@ impl Workspace {
         Ok(())
     }
 
-    /// The values that the plan seals, each checked against its key's pattern before anything is written.
+    /// The values that the plan seals, each judged before anything is written, unless it is accepted as it is.
     pub fn read_provided(
         &self,
         provide: &Provide,
+        accepted: &[Name],
         contract: &Contract,
         plan: &Plan,
         world: &mut World,
@@ -106,8 +112,8 @@ impl Workspace {
             if removed {
                 warn_of_line_feed(name, world);
             }
-            if let Some(key) = contract.key(name.as_str()) {
-                generate::check(key, &value)?;
+            if let Some(key) = contract.key(name.as_str()).filter(|_| !accepted.contains(name)) {
+                fit::check(contract, key, &value)?;
             }
             values.insert(name.clone(), value);
         }

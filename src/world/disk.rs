@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 
 /// What to do with a link at the end of a path. Links on the way there are always followed.
@@ -54,6 +55,8 @@ pub trait FileHandle: Read + Write + Send {
     fn set_mode(&self, mode: u32) -> Result<()>;
     /// Makes its content last.
     fn sync(&self) -> Result<()>;
+    /// Waits until a pipe has something to read, or its writers are gone; no longer than a second.
+    fn wait(&self) -> Result<()>;
 }
 
 /// An open folder. Relative paths start there, whatever its own path leads to by now.
@@ -193,6 +196,11 @@ impl FileHandle for File {
 
     fn sync(&self) -> Result<()> {
         self.sync_all()
+    }
+
+    fn wait(&self) -> Result<()> {
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        Ok(poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&second)).map(drop)?)
     }
 }
 

@@ -13,11 +13,13 @@ use crate::model::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Public,
+    /// Public, and passed by the operator; a pipe as well, as the shell makes one of `<(…)`.
+    Input,
     /// The operator's own, or root's: what a file of another owner says is not done.
     Own,
     /// Written by nobody but the operator.
     Trusted,
-    /// Mode 0600 or stricter, and the operator's own.
+    /// Mode 0600 or stricter, and the operator's own; or a pipe, which has no mode that matters.
     Secret,
 }
 
@@ -37,28 +39,54 @@ pub(super) fn content(file: Box<dyn FileHandle>, path: &Path, name: &str, kind: 
     let stat = file.stat().map_err(|error| in_file(explain(&error, "read")))?;
     match stat.kind {
         disk::Kind::File => {}
+        disk::Kind::Pipe if matches!(kind, Kind::Input | Kind::Secret) => return from_pipe(file).map_err(in_file),
         disk::Kind::Folder => return Err(in_file(Error::bad_input("is a directory", "name a file"))),
         disk::Kind::Pipe => return Err(in_file(not_regular("a pipe"))),
         disk::Kind::Link | disk::Kind::Other => return Err(in_file(not_regular("a device or socket"))),
     }
     match kind {
-        Kind::Public => Ok(()),
+        Kind::Public | Kind::Input => Ok(()),
         Kind::Own => check_owner(&stat),
         Kind::Trusted => check_trusted(&stat, path),
         Kind::Secret => check_private(&stat, path),
     }
     .map_err(in_file)?;
-    let too_large = || in_file(Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "check where this file comes from"));
-    if stat.size > MOST_BYTES as u64 {
+    all(file, stat.size).map_err(in_file)
+}
+
+/// The whole content, of which this much is expected, in bytes.
+fn all(file: impl Read, size: u64) -> Result<Zeroizing<Vec<u8>>> {
+    let too_large = || Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "check where this file comes from");
+    if size > MOST_BYTES as u64 {
         return Err(too_large());
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(stat.size as usize + 1));
-    let read = file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| in_file(explain(&error, "read")))?;
-    if bytes.len() > MOST_BYTES {
-        return Err(too_large());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size as usize + 1));
+    file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| explain(&error, "read"))?;
+    if bytes.len() > MOST_BYTES { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn from_pipe(pipe: Box<dyn FileHandle>) -> Result<Zeroizing<Vec<u8>>> {
+    // All of it at once: a vector that grows leaves copies behind.
+    let bytes = all(Pipe(pipe), MOST_BYTES as u64)?;
+    if bytes.is_empty() {
+        return Err(Error::bad_input("nothing came through this pipe", "check the command that writes to it"));
     }
     Ok(bytes)
+}
+
+/// A pipe that was opened without blocking: it is read until its writers are gone. Where none comes within a second it is empty.
+struct Pipe(Box<dyn FileHandle>);
+
+impl Read for Pipe {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.0.wait()?;
+            match self.0.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
 }
 
 /// Whether an error says that nothing has that name. Any other says that the disk cannot tell.

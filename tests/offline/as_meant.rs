@@ -23,7 +23,7 @@ const VALUES: [(&str, &str, bool); 9] = [
     ),
 ];
 
-fn secret(rest: &str) -> String {
+pub fn secret(rest: &str) -> String {
     format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: token\n  namespace: shop-secrets\n{rest}")
 }
 
@@ -75,7 +75,7 @@ const SOURCES: &[Source] = &[
 ];
 
 /// A contract of one key, which may have any value.
-fn one_key() -> String {
+pub fn one_key() -> String {
     let contract = fixture_text("fixtures/contracts/small.yaml");
     let head = contract.split_inclusive("keys:\n").next().unwrap();
     format!("{head}  - name: token\n    about: the operator's own\n    recipe: {{ provided: {{}} }}\nconsumers: []\n")
@@ -275,4 +275,22 @@ fn a_backup_takes_only_what_unseal_would() {
         assert!(ran.stderr.contains(says) && ran.stderr.contains("the key Secrets of the controller:"), "{what}: {}", ran.stderr);
         assert_eq!(before, sandbox.snapshot(), "{what}");
     }
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn a_backup_takes_a_key_secret_of_any_type_as_the_controller_does() {
+    use crate::api_server::{kubeconfig, response, serve_with};
+    let data = |name: &str| BASE64_STANDARD.encode(fixture_text(&format!("fixtures/{name}")));
+    let item = serde_json::json!({
+        "metadata": { "name": "k", "labels": { "sealedsecrets.bitnami.com/sealed-secrets-key": "active" } },
+        "type": "Opaque", "data": { "tls.crt": data("certificates/good.crt"), "tls.key": data("private-keys/good-pkcs8.pem") },
+    });
+    let list = serde_json::json!({ "apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": [item] }).to_string();
+    let (port, _) = serve_with(move |_, _, _| response("200 OK", "Content-Type: application/json\r\n", &list));
+    let sandbox = Sandbox::bootstrapped();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    let ran = sandbox.start(["backup", "--kubeconfig", "kubeconfig"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("nothing to add: keys/sealing.key.age holds all 1 active keys\n"), "{}", ran.stdout);
 }

@@ -32,7 +32,7 @@ pub fn protected(text: &str, passphrase: &str, work: u8) -> Vec<u8> {
     out
 }
 
-fn armored(bytes: &[u8]) -> Vec<u8> {
+pub fn armored(bytes: &[u8]) -> Vec<u8> {
     let mut writer = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).unwrap();
     writer.write_all(bytes).unwrap();
     writer.finish().unwrap()

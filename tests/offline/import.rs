@@ -158,7 +158,7 @@ fn a_write_once_value_is_replaced_only_where_the_operator_says_what_is_lost() {
 
 #[test]
 fn a_pair_is_whole_or_not_taken() {
-    let hash = bcrypt::hash("correct horse", 4).unwrap();
+    let hash = bcrypt::hash("correct horse", 10).unwrap();
     let sandbox = Sandbox::with_keys();
     sandbox.write_secret("half.env", format!("dex-admin-hash='{hash}'\nvllm-api-key=x\n").as_bytes());
     sandbox.run(["import", "--env-file", "half.env"]).expect(3);
@@ -190,9 +190,9 @@ fn what_cannot_be_taken_is_refused_and_nothing_is_written() {
         ("env", "dex-admin-hash=$2a$31$hunter2\ndex-admin-password=hunter2\n".into(), 3, "not a bcrypt hash of a cost up to 16"),
         ("env", format!("dex-admin-password={long}\n"), 3, "longer than the 72 bytes that bcrypt hashes"),
         ("env", "OTHER=hunter2\n".into(), 3, "there is no value of a key of the contract in it"),
-        ("yaml", master("hunter2").replace("aHVudGVyMg==", "hunter2?"), 3, "`data[value]` is not base64"),
-        ("yaml", format!("{}stringData:\n  value: hunter2\n", master("hunter2")), 3, "`value` is in both `data` and `stringData`"),
-        ("yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hunter2\n".into(), 3, "not a Secret of `v1`"),
+        ("yaml", master("hunter2").replace("aHVudGVyMg==", "hunter2?"), 3, "`data[value]`: not base64"),
+        ("yaml", format!("{}stringData:\n  value: hunter3\n", master("hunter2")), 3, "`value` is in both `data` and `stringData`"),
+        ("yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hunter2\n".into(), 3, "no Secret of `v1` in it"),
     ];
     let sandbox = Sandbox::with_keys();
     for (kind, text, code, says) in rows {

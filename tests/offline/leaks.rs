@@ -28,7 +28,7 @@ pub fn holds(haystack: &[u8], needle: &[u8]) -> bool {
 
 #[test]
 fn the_values_stand_nowhere_but_in_the_operators_copy() {
-    const IMPORTED: &str = "rW4tY7uI0pL3kJ6hG9fD2sA5";
+    const IMPORTED: &str = "sk-rW4tY7uI0pL3kJ6hG9fD2sA5";
     const PROVIDED: &str = "hf_Zk3vQ9xW7rT1yB5nM8cL2pJ6";
     let sandbox = Sandbox::empty();
     sandbox.write_secret("given", PROVIDED.as_bytes());

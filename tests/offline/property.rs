@@ -62,7 +62,7 @@ fn case() -> impl Strategy<Value = (String, String, Scope, u64, usize)> {
 fn check(certificate: &str, private: &str, cases: u32) {
     let certificate = SealingCertificate::read(fixture_text(certificate).as_bytes()).unwrap();
     let pem = fixture_text(private);
-    let keys: Vec<SealingKey> = private_key::read(&pem).unwrap();
+    let keys: Vec<SealingKey> = private_key::read(&pem).unwrap().0;
     let second = Second(PrivateKey::from_pkcs8_pem(&pem).unwrap());
     let sealer = Sealer::new(&fit(certificate)).unwrap();
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
@@ -92,7 +92,7 @@ fn seal_and_unseal_agree_with_a_second_implementation_at_4096_bits() {
 #[test]
 fn many_threads_seal_in_the_order_of_the_values() {
     let certificate = SealingCertificate::read(fixture_text("fixtures/certificates/good.crt").as_bytes()).unwrap();
-    let keys = private_key::read(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap();
+    let keys = private_key::read(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap().0;
     let values = |count: u8| (0..count).map(|i| (i.to_string(), SecretValue::new(Zeroizing::new(vec![i; 3])))).collect();
     for (count, threads) in [(0, 2), (1, 2), (7, 3), (2, 8)] {
         let blobs = Sealer::new(&fit(certificate.clone()))

@@ -86,7 +86,7 @@ fn only_the_sealed_values_of_foreign_files_change_and_they_are_the_same() {
     assert!(ran.stdout.contains("each new value was opened again, and is the same"), "{}", ran.stdout);
     assert_eq!(ran.stdout.matches("re-encrypt git/").count(), cases.len() + 3 * strict.len());
     assert_eq!(plan["changes"].as_array().unwrap().len(), cases.len() + 3 * strict.len());
-    let new = private_key::read(&sandbox.read("new.pem")).unwrap();
+    let new = private_key::read(&sandbox.read("new.pem")).unwrap().0;
     let mut opened = 0;
     for (path, old) in &files {
         let text = sandbox.read(path);
@@ -320,7 +320,7 @@ fn controller(odd: &'static str) -> u16 {
     use seal_secrets::model::SecretValue;
     use seal_secrets::pipeline::seal::Sealer;
     let pem = Sandbox::renewed().read("keys/sealing.crt");
-    let keys = private_key::read(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap();
+    let keys = private_key::read(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap().0;
     let sealer = Sealer::new(&fit(SealingCertificate::read(pem.as_bytes()).unwrap())).unwrap();
     let rotate = move |question: &[u8]| {
         let mut answer: serde_json::Value = serde_json::from_slice(question).unwrap();

@@ -581,4 +581,8 @@ impl FileHandle for OpenFile {
     fn sync(&self) -> Result<()> {
         self.at.sync()
     }
+
+    fn wait(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -28,7 +28,7 @@ fn every_vector_opens_or_is_refused_with_one_text() {
         .iter()
         .map(|(name, key)| {
             let der = BASE64_STANDARD.decode(key["private_key_pkcs8_der_base64"].as_str().unwrap()).unwrap();
-            (name.as_str(), private_key::read(&pem::write("PRIVATE KEY", &der)).unwrap())
+            (name.as_str(), private_key::read(&pem::write("PRIVATE KEY", &der)).unwrap().0)
         })
         .collect();
     let (mut opened, mut refused) = (0, Vec::new());

@@ -59,7 +59,9 @@ fn files_that_are_none() -> Vec<Row> {
         missing.says = vec![format!("error: {shown}: no such file")];
         rows.push(missing);
         rows.push(input_row(input, "F02", "is a directory", 3, "is a directory").with(move |s| std::fs::create_dir(s.path(path)).unwrap()));
-        rows.push(input_row(input, "F03", "is a FIFO", 3, "not a regular file").with(move |s| make_fifo(s, path)));
+        let is_passed = !path.starts_with("keys/") && path != "contract.yaml";
+        let says = if is_passed { "nothing came through this pipe" } else { "not a regular file" };
+        rows.push(input_row(input, "F03", "is a FIFO", 3, says).with(move |s| make_fifo(s, path)));
         rows.push(input_row(input, "F03", "is a socket", 3, "not a regular file").with(move |s| {
             // The file stays when the listener is dropped.
             std::os::unix::net::UnixListener::bind(s.path(path)).unwrap();
@@ -102,6 +104,7 @@ fn files_that_cannot_be_read() -> Vec<Row> {
             "certificate" => "not PEM",
             "identity" => "no age identity",
             "variables" => "there is no value of a key of the contract",
+            "recovery key" => "no private key",
             _ => "no document",
         };
         rows.push(input_row(input, "F05", "only comments", 3, says).file(input.path, "# nothing\n\n  \n"));

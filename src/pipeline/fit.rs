@@ -1,0 +1,206 @@
+//! Whether a value that exists already may be sealed: it is no stand-in for one, and its consumer takes it.
+
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode::Indifferent;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+use super::generate;
+use crate::manifest::base64::decode;
+use crate::model::{Contract, Error, Key, Recipe, Result, SecretValue};
+
+/// What is wrong with a value, as the rest of a sentence about it, and where to get the right one.
+type Fault = (String, &'static str);
+
+/// Refuses a stand-in, and a value that the consumer of its key is known to refuse.
+pub fn check(contract: &Contract, key: &Key, value: &SecretValue) -> Result<()> {
+    let stand_in = || stand_in(std::str::from_utf8(value.expose()).ok()?.trim()).map(|(what, help)| (what.to_owned(), help));
+    let as_it_is = |help: &str| format!("{help}; to seal it all the same, add `--accept-as-is {}`", key.name);
+    if let Some((what, help)) = stand_in().or_else(|| misfit(contract, key, value)) {
+        return Err(Error::bad_input(format!("the value of `{}` {what}", key.name), as_it_is(help)));
+    }
+    match key.recipe {
+        Recipe::Provided { .. } => generate::check(key, value).map_err(|error| Error::bad_input(error.what(), as_it_is(&error.help()))),
+        _ => Ok(()),
+    }
+}
+
+/// What a value begins with that is still encrypted, or lies elsewhere.
+const BEGINNINGS: &[(&[&str], &str, &str)] = &[
+    (&["$ANSIBLE_VAULT;"], "is still encrypted with ansible-vault", "decrypt it first: `ansible-vault view FILE`"),
+    (
+        &["age-encryption.org/", "-----BEGIN AGE ENCRYPTED FILE-----"],
+        "is still encrypted with age",
+        "decrypt it first: `age -d -i IDENTITY FILE`",
+    ),
+    (&["-----BEGIN PGP MESSAGE-----"], "is still encrypted with PGP", "decrypt it first: `gpg -d FILE`"),
+    (&["\0GITCRYPT\0"], "is still encrypted with git-crypt", "decrypt it first: `git-crypt unlock`"),
+    (&["version https://git-lfs.github.com/"], "is a pointer of Git LFS", "fetch the file first: `git lfs pull`"),
+    (
+        &["vault:", ">>vault:", "ref+", "secretref+", "op://", "arn:aws:secretsmanager:", "arn:aws:ssm:", "@Microsoft.KeyVault("],
+        "is a reference to a secret store",
+        "read the value from that store first, as `vault kv get`, `op read` or `vals get` do",
+    ),
+];
+
+/// What stands around the whole of a value that is yet to be filled in, and how that happens.
+const AROUND: &[(&str, &str, &str, &str)] = &[
+    ("{{", "}}", TEMPLATE, RENDER),
+    ("{%", "%}", TEMPLATE, RENDER),
+    ("((", "))", TEMPLATE, RENDER),
+    ("#{", "}", TEMPLATE, RENDER),
+    ("#{", "}#", TEMPLATE, RENDER),
+    ("${", "}", VARIABLE, EXPAND),
+    ("$(", ")", VARIABLE, EXPAND),
+    ("<", ">", PLACEHOLDER, REAL),
+    ("&lt;", "&gt;", PLACEHOLDER, REAL),
+    ("__", "__", PLACEHOLDER, REAL),
+];
+const TEMPLATE: &str = "is a template that was not rendered";
+const RENDER: &str = "render it first, and pass what comes out";
+const VARIABLE: &str = "is a variable that was not expanded";
+const EXPAND: &str = "expand it first, as `envsubst` does, and pass what comes out";
+const PLACEHOLDER: &str = "is a placeholder or a well-known example";
+const REAL: &str = "pass the real value";
+
+fn stand_in(text: &str) -> Option<(&'static str, &'static str)> {
+    let around = |(open, close, ..): &&(&str, &str, &str, &str)| {
+        let inside = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+        inside.is_some_and(|inside| !inside.is_empty() && !inside.contains(open) && !inside.contains(close))
+    };
+    if text.contains("ENC[AES256_GCM,") {
+        return Some(("is still encrypted with sops", "decrypt it first: `sops -d FILE`"));
+    }
+    if let Some((_, what, help)) = BEGINNINGS.iter().find(|(all, ..)| all.iter().any(|begins| text.starts_with(begins))) {
+        return Some((what, help));
+    }
+    if text.contains("<path:") {
+        return Some(("is a reference to a secret store", "render it first, as `argocd-vault-plugin generate` does"));
+    }
+    if let Some((_, _, what, help)) = AROUND.iter().find(around) {
+        return Some((what, help));
+    }
+    if text.strip_prefix('$').is_some_and(is_variable) {
+        return Some((VARIABLE, EXPAND));
+    }
+    is_placeholder(text).then_some((PLACEHOLDER, REAL))
+}
+
+/// A name as shells and compose files have them: what is drawn at random mixes cases, or letters and digits.
+fn is_variable(name: &str) -> bool {
+    let all = |may: fn(u8) -> bool| name.bytes().all(may);
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && (all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') || all(|b| b.is_ascii_lowercase() || b == b'_'))
+}
+
+/// What tokens begin with, which a placeholder often keeps.
+const PREFIXES: &[&str] = &["sk-ant-api03-", "sk-ant-", "sk-proj-", "sk-", "hf_", "ghp_", "github_pat_", "glpat-", "AKIA"];
+
+/// Whole values, without case and what is neither letter nor digit.
+const WORDS: &[&str] = &[
+    "1234",
+    "12345",
+    "123456",
+    "1234567",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "abc123",
+    "admin",
+    "admin123",
+    "apikey",
+    "changeit",
+    "default",
+    "dummy",
+    "example",
+    "fake",
+    "fixme",
+    "foobar",
+    "iosfodnn7example",
+    "mypassword",
+    "mysecret",
+    "mytoken",
+    "none",
+    "null",
+    "nil",
+    "passw0rd",
+    "password",
+    "password1",
+    "password123",
+    "qwerty",
+    "redacted",
+    "replace",
+    "root",
+    "secret",
+    "secret123",
+    "tbd",
+    "test",
+    "test123",
+    "testing",
+    "todo",
+    "token",
+    "undefined",
+    "unset",
+    "wjalrxutnfemik7mdengbpxrficyexamplekey",
+];
+
+/// What nothing that was drawn at random begins with.
+const PHRASES: &[&str] = &["changeme", "changethis", "replaceme", "replacethis", "replacewith", "placeholder", "insertyour", "enteryour"];
+
+fn is_placeholder(text: &str) -> bool {
+    let rest = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
+    let word: String = rest.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let is_filler = rest.chars().all(|c| "xX*._-…".contains(c)) && (rest.len() >= 3 || rest.len() < text.len());
+    let is_yours =
+        word.starts_with("your") && ["here", "key", "token", "secret", "password", "value"].iter().any(|end| word.ends_with(end));
+    is_filler || is_yours || rest.is_ascii() && (WORDS.contains(&word.as_str()) || PHRASES.iter().any(|phrase| word.starts_with(phrase)))
+}
+
+/// What the consumer of a key is known to refuse, whatever a recipe makes.
+fn misfit(contract: &Contract, key: &Key, value: &SecretValue) -> Option<Fault> {
+    let bytes = value.expose();
+    let cookie = is_cookie_secret(contract, key);
+    match &key.recipe {
+        _ if cookie && !fits_a_cipher(bytes) => {
+            Some(("is no cookie secret: oauth2-proxy takes 16, 24 or 32 bytes, as they are or in base64url".to_owned(), IN_USE))
+        }
+        Recipe::Hex { prefix, .. } if !bytes.starts_with(prefix.as_bytes()) && !is_encoded(key, value) => {
+            Some((format!("does not begin with `{prefix}`, and its consumer asks for that"), IN_USE))
+        }
+        Recipe::Bcrypt { .. } if !is_costly(bytes) => Some((
+            "is a bcrypt hash of a cost below 10, which its consumer refuses".to_owned(),
+            "hash its password again, or leave it out: then a new hash is made",
+        )),
+        _ if !cookie && is_encoded(key, value) => Some(("is base64 of a value that fits".to_owned(), "decode it first: `base64 -d`")),
+        _ => None,
+    }
+}
+
+const IN_USE: &str = "pass the value that is in use, or leave it out and make a new one with `seal-secrets bootstrap`";
+
+/// Whether a value is what the recipe makes only once its base64 is decoded.
+fn is_encoded(key: &Key, value: &SecretValue) -> bool {
+    let decoded = std::str::from_utf8(value.expose()).ok().and_then(|text| decode(text.trim()).ok());
+    let decoded = decoded.map(|bytes| SecretValue::new(bytes).without_line_feed().0);
+    decoded.is_some_and(|decoded| generate::check(key, &decoded).is_ok()) && generate::check(key, value).is_err()
+}
+
+fn is_cookie_secret(contract: &Contract, key: &Key) -> bool {
+    let says = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase().ends_with("cookiesecret");
+    let mut entries = contract.consumers.iter().flat_map(|consumer| &consumer.entries);
+    says(key.name.as_str()) || entries.any(|entry| entry.key == key.name && says(entry.secret_key.as_str()))
+}
+
+/// Whether oauth2-proxy makes an AES key of these bytes (its `pkg/encryption`, `SecretBytes`): base64url if that has the length of one,
+/// or else the bytes themselves.
+fn fits_a_cipher(bytes: &[u8]) -> bool {
+    const LENGTHS: [usize; 3] = [16, 24, 32];
+    let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(Indifferent);
+    let decoded = GeneralPurpose::new(&URL_SAFE, config).decode(bytes).map(zeroize::Zeroizing::new);
+    LENGTHS.contains(&bytes.len()) || decoded.is_ok_and(|decoded| LENGTHS.contains(&decoded.len()))
+}
+
+/// Whether a hash, whose form is checked elsewhere, has a cost of at least 10, as Dex asks.
+fn is_costly(hash: &[u8]) -> bool {
+    hash.get(4..6).is_some_and(|cost| cost >= b"10".as_slice())
+}
