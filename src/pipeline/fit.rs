@@ -5,6 +5,8 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::DecodePaddingMode::Indifferent;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
+use zeroize::Zeroizing;
+
 use super::generate;
 use crate::manifest::base64::decode;
 use crate::model::{Contract, Error, Key, Recipe, Result, SecretValue};
@@ -149,7 +151,8 @@ const PHRASES: &[&str] = &["changeme", "changethis", "replaceme", "replacethis",
 
 fn is_placeholder(text: &str) -> bool {
     let rest = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
-    let word: String = rest.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let mut word = Zeroizing::new(String::with_capacity(rest.len()));
+    word.extend(rest.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()));
     let is_filler = rest.chars().all(|c| "xX*._-…".contains(c)) && (rest.len() >= 3 || rest.len() < text.len());
     let is_yours =
         word.starts_with("your") && ["here", "key", "token", "secret", "password", "value"].iter().any(|end| word.ends_with(end));
@@ -196,7 +199,7 @@ fn is_cookie_secret(contract: &Contract, key: &Key) -> bool {
 fn fits_a_cipher(bytes: &[u8]) -> bool {
     const LENGTHS: [usize; 3] = [16, 24, 32];
     let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(Indifferent);
-    let decoded = GeneralPurpose::new(&URL_SAFE, config).decode(bytes).map(zeroize::Zeroizing::new);
+    let decoded = GeneralPurpose::new(&URL_SAFE, config).decode(bytes).map(Zeroizing::new);
     LENGTHS.contains(&bytes.len()) || decoded.is_ok_and(|decoded| LENGTHS.contains(&decoded.len()))
 }
 
