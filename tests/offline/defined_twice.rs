@@ -200,10 +200,7 @@ fn the_output_of_each_cluster_is_ours() {
         sandbox.run([&["bootstrap", "--out", "p/sealed", "--cluster", cluster][..], &PROD].concat()).expect(0);
     }
     let ran = sandbox.run([&["verify", "--out", "p/sealed", "--cluster", "a"][..], &PROD].concat()).expect(0);
-    let platform = [
-        "other-store p/apps/billing/stripe.yaml:1:1",
-        "rendered-by-helm p/apps/experience/key-portal/values.yaml:5:14",
-    ];
+    let platform = ["other-store p/apps/billing/stripe.yaml:1:1", "rendered-by-helm p/apps/experience/key-portal/values.yaml:5:14"];
     let expected: Vec<String> = usual_in("keys/a", "p/sealed/a").into_iter().chain(platform.map(str::to_owned)).collect();
     ran.has_found(&expected);
 }

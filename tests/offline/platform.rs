@@ -97,10 +97,8 @@ fn covers(sandbox: &Sandbox, environment: &[&str], findings: &[&str]) {
 }
 
 /// What the platform's own peculiarities lead to.
-const COVERAGE: [&str; 2] = [
-    "other-store p/apps/billing/stripe.yaml:1:1",
-    "rendered-by-helm p/apps/experience/key-portal/values.yaml:5:14",
-];
+const COVERAGE: [&str; 2] =
+    ["other-store p/apps/billing/stripe.yaml:1:1", "rendered-by-helm p/apps/experience/key-portal/values.yaml:5:14"];
 
 /// What `patch` has not been run on.
 const UNPATCHED: [&str; 15] = [
