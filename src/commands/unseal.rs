@@ -23,9 +23,13 @@ pub(super) fn run(workspace: &Workspace, args: &Unseal, world: &mut World) -> Re
     let wanted = select(&sealed, args)?;
     let keys = workspace.openers(args.opening.identity.as_deref(), &args.opening.recovery_private_key, world)?;
     let opened = wanted.into_iter().map(|one| one.open(&keys)).collect::<Result<Vec<_>>>()?;
-    for one in opened.iter().filter(|one| one.template.renders) {
-        let what = "the controller renders more data from its template; only the sealed keys are printed";
-        world.terminal.warn(&format!("{}: {what}", visible(&one.name)));
+    for one in &opened {
+        let renders = "the controller renders more data from its template; only the sealed keys are printed";
+        let hidden = "a YAML alias or merge key hides a part of its template; labels and annotations may be missing";
+        let odd = [(one.template.renders, renders), (one.template.hidden, hidden)];
+        for (_, what) in odd.iter().filter(|(is_so, _)| *is_so) {
+            world.terminal.warn(&format!("{}: {what}", visible(&one.name)));
+        }
     }
     if let Some(name) = &args.value {
         print_bare(name, &opened, world)?;

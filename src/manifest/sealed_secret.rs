@@ -64,6 +64,8 @@ pub struct Template {
     pub annotations: BTreeMap<String, String>,
     /// Whether the controller renders more data from it.
     pub renders: bool,
+    /// Whether an alias or a merge key hides a part of it.
+    pub hidden: bool,
 }
 
 /// The template of a SealedSecret that others wrote.
@@ -79,7 +81,12 @@ pub fn template(node: Option<&Node>) -> Template {
         labels: strings(&["metadata", "labels"]),
         annotations: strings(&["metadata", "annotations"]),
         renders: at(&["data"]).is_some_and(|data| !data.entries().is_empty()),
+        hidden: node.is_some_and(hides),
     }
+}
+
+fn hides(node: &Node) -> bool {
+    node.is_alias() || node.get("<<").is_some() || node.entries().iter().any(|(_, value)| hides(value))
 }
 
 /// Every SealedSecret of a file; any other document is an error.

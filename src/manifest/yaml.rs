@@ -315,21 +315,25 @@ fn explain(error: &granit_parser::ScanError, text: &str, lines: usize) -> Error 
     Error::bad_input(what, help).at((position.0 + lines, position.1))
 }
 
-/// Helm's text in the place of what it renders.
+/// What a template engine would replace, in the place of what it makes.
 pub fn template(position: Position) -> Error {
-    let help = "render it, and pass what comes out: `helm template CHART`";
-    Error::bad_input("a Helm template (`{{ … }}`), which is no manifest yet", help).at(position)
+    let help = "render it, and pass what comes out, such as that of `helm template CHART`";
+    Error::bad_input("a template (`{{ … }}` or `{% … %}`), which is no manifest yet", help).at(position)
 }
 
-/// Whether a text is Helm's, and not what it renders.
+/// What stands around the expressions of helm, Jinja and cookiecutter.
+const MARKS: [(&str, &str); 2] = [("{{", "}}"), ("{%", "%}")];
+
+/// Whether a text is a template, and not what comes out of it.
 pub fn is_template(text: &str) -> bool {
-    text.find("{{").is_some_and(|at| text[at..].contains("}}"))
+    MARKS.iter().any(|(begin, end)| text.find(begin).is_some_and(|at| text[at..].contains(end)))
 }
 
-/// Where a field or an item up to a line (from 1) begins with Helm's text.
+/// Where a field or an item up to a line (from 1) begins with an expression.
 fn template_before(text: &str, line: usize) -> Option<Position> {
     text.lines().enumerate().take(line).find_map(|(i, line)| {
-        let (before, _) = line.split_once("{{")?;
+        let before =
+            MARKS.iter().filter_map(|(begin, _)| line.split_once(begin)).map(|(before, _)| before).min_by_key(|before| before.len())?;
         let begins = before.trim_end().is_empty() || before.trim_end().ends_with([':', '-']);
         (begins && is_template(line)).then(|| (i + 1, before.chars().count() + 1))
     })

@@ -32,6 +32,7 @@ pub fn summary(places: &Places, tally: &Tally, to: CertificateDigest, dry: bool)
             let are = if current == 1 { "is" } else { "are" };
             format!("{nothing}: {} {are} already sealed to {to}\n", counted(current, "SealedSecret"))
         }
+        (false, _) if tally.moved == 0 => format!("nothing to re-encrypt; {current} already sealed to {to}\n"),
         (false, true) => format!("to do: {moved} in {files} to re-encrypt to {to}; {current} already sealed to it\n"),
         (false, false) => format!("done: {moved} in {files} re-encrypted to {to}; {current} already sealed to it\n"),
     });

@@ -95,8 +95,8 @@ fn the_line_feed_behind_a_single_line_is_removed_from_every_source_and_no_other(
     }
 }
 
-/// What stands in a Secret or SealedSecret where Helm has not been yet, and on which line.
-const TEMPLATES: [(&str, &str, usize); 10] = [
+/// What stands in a Secret or SealedSecret that was not rendered yet, and on which line.
+const TEMPLATES: [(&str, &str, usize); 12] = [
     ("value", "stringData:\n  value: {{ .Values.hunter2 }}\n", 7),
     ("value-in-quotes", "stringData:\n  value: \"{{ .Values.hunter2 }}\"\n", 7),
     ("value-with-a-filter", "data:\n  value: {{ .Values.hunter2 | b64enc }}\n", 7),
@@ -106,11 +106,13 @@ const TEMPLATES: [(&str, &str, usize); 10] = [
     ("condition", "{{- if .Values.hunter2 }}\nstringData:\n  value: a\n{{- end }}\n", 6),
     ("loop", "data:\n  {{- range $key, $value := .Values.hunter2 }}\n  {{ $key }}: {{ $value }}\n  {{- end }}\n", 7),
     ("include", "  labels:\n    {{- include \"hunter2\" . | nindent 4 }}\ndata:\n  value: YQ==\n", 7),
+    ("condition-of-jinja", "{% if hunter2 %}\nstringData:\n  value: a\n{% endif %}\n", 6),
+    ("value-of-jinja", "stringData:\n  value: {% hunter2 %}\n", 7),
     ("name", "  name2: a\nstringData:\n  value: a\n", 4),
 ];
 
 #[test]
-fn a_helm_template_is_named_as_one() {
+fn a_template_is_named_as_one() {
     let sandbox = Sandbox::bootstrapped();
     let sealed = "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata:\n  name: token\n  namespace: shop-secrets\nspec:\n  encryptedData:\n";
     for (what, rest, line) in TEMPLATES {
@@ -129,7 +131,8 @@ fn a_helm_template_is_named_as_one() {
             let ran = sandbox.run(&args).expect(3);
             assert!(ran.stderr.starts_with(&format!("error: in:{line}:")), "{what}: {args:?}: {}", ran.stderr);
             assert!(
-                ran.stderr.contains(" a Helm template (`{{ … }}`)") && ran.stderr.contains("`helm template CHART`"),
+                ran.stderr.contains(" a template (`{{ … }}` or `{% … %}`), which is no manifest yet")
+                    && ran.stderr.contains("`helm template CHART`"),
                 "{what}: {}",
                 ran.stderr
             );
