@@ -420,6 +420,29 @@ fn of_a_controllers_answer_only_the_ciphertexts_are_taken() {
     assert!(run("", &["--dry-run"]).2, "a dry run changed something");
 }
 
+#[cfg(feature = "cluster")]
+#[test]
+fn a_controller_is_asked_for_nested_ones_and_not_for_a_value_by_itself() {
+    let sandbox = with_a_newer_key();
+    sandbox.write("keys/sealing.crt", Sandbox::renewed().read("keys/sealing.crt").as_bytes());
+    crate::api_server::kubeconfig(&sandbox, &format!("https://127.0.0.1:{}", controller("")), "fixtures/tls/server.crt", "");
+    let unit = sandbox.read("out/secret-source/vllm-api-key.sealed.yaml");
+    let blob = unit.lines().find_map(|line| line.strip_prefix("    value: ")).unwrap();
+    let indented: String = unit.lines().map(|line| format!("      {line}\n")).collect();
+    let before = format!("helm:\n  values: |\n    extraObjects:\n    - a: b\n    - \n{indented}raw: {blob}\n");
+    sandbox.write("git/values.yaml", before.as_bytes());
+    let args = ["re-encrypt", "git", "--via-controller", "--kubeconfig", "kubeconfig", "--yes", "--identity", "keys/operator.agekey"];
+    let ran = sandbox.start(args).expect(1);
+    assert!(ran.stdout.contains("re-encrypt git/values.yaml: secret-source/vllm-api-key"), "{}", ran.stdout);
+    let place = format!("failed: git/values.yaml:{}:6: a sealed value by itself", before.lines().count());
+    assert!(ran.stderr.contains(&place), "{}", ran.stderr);
+    let after = sandbox.read("git/values.yaml");
+    assert_eq!(after.matches(blob).count(), 1);
+    assert_eq!(without_blobs(&before).replace(&digest(&Sandbox::bootstrapped().read("keys/sealing.crt")), "KEY"), {
+        without_blobs(&after).replace(&digest(&sandbox.read("keys/sealing.crt")), "KEY")
+    });
+}
+
 #[test]
 fn a_file_that_changes_meanwhile_stays_as_it_was_changed() {
     let start = with_a_newer_key();
