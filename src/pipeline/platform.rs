@@ -55,15 +55,15 @@ pub struct Manifest {
     pub secret: ExternalSecret,
 }
 
-/// Whether a file is worth parsing: it says something about secrets, or may define one of the objects of these names.
-pub fn matters(path: &str, bytes: &[u8], names: &[&str]) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let mentions = |word: &[u8]| memchr::memmem::find(bytes, word).is_some();
-    is_kustomization(name)
-        || name == "Chart.yaml"
-        || environment(path).is_some()
-        || WORDS.into_iter().any(|word| mentions(word.as_bytes()))
-        || names.iter().any(|name| mentions(name.as_bytes()))
+/// Which files are worth parsing: those that say something about secrets, or may define one of the objects of these names. One pass
+/// over each file looks for all words at once.
+pub fn mattering(names: &[&str]) -> impl Fn(&str, &[u8]) -> bool + Sync + use<> {
+    let words: Vec<String> = WORDS.iter().chain(names).map(|word| regex::escape(word)).collect();
+    let words = regex::bytes::Regex::new(&words.join("|")).expect("words are a regular expression");
+    move |path, bytes| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        is_kustomization(name) || name == "Chart.yaml" || environment(path).is_some() || words.is_match(bytes)
+    }
 }
 
 /// What a file says that speaks of secrets, or of what applies and patches them.

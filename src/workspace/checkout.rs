@@ -104,6 +104,7 @@ impl Workspace {
         }
         let names = [contract.store.as_str(), contract.namespace.as_str(), contract.reader.name.as_str()];
         let excluded = self.excluded_below(root)?;
+        let matters = platform::mattering(&names);
         let matters = |path: &str, bytes: &[u8]| {
             let rest = |folder: &Option<String>| Path::new(path).strip_prefix(folder.as_ref()?).ok()?.to_str();
             // What another cluster gets is applied there, as is what one gets without `--cluster`.
@@ -111,7 +112,7 @@ impl Workspace {
             let beside = || sets.iter().any(|set| rest(set).is_some_and(of_set));
             let is_written = || render::is_derived(bytes) || path.ends_with(".sealed.yaml");
             let passed_over = excluded(path) || rest(&out).is_some_and(ours) || beside() && is_written();
-            !passed_over && platform::matters(path, bytes, &names)
+            !passed_over && matters(path, bytes)
         };
         let tree = tree::read(&*self.disk, root, &matters, world.threads)?;
         let shown = root.to_string_lossy();
