@@ -3,7 +3,7 @@
 use super::Outcome;
 use crate::cli;
 use crate::manifest::blobs::Kind;
-use crate::model::Result;
+use crate::model::{Result, quoted};
 use crate::pipeline::status::Status;
 use crate::show;
 use crate::workspace::Workspace;
@@ -31,7 +31,8 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Status, world: &mut World) 
         }
         Ok(())
     })?;
-    world.terminal.print(&if args.json { record.json(&status) } else { show::status::summary(&workspace.places, &status) })?;
+    let paths: Vec<String> = args.paths.iter().map(|path| quoted(&path.to_string_lossy())).collect();
+    world.terminal.print(&if args.json { record.json(&status) } else { show::status::summary(&workspace.places, &status, &paths) })?;
     Ok(Outcome::found(record.has_failed() || status.escrow.is_some() && status.unknown > 0))
 }
 

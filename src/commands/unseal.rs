@@ -6,7 +6,7 @@ use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::manifest::secret::{self, Unsealed};
 use crate::manifest::{text, yaml};
-use crate::model::{Error, Name, Result, visible};
+use crate::model::{Error, Hints, Name, Result, visible};
 use crate::pipeline::private_key::SealingKey;
 use crate::pipeline::unseal;
 use crate::workspace::Workspace;
@@ -92,10 +92,11 @@ fn read_sealed(workspace: &Workspace, args: &Unseal, world: &mut World) -> Resul
             all.extend(secrets.into_iter().map(|one| Found { file: file.clone(), sealed: Sealed::Ours(one) }));
         }
     }
+    let hints = Hints { namespaces: workspace.namespaces_beside(&args.files)?, ..args.bound.hints() };
     for path in &args.files {
         let (file, bytes) = workspace.read_input(path, false, world)?;
         let text = text::decode_or(&bytes, &text::one_side(&file)).map_err(|error| error.in_file(&file))?;
-        let found = blobs::find(text, &args.bound.hints());
+        let found = blobs::find(text, &hints);
         if found.is_empty() {
             yaml::read_foreign(text).map_err(|error| error.in_file(&file))?;
             return Err(Error::bad_input("no sealed value", "pass a file with SealedSecrets").in_file(&file));

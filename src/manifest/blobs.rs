@@ -137,12 +137,25 @@ static ANYWHERE: LazyLock<bytes::Regex> = LazyLock::new(|| bytes::Regex::new(BEG
 static AS_A_WORD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(&format!(r"(?:^|[^A-Za-z0-9+/]|\\[nrt]){BEGINS}")).expect("it is a regular expression"));
 
+/// The same at the beginning of several lines.
+static BROKEN: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(&format!(r"(?:^|[^A-Za-z0-9+/]){BEGINS}[A-Za-z0-9+/]{{20,}}\\?\r?\n")).expect("it is a regular expression")
+});
+
 /// A run of base64 that is long enough for a sealed value.
 static RUN: LazyLock<Regex> = LazyLock::new(|| Regex::new("[A-Za-z0-9+/]{364,}={0,2}").expect("it is a regular expression"));
 
 /// Whether a file's bytes, or a part of them, may hold sealed values.
 pub fn may_hold(bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, b"SealedSecret").is_some() || ANYWHERE.is_match(bytes)
+}
+
+/// Whether bytes of any kind hold a sealed value, on one line or broken into lines.
+pub fn holds(bytes: &[u8]) -> bool {
+    ANYWHERE.is_match(bytes) && {
+        let text = String::from_utf8_lossy(bytes);
+        RUN.find_iter(&text).any(|run| is_blob(run.as_str())) || BROKEN.is_match(&text)
+    }
 }
 
 /// Whether a text is a sealed value: base64 of the length of an RSA ciphertext, that, and an AES-GCM ciphertext with its tag
@@ -176,7 +189,22 @@ pub fn find(text: &str, hints: &Hints) -> Vec<ForeignSealedSecret> {
             false
         }
     });
+    found.extend(missed(body, &found));
     found
+}
+
+/// The first beginning of a sealed value that nothing accounts for: in a comment, a field's name, an expression.
+fn missed(body: &str, found: &[ForeignSealedSecret]) -> Option<ForeignSealedSecret> {
+    const LENGTH: usize = 40;
+    let spots: Vec<_> = found.iter().flat_map(|one| &one.blobs).map(|blob| blob.spot.content.clone()).collect();
+    if found.iter().any(|one| one.kind == Kind::Unread) || spots.iter().any(Option::is_none) {
+        return None;
+    }
+    let known = |at: usize| spots.iter().flatten().any(|spot| spot.contains(&at));
+    let at = AS_A_WORD.find_iter(body).map(|begin| begin.end() - LENGTH).find(|at| !known(*at))?;
+    let what = "what looks like a sealed value stands where no value is read, as in a comment, a field's name or an expression";
+    let error = Error::bad_input(what, "remove it, or write it as a value of its own").at(yaml::position_of(body, at));
+    Some(ForeignSealedSecret::unread(error, None))
 }
 
 /// A SealedSecret, or what is one but for its kind, as the items of a SealedSecretList.
@@ -311,6 +339,9 @@ fn read(site: &Site<'_>, hints: &Hints) -> Option<ForeignSealedSecret> {
 
 /// Why what stands in the place of a sealed value is none.
 fn not_sealed(key: &str, blob: &str, position: Position) -> Option<Error> {
+    if yaml::is_template(blob) {
+        return Some(yaml::template(position));
+    }
     if blob.contains(char::is_whitespace) {
         return Some(white_space(position));
     }

@@ -22,9 +22,10 @@ pub fn line(pinned: CertificateDigest, file: &str, one: &ForeignSealedSecret, ke
     format!("{word} {}: {}, since {since}{others}\n", visible(file), visible(&one.full_name()))
 }
 
-pub fn summary(places: &Places, status: &Status) -> String {
+/// `paths` are those that were asked about, quoted; none is the output folder.
+pub fn summary(places: &Places, status: &Status, paths: &[String]) -> String {
     let mut text = String::new();
-    let re_encrypt = places.command("re-encrypt");
+    let re_encrypt = places.command(&[&["re-encrypt".to_owned()], paths].concat().join(" "));
     for (key, count) in &status.needed {
         let pinned = match *key == status.pinned {
             true => ", which is pinned".to_owned(),

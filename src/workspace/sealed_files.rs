@@ -26,6 +26,8 @@ pub struct SealedFiles<'w> {
     /// How many links and files larger than any manifest are not read.
     pub skipped: usize,
     pub with_out: bool,
+    /// Those that were named themselves.
+    named: BTreeSet<PathBuf>,
     hints: Hints,
     locked: Vec<(u64, u64)>,
     locks: Vec<Lock>,
@@ -64,7 +66,8 @@ impl Workspace {
         if paths.len() > 1 {
             sealed.drop_repeated()?;
         }
-        sealed.add_namespaces()?;
+        let mut namespaces = self.namespaces_beside(&sealed.paths)?;
+        sealed.hints.namespaces.append(&mut namespaces);
         if writes {
             let parents: BTreeSet<&Path> = sealed.paths.iter().map(|path| parent(path)).collect();
             for parent in parents {
@@ -72,6 +75,20 @@ impl Workspace {
             }
         }
         Ok(sealed)
+    }
+
+    /// What the kustomizations beside these files say of their namespace.
+    pub fn namespaces_beside(&self, paths: &[PathBuf]) -> Result<BTreeSet<String>> {
+        let folders: BTreeSet<&Path> = paths.iter().filter(|path| path.as_os_str() != "-").map(|path| parent(path)).collect();
+        let beside = folders.into_iter().flat_map(|folder| gitops::KUSTOMIZATIONS.map(|name| folder.join(name)));
+        let mut namespaces = BTreeSet::new();
+        for path in beside {
+            let is_file = files::stat(&*self.disk, &path, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::File);
+            let Some(bytes) = is_file.then(|| bytes(self, &path)).transpose()?.flatten() else { continue };
+            let documents = text::decode(&bytes).and_then(yaml::read_foreign).unwrap_or_default();
+            namespaces.extend(gitops::kustomization(&documents).and_then(|found| found.namespace));
+        }
+        Ok(namespaces)
     }
 
     /// Those of the output folder that the keys belong to, none where it does not exist.
@@ -91,6 +108,7 @@ impl<'w> SealedFiles<'w> {
             paths: Vec::new(),
             skipped: 0,
             with_out: false,
+            named: BTreeSet::new(),
             hints: Hints::default(),
             locked: Vec::new(),
             locks: Vec::new(),
@@ -116,11 +134,12 @@ impl<'w> SealedFiles<'w> {
             }
         }
         if kind != Kind::Folder {
+            self.named.insert(path.to_owned());
             self.paths.push(path.to_owned());
             return Ok(());
         }
         let folder = workspace.open_folder(path)?.ok_or_else(missing)?;
-        let listing = tree::list_all(&folder, &[".yaml", ".yml", ".json"])?;
+        let listing = tree::list_all(&folder)?;
         let excluded = workspace.excluded_below(path)?;
         self.paths.extend(listing.paths.into_iter().filter(|one| !excluded(one)).map(|one| path.join(one)));
         for skipped in listing.passed_over.into_iter().filter(|one| !excluded(one)) {
@@ -137,21 +156,6 @@ impl<'w> SealedFiles<'w> {
             once.entry(files::canonical(&*self.workspace.disk, &path)?.unwrap_or_else(|| path.clone())).or_insert(path);
         }
         self.paths = once.into_values().collect();
-        Ok(())
-    }
-
-    /// What kustomizations say of the namespaces of these files, those beside a file as well.
-    fn add_namespaces(&mut self) -> Result<()> {
-        let folders: BTreeSet<&Path> = self.paths.iter().map(|path| parent(path)).collect();
-        let beside = folders.into_iter().flat_map(|folder| gitops::KUSTOMIZATIONS.map(|name| folder.join(name)));
-        let mut namespaces = BTreeSet::new();
-        for path in beside {
-            let is_file = files::stat(&*self.workspace.disk, &path, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::File);
-            let Some(bytes) = is_file.then(|| bytes(self.workspace, &path)).transpose()?.flatten() else { continue };
-            let documents = text::decode(&bytes).and_then(yaml::read_foreign).unwrap_or_default();
-            namespaces.extend(gitops::kustomization(&documents).and_then(|found| found.namespace));
-        }
-        self.hints.namespaces.append(&mut namespaces);
         Ok(())
     }
 
@@ -209,7 +213,9 @@ impl<'w> SealedFiles<'w> {
                 world.terminal.progress(Some((i * AT_ONCE, self.paths.len())));
             }
             let read = |path: &PathBuf| {
-                read(self.workspace, path, &self.hints).map_err(|error| error.in_file(&path.to_string_lossy())).transpose()
+                read(self.workspace, path, self.named.contains(path), &self.hints)
+                    .map_err(|error| error.in_file(&path.to_string_lossy()))
+                    .transpose()
             };
             let read = paths.iter().filter_map(read).collect();
             let visited = visit(read, world);
@@ -221,12 +227,15 @@ impl<'w> SealedFiles<'w> {
 }
 
 /// A file that holds sealed values; none where it holds something else.
-fn read(workspace: &Workspace, path: &Path, hints: &Hints) -> Result<Option<SealedFile>> {
+fn read(workspace: &Workspace, path: &Path, named: bool, hints: &Hints) -> Result<Option<SealedFile>> {
     let Some(bytes) = bytes(workspace, path)? else { return Ok(None) };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let may_hold = match text::is_utf_16(&bytes) {
         // A NUL stands beside each character.
         true => blobs::may_hold(&bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<_>>()),
-        false => blobs::may_hold(&bytes),
+        false if tree::is_manifest(name) || named => blobs::may_hold(&bytes),
+        // Whatever else a folder holds, such as a program, speaks of SealedSecrets without holding one.
+        false => blobs::holds(&bytes),
     };
     if !may_hold {
         return Ok(None);

@@ -31,7 +31,7 @@ pub fn read(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZer
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     };
-    let Listing { paths, mut passed_over } = list_below(&folder, &[".yaml", ".yml", ".json"], Some(LeftOut::above(disk, root)?))?;
+    let Listing { paths, mut passed_over } = list_below(&folder, false, Some(LeftOut::above(disk, root)?))?;
     let of_folders = paths.chunk_by(|one, other| split(one).0 == split(other).0);
     let shares: Vec<&[String]> = of_folders.flat_map(|of_folder| of_folder.chunks(AT_ONCE)).collect();
     let read = on_threads(shares, threads, |share| read_some(&folder, share, matters))?;
@@ -43,30 +43,35 @@ pub fn read(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZer
 /// What lies below a folder; nothing of it is read.
 #[derive(Default)]
 pub struct Listing {
-    /// The files with the endings that were asked for, by path below the folder, with `/`; those of one folder in one piece.
+    /// The manifests, or all files, by path below the folder, with `/`; those of one folder in one piece.
     pub paths: Vec<String>,
-    /// Links to such files or to folders, and files larger than any manifest.
+    /// Links to manifests or to folders, and manifests larger than any is.
     pub passed_over: Vec<String>,
 }
 
-/// Lists the files below a folder that end with one of these.
-pub fn list_all(root: &Folder, endings: &[&str]) -> Result<Listing> {
-    list_below(root, endings, None)
+/// Lists every file below a folder, whatever it is called.
+pub fn list_all(root: &Folder) -> Result<Listing> {
+    list_below(root, true, None)
+}
+
+/// Whether a file's name is that of a manifest.
+pub fn is_manifest(name: &str) -> bool {
+    name == "Kustomization" || [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
 }
 
 /// A folder to be listed, and what git leaves out of it, if that counts.
 type Waiting<'d> = (PathBuf, Option<LeftOut<'d>>);
 
-fn list_below(root: &Folder, endings: &[&str], left_out: Option<LeftOut<'_>>) -> Result<Listing> {
+fn list_below(root: &Folder, all: bool, left_out: Option<LeftOut<'_>>) -> Result<Listing> {
     let mut listing = Listing::default();
     let mut waiting = vec![(PathBuf::new(), left_out)];
     while let Some(next) = waiting.pop() {
-        list(root, next, endings, &mut waiting, &mut listing)?;
+        list(root, next, all, &mut waiting, &mut listing)?;
     }
     Ok(listing)
 }
 
-fn list<'d>(root: &Folder, next: Waiting<'d>, endings: &[&str], waiting: &mut Vec<Waiting<'d>>, listing: &mut Listing) -> Result<()> {
+fn list<'d>(root: &Folder, next: Waiting<'d>, all: bool, waiting: &mut Vec<Waiting<'d>>, listing: &mut Listing) -> Result<()> {
     let (folder, left_out) = next;
     let at = root.beneath(&folder)?.ok_or_else(|| gone(root, &folder))?;
     let entries = at.list()?;
@@ -76,7 +81,7 @@ fn list<'d>(root: &Folder, next: Waiting<'d>, endings: &[&str], waiting: &mut Ve
         let path = folder.join(name);
         // A name that is not UTF-8 is no kustomize resource.
         let (Some(name), Some(text)) = (path.file_name().and_then(|name| name.to_str()), path.to_str()) else { continue };
-        let wanted = name == "Kustomization" || endings.iter().any(|end| name.ends_with(end));
+        let wanted = is_manifest(name);
         let ignored = || left_out.as_ref().map_or(Ok(false), |left_out| left_out.file(name));
         match kind {
             Kind::Folder if PASSED_OVER.contains(&name) => {}
@@ -84,10 +89,11 @@ fn list<'d>(root: &Folder, next: Waiting<'d>, endings: &[&str], waiting: &mut Ve
                 None => waiting.push((path, None)),
                 Some(left_out) => waiting.extend(left_out.folder(name)?.map(|below| (path, Some(below)))),
             },
-            Kind::File if wanted && !ignored()? => {
-                let large = at.stat(name)?.is_some_and(|stat| stat.size > MOST_BYTES as u64);
-                if large { listing.passed_over.push(text.to_owned()) } else { listing.paths.push(text.to_owned()) }
-            }
+            Kind::File if (all || wanted) && !ignored()? => match at.stat(name)?.is_some_and(|stat| stat.size > MOST_BYTES as u64) {
+                true if wanted => listing.passed_over.push(text.to_owned()),
+                true => {}
+                false => listing.paths.push(text.to_owned()),
+            },
             Kind::Link if (wanted || at.is_folder(name)?) && !ignored()? => listing.passed_over.push(text.to_owned()),
             _ => {}
         }

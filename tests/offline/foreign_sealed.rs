@@ -217,6 +217,12 @@ fn what_is_not_handled_is_reported_with_its_place_and_stays() {
         ("a-document-that-is-jinja", format!("{{% if x %}}\n{ONE}\n{{% endif %}}\n"), "1:1", "template"),
         ("a-broken-document", format!("a: [\n{ONE}\n"), "1:4", "not closed"),
         ("a-duplicate-field", "k: @\nk: @\n".to_owned(), "2:1", "appears twice"),
+        (
+            "a-value-in-an-expression",
+            format!("{HEAD}spec:\n  encryptedData:\n    k: '{{{{ .Values.x | default \"@\" }}}}'\n"),
+            "8:8",
+            "template",
+        ),
         ("plaintext", format!("{HEAD}spec: {{encryptedData: {{k: hunter2}}}}\n# @\n"), "6:27", "it may be plaintext"),
         ("an-anchor-that-is-repeated", format!("{HEAD}spec: {{encryptedData: {{k: &x @, l: *x}}}}\n"), "6:743", "YAML alias"),
         ("an-old-format", format!("{HEAD}spec: {{data: @}}\n"), "6:14", "the format before v0.2"),
@@ -245,6 +251,7 @@ fn a_kustomization_says_the_namespace() {
     // One that is not among the files, but beside one.
     sandbox.write("git/base/Kustomization", b"namespace: default\n");
     sandbox.run([&["re-encrypt", "git/base/a.yaml"], &args[..]].concat()).expect(0);
+    assert!(sandbox.run(["unseal", "-f", "git/base/a.yaml", "--recovery-private-key", "old.pem"]).expect(0).stdout.contains("eA=="));
     sandbox.write("git/base/Kustomization", b"namespace: [\n");
     sandbox.run([&["re-encrypt", "git/base/a.yaml"], &args[..]].concat()).expect(1);
 }
@@ -267,12 +274,45 @@ fn no_key_is_called_unneeded_while_a_value_is_not_attributed() {
         ("named", format!("namespace: secret-source\nvllm-api-key: {{a: {blob}}}\n"), (0, [Some(true); 2]), (0, [Some(true); 2])),
         ("json", format!("{{\"x\":{{\"sealed\":\"{blob}\"}}}}"), (1, [None, Some(true)]), (0, [Some(true), Some(true)])),
         ("template", format!("{{{{- if x }}}}\nb: {blob}\n"), (1, [None, Some(true)]), (1, [None, Some(true)])),
-        ("comment", format!("# {blob}\na: 1\n"), (0, [Some(false), Some(true)]), (0, [Some(false), Some(true)])),
+        ("comment", format!("# {blob}\na: 1\n"), (1, [None, Some(true)]), (1, [None, Some(true)])),
+        ("field", format!("{{{{ {blob} }}}}: 1\n"), (1, [None, Some(true)]), (1, [None, Some(true)])),
+        ("expression", format!("a: '{{{{ \"{blob}\" }}}}'\n"), (1, [None, Some(true)]), (1, [None, Some(true)])),
+        ("comment-in-a-text", format!("a: |\n  x: 1\n  # y: {blob}\n"), (1, [None, Some(true)]), (1, [None, Some(true)])),
+        ("notes-and-lines", format!("a: |\n  notes\n  {}\n", wrapped(blob, 2)), (1, [None, Some(true)]), (1, [None, Some(true)])),
+        ("cut-off", format!("a: {}...\n", &blob[..200]), (1, [None, Some(true)]), (1, [None, Some(true)])),
+        (
+            "public-key",
+            format!("a: ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB{}\n", &blob[3..]),
+            (0, [Some(false), Some(true)]),
+            (0, [Some(false), Some(true)]),
+        ),
     ] {
         sandbox.write("git/values.yaml", text.as_bytes());
         assert_eq!(needed(&[]), (found.0, found.1.to_vec()), "{name}");
         assert_eq!(needed(&named), (flagged.0, flagged.1.to_vec()), "{name}");
     }
     sandbox.write("git/values.yaml", b"a: 1\n");
+    // Whatever a file is called.
+    for (file, text) in [
+        ("x.yaml.gotmpl", old.clone()),
+        ("x.tf", format!("locals {{\n  sealed = \"{blob}\"\n}}\n")),
+        ("values.jsonnet", format!("{{ sealed: '{blob}' }}\n")),
+        ("notes", format!("see\n{}\n", wrapped(blob, 0))),
+        (".env", format!("SEALED={blob}\n")),
+        ("program", format!("\u{0}ELF\u{0}{blob}\u{0}")),
+    ] {
+        sandbox.write(&format!("git/{file}"), text.as_bytes());
+        assert_ne!(needed(&[]).1[0], Some(false), "{file}");
+        sandbox.remove(&format!("git/{file}"));
+    }
+    for text in [&b"\0ELF\0SealedSecret\0"[..], b"# SealedSecret: see the docs, `AgBy3i4OJSWK`\n"] {
+        sandbox.write("git/program", text);
+        assert_eq!(needed(&[]), (0, vec![Some(false), Some(true)]));
+    }
+    sandbox.remove("git/program");
     assert!(sandbox.run(["status", "git"]).expect(0).stdout.contains("no SealedSecrets were found"));
+    // The command that is printed works on the same files.
+    sandbox.write("git/it's.yaml", old.as_bytes());
+    let said = sandbox.run(["status", "git/it's.yaml", "--identity", "keys/operator.agekey"]).expect(0).stdout;
+    assert!(said.contains(r"`seal-secrets re-encrypt 'git/it'\''s.yaml'` moves it"), "{said}");
 }
