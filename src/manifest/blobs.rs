@@ -94,6 +94,7 @@ impl ForeignSealedSecret {
             Kind::SealedSecret | Kind::Template => {
                 self.namespace.as_ref().map_or(self.name.clone(), |namespace| format!("{namespace}/{}", self.name))
             }
+            Kind::Alone if self.name.is_empty() => "a value by itself".to_owned(),
             Kind::Alone => format!("{} (a value by itself)", self.name),
             Kind::Unread => self.name.clone(),
         }
@@ -197,7 +198,7 @@ pub fn find(text: &str, hints: &Hints) -> Vec<ForeignSealedSecret> {
 fn missed(body: &str, found: &[ForeignSealedSecret]) -> Option<ForeignSealedSecret> {
     const LENGTH: usize = 40;
     let spots: Vec<_> = found.iter().flat_map(|one| &one.blobs).map(|blob| blob.spot.content.clone()).collect();
-    if found.iter().any(|one| one.kind == Kind::Unread) || spots.iter().any(Option::is_none) {
+    if found.iter().any(|one| one.fault.is_some()) || spots.iter().any(Option::is_none) {
         return None;
     }
     let known = |at: usize| spots.iter().flatten().any(|spot| spot.contains(&at));

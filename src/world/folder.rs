@@ -24,7 +24,7 @@ const MOST_DEPTH: usize = 8;
 const TEMPORARY: (&str, &str) = (".seal-secrets.", ".tmp");
 
 /// Whether a file of this name is what a run that was killed left behind.
-fn is_leftover(name: &str) -> bool {
+pub fn is_leftover(name: &str) -> bool {
     name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, Kind};
-use super::folder::{Folder, removed_meanwhile};
+use super::folder::{Folder, is_leftover, removed_meanwhile};
 use super::git::LeftOut;
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result, on_threads};
@@ -89,11 +89,14 @@ fn list<'d>(root: &Folder, next: Waiting<'d>, all: bool, waiting: &mut Vec<Waiti
                 None => waiting.push((path, None)),
                 Some(left_out) => waiting.extend(left_out.folder(name)?.map(|below| (path, Some(below)))),
             },
-            Kind::File if (all || wanted) && !ignored()? => match at.stat(name)?.is_some_and(|stat| stat.size > MOST_BYTES as u64) {
-                true if wanted => listing.passed_over.push(text.to_owned()),
-                true => {}
-                false => listing.paths.push(text.to_owned()),
-            },
+            // What an interrupted run left is removed, and no value of its own.
+            Kind::File if (all && !is_leftover(name) || wanted) && !ignored()? => {
+                match at.stat(name)?.is_some_and(|stat| stat.size > MOST_BYTES as u64) {
+                    true if wanted => listing.passed_over.push(text.to_owned()),
+                    true => {}
+                    false => listing.paths.push(text.to_owned()),
+                }
+            }
             Kind::Link if (wanted || at.is_folder(name)?) && !ignored()? => listing.passed_over.push(text.to_owned()),
             _ => {}
         }
