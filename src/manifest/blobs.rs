@@ -161,7 +161,7 @@ pub fn holds(bytes: &[u8]) -> bool {
 
 /// Whether a text is a sealed value: base64 of the length of an RSA ciphertext, that, and an AES-GCM ciphertext with its tag
 /// (sealed-secrets `pkg/crypto/crypto.go`).
-fn is_blob(text: &str) -> bool {
+pub fn is_blob(text: &str) -> bool {
     let parts = |bytes: &[u8]| {
         let (length, rest) = bytes.split_first_chunk::<2>()?;
         Some((usize::from(u16::from_be_bytes(*length)), rest.len()))

@@ -16,7 +16,7 @@ pub struct Variable<'t> {
 
 /// Every assignment of a text. Blank lines and `#` comments are skipped, `export ` is allowed, a value may be in quotes.
 /// Single quotes take everything literally; in double quotes `\n`, `\r`, `\t`, `\"`, `\\` and `\$` are escapes. Both
-/// may span several lines. Without quotes, a value ends with its line or before ` #`.
+/// may span several lines. Without quotes, a value ends with its line or before a `#` behind white space.
 pub fn read(text: &str) -> Result<Vec<Variable<'_>>> {
     let mut found = Vec::new();
     let (mut rest, mut line) = (text, 1);
@@ -52,10 +52,15 @@ fn not_an_assignment() -> Error {
 }
 
 fn bare(value: &str) -> Result<Zeroizing<Vec<u8>>> {
-    let value = value.find(" #").map_or(value, |end| &value[..end]);
+    let value = value.find(" #").into_iter().chain(value.find("\t#")).min().map_or(value, |end| &value[..end]);
     let value = if value.starts_with('#') { "" } else { value.trim_end() };
     if value.contains("${") {
         return Err(expands());
+    }
+    let is_command = value.len() > 2 && value.starts_with('`') && value.ends_with('`') || value.contains("$(");
+    let goes_on = value.ends_with(';') || ["; ", ";\t", ";export ", " && "].iter().any(|next| value.contains(next));
+    if is_command || goes_on || value.starts_with("$'") || value.starts_with("$\"") {
+        return Err(shell());
     }
     Ok(Zeroizing::new(value.as_bytes().to_vec()))
 }
@@ -63,6 +68,11 @@ fn bare(value: &str) -> Result<Zeroizing<Vec<u8>>> {
 fn expands() -> Error {
     let help = "write the value itself; put it in single quotes to take it literally";
     Error::bad_input("the value refers to another variable (`${`), and variables are not expanded here", help)
+}
+
+fn shell() -> Error {
+    let help = "write the value itself; quote the value if it is meant, in single quotes to take it literally";
+    Error::bad_input("shell syntax that is not evaluated here", help)
 }
 
 /// A value that begins with its quote, and the lines after it.
@@ -93,10 +103,14 @@ fn read_quoted(text: &str) -> Result<(Zeroizing<Vec<u8>>, &str)> {
                 }
             },
             '$' if quote == "\"" && body[at..].starts_with("${") => return Err(expands()),
+            '$' if quote == "\"" && body[at..].starts_with("$(") => return Err(shell()),
             c => value.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     };
     let (tail, after) = body[end + 1..].split_once('\n').unwrap_or((&body[end + 1..], ""));
+    if [";", "&&"].iter().any(|next| tail.trim_start().starts_with(next)) {
+        return Err(shell());
+    }
     if !tail.trim().is_empty() && !tail.trim_start().starts_with('#') {
         let help = "write a quote inside quotes as `\\\"`, or use the other kind";
         return Err(Error::bad_input("there is text after its closing quote", help));

@@ -60,7 +60,8 @@ pub struct PlainSecret {
 
 /// The Secrets of a text that others wrote, also those in a List, in YAML or JSON; and how many other objects are in it.
 pub fn read_plain(text: &str) -> Result<(Vec<PlainSecret>, usize)> {
-    let (documents, mut secrets) = (yaml::read_foreign(text)?, Vec::new());
+    let text = apart(text);
+    let (documents, mut secrets) = (yaml::read_foreign(&text)?, Vec::new());
     let mut others = 0;
     for document in &documents {
         others += collect(document, &mut secrets)?;
@@ -84,7 +85,7 @@ pub struct BackupSecret {
 /// The Secrets of a text that others wrote, whatever their type and label, each as far as it can be read.
 pub fn read_backup(text: &str) -> Vec<Result<BackupSecret>> {
     let mut found = Vec::new();
-    for document in yaml::documents(text) {
+    for document in yaml::documents(&apart(text)) {
         let nodes = document.nodes.unwrap_or_else(|error| {
             found.push(Err(error));
             Vec::new()
@@ -104,6 +105,12 @@ fn read_backup_secret(node: &Node) -> Result<BackupSecret> {
     Ok(BackupSecret { out_of_use: label.is_some_and(|label| label != ACTIVE), values: values.collect(), position: node.position })
 }
 
+/// JSON values that follow each other, as `jq` prints them, as documents.
+fn apart(text: &str) -> Zeroizing<String> {
+    let text = if text.trim_start().starts_with('{') { text.replace("}\n{", "}\n--- {") } else { text.to_owned() };
+    Zeroizing::new(text)
+}
+
 /// A part of a document that others wrote; `null` is none, as for Kubernetes.
 fn part<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     node.get(name).filter(|part| !part.is_absent())
@@ -119,6 +126,7 @@ fn collect<'n>(node: &'n Node, secrets: &mut Vec<&'n Node>) -> Result<usize> {
         return Err(Error::bad_input("still encrypted with sops", help).at(sops.position));
     }
     match kind {
+        None if !node.items().is_empty() => return node.items().iter().map(|item| collect(item, secrets)).sum(),
         Some("Secret") => secrets.push(node),
         Some("SecretList") => secrets.extend(items),
         Some("List") => return items.iter().map(|item| collect(item, secrets)).sum(),

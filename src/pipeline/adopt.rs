@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{fit, generate};
 use crate::manifest::env_file::Variable;
 use crate::manifest::secret::PlainSecret;
-use crate::model::{Contract, Error, Key, MOST_PROVIDED_BYTES, Name, PROPERTY, Recipe, Result, SecretValue, Unit, visible};
+use crate::model::{Contract, Error, Key, MOST_PROVIDED_BYTES, Name, PROPERTY, Recipe, Result, SecretValue, Unit, counted, visible};
 
 /// bcrypt hashes no more of a password than this, in bytes.
 const MOST_PASSWORD_BYTES: usize = 72;
@@ -33,14 +33,14 @@ pub struct Adopted {
     /// What the operator should know besides.
     pub remarks: Vec<String>,
     /// How many values were for no key of the contract.
-    pub passed_over: usize,
+    pub skipped: usize,
 }
 
 impl Adopted {
     /// Takes a value for a key, to the byte. A second, different one for the same key is an error: only the operator knows which is right.
     pub fn add(&mut self, key: &Key, value: SecretValue, from: String) -> Result<()> {
         if value.is_empty() {
-            self.remarks.push(format!("`{}` is empty in {from}, and passed over", key.name));
+            self.remarks.push(format!("`{}` is empty in {from}, and skipped", key.name));
             return Ok(());
         }
         if value.len() > MOST_PROVIDED_BYTES {
@@ -81,7 +81,7 @@ impl Adopted {
         match contract.keys.iter().find(same) {
             Some(key) => self.take(key, variable.value, format!("{file}:{}", variable.line)),
             None => {
-                self.passed_over += 1;
+                self.skipped += 1;
                 Ok(())
             }
         }
@@ -99,7 +99,7 @@ impl Adopted {
             let read = || entries.iter().find(|entry| entry.secret_key == data_key).and_then(|entry| contract.key(entry.key.as_str()));
             match source.filter(|_| alone || data_key.as_str() == PROPERTY).or_else(read) {
                 Some(key) => self.take(key, value, place(&secret.name, &data_key.to_string(), file, secret.position.0))?,
-                None => self.passed_over += 1,
+                None => self.skipped += 1,
             }
         }
         Ok(())
@@ -109,18 +109,18 @@ impl Adopted {
     pub fn judge(&self, contract: &Contract, accepted: &[Name]) -> Result<()> {
         let keys = contract.keys.iter().filter(|key| !accepted.contains(&key.name));
         let mut values = keys.filter_map(|key| Some((key, self.values.get(&key.name)?)));
-        values.try_for_each(|(key, value)| fit::check(contract, key, value).map_err(|error| error.in_file(&self.place_of(key))))
+        values.try_for_each(|(key, value)| fit::check(contract, key, value).map_err(|error| self.placed(&key.name, error)))
     }
 
     /// Compares the values with the contract: a pair is whole and matches.
     pub fn settle(&mut self, contract: &Contract, halves: Halves) -> Result<()> {
         for unit in contract.units() {
             if unit.keys.iter().any(|key| self.values.contains_key(&key.name)) && self.is_whole(&unit, halves)? {
-                unit.keys.iter().try_for_each(|key| self.check(key).map_err(|error| error.in_file(&self.place_of(key))))?;
+                unit.keys.iter().try_for_each(|key| self.check(key).map_err(|error| self.placed(&key.name, error)))?;
             }
         }
-        if self.passed_over > 0 {
-            self.remarks.push(format!("passed over {} values that are for no key of the contract", self.passed_over));
+        if self.skipped > 0 {
+            self.remarks.push(format!("skipped {}: for no key of the contract", counted(self.skipped, "value")));
         }
         Ok(())
     }
@@ -155,8 +155,8 @@ impl Adopted {
             missing.name,
             names.join(" and ")
         );
-        Error::bad_input(format!("{}, and `{}` is in none of the sources", said.join(", "), missing.name), help)
-            .in_file(&here.first().map_or(String::new(), |key| self.place_of(key)))
+        let error = Error::bad_input(format!("{}, and `{}` is in none of the sources", said.join(", "), missing.name), help);
+        here.iter().fold(error, |error, key| self.placed(&key.name, error))
     }
 
     fn check(&mut self, key: &Key) -> Result<()> {
@@ -166,7 +166,7 @@ impl Adopted {
             let too_long = || {
                 Error::bad_input(format!("`{of}` is longer than the {MOST_PASSWORD_BYTES} bytes that bcrypt hashes"), "take a shorter one")
             };
-            let password = password.ok_or_else(too_long)?;
+            let password = password.ok_or_else(|| self.placed(of, too_long()))?;
             if let Some(hash) = value {
                 check_hash(key, hash, password)?;
             }
@@ -178,8 +178,9 @@ impl Adopted {
         Ok(())
     }
 
-    fn place_of(&self, key: &Key) -> String {
-        self.from.get(&key.name).cloned().unwrap_or_default()
+    /// The error, where the value of that key was found.
+    fn placed(&self, name: &Name, error: Error) -> Error {
+        self.from.get(name).into_iter().fold(error, |error, from| error.in_file(from))
     }
 
     /// The keys that have a value.
@@ -200,7 +201,7 @@ fn check_hash(key: &Key, hash: &SecretValue, password: &SecretValue) -> Result<(
         rest.get(..2)?.parse::<u32>().ok()
     });
     if hash.len() != 60 || cost.is_none_or(|cost| cost > MOST_COST) {
-        let help = "take it anew from where the password was set";
+        let help = "take it again from where the password was set";
         return Err(Error::bad_input(format!("`{}` is not a bcrypt hash of a cost up to {MOST_COST}", key.name), help));
     }
     if generate::matches(hash, password) {

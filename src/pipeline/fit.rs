@@ -9,14 +9,15 @@ use zeroize::Zeroizing;
 
 use super::generate;
 use crate::manifest::base64::decode;
-use crate::model::{Contract, Error, Key, Recipe, Result, SecretValue};
+use crate::manifest::{blobs, yaml};
+use crate::model::{Contract, Error, Key, PROPERTY, Recipe, Result, SecretValue};
 
 /// What is wrong with a value, as the rest of a sentence about it, and where to get the right one.
 type Fault = (String, &'static str);
 
 /// Refuses a stand-in, and a value that the consumer of its key is known to refuse.
 pub fn check(contract: &Contract, key: &Key, value: &SecretValue) -> Result<()> {
-    let stand_in = || stand_in(std::str::from_utf8(value.expose()).ok()?.trim()).map(|(what, help)| (what.to_owned(), help));
+    let stand_in = || stand_in(value.expose()).map(|(what, help)| (what.to_owned(), help));
     let as_it_is = |help: &str| format!("{help}; to seal it all the same, add `--accept-as-is {}`", key.name);
     if let Some((what, help)) = stand_in().or_else(|| misfit(contract, key, value)) {
         return Err(Error::bad_input(format!("the value of `{}` {what}", key.name), as_it_is(help)));
@@ -38,11 +39,39 @@ const BEGINNINGS: &[(&[&str], &str, &str)] = &[
     (&["-----BEGIN PGP MESSAGE-----"], "is still encrypted with PGP", "decrypt it first: `gpg -d FILE`"),
     (&["\0GITCRYPT\0"], "is still encrypted with git-crypt", "decrypt it first: `git-crypt unlock`"),
     (&["version https://git-lfs.github.com/"], "is a pointer of Git LFS", "fetch the file first: `git lfs pull`"),
+    (&["[ENC]"], "is still encrypted", "decrypt it first"),
     (
-        &["vault:", ">>vault:", "ref+", "secretref+", "op://", "arn:aws:secretsmanager:", "arn:aws:ssm:", "@Microsoft.KeyVault("],
+        &[
+            "vault:",
+            ">>vault:",
+            "ref+",
+            "secretref+",
+            "op://",
+            "arn:aws:secretsmanager:",
+            "arn:aws:ssm:",
+            "@Microsoft.KeyVault(",
+            "awssm://",
+            "awsssm://",
+            "awsps://",
+            "gcpsm://",
+            "gcp:secretmanager:",
+            "azkv://",
+            "azurekeyvault://",
+            "bws://",
+            "doppler://",
+            "infisical://",
+            "akeyless:",
+        ],
         "is a reference to a secret store",
         "read the value from that store first, as `vault kv get`, `op read` or `vals get` do",
     ),
+    (
+        &["/run/secrets/", "/var/run/secrets/", "/mnt/secrets-store/", "/vault/secrets/"],
+        "is the path of a mounted secret",
+        "pass what that file holds",
+    ),
+    (&["env:", "process.env."], VARIABLE, EXPAND),
+    (&["TODO:", "TODO ", "FIXME:", "FIXME "], PLACEHOLDER, REAL),
 ];
 
 /// What stands around the whole of a value that is yet to be filled in, and how that happens.
@@ -50,6 +79,8 @@ const AROUND: &[(&str, &str, &str, &str)] = &[
     ("{{", "}}", TEMPLATE, RENDER),
     ("{%", "%}", TEMPLATE, RENDER),
     ("((", "))", TEMPLATE, RENDER),
+    ("[[ ", " ]]", TEMPLATE, RENDER),
+    ("ENC(", ")", "is still encrypted with jasypt", "decrypt it first"),
     ("#{", "}", TEMPLATE, RENDER),
     ("#{", "}#", TEMPLATE, RENDER),
     ("${", "}", VARIABLE, EXPAND),
@@ -65,7 +96,25 @@ const EXPAND: &str = "expand it first, as `envsubst` does, and pass what comes o
 const PLACEHOLDER: &str = "is a placeholder or a well-known example";
 const REAL: &str = "pass the real value";
 
-fn stand_in(text: &str) -> Option<(&'static str, &'static str)> {
+fn stand_in(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    // With deflate, its only method: two bytes alone may be random.
+    if bytes.starts_with(b"\x1f\x8b\x08") {
+        return Some(("is compressed with gzip", "unpack it first: `gzip -dc FILE`"));
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    if text.starts_with('\u{feff}') {
+        return Some((
+            "begins with a byte-order mark of UTF-8, which its consumer would take for a part of it",
+            "remove it: `tail -c +4 FILE`",
+        ));
+    }
+    if text.ends_with('\0') {
+        return Some(("ends with a NUL byte", "remove it: `tr -d '\\0' < FILE`"));
+    }
+    stand_in_text(text.trim())
+}
+
+fn stand_in_text(text: &str) -> Option<(&'static str, &'static str)> {
     let around = |(open, close, ..): &&(&str, &str, &str, &str)| {
         let inside = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
         inside.is_some_and(|inside| !inside.is_empty() && !inside.contains(open) && !inside.contains(close))
@@ -85,13 +134,42 @@ fn stand_in(text: &str) -> Option<(&'static str, &'static str)> {
     if text.strip_prefix('$').is_some_and(is_variable) {
         return Some((VARIABLE, EXPAND));
     }
+    if is_property(text) {
+        return Some((
+            "is a JSON object whose only field is `value`, as it is left where `property` is missing",
+            "take what stands under `value`",
+        ));
+    }
+    if blobs::is_blob(text) {
+        return Some(("is still sealed", "open it first with `seal-secrets unseal -f FILE`"));
+    }
+    if is_assignment(text) {
+        return Some(("is a line of an env file", "pass what stands behind the `=`, or the whole file with `--env-file FILE`"));
+    }
     is_placeholder(text).then_some((PLACEHOLDER, REAL))
+}
+
+/// All of a source Secret's data, as External Secrets reads it without `property`.
+fn is_property(text: &str) -> bool {
+    let node = Some(text).filter(|text| text.starts_with('{')).and_then(|text| yaml::read_one(text).ok());
+    node.is_some_and(|node| matches!(node.entries(), [(field, value)] if field == PROPERTY && value.word().is_some()))
+}
+
+/// Whether `NAME=…` or `export NAME=…` is all of a text. Base64 has only `=` behind its `=`; connection strings have more fields.
+fn is_assignment(text: &str) -> bool {
+    let (exported, line) = text.strip_prefix("export ").map_or((false, text), |line| (true, line));
+    let Some((name, value)) = line.split_once('=') else { return false };
+    let is_name = name.len() >= 3 && is_variable(name) && (exported || name == name.to_ascii_uppercase());
+    let has_fields = value.contains([',', ';']) && value.contains('=');
+    is_name && !value.trim_matches('=').is_empty() && !has_fields && !value.contains('\n')
 }
 
 /// A name as shells and compose files have them: what is drawn at random mixes cases, or letters and digits.
 fn is_variable(name: &str) -> bool {
     let all = |may: fn(u8) -> bool| name.bytes().all(may);
+    let is_short = name.len() <= 12 && !name.bytes().any(|b| b.is_ascii_digit());
     name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && (is_short || name.contains('_'))
         && (all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') || all(|b| b.is_ascii_lowercase() || b == b'_'))
 }
 
@@ -122,6 +200,7 @@ const WORDS: &[&str] = &[
     "mypassword",
     "mysecret",
     "mytoken",
+    "na",
     "none",
     "null",
     "nil",
@@ -149,14 +228,93 @@ const WORDS: &[&str] = &[
 /// What nothing that was drawn at random begins with.
 const PHRASES: &[&str] = &["changeme", "changethis", "replaceme", "replacethis", "replacewith", "placeholder", "insertyour", "enteryour"];
 
+/// What a placeholder asks for, or says of itself.
+const ASKS: &[&str] = &[
+    "change",
+    "dummy",
+    "enter",
+    "example",
+    "fake",
+    "fill",
+    "fixme",
+    "goes",
+    "here",
+    "insert",
+    "me",
+    "placeholder",
+    "put",
+    "replaced",
+    "replace",
+    "sample",
+    "set",
+    "todo",
+    "your",
+];
+
+/// What else it is made of; longer words stand before those that they begin with.
+const FOR: &[&str] = &[
+    "access",
+    "actual",
+    "api",
+    "auth",
+    "bearer",
+    "be",
+    "client",
+    "credentials",
+    "credential",
+    "db",
+    "id",
+    "in",
+    "it",
+    "key",
+    "my",
+    "passphrase",
+    "password",
+    "please",
+    "real",
+    "secret",
+    "the",
+    "this",
+    "token",
+    "to",
+    "user",
+    "value",
+    "with",
+];
+
+/// Whether a text without separators is made of nothing but these words, and asks.
+fn is_request(word: &str, asks: bool) -> bool {
+    let rest_of = |words: &[&str]| words.iter().find_map(|part| word.strip_prefix(part));
+    match (rest_of(ASKS), rest_of(FOR)) {
+        (Some(rest), _) => is_request(rest, true),
+        (_, Some(rest)) => is_request(rest, asks),
+        _ => asks && word.is_empty(),
+    }
+}
+
+/// Whether a text is `your`, at most one other word, such as a vendor's name, and what is asked for: a passphrase may begin so too.
+fn is_yours(text: &str) -> bool {
+    let mut words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let known = |word: &&str| ASKS.iter().chain(FOR).any(|known| known.eq_ignore_ascii_case(word));
+    let (first, last) = (words.first().copied(), words.last().copied());
+    words.retain(|word| !known(word));
+    first.is_some_and(|first| first.eq_ignore_ascii_case("your"))
+        && last.is_some_and(|last| known(&last))
+        && words.len() <= 1
+        && words.iter().all(|word| word.bytes().all(|b| b.is_ascii_alphabetic()))
+}
+
 fn is_placeholder(text: &str) -> bool {
     let rest = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
     let mut word = Zeroizing::new(String::with_capacity(rest.len()));
     word.extend(rest.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()));
     let is_filler = rest.chars().all(|c| "xX*._-…".contains(c)) && (rest.len() >= 3 || rest.len() < text.len());
-    let is_yours =
-        word.starts_with("your") && ["here", "key", "token", "secret", "password", "value"].iter().any(|end| word.ends_with(end));
-    is_filler || is_yours || rest.is_ascii() && (WORDS.contains(&word.as_str()) || PHRASES.iter().any(|phrase| word.starts_with(phrase)))
+    let is_word = || {
+        WORDS.contains(&word.as_str())
+            || PHRASES.iter().any(|phrase| word.starts_with(phrase))
+            || word.len() <= 64 && is_request(&word, false)
+    };
+    is_filler || rest.is_ascii() && (is_word() || is_yours(rest))
 }
 
 /// What the consumer of a key is known to refuse, whatever a recipe makes.

@@ -17,7 +17,7 @@ pub struct Block<'t> {
     pub line: usize,
 }
 
-/// The blocks of a text; whatever stands around them is passed over, as openssl and kubeseal do.
+/// The blocks of a text; whatever stands around them is skipped, as openssl and kubeseal do.
 pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
     let mut blocks = Vec::new();
     let mut open: Option<(&str, usize, bool, Zeroizing<String>)> = None;
@@ -25,6 +25,9 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
         let line_number = i + 1;
         let trimmed = line.trim();
         let marker = |word: &str| trimmed.strip_prefix(word)?.strip_suffix("-----");
+        if trimmed.contains("-----BEGIN ") && trimmed.contains("-----END ") {
+            return Err(on_one_line().at((line_number, 1)));
+        }
         if let Some((label, begin, encrypted, mut body)) = open.take() {
             if marker("-----END ").is_some_and(|end| end == label) {
                 let der = BASE64_STANDARD.decode(body.as_bytes()).map_err(|_| {
@@ -62,6 +65,11 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
         .at((begin, 1))),
         None => Ok(blocks),
     }
+}
+
+fn on_one_line() -> Error {
+    let help = "where `\\n` stands for them, pass `<(printf '%b' \"$(cat FILE)\")` in its place; or else write BEGIN, base64 and END on lines of their own";
+    Error::bad_input("the line feeds of this PEM are missing", help)
 }
 
 /// A block's label, where it is a usual one: any other may be a secret that was pasted there.

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::certificate::SealingCertificate;
 use super::pem;
 use crate::manifest::secret::{BackupSecret, KeySecret, read_backup};
+use crate::manifest::{base64, text};
 use crate::model::{CertificateDigest, Error, Result};
 
 pub struct SealingKey {
@@ -45,7 +46,10 @@ fn unusable() -> Error {
 /// them. Beside the keys, what is odd about these Secrets; an error only if no key is left.
 pub fn read(text: &str) -> Result<(Vec<SealingKey>, Vec<Error>)> {
     if is_pem(text) {
-        return Ok((read_pem(text)?.iter().map(SealingKey::new).collect::<Result<_>>()?, Vec::new()));
+        return sound(text);
+    }
+    if let Some(decoded) = base64::decode(text.trim()).ok().filter(|bytes| std::str::from_utf8(bytes).is_ok_and(is_pem)) {
+        return read(decode(&decoded)?);
     }
     let (mut keys, mut odd, mut failed) = (Vec::new(), Vec::new(), None);
     for secret in read_backup(text) {
@@ -60,6 +64,36 @@ pub fn read(text: &str) -> Result<(Vec<SealingKey>, Vec<Error>)> {
     }
 }
 
+/// The text of a file's bytes; the error tells what a file is that is none.
+pub fn decode(bytes: &[u8]) -> Result<&str> {
+    let is_text = std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0) || text::is_utf_16(bytes);
+    match bytes {
+        _ if is_text => text::decode(bytes),
+        // A sequence whose length takes more than one byte.
+        [0x30, 0x80..=0xff, ..] => Err(Error::bad_input(
+            "DER, not PEM",
+            "pass `--recovery-private-key <(openssl pkey -inform DER -in FILE)` instead, or for PKCS#12 `<(openssl pkcs12 -nodes -nocerts -in FILE)`",
+        )),
+        _ => Err(Error::bad_input(
+            "binary, not PEM",
+            "pass the private key in PEM; if it is encrypted, decrypt it into a pipe: `--recovery-private-key <(gpg -d FILE)`",
+        )),
+    }
+}
+
+/// The sealing keys of a PEM text, and why its other private keys are skipped; an error only if no key is left.
+fn sound(text: &str) -> Result<(Vec<SealingKey>, Vec<Error>)> {
+    let (mut keys, mut failed) = (Vec::new(), Vec::new());
+    for key in read_each(text)? {
+        match key.and_then(|key| SealingKey::new(&key)) {
+            Ok(key) => keys.push(key),
+            Err(error) => failed.push(error),
+        }
+    }
+    let odd = failed.iter().map(|error| told(error, "skipped")).collect();
+    if keys.is_empty() { Err(failed.into_iter().next().unwrap_or_else(no_key)) } else { Ok((keys, odd)) }
+}
+
 /// What is odd about a Secret, and what was done about it.
 fn told(error: &Error, done: &str) -> Error {
     let told = Error::new(error.kind, format!("{}; {done}", error.what()), error.help());
@@ -71,11 +105,13 @@ fn add_backup(secret: &BackupSecret, keys: &mut Vec<SealingKey>, odd: &mut Vec<E
     let at = |error: Error| error.at(secret.position);
     let (mut found, mut failed) = (Vec::new(), None);
     for (name, bytes) in &secret.values {
-        let text = bytes.as_ref().map(|bytes| std::str::from_utf8(bytes).unwrap_or_default());
+        let text = bytes.as_ref().map_err(Error::clone).and_then(|bytes| decode(bytes).map_err(at));
         if name == "tls.key" || text.as_ref().is_ok_and(|text| text.contains("PRIVATE KEY-----")) {
-            let read = text.map_err(Error::clone).and_then(|text| read_pem(text).map_err(at));
-            match read.and_then(|keys| keys.iter().map(SealingKey::new).collect::<Result<Vec<_>>>().map_err(at)) {
-                Ok(keys) => found.extend(keys),
+            match text.and_then(|text| sound(text).map_err(at)) {
+                Ok((keys, others)) => {
+                    found.extend(keys);
+                    odd.extend(others.into_iter().map(at));
+                }
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -183,28 +219,28 @@ impl Pairs {
     }
 }
 
-/// Every RSA private key of a PEM text, PKCS#1 or PKCS#8; certificates beside them are passed over.
+/// Every RSA private key of a PEM text, PKCS#1 or PKCS#8; certificates beside them are skipped.
 pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
-    let mut keys = Vec::new();
-    for block in pem::read(text)? {
-        let at = |error: Error| error.at((block.line, 1));
-        match block.label {
-            label if label.ends_with("PRIVATE KEY") && (block.encrypted || label == "ENCRYPTED PRIVATE KEY") => {
-                return Err(at(Error::bad_input(
-                    "the private key is encrypted with a passphrase",
-                    "decrypt it into a pipe, never into a file: `openssl pkey -in FILE | seal-secrets unseal --recovery-private-key -`",
-                )));
-            }
-            "PRIVATE KEY" => {
-                let info = PrivateKeyInfoRef::from_der(&block.der).map_err(|_| at(not_rsa()))?;
-                keys.push(read_pkcs1(info.private_key.as_bytes()).map_err(at)?);
-            }
-            "RSA PRIVATE KEY" => keys.push(read_pkcs1(&block.der).map_err(at)?),
-            label if label.ends_with("PRIVATE KEY") => return Err(at(not_rsa())),
-            _ => {}
-        }
-    }
+    let keys: Vec<_> = read_each(text)?.into_iter().collect::<Result<_>>()?;
     if keys.is_empty() { Err(no_key()) } else { Ok(keys) }
+}
+
+/// Each private key of a PEM text, or why it is no RSA key that can be read.
+fn read_each(text: &str) -> Result<Vec<Result<PrivateKey>>> {
+    let read = |block: &pem::Block<'_>| match block.label {
+        label if label.ends_with("PRIVATE KEY") && (block.encrypted || label == "ENCRYPTED PRIVATE KEY") => Err(Error::bad_input(
+            "the private key is encrypted with a passphrase",
+            "decrypt it into a pipe, never into a file: pass `--recovery-private-key <(openssl pkey -in FILE)` instead, and leave the rest of the command",
+        )),
+        "PRIVATE KEY" => {
+            let info = PrivateKeyInfoRef::from_der(&block.der).map_err(|_| not_rsa())?;
+            read_pkcs1(info.private_key.as_bytes())
+        }
+        "RSA PRIVATE KEY" => read_pkcs1(&block.der),
+        _ => Err(not_rsa()),
+    };
+    let keys = pem::read(text)?.into_iter().filter(|block| block.label.ends_with("PRIVATE KEY"));
+    Ok(keys.map(|block| read(&block).map_err(|error| error.at((block.line, 1)))).collect())
 }
 
 fn no_key() -> Error {

@@ -242,7 +242,7 @@ impl Workspace {
         let mut all = Vec::new();
         for path in recovery {
             let (name, bytes) = self.read_input(path, true, world)?;
-            let (keys, odd) = text::decode(&bytes).and_then(private_key::read).map_err(|error| error.in_file(&name))?;
+            let (keys, odd) = private_key::decode(&bytes).and_then(private_key::read).map_err(|error| error.in_file(&name))?;
             for odd in odd.into_iter().map(|error| error.in_file(&name)) {
                 world.terminal.warn(&format!("{}: {}", odd.place(), odd.what()));
             }

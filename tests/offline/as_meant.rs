@@ -215,7 +215,8 @@ fn a_key_behind_a_passphrase_is_named_as_one() {
     ] {
         sandbox.write_secret("key", text.as_bytes());
         let ran = sandbox.run(["unseal", "--recovery-private-key", "key"]).expect(3);
-        let said = ran.stderr.contains("the private key is encrypted with a passphrase") && ran.stderr.contains("`openssl pkey -in FILE |");
+        let said = ran.stderr.contains("the private key is encrypted with a passphrase")
+            && ran.stderr.contains("pass `--recovery-private-key <(openssl pkey -in FILE)` instead");
         assert!(said, "{what}: {}", ran.stderr);
     }
     // In the place of the certificate it is a private key.

@@ -8,7 +8,7 @@ use crate::common::{Sandbox, USUAL};
 const ENV: &str = "# production
 export LITELLM_MASTER_KEY=\"sk-old\" # of other form
 vllm-api-key='0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'
-DEX_ADMIN_PASSWORD=correct horse
+DEX_ADMIN_PASSWORD=correct horse	# typed
 HF_TOKEN=
 HTTP_PROXY=http://proxy
 ";
@@ -32,8 +32,8 @@ fn an_env_file_is_sealed_as_it_is_and_bootstrap_adds_the_rest() {
         "seal   out/secret-source/litellm-master-key.sealed.yaml (provided)\n",
         "from   prod.env:2: litellm-master-key; not what its recipe makes (sk- + 64 hex), so it is marked as imported\n",
         "from   prod.env:3: vllm-api-key\n",
-        "note   `hf-token` is empty in prod.env:5, and passed over\n",
-        "note   passed over 1 values that are for no key of the contract\n",
+        "note   `hf-token` is empty in prod.env:5, and skipped\n",
+        "note   skipped 1 value: for no key of the contract\n",
     ] {
         assert!(plan.contains(told) && ran.contains(told), "{told}\n{plan}\n{ran}");
     }
@@ -97,7 +97,7 @@ fn a_readers_target_secret_is_taken_apart_by_its_external_secret() {
     sandbox.write_secret("live.yaml", format!("{there}---\n{elsewhere}").as_bytes());
     let ran = sandbox.run(["import", "-f", "live.yaml"]).expect(0).stdout;
     assert!(ran.contains(&format!("from   live.yaml:1 ({target}, {data_key}): litellm-salt-key;")), "{ran}");
-    assert!(ran.contains("note   passed over 2 values"), "{ran}");
+    assert!(ran.contains("note   skipped 2 values"), "{ran}");
     assert_eq!(sandbox.value("litellm-salt-key"), salt, "a live value is taken to the byte");
 }
 
@@ -175,9 +175,19 @@ fn what_cannot_be_taken_is_refused_and_nothing_is_written() {
     let hash = bcrypt::hash("another", 4).unwrap();
     let long = "x".repeat(73);
     let master = |value: &str| secret("secret-source", "litellm-master-key", &[("value", value)]);
-    let rows: [(&str, String, i32, &str); 12] = [
+    let shell = "in.env:2:1: shell syntax that is not evaluated here";
+    let rows: [(&str, String, i32, &str); 21] = [
         ("env", "hunter2".into(), 3, "in.env:1:1: not a `KEY=VALUE` line"),
         ("env", "VLLM_API_KEY='hunter2\n".into(), 3, "in.env:1:1: its quotes are not closed"),
+        ("env", "\nVLLM_API_KEY=hunter2; export VLLM_API_KEY\n".into(), 3, shell),
+        ("env", "\nVLLM_API_KEY='hunter2'; export VLLM_API_KEY\n".into(), 3, shell),
+        ("env", "\nVLLM_API_KEY=hunter2;\n".into(), 3, shell),
+        ("env", "\nVLLM_API_KEY=hunter2 && x\n".into(), 3, shell),
+        ("env", "\nVLLM_API_KEY=$'hunter2'\n".into(), 3, shell),
+        ("env", "\nVLLM_API_KEY=`hunter2`\n".into(), 3, shell),
+        ("env", "\nVLLM_API_KEY=$(hunter2)\n".into(), 3, shell),
+        ("env", "\nVLLM_API_KEY=\"$(hunter2)\"\n".into(), 3, shell),
+        ("env", format!("dex-admin-password={long}\n"), 3, "error: in.env:1: `dex-admin-password` is longer than the 72 bytes"),
         ("env", "VLLM_API_KEY=${hunter2}\n".into(), 3, "refers to another variable"),
         (
             "env",

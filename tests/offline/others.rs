@@ -11,6 +11,8 @@ const ENCODED: &str = "clc0dFk3dUkwcEwza0o2aEc5ZkQyc0E1";
 
 const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: app\ndata:\n  a: b\n";
 
+const CONFIG_MAP_IN_JSON: &str = "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\"}";
+
 /// A Secret with [`VALUE`], and how many documents beside it are skipped.
 fn readable() -> Vec<(&'static str, String, usize)> {
     let (head, end) = ENCODED.split_at(20);
@@ -256,6 +258,22 @@ fn backups() -> Vec<(&'static str, String, Vec<&'static str>)> {
             vec!["in:1:1: no private key in it; skipped"],
         ),
         (
+            "json-lines",
+            format!("{}\n{}\n", json["items"][0].to_string().replacen('{', "{\"kind\": \"Secret\", ", 1), CONFIG_MAP_IN_JSON),
+            vec!["in:1:1: it has no certificate (`tls.crt`); its key is tried all the same"],
+        ),
+        (
+            "json-array",
+            format!("[{}, {CONFIG_MAP_IN_JSON}]", json["items"][0].to_string().replacen('{', "{\"kind\": \"Secret\", ", 1)),
+            vec!["in:1:2: it has no certificate (`tls.crt`); its key is tried all the same"],
+        ),
+        ("base64-of-pem", BASE64_STANDARD.encode(&key), vec![]),
+        (
+            "pem-beside-a-key-of-another-kind",
+            format!("{key}{}", pem("private-keys/ec.pem")),
+            vec!["in:53:1: not a sound RSA private key of two primes; skipped"],
+        ),
+        (
             "beside-one-without-a-key",
             format!("{}---\n{good}", backup("active", "data: {a: YQ==}\n")),
             vec!["in:1:1: no private key in it; skipped"],
@@ -272,6 +290,26 @@ fn every_key_of_a_backup_is_tried_and_what_is_odd_is_said() {
         let ran = sandbox.run(["unseal", "--recovery-private-key", "in", "--value", "vllm-api-key"]);
         let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
         assert_eq!((ran.code, ran.stdout, ran.stderr), (0, value.clone(), warnings), "{what}");
+    }
+}
+
+#[test]
+fn a_key_in_another_form_is_an_error_that_leads_to_pem() {
+    let sandbox = Sandbox::bootstrapped();
+    let key = pem("private-keys/good-pkcs8.pem");
+    let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = "pass `--recovery-private-key <(openssl pkey -inform DER -in FILE)` instead, or ";
+    let printf = "where `\\n` stands for them, pass `<(printf '%b' \"$(cat FILE)\")` in its place; or ";
+    let lost = "in:1:1: the line feeds of this PEM are missing";
+    for (what, bytes, says, help) in [
+        ("der", BASE64_STANDARD.decode(body).unwrap(), "in: DER, not PEM", der),
+        ("binary", b"\x8c\r\x04\t\x03\n\xff".to_vec(), "in: binary, not PEM", "pass the private key in PEM; "),
+        ("on-one-line", key.replace('\n', " ").into_bytes(), lost, printf),
+        ("line-feeds-escaped", key.replace('\n', "\\n").into_bytes(), lost, printf),
+    ] {
+        sandbox.write_secret("in", &bytes);
+        let ran = sandbox.run(["unseal", "--recovery-private-key", "in"]).expect(3);
+        assert!(ran.stderr.starts_with(&format!("error: {says}\nhelp: {help}")) && ran.stdout.is_empty(), "{what}: {}", ran.stderr);
     }
 }
 

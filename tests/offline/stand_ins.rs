@@ -10,6 +10,8 @@ const SOPS: &str = "is still encrypted with sops";
 const STORE: &str = "is a reference to a secret store";
 const TEMPLATE: &str = "is a template that was not rendered";
 const VARIABLE: &str = "is a variable that was not expanded";
+const PROPERTY: &str = "is a JSON object whose only field is `value`, as it is left where `property` is missing";
+const ASSIGNMENT: &str = "is a line of an env file";
 const PLACEHOLDER: &str = "is a placeholder or a well-known example";
 
 /// A value, and what the error says of it.
@@ -71,6 +73,34 @@ const STAND_INS: &[(&str, &str)] = &[
     ("hf_xxxxxxxxxxxxxxxx", PLACEHOLDER),
     ("hf_your_token_here", PLACEHOLDER),
     ("AKIAIOSFODNN7EXAMPLE", PLACEHOLDER),
+    ("PUT_YOUR_TOKEN_HERE", PLACEHOLDER),
+    ("ENTER_KEY_HERE", PLACEHOLDER),
+    ("insert-token-here", PLACEHOLDER),
+    ("please-change-me", PLACEHOLDER),
+    ("FILL_ME", PLACEHOLDER),
+    ("SET_ME", PLACEHOLDER),
+    ("to-be-replaced", PLACEHOLDER),
+    ("dummy-token", PLACEHOLDER),
+    ("fake-api-key", PLACEHOLDER),
+    ("example-token", PLACEHOLDER),
+    ("your-anthropic-api-key", PLACEHOLDER),
+    ("YourApiKeyHere", PLACEHOLDER),
+    ("TODO: fill in", PLACEHOLDER),
+    ("N/A", PLACEHOLDER),
+    ("[[ .token ]]", TEMPLATE),
+    ("ENC(abc=)", "is still encrypted with jasypt"),
+    ("[ENC]abc", "is still encrypted"),
+    ("awssm://app/token", STORE),
+    ("gcp:secretmanager:projects/app", STORE),
+    ("env:TOKEN", VARIABLE),
+    ("/run/secrets/token", "is the path of a mounted secret"),
+    ("{\"value\":\"Zk3vQ9xW7rT1yB5n\"}", PROPERTY),
+    ("{\n  \"value\": \"Zk3vQ9xW7rT1yB5n\"\n}\n", PROPERTY),
+    ("LITELLM_DB_PASSWORD=Zk3vQ9xW7rT1yB5n", ASSIGNMENT),
+    ("export token=Zk3vQ9xW7rT1yB5n", ASSIGNMENT),
+    ("TOKEN=Zk3vQ9xW7rT1yB5n==", ASSIGNMENT),
+    ("\u{feff}Zk3vQ9xW7rT1yB5n", "begins with a byte-order mark of UTF-8, which its consumer would take for a part of it"),
+    ("Zk3vQ9xW7rT1yB5n\0", "ends with a NUL byte"),
     ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", PLACEHOLDER),
 ];
 
@@ -82,6 +112,33 @@ const VALUES: &[&str] = &[
     "$Zk3vQ9xW7rT1",
     "{\"type\": \"service_account\", \"token\": \"hX9kLm2\"}",
     "{{a}} and {{b}}",
+    "your-lantern-secret-anvil-key",
+    "example-lantern-token-anvil",
+    "$PMKUMYVPY8447AB",
+    "$kq7xw2m9t4v",
+    "[[\"a\",1]]",
+    "{\"value\": \"Zk3vQ9\", \"user\": \"app\"}",
+    "{\"value\": {\"a\": 1}}",
+    "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP====",
+    "QUJD=",
+    "PMKUMYVPY8447AB=x9",
+    "UID=app;PWD=Zk3vQ9xW7rT1",
+    "UID=app,OU=people,DC=example,DC=org",
+    "TOKEN=Zk3vQ9\nUSER=app\n",
+    "me-and-my-Zk3vQ9",
+    "environment:Zk3vQ9",
+    "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+    "glpat-Zk3vQ9xW7rT1yB5n8LmP",
+    "AKIAQ3EGV7PZ2MXK4TDN",
+    "xoxb-263594206564-2343594206574-FGqddMF8t08v8N7Oq4i57vs1",
+    "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",
+    "rk_live_51HqLyjWDarjtT1zdp7dcXyz",
+    "npm_aB3dE6gH9jK2mN5pQ8sT1vW4xY7zA0cD3fG6",
+    "dckr_pat_Zk3vQ9xW7rT1yB5n8LmPqRsTuVw",
+    "pypi-AgEIcHlwaS5vcmcCJDU3OTM1MjliLWIyYTYtNDEwOC05NzRkLTM0MjNiNmEwNWIzYg",
+    "AIzaSyDaGmWKa4JsXZ-HjGw7ISLn_3namBGewQe",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhcHAifQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+    "pat-eu1-3f2c8a91-5d7e-4b60-9c1f-2a8d6e4b7c05",
     "<a><b>c</b></a>",
     "sk-Zk3vQ9xW7rT1yB5n",
     "passwordless-Zk3vQ9",
@@ -115,6 +172,21 @@ fn what_stands_for_a_value_is_refused_with_its_kind_and_never_shown() {
         assert!(value.len() < 8 || kind.contains(value) || !ran.stderr.contains(value), "{value}: {}", ran.stderr);
         assert!(!sandbox.path("out").exists(), "{value}");
     }
+}
+
+#[test]
+fn what_is_still_sealed_or_compressed_is_refused() {
+    let sandbox = with_contract();
+    let blob = BASE64_STANDARD.encode([[2, 0].as_slice(), &[7; 512 + 20]].concat());
+    for (value, says) in [
+        (format!("{blob}\n").as_bytes(), "is still sealed\nhelp: open it first with `seal-secrets --contract c.yaml unseal -f FILE`; "),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "is compressed with gzip\nhelp: unpack it first: `gzip -dc FILE`; "),
+    ] {
+        sandbox.write_secret("in", value);
+        let ran = sandbox.run(["bootstrap", "--contract", "c.yaml", "--provide", "token=in"]).expect(3);
+        assert!(ran.stderr.contains(&format!("error: the value of `token` {says}")), "{}", ran.stderr);
+    }
+    sandbox.run(["bootstrap", "--contract", "c.yaml", "--provide", "token=in", "--accept-as-is", "token"]).expect(0);
 }
 
 #[test]
