@@ -1,4 +1,4 @@
-//! ExternalSecrets of the platform (`external-secrets.io/v1` and `v1beta1`), however deep they stand: which keys they read from
+//! ExternalSecrets of the platform (`external-secrets.io`, any version), however deep they stand: which keys they read from
 //! which store, and where in the text a property would go. And PushSecrets, which write.
 
 use std::ops::Range;
@@ -7,6 +7,9 @@ use super::foreign::{self, Site, Step};
 use super::gitops::{self, Patch};
 use super::yaml::{self, Document, Node};
 use crate::model::{Error, Position};
+
+/// How the names of templates end that no reader of YAML reads.
+pub const TEMPLATES: [&str; 8] = [".tpl", ".gotmpl", ".tmpl", ".j2", ".jinja", ".erb", ".jsonnet", ".libsonnet"];
 
 /// One ExternalSecret, or the template of a ClusterExternalSecret. Names are as written, and not yet checked; a missing one
 /// is empty.
@@ -21,7 +24,7 @@ pub struct ExternalSecret {
     /// What makes an ExternalSecret of it; none = it is applied as it stands.
     pub made: Option<Made>,
     pub tool: Tool,
-    /// It says `v1beta1`, which ESO no longer serves.
+    /// It says another version than `v1`, which alone ESO serves.
     pub outdated: bool,
     /// It is a ClusterExternalSecret, so selectors decide on its namespaces.
     pub cluster: bool,
@@ -76,6 +79,8 @@ pub struct Entry {
     pub secret_key: String,
     pub key: String,
     pub property: Option<String>,
+    /// The field of its `remoteRef` that has ESO give something other than the value as it is.
+    pub otherwise: Option<&'static str>,
     /// The bytes of its own store's kind, and what it says.
     pub own_kind: Option<(Range<usize>, String)>,
     pub own_store: bool,
@@ -131,14 +136,14 @@ pub struct Found {
 /// Everything of these documents, at any depth, also in a text that is YAML or JSON itself.
 pub fn find(text: &str, documents: &[Document]) -> Found {
     let mut found = Found::default();
-    let is_text = |text: &str| mentions(text) && text.contains([':', '{']);
+    let is_text = |text: &str| text.contains([':', '{']) && (mentions(text) || is_named(text));
     foreign::walk_documents(text, documents, &is_text, &mut |step| match step {
         Step::Node(site) => found.visit(site),
         Step::Unread { layer, range, error } => {
             let part = &layer.text[range.clone()];
             match layer.within {
+                _ if !mentions(part) => {}
                 Some(site) => found.secrets.extend(unread_text(site, part)),
-                None if !mentions(part) => {}
                 None if is_template(part) => found.secrets.push(template(text, range)),
                 None => found.unread.push(error),
             }
@@ -159,6 +164,18 @@ pub fn unread(text: &str) -> Option<Error> {
 /// Whether a text says something of secrets, and not only in comments.
 pub fn mentions(text: &str) -> bool {
     without_comments(text).any(|line| ["ExternalSecret", "remoteRef", "remoteKey", "dataFrom"].iter().any(|word| line.contains(word)))
+}
+
+/// Whether a field's name, or a text, has ExternalSecrets in it, however that is spelled.
+fn is_named(text: &str) -> bool {
+    let plain = || text.chars().filter(|c| !"-_".contains(*c)).map(|c| c.to_ascii_lowercase()).collect::<String>();
+    ["xternal", "XTERNAL"].iter().any(|part| text.contains(part)) && plain().contains("externalsecret")
+}
+
+/// Whether a text that no reader of YAML reads makes an ExternalSecret.
+pub fn makes_one(text: &str) -> bool {
+    let makes = |line: &str| line.contains("external-secrets.io/") || line.contains("kind") && line.contains("ExternalSecret");
+    without_comments(text).any(makes)
 }
 
 fn without_comments(text: &str) -> impl Iterator<Item = &str> {
@@ -214,13 +231,23 @@ pub fn is_secret(node: &Node) -> bool {
     matches!(kind_of(node), Some("ExternalSecret" | "ClusterExternalSecret"))
 }
 
+/// Whether it says that it is a store.
+pub fn is_store(node: &Node) -> bool {
+    matches!(kind_of(node), Some("SecretStore" | "ClusterSecretStore"))
+}
+
 impl Found {
     /// Takes a node in; whether what it holds is of interest as well.
     fn visit(&mut self, site: &Site<'_>) -> bool {
         let node = site.node;
+        let inside = |patch: Patch| Patch { position: site.layer.within.map_or(patch.position, Site::position), ..patch };
         if gitops::is_patches(site) {
-            let inside = |patch: Patch| Patch { position: site.layer.within.map_or(patch.position, Site::position), ..patch };
-            self.patches.extend(gitops::patches(node).into_iter().map(inside));
+            let from = gitops::folder_of_patches(site);
+            self.patches.extend(gitops::patches(node).into_iter().map(|patch| inside(Patch { from: from.clone(), ..patch })));
+            return false;
+        }
+        if let Some(patch) = gitops::mutation(site) {
+            self.patches.push(inside(patch));
             return false;
         }
         let spec = match kind_of(node) {
@@ -235,12 +262,22 @@ impl Found {
         };
         if let Some(spec) = spec {
             self.secrets.push(read(site, spec));
-            return false;
+            // What has neither is no ExternalSecret yet: a chart makes one of it.
+            return spec.get("data").is_none() && spec.get("dataFrom").is_none();
         }
-        let remote = node.get("remoteRef").filter(|remote| remote.get("key").is_some());
-        let extract = || node.get("extract").filter(|_| site.up.is_some_and(|up| up.field == "dataFrom"));
-        if let Some(remote) = remote.or_else(extract) {
+        if let Some(remote) = node.get("remoteRef").filter(|remote| remote.get("key").is_some()) {
             self.secrets.push(of_values(site, remote));
+        }
+        if site.up.is_some_and(|up| up.field == "dataFrom") {
+            let whole = read_whole(node, &store_around(site)).map(|whole| whole_of_values(site, whole));
+            self.secrets.extend(whole);
+        }
+        // One whose name ends so refers to a Secret that exists.
+        let refers = site.field.to_ascii_lowercase().ends_with("ref");
+        if is_named(site.field) && !refers && node.word().is_none() && !says_what_is_read(node) {
+            let mut entries = Vec::new();
+            named_keys(site, node, &StoreRef::unsaid(), &mut entries);
+            self.secrets.push(loose(site, entries));
         }
         // A helm parameter: `name: externalSecret.remoteKey`, `value: …`.
         let parameter = |end: &str| node.get("name").and_then(Node::word).is_some_and(|name| name.ends_with(end));
@@ -250,8 +287,10 @@ impl Found {
             self.remote_keys.push((key.to_owned(), node.get("value").map_or(site.position(), place)));
             return false;
         }
-        if let Some(key) = value().filter(|_| parameter("remoteRef.key")) {
-            self.secrets.push(loose(site, Entry::unplaced(key, site.position())));
+        let in_named =
+            || node.get("name").and_then(Node::word).and_then(|name| name.rsplit_once('.')).is_some_and(|(head, _)| is_named(head));
+        if let Some(key) = value().filter(|_| parameter("remoteRef.key") || in_named()) {
+            self.secrets.push(loose(site, vec![Entry::unplaced(key, site.position())]));
         }
         if let Some(key) = node.word().filter(|_| site.field == "remoteKey") {
             self.remote_keys.push((key.to_owned(), site.position()));
@@ -276,6 +315,8 @@ fn pushed(site: &Site<'_>, spec: &Node) -> Vec<(StoreRef, String, Position)> {
 struct Around {
     namespace: Option<String>,
     fixed: bool,
+    /// Flux or k3s makes it of a HelmRelease, whose values kustomize does not look into.
+    released: bool,
     nested: bool,
     by: Option<String>,
     tool: Tool,
@@ -284,7 +325,8 @@ struct Around {
 
 impl Around {
     fn of(site: &Site<'_>) -> Self {
-        let mut around = Around { namespace: None, fixed: false, nested: false, by: None, tool: Tool::Unknown, anchored: false };
+        let mut around =
+            Around { namespace: None, fixed: false, released: false, nested: false, by: None, tool: Tool::Unknown, anchored: false };
         for outer in site.around() {
             let node = outer.node;
             let field = |path: &[&str]| word(node, path);
@@ -307,11 +349,12 @@ impl Around {
             match kind.as_str() {
                 "Application" | "ApplicationSet" => around.tool = Tool::ArgoCd,
                 "HelmRelease" => around.tool = Tool::Flux(node.at(&["spec", "postRenderers"]).is_some_and(gitops::adds_property)),
-                "" | "HelmChart" | "Kustomization" | "Component" => {}
+                "" | "HelmChart" | "Kustomization" | "Component" | "ExternalSecret" | "ClusterExternalSecret" => {}
                 kind if is_list(kind) => {}
                 kind => around.by = around.by.or_else(|| Some(kind.to_owned())),
             }
             around.fixed |= fixed;
+            around.released |= matches!(kind.as_str(), "HelmRelease" | "HelmChart");
             around.namespace = around.namespace.or(namespace);
         }
         around
@@ -330,26 +373,63 @@ fn of_values(site: &Site<'_>, remote: &Node) -> ExternalSecret {
     let place = remote.get("key").unwrap_or(remote).position;
     let mut entry = Entry::unplaced(&word(remote, &["key"]).unwrap_or_default(), site.layer.within.map_or(place, Site::position));
     entry.index = within().unwrap_or(0);
-    entry.property = word(remote, &["property"]);
-    let stores = [&["sourceRef", "storeRef"][..], &["secretStoreRef"], &["storeRef"], &["secretStore"]];
-    let mut around = std::iter::once(site).chain(site.around()).map(|site| site.node);
-    if let Some(store) = around.find_map(|node| stores.iter().find_map(|path| node.at(path))) {
-        let name = store.word().map_or_else(|| word(store, &["name"]), |name| Some(name.to_owned()));
-        entry.store = StoreRef { kind: word(store, &["kind"]).unwrap_or_default(), name: name.unwrap_or_default() };
-    }
-    loose(site, entry)
+    entry.property = property(remote);
+    entry.otherwise = otherwise(remote);
+    entry.store = store_around(site);
+    loose(site, vec![entry])
 }
 
-/// A reader of which only this entry is known.
-fn loose(site: &Site<'_>, entry: Entry) -> ExternalSecret {
+/// The store that helm values say here or further out.
+fn store_around(site: &Site<'_>) -> StoreRef {
+    std::iter::once(site).chain(site.around()).find_map(|site| store_of_values(site.node, &STORES)).unwrap_or_else(StoreRef::unsaid)
+}
+
+/// What charts call the store.
+const STORES: [&str; 3] = ["secretStoreRef", "storeRef", "secretStore"];
+
+/// The store that a mapping of helm values says in one of these fields.
+fn store_of_values(node: &Node, names: &[&str]) -> Option<StoreRef> {
+    let store = node.at(&["sourceRef", "storeRef"]).or_else(|| names.iter().find_map(|name| node.get(name)))?;
+    let name = store.said().map_or_else(|| word(store, &["name"]), |name| Some(name.to_owned()));
+    Some(StoreRef { kind: word(store, &["kind"]).unwrap_or_default(), name: name.unwrap_or_default() })
+}
+
+/// Whether helm values say what is read in a shape that is known, or hold an ExternalSecret.
+fn says_what_is_read(node: &Node) -> bool {
+    let known = |name: &str| matches!(name, "remoteRef" | "remoteKey" | "extract" | "find");
+    let field = |(name, node): &(String, Node)| known(name) || says_what_is_read(node);
+    is_secret(node) || node.entries().iter().any(field) || node.items().iter().any(says_what_is_read)
+}
+
+/// Each scalar of a field that is named after ExternalSecrets: it may be a key of the nearest store.
+fn named_keys(site: &Site<'_>, node: &Node, around: &StoreRef, entries: &mut Vec<Entry>) {
+    let names = [&STORES[..], &["store", "secretStoreName", "storeName"]].concat();
+    let store = store_of_values(node, &names).unwrap_or_else(|| around.clone());
+    if let Some(key) = node.word() {
+        let position = site.layer.within.map_or(node.position, Site::position);
+        entries.push(Entry { store: around.clone(), ..Entry::unplaced(key, position) });
+    }
+    let below = node.entries().iter().map(|(_, node)| node).chain(node.items());
+    below.for_each(|node| named_keys(site, node, &store, entries));
+}
+
+/// A reader of a whole Secret, or of several, in helm values.
+fn whole_of_values(site: &Site<'_>, whole: Whole) -> ExternalSecret {
+    let key = site.node.at(&["extract", "key"]).unwrap_or(site.node);
+    let position = site.layer.within.map_or(key.position, Site::position);
+    ExternalSecret { whole: vec![Whole { position, ..whole }], ..loose(site, Vec::new()) }
+}
+
+/// A reader of which only these entries are known.
+fn loose(site: &Site<'_>, entries: Vec<Entry>) -> ExternalSecret {
     let around = Around::of(site);
     ExternalSecret {
         made: around.made(site).or(Some(Made::Chart)),
         namespaces: around.namespace.into_iter().collect(),
         tool: around.tool,
         nested: true,
-        position: entry.position,
-        entries: vec![entry],
+        position: entries.first().map_or(site.position(), |entry| entry.position),
+        entries,
         ..ExternalSecret::default()
     }
 }
@@ -377,17 +457,28 @@ impl Default for ExternalSecret {
     }
 }
 
+impl StoreRef {
+    fn unsaid() -> Self {
+        StoreRef { kind: String::new(), name: String::new() }
+    }
+}
+
 impl Entry {
     /// One without a slot, of a store that nothing says.
     fn unplaced(key: &str, position: Position) -> Self {
-        let (slot, store) = (Slot::Shared, StoreRef { kind: String::new(), name: String::new() });
+        let (slot, store) = (Slot::Shared, StoreRef::unsaid());
         let (secret_key, key) = (String::new(), key.to_owned());
-        Entry { index: 0, secret_key, key, property: None, own_kind: None, own_store: false, store, slot, position }
+        Entry { index: 0, secret_key, key, property: None, otherwise: None, own_kind: None, own_store: false, store, slot, position }
     }
 }
 
 fn word(node: &Node, path: &[&str]) -> Option<String> {
-    node.at(path).and_then(Node::word).map(str::to_owned)
+    node.at(path).and_then(Node::said).map(str::to_owned)
+}
+
+/// A property's text: `null` is written, so that none can be added.
+fn property(remote: &Node) -> Option<String> {
+    remote.get("property").and_then(Node::word).map(str::to_owned)
 }
 
 /// The bytes of a scalar, and its text.
@@ -406,7 +497,7 @@ fn read(site: &Site<'_>, spec: &Node) -> ExternalSecret {
             let named = node.at(&["spec", "namespaces"]).map(Node::items).unwrap_or_default();
             named.iter().filter_map(Node::word).map(str::to_owned).collect()
         }
-        false => own.or_else(|| around.namespace.clone()).into_iter().collect(),
+        false => own.clone().or_else(|| around.namespace.clone()).into_iter().collect(),
     };
     let store = store_ref(spec.get("secretStoreRef"));
     // The nodes above an entry may be shared as well.
@@ -433,10 +524,10 @@ fn read(site: &Site<'_>, spec: &Node) -> ExternalSecret {
         target: word(spec, &["target", "name"]).unwrap_or_else(|| name.clone()),
         name,
         namespaces,
-        fixed: around.fixed,
+        fixed: around.fixed || around.released && own.is_some(),
         nested: around.nested,
         tool: around.tool,
-        outdated: word(node, &["apiVersion"]).is_some_and(|version| version.ends_with("/v1beta1")),
+        outdated: word(node, &["apiVersion"]).is_some_and(|version| !version.ends_with("/v1")),
         cluster,
         kind: spec.at(&["secretStoreRef", "kind"]).and_then(placed),
         written_out: site.layer.within.is_none(),
@@ -444,6 +535,11 @@ fn read(site: &Site<'_>, spec: &Node) -> ExternalSecret {
         whole,
         position: site.position(),
     }
+}
+
+/// The field of a `remoteRef` that has ESO give the metadata, or the value decoded.
+fn otherwise(remote: &Node) -> Option<&'static str> {
+    ["metadataPolicy", "decodingStrategy"].into_iter().find(|name| word(remote, &[name]).is_some_and(|word| word != "None"))
 }
 
 /// Whether a name or key is still to be filled in: by helm or Jinja, or by envsubst and Flux, whose `$` no such name has.
@@ -477,7 +573,8 @@ fn read_entry(index: usize, node: &Node, store: &StoreRef, shared: bool, text: &
         index,
         secret_key: word(node, &["secretKey"]).unwrap_or_default(),
         key: word(remote, &["key"]).unwrap_or_default(),
-        property: word(remote, &["property"]),
+        property: property(remote),
+        otherwise: otherwise(remote),
         own_kind: own.and_then(|own| own.get("kind")).and_then(placed),
         own_store: own.is_some(),
         store: own.map_or_else(|| store.clone(), |own| store_ref(Some(own))),

@@ -1,7 +1,7 @@
 //! What surrounds ExternalSecrets in a GitOps repository: kustomizations, Argo CD's Applications and AppProjects, and helm
 //! values, as far as they decide which ExternalSecret reads what, and where.
 
-use super::external_secret::{is_secret, mentions};
+use super::external_secret::{is_secret, is_store, mentions};
 use super::foreign::Site;
 use super::yaml::{self, Node};
 use crate::model::{Configuration, Error, PROPERTY, Position, Result};
@@ -18,6 +18,8 @@ pub struct Kustomization {
     pub patch_files: Vec<String>,
     /// The values of its `helmCharts`.
     pub values_files: Vec<String>,
+    /// Where its transformers stand that may change what is read.
+    pub transformers: Vec<Position>,
 }
 
 /// A kustomization from its documents; `None` if it is empty.
@@ -31,13 +33,26 @@ pub fn kustomization(documents: &[Node]) -> Option<Kustomization> {
         let more = chart.get("additionalValuesFiles").map(words).unwrap_or_default();
         chart.get("valuesFile").and_then(Node::word).map(str::to_owned).into_iter().chain(more)
     });
+    let transformers = node.get("transformers").map(Node::items).unwrap_or_default();
     Some(Kustomization {
+        transformers: transformers.iter().filter(|one| !is_harmless(one)).map(|one| one.position).collect(),
         patch_files: patches.filter_map(|patch| patch.path).collect(),
         values_files: values.collect(),
-        namespace: node.get("namespace").and_then(Node::word).map(str::to_owned),
+        namespace: node.get("namespace").and_then(Node::said).map(str::to_owned),
         resources: [list("resources"), list("bases")].concat(),
         components: list("components"),
     })
+}
+
+/// Whether a transformer is written out here, and one of kustomize's own that changes nothing that is read.
+fn is_harmless(transformer: &Node) -> bool {
+    const KINDS: [&str; 4] = ["LabelTransformer", "AnnotationsTransformer", "ImageTagTransformer", "ReplicaCountTransformer"];
+    let is = |node: &Node| {
+        let word = |name: &str| node.get(name).and_then(Node::word);
+        word("apiVersion") == Some("builtin") && word("kind").is_some_and(|kind| KINDS.contains(&kind))
+    };
+    let text = transformer.word().filter(|text| text.contains(':'));
+    text.is_some_and(|text| yaml::read_foreign(text).is_ok_and(|documents| !documents.is_empty() && documents.iter().all(is)))
 }
 
 /// The fields of a kustomization that change objects.
@@ -59,11 +74,49 @@ pub fn is_patches(site: &Site<'_>) -> bool {
 pub struct Patch {
     /// The file that says it, as written; none = it is written out here.
     pub path: Option<String>,
+    /// The folder from which an Application has that path; none = its own.
+    pub from: Option<String>,
+    /// The store that it changes, if it says which.
+    pub store: Option<String>,
     /// Whether what it selects may be an ExternalSecret; none if it selects nothing, so that its own kind decides.
     pub selects: Option<bool>,
     /// Whether it is written out here, and may change what an ExternalSecret reads.
     pub changes: bool,
     pub position: Position,
+}
+
+impl Patch {
+    /// One that is written out here.
+    pub fn here(changes: bool, position: Position) -> Self {
+        Patch { path: None, from: None, store: None, selects: None, changes, position }
+    }
+}
+
+/// The folder from which an Application's source takes the paths of its patches.
+pub fn folder_of_patches(site: &Site<'_>) -> Option<String> {
+    let source = site.up.filter(|up| up.field == "kustomize")?.up?;
+    source.node.get("path").and_then(Node::said).map(str::to_owned)
+}
+
+/// The `mutate` of a Kyverno rule for ExternalSecrets.
+pub fn mutation(site: &Site<'_>) -> Option<Patch> {
+    let rule = site.up.filter(|up| site.field == "mutate" && up.node.get("match").is_some())?.node;
+    let selects = |word: &str| word.contains("ExternalSecret") || matches!(word, "*" | "*/*");
+    let targets = [rule.get("match"), site.node.get("targets")];
+    targets.into_iter().flatten().any(|node| has_word(node, &selects)).then(|| Patch::here(mutates(site.node), site.node.position))
+}
+
+/// Whether such a rule may change what is read.
+fn mutates(mutate: &Node) -> bool {
+    let operations = mutate.get("patchesJson6902").is_some_and(|patch| {
+        let read = patch.word().map(yaml::read_foreign);
+        read.is_none_or(|read| read.is_ok_and(|documents| changed(&documents, Some(true)).is_some()))
+    });
+    let merged = mutate.get("patchStrategicMerge").is_some_and(|patch| {
+        let moves = |node: &Node| node.entries().iter().any(|(name, _)| name.contains("namespace"));
+        patch.entries().iter().any(|(name, node)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata") || moves(node))
+    });
+    operations || merged || mutate.get("foreach").is_some()
 }
 
 /// Each change of such a list.
@@ -75,42 +128,54 @@ pub fn patches(list: &Node) -> Vec<Patch> {
         let path = word("path").or(bare.filter(|(_, inline)| !inline).map(|(text, _)| text)).map(str::to_owned);
         let text = word("patch").or(bare.filter(|(_, inline)| *inline).map(|(text, _)| text));
         let selects = patch.get("target").map(may_select);
-        let changes = match text {
-            Some(text) => match yaml::read_foreign(text) {
-                Ok(documents) => changed(&documents, selects).is_some(),
-                Err(_) => selects != Some(false) && mentions(text),
-            },
-            None => replaces(patch),
+        let (changes, store) = match text.map(yaml::read_foreign) {
+            Some(Ok(documents)) => changed(&documents, selects).map_or((false, None), |(_, store)| (true, store)),
+            Some(Err(_)) => (selects != Some(false) && text.is_some_and(mentions), None),
+            None => (replaces(patch), None),
         };
-        Patch { path, selects, changes, position: patch.position }
+        let store = patch.get("target").and_then(store_of).or(store);
+        Patch { path, from: None, store, selects, changes, position: patch.position }
     };
     list.items().iter().map(one).collect()
 }
 
-/// Whether a selector of kustomize may select an ExternalSecret: it takes expressions, too.
-fn may_select(target: &Node) -> bool {
-    let fits = |name: &str, known: &[&str]| match target.get(name).and_then(Node::word) {
-        Some(word) if word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)) => known.contains(&word),
-        _ => true,
-    };
-    fits("kind", &["ExternalSecret", "ClusterExternalSecret"]) && fits("group", &["external-secrets.io"])
+/// A word of a selector of kustomize, unless it is an expression.
+fn selected<'n>(target: &'n Node, name: &str) -> Option<&'n str> {
+    target.get(name).and_then(Node::said).filter(|word| word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)))
 }
 
+/// Whether a selector of kustomize may select an ExternalSecret or a store: it takes expressions, too.
+fn may_select(target: &Node) -> bool {
+    let fits = |name: &str, known: &[&str]| selected(target, name).is_none_or(|word| known.contains(&word));
+    let kinds = ["ExternalSecret", "ClusterExternalSecret", "SecretStore", "ClusterSecretStore"];
+    fits("kind", &kinds) && fits("group", &["external-secrets.io"])
+}
+
+/// The name of the one store that a selector selects.
+fn store_of(target: &Node) -> Option<String> {
+    let name = selected(target, "name").map(str::to_owned);
+    name.filter(|_| matches!(selected(target, "kind"), Some("SecretStore" | "ClusterSecretStore")))
+}
+
+/// Where something is changed, and the store that is named there.
+pub type Change = (Position, Option<String>);
+
 /// Where a patch may change what an ExternalSecret reads, and where from. `selects` as in [`Patch`].
-pub fn changed(documents: &[Node], selects: Option<bool>) -> Option<Position> {
+pub fn changed(documents: &[Node], selects: Option<bool>) -> Option<Change> {
     let merges = |node: &Node| {
         let specs = [Some(node), node.get("spec"), node.at(&["spec", "externalSecretSpec"])].into_iter().flatten();
-        let fields = ["data", "dataFrom", "secretStoreRef", "$patch"];
+        let fields = ["data", "dataFrom", "secretStoreRef", "provider", "conditions", "$patch"];
         let changes =
             |spec: &Node| fields.iter().any(|field| spec.get(field).is_some() && (*field == "$patch" || !std::ptr::eq(spec, node)));
-        selects.unwrap_or(is_secret(node)) && specs.into_iter().any(changes)
+        selects.unwrap_or(is_secret(node) || is_store(node)) && specs.into_iter().any(changes)
     };
     let nodes = documents.iter().flat_map(|node| if node.items().is_empty() { std::slice::from_ref(node) } else { node.items() });
     let mut changing = nodes.filter(|node| match node.get("op").is_some() {
         true => selects != Some(false) && touches(node),
         false => replaces(node) || merges(node),
     });
-    changing.next().map(|node| node.position)
+    let store = |node: &Node| node.at(&["metadata", "name"]).filter(|_| is_store(node)).and_then(Node::said).map(str::to_owned);
+    changing.next().map(|node| (node.position, store(node)))
 }
 
 /// Whether a replacement may change what an ExternalSecret reads.
@@ -130,18 +195,23 @@ fn touches(operation: &Node) -> bool {
     word("op") != "test" && !adds() && (is_read(word("path")) || moves())
 }
 
-/// Whether a path of an ExternalSecret leads to what decides on what it reads.
+/// Whether a path of an ExternalSecret leads to what decides on what it reads, or one of a store to what it gives.
 fn is_read(path: &str) -> bool {
-    let deciding = ["/spec/data", "/spec/dataFrom", "/spec/secretStoreRef", "/spec/externalSecretSpec", "/metadata/namespace"];
-    matches!(path, "" | "/" | "/spec")
-        || deciding.iter().any(|at| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    let of_secret = ["/spec/data", "/spec/dataFrom", "/spec/secretStoreRef", "/spec/externalSecretSpec", "/metadata/namespace"];
+    let mut deciding = of_secret.into_iter().chain(["/spec/provider", "/spec/conditions"]);
+    matches!(path, "" | "/" | "/spec" | "/metadata")
+        || deciding.any(|at| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 /// Whether something below, such as a post-renderer's patch, speaks of a property of a `remoteRef`.
 pub fn adds_property(node: &Node) -> bool {
-    node.word().is_some_and(|text| text.contains("remoteRef") && text.contains("property"))
-        || node.entries().iter().any(|(_, node)| adds_property(node))
-        || node.items().iter().any(adds_property)
+    has_word(node, &|text| text.contains("remoteRef") && text.contains("property"))
+}
+
+/// Whether some scalar below is like that.
+fn has_word(node: &Node, is_like: &dyn Fn(&str) -> bool) -> bool {
+    let within = |node: &Node| has_word(node, is_like);
+    node.word().is_some_and(is_like) || node.entries().iter().any(|(_, node)| within(node)) || node.items().iter().any(within)
 }
 
 /// An Argo CD Application (`argoproj.io/v1alpha1`).
@@ -153,10 +223,43 @@ pub struct Application {
     pub project: String,
     /// `repoURL`, `targetRevision` and `path` of each git source.
     pub sources: Vec<(String, Option<String>, String)>,
-    /// `spec.destination.namespace`: for what has no namespace.
+}
+
+/// A folder that an Application or Flux's Kustomization (`kustomize.toolkit.fluxcd.io`) applies.
+pub struct Applied {
+    /// As written.
+    pub path: String,
+    /// `spec.destination.namespace` of an Application: for what has no namespace.
     pub destination: Option<String>,
-    /// `spec.source.kustomize.namespace`: for everything.
+    /// `kustomize.namespace` of an Application's source, `spec.targetNamespace` of Flux's Kustomization: for everything.
     pub moved_to: Option<String>,
+    /// The Components that it adds, as written.
+    pub components: Vec<String>,
+}
+
+/// The folders that these documents apply.
+pub fn applied(documents: &[Node]) -> Vec<Applied> {
+    documents.iter().flat_map(applied_by).collect()
+}
+
+fn applied_by(node: &Node) -> Vec<Applied> {
+    let word = |node: &Node, path: &[&str]| node.at(path).and_then(Node::said).map(str::to_owned);
+    let words = |list: Option<&Node>| list.map(Node::items).unwrap_or_default().iter().filter_map(|item| word(item, &[])).collect();
+    let destination = word(node, &["spec", "destination", "namespace"]);
+    match node.get("kind").and_then(Node::word) {
+        Some("Application") => sources(node)
+            .filter_map(|source| {
+                let (moved_to, components) = (word(source, &["kustomize", "namespace"]), words(source.at(&["kustomize", "components"])));
+                Some(Applied { path: word(source, &["path"])?, destination: destination.clone(), moved_to, components })
+            })
+            .collect(),
+        Some("Kustomization") if word(node, &["apiVersion"]).is_some_and(|version| version.starts_with("kustomize.toolkit.fluxcd.io/")) => {
+            let path = word(node, &["spec", "path"]).unwrap_or_default();
+            let (moved_to, components) = (word(node, &["spec", "targetNamespace"]), words(node.at(&["spec", "components"])));
+            vec![Applied { path, destination: None, moved_to, components }]
+        }
+        _ => Vec::new(),
+    }
 }
 
 pub struct AppProject {
@@ -170,7 +273,7 @@ pub struct AppProject {
 pub fn argo(documents: &[Node]) -> (Vec<Application>, Vec<AppProject>) {
     let (mut applications, mut projects) = (Vec::new(), Vec::new());
     for node in documents {
-        let word = |path: &[&str]| node.at(path).and_then(Node::word).map(str::to_owned);
+        let word = |path: &[&str]| node.at(path).and_then(Node::said).map(str::to_owned);
         let name = word(&["metadata", "name"]).unwrap_or_default();
         match node.get("kind").and_then(Node::word) {
             Some("Application") => applications.push(Application {
@@ -178,9 +281,7 @@ pub fn argo(documents: &[Node]) -> (Vec<Application>, Vec<AppProject>) {
                 namespace: word(&["metadata", "namespace"]),
                 wave: word(&["metadata", "annotations", "argocd.argoproj.io/sync-wave"]).and_then(|text| text.parse().ok()).unwrap_or(0),
                 project: word(&["spec", "project"]).unwrap_or_else(|| "default".to_owned()),
-                sources: sources(node),
-                destination: word(&["spec", "destination", "namespace"]),
-                moved_to: word(&["spec", "source", "kustomize", "namespace"]),
+                sources: sources(node).filter_map(git_source).collect(),
             }),
             Some("AppProject") => {
                 if let Some(list) = node.at(&["spec", "sourceRepos"]) {
@@ -194,11 +295,15 @@ pub fn argo(documents: &[Node]) -> (Vec<Application>, Vec<AppProject>) {
     (applications, projects)
 }
 
-fn sources(node: &Node) -> Vec<(String, Option<String>, String)> {
+/// The sources of an Application.
+fn sources(node: &Node) -> impl Iterator<Item = &Node> {
     let one = node.at(&["spec", "source"]).into_iter();
-    let all = one.chain(node.at(&["spec", "sources"]).map(Node::items).unwrap_or_default());
-    let word = |node: &Node, name: &str| node.get(name).and_then(Node::word).map(str::to_owned);
-    all.filter_map(|node| Some((word(node, "repoURL")?, word(node, "targetRevision"), word(node, "path")?))).collect()
+    one.chain(node.at(&["spec", "sources"]).map(Node::items).unwrap_or_default())
+}
+
+fn git_source(node: &Node) -> Option<(String, Option<String>, String)> {
+    let word = |name: &str| node.get(name).and_then(Node::said).map(str::to_owned);
+    Some((word("repoURL")?, word("targetRevision"), word("path")?))
 }
 
 /// A platform's configuration: the words at the ends of its paths. `features` and `dns`, which decide on keys, must be

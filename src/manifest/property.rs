@@ -82,7 +82,8 @@ fn changes_of(
     let kinds = ours.iter().map(|entry| &entry.own_kind).chain(shared).flatten();
     for (range, found) in kinds {
         if let Some(kind) = kind.filter(|kind| found != kind.as_str()) {
-            changes.push((range.clone(), kind.as_str().to_owned()));
+            let quote = text[range.clone()].chars().next().filter(|c| matches!(c, '"' | '\'')).map(String::from).unwrap_or_default();
+            changes.push((range.clone(), format!("{quote}{}{quote}", kind.as_str())));
         }
     }
     Ok((added, changes))
@@ -125,21 +126,28 @@ fn inline(text: &str, value: &Range<usize>) -> String {
     let Some(named) = before.trim_end().strip_suffix(':') else { return plain };
     let named = named.trim_end();
     let colon = &before[named.len()..];
-    let json = named.ends_with("\"key\"");
-    let Some(named) = named.strip_suffix(if json { "\"key\"" } else { "key" }) else { return plain };
+    // In quotes it may be written with escapes.
+    let quoted = named.strip_suffix('"').and_then(|open| open.rfind('"'));
+    let Some(named) = quoted.map(|at| &named[..at]).or_else(|| named.strip_suffix("key")) else { return plain };
     let space = &named[named.trim_end().len()..];
     let space = match (space.contains('\n'), colon == ":") {
         (true, _) => space,
         (false, true) => "",
         (false, false) => " ",
     };
-    match json {
+    match quoted.is_some() {
         true => format!(",{space}\"property\"{colon}\"{PROPERTY}\""),
         false => format!(",{space}property: {PROPERTY}"),
     }
 }
 
-/// Whether the new text reads as the old one, but for exactly this many properties and kinds. What cannot be read stays.
+/// Whether a text is JSON, or several of them.
+fn is_json(text: &str) -> bool {
+    serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>().all(|value| value.is_ok())
+}
+
+/// Whether the new text reads as the old one, but for exactly this many properties and kinds. What cannot be read stays, and JSON
+/// stays JSON.
 fn check(old: &str, before: &[Document], new: &str, kind: Option<StoreKind>, changes: usize) -> bool {
     let after = yaml::documents(new);
     let mut found = 0;
@@ -150,7 +158,8 @@ fn check(old: &str, before: &[Document], new: &str, kind: Option<StoreKind>, cha
         (Err(_), Err(_)) => old[before.range.clone()] == new[after.range.clone()],
         _ => false,
     };
-    before.len() == after.len() && before.iter().zip(&after).all(|(before, after)| same(before, after)) && found == changes
+    let alike = before.len() == after.len() && before.iter().zip(&after).all(|(before, after)| same(before, after));
+    alike && found == changes && (!is_json(old) || is_json(new))
 }
 
 /// Whether `after` is `before` with `property: value` added to some mappings that have a `key`, and the kind of some stores.

@@ -389,6 +389,11 @@ impl Node {
         }
     }
 
+    /// A scalar's text, unless that is empty or `null`.
+    pub fn said(&self) -> Option<&str> {
+        self.word().filter(|text| !text.is_empty() && !self.is_absent())
+    }
+
     pub fn style(&self) -> Style {
         match &self.value {
             Value::Scalar(_, style) => *style,

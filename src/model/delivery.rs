@@ -20,6 +20,8 @@ pub struct Delivery {
     pub controller: Controller,
     /// The same folders, as named from the output folder.
     pub here: Places,
+    /// The run knows the platform's checkout.
+    pub platform: bool,
     /// The platform's manifests were read, and each entry has the property.
     pub patched: bool,
     /// The Argo CD Application for the result.

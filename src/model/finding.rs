@@ -55,6 +55,7 @@ words! {
         DefinedTwice "defined-twice"
         PatchedElsewhere "patched-elsewhere"
         ReadsWholeSecret "reads-whole-secret"
+        ReadsOtherwise "reads-otherwise"
         OtherStore "other-store"
         NamespaceUnknown "namespace-unknown"
         AmbiguousConsumer "ambiguous-consumer"

@@ -12,7 +12,7 @@ pub struct Places {
     pub secrets: String,
     /// The contract: its file, or that it is the built-in one.
     pub contract: String,
-    flags: String,
+    flags: Vec<String>,
     live: LiveFlags,
 }
 
@@ -93,7 +93,10 @@ impl Places {
     pub fn command(&self, args: &str) -> String {
         let end = [" | ", " && ", " > "].iter().filter_map(|then| args.find(then)).min().unwrap_or(args.trim_end().len());
         let (own, rest) = args.split_at(end);
-        format!("{PROGRAM}{}{own}{}{rest}", self.flags, self.live.of(own))
+        // A draft has its own flag for the checkout.
+        let takes = |flag: &&String| !(own.contains("--from-platform") && flag.starts_with("--platform "));
+        let flags: String = self.flags.iter().filter(takes).map(String::as_str).collect();
+        format!("{PROGRAM}{flags}{own}{}{rest}", self.live.of(own))
     }
 
     /// A text in which every command of this tool (`` `seal-secrets bootstrap` ``) works on the same folders.

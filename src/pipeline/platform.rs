@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use super::inventory::Files;
 use crate::manifest::external_secret::{self, ExternalSecret, StoreRef};
-use crate::manifest::gitops::{self, AppProject, Application, Kustomization, Patch};
+use crate::manifest::gitops::{self, AppProject, Application, Applied, Change, Kustomization, Patch};
 use crate::manifest::kubernetes::{self, Identity};
 use crate::manifest::{text, yaml};
 use crate::model::{Code, Configuration, Error, Finding, Position, Result, on_threads};
@@ -28,6 +28,8 @@ pub struct Platform {
     pub helm: Vec<(String, String, Position)>,
     pub kustomizations: BTreeMap<String, Kustomization>,
     pub applications: Vec<Application>,
+    /// The folders that they, or Flux, apply.
+    applied: Vec<Applied>,
     pub projects: Vec<(String, AppProject)>,
     /// By environment: `environments/<name>/config.yaml`.
     pub configurations: BTreeMap<String, Result<Configuration>>,
@@ -38,11 +40,14 @@ pub struct Platform {
     patch_files: HashSet<String>,
     /// What kustomizations change, each with its file.
     patches: Vec<(String, Patch)>,
-    /// Where a file, taken as a patch, changes an ExternalSecret: one that selects it, and one of that kind.
-    changing: HashMap<String, [Option<Position>; 2]>,
+    /// Where a file, taken as a patch, changes an ExternalSecret or a store: one that selects it, and one of that kind.
+    changing: HashMap<String, [Option<Change>; 2]>,
     /// What [`Platform::kustomized`] knows already.
     moves: RefCell<HashMap<String, BTreeSet<Moved>>>,
 }
+
+/// How deep components may include each other.
+const MOST_COMPONENTS: usize = 8;
 
 /// Where kustomize puts something: the namespace of the outermost kustomization that sets one, and the folder of the
 /// outermost kustomization of all.
@@ -58,7 +63,8 @@ pub struct Manifest {
 /// Which files are worth parsing: those that say something about secrets, or may define one of the objects of these names. One pass
 /// over each file looks for all words at once.
 pub fn mattering(names: &[&str]) -> impl Fn(&str, &[u8]) -> bool + Sync + use<> {
-    let words: Vec<String> = WORDS.iter().chain(names).map(|word| regex::escape(word)).collect();
+    let words = WORDS.iter().chain(names).map(|word| regex::escape(word));
+    let words: Vec<String> = words.chain(["(?i:external[-_]?secret)".to_owned()]).collect();
     let words = regex::bytes::Regex::new(&words.join("|")).expect("words are a regular expression");
     move |path, bytes| {
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -68,7 +74,7 @@ pub fn mattering(names: &[&str]) -> impl Fn(&str, &[u8]) -> bool + Sync + use<> 
 
 /// What a file says that speaks of secrets, or of what applies and patches them.
 const WORDS: [&str; 9] =
-    ["ExternalSecret", "remoteRef", "remoteKey", "argoproj.io/", "toolkit.fluxcd.io/", "secretStoreRef", "dataFrom", "/spec", "fieldPaths"];
+    ["remoteRef", "remoteKey", "argoproj.io/", "toolkit.fluxcd.io/", "secretStoreRef", "dataFrom", "/spec", "/metadata", "fieldPaths"];
 
 fn is_kustomization(name: &str) -> bool {
     gitops::KUSTOMIZATIONS.contains(&name)
@@ -101,6 +107,14 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform
         }
         whole.patch_files.extend(kustomization.patch_files.iter().filter_map(|entry| joined(folder, entry)));
     }
+    for (file, patch) in &mut whole.patches {
+        let Some(entry) = patch.path.take() else { continue };
+        let of_application = patch.from.is_some();
+        patch.path = joined(patch.from.as_deref().unwrap_or(folder(file)), &entry).filter(|path| files.contains_key(path));
+        // What cannot be found may change anything that it selects.
+        whole.patch_files.extend(patch.path.clone().filter(|_| of_application));
+        patch.changes |= of_application && patch.path.is_none() && patch.selects != Some(false);
+    }
     Ok(whole)
 }
 
@@ -125,6 +139,7 @@ fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, charts: &BTreeSe
         whole.helm.extend(part.helm);
         whole.kustomizations.extend(part.kustomizations);
         whole.applications.extend(part.applications);
+        whole.applied.extend(part.applied);
         whole.projects.extend(part.projects);
         whole.configurations.extend(part.configurations);
         whole.notes.extend(part.notes);
@@ -135,8 +150,10 @@ fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, charts: &BTreeSe
 impl Platform {
     fn add(&mut self, path: &str, bytes: &[u8], charts: &BTreeSet<String>) {
         let name = path.rsplit('/').next().unwrap_or(path);
+        let lower = name.to_ascii_lowercase();
+        let ends = |endings: &[&str]| endings.iter().any(|end| lower.ends_with(end));
         // Examples are not applied.
-        if name == "Chart.yaml" || [".example.yaml", ".example.yml", ".example.json"].iter().any(|end| name.ends_with(end)) {
+        if name == "Chart.yaml" || ends(&[".example.yaml", ".example.yml", ".example.json"]) {
             return;
         }
         let text = match text::decode(bytes) {
@@ -145,8 +162,9 @@ impl Platform {
         };
         let in_chart = path.match_indices("/templates/").any(|(at, _)| charts.contains(&path[..at]))
             || (path.starts_with("templates/") && charts.contains(""));
-        if in_chart {
-            let secret = external_secret::mentions(text).then(|| external_secret::template(text, 0..text.len()));
+        if in_chart || ends(&external_secret::TEMPLATES) {
+            let mentions = if in_chart { external_secret::mentions(text) } else { external_secret::makes_one(text) };
+            let secret = mentions.then(|| external_secret::template(text, 0..text.len()));
             return self.made.extend(secret.map(|secret| Manifest { file: path.to_owned(), secret }));
         }
         if let Some(environment) = environment(path) {
@@ -172,6 +190,8 @@ impl Platform {
         for nodes in documents.iter().flat_map(|document| &document.nodes) {
             let kustomization = gitops::kustomization(nodes).filter(|_| is_kustomization(path.rsplit('/').next().unwrap_or(path)));
             if let Some(found) = kustomization {
+                let transformers = found.transformers.iter().map(|position| (path.to_owned(), Patch::here(true, *position)));
+                self.patches.extend(transformers);
                 self.kustomizations.entry(folder(path).to_owned()).or_insert(found);
             }
             let changing = [gitops::changed(nodes, Some(true)), gitops::changed(nodes, None)];
@@ -182,6 +202,7 @@ impl Platform {
             self.objects.extend(objects.map(|(object, position)| (path.to_owned(), object, position)));
             let (applications, projects) = gitops::argo(nodes);
             self.applications.extend(applications);
+            self.applied.extend(gitops::applied(nodes));
             self.projects.extend(projects.into_iter().map(|project| (path.to_owned(), project)));
         }
     }
@@ -221,7 +242,7 @@ impl Platform {
         let mut found = BTreeSet::new();
         for (folder, kustomization) in self.listing(path) {
             for (outer, root) in self.kustomized(folder) {
-                found.insert((outer.or_else(|| kustomization.namespace.clone()), root));
+                found.insert((outer.or_else(|| self.sets(folder, kustomization, 0)), root));
             }
         }
         let found = if found.is_empty() { itself } else { found };
@@ -229,14 +250,29 @@ impl Platform {
         found
     }
 
+    /// The namespace that a kustomization sets: its own, or else that of the last of its components that sets one.
+    fn sets(&self, folder: &str, kustomization: &Kustomization, depth: usize) -> Option<String> {
+        let own = kustomization.namespace.clone().or_else(|| self.components_set(folder, &kustomization.components, depth));
+        own.filter(|_| depth < MOST_COMPONENTS)
+    }
+
+    fn components_set(&self, from: &str, components: &[String], depth: usize) -> Option<String> {
+        components.iter().rev().filter(|_| depth < MOST_COMPONENTS).find_map(|entry| {
+            let folder = joined(from, entry)?;
+            self.sets(&folder, self.kustomizations.get(&folder)?, depth + 1)
+        })
+    }
+
     /// The namespaces in which an object of this file will be, whose own is this: from kustomize, the manifest or the Application, in
     /// this order; none where none of them has one.
     pub fn namespaces(&self, file: &str, own: Option<&str>) -> BTreeSet<Option<String>> {
         let place = |(moved, root): Moved| {
-            let application = self.applied_by(if root == file { folder(&root) } else { &root });
-            let outermost = application.and_then(|application| application.moved_to.clone());
-            let given = || application.and_then(|application| application.destination.clone());
-            outermost.or(moved).or_else(|| own.map(str::to_owned)).or_else(given)
+            let applied = self.applied_by(if root == file { folder(&root) } else { &root });
+            let outermost = applied.and_then(|applied| applied.moved_to.clone());
+            let of_root = || self.kustomizations.get(&root).and_then(|kustomization| kustomization.namespace.clone());
+            let added = || applied.and_then(|applied| self.components_set(&joined("", &applied.path)?, &applied.components, 0));
+            let given = || applied.and_then(|applied| applied.destination.clone());
+            outermost.or_else(of_root).or_else(added).or(moved).or_else(|| own.map(str::to_owned)).or_else(given)
         };
         self.kustomized(file).into_iter().map(place).collect()
     }
@@ -272,30 +308,33 @@ impl Platform {
         self.listing(path).next().is_none() && self.patch_files.contains(path)
     }
 
-    /// The patches that may change what an ExternalSecret reads: file and place.
-    pub fn changes(&self) -> BTreeSet<(String, Position)> {
+    /// The patches that may change what an ExternalSecret reads from this store, or that store: file and place.
+    pub fn changes(&self, store: &str) -> BTreeSet<(String, Position)> {
         let of_file = |path: &str, selects: Option<bool>| match (self.changing.get(path)?, selects) {
             (_, Some(false)) => None,
-            ([selected, _], Some(true)) => *selected,
-            ([_, own], None) => *own,
+            ([selected, _], Some(true)) => selected.as_ref(),
+            ([_, own], None) => own.as_ref(),
         };
-        let place = |(file, patch): &(String, Patch)| match &patch.path {
-            None => patch.changes.then(|| (file.clone(), patch.position)),
-            Some(entry) => joined(folder(file), entry).and_then(|path| Some((path.clone(), of_file(&path, patch.selects)?))),
+        let place = |(file, patch): &(String, Patch)| {
+            let (place, named) = match &patch.path {
+                None => ((file.clone(), patch.position), None),
+                Some(path) => of_file(path, patch.selects).map(|(position, named)| ((path.clone(), *position), named.as_ref()))?,
+            };
+            let is_it = patch.store.as_ref().or(named).is_none_or(|named| named == store);
+            (is_it && (patch.path.is_some() || patch.changes)).then_some(place)
         };
         self.patches.iter().filter_map(place).collect()
     }
 
-    /// The Application that applies this folder: the one whose path is nearest.
-    pub fn applied_by(&self, path: &str) -> Option<&Application> {
-        let holds = |source: &str| {
-            let source = source.trim_matches('/').trim_start_matches("./");
-            source == "." || path == source || path.strip_prefix(source).is_some_and(|rest| rest.starts_with('/'))
-        };
-        let matching = self.applications.iter().flat_map(|application| {
-            application.sources.iter().filter(|(_, _, source)| holds(source)).map(move |(_, _, source)| (source.len(), application))
+    /// What applies this folder: that whose path is nearest.
+    fn applied_by(&self, path: &str) -> Option<&Applied> {
+        let holds =
+            |source: &str| source.is_empty() || path == source || path.strip_prefix(source).is_some_and(|rest| rest.starts_with('/'));
+        let matching = self.applied.iter().filter_map(|applied| {
+            let source = joined("", &applied.path).filter(|source| holds(source))?;
+            Some((source.len(), applied))
         });
-        matching.max_by_key(|(length, _)| *length).map(|(_, application)| application)
+        matching.max_by_key(|(length, _)| *length).map(|(_, applied)| applied)
     }
 }
 

@@ -359,7 +359,11 @@ fn property_step(contract: &Contract, delivery: &Delivery) -> String {
     }
     let keys = |consumer: &Consumer| consumer.entries.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>().join(", ");
     let consumers: String = named().map(|(consumer, name)| format!("| {} | {name} | {} |\n", consumer.namespace, keys(consumer))).collect();
-    include_str!("../property.md").replace("{consumers}", &consumers).replace("{patch}", &delivery.here.command("patch --write"))
+    let patch = match delivery.platform {
+        true => format!("`{}`", delivery.here.command("patch --write")),
+        false => format!("`{}` (`DIR` is the platform's checkout)", delivery.here.command("patch --write --platform DIR")),
+    };
+    include_str!("../property.md").replace("{consumers}", &consumers).replace("{patch}", &patch)
 }
 
 fn store_step(contract: &Contract, delivery: &Delivery) -> String {

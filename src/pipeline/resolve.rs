@@ -6,7 +6,7 @@ use super::platform::{self, Manifest, Platform};
 use crate::manifest::external_secret::{Entry as Written, ExternalSecret, Made, Slot, StoreRef, Tool, Whole};
 use crate::model::{
     Application, Code, Configuration, Consumer, Contract, DataKey, Entry, Error, Finding, Key, Name, Namespace, PROPERTY, Position, Result,
-    StoreKind, counted, near, visible,
+    StoreKind, counted, near, quoted, visible,
 };
 
 pub struct Resolved {
@@ -58,9 +58,13 @@ pub fn resolve(
     coverage.helm();
     platform.made.iter().for_each(|made| coverage.made(made));
     coverage.pushed();
-    let made = coverage.found.iter().any(|finding| finding.code == Code::RenderedElsewhere);
-    let read_at_all =
-        made || !coverage.consumers.is_empty() || manifests.iter().any(|manifest| !delivered(&contract, kind, manifest).is_empty());
+    let tells = |finding: &Finding| {
+        use Code::*;
+        matches!(finding.code, RenderedElsewhere | ReadsWholeSecret | PropertyDiffers | ReadsOtherwise | Unreadable)
+    };
+    let read_at_all = coverage.found.iter().any(tells)
+        || !coverage.consumers.is_empty()
+        || manifests.iter().any(|manifest| !delivered(&contract, kind, manifest).is_empty());
     if !read_at_all {
         return Err(nothing_read(&contract, platform));
     }
@@ -92,7 +96,8 @@ fn nothing_read(contract: &Contract, platform: &Platform) -> Error {
             format!("its ExternalSecrets use {}", stores.iter().map(|name| format!("`{}`", visible(name))).collect::<Vec<_>>().join(", "))
         }
     };
-    let help = "pass the root of the platform's checkout, or draft a contract for it with `seal-secrets contract --from-platform DIR`";
+    let draft = format!("seal-secrets contract --from-platform {}", quoted(&platform.root));
+    let help = format!("pass the root of the platform's checkout, or draft a contract for it with `{draft}`");
     Error::bad_input(format!("no ExternalSecret of this checkout reads a key of the contract from the store `{}`", contract.store), help)
         .why(seen)
         .in_file(&platform.root)
@@ -149,19 +154,8 @@ impl<'p> Coverage<'p> {
 
     fn manifest(&mut self, manifest: &'p Manifest) {
         let Manifest { file, secret } = manifest;
-        for Whole { key, store, position } in &secret.whole {
-            if !self.is_ours(store) {
-                continue;
-            }
-            let what = match key {
-                Some(key) => {
-                    format!("`{}` reads the whole source Secret `{}`: its target gets the data key `{PROPERTY}`", secret.name, key)
-                }
-                None => format!("`{}` searches the store, and its account has no right to do that", secret.name),
-            };
-            let help = "list each value in `spec.data`, with `remoteRef.key` and `remoteRef.property`";
-            self.add(Code::ReadsWholeSecret, file, *position, what, help);
-        }
+        let (contract, kind) = (self.contract, self.kind);
+        self.whole(manifest, &|whole| is_ours(contract, kind, &whole.store));
         let others: BTreeSet<String> = secret
             .entries
             .iter()
@@ -177,12 +171,25 @@ impl<'p> Coverage<'p> {
         let ours: Vec<&Written> = secret.entries.iter().filter(|entry| self.is_ours(&entry.store)).collect();
         ours.iter().for_each(|read| self.read(manifest, read));
         if secret.outdated && !ours.is_empty() {
-            let what = format!("`{}` is of `external-secrets.io/v1beta1`, which ESO no longer serves", secret.name);
+            let what = format!("`{}` is not of `external-secrets.io/v1`, the only version that ESO serves", secret.name);
             self.add(Code::VersionNotServed, file, secret.position, what, "write `apiVersion: external-secrets.io/v1`");
         }
         let entries = delivered(self.contract, self.kind, manifest);
         if !entries.is_empty() {
             self.consumer(manifest, &entries);
+        }
+    }
+
+    /// Reports what reads whole source Secrets of our store.
+    fn whole(&mut self, manifest: &Manifest, is_ours: &dyn Fn(&Whole) -> bool) {
+        let Manifest { file, secret } = manifest;
+        let name = if secret.name.is_empty() { "an ExternalSecret".to_owned() } else { format!("`{}`", secret.name) };
+        for Whole { key, position, .. } in secret.whole.iter().filter(|whole| is_ours(whole)) {
+            let what = match key {
+                Some(key) => format!("{name} reads the whole source Secret `{key}`: its target gets the data key `{PROPERTY}`"),
+                None => format!("{name} searches the store, and its account has no right to do that"),
+            };
+            self.add(Code::ReadsWholeSecret, file, *position, what, LIST_EACH);
         }
     }
 
@@ -237,10 +244,18 @@ impl<'p> Coverage<'p> {
             let what = format!("`{}` reads a property of `{}` other than `{PROPERTY}`", secret.name, key.name);
             self.add(Code::PropertyDiffers, file, read.position, what, &format!("write `property: {PROPERTY}`"));
         }
+        self.otherwise(manifest, read);
         if DataKey::new(&read.secret_key).is_err() {
             let what = format!("`{}` has an entry with an invalid `secretKey`", secret.name);
             self.add(Code::Unreadable, file, read.position, what, "use letters, digits, `-`, `_` and `.`");
         }
+    }
+
+    /// Reports what has ESO give something other than the value as it is.
+    fn otherwise(&mut self, manifest: &Manifest, read: &Written) {
+        let Some(field) = read.otherwise else { return };
+        let what = format!("`{}` is read with `{field}`: something other than its value arrives", read.key);
+        self.add(Code::ReadsOtherwise, &manifest.file, read.position, what, &format!("remove `{field}`, or write `{field}: None`"));
     }
 
     /// Adds a consumer for each namespace in which this ExternalSecret will be.
@@ -317,7 +332,8 @@ impl<'p> Coverage<'p> {
             return self.add(Code::Unreadable, file, position, what, "write it out");
         }
         // A store that nothing says, or that is to be filled in, may be ours.
-        let unsaid = |store: &StoreRef| store.kind.is_empty() && store.name == self.contract.store.as_str();
+        let ours = self.contract.store.as_str();
+        let unsaid = |store: &StoreRef| store.kind.is_empty() && store.name == ours;
         let may_be_ours =
             |store: &StoreRef| store.name.is_empty() || store.name.contains(['{', '$']) || unsaid(store) || self.is_ours(store);
         let whole = secret.whole.iter().filter(|whole| may_be_ours(&whole.store));
@@ -334,6 +350,8 @@ impl<'p> Coverage<'p> {
             let help = "pass what comes out through `seal-secrets patch -`; if it is never applied, add it to `exclude` in the settings";
             return self.found.push(platform::finding(&self.platform.root, Code::HelmTemplate, file, None, what, help));
         }
+        let (contract, kind) = (self.contract, self.kind);
+        self.whole(manifest, &|whole| whole.key.is_none() && (unsaid(&whole.store) || is_ours(contract, kind, &whole.store)));
         for (key, position, entry) in read {
             self.made_reader(manifest, made, key, position, entry);
         }
@@ -359,18 +377,22 @@ impl<'p> Coverage<'p> {
         let known = self.contract.consumers.iter().filter(|consumer| consumer.name.is_none());
         let known = known.filter(|consumer| consumer.entries.iter().any(|entry| entry.key == key.name)).filter(fits);
         let known: Vec<_> = known.map(|consumer| (None, consumer.clone())).collect();
-        let has_property = entry.is_some_and(|entry| entry.property.as_deref() == Some(PROPERTY)) || secret.tool == Tool::Flux(true);
+        let has_property = entry.is_some_and(|entry| entry.property.as_deref() == Some(PROPERTY) || secret.tool == Tool::Flux(true));
         let what = match made {
             Made::Text => format!("an ExternalSecret inside a text reads `{}`", key.name),
             Made::Template => format!("an ExternalSecret in a template reads `{}`", key.name),
             Made::Chart => format!("helm values make an ExternalSecret that reads `{}`", key.name),
-            Made::By(kind) => format!("a {} makes an ExternalSecret that reads `{}`", visible(kind), key.name),
+            Made::By(kind) => {
+                let article = if kind.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
+                format!("{article} {} makes an ExternalSecret that reads `{}`", visible(kind), key.name)
+            }
         };
         let declared = !known.is_empty();
         // A chart or a template may add it.
-        let may_have_it = has_property || matches!(made, Made::Chart | Made::Template);
+        let may_have_it = has_property || entry.is_some() && matches!(made, Made::Chart | Made::Template);
         let code = if declared && may_have_it { Code::RenderedByHelm } else { Code::RenderedElsewhere };
         self.add(code, file, position, what, &advice(secret, entry, declared, has_property));
+        entry.into_iter().for_each(|read| self.otherwise(manifest, read));
         self.consumers.extend(known);
     }
 
@@ -435,7 +457,7 @@ impl<'p> Coverage<'p> {
 
     /// Patches that others wrote: what they make of an ExternalSecret is not followed.
     fn patched(&mut self) {
-        for (file, position) in self.platform.changes() {
+        for (file, position) in self.platform.changes(self.contract.store.as_str()) {
             let what = "a patch here may change what an ExternalSecret reads, and is not followed".to_owned();
             let help = "put the change into the manifest, or add its keys to the contract's `consumers`";
             self.add(Code::PatchedElsewhere, &file, position, what, help);
@@ -462,6 +484,8 @@ impl<'p> Coverage<'p> {
 /// What helps where an ExternalSecret is only made: by hand, or on its way through the tool that makes it.
 fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_property: bool) -> String {
     let declare = if declared { "" } else { "add its consumer to the contract, without a `name`" };
+    let and = if declared { "" } else { ", and " };
+    let Some(entry) = entry else { return format!("{LIST_EACH}{and}{declare}") };
     match (declared, has_property) {
         (true, true) => return "nothing to do as long as the contract's consumer is this one".to_owned(),
         (false, true) => return declare.to_owned(),
@@ -471,16 +495,18 @@ fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_
         Tool::ArgoCd => "; Argo CD runs no post-renderer".to_owned(),
         Tool::Flux(_) => {
             let name = if secret.name.is_empty() { String::new() } else { format!(", name: {}", visible(&secret.name)) };
-            let index = entry.map_or(0, |entry| entry.index);
+            let index = entry.index;
             format!(
                 "; or give the HelmRelease `postRenderers: [{{kustomize: {{patches: [{{target: {{kind: ExternalSecret{name}}}, patch: '[{{\"op\": \"add\", \"path\": \"/spec/data/{index}/remoteRef/property\", \"value\": \"{PROPERTY}\"}}]'}}]}}}}]`"
             )
         }
         Tool::Unknown => String::new(),
     };
-    let and = if declared { "" } else { ", and " };
     format!("write `property: {PROPERTY}` beside its `key` by hand{and}{declare}{by_tool}")
 }
+
+/// What helps where a whole source Secret is read.
+const LIST_EACH: &str = "list each value in `spec.data`, with `remoteRef.key` and `remoteRef.property`";
 
 /// How the help of a finding begins that `patch` settles.
 const PATCH: &str = "run `seal-secrets patch --write";

@@ -10,7 +10,7 @@ use super::certificate::FitCertificate;
 use super::inventory::{self, Inventory, SOURCE};
 use super::pins::Verdict;
 use super::private_key::SealingKey;
-use super::render::{RUNBOOK, form, form_of, render, store_file};
+use super::render::{self, RUNBOOK, form, form_of, render, store_file};
 use super::unseal::{Opened, Values};
 use super::{difference, generate, seal};
 use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, Sealed, SealedSecret};
@@ -472,14 +472,17 @@ impl Findings<'_> {
             if expected.contains_key(path) || path == "README.md" || in_other_set(path) {
                 continue;
             }
-            let help = match memchr::memmem::find(bytes, b"SealedSecret") {
-                Some(_) => "it may hold sealed values: keep it, and move it to where it belongs; no kustomization lists it",
-                None => "remove it, unless it is yours; no kustomization lists it",
+            let (what, help) = match memchr::memmem::find(bytes, b"SealedSecret") {
+                Some(_) => (STRAY, "it may hold sealed values: keep it, and move it to where it belongs; no kustomization lists it"),
+                None if render::is_derived(bytes) => ("left over from an earlier run: no longer listed", "delete it"),
+                None => (STRAY, "remove it, unless it is yours; no kustomization lists it"),
             };
-            self.add(Code::StrayFile, path, None, "the tool neither wrote nor reads it".to_owned(), help);
+            self.add(Code::StrayFile, path, None, what.to_owned(), help);
         }
     }
 }
+
+const STRAY: &str = "the tool neither wrote nor reads it";
 
 fn at(place: String, position: Option<Position>) -> String {
     match position {

@@ -54,6 +54,7 @@ impl Workspace {
             store_file: file.map(|path| self.read_store_file(path, project_id.as_deref())).transpose()?,
             controller: self.controller.clone(),
             here: self.places_from_out()?,
+            platform: self.platform_root().is_some(),
             patched: false,
             application: None,
         })

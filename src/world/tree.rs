@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::disk::{Disk, Kind};
 use super::folder::{Folder, is_leftover, removed_meanwhile};
 use super::git::LeftOut;
+use crate::manifest::external_secret::TEMPLATES;
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result, on_threads};
 
@@ -25,7 +26,7 @@ const AT_ONCE: usize = 64;
 /// Whether a file's path and content make it one that matters.
 pub type Matters<'m> = dyn Fn(&str, &[u8]) -> bool + Sync + 'm;
 
-/// Reads every YAML or JSON file below a folder for which `matters` is true, but for those that git leaves out, on this many threads.
+/// Reads every manifest and template below a folder for which `matters` is true, but for those that git leaves out, on this many threads.
 pub fn read(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Tree> {
     let Some(folder) = Folder::open_root(disk, root)? else {
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
@@ -56,7 +57,13 @@ pub fn list_all(root: &Folder) -> Result<Listing> {
 
 /// Whether a file's name is that of a manifest.
 pub fn is_manifest(name: &str) -> bool {
-    name == "Kustomization" || [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
+    name == "Kustomization" || ends(name, &[".yaml", ".yml", ".json"])
+}
+
+/// Whether a name ends with one of these, in small letters or capitals.
+fn ends(name: &str, endings: &[&str]) -> bool {
+    let lower = name.to_ascii_lowercase();
+    endings.iter().any(|end| lower.ends_with(end))
 }
 
 /// A folder to be listed, and what git leaves out of it, if that counts.
@@ -81,7 +88,7 @@ fn list<'d>(root: &Folder, next: Waiting<'d>, all: bool, waiting: &mut Vec<Waiti
         let path = folder.join(name);
         // A name that is not UTF-8 is no kustomize resource.
         let (Some(name), Some(text)) = (path.file_name().and_then(|name| name.to_str()), path.to_str()) else { continue };
-        let wanted = is_manifest(name);
+        let wanted = is_manifest(name) || !all && ends(name, &TEMPLATES);
         let ignored = || left_out.as_ref().map_or(Ok(false), |left_out| left_out.file(name));
         match kind {
             Kind::Folder if PASSED_OVER.contains(&name) => {}

@@ -253,6 +253,29 @@ fn a_derived_file_that_was_edited_is_restored_and_said_so() {
 }
 
 #[test]
+fn the_runbook_asks_for_the_checkout_that_the_run_does_not_know() {
+    let runbook = Sandbox::bootstrapped().read("out/INSTALL.md");
+    let patch = crate::printed::commands(&runbook).into_iter().find(|command| command.contains("patch ")).unwrap();
+    assert!(patch.ends_with("patch --write --platform DIR"), "{patch}");
+    assert!(runbook.contains("(`DIR` is the platform's checkout)"), "{runbook}");
+}
+
+#[test]
+fn what_an_earlier_run_wrote_is_called_so() {
+    let sandbox = Sandbox::bootstrapped();
+    let patch = sandbox.read("out/property-patches/hf-token.patch.yaml");
+    sandbox.write("out/property-patches/renamed.patch.yaml", patch.as_bytes());
+    sandbox.write("out/notes.txt", b"remember the milk\n");
+    let said = sandbox.run(["verify"]).expect(0).stdout;
+    for told in [
+        "renamed.patch.yaml: left over from an earlier run: no longer listed\n  help: delete it\n",
+        "notes.txt: the tool neither wrote nor reads it\n",
+    ] {
+        assert!(said.contains(told), "{said}");
+    }
+}
+
+#[test]
 fn half_a_pair_is_refused_with_its_remedy() {
     let sandbox = Sandbox::bootstrapped();
     let file = "out/secret-source/dex-admin.sealed.yaml";

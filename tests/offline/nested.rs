@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use seal_secrets::manifest::external_secret::find;
 use seal_secrets::manifest::property::add;
 use seal_secrets::manifest::yaml;
+use seal_secrets::model::StoreKind;
 use serde_yaml::Value;
 
 use crate::common::{Sandbox, fixture_text};
@@ -86,6 +87,7 @@ fn written_out() -> Vec<(&'static str, &'static str, String, &'static str)> {
         ("a List", "list.yaml", format!("apiVersion: v1\nkind: List\nitems:\n{}", item(0, "x", "n")), "n/x"),
         ("JSON on one line", "x.json", compact.to_owned(), "n/x"),
         ("JSON", "x.json", pretty.clone(), "n/x"),
+        ("a name with an escape", "x.json", pretty.replace("\"key\"", "\"k\\u0065y\""), "n/x"),
         ("JSON with tabs", "x.json", pretty.replace("  ", "\t"), "n/x"),
         ("a List in JSON", "x.json", format!("{{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{pretty}]}}\n"), "n/x"),
     ]
@@ -169,6 +171,7 @@ fn made() -> Vec<(&'static str, &'static str, String, Vec<&'static str>)> {
     let whole = es("x", "n", "hf-token", "secret-store");
     let shape = "externalSecrets:\n  app:\n    secretStoreRef: {name: secret-store, kind: ClusterSecretStore}\n    data:\n      - secretKey: a\n        remoteRef: {key: hf-token}\n";
     let stakater = "externalSecret:\n  secretStore: {name: secret-store}\n  files:\n    one:\n      data:\n        a:\n          remoteRef:\n            key: hf-token\n";
+    let searching = format!("{}  dataFrom: [{{find: {{name: {{regexp: a}}}}}}]\n", whole.split("  data:").next().unwrap());
     let elsewhere = |place| vec![place];
     vec![
         (
@@ -284,6 +287,82 @@ fn made() -> Vec<(&'static str, &'static str, String, Vec<&'static str>)> {
             vec!["helm-template q/x.yaml"],
         ),
         ("a key for Flux to fill in", "x.yaml", whole.replace("hf-token", "${app}-token"), vec!["helm-template q/x.yaml"]),
+        (
+            "an object of which a chart makes one",
+            "values.yaml",
+            "rawResources:\n  es:\n    apiVersion: external-secrets.io/v1\n    kind: ExternalSecret\n    spec:\n      spec:\n        secretStoreRef: {name: secret-store, kind: ClusterSecretStore}\n        data: [{secretKey: a, remoteRef: {key: hf-token}}]\n"
+                .to_owned(),
+            elsewhere("rendered-elsewhere q/values.yaml:8:48"),
+        ),
+        (
+            "a field of that name",
+            "values.yaml",
+            "externalSecret: {store: secret-store, data: {API_KEY: hf-token}}\n".to_owned(),
+            elsewhere("rendered-elsewhere q/values.yaml:1:55"),
+        ),
+        (
+            "in another spelling",
+            "values.yaml",
+            "external-secrets-config:\n  - {name: API_KEY, secretName: hf-token}\n".to_owned(),
+            elsewhere("rendered-elsewhere q/values.yaml:2:33"),
+        ),
+        (
+            "a list in it",
+            "values.yaml",
+            "app:\n  ExternalSecrets: {files: {x: {dataFrom: {key: hf-token}}}, keys: [other]}\n".to_owned(),
+            elsewhere("rendered-elsewhere q/values.yaml:2:49"),
+        ),
+        (
+            "such a field in a text",
+            "app.yaml",
+            format!("{APPLICATION}      values: |\n        externalSecret:\n          keys: [hf-token]\n"),
+            elsewhere("rendered-elsewhere q/app.yaml:10:9"),
+        ),
+        (
+            "a parameter of that name",
+            "app.yaml",
+            format!("{APPLICATION}      parameters:\n        - {{name: externalSecret.key, value: hf-token}}\n"),
+            elsewhere("rendered-elsewhere q/app.yaml:10:11"),
+        ),
+        ("that field, of another store", "values.yaml", "externalSecret: {store: vault, data: {API_KEY: hf-token}}\n".to_owned(), vec![]),
+        ("the name of a Secret", "values.yaml", "externalSecretName: hf-token\nexternalSecretRef: {name: hf-token}\nauth: {existingSecret: hf-token}\n".to_owned(), vec![]),
+        (
+            "a parameter with the name of a Secret",
+            "app.yaml",
+            format!("{APPLICATION}      parameters:\n        - {{name: auth.externalSecretName, value: hf-token}}\n"),
+            vec![],
+        ),
+        (
+            "a search in a text",
+            "map.yaml",
+            format!("apiVersion: v1\nkind: ConfigMap\ndata:\n  es.yaml: |\n{}", indented(4, &searching)),
+            elsewhere("reads-whole-secret q/map.yaml:5:5"),
+        ),
+        ("a search of another store", "map.yaml", format!("data:\n  a: |\n{}", indented(4, &searching.replace("name: secret-store", "name: vault"))), vec![]),
+        (
+            "a search in values",
+            "values.yaml",
+            "es:\n  secretStore: {name: secret-store}\n  dataFrom: [{find: {name: {regexp: a}}}]\n".to_owned(),
+            elsewhere("reads-whole-secret q/values.yaml:3:14"),
+        ),
+        ("a template by its ending", "x.yaml.tpl", whole.replace("hf-token", "${key}"), elsewhere("helm-template q/x.yaml.tpl")),
+        ("Jinja's ending", "x.j2", whole.clone(), elsewhere("rendered-elsewhere q/x.j2:9:9")),
+        (
+            "Jsonnet",
+            "x.jsonnet",
+            "{ apiVersion: 'external-secrets.io/v1', kind: 'ExternalSecret', spec: import 'spec.libsonnet' }\n".to_owned(),
+            elsewhere("helm-template q/x.jsonnet"),
+        ),
+        ("a template without one", "x.tmpl", "namespace: external-secrets\nkey: hf-token\n".to_owned(), vec![]),
+        ("in capitals", "X.YAML", whole.clone() + "        property: value\n        metadataPolicy: Fetch\n", vec!["reads-otherwise q/X.YAML:9:14"]),
+        ("decoded", "x.json", compact_decoded(), vec!["reads-otherwise q/x.json:1:272"]),
+        ("not decoded", "x.yaml", whole.clone() + "        property: value\n        decodingStrategy: None\n", vec![]),
+        (
+            "never served",
+            "x.yaml",
+            whole.replace("io/v1", "io/v1alpha1") + "        property: value\n",
+            vec!["version-not-served q/x.yaml:1:1"],
+        ),
         ("another store", "values.yaml", shape.replace("secret-store", "vault"), vec![]),
         ("another key", "values.yaml", shape.replace("hf-token", "something"), vec![]),
         (
@@ -331,6 +410,10 @@ fn made() -> Vec<(&'static str, &'static str, String, Vec<&'static str>)> {
     ]
 }
 
+fn compact_decoded() -> String {
+    r#"{"apiVersion":"external-secrets.io/v1","kind":"ExternalSecret","metadata":{"name":"x","namespace":"n"},"spec":{"secretStoreRef":{"kind":"ClusterSecretStore","name":"secret-store"},"data":[{"secretKey":"a","remoteRef":{"decodingStrategy":"Base64","property":"value","key":"hf-token"}}]}}"#.to_owned()
+}
+
 fn push(store: &str, key: &str) -> String {
     format!(
         "apiVersion: external-secrets.io/v1alpha1\nkind: PushSecret\nspec:\n  secretStoreRefs: [{{name: {store}, kind: ClusterSecretStore}}]\n  data:\n    - match:\n        remoteRef: {{remoteKey: {key}, property: value}}\n"
@@ -345,7 +428,11 @@ fn what_has_no_manifest_is_reported_and_left_as_it_is() {
         let sandbox = mini(&[("other.yaml", &other), ("c/Chart.yaml", "name: c\n"), (path, &text)]);
         assert_eq!(found(&sandbox), expected, "{what}: {text}");
         let read = readers(&sandbox);
-        let reads = if matches!(what, "not served" | "one bad document") { read.len() > 1 } else { read == ["other/other"] };
+        let reads = if ["not served", "never served", "one bad document", "in capitals", "decoded", "not decoded"].contains(&what) {
+            read.len() > 1
+        } else {
+            read == ["other/other"]
+        };
         assert!(reads, "{what}: {read:?}");
         // What `patch` adds is in an ExternalSecret of the file's own YAML.
         let edited = ["Crossplane", "an ApplicationSet's name", "envsubst", "one bad document"].contains(&what);
@@ -517,6 +604,37 @@ const PATCHES: &[(&str, &str, &str, &[&str])] = &[
     ),
     ("unreadable", "patches: [{target: {kind: ExternalSecret}, patch: 'remoteRef: ['}]", "", &["over/kustomization.yaml:2:11"]),
     (
+        "its whole metadata",
+        "patches: [{target: {kind: ExternalSecret}, path: p.yaml}]",
+        "[{op: replace, path: /metadata, value: {name: x, namespace: m}}]",
+        &["over/p.yaml:1:2"],
+    ),
+    (
+        "of a store",
+        "patches: [{target: {kind: ClusterSecretStore}, patch: '[{op: remove, path: /spec/conditions}]'}]",
+        "",
+        &["over/kustomization.yaml:2:11"],
+    ),
+    (
+        "of the store, strategic",
+        "patches: [{path: p.yaml}]",
+        "apiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata: {name: secret-store}\nspec: {conditions: []}\n",
+        &["over/p.yaml:1:1"],
+    ),
+    (
+        "of another store",
+        "patches: [{target: {kind: SecretStore, name: vault}, patch: '[{op: remove, path: /spec/conditions}]'}, {path: p.yaml}]",
+        "apiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata: {name: vault}\nspec: {conditions: []}\n",
+        &[],
+    ),
+    (
+        "a transformer",
+        "transformers: [\"apiVersion: builtin\\nkind: NamespaceTransformer\\nmetadata: {name: n, namespace: m}\", t.yaml]",
+        "",
+        &["over/kustomization.yaml:2:102", "over/kustomization.yaml:2:16"],
+    ),
+    ("one that does not matter", "transformers: [\"apiVersion: builtin\\nkind: LabelTransformer\\nlabels: {a: b}\"]", "", &[]),
+    (
         "our own property",
         "patches: [{target: {kind: ExternalSecret}, patch: '[{op: test, path: /spec/data/0/secretKey, value: a}, {op: add, path: /spec/data/0/remoteRef/property, value: value}]'}]",
         "",
@@ -577,14 +695,142 @@ fn patches_of_argo_cd_and_flux_are_patches_too() {
     let base = es("x", "n", "hf-token", "secret-store") + "        property: value\n";
     let patch = "patches: [{target: {kind: ExternalSecret}, patch: '[{op: remove, path: /spec/data/0}]'}]";
     let argo = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec:\n";
+    let kyverno = "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nspec:\n  rules:\n    - name: r\n      match: {any: [{resources: {kinds: [ExternalSecret]}}]}\n";
     for (what, text, place) in [
         ("an Application", format!("{argo}  source:\n    kustomize:\n      {patch}\n"), "7:17"),
         ("one of several sources", format!("{argo}  sources:\n    - kustomize:\n        {patch}\n"), "7:19"),
         ("Flux", format!("apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nspec:\n  {patch}\n"), "4:13"),
+        (
+            "a file that is not found",
+            format!(
+                "{argo}  source:\n    path: nowhere\n    kustomize:\n      patches: [{{target: {{kind: ExternalSecret}}, path: p.yaml}}]\n"
+            ),
+            "8:17",
+        ),
+        ("Kyverno", format!("{kyverno}      mutate: {{patchesJson6902: '[{{op: remove, path: /spec/data/0}}]'}}\n"), "7:15"),
+        ("Kyverno, merged", format!("{kyverno}      mutate: {{patchStrategicMerge: {{spec: {{+(data): []}}}}}}\n"), "7:15"),
+        ("Kyverno, for each", format!("{kyverno}      mutate: {{foreach: [{{list: a}}]}}\n"), "7:15"),
         ("a HelmRelease", format!("{RELEASE}  postRenderers:\n    - kustomize:\n        {patch}\n"), "7:19"),
     ] {
         assert_eq!(found(&mini(&[("x.yaml", &base), ("a.yaml", &text)])), [format!("patched-elsewhere q/a.yaml:{place}")], "{what}");
     }
+}
+
+#[test]
+fn the_patches_of_an_application_lie_in_its_folder_and_labels_do_not_matter() {
+    let base = es("x", "n", "hf-token", "secret-store") + "        property: value\n";
+    let app = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec: {source: {path: x, kustomize: {patches: [{target: {kind: ExternalSecret}, path: p.yaml}]}}}\n";
+    let labels = "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nspec:\n  rules:\n    - match: {any: [{resources: {kinds: [ExternalSecret]}}]}\n      mutate: {patchStrategicMerge: {metadata: {labels: {a: b}}}}\n";
+    let files = [("x/x.yaml", base.as_str()), ("apps/a.yaml", app), ("policy.yaml", labels)];
+    let patched = [&files[..], &[("x/p.yaml", "- {op: remove, path: /spec/data/0/remoteRef/property}\n")]].concat();
+    assert_eq!(found(&mini(&patched)), ["patched-elsewhere q/x/p.yaml:1:3"]);
+    let labelled = [&files[..], &[("x/p.yaml", "- {op: add, path: /metadata/labels, value: {}}\n")]].concat();
+    assert_eq!(found(&mini(&labelled)), Vec::<String>::new());
+}
+
+#[test]
+fn what_applies_a_folder_says_its_namespace() {
+    let base = es("x", "n", "hf-token", "secret-store") + "        property: value\n";
+    let lists = "resources: [x.yaml]\n";
+    let argo = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec:\n  destination: {namespace: d}\n";
+    let flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nspec:\n  path: ./x\n";
+    let component = "kind: Component\nnamespace: c\n";
+    for (what, kustomization, applies, component, reader) in [
+        ("nothing", lists, "a: b\n".to_owned(), "", "n/x"),
+        ("one of several sources", lists, format!("{argo}  sources: [{{repoURL: r, path: x, kustomize: {{namespace: m}}}}]\n"), "", "m/x"),
+        (
+            "Argo CD's component",
+            lists,
+            format!("{argo}  source: {{repoURL: r, path: x, kustomize: {{components: [../c]}}}}\n"),
+            component,
+            "c/x",
+        ),
+        ("Flux's target", lists, format!("{flux}  targetNamespace: m\n"), "", "m/x"),
+        ("over a kustomization's", "namespace: k\nresources: [x.yaml]\n", format!("{flux}  targetNamespace: m\n"), "", "m/x"),
+        ("without a kustomization", "", format!("{flux}  targetNamespace: m\n"), "", "m/x"),
+        ("Flux without one", lists, flux.to_owned(), "", "n/x"),
+        ("null", "namespace: null\nresources: [x.yaml]\n", "a: b\n".to_owned(), "", "n/x"),
+        ("a component", "resources: [x.yaml]\ncomponents: [../c]\n", "a: b\n".to_owned(), component, "c/x"),
+        ("a component of one", "resources: [x.yaml]\ncomponents: [../c]\n", "a: b\n".to_owned(), "components: [../c, ../d]\n", "d/x"),
+        ("beside its own", "namespace: k\nresources: [x.yaml]\ncomponents: [../c]\n", "a: b\n".to_owned(), component, "k/x"),
+    ] {
+        let files = [
+            ("x/x.yaml", base.as_str()),
+            ("x/kustomization.yaml", kustomization),
+            ("apps/a.yaml", &applies),
+            ("c/kustomization.yaml", component),
+            ("d/kustomization.yaml", "namespace: d\n"),
+        ];
+        let files: Vec<_> = files.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        assert_eq!(readers(&mini(&files)), [reader], "{what}");
+    }
+    // `null` is no namespace.
+    assert_eq!(found(&mini(&[("x.yaml", &base.replace("namespace: n", "namespace: null"))])), ["namespace-unknown q/x.yaml:1:1"]);
+}
+
+#[test]
+fn a_whole_secret_in_values_gets_no_advice_to_add_a_property() {
+    let values = format!("{RELEASE}  values:\n    es:\n      dataFrom: [{{extract: {{key: hf-token}}}}]\n");
+    let ran = run(&mini(&[("r.yaml", &values)]), &["contract", "--format", "json"], &MINI).expect(0);
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let one = json["coverage"].as_array().unwrap().iter().find(|one| one["code"] == "rendered-elsewhere").unwrap();
+    let help = "list each value in `spec.data`, with `remoteRef.key` and `remoteRef.property`, and add its consumer to the contract, without a `name`";
+    assert_eq!(one["help"], help);
+}
+
+#[test]
+fn what_makes_one_gets_its_article() {
+    let whole = indented(6, &es("x", "n", "hf-token", "secret-store"));
+    for (kind, what) in [("Object", "an Object makes an ExternalSecret"), ("Composition", "a Composition makes an ExternalSecret")] {
+        let text = format!("apiVersion: kubernetes.crossplane.io/v1alpha2\nkind: {kind}\nspec:\n  forProvider:\n    manifest:\n{whole}");
+        let ran = run(&mini(&[("x.yaml", &text)]), &["contract"], &MINI).expect(0);
+        assert!(ran.stdout.contains(&format!("{what} that reads `hf-token`")), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn json_keeps_its_quotes_when_the_kind_of_its_store_changes() {
+    for (text, expected) in [
+        (r#"{"k": "ClusterSecretStore"}"#, r#"{"k": "SecretStore"}"#),
+        ("{'k': 'ClusterSecretStore'}", "{'k': 'SecretStore'}"),
+        ("{k: ClusterSecretStore}", "{k: SecretStore}"),
+    ] {
+        let whole = |store: &str| {
+            let store = store.replace("k\"", "kind\"").replace("k'", "kind'").replace("{k", "{kind");
+            format!(
+                r#"{{"apiVersion":"external-secrets.io/v1","kind":"ExternalSecret","spec":{{"secretStoreRef":{store},"data":[{{"remoteRef":{{"key":"hf-token","property":"value"}}}}]}}}}"#
+            )
+        };
+        let edited = add(&whole(text), Some(StoreKind::SecretStore), &|_| true);
+        assert_eq!(edited.text, Some(whole(expected)));
+    }
+}
+
+#[test]
+fn where_nothing_is_read_but_something_is_wrong_that_is_reported() {
+    let whole = es("x", "n", "hf-token", "secret-store");
+    let of = |property: &str| format!("{whole}        property: {property}\n");
+    let head = whole.split("  data:").next().unwrap();
+    for (what, text, expected) in [
+        ("the whole of it", format!("{head}  dataFrom: [{{extract: {{key: hf-token}}}}]\n"), "reads-whole-secret q/x.yaml:6:14"),
+        ("a field twice", format!("{whole}        key: hf-token\n"), "unreadable q/x.yaml:10:9"),
+        (
+            "an alias",
+            whole.replace("name: secret-store", "name: *s").replace("apiVersion", "s: &s secret-store\napiVersion"),
+            "unreadable q/x.yaml:6:26",
+        ),
+        ("an empty property", of("\"\""), "property-differs q/x.yaml:9:14"),
+        ("another property", of("a"), "property-differs q/x.yaml:9:14"),
+    ] {
+        assert_eq!(found(&mini(&[("x.yaml", &text)])), [expected], "{what}");
+    }
+    // Where it is not, the way out can be pasted.
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("my q/x.yaml", es("x", "n", "hf-token", "vault").as_bytes());
+    let ran = sandbox.run(["verify", "--platform", "my q"]).expect(3);
+    let draft = crate::printed::commands(&ran.stderr).into_iter().find(|command| command.contains("contract")).unwrap();
+    assert_eq!(draft, "contract --from-platform 'my q'");
+    assert!(sandbox.run(["contract", "--from-platform", "my q"]).expect(0).stdout.contains("hf-token"));
 }
 
 #[test]
@@ -599,6 +845,8 @@ fn kustomize_moves_what_its_charts_hold() {
     assert_eq!(readers(&mini(&[("a/app.yaml", &app), ("a/kustomization.yaml", "namespace: argocd\nresources: [app.yaml]\n")])), ["n/x"]);
     let release = format!("{RELEASE}  values:\n    extraObjects:\n{}", item(6, "x", ""));
     assert_eq!(readers(&mini(&[("a/r.yaml", &release), ("a/kustomization.yaml", "namespace: moved\nresources: [r.yaml]\n")])), ["moved/x"]);
+    let release = format!("{RELEASE}  values:\n    extraObjects:\n{}", item(6, "x", "n"));
+    assert_eq!(readers(&mini(&[("a/r.yaml", &release), ("a/kustomization.yaml", "namespace: moved\nresources: [r.yaml]\n")])), ["n/x"]);
 }
 
 #[test]

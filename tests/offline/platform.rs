@@ -562,6 +562,9 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
             s.edit("p/apps/billing/generated.yaml", "  dataFrom:\n", "  secretStoreRef: {kind: ClusterSecretStore, name: secret-store}\n  dataFrom:\n    - extract: {key: hf-token}\n    - find: {name: {regexp: a}}\n")
         },
     ),
+    ("reads-otherwise", &["reads-otherwise p/apps/kserve/hf-token.yaml:18:14"], |s| {
+        s.edit("p/apps/kserve/hf-token.yaml", "property: value", "property: value\n        metadataPolicy: Fetch")
+    }),
     ("other-store", &[], |_| {}),
     ("namespace-unknown", &["namespace-unknown p/apps/lost.yaml:1:1"], |s| {
         s.write(
