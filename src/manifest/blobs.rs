@@ -138,11 +138,6 @@ static ANYWHERE: LazyLock<bytes::Regex> = LazyLock::new(|| bytes::Regex::new(BEG
 static AS_A_WORD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(&format!(r"(?:^|[^A-Za-z0-9+/]|\\[nrt]){BEGINS}")).expect("it is a regular expression"));
 
-/// The same at the beginning of several lines.
-static BROKEN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(&format!(r"(?:^|[^A-Za-z0-9+/]){BEGINS}[A-Za-z0-9+/]{{20,}}\\?\r?\n")).expect("it is a regular expression")
-});
-
 /// A run of base64 that is long enough for a sealed value.
 static RUN: LazyLock<Regex> = LazyLock::new(|| Regex::new("[A-Za-z0-9+/]{364,}={0,2}").expect("it is a regular expression"));
 
@@ -153,10 +148,28 @@ pub fn may_hold(bytes: &[u8]) -> bool {
 
 /// Whether bytes of any kind hold a sealed value, on one line or broken into lines.
 pub fn holds(bytes: &[u8]) -> bool {
+    const LEAST: usize = 60;
+    let broken = |text: &str| text.find(|c| !is_base64(c)).is_some_and(|end| end >= LEAST && text[end..].starts_with(['\r', '\n', '\\']));
     ANYWHERE.is_match(bytes) && {
         let text = String::from_utf8_lossy(bytes);
-        RUN.find_iter(&text).any(|run| is_blob(run.as_str())) || BROKEN.is_match(&text)
+        RUN.find_iter(&text).any(|run| is_blob(run.as_str())) || begins(&text).any(|at| broken(&text[at..]))
     }
+}
+
+fn is_base64(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '+' || c == '/'
+}
+
+/// Where words of a text begin as sealed values do. A line that goes on with the base64 of the line before it, as in a certificate,
+/// begins nothing.
+fn begins(text: &str) -> impl Iterator<Item = usize> {
+    const LENGTH: usize = 40;
+    let goes_on = |at: usize| {
+        let before = text[..at].trim_end_matches([' ', '\t']);
+        let line = before.ends_with('\n').then(|| before.trim_end());
+        line.is_some_and(|line| line.len() >= LENGTH && line.chars().rev().take(LENGTH).all(is_base64))
+    };
+    AS_A_WORD.find_iter(text).map(|found| found.end() - LENGTH).filter(move |at| !goes_on(*at))
 }
 
 /// Whether a text is a sealed value: base64 of the length of an RSA ciphertext, that, and an AES-GCM ciphertext with its tag
@@ -196,13 +209,12 @@ pub fn find(text: &str, hints: &Hints) -> Vec<ForeignSealedSecret> {
 
 /// The first beginning of a sealed value that nothing accounts for: in a comment, a field's name, an expression.
 fn missed(body: &str, found: &[ForeignSealedSecret]) -> Option<ForeignSealedSecret> {
-    const LENGTH: usize = 40;
     let spots: Vec<_> = found.iter().flat_map(|one| &one.blobs).map(|blob| blob.spot.content.clone()).collect();
     if found.iter().any(|one| one.fault.is_some()) || spots.iter().any(Option::is_none) {
         return None;
     }
     let known = |at: usize| spots.iter().flatten().any(|spot| spot.contains(&at));
-    let at = AS_A_WORD.find_iter(body).map(|begin| begin.end() - LENGTH).find(|at| !known(*at))?;
+    let at = begins(body).find(|at| !known(*at))?;
     let what = "what looks like a sealed value stands where no value is read, as in a comment, a field's name or an expression";
     let error = Error::bad_input(what, "remove it, or write it as a value of its own").at(yaml::position_of(body, at));
     Some(ForeignSealedSecret::unread(error, None))
@@ -234,7 +246,7 @@ fn is_document(text: &str) -> bool {
 /// Tries a scalar as a sealed value by itself, or as text with some; whether it is done with.
 fn alone(site: &Site<'_>, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -> bool {
     let text = site.node.word().unwrap_or_default();
-    if !AS_A_WORD.is_match(text) {
+    if !begins(text).next().is_some() {
         return false;
     }
     let joined: String = text.split_whitespace().collect();
@@ -265,7 +277,7 @@ fn tokens(site: &Site<'_>, text: &str, begin: usize, hints: &Hints, found: &mut 
 /// What cannot be read: the values that can be told in it, or that there may be some.
 fn unread(layer: &Layer<'_>, range: Range<usize>, error: Error, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) {
     let text = &layer.text[range.clone()];
-    let holds = AS_A_WORD.is_match(text);
+    let holds = begins(text).next().is_some();
     let Some(site) = layer.within else {
         // A template without a sealed value has none that could be lost.
         if holds || text.contains("SealedSecret") && !text::says_nothing(text) && !yaml::is_template(text) {
@@ -312,7 +324,7 @@ fn read(site: &Site<'_>, hints: &Hints) -> Option<ForeignSealedSecret> {
     let mut templated = None;
     for (key, node) in node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default() {
         let text = node.word().unwrap_or(&layer.text[node.range.clone()]);
-        if yaml::is_template(text) && !AS_A_WORD.is_match(text) {
+        if yaml::is_template(text) && !begins(text).next().is_some() {
             templated = templated.or(Some(node.position));
             continue;
         }

@@ -305,7 +305,9 @@ fn no_key_is_called_unneeded_while_a_value_is_not_attributed() {
         assert_ne!(needed(&[]).1[0], Some(false), "{file}");
         sandbox.remove(&format!("git/{file}"));
     }
-    for text in [&b"\0ELF\0SealedSecret\0"[..], b"# SealedSecret: see the docs, `AgBy3i4OJSWK`\n"] {
+    // A line of this certificate begins as a sealed value does.
+    let certificate = fixture_text("fixtures/certificates/good.crt");
+    for text in [certificate.as_bytes(), &b"\0ELF\0SealedSecret\0"[..], b"# SealedSecret: see the docs, `AgBy3i4OJSWK`\n"] {
         sandbox.write("git/program", text);
         assert_eq!(needed(&[]), (0, vec![Some(false), Some(true)]));
     }
