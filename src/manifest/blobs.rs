@@ -246,7 +246,7 @@ fn is_document(text: &str) -> bool {
 /// Tries a scalar as a sealed value by itself, or as text with some; whether it is done with.
 fn alone(site: &Site<'_>, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -> bool {
     let text = site.node.word().unwrap_or_default();
-    if !begins(text).next().is_some() {
+    if begins(text).next().is_none() {
         return false;
     }
     let joined: String = text.split_whitespace().collect();
@@ -324,7 +324,7 @@ fn read(site: &Site<'_>, hints: &Hints) -> Option<ForeignSealedSecret> {
     let mut templated = None;
     for (key, node) in node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default() {
         let text = node.word().unwrap_or(&layer.text[node.range.clone()]);
-        if yaml::is_template(text) && !begins(text).next().is_some() {
+        if yaml::is_template(text) && begins(text).next().is_none() {
             templated = templated.or(Some(node.position));
             continue;
         }
