@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::printed;
+use crate::simulated_disk::FOLDER;
 use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::pipeline::pins::{self, How, Pin};
@@ -222,9 +223,19 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Nothing in it.
+    /// Nothing in it. It lies in memory where it can: every file that is written is synced, and a disk takes longer over that than the
+    /// tests over all the rest.
     pub fn empty() -> Self {
-        let make = || tempfile::Builder::new().prefix("seal-secrets-test").tempdir().unwrap();
+        Self::within(if programs_run_in(Path::new(MEMORY)) { MEMORY.into() } else { std::env::temp_dir() })
+    }
+
+    /// Nothing in it, on the disk.
+    pub fn on_the_disk() -> Self {
+        Self::within(std::env::temp_dir())
+    }
+
+    fn within(place: PathBuf) -> Self {
+        let make = || tempfile::Builder::new().prefix("seal-secrets-test").tempdir_in(&place).unwrap();
         Sandbox { folder: make(), state: make() }
     }
 
@@ -276,31 +287,47 @@ impl Sandbox {
 
     /// With `keys/`, and `out/` as the first run leaves it.
     pub fn bootstrapped() -> Self {
-        static TEMPLATE: OnceLock<Sandbox> = OnceLock::new();
-        let template = TEMPLATE.get_or_init(|| {
+        static TEMPLATE: OnceLock<Template> = OnceLock::new();
+        let make = || {
             let sandbox = Self::with_keys();
             sandbox.run(["bootstrap"]).expect(0);
             sandbox
-        });
-        template.copy()
+        };
+        Template::sandbox(&TEMPLATE, make)
     }
 
-    /// As [`Sandbox::bootstrapped`], and then renewed. For reading: all tests have the same one.
-    pub fn renewed() -> &'static Self {
-        static RENEWED: OnceLock<Sandbox> = OnceLock::new();
-        RENEWED.get_or_init(|| {
+    /// As [`Sandbox::bootstrapped`], and then renewed: in all tests the same.
+    pub fn renewed() -> Self {
+        static RENEWED: OnceLock<Template> = OnceLock::new();
+        let make = || {
             let sandbox = Self::bootstrapped();
             sandbox.make_key(["renew", "--yes"]).told(&sandbox.will_open_for(&[&sandbox.own_recipient()]));
             sandbox
-        })
+        };
+        Template::sandbox(&RENEWED, make)
+    }
+
+    /// With `keys/`, and `contract.yaml`, a small one, as its first run leaves it.
+    pub fn small() -> Self {
+        static SMALL: OnceLock<Template> = OnceLock::new();
+        let make = || {
+            let sandbox = Self::with_keys();
+            sandbox.write("contract.yaml", fixture_text("fixtures/contracts/small.yaml").as_bytes());
+            sandbox.run(["bootstrap", "--contract", "contract.yaml"]).expect(0);
+            sandbox
+        };
+        Template::sandbox(&SMALL, make)
     }
 
     /// Another one with the same files.
     pub fn copy(&self) -> Self {
-        let copy = Self::empty();
-        let path = |sandbox: &Self| sandbox.folder.path().canonicalize().unwrap().to_string_lossy().into_owned();
+        self.copy_to(Self::empty())
+    }
+
+    /// The same in this empty one.
+    pub fn copy_to(&self, copy: Self) -> Self {
         if self.state().exists() {
-            copy.write_pins(&self.pins().replace(&path(self), &path(&copy)));
+            copy.write_pins(&self.pins().replace(&self.real_path(), &copy.real_path()));
         }
         copy_folder(self.folder.path(), copy.folder.path());
         copy
@@ -308,6 +335,11 @@ impl Sandbox {
 
     pub fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
+    }
+
+    /// As what is remembered of it names its folder.
+    fn real_path(&self) -> String {
+        self.folder.path().canonicalize().unwrap().to_string_lossy().into_owned()
     }
 
     pub fn read(&self, path: &str) -> String {
@@ -471,6 +503,46 @@ impl Sandbox {
     /// The bare value of a key, as `unseal` prints it.
     pub fn value(&self, key: &str) -> String {
         self.run(["unseal", "--value", key]).expect(0).stdout
+    }
+}
+
+/// A file system in memory, on Linux.
+const MEMORY: &str = "/dev/shm";
+
+/// Whether a file there can be written and started: containers often forbid the latter.
+fn programs_run_in(folder: &Path) -> bool {
+    use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+    let allowed = |flags: StatVfsMountFlags| !flags.intersects(StatVfsMountFlags::NOEXEC | StatVfsMountFlags::RDONLY);
+    const ROOM: u64 = 256 << 20;
+    access(folder, Access::WRITE_OK).is_ok() && statvfs(folder).is_ok_and(|of| allowed(of.f_flag) && of.f_bavail * of.f_frsize >= ROOM)
+}
+
+/// What is in a sandbox that is made once in a process. It is kept as values: nobody removes the folder of a static.
+struct Template {
+    folder: PathBuf,
+    real_path: String,
+    pins: String,
+    files: BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)>,
+}
+
+impl Template {
+    /// A sandbox with all of that.
+    fn sandbox(once: &OnceLock<Self>, make: impl FnOnce() -> Sandbox) -> Sandbox {
+        let template = once.get_or_init(|| {
+            let made = make();
+            Template { folder: made.path(""), real_path: made.real_path(), pins: made.pins(), files: made.snapshot() }
+        });
+        let sandbox = Sandbox::empty();
+        sandbox.write_pins(&template.pins.replace(&template.real_path, &sandbox.real_path()));
+        for (path, (mode, _, _, bytes)) in &template.files {
+            let path = sandbox.path("").join(path.strip_prefix(&template.folder).unwrap());
+            match mode & FOLDER {
+                0 => std::fs::write(&path, bytes).unwrap(),
+                _ => std::fs::create_dir(&path).unwrap(),
+            }
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode)).unwrap();
+        }
+        sandbox
     }
 }
 

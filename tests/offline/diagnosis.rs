@@ -1,7 +1,6 @@
 //! `doctor` before a small cluster with one fault: exactly its checks and their places, and, in a golden file, all that is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
 
 use seal_secrets::model::Symptom;
 use serde_json::{Value, json};
@@ -42,14 +41,7 @@ struct Fake {
 impl Fake {
     /// All is well.
     fn healthy() -> Self {
-        static TEMPLATE: OnceLock<Sandbox> = OnceLock::new();
-        let template = TEMPLATE.get_or_init(|| {
-            let sandbox = Sandbox::with_keys();
-            sandbox.write("contract.yaml", fixture_text("fixtures/contracts/small.yaml").as_bytes());
-            sandbox.run(["bootstrap", "--contract", "contract.yaml"]).expect(0);
-            sandbox
-        });
-        let mut fake = Fake { sandbox: template.copy(), objects: BTreeMap::new(), refused: Vec::new(), denied: BTreeSet::new(), date: "" };
+        let mut fake = Fake { sandbox: Sandbox::small(), objects: BTreeMap::new(), refused: Vec::new(), denied: BTreeSet::new(), date: "" };
         fake.surroundings();
         fake.values();
         fake

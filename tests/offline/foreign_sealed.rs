@@ -258,7 +258,7 @@ fn a_kustomization_says_the_namespace() {
 
 #[test]
 fn no_key_is_called_unneeded_while_a_value_is_not_attributed() {
-    let sandbox = Sandbox::renewed().copy();
+    let sandbox = Sandbox::renewed();
     // The escrow's first key is older than everything in the output folder.
     let old = Sandbox::bootstrapped().read("out/secret-source/vllm-api-key.sealed.yaml");
     let blob = old.lines().find_map(|line| line.strip_prefix("    value: ")).unwrap();

@@ -239,7 +239,7 @@ fn keygen_and_renew_remember_what_they_made() {
     sandbox.make_key(["keygen"]).expect(0);
     made(&sandbox, "keygen");
     assert_eq!(std::fs::metadata(sandbox.state()).unwrap().permissions().mode() & 0o777, 0o700);
-    made(Sandbox::renewed(), "renew");
+    made(&Sandbox::renewed(), "renew");
 }
 
 #[test]
