@@ -15,7 +15,7 @@ use base64::prelude::BASE64_STANDARD;
 use seal_secrets::model::EntropyFailed;
 use seal_secrets::pipeline::escrow;
 
-use crate::common::{Drawing, Ran, TestEntropy, fixture_text, pinned, run_on_drawing};
+use crate::common::{Drawing, Ran, TestEntropy, fixture_text, key_entropy, pinned, run_on_drawing, without_hash};
 use crate::simulated_disk::{CHANGES, FOLDER, Fault, GROWS, HERE, Loss, READS, SimulatedDisk, State, Tree};
 
 /// A moment at which all certificates here hold.
@@ -32,32 +32,19 @@ pub enum Whose {
 }
 
 pub fn run_with(disk: &SimulatedDisk, args: &[&str], whose: Whose) -> Ran {
-    let mut source = source(args, whose);
-    let draw = move |bytes: &mut [u8]| {
-        source(bytes);
-        Ok(())
-    };
-    run_on_drawing(disk.disk(), now, Box::new(Drawing(draw)), args)
+    run_on_drawing(disk.disk(), now, Box::new(Drawing(source(args, whose))), args)
 }
 
-/// The randomness of a run. Where a command makes an RSA key, the search for each of its primes begins at one: it is proved to be
-/// one as any other, and found at once.
-fn source(args: &[&str], whose: Whose) -> impl FnMut(&mut [u8]) + use<> {
-    let mut source = TestEntropy(whose as u64);
-    let mut primes = if ["keygen", "renew"].contains(&args[0]) { primes() } else { Vec::new() };
-    move |bytes| {
-        source.fill(bytes);
-        if primes.last().is_some_and(|prime| prime.len() == bytes.len()) {
-            bytes.copy_from_slice(&primes.pop().unwrap());
-        }
+/// The randomness of a run.
+fn source(args: &[&str], whose: Whose) -> Box<dyn FnMut(&mut [u8]) -> Result<(), EntropyFailed>> {
+    let mut entropy = TestEntropy(whose as u64);
+    match args[0] {
+        "keygen" | "renew" => Box::new(key_entropy(whose as u64)),
+        _ => Box::new(move |bytes| {
+            entropy.fill(bytes);
+            Ok(())
+        }),
     }
-}
-
-/// Those of a key of 4096 bits, as they are drawn.
-fn primes() -> Vec<Vec<u8>> {
-    // (t + 1) · 2^1984 − 1: to prove that one of this form is a prime takes half as long.
-    const TOPS: [u64; 2] = [0xc3a5_0000_0000_00dd, 0xe817_0000_0000_007f];
-    TOPS.map(|top| [&[0xff; 248][..], &top.to_le_bytes()].concat()).to_vec()
 }
 
 /// A run to its end, and what it left.
@@ -289,7 +276,7 @@ impl Sweep<'_> {
         let draw = move |bytes: &mut [u8]| {
             let fails = still.get() == Some(0);
             still.set(still.get().and_then(|left| left.checked_sub(1)));
-            source(bytes);
+            source(bytes)?;
             if fails { Err(EntropyFailed) } else { Ok(()) }
         };
         let ran = run_on_drawing(disk.disk(), now, Box::new(Drawing(draw)), self.args);
@@ -380,12 +367,10 @@ fn back(state: &State) -> State {
     state.clone().with_that_of(little(), "keys/sealing.crt", "keys/sealing.crt").with_that_of(little(), PINS, PINS)
 }
 
-/// The keys, and a contract without a bcrypt hash, which takes longer than all the rest of a run.
+/// The keys, and a contract without a bcrypt hash.
 pub fn with_keys() -> State {
     let (identity, _, escrow) = escrow_of_2048();
-    let hash = ["- name: admin-hash", "about: what the shop holds it against", "bcrypt", "key: admin-hash"];
-    let contract = fixture_text("fixtures/contracts/small.yaml");
-    let quick = contract.split_inclusive('\n').filter(|line| !hash.iter().any(|of_it| line.contains(of_it))).collect::<String>();
+    let quick = without_hash(&fixture_text("fixtures/contracts/small.yaml"));
     let token = "  - name: token\n    about: the operator's own\n    recipe: { provided: {} }\nconsumers:";
     let certificate = fixture_text("fixtures/certificates/good-2048.crt");
     State::empty()

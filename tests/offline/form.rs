@@ -30,8 +30,8 @@ fn what_lets_more_readers_in_is_refused_without_a_yes() {
         (every, every_namespaced, false),
     ];
     for (from, to, more) in rows {
-        let sandbox = Sandbox::with_keys();
-        run(&sandbox, from, &["bootstrap"]).expect(0);
+        let sandbox = Sandbox::bootstrapped();
+        run(&sandbox, from, &["bootstrap", "--yes"]).expect(0);
         sandbox.set(to);
         let before = sandbox.snapshot();
         let planned = sandbox.run(["plan"]).expect(0).stdout;
