@@ -28,7 +28,8 @@ const TARGET: &str = "/api/v1/namespaces/shop/secrets/shop";
 
 /// A cluster, as its API server shows it.
 struct Fake {
-    sandbox: Sandbox,
+    /// Taken by the run: what the server has is never dropped.
+    sandbox: Option<Sandbox>,
     /// What stands at each path; a text is the whole body.
     objects: BTreeMap<String, Value>,
     /// What paths that begin like this are answered with.
@@ -41,7 +42,8 @@ struct Fake {
 impl Fake {
     /// All is well.
     fn healthy() -> Self {
-        let mut fake = Fake { sandbox: Sandbox::small(), objects: BTreeMap::new(), refused: Vec::new(), denied: BTreeSet::new(), date: "" };
+        let mut fake =
+            Fake { sandbox: Some(Sandbox::small()), objects: BTreeMap::new(), refused: Vec::new(), denied: BTreeSet::new(), date: "" };
         fake.surroundings();
         fake.values();
         fake
@@ -107,7 +109,8 @@ impl Fake {
         }
         self.put(SEALED, json!({ "kind": "SealedSecretList", "items": sealed }));
         self.put(ACCOUNT, metadata(json!({ "name": "shop-reader" })));
-        let mut store: Value = serde_yaml::from_str(&self.sandbox.read("out/secret-store/cluster-secret-store.yaml")).unwrap();
+        let mut store: Value =
+            serde_yaml::from_str(&self.sandbox.as_ref().unwrap().read("out/secret-store/cluster-secret-store.yaml")).unwrap();
         store["status"] = json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
         self.put(STORE, store);
         let entry = |key: &str| json!({ "secretKey": "x", "remoteRef": { "key": key, "property": "value" } });
@@ -180,8 +183,8 @@ impl Fake {
     }
 
     /// What `doctor` makes of it.
-    fn ask(self, args: &[&str]) -> Ran {
-        let sandbox = self.sandbox.copy();
+    fn ask(mut self, args: &[&str]) -> Ran {
+        let sandbox = self.sandbox.take().unwrap();
         let (port, _) = serve_with(move |_, path, body| self.answer(path, body));
         kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
         sandbox.start([&["doctor", "--kubeconfig", "kubeconfig", "--contract", "contract.yaml"], args].concat())
@@ -511,7 +514,7 @@ const DEFECTS: &[Defect] = &[
         f.at(CONSUMERS)["items"] = json!([])
     }),
     ("a value that is not sealed", "not-sealed-yet", &["not-sealed-yet external secrets shop/shop"], |f| {
-        f.sandbox.remove("out/secret-source/session-key.sealed.yaml")
+        f.sandbox.as_ref().unwrap().remove("out/secret-source/session-key.sealed.yaml")
     }),
     ("no property", "property-missing", &["property-missing external secrets shop/shop"], |f| {
         let entries = &mut f.one(CONSUMERS)["spec"]["data"];
@@ -593,8 +596,8 @@ fn difference(healthy: &str, shown: &str) -> String {
 /// Something else that answers one of the requests: nothing is concluded from that, and `doctor` says that it did not get through.
 #[test]
 fn each_answer_has_to_be_one_of_kubernetes() {
-    let count = |fake: Fake, other: usize, body: &'static str| {
-        let sandbox = fake.sandbox.copy();
+    let count = |mut fake: Fake, other: usize, body: &'static str| {
+        let sandbox = fake.sandbox.take().unwrap();
         let (port, count) = serve_with(move |n, path, asked| match n == other && !path.ends_with("/cert.pem") {
             true => response("200 OK", "", body),
             false => fake.answer(path, asked),

@@ -35,8 +35,10 @@ pub fn run_with(disk: &SimulatedDisk, args: &[&str], whose: Whose) -> Ran {
     run_on_drawing(disk.disk(), now, Box::new(Drawing(source(args, whose))), args)
 }
 
+type Draw = dyn FnMut(&mut [u8]) -> Result<(), EntropyFailed>;
+
 /// The randomness of a run.
-fn source(args: &[&str], whose: Whose) -> Box<dyn FnMut(&mut [u8]) -> Result<(), EntropyFailed>> {
+fn source(args: &[&str], whose: Whose) -> Box<Draw> {
     let mut entropy = TestEntropy(whose as u64);
     match args[0] {
         "keygen" | "renew" => Box::new(key_entropy(whose as u64)),
