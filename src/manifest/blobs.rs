@@ -175,12 +175,15 @@ fn begins(text: &str) -> impl Iterator<Item = usize> {
 /// Whether a text is a sealed value: base64 of the length of an RSA ciphertext, that, and an AES-GCM ciphertext with its tag
 /// (sealed-secrets `pkg/crypto/crypto.go`).
 pub fn is_blob(text: &str) -> bool {
-    let parts = |bytes: &[u8]| {
-        let (length, rest) = bytes.split_first_chunk::<2>()?;
-        Some((usize::from(u16::from_be_bytes(*length)), rest.len()))
-    };
-    let sizes = base64::decode(text).ok().and_then(|bytes| parts(&bytes));
-    sizes.is_some_and(|(rsa, rest)| matches!(rsa, 256 | 384 | 512 | 768 | 1024) && rest >= rsa + 16)
+    shape(text).is_some_and(|(rsa, rest)| matches!(rsa, 256 | 384 | 512 | 768 | 1024) && rest >= 16)
+}
+
+/// How long the two parts of a sealed value are: the RSA ciphertext, and the AES-GCM one with its tag.
+pub fn shape(blob: &str) -> Option<(usize, usize)> {
+    let bytes = base64::decode(blob).ok()?;
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let rsa = usize::from(u16::from_be_bytes(*length));
+    Some((rsa, rest.len().checked_sub(rsa)?))
 }
 
 /// All sealed values of a text, at any depth, in its order; none is not an error.
@@ -209,11 +212,13 @@ pub fn find(text: &str, hints: &Hints) -> Vec<ForeignSealedSecret> {
 
 /// The first beginning of a sealed value that nothing accounts for: in a comment, a field's name, an expression.
 fn missed(body: &str, found: &[ForeignSealedSecret]) -> Option<ForeignSealedSecret> {
-    let spots: Vec<_> = found.iter().flat_map(|one| &one.blobs).map(|blob| blob.spot.content.clone()).collect();
-    if found.iter().any(|one| one.fault.is_some()) || spots.iter().any(Option::is_none) {
-        return None;
-    }
-    let known = |at: usize| spots.iter().flatten().any(|spot| spot.contains(&at));
+    let spots = found.iter().flat_map(|one| &one.blobs).map(|blob| blob.spot.content.clone());
+    let mut spots = spots.collect::<Option<Vec<_>>>().filter(|_| found.iter().all(|one| one.fault.is_none()))?;
+    spots.sort_by_key(|spot| spot.start);
+    let known = |at: usize| {
+        let before = spots.partition_point(|spot| spot.start <= at);
+        before.checked_sub(1).is_some_and(|last| spots[last].contains(&at))
+    };
     let at = begins(body).find(|at| !known(*at))?;
     let what = "what looks like a sealed value stands where no value is read, as in a comment, a field's name or an expression";
     let error = Error::bad_input(what, "remove it, or write it as a value of its own").at(yaml::position_of(body, at));
@@ -483,27 +488,15 @@ fn elsewhere(position: Position) -> Error {
 pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<String> {
     let (mark, body) = split_mark(text);
     replacements.sort_by_key(|(spot, _)| spot.begin());
-    let mut replaced = String::with_capacity(text.len() + text.len() / 4);
-    replaced.push_str(mark);
-    let mut done = 0;
-    for (spot, new) in &replacements {
-        let content = spot.content.clone().filter(|content| done <= content.start).ok_or_else(|| elsewhere(spot.position))?;
-        replaced.push_str(&body[done..content.start]);
-        replaced.push_str(new);
-        done = content.end;
-    }
-    replaced.push_str(&body[done..]);
-    let Some((first, _)) = replacements.first() else { return Ok(replaced) };
+    let Some((first, _)) = replacements.first() else { return Ok(text.to_owned()) };
+    let place = |(spot, _): &(Spot, String)| spot.content.clone().ok_or_else(|| elsewhere(spot.position));
+    let places = replacements.iter().map(place).collect::<Result<Vec<_>>>()?;
+    let replaced = foreign::spliced(body, places.iter().zip(replacements.iter().map(|(_, new)| new.as_str())));
+    let replaced = replaced.ok_or_else(|| elsewhere(first.position))?;
     let mut left = Left { body, replacements: &replacements };
-    let (before, after) = (yaml::documents(body), yaml::documents(&replaced[mark.len()..]));
-    let same = before.len() == after.len()
-        && before.iter().zip(&after).all(|(before, after)| match (&before.nodes, &after.nodes) {
-            (Ok(old), Ok(new)) => old.len() == new.len() && old.iter().zip(new).all(|(old, new)| left.differ_only(old, new)),
-            // What cannot be read is not changed.
-            (Err(_), Err(_)) => before.range.len() == after.range.len(),
-            _ => false,
-        });
-    if same && left.replacements.is_empty() { Ok(replaced) } else { Err(elsewhere(first.position)) }
+    let (before, after) = (yaml::documents(body), yaml::documents(&replaced));
+    let same = foreign::alike(body, &before, &replaced, &after, &mut |old, new| left.differ_only(old, new));
+    if same && left.replacements.is_empty() { Ok(format!("{mark}{replaced}")) } else { Err(elsewhere(first.position)) }
 }
 
 /// The replacements that were not met yet, in the order of the text.

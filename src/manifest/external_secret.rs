@@ -188,8 +188,7 @@ pub fn is_template(text: &str) -> bool {
         let before = line.split_once(begin).map(|(before, _)| before.trim_start_matches([' ', '-']));
         before.is_some_and(|before| before.is_empty() || before.contains(':') && !before.contains(['"', '\'']))
     };
-    let marks = [("{{", "}}"), ("{%", "%}")];
-    marks.iter().any(|(begin, end)| text.contains(end) && without_comments(text).any(|line| stands(line, begin)))
+    yaml::MARKS.iter().any(|(begin, end)| text.contains(end) && without_comments(text).any(|line| stands(line, begin)))
 }
 
 /// What a template, in this part of a text, may read: every word after `key:`.
@@ -282,9 +281,8 @@ impl Found {
         // A helm parameter: `name: externalSecret.remoteKey`, `value: …`.
         let parameter = |end: &str| node.get("name").and_then(Node::word).is_some_and(|name| name.ends_with(end));
         let value = || node.get("value").and_then(Node::word);
-        let place = |node: &Node| site.layer.within.map_or(node.position, Site::position);
         if let Some(key) = value().filter(|_| parameter("remoteKey")) {
-            self.remote_keys.push((key.to_owned(), node.get("value").map_or(site.position(), place)));
+            self.remote_keys.push((key.to_owned(), node.get("value").map_or(site.position(), |value| site.place(value))));
             return false;
         }
         let in_named =
@@ -306,8 +304,7 @@ fn pushed(site: &Site<'_>, spec: &Node) -> Vec<(StoreRef, String, Position)> {
         spec.get("secretStoreRefs").map(Node::items).unwrap_or_default().iter().map(|one| store_ref(Some(one))).collect();
     let data = spec.get("data").map(Node::items).unwrap_or_default();
     let keys = data.iter().filter_map(|entry| entry.at(&["match", "remoteRef", "remoteKey"]));
-    let place = |key: &Node| site.layer.within.map_or(key.position, Site::position);
-    let keys = keys.filter_map(|key| Some((key.word()?.to_owned(), place(key))));
+    let keys = keys.filter_map(|key| Some((key.word()?.to_owned(), site.place(key))));
     keys.flat_map(|(key, position)| stores.iter().map(move |store| (store.clone(), key.clone(), position))).collect()
 }
 
@@ -370,8 +367,8 @@ impl Around {
 /// A reader in helm values, in a shape that only its chart knows.
 fn of_values(site: &Site<'_>, remote: &Node) -> ExternalSecret {
     let within = || site.up.and_then(|up| up.node.items().iter().position(|item| std::ptr::eq(item, site.node)));
-    let place = remote.get("key").unwrap_or(remote).position;
-    let mut entry = Entry::unplaced(&word(remote, &["key"]).unwrap_or_default(), site.layer.within.map_or(place, Site::position));
+    let place = site.place(remote.get("key").unwrap_or(remote));
+    let mut entry = Entry::unplaced(&word(remote, &["key"]).unwrap_or_default(), place);
     entry.index = within().unwrap_or(0);
     entry.property = property(remote);
     entry.otherwise = otherwise(remote);
@@ -406,8 +403,7 @@ fn named_keys(site: &Site<'_>, node: &Node, around: &StoreRef, entries: &mut Vec
     let names = [&STORES[..], &["store", "secretStoreName", "storeName"]].concat();
     let store = store_of_values(node, &names).unwrap_or_else(|| around.clone());
     if let Some(key) = node.word() {
-        let position = site.layer.within.map_or(node.position, Site::position);
-        entries.push(Entry { store: around.clone(), ..Entry::unplaced(key, position) });
+        entries.push(Entry { store: around.clone(), ..Entry::unplaced(key, site.place(node)) });
     }
     let below = node.entries().iter().map(|(_, node)| node).chain(node.items());
     below.for_each(|node| named_keys(site, node, &store, entries));
@@ -416,8 +412,7 @@ fn named_keys(site: &Site<'_>, node: &Node, around: &StoreRef, entries: &mut Vec
 /// A reader of a whole Secret, or of several, in helm values.
 fn whole_of_values(site: &Site<'_>, whole: Whole) -> ExternalSecret {
     let key = site.node.at(&["extract", "key"]).unwrap_or(site.node);
-    let position = site.layer.within.map_or(key.position, Site::position);
-    ExternalSecret { whole: vec![Whole { position, ..whole }], ..loose(site, Vec::new()) }
+    ExternalSecret { whole: vec![Whole { position: site.place(key), ..whole }], ..loose(site, Vec::new()) }
 }
 
 /// A reader of which only these entries are known.
@@ -519,7 +514,7 @@ fn read(site: &Site<'_>, spec: &Node) -> ExternalSecret {
         whole.iter_mut().for_each(|whole| whole.position = within.position());
     }
     ExternalSecret {
-        hidden: hidden.map(|node| site.layer.within.map_or(node.position, Site::position)),
+        hidden: hidden.map(|node| site.place(node)),
         made: around.made(site).or_else(|| has_gaps(node, spec, text).then_some(Made::Template)),
         target: word(spec, &["target", "name"]).unwrap_or_else(|| name.clone()),
         name,

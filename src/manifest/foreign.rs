@@ -117,7 +117,12 @@ impl<'a> Layer<'a> {
 impl<'a> Site<'a> {
     /// Where it stands; inside a text, where that begins.
     pub fn position(&self) -> Position {
-        self.layer.within.map_or(self.node.position, Site::position)
+        self.place(self.node)
+    }
+
+    /// The same of another node of its text.
+    pub fn place(&self, node: &Node) -> Position {
+        self.layer.within.map_or(node.position, Site::position)
     }
 
     /// The mappings and lists around it, nearest first, those around a text that holds it as well.
@@ -217,6 +222,28 @@ fn escaped(escape: char, rest: &mut impl Iterator<Item = (usize, char)>) -> char
         'n' | 't' | 'v' | 'f' | 'r' | 'N' | '_' | 'L' | 'P' => ' ',
         other => other,
     }
+}
+
+/// The text with these parts replaced, which are in its order; none where two of them overlap.
+pub fn spliced<'c>(text: &str, changes: impl IntoIterator<Item = (&'c Range<usize>, &'c str)>) -> Option<String> {
+    let (mut after, mut done) = (String::with_capacity(text.len() + text.len() / 4), 0);
+    for (range, new) in changes {
+        after.push_str(text.get(done..range.start)?);
+        after.push_str(new);
+        done = range.end;
+    }
+    after.push_str(text.get(done..)?);
+    Some(after)
+}
+
+/// Whether the documents of two texts are alike, as `same` finds their nodes; what cannot be read has to be the same text.
+pub fn alike(old: &str, before: &[Document], new: &str, after: &[Document], same: &mut dyn FnMut(&Node, &Node) -> bool) -> bool {
+    let mut is_like = |before: &Document, after: &Document| match (&before.nodes, &after.nodes) {
+        (Ok(before), Ok(after)) => before.len() == after.len() && before.iter().zip(after).all(|(before, after)| same(before, after)),
+        (Err(_), Err(_)) => old[before.range.clone()] == new[after.range.clone()],
+        _ => false,
+    };
+    before.len() == after.len() && before.iter().zip(after).all(|(before, after)| is_like(before, after))
 }
 
 /// A text without its byte-order mark, and that mark.

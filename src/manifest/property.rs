@@ -42,17 +42,10 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool)
     }
     let Some(first) = first else { return edited };
     changes.sort_by_key(|(range, _)| range.start);
-    let mut after = mark.to_owned();
-    let mut done = 0;
-    for (range, inserted) in &changes {
-        after.push_str(&body[done..range.start]);
-        after.push_str(inserted);
-        done = range.end;
-    }
-    after.push_str(&body[done..]);
-    match check(body, &before, &after[mark.len()..], kind, changes.len()) {
-        true => edited.text = Some(after),
-        false => {
+    let after = foreign::spliced(body, changes.iter().map(|(range, new)| (range, new.as_str())));
+    match after.filter(|after| check(body, &before, after, kind, changes.len())) {
+        Some(after) => edited.text = Some(format!("{mark}{after}")),
+        None => {
             let what = "the property cannot be added here without changing something else";
             edited.refused.push(Error::bad_input(what, "add it by hand in this file").at(first));
             edited.added = 0;
@@ -149,16 +142,8 @@ fn is_json(text: &str) -> bool {
 /// Whether the new text reads as the old one, but for exactly this many properties and kinds. What cannot be read stays, and JSON
 /// stays JSON.
 fn check(old: &str, before: &[Document], new: &str, kind: Option<StoreKind>, changes: usize) -> bool {
-    let after = yaml::documents(new);
     let mut found = 0;
-    let mut same = |before: &Document, after: &Document| match (&before.nodes, &after.nodes) {
-        (Ok(before), Ok(after)) => {
-            before.len() == after.len() && before.iter().zip(after).all(|(before, after)| grown(before, after, kind, &mut found))
-        }
-        (Err(_), Err(_)) => old[before.range.clone()] == new[after.range.clone()],
-        _ => false,
-    };
-    let alike = before.len() == after.len() && before.iter().zip(&after).all(|(before, after)| same(before, after));
+    let alike = foreign::alike(old, before, new, &yaml::documents(new), &mut |before, after| grown(before, after, kind, &mut found));
     alike && found == changes && (!is_json(old) || is_json(new))
 }
 

@@ -60,8 +60,8 @@ pub struct PlainSecret {
 
 /// The Secrets of a text that others wrote, also those in a List, in YAML or JSON; and how many other objects are in it.
 pub fn read_plain(text: &str) -> Result<(Vec<PlainSecret>, usize)> {
-    let text = apart(text);
-    let (documents, mut secrets) = (yaml::read_foreign(&text)?, Vec::new());
+    let apart = apart(text);
+    let (documents, mut secrets) = (yaml::read_foreign(apart.as_ref().map_or(text, |apart| apart))?, Vec::new());
     let mut others = 0;
     for document in &documents {
         others += collect(document, &mut secrets)?;
@@ -84,8 +84,8 @@ pub struct BackupSecret {
 
 /// The Secrets of a text that others wrote, whatever their type and label, each as far as it can be read.
 pub fn read_backup(text: &str) -> Vec<Result<BackupSecret>> {
-    let mut found = Vec::new();
-    for document in yaml::documents(&apart(text)) {
+    let (apart, mut found) = (apart(text), Vec::new());
+    for document in yaml::documents(apart.as_ref().map_or(text, |apart| apart)) {
         let nodes = document.nodes.unwrap_or_else(|error| {
             found.push(Err(error));
             Vec::new()
@@ -105,10 +105,18 @@ fn read_backup_secret(node: &Node) -> Result<BackupSecret> {
     Ok(BackupSecret { out_of_use: label.is_some_and(|label| label != ACTIVE), values: values.collect(), position: node.position })
 }
 
-/// JSON values that follow each other, as `jq` prints them, as documents.
-fn apart(text: &str) -> Zeroizing<String> {
-    let text = if text.trim_start().starts_with('{') { text.replace("}\n{", "}\n--- {") } else { text.to_owned() };
-    Zeroizing::new(text)
+/// JSON values that follow each other, as `jq` prints them, as documents; none where the text is something else.
+fn apart(text: &str) -> Option<Zeroizing<String>> {
+    const BETWEEN: &str = "}\n{";
+    let more = text.matches(BETWEEN).count();
+    let values = (text.trim_start().starts_with('{') && more > 0).then(|| text.split(BETWEEN).enumerate())?;
+    // A text that grows leaves copies of secrets behind.
+    let mut apart = Zeroizing::new(String::with_capacity(text.len() + more * "--- ".len()));
+    for (i, value) in values {
+        apart.push_str(if i == 0 { "" } else { "}\n--- {" });
+        apart.push_str(value);
+    }
+    Some(apart)
 }
 
 /// A part of a document that others wrote; `null` is none, as for Kubernetes.

@@ -59,6 +59,12 @@ pub fn is_utf_16(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
 }
 
+/// Whether a file's name ends with one of these, in small letters or capitals.
+pub fn ends(name: &str, endings: &[&str]) -> bool {
+    let lower = name.to_ascii_lowercase();
+    endings.iter().any(|end| lower.ends_with(end))
+}
+
 /// Whether a YAML text has nothing but comments and empty lines.
 pub fn says_nothing(text: &str) -> bool {
     text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))

@@ -322,7 +322,7 @@ pub fn template(position: Position) -> Error {
 }
 
 /// What stands around the expressions of helm, Jinja and cookiecutter.
-const MARKS: [(&str, &str); 2] = [("{{", "}}"), ("{%", "%}")];
+pub const MARKS: [(&str, &str); 2] = [("{{", "}}"), ("{%", "%}")];
 
 /// Whether a text is a template, and not what comes out of it.
 pub fn is_template(text: &str) -> bool {

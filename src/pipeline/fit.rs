@@ -159,7 +159,7 @@ fn is_property(text: &str) -> bool {
 fn is_assignment(text: &str) -> bool {
     let (exported, line) = text.strip_prefix("export ").map_or((false, text), |line| (true, line));
     let Some((name, value)) = line.split_once('=') else { return false };
-    let is_name = name.len() >= 3 && is_variable(name) && (exported || name == name.to_ascii_uppercase());
+    let is_name = name.len() >= 3 && is_variable(name) && (exported || !name.bytes().any(|b| b.is_ascii_lowercase()));
     let has_fields = value.contains([',', ';']) && value.contains('=');
     is_name && !value.trim_matches('=').is_empty() && !has_fields && !value.contains('\n')
 }

@@ -150,10 +150,8 @@ fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, charts: &BTreeSe
 impl Platform {
     fn add(&mut self, path: &str, bytes: &[u8], charts: &BTreeSet<String>) {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let lower = name.to_ascii_lowercase();
-        let ends = |endings: &[&str]| endings.iter().any(|end| lower.ends_with(end));
         // Examples are not applied.
-        if name == "Chart.yaml" || ends(&[".example.yaml", ".example.yml", ".example.json"]) {
+        if name == "Chart.yaml" || text::ends(name, &[".example.yaml", ".example.yml", ".example.json"]) {
             return;
         }
         let text = match text::decode(bytes) {
@@ -162,7 +160,7 @@ impl Platform {
         };
         let in_chart = path.match_indices("/templates/").any(|(at, _)| charts.contains(&path[..at]))
             || (path.starts_with("templates/") && charts.contains(""));
-        if in_chart || ends(&external_secret::TEMPLATES) {
+        if in_chart || text::ends(name, &external_secret::TEMPLATES) {
             let mentions = if in_chart { external_secret::mentions(text) } else { external_secret::makes_one(text) };
             let secret = mentions.then(|| external_secret::template(text, 0..text.len()));
             return self.made.extend(secret.map(|secret| Manifest { file: path.to_owned(), secret }));
@@ -188,8 +186,8 @@ impl Platform {
         self.patches.extend(found.patches.into_iter().map(|patch| (path.to_owned(), patch)));
         found.unread.iter().filter(|_| environment(path).is_none()).for_each(|error| self.unreadable(path, error.clone()));
         for nodes in documents.iter().flat_map(|document| &document.nodes) {
-            let kustomization = gitops::kustomization(nodes).filter(|_| is_kustomization(path.rsplit('/').next().unwrap_or(path)));
-            if let Some(found) = kustomization {
+            let is_one = is_kustomization(path.rsplit('/').next().unwrap_or(path));
+            if let Some(found) = is_one.then(|| gitops::kustomization(nodes)).flatten() {
                 let transformers = found.transformers.iter().map(|position| (path.to_owned(), Patch::here(true, *position)));
                 self.patches.extend(transformers);
                 self.kustomizations.entry(folder(path).to_owned()).or_insert(found);

@@ -10,7 +10,6 @@ use super::certificate::SealingCertificate;
 use super::private_key::SealingKey;
 use super::seal::{Sealer, SessionKey};
 use super::unseal;
-use crate::manifest::base64;
 use crate::manifest::blobs::{self, Blob, ForeignSealedSecret, Kind, Spot};
 use crate::manifest::sealed_secret::{CLUSTER_WIDE, NAMESPACE_WIDE, scope};
 use crate::model::{CertificateDigest, Error, Result, Scope};
@@ -229,7 +228,7 @@ fn answered(one: &ForeignSealedSecret, answer: &Value, to: &SealingCertificate) 
     let data = data.ok_or_else(|| strange("it has other data keys"))?;
     let each = |blob: &Blob| {
         let new = data.get(&blob.key).and_then(Value::as_str).ok_or_else(|| strange("it has other data keys"))?;
-        let (old, size) = (shape(&blob.text), shape(new));
+        let (old, size) = (blobs::shape(&blob.text), blobs::shape(new));
         match size {
             _ if new == blob.text => Err(strange("a value is the old one")),
             Some((rsa, rest)) if rsa == to.size() && old.is_some_and(|(_, before)| before == rest) => {
@@ -239,14 +238,6 @@ fn answered(one: &ForeignSealedSecret, answer: &Value, to: &SealingCertificate) 
         }
     };
     one.blobs.iter().map(each).collect()
-}
-
-/// How long the two parts of a sealed value are.
-fn shape(blob: &str) -> Option<(usize, usize)> {
-    let bytes = base64::decode(blob).ok()?;
-    let (length, rest) = bytes.split_first_chunk::<2>()?;
-    let rsa = usize::from(u16::from_be_bytes(*length));
-    Some((rsa, rest.len().checked_sub(rsa)?))
 }
 
 fn strange(why: &str) -> Error {

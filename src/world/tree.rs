@@ -8,6 +8,7 @@ use super::disk::{Disk, Kind};
 use super::folder::{Folder, is_leftover, removed_meanwhile};
 use super::git::LeftOut;
 use crate::manifest::external_secret::TEMPLATES;
+use crate::manifest::text;
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result, on_threads};
 
@@ -57,13 +58,7 @@ pub fn list_all(root: &Folder) -> Result<Listing> {
 
 /// Whether a file's name is that of a manifest.
 pub fn is_manifest(name: &str) -> bool {
-    name == "Kustomization" || ends(name, &[".yaml", ".yml", ".json"])
-}
-
-/// Whether a name ends with one of these, in small letters or capitals.
-fn ends(name: &str, endings: &[&str]) -> bool {
-    let lower = name.to_ascii_lowercase();
-    endings.iter().any(|end| lower.ends_with(end))
+    name == "Kustomization" || text::ends(name, &[".yaml", ".yml", ".json"])
 }
 
 /// A folder to be listed, and what git leaves out of it, if that counts.
@@ -88,7 +83,7 @@ fn list<'d>(root: &Folder, next: Waiting<'d>, all: bool, waiting: &mut Vec<Waiti
         let path = folder.join(name);
         // A name that is not UTF-8 is no kustomize resource.
         let (Some(name), Some(text)) = (path.file_name().and_then(|name| name.to_str()), path.to_str()) else { continue };
-        let wanted = is_manifest(name) || !all && ends(name, &TEMPLATES);
+        let wanted = is_manifest(name) || !all && text::ends(name, &TEMPLATES);
         let ignored = || left_out.as_ref().map_or(Ok(false), |left_out| left_out.file(name));
         match kind {
             Kind::Folder if PASSED_OVER.contains(&name) => {}
