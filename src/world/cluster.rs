@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
+use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use k8s_openapi::jiff::fmt::rfc2822;
@@ -22,6 +23,11 @@ const MOST_BYTES: usize = 32 * 1024 * 1024;
 /// How often a request is repeated that the server had no time for.
 const MOST_RETRIES: u32 = 3;
 
+/// How many questions are under way at a time.
+const MOST_AT_ONCE: usize = 32;
+
+const JSON: &str = "application/json";
+
 /// Which cluster: `--kubeconfig` (or `KUBECONFIG`), `--context`.
 pub struct Access<'a> {
     /// The kubeconfig files, separated by `:`; none = `~/.kube/config`, and then the context has to be named.
@@ -37,6 +43,20 @@ pub struct Cluster {
     /// How long one request may take, its answer included.
     patience: Duration,
     time: Cell<Option<SystemTime>>,
+    /// How often the server has answered, whatever it said.
+    answers: Cell<usize>,
+    /// A request got no answer, and no other got one meanwhile.
+    is_gone: Cell<bool>,
+}
+
+/// One of many questions that are asked side by side.
+pub enum Ask {
+    /// An object of this kind.
+    Get { path: String, kind: &'static str },
+    /// An object's metadata, without values.
+    Metadata { path: String },
+    /// A review: what the server says of it.
+    Review { path: &'static str, object: Value },
 }
 
 pub struct Answer {
@@ -70,6 +90,8 @@ impl Cluster {
             config.connect_timeout = Some(patience);
             config.read_timeout = Some(patience);
             config.write_timeout = Some(patience);
+            // Else the time that a connection was idle counts as time without an answer.
+            config.reset_reader_on_write = true;
             config.default_retry = false;
             // It panics over a token that no header can hold.
             let made = quietly(|| kube::Client::try_from(config)).map_or(Err(None), |made| made.map_err(Some));
@@ -78,12 +100,17 @@ impl Cluster {
                 _ => unusable(&context),
             })
         })?;
-        Ok(Cluster { runtime, client, context, patience, time: Cell::new(None) })
+        Ok(Cluster { runtime, client, context, patience, time: Cell::default(), answers: Cell::default(), is_gone: Cell::default() })
     }
 
-    /// Lets the cluster work for a while. The timer is made inside the runtime, which it needs.
+    /// What comes of it; the timers of a request need the runtime.
+    fn wait<T>(&self, coming: impl Future<Output = T>) -> T {
+        self.runtime.block_on(coming)
+    }
+
+    /// Lets the cluster work for a while.
     pub fn pause(&self, time: Duration) {
-        self.runtime.block_on(async { tokio::time::sleep(time).await });
+        self.wait(async { tokio::time::sleep(time).await });
     }
 
     /// What time it was at the API server when it last answered, to the second.
@@ -94,7 +121,7 @@ impl Cluster {
     /// The server's version, which is no object.
     pub fn version(&self) -> Result<String> {
         let path = "/version";
-        let answer = self.ask("get", path, "application/json")?;
+        let answer = self.ask("get", path, JSON)?;
         if !answer.status.is_success() {
             return Err(refusal("get", path, &answer));
         }
@@ -103,23 +130,56 @@ impl Cluster {
         version.ok_or_else(|| not_kubernetes(path))
     }
 
+    /// The answers, in the order of the questions; none where there is no such object. Once the server is gone, the questions
+    /// that are left fail as the one that met it, and are not asked.
+    pub fn together(&self, asks: &[Ask]) -> Vec<Result<Option<Value>>> {
+        self.is_gone.set(false);
+        let mut answers: Vec<_> = asks.iter().map(|_| None).collect();
+        let gone = self.wait(async {
+            let asking = stream::iter(asks.iter().enumerate()).map(|(at, ask)| async move { (at, self.answer(ask).await) });
+            let mut asking = asking.buffer_unordered(MOST_AT_ONCE);
+            while let Some((at, answer)) = asking.next().await {
+                let failure = answer.as_ref().err().filter(|_| self.is_gone.get()).cloned();
+                answers[at] = Some(answer);
+                if failure.is_some() {
+                    return failure;
+                }
+            }
+            None
+        });
+        let left = || gone.clone().map_or(Ok(None), Err);
+        answers.into_iter().map(|answer| answer.unwrap_or_else(left)).collect()
+    }
+
+    async fn answer(&self, ask: &Ask) -> Result<Option<Value>> {
+        match ask {
+            Ask::Get { path, kind } => self.read(path, kind, JSON).await,
+            Ask::Metadata { path } => self.read_metadata(path, "PartialObjectMetadata").await,
+            Ask::Review { path, object } => self.make(path, object).await.map(Some),
+        }
+    }
+
     /// An object of this kind; none where there is none.
     pub fn get(&self, path: &str, kind: &str) -> Result<Option<Value>> {
-        self.read(path, kind, "application/json")
+        self.wait(self.read(path, kind, JSON))
     }
 
     /// An object's metadata, without its values (`PartialObjectMetadata`); none where there is none.
     pub fn metadata(&self, path: &str) -> Result<Option<Value>> {
-        self.read(path, "PartialObjectMetadata", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
+        self.wait(self.read_metadata(path, "PartialObjectMetadata"))
     }
 
     /// The metadata of several objects, without their values.
     pub fn metadata_list(&self, path: &str) -> Result<Option<Value>> {
-        self.read(path, "PartialObjectMetadataList", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
+        self.wait(self.read_metadata(path, "PartialObjectMetadataList"))
     }
 
-    fn read(&self, path: &str, kind: &str, accept: &str) -> Result<Option<Value>> {
-        let answer = self.ask("get", path, accept)?;
+    async fn read_metadata(&self, path: &str, kind: &str) -> Result<Option<Value>> {
+        self.read(path, kind, &format!("{JSON};as={kind};v=v1;g=meta.k8s.io")).await
+    }
+
+    async fn read(&self, path: &str, kind: &str, accept: &str) -> Result<Option<Value>> {
+        let answer = self.request("get", path, accept).await?;
         match answer.status {
             StatusCode::NOT_FOUND => nothing(path, &answer.body),
             status if status.is_success() => parse(path, kind, &answer.body).map(Some),
@@ -129,7 +189,7 @@ impl Cluster {
 
     /// A Secret with its values, in bytes that are wiped; none where there is none.
     pub fn find_secret(&self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let answer = self.ask("get", path, "application/json")?;
+        let answer = self.ask("get", path, JSON)?;
         match answer.status {
             StatusCode::NOT_FOUND => nothing(path, &answer.body),
             _ => secrets("get", path, "Secret", answer).map(Some),
@@ -138,12 +198,16 @@ impl Cluster {
 
     /// An object of this kind that holds secrets: bytes that are wiped.
     pub fn read_secret(&self, verb: &str, path: &str, kind: &str) -> Result<Zeroizing<Vec<u8>>> {
-        secrets(verb, path, kind, self.ask(verb, path, "application/json")?)
+        secrets(verb, path, kind, self.ask(verb, path, JSON)?)
     }
 
     /// Whatever a path answers, as it is, but for a "no" to this account. `verb` is what the path is asked for: `get`, `list`.
     pub fn ask(&self, verb: &str, path: &str, accept: &str) -> Result<Answer> {
-        let answer = self.send(&|| Request::get(path).header(header::ACCEPT, accept).body(Vec::new()))?;
+        self.wait(self.request(verb, path, accept))
+    }
+
+    async fn request(&self, verb: &str, path: &str, accept: &str) -> Result<Answer> {
+        let answer = self.send(&|| Request::get(path).header(header::ACCEPT, accept).body(Vec::new())).await?;
         if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(refusal(verb, path, &answer));
         }
@@ -156,15 +220,17 @@ impl Cluster {
 
     /// Makes an object of a review: what the server says of it.
     pub fn review(&self, path: &str, object: &Value) -> Result<Value> {
-        self.change("create", path, object["kind"].as_str().unwrap_or_default(), &|| {
-            Request::post(path).header(header::CONTENT_TYPE, "application/json").body(object.to_string().into_bytes())
-        })
+        self.wait(self.make(path, object))
+    }
+
+    async fn make(&self, path: &str, object: &Value) -> Result<Value> {
+        let answer = self.send(&|| post(path, object)).await?;
+        made("create", path, object["kind"].as_str().unwrap_or_default(), &answer)
     }
 
     /// Posts JSON, and gets whatever the path answers, but for a "no" to this account.
     pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
-        let answer =
-            self.send(&|| Request::post(path).header(header::CONTENT_TYPE, "application/json").body(body.to_string().into_bytes()))?;
+        let answer = self.wait(self.send(&|| post(path, body)))?;
         match answer.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refusal("create", path, &answer)),
             _ => Ok(answer),
@@ -174,37 +240,36 @@ impl Cluster {
     /// Server-side apply of a Secret; what is there is taken over.
     pub fn apply(&self, path: &str, yaml: &str) -> Result<Value> {
         let path = format!("{path}?fieldManager=seal-secrets&force=true");
-        self.change("patch", &path, "Secret", &|| {
-            Request::patch(&path).header(header::CONTENT_TYPE, "application/apply-patch+yaml").body(yaml.as_bytes().to_vec())
-        })
+        let answer =
+            self.wait(self.send(&|| {
+                Request::patch(&path).header(header::CONTENT_TYPE, "application/apply-patch+yaml").body(yaml.as_bytes().to_vec())
+            }))?;
+        made("patch", &path, "Secret", &answer)
     }
 
-    fn change(&self, verb: &str, path: &str, kind: &str, make: &dyn Fn() -> http::Result<Request<Vec<u8>>>) -> Result<Value> {
-        let answer = self.send(make)?;
-        if answer.status.is_success() { parse(path, kind, &answer.body) } else { Err(refusal(verb, path, &answer)) }
-    }
-
-    fn send(&self, make: &dyn Fn() -> http::Result<Request<Vec<u8>>>) -> Result<Answer> {
+    async fn send(&self, make: &dyn Fn() -> http::Result<Request<Vec<u8>>>) -> Result<Answer> {
         for retry in 0.. {
             let request = make().map_err(|_| failed("a request cannot be made", "check the names in it"))?;
-            let (answer, wait) = self.runtime.block_on(async {
-                match tokio::time::timeout(self.patience, self.send_once(request)).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(no_answer(self.patience)),
-                }
-            })?;
+            let before = self.answers.get();
+            let answer = tokio::time::timeout(self.patience, self.send_once(request)).await;
+            let answer = answer.unwrap_or_else(|_| Err(no_answer(self.patience)));
+            if answer.is_err() && self.answers.get() == before {
+                self.is_gone.set(true);
+            }
+            let (answer, wait) = answer?;
             let busy = answer.status == StatusCode::TOO_MANY_REQUESTS || answer.status.is_server_error();
             if !busy || retry == MOST_RETRIES {
                 return Ok(answer);
             }
             let wait = wait.unwrap_or(Duration::from_millis(200 << retry)).min(Duration::from_secs(5));
-            self.pause(wait);
+            tokio::time::sleep(wait).await;
         }
         unreachable!("the last answer is returned")
     }
 
     async fn send_once(&self, request: Request<Vec<u8>>) -> Result<(Answer, Option<Duration>)> {
         let response = self.client.send(request.map(Into::into)).await.map_err(|error| unreachable_server(&error, self.patience))?;
+        self.answers.update(|answers| answers + 1);
         let (head, body) = response.into_parts();
         let date = head.headers.get(header::DATE).and_then(|date| rfc2822::parse(date.to_str().ok()?).ok());
         self.time.set(date.map(|date| date.timestamp().into()));
@@ -220,6 +285,15 @@ impl Cluster {
         let wait = head.headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         Ok((Answer { status: head.status, body: body.to_bytes().to_vec() }, wait))
     }
+}
+
+fn post(path: &str, body: &Value) -> http::Result<Request<Vec<u8>>> {
+    Request::post(path).header(header::CONTENT_TYPE, JSON).body(body.to_string().into_bytes())
+}
+
+/// The object of this kind that a change made.
+fn made(verb: &str, path: &str, kind: &str, answer: &Answer) -> Result<Value> {
+    if answer.status.is_success() { parse(path, kind, &answer.body) } else { Err(refusal(verb, path, answer)) }
 }
 
 /// Whether there is more of a list. No limit is asked for, so no API server does that; what is not seen would count as not there.

@@ -50,6 +50,8 @@ mod simulated_disk;
 mod stand_ins;
 mod streams;
 mod threads;
+#[cfg(feature = "cluster")]
+mod together;
 mod trust;
 mod typed;
 mod unit_differs;
