@@ -499,6 +499,9 @@ pub struct Doctor {
     /// Print the Roles that COMMAND needs in a cluster, and do nothing else [default: those of every command]
     #[arg(long, value_name = "COMMAND", num_args = 0..=1, require_equals = true)]
     pub print_rbac: Option<Option<NeedsRights>>,
+    /// Print a line for each thing that is well, and every name
+    #[arg(long, short)]
+    pub verbose: bool,
     /// Print the checks as JSON
     #[arg(long)]
     pub json: bool,

@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::Outcome;
 use crate::cli::{Doctor, NeedsRights};
-use crate::manifest::sealed_secret::SealedSecret;
 use crate::manifest::yaml;
-use crate::model::{Check, Contract, Delivery, ErrorKind, Result, Status, Symptom};
-use crate::pipeline::diagnose::{self, Wanted};
+use crate::model::{Check, Contract, Delivery, ErrorKind, Remedy, Result, Status, Symptom};
+use crate::pipeline::diagnose::{self, SealedHere, Wanted};
 use crate::pipeline::{plan::Setting, rbac};
 use crate::show;
 use crate::workspace::Workspace;
+use crate::workspace::keys::ESCROW;
 use crate::workspace::snapshot::gather;
 use crate::world::World;
 use crate::world::cluster::Cluster;
@@ -29,11 +29,14 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     }
     let certificate = workspace.certificate()?.sealing.digest;
     let sealed = workspace.sealed("run `seal-secrets bootstrap` first, or pass the folder with `--out DIR`")?.sealed;
-    let sealed: BTreeMap<_, _> = sealed.into_values().flatten().map(|SealedSecret { name, certificate, .. }| (name, certificate)).collect();
-    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, places: &workspace.places };
+    let sealed = sealed.into_iter().flat_map(|(file, all)| all.into_iter().map(move |one| SealedHere::new(one, &file)));
+    let sealed: BTreeMap<_, _> = sealed.collect();
+    let own_key = workspace.has(ESCROW)?;
+    let places = &workspace.places;
+    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, own_key, sealed: &sealed, controller, places };
     let cluster = Cluster::connect(&workspace.access(), world)?;
     let checks = wait(&cluster, &wanted, args.wait, world)?;
-    world.terminal.print(&if args.json { show::checks::json(&checks) } else { show::checks::text(&checks) })?;
+    world.terminal.print(&if args.json { show::checks::json(&checks) } else { show::checks::text(&checks, args.verbose) })?;
     let unreachable = checks.iter().any(|check| check.symptom == Some(Symptom::ApiUnreachable));
     Ok(if unreachable { Outcome::NotReached } else { Outcome::found(checks.iter().any(|check| check.status == Status::Bad)) })
 }
@@ -86,5 +89,7 @@ fn look(cluster: &Cluster, wanted: &Wanted<'_>, clock: fn() -> SystemTime) -> Re
     };
     let what = format!("context {}", cluster.context);
     let (status, symptom) = (Status::Bad, Some(symptom));
-    Ok(vec![Check { category: "api server", what, status, symptom, cause: error.what(), remedy: wanted.places.pasteable(&error.help()) }])
+    let cause = [Some(error.what()), error.reason()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    let remedy = Remedy::Advice(wanted.places.pasteable(&error.help()));
+    Ok(vec![Check { category: "api server", what: vec![what], status, symptom, cause, remedy }])
 }

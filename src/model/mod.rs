@@ -18,7 +18,7 @@ mod secret_value;
 mod settings;
 mod threads;
 
-pub use check::{Check, Status, Symptom};
+pub use check::{Check, Remedy, Status, Symptom, one_for_each_cause};
 pub use contract::{
     Configuration, Consumer, Contract, Entry, Key, KnownKeys, MOST_PROVIDED_BYTES, PROPERTY, Reader, Recipe, Terms, Unit, When,
 };

@@ -1,15 +1,25 @@
-//! Compares what a cluster showed with what it should have: follows each value from its SealedSecret to its target.
-//! It recognises the messages of sealed-secrets 0.36 and of the External Secrets Operator 0.20.
+//! Compares what a cluster showed with what it should have: follows each value from its SealedSecret to its target, and asks at
+//! each place whether it is ours, not only whether it is ready. It knows the messages of sealed-secrets 0.36 to 0.40, and of the
+//! External Secrets Operator 0.20 to 2.9.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::model::{CertificateDigest, Check, Contract, Delivery, Name, Namespace, PROPERTY, Places, Status, Symptom, quoted};
+use self::object::{leaving, text};
+use crate::model::{
+    CertificateDigest, Check, Contract, Delivery, Name, Namespace, Places, Remedy, Status, Symptom, one_for_each_cause, quoted, visible,
+};
 
 pub mod controller;
-mod external_secrets;
+mod external_secret;
+mod object;
+mod operator;
+mod sealed;
+
+pub use object::target_of;
+pub use sealed::SealedHere;
 
 /// What was looked at. No value of any Secret is in it.
 #[derive(Default)]
@@ -20,23 +30,40 @@ pub struct Snapshot {
     pub clocks: Option<(SystemTime, SystemTime)>,
     /// Whether the resources of sealed-secrets and ESO are served.
     pub apis: BTreeMap<&'static str, bool>,
-    pub namespaces: BTreeMap<String, bool>,
+    /// The namespaces that were asked for; none = it does not exist.
+    pub namespaces: BTreeMap<String, Option<Value>>,
+    /// The controller's Deployment.
     pub controller: Option<Value>,
-    /// The Services with the same label.
+    /// Every Deployment of a sealed-secrets controller in the cluster.
+    pub controllers: Vec<Value>,
+    /// The Services in the controller's namespace that may be its own.
     pub services: Vec<String>,
     /// The certificate that it serves, if it serves one.
     pub served: Option<CertificateDigest>,
+    /// Whether every account of the cluster may call it through the API server.
+    pub open_to_all: Option<bool>,
+    /// The key Secrets with the label `active`.
     pub keys: Vec<Value>,
+    /// The Secret with the name that the controller loads whatever its label.
+    pub first_key: Option<Value>,
     pub sealed: Vec<Value>,
     pub sources: BTreeMap<Name, Option<Value>>,
-    /// The Deployment of the External Secrets Operator.
-    pub external_secrets: Option<Value>,
+    /// The Deployments of the External Secrets Operator.
+    pub operators: Vec<Value>,
+    /// Those of its webhook.
+    pub webhooks: Vec<Value>,
+    /// What sends objects to that webhook.
+    pub webhook_configurations: Vec<Value>,
     /// Whether the reader's account exists, by namespace.
     pub accounts: BTreeMap<Namespace, bool>,
     /// Which keys the account of a namespace may get.
     pub access: BTreeMap<(Namespace, Name), bool>,
     pub stores: Vec<Store>,
     pub consumers: Vec<LiveConsumer>,
+    /// The ExternalSecrets of others.
+    pub others: Vec<Value>,
+    /// The warnings about stores and ExternalSecrets.
+    pub events: Vec<Value>,
     /// The rights that this account lacks, and for which part of the way.
     pub forbidden: BTreeMap<Part, BTreeSet<String>>,
 }
@@ -52,7 +79,8 @@ pub enum Part {
     Keys,
     Sealed,
     Sources,
-    ExternalSecrets,
+    Operator,
+    Webhook,
     Accounts,
     Access,
     Stores,
@@ -65,14 +93,12 @@ pub struct Store {
     /// None = a store for the whole cluster.
     pub namespace: Option<Namespace>,
     pub object: Option<Value>,
-    pub events: Vec<Value>,
 }
 
 /// One consumer in the cluster.
 pub struct LiveConsumer {
     pub index: usize,
     pub object: Option<Value>,
-    pub events: Vec<Value>,
     pub target: Option<Value>,
 }
 
@@ -81,8 +107,10 @@ pub struct Wanted<'w> {
     pub contract: &'w Contract,
     pub delivery: &'w Delivery,
     pub certificate: CertificateDigest,
-    /// The keys that are sealed in the output folder, and to which certificate.
-    pub sealed: &'w BTreeMap<Name, Option<CertificateDigest>>,
+    /// Whether the escrow with its private key is here: the key Secret is then ours to apply.
+    pub own_key: bool,
+    /// The SealedSecrets of the output folder.
+    pub sealed: &'w BTreeMap<Name, SealedHere>,
     pub controller: (&'w str, &'w str),
     pub places: &'w Places,
 }
@@ -95,7 +123,7 @@ pub fn apis(delivery: &Delivery) -> [(&'static str, &'static str, Vec<&'static s
     ]
 }
 
-/// Every check, in the order of a value's way.
+/// Every check, in the order of a value's way; one cause is one check.
 pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     let mut checks = Checks { snapshot, wanted, list: Vec::new() };
     checks.good("api server", format!("{}, as {}", snapshot.version, snapshot.user));
@@ -103,10 +131,11 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     checks.clocks();
     let out = quoted(&wanted.places.out);
     let sealed_api = checks.api(0, format!("install the sealed-secrets controller: step 2 of {out}/INSTALL.md"));
-    let external_secrets_api = checks.api(1, format!("install the External Secrets Operator with its CRDs: step 3 of {out}/INSTALL.md"));
+    let operator_api = checks.api(1, format!("install the External Secrets Operator with its CRDs: step 3 of {out}/INSTALL.md"));
     checks.namespaces();
     let controller = checks.controller();
-    if !sealed_api || !checks.is_there(&wanted.contract.namespace) {
+    let lives = checks.is_there(wanted.contract.namespace.as_str());
+    if !sealed_api || !lives {
         checks.skip("sealed secrets", "every SealedSecret");
     } else if checks.may(Part::Sealed, "sealed secrets", "every SealedSecret") {
         wanted.sealed.keys().for_each(|name| checks.sealed(name, controller));
@@ -114,25 +143,17 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     if checks.may(Part::Sources, "source secrets", "every source Secret") {
         wanted.sealed.keys().for_each(|name| checks.source(name));
     }
-    let runs = checks.external_secrets();
-    if !external_secrets_api {
+    let operator = checks.operator();
+    if !operator_api {
         checks.skip("stores", "every store and every ExternalSecret");
-        return checks.list;
+        return one_for_each_cause(checks.list);
     }
     checks.accounts();
-    let ready = checks.stores(runs);
+    let ready = checks.stores(operator);
     if checks.may(Part::Consumers, "external secrets", "every ExternalSecret") {
-        snapshot.consumers.iter().for_each(|live| checks.consumer(live, runs, &ready));
+        snapshot.consumers.iter().for_each(|live| checks.consumer(live, operator, &ready));
     }
-    checks.list
-}
-
-/// The name of the Secret that an ExternalSecret writes.
-pub fn target_of(object: &Value) -> &str {
-    match text(object, "/spec/target/name") {
-        "" => text(object, "/metadata/name"),
-        name => name,
-    }
+    one_for_each_cause(checks.list)
 }
 
 struct Checks<'c> {
@@ -141,74 +162,58 @@ struct Checks<'c> {
     list: Vec<Check>,
 }
 
-fn text<'v>(value: &'v Value, path: &str) -> &'v str {
-    value.pointer(path).and_then(Value::as_str).unwrap_or("")
+/// What is wrong: the code, why, what to do.
+struct Fault(Symptom, String, Remedy);
+
+impl Fault {
+    fn new(symptom: Symptom, cause: impl Into<String>, remedy: impl Into<Remedy>) -> Self {
+        Fault(symptom, cause.into(), remedy.into())
+    }
 }
 
-/// A condition's status and message.
-fn condition<'v>(object: &'v Value, kind: &str) -> Option<(&'v str, &'v str)> {
-    let all = object.pointer("/status/conditions")?.as_array()?;
-    let one = all.iter().find(|condition| text(condition, "/type") == kind)?;
-    Some((text(one, "/status"), text(one, "/message")))
+fn advice(text: impl Into<String>) -> Remedy {
+    Remedy::Advice(text.into())
 }
 
-/// The newest event's message.
-fn newest(events: &[Value]) -> Option<&str> {
-    events.iter().max_by_key(|event| time(event).to_owned()).map(|event| text(event, "/message"))
-}
-
-fn time(event: &Value) -> &str {
-    ["/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"]
-        .iter()
-        .map(|path| text(event, path))
-        .find(|time| !time.is_empty())
-        .unwrap_or("")
-}
-
-/// Who wrote the data of a Secret, from its managed fields: the values themselves are never read.
-fn writers(metadata: &Value) -> impl Iterator<Item = (&Value, &serde_json::Map<String, Value>)> {
-    let managers = metadata.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
-    managers.filter_map(|manager| Some((manager, manager.pointer("/fieldsV1/f:data")?.as_object()?)))
-}
-
-fn has_value(metadata: &Value) -> bool {
-    writers(metadata).any(|(_, fields)| fields.contains_key(&format!("f:{PROPERTY}")))
-}
-
-/// When its data was last written.
-fn written(metadata: &Value) -> &str {
-    writers(metadata).map(|(manager, _)| text(manager, "/time")).max().unwrap_or("")
-}
-
-/// Whether every Pod is available, during an update the new one too.
-fn is_available(deployment: &Value) -> bool {
-    let count = |path: &str| deployment.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-    count("/status/availableReplicas") > 0 && count("/status/unavailableReplicas") == 0
-}
-
-fn is_ready(object: &Value) -> bool {
-    condition(object, "Ready").is_some_and(|(status, _)| status == "True")
+/// What the API server refuses alike to every controller.
+fn refused(message: &str) -> Option<Fault> {
+    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let (symptom, who) = if has(&["exceeded quota"]) {
+        (Symptom::QuotaExceeded, "who administers the namespace has to raise its ResourceQuota, or to remove what fills it")
+    } else if has(&["failed calling webhook"]) {
+        (Symptom::AdmissionDenied, "an admission webhook does not answer: who runs it has to repair it, or to remove its configuration")
+    } else if has(&["denied the request", "denied request", "violates PodSecurity"]) {
+        (Symptom::AdmissionDenied, "who administers the cluster has to let this Secret through the admission policy that is named")
+    } else {
+        return None;
+    };
+    Some(Fault::new(symptom, visible(message), advice(who)))
 }
 
 impl Checks<'_> {
-    fn add(&mut self, category: &'static str, what: String, status: Status, symptom: Option<Symptom>, cause: String, remedy: String) {
-        self.list.push(Check { category, what, status, symptom, cause, remedy });
+    fn add(&mut self, category: &'static str, what: String, status: Status, fault: Option<Fault>) {
+        let (symptom, cause, remedy) = match fault {
+            Some(Fault(symptom, cause, remedy)) => (Some(symptom), cause, remedy),
+            None => (None, String::new(), advice("")),
+        };
+        self.list.push(Check { category, what: vec![what], status, symptom, cause, remedy });
     }
 
-    fn good(&mut self, category: &'static str, what: String) {
-        self.add(category, what, Status::Good, None, String::new(), String::new());
+    fn good(&mut self, category: &'static str, what: impl Into<String>) {
+        self.add(category, what.into(), Status::Good, None);
     }
 
     fn skip(&mut self, category: &'static str, what: &str) {
-        self.add(category, what.to_owned(), Status::Skipped, None, "it depends on a check that failed".to_owned(), String::new());
+        self.add(category, what.to_owned(), Status::Skipped, None);
+        self.list.last_mut().expect("one was just added").cause = "it depends on a check that failed".to_owned();
     }
 
-    fn bad(&mut self, category: &'static str, what: String, symptom: Symptom, cause: String, remedy: String) {
-        self.add(category, what, Status::Bad, Some(symptom), cause, remedy);
+    fn bad(&mut self, category: &'static str, what: impl Into<String>, fault: Fault) {
+        self.add(category, what.into(), Status::Bad, Some(fault));
     }
 
-    fn warn(&mut self, category: &'static str, what: String, symptom: Symptom, cause: String, remedy: String) {
-        self.add(category, what, Status::Warning, Some(symptom), cause, remedy);
+    fn warn(&mut self, category: &'static str, what: impl Into<String>, fault: Fault) {
+        self.add(category, what.into(), Status::Warning, Some(fault));
     }
 
     /// The output folder, as a shell takes it.
@@ -221,16 +226,21 @@ impl Checks<'_> {
         format!("kubectl apply -k {}/secret-source", self.out())
     }
 
-    /// The command that applies the accounts and the stores.
-    fn apply_store(&self) -> String {
-        let file =
-            self.wanted.delivery.store_file.as_ref().map_or(String::new(), |file| format!(" && kubectl apply -f {}", quoted(&file.path)));
-        format!("kubectl apply -k {}/secret-store{file}", self.out())
+    /// The commands that apply the accounts and the stores.
+    fn apply_store(&self) -> Vec<String> {
+        let file = self.wanted.delivery.store_file.as_ref().map(|file| format!("kubectl apply -f {}", quoted(&file.path)));
+        [format!("kubectl apply -k {}/secret-store", self.out())].into_iter().chain(file).collect()
     }
 
-    /// Whether a namespace exists; true if that is unknown.
-    fn is_there(&self, namespace: &Namespace) -> bool {
-        self.snapshot.namespaces.get(namespace.as_str()).copied().unwrap_or(true)
+    /// Whether a namespace can hold something; true if that is unknown.
+    fn is_there(&self, namespace: &str) -> bool {
+        self.snapshot.namespaces.get(namespace).is_none_or(|found| found.as_ref().is_some_and(|found| stuck(found).is_none()))
+    }
+
+    /// The API server's time, or ours, in seconds since 1970.
+    fn now(&self) -> Option<u64> {
+        let (theirs, _) = self.snapshot.clocks?;
+        Some(theirs.duration_since(UNIX_EPOCH).ok()?.as_secs())
     }
 
     /// Whether this account may look at a part of the way; if not, its checks are skipped.
@@ -255,12 +265,12 @@ impl Checks<'_> {
             .wanted
             .places
             .command(&format!("doctor --print-rbac=doctor --controller-namespace {namespace} --controller-name {service}"));
-        let remedy = format!(
-            "{program} | kubectl apply -f - && \
-             kubectl create clusterrolebinding {name} --clusterrole={name} --user='{user}' && \
-             kubectl -n {namespace} create rolebinding {name} --role={name} --user='{user}'"
-        );
-        self.bad("api server", user.clone(), Symptom::Forbidden, cause, remedy);
+        let remedy = [
+            format!("{program} | kubectl apply -f -"),
+            format!("kubectl create clusterrolebinding {name} --clusterrole={name} --user='{user}'"),
+            format!("kubectl -n {namespace} create rolebinding {name} --role={name} --user='{user}'"),
+        ];
+        self.bad("api server", user.clone(), Fault::new(Symptom::Forbidden, cause, remedy));
     }
 
     /// Whether this machine and the API server agree on the time, which certificates depend on.
@@ -273,8 +283,8 @@ impl Checks<'_> {
         };
         if by > MOST {
             let cause = format!("this machine's clock is {} minutes {how} the API server's", by.as_secs() / 60);
-            let remedy = "timedatectl set-ntp true, on the machine whose clock is wrong".to_owned();
-            self.warn("api server", "its clock".to_owned(), Symptom::ClockSkew, cause, remedy);
+            let remedy = advice("set the clock of the machine where it is wrong: `timedatectl set-ntp true`");
+            self.warn("api server", "its clock", Fault::new(Symptom::ClockSkew, cause, remedy));
         }
     }
 
@@ -286,27 +296,49 @@ impl Checks<'_> {
         } else {
             let cause =
                 format!("the API server does not serve {} of {group}: the CRDs of {name} are not installed", resources.join(" and "));
-            self.bad("api server", (*group).to_owned(), Symptom::CrdMissing, cause, remedy);
+            self.bad("api server", *group, Fault::new(Symptom::CrdMissing, cause, advice(remedy)));
         }
         served
     }
 
     fn namespaces(&mut self) {
-        if !self.may(Part::Namespaces, "namespaces", "every namespace") {
+        const CATEGORY: &str = "namespaces";
+        if !self.may(Part::Namespaces, CATEGORY, "every namespace") {
             return;
         }
         let contract = self.wanted.contract;
         let needed = [contract.namespace.as_str(), contract.reader.namespace.as_str(), self.wanted.controller.0];
-        for (name, there) in &self.snapshot.namespaces {
-            let (cause, create) = ("the namespace does not exist".to_owned(), format!("kubectl create namespace {name}"));
-            if *there {
-                self.good("namespaces", name.clone());
-            } else if needed.contains(&name.as_str()) {
-                self.bad("namespaces", name.clone(), Symptom::NamespaceMissing, cause, create);
-            } else {
-                let remedy = format!("{create} && {}", self.apply_store());
-                self.warn("namespaces", name.clone(), Symptom::NamespaceMissing, cause, remedy);
+        let accounts = self.wanted.delivery.accounts(contract);
+        for (name, found) in &self.snapshot.namespaces {
+            let create = format!("kubectl create namespace {name}");
+            match found {
+                Some(namespace) => match stuck(namespace) {
+                    Some(fault) => self.bad(CATEGORY, name, fault),
+                    None => self.good(CATEGORY, name),
+                },
+                None if needed.contains(&name.as_str()) => {
+                    self.bad(CATEGORY, name, Fault::new(Symptom::NamespaceMissing, "the namespace does not exist", create));
+                }
+                None if accounts.keys().any(|account| account.as_str() == name) => {
+                    let remedy = Remedy::Commands([create].into_iter().chain(self.apply_store()).collect());
+                    self.warn(CATEGORY, name, Fault::new(Symptom::NamespaceMissing, "the namespace does not exist", remedy));
+                }
+                // Without an account in it, it is missed where its ExternalSecrets are.
+                None => {}
             }
         }
     }
+}
+
+/// Why a namespace that is being deleted is still there.
+fn stuck(namespace: &Value) -> Option<Fault> {
+    let since =
+        leaving(namespace).or_else(|| (text(namespace, "/status/phase") == "Terminating").then(|| "it is being deleted".to_owned()))?;
+    let conditions = namespace.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let holds = conditions.filter(|one| text(one, "/status") == "True").map(|one| visible(text(one, "/message")));
+    let cause = [since].into_iter().chain(holds).collect::<Vec<_>>().join("; ");
+    let remedy = advice(
+        "nothing can be created in it until it is gone: who owns the finalizers that hold it has to remove them; then create it again, and apply what it held",
+    );
+    Some(Fault::new(Symptom::NamespaceTerminating, cause, remedy))
 }

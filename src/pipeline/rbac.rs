@@ -8,13 +8,16 @@ use serde_json::{Value, json};
 use crate::manifest::secret::key_secret_name;
 use crate::model::{Contract, Delivery};
 
+/// The names that ESO's chart gives to what sends objects to its webhook.
+pub const WEBHOOKS: [&str; 2] = ["externalsecret-validate", "secretstore-validate"];
+
 /// `doctor`. Kubernetes has no right for metadata only, so the Secrets are listed by name.
 pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> Vec<Value> {
     let (namespace, service) = controller;
     let targets = contract.consumers.iter().map(|consumer| consumer.target.as_str());
     let secrets: BTreeSet<&str> = contract.keys.iter().map(|key| key.name.as_str()).chain(targets).collect();
-    let accounts = delivery.accounts(contract).into_keys().map(|account| account.as_str());
-    let namespaces = accounts.chain([contract.namespace.as_str(), contract.reader.namespace.as_str(), namespace]).collect();
+    let readers = contract.consumer_namespaces().into_iter().map(|namespace| namespace.as_str());
+    let namespaces = readers.chain([contract.namespace.as_str(), contract.reader.namespace.as_str(), namespace]).collect();
     let everywhere = [
         named("", "secrets", &["get"], secrets),
         named("", "namespaces", &["get"], namespaces),
@@ -26,6 +29,7 @@ pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)
         rule("apps", "deployments", &["list"]),
         rule("bitnami.com", "sealedsecrets", &["list"]),
         rule("authorization.k8s.io", "subjectaccessreviews", &["create"]),
+        named("admissionregistration.k8s.io", "validatingwebhookconfigurations", &["get"], WEBHOOKS.into()),
     ];
     // To tell the operator the name of the right Service.
     let there = [rule("", "services", &["get", "list"]), proxy(service), rule("", "secrets", &["list"])];

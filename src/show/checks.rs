@@ -1,42 +1,74 @@
-//! What `doctor` found.
+//! What `doctor` found: what is well in a few lines, then each fault, the worst last.
 
 use serde_json::{Value, json};
 
 use super::{counted, pretty};
 use crate::model::{Check, Status, Symptom, visible};
 
-pub fn text(checks: &[Check]) -> String {
-    let mut text = String::new();
-    let mut category = "";
-    for check in checks {
-        if std::mem::replace(&mut category, check.category) != check.category {
-            text.push_str(&format!("{}{}\n", if text.is_empty() { "" } else { "\n" }, check.category));
-        }
-        let mark = match check.status {
-            Status::Good => "ok  ",
-            Status::Warning => "warn",
-            Status::Bad => "BAD ",
-            Status::Skipped => "-   ",
-        };
-        let code = check.symptom.map_or(String::new(), |symptom| format!(" [{}]", symptom.as_str()));
-        text.push_str(&format!("  {mark} {}{code}\n", visible(&check.what)));
-        if check.symptom.is_some() {
-            text.push_str(&format!("       why:  {}\n       help: {}\n", check.cause, check.remedy));
+/// The most names, or lines of a category, that are shown one by one.
+const FEW: usize = 4;
+
+pub fn text(checks: &[Check], verbose: bool) -> String {
+    let mut text = Text { text: String::new(), category: "" };
+    let of = |status: Status| checks.iter().filter(move |check| check.status == status);
+    let mut categories: Vec<&'static str> = checks.iter().map(|check| check.category).collect();
+    categories.dedup();
+    for category in categories {
+        let all = checks.iter().filter(|check| check.category == category).map(|check| check.what.len()).sum::<usize>();
+        for (mark, status) in [("ok  ", Status::Good), ("-   ", Status::Skipped)] {
+            let these: Vec<&Check> = of(status).filter(|check| check.category == category).collect();
+            match these.len() > FEW && !verbose {
+                true => text.line(category, mark, &format!("{} of {all}", these.len())),
+                false => these.iter().for_each(|check| text.line(category, mark, &check.what[0])),
+            }
         }
     }
-    let count = |status| checks.iter().filter(|check| check.status == status).count();
+    for (mark, status) in [("warn", Status::Warning), ("BAD ", Status::Bad)] {
+        for check in of(status) {
+            let code = check.symptom.map_or(String::new(), |symptom| format!(" [{}]", symptom.as_str()));
+            text.line(check.category, mark, &(names(check, verbose) + &code));
+            text.text.push_str(&format!("       why:  {}\n       help: {}\n", check.cause, check.remedy.text()));
+        }
+    }
+    let count = |status| of(status).count();
     let (bad, warnings) = (count(Status::Bad), counted(count(Status::Warning), "warning"));
-    text + &match bad {
-        0 => format!("\ngood: {}, {warnings}\n", counted(checks.len(), "check")),
-        _ => format!("\nfound {}, {warnings}; what each code means: docs/troubleshooting.md\n", counted(bad, "fault")),
+    text.text
+        + &match bad {
+            0 => format!("\ngood: {}, {warnings}\n", counted(checks.iter().map(|check| check.what.len()).sum(), "check")),
+            _ => format!("\nfound {}, {warnings}; what each code means: docs/troubleshooting.md\n", counted(bad, "fault")),
+        }
+}
+
+/// Lines below the headings of their categories.
+struct Text {
+    text: String,
+    category: &'static str,
+}
+
+impl Text {
+    fn line(&mut self, category: &'static str, mark: &str, what: &str) {
+        if std::mem::replace(&mut self.category, category) != category {
+            self.text.push_str(&format!("{}{category}\n", if self.text.is_empty() { "" } else { "\n" }));
+        }
+        self.text.push_str(&format!("  {mark} {}\n", visible(what)));
     }
+}
+
+/// The objects with the same fault.
+fn names(check: &Check, verbose: bool) -> String {
+    let all = &check.what;
+    if verbose || all.len() <= FEW {
+        return all.join(", ");
+    }
+    format!("{} and {} more", all[..FEW - 1].join(", "), all.len() - FEW + 1)
 }
 
 pub fn json(checks: &[Check]) -> String {
     let check = |check: &Check| {
         json!({
-            "category": check.category, "what": check.what, "status": check.status.as_str(),
-            "code": check.symptom.map(Symptom::as_str), "cause": check.cause, "remedy": check.remedy,
+            "category": check.category, "what": check.what.join(", "), "names": check.what, "status": check.status.as_str(),
+            "code": check.symptom.map(Symptom::as_str), "cause": check.cause, "remedy": check.remedy.text(),
+            "command": check.remedy.command(),
         })
     };
     let checks: Vec<Value> = checks.iter().map(check).collect();

@@ -4,15 +4,12 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::Workspace;
-use crate::manifest::secret::{self, KEY_LABEL, KeySecret};
+use crate::manifest::secret::{self, KEY_LABEL, KeySecret, key_secret_name};
 use crate::manifest::text;
 use crate::model::{Error, ErrorKind, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
-use crate::pipeline::diagnose::controller::{dotted, version_of};
+use crate::pipeline::diagnose::controller::{SAFE, dotted, find, version_of};
 use crate::world::cluster::Cluster;
-
-/// Before, `/v1/rotate` took the scope from the template, which may be wider (CVE-2026-22728).
-const SAFE: (u32, u32, u32) = (0, 36, 0);
 
 #[derive(Clone, Copy)]
 pub struct Controller<'c> {
@@ -92,36 +89,42 @@ impl Controller<'_> {
         }
     }
 
-    /// Refuses one that could widen a scope when it re-encrypts.
+    /// Refuses one that can be made to tell what it re-encrypts, or to widen its scope.
     pub fn check_version(&self) -> Result<()> {
-        let Controller { cluster, namespace, .. } = self;
+        let Controller { cluster, namespace, name } = self;
         let offline = "re-encrypt offline, without `--via-controller`";
-        let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?labelSelector=app.kubernetes.io/name=sealed-secrets");
-        let deployments = cluster.get(&path, "DeploymentList")?.unwrap_or_default();
-        // Of several the oldest counts, and one that does not tell.
-        let versions = deployments["items"].as_array().into_iter().flatten().map(version_of);
-        match versions.min().flatten() {
+        let deployments = cluster.get(&format!("/apis/apps/v1/namespaces/{namespace}/deployments"), "DeploymentList")?.unwrap_or_default();
+        let service = cluster.get(&format!("/api/v1/namespaces/{namespace}/services/{name}"), "Service")?;
+        let deployments = deployments["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let why = format!("before {} its interface could be made to tell what a sealed value is", dotted(SAFE));
+        match find(deployments, service.as_ref(), name).and_then(version_of) {
             Some(version) if version >= SAFE => Ok(()),
-            Some(version) => Err(Error::refused(
-                format!("the controller is {}, and before {} it could widen a scope (CVE-2026-22728)", dotted(version), dotted(SAFE)),
-                format!("upgrade it, or {offline}"),
-            )),
+            Some(version) => {
+                let help = format!("upgrade it to {} or newer, or {offline}", dotted(SAFE));
+                Err(Error::refused(format!("the controller is {}, which is not safe to ask", dotted(version)), help).why(why))
+            }
             None => Err(Error::refused(
                 "the version of the controller is not known",
                 format!("see `kubectl -n {namespace} get deployment -o wide`: the image's tag, or the label `app.kubernetes.io/version`, has to say; or {offline}"),
             )
-            .why(format!("before {} it could widen a scope (CVE-2026-22728)", dotted(SAFE)))),
+            .why(why)),
         }
     }
 
-    /// The key Secrets that it unseals with.
+    /// The key Secrets that it unseals with: those with the label, and the first one, which it loads whatever its label.
     pub fn active_keys(&self) -> Result<Vec<KeySecret>> {
         let namespace = self.namespace;
-        let path = format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active");
-        let answer = self.cluster.read_secret("list", &path, "SecretList")?;
-        // The items of a List of one kind do not repeat it.
-        let keys = secret::read_key_list(text::decode(&answer)?);
-        let keys = keys.map_err(|error| error.in_file(&format!("the key Secrets of `{namespace}`")))?;
+        let list = |selector: String| {
+            let path = format!("/api/v1/namespaces/{namespace}/secrets?{selector}");
+            let answer = self.cluster.read_secret("list", &path, "SecretList")?;
+            // The items of a List of one kind do not repeat it.
+            let keys = secret::read_key_list(text::decode(&answer)?);
+            keys.map_err(|error| error.in_file(&format!("the key Secrets of `{namespace}`")))
+        };
+        let mut keys = list(format!("labelSelector={KEY_LABEL}=active"))?;
+        let first = list(format!("fieldSelector=metadata.name={}", key_secret_name(0)))?;
+        let new: Vec<KeySecret> = first.into_iter().filter(|first| keys.iter().all(|key| *key.private_key != *first.private_key)).collect();
+        keys.extend(new);
         if keys.is_empty() {
             let help = "pass the controller's namespace with `--controller-namespace`";
             return Err(Error::new(ErrorKind::Cluster, "there is no active sealing key", help).in_file(&visible(namespace)));

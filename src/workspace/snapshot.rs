@@ -1,4 +1,4 @@
-//! What `doctor` gathers from a live cluster. It never reads a value of a Secret: metadata only.
+//! What `doctor` gathers from a live cluster, many questions at a time. It never reads a value of a Secret: metadata only.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -6,11 +6,14 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::controller::Controller;
-use crate::manifest::secret::KEY_LABEL;
-use crate::model::{Consumer, ErrorKind, Namespace, Result, visible};
+use crate::manifest::secret::{KEY_LABEL, key_secret_name};
+use crate::model::{Consumer, ErrorKind, Name, Namespace, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
-use crate::pipeline::diagnose::{self, LiveConsumer, Part, Snapshot, Store, Wanted};
-use crate::world::cluster::Cluster;
+use crate::pipeline::diagnose::{self, LiveConsumer, Part, Snapshot, Store, Wanted, controller};
+use crate::pipeline::rbac::WEBHOOKS;
+use crate::world::cluster::{Ask, Cluster};
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 
 pub fn gather(cluster: &Cluster, wanted: &Wanted<'_>, clock: fn() -> SystemTime) -> Result<Snapshot> {
     let version = cluster.version()?;
@@ -25,7 +28,8 @@ pub fn gather(cluster: &Cluster, wanted: &Wanted<'_>, clock: fn() -> SystemTime)
     };
     let mut gathering = Gathering { cluster, wanted, snapshot };
     gathering.surroundings()?;
-    gathering.controller()?;
+    gathering.deployments()?;
+    gathering.certificate()?;
     gathering.values()?;
     gathering.accounts()?;
     gathering.stores()?;
@@ -37,6 +41,14 @@ struct Gathering<'g> {
     cluster: &'g Cluster,
     wanted: &'g Wanted<'g>,
     snapshot: Snapshot,
+}
+
+fn get(path: impl Into<String>, kind: &'static str) -> Ask {
+    Ask::Get { path: path.into(), kind }
+}
+
+fn metadata(path: String) -> Ask {
+    Ask::Metadata { path }
 }
 
 impl Gathering<'_> {
@@ -51,62 +63,92 @@ impl Gathering<'_> {
         }
     }
 
-    fn get(&mut self, part: Part, path: &str, kind: &str) -> Result<Option<Value>> {
-        let result = self.cluster.get(path, kind);
-        self.had(part, || right(path), result)
+    /// What each question brought, in their order.
+    fn all(&mut self, part: Part, asks: Vec<Ask>) -> Result<Vec<Option<Value>>> {
+        let answers = self.cluster.together(&asks);
+        asks.iter().zip(answers).map(|(ask, answer)| self.had(part, || right(ask), answer)).collect()
     }
 
-    fn metadata(&mut self, part: Part, path: &str) -> Result<Option<Value>> {
-        let result = self.cluster.metadata(path);
-        self.had(part, || right(path), result)
+    fn items<const N: usize>(&mut self, part: Part, asks: [Ask; N]) -> Result<[Vec<Value>; N]> {
+        let lists: Vec<Vec<Value>> = self.all(part, asks.into())?.into_iter().map(items).collect();
+        Ok(lists.try_into().expect("one answer for each question"))
     }
 
-    fn items(&mut self, part: Part, path: &str, kind: &str) -> Result<Vec<Value>> {
-        Ok(items(self.get(part, path, kind)?))
-    }
-
-    fn events(&mut self, namespace: &str, kind: &str, name: &str) -> Result<Vec<Value>> {
-        let path = format!("/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.kind={kind},involvedObject.name={name}");
-        self.items(Part::Events, &path, "EventList")
-    }
-
-    fn deployment(&mut self, part: Part, namespace: &str, label: &str) -> Result<Option<Value>> {
-        let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?labelSelector=app.kubernetes.io/name={label}");
-        Ok(self.items(part, &path, "DeploymentList")?.into_iter().next())
+    fn is_forbidden(&self, part: Part) -> bool {
+        self.snapshot.forbidden.contains_key(&part)
     }
 
     fn surroundings(&mut self) -> Result<()> {
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
-        for (_, group, resources) in diagnose::apis(delivery) {
-            let served = self.get(Part::Apis, &format!("/apis/{group}"), "APIResourceList")?;
-            if self.snapshot.forbidden.contains_key(&Part::Apis) {
-                continue;
-            }
+        let apis = diagnose::apis(delivery);
+        let asks = apis.iter().map(|(_, group, _)| get(format!("/apis/{group}"), "APIResourceList")).collect();
+        for ((_, group, resources), served) in apis.iter().zip(self.all(Part::Apis, asks)?) {
             let served = served.as_ref().and_then(|list| list["resources"].as_array()).map(Vec::as_slice).unwrap_or_default();
             let all = resources.iter().all(|resource| served.iter().any(|one| one["name"] == *resource));
             self.snapshot.apis.insert(group, all);
         }
-        let own = delivery.accounts(contract).into_keys();
-        let all = own.chain([&contract.namespace, &contract.reader.namespace]).map(Namespace::as_str).chain([self.wanted.controller.0]);
-        for one in all.collect::<BTreeSet<&str>>() {
-            let there = self.metadata(Part::Namespaces, &format!("/api/v1/namespaces/{one}"))?.is_some();
-            if !self.snapshot.forbidden.contains_key(&Part::Namespaces) {
-                self.snapshot.namespaces.insert(one.to_owned(), there);
-            }
+        if self.is_forbidden(Part::Apis) {
+            self.snapshot.apis.clear();
         }
-        self.snapshot.external_secrets = self.deployment(Part::ExternalSecrets, contract.reader.namespace.as_str(), "external-secrets")?;
+        let readers = contract.consumer_namespaces().into_iter().chain([&contract.namespace, &contract.reader.namespace]);
+        let names: BTreeSet<&str> = readers.map(Namespace::as_str).chain([self.wanted.controller.0]).collect();
+        let asks = names.iter().map(|name| get(format!("/api/v1/namespaces/{name}"), "Namespace")).collect();
+        let found = self.all(Part::Namespaces, asks)?;
+        if !self.is_forbidden(Part::Namespaces) {
+            self.snapshot.namespaces = names.into_iter().map(str::to_owned).zip(found).collect();
+        }
         Ok(())
     }
 
-    fn controller(&mut self) -> Result<()> {
+    /// The controllers and the operators, wherever they are.
+    fn deployments(&mut self) -> Result<()> {
         let (namespace, name) = self.wanted.controller;
-        self.snapshot.controller = self.deployment(Part::Controller, namespace, "sealed-secrets")?;
+        let list = |path: &str| get(format!("/apis/apps/v1/{path}"), "DeploymentList");
+        let charts = "deployments?labelSelector=app.kubernetes.io/name%20in%20(external-secrets,external-secrets-webhook,sealed-secrets)";
+        let asks = [
+            list(&format!("namespaces/{namespace}/deployments")),
+            list(charts),
+            list("deployments?labelSelector=name=sealed-secrets-controller"),
+        ];
+        let [near, charts, manifests] = self.items(Part::Controller, asks)?;
+        let label = |one: &Value| one["metadata"]["labels"]["app.kubernetes.io/name"].as_str().unwrap_or_default().to_owned();
+        let services = [get(format!("/api/v1/namespaces/{namespace}/services"), "ServiceList")];
+        let [services] = self.items(Part::Certificate, services)?;
+        let named = services.iter().find(|service| service["metadata"]["name"] == name);
+        self.snapshot.controller = controller::find(&near, named, name).cloned();
+        self.snapshot.operators = charts.iter().filter(|one| label(one) == "external-secrets").cloned().collect();
+        self.snapshot.webhooks = charts.iter().filter(|one| label(one) == "external-secrets-webhook").cloned().collect();
+        self.snapshot.services = services.iter().filter(|one| self.is_its_service(one)).filter_map(name_of).collect();
+        let mut seen = BTreeSet::new();
+        let place = |one: &Value| ["namespace", "name"].map(|field| one["metadata"][field].to_string());
+        let all = near.into_iter().chain(charts).chain(manifests).filter(controller::is_controller);
+        self.snapshot.controllers = all.filter(|one| seen.insert(place(one))).collect();
+        if self.snapshot.operators.is_empty() && !self.is_forbidden(Part::Controller) {
+            let [all] = self.items(Part::Operator, [list("deployments")])?;
+            self.snapshot.operators = all.into_iter().filter(is_operator).collect();
+        }
+        if let Some(forbidden) = self.snapshot.forbidden.get(&Part::Controller).cloned() {
+            self.snapshot.forbidden.insert(Part::Operator, forbidden);
+        }
+        let webhook = |name: &&str| format!("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{name}");
+        let asks = WEBHOOKS.iter().map(|name| get(webhook(name), "ValidatingWebhookConfiguration")).collect();
+        self.snapshot.webhook_configurations = self.all(Part::Webhook, asks)?.into_iter().flatten().collect();
+        Ok(())
+    }
+
+    /// Whether a Service leads to the controller's Pods. It has a second one, for its metrics.
+    fn is_its_service(&self, service: &Value) -> bool {
+        let labels = self.snapshot.controller.as_ref().map(|one| &one["spec"]["template"]["metadata"]["labels"]);
+        let selector = service["spec"]["selector"].as_object().filter(|selector| !selector.is_empty());
+        let selects =
+            selector.zip(labels).is_some_and(|(selector, labels)| selector.iter().all(|(label, value)| labels.get(label) == Some(value)));
+        selects && service["spec"]["ports"][0]["name"] != "metrics"
+    }
+
+    /// The certificate that the controller serves, who may call it, and its key Secrets.
+    fn certificate(&mut self) -> Result<()> {
+        let (namespace, name) = self.wanted.controller;
         let controller = Controller { cluster: self.cluster, namespace, name };
-        let services = format!("/api/v1/namespaces/{namespace}/services?labelSelector=app.kubernetes.io/name=sealed-secrets");
-        let services = self.items(Part::Certificate, &services, "ServiceList")?;
-        // The chart has a second one, for its metrics.
-        let services = services.iter().filter(|service| service["spec"]["ports"][0]["name"] == "http");
-        self.snapshot.services = services.filter_map(|service| Some(visible(service["metadata"]["name"].as_str()?))).collect();
         let proxying = || format!("get services/proxy in {namespace}");
         if let Some(proxy) = self.had(Part::Certificate, proxying, controller.find_proxy())? {
             let served = match controller.served(&proxy) {
@@ -116,79 +158,114 @@ impl Gathering<'_> {
             };
             let pem = self.had(Part::Certificate, proxying, served)?;
             self.snapshot.served = pem.and_then(|pem| SealingCertificate::read(&pem).ok()).map(|certificate| certificate.digest);
+            let port = proxy.split('/').rev().nth(1).unwrap_or_default();
+            let call = json!({ "verb": "create", "resource": "services", "subresource": "proxy", "namespace": namespace, "name": port });
+            let open = self.all(Part::Access, vec![review("seal-secrets:any-account", &["system:authenticated"], call)])?;
+            self.snapshot.open_to_all = open.into_iter().flatten().next().map(|answer| answer["status"]["allowed"] == true);
         }
-        let path = format!("/api/v1/namespaces/{namespace}/secrets?labelSelector={KEY_LABEL}=active");
-        let keys = self.cluster.metadata_list(&path);
-        self.snapshot.keys = items(self.had(Part::Keys, || right(&path), keys)?);
+        let secrets = format!("/api/v1/namespaces/{namespace}/secrets");
+        let asks = [format!("labelSelector={KEY_LABEL}=active"), format!("fieldSelector=metadata.name={}", key_secret_name(0))];
+        let mut lists = asks.into_iter().map(|selector| {
+            let path = format!("{secrets}?{selector}");
+            let list = self.cluster.metadata_list(&path);
+            self.had(Part::Keys, || format!("list secrets in {namespace}"), list).map(items)
+        });
+        let (keys, first) = (lists.next().transpose()?, lists.next().transpose()?);
+        drop(lists);
+        self.snapshot.keys = keys.unwrap_or_default();
+        self.snapshot.first_key = first.and_then(|first| first.into_iter().next());
         Ok(())
     }
 
     fn values(&mut self) -> Result<()> {
-        self.snapshot.sealed = self.items(Part::Sealed, "/apis/bitnami.com/v1alpha1/sealedsecrets", "SealedSecretList")?;
-        for name in self.wanted.sealed.keys() {
-            let path = format!("/api/v1/namespaces/{}/secrets/{name}", self.wanted.contract.namespace);
-            let source = self.metadata(Part::Sources, &path)?;
-            self.snapshot.sources.insert(name.clone(), source);
-        }
+        let [sealed] = self.items(Part::Sealed, [get("/apis/bitnami.com/v1alpha1/sealedsecrets", "SealedSecretList")])?;
+        self.snapshot.sealed = sealed;
+        let secrets = format!("/api/v1/namespaces/{}/secrets", self.wanted.contract.namespace);
+        let names: Vec<&Name> = self.wanted.sealed.keys().collect();
+        let found = self.all(Part::Sources, names.iter().map(|name| metadata(format!("{secrets}/{name}"))).collect())?;
+        self.snapshot.sources = names.into_iter().cloned().zip(found).collect();
         Ok(())
     }
 
     fn accounts(&mut self) -> Result<()> {
         let contract = self.wanted.contract;
         let reader = &contract.reader.name;
-        for (namespace, keys) in self.wanted.delivery.accounts(contract) {
-            let account = self.metadata(Part::Accounts, &format!("/api/v1/namespaces/{namespace}/serviceaccounts/{reader}"))?;
-            if !self.snapshot.forbidden.contains_key(&Part::Accounts) {
-                self.snapshot.accounts.insert(namespace.clone(), account.is_some());
-            }
-            for name in keys.into_iter().filter(|name| self.wanted.sealed.contains_key(*name)) {
-                let review = json!({
-                    "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-                    "spec": {
-                        "user": format!("system:serviceaccount:{namespace}:{reader}"),
-                        "groups": ["system:authenticated", "system:serviceaccounts", format!("system:serviceaccounts:{namespace}")],
-                        "resourceAttributes": { "verb": "get", "resource": "secrets", "namespace": contract.namespace.as_str(), "name": name.as_str() },
-                    },
-                });
-                let answer = self.cluster.review("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).map(Some);
-                let right = || "create subjectaccessreviews".to_owned();
-                if let Some(answer) = self.had(Part::Access, right, answer)? {
-                    let allowed = answer["status"]["allowed"].as_bool().unwrap_or(false);
-                    self.snapshot.access.insert((namespace.clone(), name.clone()), allowed);
-                }
-            }
+        let accounts = self.wanted.delivery.accounts(contract);
+        let path = |namespace: &&Namespace| metadata(format!("/api/v1/namespaces/{namespace}/serviceaccounts/{reader}"));
+        let found = self.all(Part::Accounts, accounts.keys().map(path).collect())?;
+        if !self.is_forbidden(Part::Accounts) {
+            self.snapshot.accounts = accounts.keys().map(|one| (*one).clone()).zip(found.iter().map(Option::is_some)).collect();
         }
+        let each = accounts.into_iter().flat_map(|(namespace, keys)| keys.into_iter().map(move |key| (namespace, key)));
+        let each: Vec<(&Namespace, &Name)> = each.filter(|(_, key)| self.wanted.sealed.contains_key(*key)).collect();
+        let ask = |(namespace, key): &(&Namespace, &Name)| {
+            let groups = ["system:authenticated", "system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
+            let read = json!({ "verb": "get", "resource": "secrets", "namespace": contract.namespace.as_str(), "name": key.as_str() });
+            review(&format!("system:serviceaccount:{namespace}:{reader}"), &groups, read)
+        };
+        let answers = self.all(Part::Access, each.iter().map(ask).collect())?;
+        let allowed = each.into_iter().zip(answers).filter_map(|((namespace, key), answer)| {
+            Some(((namespace.clone(), key.clone()), answer?["status"]["allowed"].as_bool().unwrap_or(false)))
+        });
+        self.snapshot.access = allowed.collect();
         Ok(())
     }
 
     fn stores(&mut self) -> Result<()> {
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
         let (kind, name) = (delivery.store_kind, &contract.store);
-        for namespace in delivery.stores(contract) {
+        let stores = delivery.stores(contract);
+        let path = |namespace: &Option<&Namespace>| {
             let place = namespace.map_or(String::new(), |namespace| format!("namespaces/{namespace}/"));
-            let path = format!("/apis/external-secrets.io/v1/{place}{}/{name}", kind.resource());
-            let object = self.get(Part::Stores, &path, kind.as_str())?;
-            let events = self.events(namespace.map_or("default", Namespace::as_str), kind.as_str(), name.as_str())?;
-            self.snapshot.stores.push(Store { namespace: namespace.cloned(), object, events });
-        }
+            get(format!("/apis/external-secrets.io/v1/{place}{}/{name}", kind.resource()), kind.as_str())
+        };
+        let found = self.all(Part::Stores, stores.iter().map(path).collect())?;
+        let stores = stores.into_iter().zip(found).map(|(namespace, object)| Store { namespace: namespace.cloned(), object });
+        self.snapshot.stores = stores.collect();
+        let events = |kind: &str| get(format!("/api/v1/events?fieldSelector=involvedObject.kind={kind},type=Warning"), "EventList");
+        let lists = self.items(Part::Events, [events(kind.as_str()), events("ExternalSecret")])?;
+        self.snapshot.events = lists.concat();
         Ok(())
     }
 
     fn consumers(&mut self) -> Result<()> {
-        let mut all = self.items(Part::Consumers, "/apis/external-secrets.io/v1/externalsecrets", "ExternalSecretList")?;
+        let asked = [get("/apis/external-secrets.io/v1/externalsecrets", "ExternalSecretList")];
+        let [mut all] = self.items(Part::Consumers, asked)?;
+        let (mut asks, mut whose) = (Vec::new(), Vec::new());
         for (index, consumer) in self.wanted.contract.consumers.iter().enumerate() {
             let found = all.iter().position(|object| is_of(object, consumer));
-            let mut live = LiveConsumer { index, object: found.map(|at| all.swap_remove(at)), events: Vec::new(), target: None };
-            if let Some(object) = &live.object {
-                let namespace = consumer.namespace.as_str();
-                let (name, target) = (object["metadata"]["name"].as_str().unwrap_or("").to_owned(), diagnose::target_of(object).to_owned());
-                live.events = self.events(namespace, "ExternalSecret", &name)?;
-                live.target = self.metadata(Part::Targets, &format!("/api/v1/namespaces/{namespace}/secrets/{target}"))?;
+            let object = found.map(|at| all.swap_remove(at));
+            if let Some(object) = &object {
+                let target = visible(diagnose::target_of(object));
+                asks.push(metadata(format!("/api/v1/namespaces/{}/secrets/{target}", consumer.namespace)));
+                whose.push(index);
             }
-            self.snapshot.consumers.push(live);
+            self.snapshot.consumers.push(LiveConsumer { index, object, target: None });
+        }
+        for (index, target) in whose.into_iter().zip(self.all(Part::Targets, asks)?) {
+            self.snapshot.consumers[index].target = target;
         }
         Ok(())
     }
+}
+
+/// Whether these groups, or this user, may do something.
+fn review(user: &str, groups: &[&str], attributes: Value) -> Ask {
+    let spec = json!({ "user": user, "groups": groups, "resourceAttributes": attributes });
+    Ask::Review { path: REVIEWS, object: json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec }) }
+}
+
+fn name_of(object: &Value) -> Option<String> {
+    Some(visible(object["metadata"]["name"].as_str()?))
+}
+
+/// Whether a Deployment is the operator itself: its webhook and its certificate controller have the same image.
+fn is_operator(deployment: &Value) -> bool {
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten();
+    containers.into_iter().any(|one| {
+        let first = one["args"][0].as_str().unwrap_or_default();
+        one["image"].as_str().is_some_and(|image| image.contains("external-secrets")) && !["webhook", "certcontroller"].contains(&first)
+    })
 }
 
 /// Whether an ExternalSecret is this consumer. The name that a helm chart gives to its own is not known, but its target is.
@@ -200,8 +277,12 @@ fn is_of(object: &Value, consumer: &Consumer) -> bool {
     called && object["metadata"]["namespace"] == consumer.namespace.as_str()
 }
 
-/// The right that a request needs, in words.
-fn right(path: &str) -> String {
+/// The right that a question needs, in words.
+fn right(ask: &Ask) -> String {
+    let path = match ask {
+        Ask::Get { path, .. } | Ask::Metadata { path } => path,
+        Ask::Review { path, .. } => return format!("create {}", path.rsplit('/').next().unwrap_or(path)),
+    };
     let parts: Vec<&str> = path.split('?').next().unwrap_or(path).trim_start_matches('/').split('/').collect();
     // What stands before the resource: `api/v1`, or `apis/GROUP/VERSION`.
     let version = if parts[0] == "api" { 2 } else { 3 };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use seal_secrets::manifest::contract_file;
-use seal_secrets::model::{Check, Delivery, Places, Status, Symptom};
+use seal_secrets::model::{Check, Delivery, Places, Remedy, Status, Symptom};
 use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::diagnose::{Snapshot, Wanted, diagnose};
 use serde_json::{Value, json};
@@ -35,20 +35,28 @@ fn checks(snapshot: &Snapshot) -> Vec<Check> {
     let places = Places::new(keys, out, secrets, None, &[]);
     let (delivery, sealed) = (Delivery::default(), BTreeMap::new());
     let controller = ("kube-system", "sealed-secrets-controller");
-    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, sealed: &sealed, controller, places: &places };
+    let own_key = true;
+    let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, own_key, sealed: &sealed, controller, places: &places };
     diagnose(snapshot, &wanted)
 }
 
 #[test]
 fn c18_a_controller_with_a_known_vulnerability_is_named() {
+    let all = [
+        "`/v1/rotate` can widen the scope of a value, so that it opens elsewhere (CVE-2026-22728)",
+        "`/v1/verify` tells, bit by bit, what a sealed value is, to any account that may call it",
+        "`/v1/rotate` tells, bit by bit, what a sealed value is, to any account that may call it",
+    ];
     for (image, label, says) in [
-        ("docker.io/bitnami/sealed-secrets-controller:0.35.0", "", Some("0.35.0")),
-        ("sealed-secrets-controller:v0.9.8", "0.36.6", Some("0.9.8")),
-        ("registry.example:5000/sealed-secrets-controller:0.27.1-debian-12-r0@sha256:00", "", Some("0.27.1")),
-        ("registry.example:5000/sealed-secrets-controller@sha256:00", "0.29.0", Some("0.29.0")),
-        ("sealed-secrets-controller:latest", "0.30.0", Some("0.30.0")),
-        ("sealed-secrets-controller:0.36.0", "0.35.0", None),
-        ("sealed-secrets-controller:0.36.6", "", None),
+        ("docker.io/bitnami/sealed-secrets-controller:0.35.0", "", Some(("0.35.0", 3))),
+        ("sealed-secrets-controller:v0.9.8", "0.36.6", Some(("0.9.8", 3))),
+        ("registry.example:5000/sealed-secrets-controller:0.27.1-debian-12-r0@sha256:00", "", Some(("0.27.1", 3))),
+        ("registry.example:5000/sealed-secrets-controller@sha256:00", "0.29.0", Some(("0.29.0", 3))),
+        ("sealed-secrets-controller:latest", "0.30.0", Some(("0.30.0", 3))),
+        ("sealed-secrets-controller:0.36.0", "0.35.0", Some(("0.36.0", 2))),
+        ("sealed-secrets-controller:0.38.4", "", Some(("0.38.4", 2))),
+        ("sealed-secrets-controller:0.39.1", "", Some(("0.39.1", 1))),
+        ("sealed-secrets-controller:0.40.0", "0.35.0", None),
         ("sealed-secrets-controller:1.0.0", "", None),
         ("sealed-secrets-controller:latest", "", None),
     ] {
@@ -59,16 +67,15 @@ fn c18_a_controller_with_a_known_vulnerability_is_named() {
         });
         let snapshot = Snapshot { controller: Some(controller), ..Snapshot::default() };
         let found = found(&snapshot);
-        let harm = "anyone who may ask it to re-encrypt a value can widen the scope of the value, and so read it";
-        let expected = says.map(|says| Check {
+        let expected = says.map(|(says, harms)| Check {
             category: "controller",
-            what: "its version".to_owned(),
+            what: vec!["its version".to_owned()],
             status: Status::Warning,
             symptom: Some(Symptom::ControllerVulnerable),
-            cause: format!("version {says} has CVE-2026-22728: {harm}"),
-            remedy: "upgrade it to 0.36.0 or newer".to_owned(),
+            cause: format!("version {says}: {}", all[3 - harms..].join("; ")),
+            remedy: Remedy::Advice("upgrade the controller to 0.40.0 or newer".to_owned()),
         });
-        let good = |what: &str| found.iter().any(|check| check.status == Status::Good && check.what == what);
+        let good = |what: &str| found.iter().any(|check| check.status == Status::Good && check.what == [what]);
         assert!(good("kube-system/sealed-secrets-controller runs") && good("it never generates its own key"), "{found:?}");
         let others: Vec<_> = found.iter().filter(|check| check.status != Status::Good).collect();
         // No Service stands beside this Deployment.
@@ -92,11 +99,11 @@ fn c20_clocks_that_are_apart_are_noticed() {
         let snapshot = Snapshot { clocks: Some((noon, ours)), ..Snapshot::default() };
         let expected = says.map(|says| Check {
             category: "api server",
-            what: "its clock".to_owned(),
+            what: vec!["its clock".to_owned()],
             status: Status::Warning,
             symptom: Some(Symptom::ClockSkew),
             cause: format!("this machine's clock is {says} the API server's"),
-            remedy: "timedatectl set-ntp true, on the machine whose clock is wrong".to_owned(),
+            remedy: Remedy::Advice("set the clock of the machine where it is wrong: `timedatectl set-ntp true`".to_owned()),
         });
         assert_eq!(found(&snapshot), Vec::from_iter(expected));
     }
@@ -140,7 +147,7 @@ fn bare(_: usize, path: &str) -> Vec<u8> {
         "/apis/external-secrets.io/v1" => ok(ESO),
         _ if path.ends_with("selfsubjectreviews") => ok(r#"{"kind":"SelfSubjectReview","status":{"userInfo":{"username":"me"}}}"#),
         _ if path.ends_with("subjectaccessreviews") => ok(r#"{"kind":"SubjectAccessReview","status":{"allowed":true}}"#),
-        _ if path.starts_with("/api/v1/namespaces/") && path.matches('/').count() == 4 => ok(r#"{"kind":"PartialObjectMetadata"}"#),
+        _ if path.starts_with("/api/v1/namespaces/") && path.matches('/').count() == 4 => ok(r#"{"kind":"Namespace"}"#),
         _ => nothing(),
     }
 }
@@ -148,7 +155,8 @@ fn bare(_: usize, path: &str) -> Vec<u8> {
 #[test]
 fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given() {
     let checks = ask("bare", bare, "");
-    let count = |checks: &[Value], code| with_code(checks, code).len();
+    let count =
+        |checks: &[Value], code| -> usize { with_code(checks, code).iter().map(|one| one["names"].as_array().unwrap().len()).sum() };
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing"), count(&checks, "clock-skew")), (1, 1, 1));
     assert_eq!(with_code(&checks, "store-missing")[0]["remedy"], "kubectl apply -k 'some where/out'/secret-store");
     assert!(!checks.iter().any(|check| check["remedy"].as_str().unwrap().contains(" out/")), "{checks:#?}");
@@ -181,7 +189,7 @@ fn a_right_that_is_missing_hides_only_what_depends_on_it() {
     }
     let checks = ask("forbidden", answers, "");
     let forbidden = with_code(&checks, "forbidden");
-    let rights = "this account may not get secrets in secret-source, get serviceaccounts in external-secrets, list events in default";
+    let rights = "this account may not get secrets in secret-source, get serviceaccounts in external-secrets, list events";
     assert!(forbidden.len() == 1 && forbidden[0]["cause"] == rights, "{forbidden:#?}");
     let remedy = forbidden[0]["remedy"].as_str().unwrap();
     assert!(remedy.starts_with("seal-secrets doctor --print-rbac"), "{remedy}");
@@ -272,7 +280,7 @@ fn roles_follow_the_contract_and_the_controller() {
     let usual = names(&["--print-rbac=doctor"]);
     sandbox.set("store: { kind: SecretStore }");
     let form = names(&["--print-rbac=doctor"]);
-    assert!(form.contains("- n8n\n") && !usual.contains("- n8n\n"), "{form}");
+    assert!(form.contains("- secret-store\n") && usual.contains("- n8n\n"), "{form}");
     let doctor = roles(&sandbox, &["--print-rbac=doctor"]);
     assert!(rules(&doctor).any(|rule| rule["resources"][0] == "secretstores"), "{doctor:?}");
 }

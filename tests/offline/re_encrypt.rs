@@ -354,12 +354,12 @@ fn controller(odd: &'static str) -> u16 {
     };
     let (port, _) = crate::api_server::serve_with(move |n, path, body| {
         let image = match odd {
-            "too old" => "sealed-secrets-controller:v0.35.0",
+            "too old" => "sealed-secrets-controller:v0.39.9",
             "unknown" => "sealed-secrets-controller@sha256:00",
-            _ => "docker.io/bitnami/sealed-secrets-controller:0.36.6",
+            _ => "docker.io/bitnami/sealed-secrets-controller:0.40.0",
         };
         let (status, body) = match path {
-            _ if path.contains("/deployments?") => {
+            _ if path.ends_with("/deployments") => {
                 let containers = serde_json::json!([{ "image": image }]);
                 let deployment = serde_json::json!({ "metadata": {}, "spec": { "template": { "spec": { "containers": containers } } } });
                 (200, serde_json::json!({ "kind": "DeploymentList", "items": [deployment] }).to_string())
@@ -395,7 +395,7 @@ fn of_a_controllers_answer_only_the_ciphertexts_are_taken() {
     };
     let identity = ["--identity", "keys/operator.agekey"];
     for (odd, code, says) in [
-        ("too old", 4, "is 0.35.0, and before 0.36.0"),
+        ("too old", 4, "the controller is 0.39.9, which is not safe to ask"),
         ("unknown", 4, "is not known"),
         ("another certificate", 4, "another certificate than the pinned one"),
         ("busy", 7, "the controller answered 429"),

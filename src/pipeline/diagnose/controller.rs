@@ -1,27 +1,68 @@
-//! The first half of the way: controller, SealedSecret, source Secret.
+//! The sealed-secrets controller: whether it runs, looks at our namespace, and serves our key.
 
 use serde_json::Value;
 
-use super::{Checks, Part, condition, has_value, is_available, text};
+use super::object::{containers, flag, is_available, is_wanted, place, seconds, text};
+use super::{Checks, Fault, Part, advice};
 use crate::manifest::secret::{KEY_LABEL, is_key_secret_name};
-use crate::model::{Name, PROPERTY, Symptom, counted, visible};
+use crate::model::{Remedy, Symptom, counted, visible};
 
-/// Known faults of the controller: what, the first version without it, what it does.
-const VULNERABILITIES: [(&str, (u32, u32, u32), &str); 1] =
-    [("CVE-2026-22728", (0, 36, 0), "anyone who may ask it to re-encrypt a value can widen the scope of the value, and so read it")];
+/// Known faults of the controller: the first version without it, where it is, and what it lets happen.
+const VULNERABILITIES: [((u32, u32, u32), &str); 3] = [
+    ((0, 36, 0), "`/v1/rotate` can widen the scope of a value, so that it opens elsewhere (CVE-2026-22728)"),
+    ((0, 39, 0), "`/v1/verify` tells, bit by bit, what a sealed value is, to any account that may call it"),
+    ((0, 40, 0), "`/v1/rotate` tells, bit by bit, what a sealed value is, to any account that may call it"),
+];
+
+/// The first version without any of them.
+pub const SAFE: (u32, u32, u32) = (0, 40, 0);
+
+/// What its flags are called as environment variables.
+const VARIABLES: &str = "SEALED_SECRETS";
 
 /// The state of the sealed-secrets controller.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub(super) enum Controller {
-    /// Or its state is unknown.
+    /// Or its state is unknown, or it does not look at our namespace.
     Down,
     /// It serves a certificate other than the pinned one, or none.
     Strange,
     Serving,
 }
 
+/// The Deployment of the controller, of those in its namespace: the one that its Service leads to, or else the one with its name,
+/// or with the labels of its chart or of its release manifest, or with its image.
+pub fn find<'d>(deployments: &'d [Value], service: Option<&Value>, name: &str) -> Option<&'d Value> {
+    let selector = service.and_then(|service| service.pointer("/spec/selector")?.as_object()).filter(|selector| !selector.is_empty());
+    let selected = |one: &Value| {
+        let labels = &one["spec"]["template"]["metadata"]["labels"];
+        selector.is_some_and(|selector| selector.iter().all(|(label, value)| labels.get(label) == Some(value)))
+    };
+    let ways: [&dyn Fn(&Value) -> bool; 3] = [&selected, &|one| text(one, "/metadata/name") == name && is_controller(one), &is_controller];
+    ways.iter().find_map(|way| deployments.iter().find(|one| way(one)))
+}
+
+/// Whether a Deployment is one of a sealed-secrets controller.
+pub fn is_controller(deployment: &Value) -> bool {
+    let labels = &deployment["metadata"]["labels"];
+    let has_image = || containers(deployment).any(|one| text(one, "/image").contains("sealed-secrets-controller"));
+    labels["app.kubernetes.io/name"] == "sealed-secrets" || labels["name"] == "sealed-secrets-controller" || has_image()
+}
+
+/// A flag of the controller.
+fn setting<'d>(deployment: &'d Value, name: &str) -> Option<&'d str> {
+    flag(deployment, name, Some(VARIABLES))
+}
+
+/// Whether it unseals what is in a namespace.
+fn looks_at(deployment: &Value, namespace: &str) -> bool {
+    let own = text(deployment, "/metadata/namespace");
+    let more = setting(deployment, "additional-namespaces").unwrap_or_default();
+    setting(deployment, "all-namespaces") != Some("false") || own == namespace || more.split(',').any(|one| one.trim() == namespace)
+}
+
 impl Checks<'_> {
-    fn restart(&self) -> String {
+    pub(super) fn restart(&self) -> String {
         let (namespace, service) = self.wanted.controller;
         let name = self.snapshot.controller.as_ref().map_or(service, |deployment| text(deployment, "/metadata/name"));
         format!("kubectl -n {namespace} rollout restart deployment/{name}")
@@ -35,37 +76,63 @@ impl Checks<'_> {
             return Controller::Down;
         }
         let Some(deployment) = &self.snapshot.controller else {
-            let cause = format!("there is no sealed-secrets controller in `{namespace}`");
-            let out = self.out();
-            let remedy =
-                format!("follow step 2 of {out}/INSTALL.md; if it runs elsewhere, pass --controller-namespace and --controller-name");
-            self.bad(CATEGORY, what, Symptom::ControllerMissing, cause, remedy);
+            let fault = self.no_controller();
+            self.bad(CATEGORY, what, fault);
             return Controller::Down;
         };
         if !is_available(deployment) {
             let (cause, remedy) = self.why_down(deployment);
-            self.bad(CATEGORY, what, Symptom::ControllerDown, cause, remedy);
+            self.bad(CATEGORY, what, Fault::new(Symptom::ControllerDown, cause, remedy));
             return Controller::Down;
         }
         self.good(CATEGORY, format!("{what} runs"));
         self.vulnerabilities(deployment);
         self.renewal(deployment, namespace);
-        if self.certificate() { Controller::Serving } else { Controller::Strange }
+        let looks = self.scope(deployment);
+        self.others();
+        self.status_is_written();
+        let serves = self.certificate();
+        self.key_secrets(serves);
+        match (looks, serves) {
+            (false, _) => Controller::Down,
+            (true, false) => Controller::Strange,
+            (true, true) => Controller::Serving,
+        }
     }
 
-    fn why_down(&self, deployment: &Value) -> (String, String) {
+    fn no_controller(&self) -> Fault {
+        let cause = format!("there is no sealed-secrets controller in `{}`", self.wanted.controller.0);
+        match self.snapshot.controllers.first() {
+            Some(other) => {
+                let (namespace, name) = place(other);
+                let remedy = format!("if it is the right one, pass --controller-namespace {namespace} --controller-name {name}");
+                Fault::new(Symptom::ControllerMissing, format!("{cause}, but there is `{namespace}/{name}`"), advice(remedy))
+            }
+            None => {
+                let remedy = format!(
+                    "follow step 2 of {}/INSTALL.md; if it runs elsewhere, pass --controller-namespace and --controller-name",
+                    self.out()
+                );
+                Fault::new(Symptom::ControllerMissing, cause, advice(remedy))
+            }
+        }
+    }
+
+    fn why_down(&self, deployment: &Value) -> (String, Remedy) {
         let (namespace, name) = (self.wanted.controller.0, text(deployment, "/metadata/name"));
-        if deployment.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0) {
-            return ("it is scaled to zero".to_owned(), format!("kubectl -n {namespace} scale deployment/{name} --replicas=1"));
+        if !is_wanted(deployment) {
+            return ("it is scaled to zero".to_owned(), format!("kubectl -n {namespace} scale deployment/{name} --replicas=1").into());
         }
         match self.put_aside() {
             Some(put_aside) => {
                 let cause =
-                    "one of its Pods does not start: a key Secret without an RSA key in PEM crashes it, and one key Secret is not ours"
-                        .to_owned();
-                (cause, format!("{put_aside} && {}", self.restart()))
+                    "one of its Pods does not start: a key Secret without an RSA key in PEM crashes it, and one key Secret is not ours";
+                (cause.to_owned(), [put_aside, self.restart()].into())
             }
-            None => ("one of its Pods does not start".to_owned(), format!("kubectl -n {namespace} logs deployment/{name} --previous")),
+            None => {
+                let logs = format!("kubectl -n {namespace} logs deployment/{name} --previous");
+                ("one of its Pods does not start".to_owned(), advice(format!("its log says why: {logs}")))
+            }
         }
     }
 
@@ -86,28 +153,63 @@ impl Checks<'_> {
             .then(|| format!("kubectl -n {namespace} label secret {} {KEY_LABEL}=compromised --overwrite", strange.join(" ")))
     }
 
+    /// Whether it unseals what is in the namespace of the source Secrets.
+    fn scope(&mut self, deployment: &Value) -> bool {
+        let namespace = self.wanted.contract.namespace.as_str();
+        let looks = looks_at(deployment, namespace);
+        if !looks {
+            let cause = format!("it runs with `--all-namespaces=false`, and does not look at `{namespace}`");
+            let remedy =
+                advice(format!("add `{namespace}` to its `--additional-namespaces`: `additionalNamespaces` in the values of its chart"));
+            self.bad("controller", "its namespaces", Fault::new(Symptom::ControllerScoped, cause, remedy));
+        }
+        looks
+    }
+
+    /// The other controllers that unseal the same.
+    pub(super) fn rivals(&self) -> Vec<&Value> {
+        let Some(own) = &self.snapshot.controller else { return Vec::new() };
+        let namespace = self.wanted.contract.namespace.as_str();
+        let rival = |one: &&Value| place(one) != place(own) && is_wanted(one) && looks_at(one, namespace);
+        self.snapshot.controllers.iter().filter(rival).collect()
+    }
+
+    fn others(&mut self) {
+        let rivals: Vec<String> = self.rivals().into_iter().map(place).map(|(namespace, name)| format!("`{namespace}/{name}`")).collect();
+        if rivals.is_empty() {
+            return;
+        }
+        let cause = format!("{} unseals every namespace too, with keys of its own: each overwrites the other's status", rivals.join(", "));
+        let remedy = advice(
+            "who runs it has to limit it to its own namespaces (`--all-namespaces=false`, and `--additional-namespaces`), or to remove it",
+        );
+        self.bad("controller", "another controller", Fault::new(Symptom::SeveralControllers, cause, remedy));
+    }
+
+    /// Whether it says in a status what became of a SealedSecret.
+    pub(super) fn writes_status(&self) -> bool {
+        self.snapshot.controller.as_ref().is_none_or(|one| setting(one, "update-status") != Some("false"))
+    }
+
+    fn status_is_written(&mut self) {
+        if !self.writes_status() {
+            let cause = "it runs with `--update-status=false`: what it could not unseal is seen only in the source Secrets";
+            let remedy = advice("remove `--update-status=false` from its arguments (`updateStatus` in the values of its chart)");
+            self.warn("controller", "its status", Fault::new(Symptom::NoStatus, cause, remedy));
+        }
+    }
+
     /// Whether it serves the pinned certificate.
     fn certificate(&mut self) -> bool {
         const CATEGORY: &str = "controller";
-        let ((namespace, name), pinned) = (self.wanted.controller, self.wanted.certificate);
-        let what = "its certificate".to_owned();
-        if !self.may(Part::Certificate, CATEGORY, &what) {
+        let pinned = self.wanted.certificate;
+        let what = "its certificate";
+        if !self.may(Part::Certificate, CATEGORY, what) {
             return false;
         }
         let Some(served) = self.snapshot.served else {
-            let here = self.snapshot.services.iter().any(|service| service == name);
-            let other = self.snapshot.services.first().filter(|_| !here);
-            let (cause, remedy) = match other {
-                Some(other) => {
-                    (format!("there is no Service `{name}`, but one called `{other}`"), format!("add --controller-name {other}"))
-                }
-                None if here => (format!("its Service `{name}` does not answer"), self.restart()),
-                None => {
-                    let remedy = format!("follow step 2 of {}/INSTALL.md", self.out());
-                    (format!("there is no Service `{name}` for it in `{namespace}`"), remedy)
-                }
-            };
-            self.bad(CATEGORY, what, Symptom::ServiceMissing, cause, remedy);
+            let fault = self.no_certificate();
+            self.bad(CATEGORY, what, fault);
             return false;
         };
         if served == pinned {
@@ -115,22 +217,39 @@ impl Checks<'_> {
             return true;
         }
         let cause = format!("it serves {served}, but {} is {pinned}", self.wanted.places.in_keys("sealing.crt"));
-        match self.put_aside() {
+        let fault = match self.put_aside() {
             Some(put_aside) => {
-                let remedy = format!("{put_aside} && {}", self.restart());
                 let cause = format!("{cause}: it has several keys, and serves the newest; {}", self.price());
-                self.bad(CATEGORY, what, Symptom::SeveralKeys, cause, remedy);
+                Fault::new(Symptom::SeveralKeys, cause, [put_aside, self.restart()])
             }
-            None => {
-                let remedy = format!(
-                    "{} | kubectl apply -f - && {}",
-                    self.wanted.places.command(&format!("key-secret --controller-namespace {namespace}")),
-                    self.restart()
-                );
-                self.bad(CATEGORY, what, Symptom::CertificateDiffers, cause, remedy);
-            }
-        }
+            None => Fault::new(Symptom::CertificateDiffers, cause, self.give_key()),
+        };
+        self.bad(CATEGORY, what, fault);
         false
+    }
+
+    /// What gives the controller our key.
+    pub(super) fn give_key(&self) -> Remedy {
+        let namespace = self.wanted.controller.0;
+        let program = self.wanted.places.command(&format!("key-secret --controller-namespace {namespace}"));
+        [format!("{program} | kubectl apply -f -"), self.restart()].into()
+    }
+
+    fn no_certificate(&self) -> Fault {
+        let (namespace, name) = self.wanted.controller;
+        let here = self.snapshot.services.iter().any(|service| service == name);
+        let other = self.snapshot.services.first().filter(|_| !here);
+        let (cause, remedy) = match other {
+            Some(other) => {
+                (format!("there is no Service `{name}`, but one called `{other}`"), advice(format!("add --controller-name {other}")))
+            }
+            None if here => (format!("its Service `{name}` does not answer"), self.restart().into()),
+            None => {
+                let remedy = advice(format!("follow step 2 of {}/INSTALL.md", self.out()));
+                (format!("there is no Service `{name}` for it in `{namespace}`"), remedy)
+            }
+        };
+        Fault::new(Symptom::ServiceMissing, cause, remedy)
     }
 
     /// What setting a key aside costs.
@@ -145,139 +264,97 @@ impl Checks<'_> {
         )
     }
 
+    /// What the next start of the controller will find: the key that it serves now, and no key that was retired.
+    fn key_secrets(&mut self, serves: bool) {
+        const CATEGORY: &str = "controller";
+        if self.snapshot.forbidden.contains_key(&Part::Keys) {
+            return;
+        }
+        let snapshot = self.snapshot;
+        let is_ours = |key: &&Value| is_key_secret_name(text(key, "/metadata/name"));
+        let has_ours = snapshot.keys.iter().any(|key| is_ours(&key)) || snapshot.first_key.is_some();
+        let none = snapshot.keys.is_empty() && snapshot.first_key.is_none();
+        if serves && (none || (self.wanted.own_key && !has_ours)) {
+            let cause = "the key Secret is gone: the controller still holds the key, and makes another one at its next start";
+            let remedy = match self.give_key() {
+                // It has the key, so it need not start again.
+                Remedy::Commands(mut commands) if self.wanted.own_key => {
+                    commands.pop();
+                    Remedy::Commands(commands)
+                }
+                _ => advice(
+                    "apply the key Secret from its backup, before the controller starts again; without a backup keep it running, and seal each value again to a key that you have",
+                ),
+            };
+            self.bad(CATEGORY, "its key Secret", Fault::new(Symptom::KeySecretMissing, cause, remedy));
+        }
+        let Some(first) = &snapshot.first_key else { return };
+        let label = first["metadata"]["labels"].get(KEY_LABEL).and_then(Value::as_str);
+        if let Some(label) = label.filter(|label| *label != "active") {
+            let (namespace, name) = place(first);
+            let cause = format!(
+                "the Secret `{name}` has the label `{}`, but the controller loads the Secret of that name whatever its label",
+                visible(label)
+            );
+            let remedy = match serves && !snapshot.keys.iter().any(|key| is_ours(&key)) {
+                // It is the only copy of the pinned key there.
+                true => advice(format!(
+                    "if its key leaked, run `{}` and follow docs/recovery.md; if it did not, give it the label `active` again",
+                    self.wanted.places.command("renew")
+                )),
+                false => [format!("kubectl -n {namespace} delete secret {name}"), self.restart()].into(),
+            };
+            self.bad(CATEGORY, "a retired key", Fault::new(Symptom::RetiredKeyLoaded, cause, remedy));
+        }
+    }
+
+    /// When the newest key Secret came.
+    pub(super) fn key_came(&self) -> Option<u64> {
+        let keys = self.snapshot.keys.iter().chain(&self.snapshot.first_key);
+        keys.filter_map(|key| seconds(text(key, "/metadata/creationTimestamp"))).max()
+    }
+
+    /// Whether a key that comes later is taken up without a start.
+    pub(super) fn watches_keys(&self) -> bool {
+        self.snapshot.controller.as_ref().and_then(|one| setting(one, "watch-for-secrets")).is_some_and(|value| value != "false")
+    }
+
     /// Known faults of its version.
     fn vulnerabilities(&mut self, deployment: &Value) {
         let Some(version) = version_of(deployment) else { return };
-        for (name, first_good, harm) in VULNERABILITIES.iter().filter(|(_, first_good, _)| version < *first_good) {
-            let cause = format!("version {} has {name}: {harm}", dotted(version));
-            let remedy = format!("upgrade it to {} or newer", dotted(*first_good));
-            self.warn("controller", "its version".to_owned(), Symptom::ControllerVulnerable, cause, remedy);
+        let harms: Vec<&str> = VULNERABILITIES.iter().filter(|(first_good, _)| version < *first_good).map(|(_, harm)| *harm).collect();
+        if harms.is_empty() {
+            return;
         }
+        let who = match self.snapshot.open_to_all {
+            Some(true) => "; here every account of the cluster may call it: `services/proxy` is open to `system:authenticated`",
+            Some(false) => "; here not every account of the cluster may call it",
+            None => "",
+        };
+        let cause = format!("version {}: {}{who}", dotted(version), harms.join("; "));
+        let remedy = advice(format!("upgrade the controller to {} or newer", dotted(SAFE)));
+        self.warn("controller", "its version", Fault::new(Symptom::ControllerVulnerable, cause, remedy));
     }
 
     /// Whether it will generate its own key.
     fn renewal(&mut self, deployment: &Value, namespace: &str) {
-        let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
-        let words = containers.flat_map(|one| ["args", "command"].into_iter().filter_map(|name| one[name].as_array()).flatten());
-        let words: Vec<&str> = words.filter_map(Value::as_str).collect();
-        let flag = words.iter().position(|word| word.trim_start_matches('-').starts_with("key-renew-period"));
-        let period = flag.and_then(|at| words[at].split_once('=').map(|(_, period)| period).or_else(|| words.get(at + 1).copied()));
-        if period.is_some_and(|period| matches!(period.trim_matches('"'), "0" | "0s" | "0h")) {
-            self.good("controller", "it never generates its own key".to_owned());
+        let period = setting(deployment, "key-renew-period");
+        if period.is_some_and(|period| matches!(period, "0" | "0s" | "0h" | "0m")) {
+            self.good("controller", "it never generates its own key");
             return;
         }
-        let cause =
-            format!("its renewal period is {}: it will generate its own key and serve that one", period.unwrap_or("the default, 30 days"));
-        let remedy = format!("set keyrenewperiod: \"0\" in the chart's values and upgrade the release in {namespace}");
-        self.warn("controller", "its renewal period".to_owned(), Symptom::KeyRenewal, cause, remedy);
-    }
-
-    /// The SealedSecret in its place.
-    fn in_place(&self, name: &Name) -> Option<&Value> {
-        let namespace = self.wanted.contract.namespace.as_str();
-        let here = |object: &&Value| text(object, "/metadata/name") == name.as_str() && text(object, "/metadata/namespace") == namespace;
-        self.snapshot.sealed.iter().find(here)
-    }
-
-    pub(super) fn sealed(&mut self, name: &Name, controller: Controller) {
-        const CATEGORY: &str = "sealed secrets";
-        let namespace = self.wanted.contract.namespace.as_str();
-        let Some(object) = self.in_place(name) else {
-            // kustomize changes the object's own name and namespace, and not those inside the template.
-            let sealed_as = |object: &&Value| {
-                text(object, "/spec/template/metadata/name") == name.as_str()
-                    && text(object, "/spec/template/metadata/namespace") == namespace
-            };
-            let Some(moved) = self.snapshot.sealed.iter().find(sealed_as) else {
-                let cause = format!("the SealedSecret `{name}` is not in `{namespace}`");
-                return self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretMissing, cause, self.apply_source());
-            };
-            let (place, called) = (text(moved, "/metadata/namespace"), text(moved, "/metadata/name"));
-            let cause = format!(
-                "it is `{place}/{called}` in the cluster, but opens only as `{namespace}/{name}`: a kustomization sets namePrefix, nameSuffix or namespace"
-            );
-            let remedy = format!("{} && kubectl -n {place} delete sealedsecret {called}", self.apply_source());
-            return self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretMoved, cause, remedy);
-        };
-        let number = |path: &str| object.pointer(path).and_then(Value::as_u64);
-        let current = number("/metadata/generation") == number("/status/observedGeneration");
-        match condition(object, "Synced") {
-            Some(("True", _)) if current => self.good(CATEGORY, name.to_string()),
-            _ if controller == Controller::Down => self.skip(CATEGORY, name.as_str()),
-            Some(("False", message)) if current => match self.why_sealed(name, object, message, controller) {
-                Some((symptom, cause, remedy)) => self.bad(CATEGORY, name.to_string(), symptom, cause, remedy),
-                None => self.skip(CATEGORY, name.as_str()),
-            },
-            _ => {
-                let cause = "the controller has not processed its current state".to_owned();
-                self.bad(CATEGORY, name.to_string(), Symptom::SealedSecretPending, cause, self.restart());
-            }
-        }
-    }
-
-    /// Why it is not unsealed; none if the controller's own fault explains it.
-    fn why_sealed(&self, name: &Name, object: &Value, message: &str, controller: Controller) -> Option<(Symptom, String, String)> {
-        let annotation = text(object, "/metadata/annotations/seal-secrets~1certificate");
-        let restart = self.restart();
-        let why = if message.contains("no key could decrypt") {
-            if annotation != self.wanted.certificate.to_string() {
-                let sealed_to = if annotation.is_empty() { "an unknown key".to_owned() } else { visible(annotation) };
-                let cause = format!("it is sealed to {sealed_to}, not to the pinned certificate");
-                (Symptom::SealedToAnotherKey, cause, self.apply_source())
-            } else if controller == Controller::Serving {
-                let cause = "it arrived before its key, or its text was changed; the controller gave up".to_owned();
-                (Symptom::KeyCameLater, cause, format!("{} && {restart}", self.apply_source()))
-            } else {
-                return None;
-            }
-        } else if message.contains("illegal base64") {
-            (
-                Symptom::SealedSecretCorrupt,
-                visible(message),
-                format!("git -C {} checkout -- secret-source && {}", self.out(), self.apply_source()),
-            )
-        } else if message.contains("already exists and is not managed") {
-            let namespace = &self.wanted.contract.namespace;
-            let adopt = format!("kubectl -n {namespace} annotate secret {name} sealedsecrets.bitnami.com/managed=true --overwrite");
-            let there = self.snapshot.sources.get(name).is_some_and(Option::is_some);
-            let cause = format!("a Secret of that name {}, and is not the controller's", if there { "exists" } else { "existed" });
-            (Symptom::SecretInTheWay, cause, if there { format!("{adopt} && {restart}") } else { restart })
-        } else {
-            (Symptom::SealedSecretFailed, visible(message), format!("{} && {restart}", self.apply_source()))
-        };
-        Some(why)
-    }
-
-    pub(super) fn is_unsealed(&self, name: &Name) -> bool {
-        self.in_place(name).and_then(|object| condition(object, "Synced")).is_some_and(|(status, _)| status == "True")
-    }
-
-    pub(super) fn source(&mut self, name: &Name) {
-        const CATEGORY: &str = "source secrets";
-        if !self.is_unsealed(name) {
-            return self.skip(CATEGORY, name.as_str());
-        }
-        let namespace = &self.wanted.contract.namespace;
-        // In the foreground: the next one would find the old Secret in its way.
-        let again = format!("kubectl -n {namespace} delete sealedsecret {name} --cascade=foreground && {}", self.apply_source());
-        match self.snapshot.sources.get(name).and_then(Option::as_ref) {
-            None => {
-                let cause = format!("the Secret `{name}` is not in `{namespace}`, although its SealedSecret is synced");
-                self.bad(CATEGORY, name.to_string(), Symptom::SourceMissing, cause, again);
-            }
-            Some(metadata) if !has_value(metadata) => {
-                let cause = format!("the Secret `{name}` has no data key `{PROPERTY}`");
-                self.bad(CATEGORY, name.to_string(), Symptom::SourceWithoutValue, cause, again);
-            }
-            Some(_) => self.good(CATEGORY, name.to_string()),
-        }
+        let cause = format!(
+            "its renewal period is {}: it will generate its own key and serve that one",
+            period.map_or("the default, 30 days".to_owned(), visible)
+        );
+        let remedy = advice(format!("set keyrenewperiod: \"0\" in the chart's values and upgrade the release in {namespace}"));
+        self.warn("controller", "its renewal period", Fault::new(Symptom::KeyRenewal, cause, remedy));
     }
 }
 
 /// A controller's version, from its image, or else from its chart. Other containers of the Pod have other versions.
 pub fn version_of(deployment: &Value) -> Option<(u32, u32, u32)> {
-    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
-    let images = containers.map(|one| text(one, "/image")).filter(|image| image.contains("sealed-secrets"));
+    let images = containers(deployment).map(|one| text(one, "/image")).filter(|image| image.contains("sealed-secrets"));
     let tags = images.filter_map(|image| Some(image.split('@').next()?.rsplit_once(':')?.1));
     tags.chain([text(deployment, "/metadata/labels/app.kubernetes.io~1version")]).find_map(version)
 }

@@ -1,0 +1,416 @@
+//! The second half of the way: the ExternalSecret, as the contract has it, and its target.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::object::{
+    condition, data_written, duration, foreign_writer, has_value, is_immutable, is_ready, leaving, seconds, target_of, text, warning,
+    written,
+};
+use super::operator::{Operator, Ready, forbidden_to_operator};
+use super::{Checks, Fault, LiveConsumer, Part, advice, refused};
+use crate::model::{Consumer, Entry, Name, Namespace, PROPERTY, Recipe, Remedy, StoreKind, Symptom, visible};
+
+impl Checks<'_> {
+    pub(super) fn consumer(&mut self, live: &LiveConsumer, operator: Operator, ready: &Ready<'_>) {
+        const CATEGORY: &str = "external secrets";
+        let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
+        let consumer: &Consumer = &contract.consumers[live.index];
+        let Some(object) = &live.object else {
+            // The name of one that a helm chart renders is unknown, so it cannot be missed.
+            let Some(name) = &consumer.name else { return };
+            let remedy = advice("sync the platform's Application that holds it");
+            let fault = Fault::new(Symptom::ExternalSecretMissing, "the ExternalSecret does not exist", remedy);
+            return self.warn(CATEGORY, format!("{}/{name}", consumer.namespace), fault);
+        };
+        let name = visible(text(object, "/metadata/name"));
+        let what = format!("{}/{name}", consumer.namespace);
+        if !self.is_there(consumer.namespace.as_str()) {
+            return self.skip(CATEGORY, &what);
+        }
+        let force = consumer.force_sync(Some(&name));
+        if let Some(fault) = self.gone_or_not_seen(consumer, object, operator) {
+            return self.bad(CATEGORY, what, fault);
+        }
+        let fault = self
+            .property(consumer, &name, object)
+            .or_else(|| self.other_store(consumer, &name, object))
+            .or_else(|| self.entries_differ(consumer, &name, object));
+        match fault {
+            // First the webhook, which takes no change.
+            Some(_) if !operator.takes_changes => return self.skip(CATEGORY, &what),
+            Some(fault) => return self.bad(CATEGORY, what, fault),
+            None => {}
+        }
+        if let Some(fault) = self.not_allowed(consumer, &force) {
+            return self.bad(CATEGORY, what, fault);
+        }
+        if let Some(fault) = self.not_sealed(consumer) {
+            return self.warn(CATEGORY, what, fault);
+        }
+        let account = delivery.account(contract, &consumer.namespace);
+        let works = operator.runs && ready.contains(&delivery.store(&consumer.namespace)) && self.has_account(account);
+        if is_ready(object) {
+            self.good(CATEGORY, what.clone());
+            self.target(live, object, what, force, works);
+        } else if !works || !consumer.entries.iter().all(|entry| self.is_sound(account, &entry.key)) {
+            self.skip(CATEGORY, &what);
+        } else {
+            let fault = self.why_failed(live, consumer, object, force);
+            self.bad(CATEGORY, what, fault);
+        }
+    }
+
+    /// What keeps the operator from an ExternalSecret.
+    fn gone_or_not_seen(&self, consumer: &Consumer, object: &Value, operator: Operator) -> Option<Fault> {
+        if let Some(cause) = leaving(object) {
+            let remedy = match operator.runs {
+                true => advice("who owns its finalizers has to remove them; once it is gone, sync the Application that holds it"),
+                false => advice("the operator removes its finalizer once it runs; then sync the Application that holds it"),
+            };
+            return Some(Fault::new(Symptom::ExternalSecretTerminating, cause, remedy));
+        }
+        self.looks_elsewhere(&consumer.namespace).filter(|_| operator.runs)
+    }
+
+    fn not_sealed(&self, consumer: &Consumer) -> Option<Fault> {
+        let entry = consumer.entries.iter().find(|entry| !self.wanted.sealed.contains_key(&entry.key))?;
+        let recipe = self.wanted.contract.key(entry.key.as_str()).map(|key| &key.recipe);
+        let provide = match recipe {
+            Some(Recipe::Provided { .. }) => format!(" --provide {}=FILE", entry.key),
+            _ => String::new(),
+        };
+        let remedy = self.wanted.places.command(&format!("bootstrap{provide}"));
+        Some(Fault::new(Symptom::NotSealedYet, format!("`{}` is not sealed yet", entry.key), remedy))
+    }
+
+    /// Whether a source Secret holds the controller's value, and an account may get it.
+    fn is_sound(&self, account: &Namespace, key: &Name) -> bool {
+        let source = self.snapshot.sources.get(key).and_then(Option::as_ref);
+        source.is_some_and(|source| has_value(source) != Some(false))
+            && self.snapshot.access.get(&(account.clone(), key.clone())) != Some(&false)
+    }
+
+    /// Entries of ours that read from another store.
+    fn other_store(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
+        let (kind, store) = (self.wanted.delivery.store_kind.as_str(), self.wanted.contract.store.as_str());
+        let own = |index: usize| format!("/spec/data/{index}/sourceRef/storeRef");
+        let at = |index| if object.pointer(&own(index)).is_some() { own(index) } else { "/spec/secretStoreRef".to_owned() };
+        let kind_there = |at: &str| match text(object, &format!("{at}/kind")) {
+            "" => StoreKind::SecretStore.as_str(),
+            kind => kind,
+        };
+        let places: BTreeSet<String> = entries_of(consumer, object).map(|(index, _)| at(index)).collect();
+        let wrong = |at: &&String| (kind_there(at), text(object, &format!("{at}/name"))) != (kind, store);
+        let wrong: Vec<&String> = places.iter().filter(wrong).collect();
+        let first = wrong.first()?;
+        let there = format!("{}/{}", kind_there(first), text(object, &format!("{first}/name")));
+        let cause = format!("it reads from `{}`, not from `{kind}/{store}`; {}", visible(&there), self.lasting(consumer));
+        let add = |at: &&String| json!({ "op": "add", "path": at, "value": { "kind": kind, "name": store } });
+        Some(Fault::new(Symptom::OtherStore, cause, patch(consumer, name, wrong.iter().map(add).collect())))
+    }
+
+    /// What fixes an ExternalSecret for good.
+    fn lasting(&self, consumer: &Consumer) -> String {
+        match consumer.name {
+            Some(_) => format!("`{}` fixes it in git", self.wanted.places.command("patch")),
+            None => format!("fix it in its chart's values, or run `{}` behind helm", self.wanted.places.command("patch -")),
+        }
+    }
+
+    /// Entries of ours that do not read the property `value`.
+    fn property(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
+        let wrong = entries_of(consumer, object).filter(|(_, entry)| text(entry, "/remoteRef/property") != PROPERTY);
+        let wrong: Vec<(usize, &Value)> = wrong.collect();
+        let (_, first) = wrong.first()?;
+        let (key, lasting) = (visible(text(first, "/remoteRef/key")), self.lasting(consumer));
+        let (symptom, cause) = match text(first, "/remoteRef/property") {
+            "" => (Symptom::PropertyMissing, format!("it reads `{key}` without a property, so its target holds JSON; {lasting}")),
+            other => {
+                (Symptom::PropertyWrong, format!("it reads the property `{}` of `{key}`, not `{PROPERTY}`; {lasting}", visible(other)))
+            }
+        };
+        let add = |(index, _): &(usize, &Value)| json!({ "op": "add", "path": format!("/spec/data/{index}/remoteRef/property"), "value": PROPERTY });
+        Some(Fault::new(symptom, cause, patch(consumer, name, wrong.iter().map(add).collect())))
+    }
+
+    /// How its entries differ from those of the contract: each has to bring the value of its key, as it is, under its name.
+    fn entries_differ(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
+        let live: Vec<&Value> = object.pointer("/spec/data").and_then(Value::as_array).into_iter().flatten().collect();
+        let differences: Vec<(String, Value)> = consumer.entries.iter().filter_map(|entry| differs(entry, consumer, &live)).collect();
+        let cause: Vec<&str> = differences.iter().map(|(cause, _)| cause.as_str()).collect();
+        let cause = format!("{}; if git has it so, correct it there, or name the checkout with `--platform`", cause.join(", and "));
+        let fix = || patch(consumer, name, differences.iter().map(|(_, fix)| fix.clone()).collect());
+        (!differences.is_empty()).then(|| Fault::new(Symptom::ExternalSecretDiffers, cause, fix()))
+    }
+
+    /// Whether the store's conditions exclude its namespace.
+    fn not_allowed(&self, consumer: &Consumer, force: &str) -> Option<Fault> {
+        let store = self.snapshot.stores.iter().find(|store| store.namespace.is_none())?.object.as_ref()?;
+        let namespace = consumer.namespace.as_str();
+        let labels = self.snapshot.namespaces.get(namespace).and_then(Option::as_ref).map(|one| &one["metadata"]["labels"]);
+        let cause = || format!("`conditions` of the store `{}` let nothing of the namespace `{namespace}` in", self.wanted.contract.store);
+        let remedy = || Remedy::Commands(self.apply_store().into_iter().chain([force.to_owned()]).collect());
+        (!lets_in(store, namespace, labels)).then(|| Fault::new(Symptom::NamespaceNotAllowed, cause(), remedy()))
+    }
+
+    /// Why its target could not be made, though its store and its sources are sound.
+    fn why_failed(&self, live: &LiveConsumer, consumer: &Consumer, object: &Value, force: String) -> Fault {
+        let ready = condition(object, "Ready");
+        let event = warning(&self.snapshot.events, object, ready.as_ref().and_then(|ready| ready.since));
+        let Some(message) = event.or(ready.as_ref().map(|ready| ready.message)) else {
+            return self.nobody_looked(object, Symptom::ExternalSecretFailed, force);
+        };
+        let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        if has(&["owned by another ExternalSecret"]) {
+            let remedy = advice("who maintains the two has to give one of them another target, or to remove it");
+            return Fault::new(Symptom::TargetOwned, self.owner(live, object), remedy);
+        }
+        if has(&["apply template", "execute template", "parse template", "templateFrom"]) {
+            let remedy = advice("who maintains its manifest has to correct `spec.target.template`");
+            return Fault::new(Symptom::TemplateFails, visible(message), remedy);
+        }
+        if has(&["immutable"]) {
+            return Fault::new(Symptom::TargetImmutable, visible(message), made_again(consumer, object));
+        }
+        if let Some(fault) = forbidden_to_operator(message).or_else(|| refused(message)) {
+            return fault;
+        }
+        if let Some(strange) = strange_key(consumer, object).filter(|key| message.contains(&format!("\"{key}\""))) {
+            let remedy =
+                advice(format!("who maintains its manifest has to remove the entry, or to add `{}` to the contract", visible(strange)));
+            return Fault::new(Symptom::ExternalSecretFailed, visible(message), remedy);
+        }
+        // What the operator complained of is right by now, or passes: it has not tried again yet.
+        let of_ours = consumer.entries.iter().any(|entry| message.contains(&format!("\"{}\"", entry.key)));
+        let passes = ["not ready", "not allowed", "timeout", "deadline", "connection", "EOF", "could not get secret data", "not in sync"];
+        let remedy = match of_ours || has(&passes) {
+            true => force.into(),
+            false => advice("the message is the operator's own: who maintains the manifest, or the cluster, has to mend what it names"),
+        };
+        Fault::new(Symptom::ExternalSecretFailed, visible(message), remedy)
+    }
+
+    /// Which other ExternalSecret has its target.
+    fn owner(&self, live: &LiveConsumer, object: &Value) -> String {
+        let target = target_of(object);
+        let owners = live.target.as_ref().and_then(|target| target.pointer("/metadata/ownerReferences")?.as_array());
+        let owner = owners.into_iter().flatten().find(|owner| text(owner, "/kind") == "ExternalSecret");
+        match owner {
+            Some(owner) => {
+                format!("the Secret `{}` belongs to the ExternalSecret `{}`", visible(target), visible(text(owner, "/name")))
+            }
+            None => format!("the Secret `{}` belongs to another ExternalSecret", visible(target)),
+        }
+    }
+
+    fn target(&mut self, live: &LiveConsumer, object: &Value, what: String, force: String, works: bool) {
+        const CATEGORY: &str = "targets";
+        if !self.may(Part::Targets, CATEGORY, &what) {
+            return;
+        }
+        let consumer: &Consumer = &self.wanted.contract.consumers[live.index];
+        // A source that the controller did not write has its own check.
+        let sources = || consumer.entries.iter().filter_map(|entry| self.snapshot.sources.get(&entry.key)?.as_ref());
+        if sources().any(|source| foreign_writer(source).is_some()) {
+            return self.skip(CATEGORY, &what);
+        }
+        let fault = match &live.target {
+            None => Some(self.no_target(object)),
+            Some(target) => self.stale(consumer, object, target, force).or_else(|| self.stalled(object)),
+        };
+        match fault {
+            Some(fault) if works => self.bad(CATEGORY, what, fault),
+            Some(_) => self.skip(CATEGORY, &what),
+            None => match live.target.as_ref().and_then(|target| rotation_stops(object, target)) {
+                Some(fault) => self.warn(CATEGORY, what, fault),
+                None => self.good(CATEGORY, what),
+            },
+        }
+    }
+
+    /// Why there is no target, though the operator is content.
+    fn no_target(&self, object: &Value) -> Fault {
+        let target = visible(target_of(object));
+        match policy(object) {
+            // It sees each target go, and makes it again at once; at its start it looks at all.
+            "Owner" | "Orphan" => Fault::new(
+                Symptom::TargetMissing,
+                format!("the target Secret `{target}` does not exist, and the operator did not make it again"),
+                self.restart_operator(),
+            ),
+            policy => {
+                let cause =
+                    format!("with `creationPolicy: {}` the operator makes no Secret `{target}`, and there is none", visible(policy));
+                let remedy = advice("who maintains the manifest has to make that Secret, or to set `creationPolicy: Owner`");
+                Fault::new(Symptom::TargetNotMade, cause, remedy)
+            }
+        }
+    }
+
+    /// Whether a source was written after the target.
+    fn stale(&self, consumer: &Consumer, object: &Value, target: &Value, force: String) -> Option<Fault> {
+        let refreshed = text(object, "/status/refreshTime");
+        let at = seconds(refreshed);
+        let written = |key: &Name| self.snapshot.sources.get(key).and_then(Option::as_ref).and_then(data_written);
+        let newer = consumer.entries.iter().find(|entry| written(&entry.key) > at && self.is_unsealed(&entry.key))?;
+        let cause = format!("`{}` was written after the target was refreshed at {}", newer.key, visible(refreshed));
+        if is_fixed(object, target) {
+            let cause = format!("{cause}, and the target is immutable");
+            return Some(Fault::new(Symptom::TargetImmutable, cause, made_again(consumer, object)));
+        }
+        if is_once(object) {
+            let cause = format!("{cause}, and it is refreshed only once");
+            return Some(Fault::new(Symptom::TargetStale, cause, made_again(consumer, object)));
+        }
+        Some(Fault::new(Symptom::TargetStale, cause, force))
+    }
+
+    /// Whether the operator stopped looking at it.
+    fn stalled(&self, object: &Value) -> Option<Fault> {
+        if is_once(object) || object.pointer("/spec/syncWindows").is_some() {
+            return None;
+        }
+        let (now, refreshed) = (self.now()?, text(object, "/status/refreshTime"));
+        let at = seconds(refreshed)?;
+        let generation = text(object, "/status/syncedResourceVersion").split('-').next().unwrap_or_default();
+        let changed = written(object, &["f:spec"]).unwrap_or(now);
+        let is_unseen =
+            generation.parse().is_ok_and(|seen: u64| object.pointer("/metadata/generation").and_then(Value::as_u64) != Some(seen))
+                && now > changed + 120;
+        let interval = duration(text(object, "/spec/refreshInterval")).filter(|_| text(object, "/spec/refreshPolicy") != "OnChange");
+        let is_late = interval.is_some_and(|interval| now > at + interval + (interval / 10).max(300));
+        let cause = match (is_unseen, is_late) {
+            (true, _) => "the operator has not looked at it since it changed".to_owned(),
+            (_, true) => {
+                format!(
+                    "the operator refreshed it last at {}, and should each {}",
+                    visible(refreshed),
+                    visible(text(object, "/spec/refreshInterval"))
+                )
+            }
+            _ => return None,
+        };
+        Some(Fault::new(Symptom::OperatorStalled, cause, self.restart_operator()))
+    }
+}
+
+/// The first key that an ExternalSecret reads and the contract does not have it read.
+fn strange_key<'v>(consumer: &Consumer, object: &'v Value) -> Option<&'v str> {
+    let entries = object.pointer("/spec/data").and_then(Value::as_array).into_iter().flatten();
+    let keys = entries.map(|entry| text(entry, "/remoteRef/key"));
+    keys.into_iter().find(|key| !consumer.entries.iter().any(|entry| entry.key.as_str() == *key))
+}
+
+/// `spec.target.creationPolicy`.
+fn policy(object: &Value) -> &str {
+    Some(text(object, "/spec/target/creationPolicy")).filter(|policy| !policy.is_empty()).unwrap_or("Owner")
+}
+
+fn is_fixed(object: &Value, target: &Value) -> bool {
+    object.pointer("/spec/target/immutable") == Some(&Value::Bool(true)) || is_immutable(target)
+}
+
+/// Whether neither time nor an annotation refreshes it.
+fn is_once(object: &Value) -> bool {
+    match text(object, "/spec/refreshPolicy") {
+        "CreatedOnce" => true,
+        "OnChange" => false,
+        _ => duration(text(object, "/spec/refreshInterval")) == Some(0) && !text(object, "/spec/refreshInterval").is_empty(),
+    }
+}
+
+/// What makes the operator write a target anew: it makes one that is gone, if that is its own.
+fn made_again(consumer: &Consumer, object: &Value) -> Remedy {
+    match policy(object) {
+        "Owner" => format!("kubectl -n {} delete secret {}", consumer.namespace, visible(target_of(object))).into(),
+        _ => advice("who maintains the manifest has to see to it that the target can be written again"),
+    }
+}
+
+/// What keeps a rotated value from a target.
+fn rotation_stops(object: &Value, target: &Value) -> Option<Fault> {
+    let (why, what) = if is_fixed(object, target) {
+        ("its target is immutable", "delete the target Secret after a rotation: the operator makes it again")
+    } else if is_once(object) {
+        ("it is refreshed only once", "delete the target Secret after a rotation: the operator makes it again")
+    } else if text(object, "/spec/refreshPolicy") == "OnChange" {
+        ("it is refreshed only when it changes", "after a rotation run the `force-sync` command that `rotate` prints")
+    } else if object.pointer("/spec/syncWindows").is_some() {
+        ("it is refreshed only within its `syncWindows`", "after a rotation run the `force-sync` command that `rotate` prints")
+    } else {
+        return None;
+    };
+    Some(Fault::new(Symptom::RotationStops, format!("a rotated value does not arrive by itself: {why}"), advice(what)))
+}
+
+/// How the live entries differ from an entry of the contract, and the JSON patch that mends it.
+fn differs(entry: &Entry, consumer: &Consumer, live: &[&Value]) -> Option<(String, Value)> {
+    let (secret_key, key) = (entry.secret_key.as_str(), entry.key.as_str());
+    let reads = |one: &Value, secret_key: &str, key: &str| text(one, "/secretKey") == secret_key && text(one, "/remoteRef/key") == key;
+    if let Some(at) = live.iter().position(|one| reads(one, secret_key, key)) {
+        let changed = [("decodingStrategy", "None"), ("conversionStrategy", "Default"), ("metadataPolicy", "None")].into_iter();
+        let changed = changed.map(|(field, usual)| (field, usual, text(live[at], &format!("/remoteRef/{field}"))));
+        let (field, usual, there) = changed.into_iter().find(|(_, usual, there)| !there.is_empty() && there != usual)?;
+        let fix = json!({ "op": "replace", "path": format!("/spec/data/{at}/remoteRef/{field}"), "value": usual });
+        return Some((format!("it reads `{key}` with `{field}: {}`", visible(there)), fix));
+    }
+    let is_wanted = |one: &Value| consumer.entries.iter().any(|entry| reads(one, entry.secret_key.as_str(), entry.key.as_str()));
+    let free = || live.iter().enumerate().filter(|(_, one)| !is_wanted(one));
+    if let Some((at, one)) = free().find(|(_, one)| text(one, "/secretKey") == secret_key) {
+        let fix = json!({ "op": "replace", "path": format!("/spec/data/{at}/remoteRef"), "value": { "key": key, "property": PROPERTY } });
+        return Some((format!("`{secret_key}` reads `{}`, not `{key}`", visible(text(one, "/remoteRef/key"))), fix));
+    }
+    if let Some((at, one)) = free().find(|(_, one)| text(one, "/remoteRef/key") == key) {
+        let fix = json!({ "op": "replace", "path": format!("/spec/data/{at}/secretKey"), "value": secret_key });
+        return Some((format!("`{key}` is read as `{}`, not as `{secret_key}`", visible(text(one, "/secretKey"))), fix));
+    }
+    let new = json!({ "secretKey": secret_key, "remoteRef": { "key": key, "property": PROPERTY } });
+    Some((format!("no entry reads `{key}` as `{secret_key}`"), json!({ "op": "add", "path": "/spec/data/-", "value": new })))
+}
+
+/// The entries of an ExternalSecret that read our keys, with their places.
+fn entries_of<'v>(consumer: &'v Consumer, object: &'v Value) -> impl Iterator<Item = (usize, &'v Value)> {
+    let entries = object.pointer("/spec/data").and_then(Value::as_array).into_iter().flatten().enumerate();
+    entries.filter(|(_, entry)| consumer.entries.iter().any(|one| one.key.as_str() == text(entry, "/remoteRef/key")))
+}
+
+/// The command that changes an ExternalSecret in the cluster.
+fn patch(consumer: &Consumer, name: &str, operations: Vec<Value>) -> String {
+    format!("kubectl -n {} patch externalsecret {name} --type=json -p '{}'", consumer.namespace, Value::Array(operations))
+}
+
+/// Whether the store's conditions let a namespace with these labels in. What cannot be judged lets in.
+fn lets_in(store: &Value, namespace: &str, labels: Option<&Value>) -> bool {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let conditions = list(&store["spec"]["conditions"]);
+    conditions.is_empty()
+        || conditions.iter().any(|condition| {
+            let named = list(&condition["namespaces"]).iter().any(|one| one == namespace);
+            let matched = list(&condition["namespaceRegexes"])
+                .iter()
+                .filter_map(Value::as_str)
+                .any(|pattern| regex::Regex::new(pattern).map_or(true, |pattern| pattern.is_match(namespace)));
+            let selector = &condition["namespaceSelector"];
+            named || matched || (!selector.is_null() && labels.is_none_or(|labels| selects(selector, labels)))
+        })
+}
+
+/// Whether a label selector selects an object with these labels.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let exact = selector["matchLabels"].as_object().into_iter().flatten().all(|(label, value)| labels.get(label) == Some(value));
+    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    exact
+        && expressions.into_iter().all(|one| {
+            let label = labels.get(text(one, "/key"));
+            let is_one_of = || label.is_some_and(|label| one["values"].as_array().is_some_and(|values| values.contains(label)));
+            match text(one, "/operator") {
+                "In" => is_one_of(),
+                "NotIn" => !is_one_of(),
+                "Exists" => label.is_some(),
+                "DoesNotExist" => label.is_none(),
+                _ => true,
+            }
+        })
+}
