@@ -89,6 +89,8 @@ pub struct Application {
     pub namespace: Namespace,
     /// `argocd.argoproj.io/sync-wave`: after the controllers, before the consumers.
     pub wave: i64,
+    /// Whether the platform has no Application for the sealed-secrets controller yet.
+    pub installs_controller: bool,
 }
 
 impl Delivery {

@@ -3,6 +3,7 @@
 //! contract + inventory → plan → generate → seal → render; verify and unseal go the other way.
 
 pub mod adopt;
+pub mod argo_cd;
 pub mod certificate;
 pub mod defined_twice;
 pub mod diagnose;

@@ -7,12 +7,12 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::argo_cd;
 use super::inventory::SOURCE;
 use crate::manifest::kubernetes::{self, Identity, Metadata, Object};
 use crate::manifest::yaml;
 use crate::model::{
-    Application, CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, counted,
-    quoted,
+    CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, counted, quoted,
 };
 
 /// The one derived file that names the certificate.
@@ -91,7 +91,14 @@ fn render_formless(
     add("secret-store/kustomization.yaml", &[kustomization(&store)]);
     add("kustomization.yaml", &[kustomization(&["secret-source", "secret-store"])]);
     if let Some(wanted) = &delivery.application {
-        add("argocd-application.yaml", &[application(contract, wanted)]);
+        add(argo_cd::APPLICATION, &[argo_cd::application(contract, wanted)]);
+        if wanted.installs_controller {
+            add(argo_cd::CONTROLLER, &argo_cd::controller(delivery, wanted));
+        }
+        for consumer in contract.consumers.iter().filter(|consumer| consumer.name.is_none()) {
+            let file = format!("{}{}_{}.yaml", argo_cd::EXTERNAL_SECRETS, consumer.namespace, consumer.target);
+            add(&file, &[argo_cd::external_secret(contract, delivery, consumer)]);
+        }
     }
     files.extend(component_files(contract, delivery));
     files.insert(RUNBOOK.to_owned(), runbook(contract, delivery, certificate, sealed));
@@ -100,7 +107,10 @@ fn render_formless(
 
 /// The objects that the derived files define, but for kustomize's own.
 pub fn objects(contract: &Contract, delivery: &Delivery) -> Vec<Identity> {
-    let application = delivery.application.iter().map(|wanted| application(contract, wanted));
+    let application = delivery.application.iter().flat_map(|wanted| {
+        let controller = if wanted.installs_controller { argo_cd::controller(delivery, wanted).to_vec() } else { Vec::new() };
+        [argo_cd::application(contract, wanted)].into_iter().chain(controller)
+    });
     let documents = [rbac(contract, delivery), accounts(contract, delivery), stores(contract, delivery)].concat();
     let documents = documents.into_iter().chain(application).chain([namespace(contract)]);
     let read = |text: String| yaml::read(&text).expect("what is written here can be read");
@@ -116,7 +126,7 @@ pub fn component_files(contract: &Contract, delivery: &Delivery) -> Vec<(String,
     files
 }
 
-fn object<T: Serialize>(api_version: &'static str, kind: &'static str, metadata: Metadata, rest: T) -> String {
+pub(super) fn object<T: Serialize>(api_version: &'static str, kind: &'static str, metadata: Metadata, rest: T) -> String {
     yaml::write(&Object { api_version, kind, metadata: Some(metadata), rest })
 }
 
@@ -219,23 +229,6 @@ pub fn store_spec(contract: &Contract, delivery: &Delivery) -> serde_json::Value
     spec
 }
 
-/// Nothing is pruned: what is gone from git by mistake must not be gone from the cluster.
-fn application(contract: &Contract, wanted: &Application) -> String {
-    let mut metadata = Metadata::new(&contract.namespace, Some(wanted.namespace.as_str()));
-    metadata.annotations.insert("argocd.argoproj.io/sync-wave".to_owned(), wanted.wave.to_string());
-    let spec = json!({
-        "project": wanted.project,
-        "source": { "repoURL": wanted.repository, "targetRevision": wanted.revision, "path": wanted.path },
-        "destination": { "server": "https://kubernetes.default.svc", "namespace": contract.namespace.as_str() },
-        "syncPolicy": {
-            "automated": { "prune": false, "selfHeal": true },
-            "syncOptions": ["CreateNamespace=false"],
-            "retry": { "limit": 10, "backoff": { "duration": "10s", "factor": 2, "maxDuration": "5m" } },
-        },
-    });
-    object("argoproj.io/v1alpha1", "Application", metadata, json!({ "spec": spec }))
-}
-
 /// The patch of the ExternalSecrets of one name that read the same.
 struct Patch<'c> {
     file: String,
@@ -322,6 +315,8 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
     let namespace = own.map_or(String::new(), |namespace| format!(" --controller-namespace {namespace}"));
     let filled = [
         ("{certificate}", certificate.to_string()),
+        ("{chart}", argo_cd::CHART.1.to_owned()),
+        ("{image}", argo_cd::CHART.2.to_owned()),
         ("{apply-key}", delivery.here.command(&format!("key-secret --apply --context \"${{CONTEXT:?}}\"{namespace}"))),
         ("{renew}", delivery.here.command("renew")),
         ("{doctor}", delivery.here.command("doctor --context \"${CONTEXT:?}\" --wait 5m")),
@@ -334,7 +329,8 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
         ("{reader-namespace}", contract.reader.namespace.to_string()),
         ("{property}", PROPERTY.to_owned()),
         ("{files}", files),
-        ("{rendered}", rendered(contract)),
+        ("{rendered}", rendered(contract, delivery)),
+        ("{with-argo-cd}", with_argo_cd(delivery)),
         ("{awaited}", awaited(contract, delivery, sealed)),
         ("{copies}", copies(contract, delivery)),
     ];
@@ -403,7 +399,7 @@ fn store_step(contract: &Contract, delivery: &Delivery) -> String {
     text
 }
 
-fn rendered(contract: &Contract) -> String {
+fn rendered(contract: &Contract, delivery: &Delivery) -> String {
     let without: Vec<String> = contract
         .consumers
         .iter()
@@ -416,10 +412,27 @@ fn rendered(contract: &Contract) -> String {
     if without.is_empty() {
         return String::new();
     }
+    let own = match delivery.application {
+        Some(_) => format!(
+            "\nArgo CD runs no helm post-renderer, so an ExternalSecret of your own is ready in `{}`: copy its file beside the\nother manifests of that Application, and turn off the one of the chart.\n",
+            argo_cd::EXTERNAL_SECRETS
+        ),
+        None => String::new(),
+    };
     format!(
-        "\nThese are rendered by a helm chart, so there is no manifest to patch: give them `remoteRef.property: {PROPERTY}`\nthrough the chart's values, or replace them by an ExternalSecret of your own:\n\n{}",
+        "\nThese are rendered by a helm chart, so there is no manifest to patch: give them `remoteRef.property: {PROPERTY}`\nthrough the chart's values, or replace them by an ExternalSecret of your own:\n\n{}{own}",
         without.concat()
     )
+}
+
+fn with_argo_cd(delivery: &Delivery) -> String {
+    match &delivery.application {
+        Some(wanted) if wanted.installs_controller => format!(
+            "\nWith Argo CD, apply `{}` instead, after step 1: an AppProject that allows nothing but this chart, and its Application. Without a\nnetwork, copy the two to your platform's catalog, with the address of your mirror, and apply those.\n",
+            argo_cd::CONTROLLER
+        ),
+        _ => String::new(),
+    }
 }
 
 fn awaited(contract: &Contract, delivery: &Delivery, sealed: &BTreeSet<String>) -> String {

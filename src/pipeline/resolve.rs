@@ -539,6 +539,7 @@ pub fn application(platform: &Platform, path: &str) -> Option<Application> {
         path: path.to_owned(),
         namespace: Namespace::new(namespace).ok()?,
         wave: controllers.map(|application| application.wave + 1).max().unwrap_or(-1),
+        installs_controller: !platform.applications.iter().any(|application| application.name.contains("sealed-secrets")),
     })
 }
 

@@ -12,7 +12,7 @@ use super::pins::Verdict;
 use super::private_key::SealingKey;
 use super::render::{self, RUNBOOK, form, form_of, render, store_file};
 use super::unseal::{Opened, Values};
-use super::{difference, generate, seal};
+use super::{argo_cd, difference, generate, seal};
 use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, Sealed, SealedSecret};
 use crate::manifest::{secret, text};
 use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Places, Position, Recipe, Result, SecretValue, Unit};
@@ -511,7 +511,8 @@ fn derived_code(path: &str) -> Code {
         "secret-source/namespace.yaml" => Code::NamespaceDiffers,
         "secret-source/rbac.yaml" | "secret-store/service-account.yaml" => Code::RbacDiffers,
         "secret-store/cluster-secret-store.yaml" | "secret-store/secret-stores.yaml" => Code::StoreDiffers,
-        "argocd-application.yaml" => Code::ApplicationDiffers,
+        argo_cd::APPLICATION | argo_cd::CONTROLLER => Code::ApplicationDiffers,
+        _ if path.starts_with(argo_cd::EXTERNAL_SECRETS) => Code::ApplicationDiffers,
         _ if path.starts_with("property-patches/") => Code::PatchDiffers,
         _ => Code::KustomizationDiffers,
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Workspace, parent};
 use crate::manifest::{store, text};
 use crate::model::{Code, Contract, Delivery, Error, ErrorKind, Finding, GitOps, Result, Store, StoreFile};
+use crate::pipeline::argo_cd;
 use crate::pipeline::defined_twice;
 use crate::pipeline::difference;
 use crate::pipeline::inventory::Files;
@@ -96,7 +97,8 @@ impl Workspace {
     /// A checkout, read and taken apart, and its files; what lies in our own output folder says nothing about the platform.
     pub fn read_platform(&self, root: &Path, contract: &Contract, world: &World) -> Result<(Platform, Files)> {
         // Only what is written there: a platform's own manifests may lie beside it.
-        const OURS: [&str; 4] = ["secret-source/", "secret-store/", "property-patches/", "argocd-application.yaml"];
+        const OURS: [&str; 6] =
+            ["secret-source/", "secret-store/", "property-patches/", argo_cd::APPLICATION, argo_cd::CONTROLLER, argo_cd::EXTERNAL_SECRETS];
         let ours = |path: &str| OURS.iter().any(|ours| path.starts_with(ours));
         let out = self.path_in(root, &self.out)?;
         let mut sets = vec![self.path_in(root, self.of_all()?.as_ref().map_or(&self.out, |all| &all.out))?];

@@ -403,6 +403,27 @@ fn the_result_lies_where_the_platforms_own_checks_accept_it() {
     assert_eq!(application["metadata"]["namespace"], "argocd");
     assert_eq!(application["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"], "-7");
     assert!(application["spec"]["syncPolicy"]["retry"]["limit"].as_u64().unwrap() > 0);
+    // The controller has a project of its own, and comes before what needs it.
+    let text = sandbox.read("p/platform/secret-source/argocd-sealed-secrets.yaml");
+    let documents = serde_yaml::Deserializer::from_str(&text).map(|one| <Value as serde::Deserialize>::deserialize(one).unwrap());
+    let [project, controller] = &documents.collect::<Vec<Value>>()[..] else { panic!("{text}") };
+    assert_eq!((&project["kind"], &controller["spec"]["project"]), (&"AppProject".into(), &project["metadata"]["name"]));
+    assert_eq!(project["spec"]["sourceRepos"], serde_yaml::from_str::<Value>("[https://bitnami.github.io/sealed-secrets]").unwrap());
+    assert_eq!(controller["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"], "-8");
+    let values = "{fullnameOverride: sealed-secrets-controller, keyrenewperiod: \"0\", image: {tag: 0.40.0}}";
+    assert_eq!(controller["spec"]["source"]["helm"]["valuesObject"], serde_yaml::from_str::<Value>(values).unwrap());
+    // Argo CD runs no post-renderer: what a chart renders has an ExternalSecret to commit.
+    let own: Value = serde_yaml::from_str(&sandbox.read("p/platform/secret-source/external-secrets/experience_key-portal.yaml")).unwrap();
+    let entry = "[{secretKey: LITELLM_MASTER_KEY, remoteRef: {key: litellm-master-key, property: value}}]";
+    assert_eq!(own["spec"]["data"], serde_yaml::from_str::<Value>(entry).unwrap());
+    assert_eq!((&own["spec"]["target"]["name"], &own["metadata"]["namespace"]), (&"key-portal".into(), &"experience".into()));
+    assert!(sandbox.read("p/platform/secret-source/INSTALL.md").contains("is ready in `external-secrets/`"));
+    sandbox.edit("p/argocd/apps.yaml", "  name: litellm\n  namespace", "  name: sealed-secrets\n  namespace");
+    sandbox.remove("p/platform/secret-source/argocd-sealed-secrets.yaml");
+    run(&sandbox, &["bootstrap"], &args).expect(0);
+    assert!(!sandbox.path("p/platform/secret-source/argocd-sealed-secrets.yaml").exists(), "the platform has its own");
+    sandbox.edit("p/argocd/apps.yaml", "  name: sealed-secrets\n  namespace", "  name: litellm\n  namespace");
+    run(&sandbox, &["bootstrap"], &args).expect(0);
     sandbox.edit("p/argocd/project.yaml", "    - https://git.example.org/platform.git\n", "");
     covers(&sandbox, &args, &["source-repository-missing p/argocd/project.yaml:8:5"]);
 }
@@ -515,7 +536,7 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
         "key-unknown",
         &[
             "key-unknown p/apps/n8n/n8n.yaml:20:24",
-            "runbook-differs p/platform/INSTALL.md:75:1",
+            "runbook-differs p/platform/INSTALL.md:123:1",
             "patch-differs p/platform/property-patches/kustomization.yaml:55:1",
             "stray-file p/platform/property-patches/n8n-core-secrets.patch.yaml",
             "rbac-differs p/platform/secret-source/rbac.yaml:25:1",
@@ -527,7 +548,7 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
     (
         "key-unread",
         &[
-            "runbook-differs p/platform/INSTALL.md:75:1",
+            "runbook-differs p/platform/INSTALL.md:123:1",
             "patch-differs p/platform/property-patches/kustomization.yaml:55:1",
             "stray-file p/platform/property-patches/n8n-core-secrets.patch.yaml",
             "rbac-differs p/platform/secret-source/rbac.yaml:25:1",
@@ -539,14 +560,14 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
     ("key-not-needed", &["key-not-needed p/apps/n8n/n8n.yaml:20:24"], |s| {
         s.edit("p/environments/prod/config.yaml", "n8n: true", "n8n: false")
     }),
-    ("property-missing", &["property-missing p/apps/kserve/hf-token.yaml:18:14", "runbook-differs p/platform/INSTALL.md:75:1"], |s| {
+    ("property-missing", &["property-missing p/apps/kserve/hf-token.yaml:18:14", "runbook-differs p/platform/INSTALL.md:123:1"], |s| {
         s.edit("p/apps/kserve/hf-token.yaml", "        property: value\n", "")
     }),
     (
         "property-differs",
         &[
             "property-differs p/apps/kserve/hf-token.yaml:18:14",
-            "runbook-differs p/platform/INSTALL.md:75:1",
+            "runbook-differs p/platform/INSTALL.md:123:1",
             "stray-file p/platform/property-patches/hf-token.patch.yaml",
             "patch-differs p/platform/property-patches/kustomization.yaml:35:1",
             "rbac-differs p/platform/secret-source/rbac.yaml:20:1",
@@ -576,7 +597,7 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
         "ambiguous-consumer",
         &[
             "ambiguous-consumer p",
-            "runbook-differs p/platform/INSTALL.md:75:1",
+            "runbook-differs p/platform/INSTALL.md:123:1",
             "stray-file p/platform/property-patches/hf-token.patch.yaml",
             "patch-differs p/platform/property-patches/kustomization.yaml:35:1",
         ],

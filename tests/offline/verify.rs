@@ -30,7 +30,7 @@ const DEFECTS: &[Defect] = &[
     (
         "unit-missing",
         &[
-            "runbook-differs out/INSTALL.md:68:1",
+            "runbook-differs out/INSTALL.md:113:1",
             "kustomization-differs out/secret-source/kustomization.yaml:20:1",
             "unit-missing out/secret-source/vllm-api-key.sealed.yaml",
         ],
@@ -39,7 +39,7 @@ const DEFECTS: &[Defect] = &[
     (
         "write-once-missing",
         &[
-            "runbook-differs out/INSTALL.md:65:1",
+            "runbook-differs out/INSTALL.md:110:1",
             "kustomization-differs out/secret-source/kustomization.yaml:17:1",
             "write-once-missing out/secret-source/litellm-salt-key.sealed.yaml",
         ],
@@ -59,7 +59,7 @@ const DEFECTS: &[Defect] = &[
     (
         "write-once-dropped",
         &[
-            "runbook-differs out/INSTALL.md:68:1",
+            "runbook-differs out/INSTALL.md:113:1",
             "kustomization-differs out/secret-source/kustomization.yaml:20:1",
             "cannot-open out/secret-source/old.sealed.yaml:12:12",
             "write-once-dropped out/secret-source/old.sealed.yaml:1:1",
@@ -87,7 +87,7 @@ const DEFECTS: &[Defect] = &[
     (
         "misplaced",
         &[
-            "runbook-differs out/INSTALL.md:68:1",
+            "runbook-differs out/INSTALL.md:113:1",
             "kustomization-differs out/secret-source/kustomization.yaml:20:1",
             "misplaced out/secret-source/old.sealed.yaml:1:1",
             "misplaced out/secret-source/vllm-api-key.sealed.yaml:1:1",
