@@ -11,11 +11,11 @@ use crate::workspace::given::provided_names;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &cli::Bootstrap, world: &mut World) -> Result<Outcome> {
-    sealing::run(workspace, &options(&args.wishes, args.yes, args.dry_run, args.json), &mut Bootstrap(&args.wishes), world)
+    sealing::run(workspace, &options(&args.wishes, args.yes, args.dry_run, args.printed.is_json()), &mut Bootstrap(&args.wishes), world)
 }
 
 pub(super) fn plan(workspace: &Workspace, args: &cli::Plan, world: &mut World) -> Result<Outcome> {
-    let plan = sealing::show(workspace, &options(&args.wishes, false, true, args.json), &mut Bootstrap(&args.wishes), world)?;
+    let plan = sealing::show(workspace, &options(&args.wishes, false, true, args.printed.is_json()), &mut Bootstrap(&args.wishes), world)?;
     let found = !plan.changes.is_empty() || sealing::disagreement(&plan) == Outcome::Found;
     Ok(Outcome::found(args.check && found))
 }

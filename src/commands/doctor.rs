@@ -36,7 +36,7 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, own_key, sealed: &sealed, controller, places };
     let cluster = Cluster::connect(&workspace.access(), world)?;
     let checks = wait(&cluster, &wanted, args.wait, world)?;
-    world.terminal.print(&if args.json { show::checks::json(&checks) } else { show::checks::text(&checks, args.verbose) })?;
+    world.terminal.print(&if args.printed.is_json() { show::checks::json(&checks) } else { show::checks::text(&checks, args.verbose) })?;
     let unreachable = checks.iter().any(|check| check.symptom == Some(Symptom::ApiUnreachable));
     Ok(if unreachable { Outcome::NotReached } else { Outcome::found(checks.iter().any(|check| check.status == Status::Bad)) })
 }

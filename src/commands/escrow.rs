@@ -61,7 +61,7 @@ fn list(workspace: &Workspace, args: &ListRecipients, world: &mut World) -> Resu
     };
     let opened = opened.as_ref().map(|escrow| (escrow.opener(), &escrow.pairs, pinned));
     let listing = show::escrow::Listing { able, listed: listed.as_deref(), opened };
-    let text = if args.json { show::escrow::json } else { show::escrow::text };
+    let text = if args.printed.is_json() { show::escrow::json } else { show::escrow::text };
     world.terminal.print(&text(&workspace.places, &listing))?;
     Ok(Outcome::found(listing.agrees() == Some(false)))
 }

@@ -3,17 +3,20 @@
 #[cfg(feature = "cluster")]
 mod backup;
 mod bootstrap;
+mod completions;
 mod contract;
 mod copy;
 #[cfg(feature = "cluster")]
 mod doctor;
 mod escrow;
+mod explain;
 #[cfg(feature = "cluster")]
 mod fetch_cert;
 mod import;
 mod init;
 mod key_secret;
 mod keygen;
+mod man;
 mod patch;
 mod re_encrypt;
 mod renew;
@@ -56,6 +59,13 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
 }
 
 fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
+    // What only says something works on nothing.
+    match &cli.command {
+        Command::Explain(args) => return explain::run(args, world),
+        Command::Completions(args) => return completions::run(args, world),
+        Command::Man(args) => return man::run(args, world),
+        _ => {}
+    }
     let workspace = &workspace(&cli, world)?;
     // Of `init`, flags are what goes into the settings.
     if !matches!(cli.command, Command::Init) {
@@ -84,6 +94,7 @@ fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
         #[cfg(feature = "cluster")]
         Command::Doctor(args) => doctor::run(workspace, &args, world),
         Command::Contract(args) => contract::run(workspace, &args, world),
+        Command::Explain(_) | Command::Completions(_) | Command::Man(_) => unreachable!("they ran before"),
     };
     outcome.map_err(|error| error.with_commands(&workspace.places))
 }

@@ -80,12 +80,14 @@ impl Run<'_> {
     fn over(mut self, sealed: &SealedFiles, each: &mut Each<'_>, world: &mut World) -> Result<Outcome> {
         let (places, consent, record) = (&self.workspace.places, &self.args.consent, &mut self.record);
         let mut tell = |event: Event, world: &mut World| {
-            if consent.json {
+            if consent.printed.is_json() {
                 record.keep(&event);
             }
             match event {
                 Event::Failed(error) => world.terminal.tell(&tally::failed(places, &error)),
-                Event::Moved { file, name, from } if !consent.json => world.terminal.print(&tally::moved(&file, &name, from))?,
+                Event::Moved { file, name, from } if !consent.printed.is_json() => {
+                    world.terminal.print(&tally::moved(&file, &name, from))?
+                }
                 Event::Moved { .. } => {}
             }
             Ok(())
@@ -94,7 +96,7 @@ impl Run<'_> {
         if self.tally.failed == 0 && self.args.key.is_none() && sealed.with_out {
             self.tally.runbook = self.workspace.out()?.update_runbook(self.to, !consent.dry_run)?;
         }
-        world.terminal.print(&match consent.json {
+        world.terminal.print(&match consent.printed.is_json() {
             true => self.record.json(places, &self.tally, Some(self.to)),
             false => tally::summary(places, &self.tally, self.to, consent.dry_run),
         })?;

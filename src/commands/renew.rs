@@ -46,7 +46,7 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let tally = look(workspace, &sealed, &escrow, begun, &mut record, world)?;
     if dry {
         let json = || record.json(&workspace.places, &tally, begun);
-        world.terminal.print(&if args.consent.json { json() } else { plan(tally.moved, begun) })?;
+        world.terminal.print(&if args.consent.printed.is_json() { json() } else { plan(tally.moved, begun) })?;
         return Ok(Outcome::Done);
     }
     let key = begun.map_or("a new sealing key".to_owned(), |digest| format!("the newer key of the escrow, {digest}"));

@@ -72,7 +72,8 @@ pub(super) struct Options<'o> {
 
 impl Replacing {
     pub(super) fn options<'o>(&'o self, provide: &'o Provide, accept_as_is: &'o [Name], destroys_data: &'o [Name]) -> Options<'o> {
-        let Consent { yes, dry_run, json, .. } = self.consent;
+        let Consent { yes, dry_run, ref printed } = self.consent;
+        let json = printed.is_json();
         Options { certificate: &self.certificate, provide, accept_as_is, destroys_data, yes, dry_run, json }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Status, world: &mut World) 
         world.terminal.progress(None);
         for file in read {
             match file {
-                Ok(file) => count(workspace, &file, args.json, &mut status, &mut record, world)?,
+                Ok(file) => count(workspace, &file, args.printed.is_json(), &mut status, &mut record, world)?,
                 Err(error) => {
                     status.unread += 1;
                     record.fail(&error);
@@ -32,7 +32,11 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Status, world: &mut World) 
         Ok(())
     })?;
     let paths: Vec<String> = args.paths.iter().map(|path| quoted(&path.to_string_lossy())).collect();
-    world.terminal.print(&if args.json { record.json(&status) } else { show::status::summary(&workspace.places, &status, &paths) })?;
+    world.terminal.print(&if args.printed.is_json() {
+        record.json(&status)
+    } else {
+        show::status::summary(&workspace.places, &status, &paths)
+    })?;
     Ok(Outcome::found(record.has_failed() || status.escrow.is_some() && status.unknown > 0))
 }
 

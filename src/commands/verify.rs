@@ -1,14 +1,14 @@
 //! `verify`: offline, does everything agree? With `--drill`: could everything be restored from the files alone?
 
 use super::Outcome;
-use crate::cli::Verify;
-use crate::model::{Contract, Error, ErrorKind, Finding, Result, quoted};
+use crate::cli::{Report, Verify};
+use crate::model::{Code, Contract, Error, ErrorKind, Finding, Result, quoted};
 use crate::pipeline::drill::{self, Drill, Tries};
 use crate::pipeline::key_secrets::{self, KeySecrets};
 use crate::pipeline::unseal::Opened;
 use crate::pipeline::verify::{Copies, Evidence, verify};
 use crate::pipeline::{escrow, plan::Setting};
-use crate::show;
+use crate::show::{self, findings::Detail};
 use crate::workspace::Workspace;
 use crate::workspace::escrow::Escrow;
 use crate::workspace::keys::{Certificate, ESCROW};
@@ -39,7 +39,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     };
     let rules = workspace.ignore_rules(&contract.ignored)?;
     let tracked = workspace.tracked(&contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
-    let findings = verify(&Evidence {
+    let mut findings = verify(&Evidence {
         places: &workspace.places,
         contract: &contract,
         inventory: &inventory,
@@ -56,13 +56,21 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         delivery: &delivery,
         coverage: &coverage,
     });
+    let ignored: Vec<Code> = args.ignore.iter().chain(&workspace.settings.ignore).copied().collect();
+    findings.retain(|finding| !ignored.contains(&finding.code));
     if args.drill {
         let opened = drill::count(opened.as_ref(), &contract, &inventory);
         return report_drill(workspace, args, certificate.as_ref(), looked, opened, &findings, world);
     }
-    let text = match args.json {
-        true => show::findings::json(&workspace.places, &findings),
-        false => show::findings::report(&workspace.places, &findings, opened.is_some()),
+    let places = &workspace.places;
+    let text = match args.output {
+        _ if args.json => show::findings::json(places, &findings),
+        Report::Json => show::findings::json(places, &findings),
+        Report::Human => show::findings::report(places, &findings, opened.is_some(), detail(args)),
+        Report::Sarif => show::reports::sarif(places, &findings),
+        Report::Github => show::reports::github(places, &findings),
+        Report::Gitlab => show::reports::gitlab(places, &findings),
+        Report::Junit => show::reports::junit(places, &findings),
     };
     world.terminal.print(&text)?;
     Ok(Outcome::found(show::findings::errors(&findings) > 0))
@@ -81,12 +89,20 @@ fn report_drill(
     let key_secret = key_secret(certificate, looked.escrow.as_ref());
     let drill = Drill { time: world.time()?, escrow: looked.opened, key_secret, opened };
     let sealing = certificate.map(|certificate| &certificate.sealing);
-    let text = match args.json {
+    let text = match args.json || args.output == Report::Json {
         true => show::drill::json(places, &drill, sealing, findings),
         false => show::drill::report(places, &drill, sealing, findings),
     };
     world.terminal.print(&text)?;
     Ok(Outcome::found(!show::drill::passed(&drill, findings)))
+}
+
+fn detail(args: &Verify) -> Detail {
+    match (args.quiet, args.verbose) {
+        (true, _) => Detail::Errors,
+        (_, true) => Detail::Each,
+        _ => Detail::Kinds,
+    }
 }
 
 /// The escrow as far as it was asked for.

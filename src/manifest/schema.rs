@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{GitOps, Isolation, Rbac, StoreKind};
+use crate::model::{Code, GitOps, Isolation, Rbac, Severity, StoreKind};
 
 /// A mapping's field: its name, what it says, its value's schema.
 type Field<'f> = (&'f str, &'f str, Value);
@@ -45,6 +45,7 @@ pub fn settings() -> String {
         ("environment", "Which of its environments/ says which features are on", text()),
         ("contract", "The contract; without it, the built-in one", path()),
         ("exclude", "What of the checkout is not looked at: patterns as in .gitignore", list(text())),
+        ("ignore", "The warnings of `verify` that are meant", list(words(&warnings(), Code::as_str))),
         ("store", "The form of the store", store),
         ("controller", "The sealed-secrets controller", controller),
         ("gitops", "Who applies what the checkout holds", words(GitOps::ALL, GitOps::as_str)),
@@ -53,6 +54,11 @@ pub fn settings() -> String {
     ];
     fields.extend(own.iter().map(|(name, about)| (*name, about.as_str(), path())));
     document("seal-secrets.yaml", object(&["version"], &fields))
+}
+
+/// The codes that may be left out.
+fn warnings() -> Vec<Code> {
+    Code::ALL.iter().copied().filter(|code| code.severity() == Severity::Warning).collect()
 }
 
 /// The schema of a contract.

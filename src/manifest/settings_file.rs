@@ -7,7 +7,9 @@ use ignore::gitignore::GitignoreBuilder;
 use serde::Serialize;
 
 use super::yaml::{self, Fields, Node, parsed};
-use crate::model::{ClusterSettings, Controller, Error, GitOps, Isolation, Name, Namespace, Rbac, Result, Settings, Store, StoreKind, Way};
+use crate::model::{
+    ClusterSettings, Code, Controller, Error, GitOps, Isolation, Name, Namespace, Rbac, Result, Settings, Store, StoreKind, Way,
+};
 
 /// Reads the settings; the caller names the file.
 pub fn read(text: &str) -> Result<Settings> {
@@ -22,6 +24,7 @@ pub fn read(text: &str) -> Result<Settings> {
         out: way(&mut fields, "out")?,
         secrets: way(&mut fields, "secrets")?,
         exclude: read_exclude(&mut fields)?,
+        ignore: read_ignore(&mut fields)?,
         store: read_store(&mut fields)?,
         controller: read_controller(&mut fields)?,
         gitops: one_of(&mut fields, "gitops", GitOps::ALL, GitOps::as_str)?,
@@ -98,6 +101,12 @@ fn read_exclude(fields: &mut Fields<'_>) -> Result<Vec<String>> {
     let Some(node) = fields.optional("exclude") else { return Ok(Vec::new()) };
     let line = |(i, node): (usize, &Node)| parsed(node, &format!("exclude[{i}]"), read_pattern);
     node.list("exclude")?.iter().enumerate().map(line).collect()
+}
+
+fn read_ignore(fields: &mut Fields<'_>) -> Result<Vec<Code>> {
+    let Some(node) = fields.optional("ignore") else { return Ok(Vec::new()) };
+    let code = |(i, node): (usize, &Node)| parsed(node, &format!("ignore[{i}]"), Code::warning);
+    node.list("ignore")?.iter().enumerate().map(code).collect()
 }
 
 fn read_pattern(text: &str) -> Result<String> {

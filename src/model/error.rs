@@ -225,7 +225,7 @@ pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<
     known
         .into_iter()
         .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 3))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 2))
         .min()
         .map(|(_, candidate)| candidate)
 }

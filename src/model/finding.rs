@@ -1,5 +1,7 @@
 //! What `verify` reports.
 
+use super::{Error, Result, near};
+
 words! {
     /// Whether a finding is a fault (exit code 1) or only worth knowing.
     Severity { Error "error" Warning "warning" }
@@ -100,9 +102,39 @@ impl Code {
         }
     }
 
+    /// The warning of this name; an error is never left out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadInput`](super::ErrorKind::BadInput) where there is no such code, or it is an error's.
+    pub fn warning(word: &str) -> Result<Code> {
+        let found = Code::ALL.iter().copied().find(|code| code.as_str() == word);
+        match found {
+            Some(code) if code.severity() == Severity::Warning => Ok(code),
+            Some(_) => Err(Error::bad_input("an error, which cannot be ignored", "mend what it names: docs/findings.md")),
+            None => {
+                let meant = near(word, Code::ALL.iter().map(|code| code.as_str()));
+                let help = meant.map_or("docs/findings.md lists all codes".to_owned(), |meant| format!("did you mean `{meant}`?"));
+                Err(Error::bad_input("not the code of a finding", help))
+            }
+        }
+    }
+
     /// Whether it tells of something that was seen and not understood: nothing is called good over it.
     pub fn leaves_open(self) -> bool {
         matches!(self, Code::PatchedElsewhere | Code::HelmTemplate | Code::LinkPassedOver)
+    }
+}
+
+impl Finding {
+    /// The file, and where in it, from 1.
+    pub fn at(&self) -> (&str, Option<u64>, Option<u64>) {
+        let number = |text: &str| text.parse::<u64>().ok();
+        let Some((rest, last)) = self.place.rsplit_once(':') else { return (&self.place, None, None) };
+        let Some(last) = number(last) else { return (&self.place, None, None) };
+        match rest.rsplit_once(':').and_then(|(file, line)| Some((file, number(line)?))) {
+            Some((file, line)) => (file, Some(line), Some(last)),
+            None => (rest, Some(last), None),
+        }
     }
 }
 

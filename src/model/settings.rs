@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Isolation, Name, Namespace, Position, Rbac, StoreKind};
+use super::{Code, Isolation, Name, Namespace, Position, Rbac, StoreKind};
 
 /// The file's name.
 pub const SETTINGS: &str = "seal-secrets.yaml";
@@ -23,6 +23,8 @@ pub struct Settings {
     pub secrets: Option<Way>,
     /// What of the checkout is not looked at: patterns as in `.gitignore`, from the checkout's root.
     pub exclude: Vec<String>,
+    /// The warnings of `verify` that are meant.
+    pub ignore: Vec<Code>,
     pub store: Store,
     pub controller: Controller,
     pub gitops: Option<GitOps>,

@@ -7,6 +7,7 @@ pub mod drill;
 pub mod escrow;
 pub mod findings;
 pub mod plan;
+pub mod reports;
 pub mod status;
 pub mod tally;
 

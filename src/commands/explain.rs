@@ -1,0 +1,28 @@
+//! `explain`: what the documents say of a code.
+
+use super::Outcome;
+use crate::cli::Explain;
+use crate::model::{Error, Result, near};
+use crate::world::World;
+
+/// The documents with one heading for each code.
+const DOCUMENTS: [&str; 3] =
+    [include_str!("../../docs/findings.md"), include_str!("../../docs/troubleshooting.md"), include_str!("../../docs/exit-codes.md")];
+
+pub(super) fn run(args: &Explain, world: &mut World) -> Result<Outcome> {
+    let found: Vec<&str> = sections().filter(|(code, _)| *code == args.code).map(|(_, text)| text).collect();
+    if found.is_empty() {
+        let meant = near(&args.code, sections().map(|(code, _)| code));
+        let help =
+            meant.map_or("a code stands in brackets behind `error` or `warning`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+        return Err(Error::usage("there is no such code", help));
+    }
+    world.terminal.print(&(found.join("\n\n") + "\n"))?;
+    Ok(Outcome::Done)
+}
+
+/// Each code, and what is said of it.
+fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let sections = DOCUMENTS.iter().flat_map(|document| document.split("\n## ").skip(1));
+    sections.filter_map(|section| section.split_once('\n')).map(|(code, text)| (code.trim(), text.trim()))
+}
