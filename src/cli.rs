@@ -445,7 +445,7 @@ pub enum Output {
 #[cfg(feature = "cluster")]
 #[derive(Args)]
 pub struct Access {
-    /// The kubeconfig file, or several separated by `:`
+    /// The kubeconfig file, or several separated by `:`; missing ones that the variable lists are skipped
     #[arg(long, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
     pub kubeconfig: Option<String>,
     /// The context [default: that of the settings, or the current one of the kubeconfig, if `--kubeconfig` is given]
@@ -746,7 +746,7 @@ impl Command {
         };
         let Access { kubeconfig, context } = access;
         Live {
-            kubeconfig: kubeconfig.clone(),
+            kubeconfig: kubeconfig.clone().filter(|files| !files.is_empty()),
             context: context.clone(),
             controller_namespace: namespace.cloned(),
             controller_name: name.cloned(),
