@@ -350,6 +350,19 @@ fn the_binary_reads_the_environment() {
 }
 
 #[test]
+fn doctor_says_that_a_proxy_is_on_the_way() {
+    let (port, _) = http_proxy("HTTP/1.1 403 Forbidden\r\n\r\n", false);
+    let sandbox = Sandbox::bootstrapped();
+    kubeconfig(&sandbox, SERVER, TRUSTED, &format!(", proxy-url: \"http://user:hunter2@127.0.0.1:{port}\""));
+    let ran = sandbox.run(["doctor", "--kubeconfig", "kubeconfig"]).expect(7);
+    let why = format!("the connection goes through the proxy `127.0.0.1:{port}` of `proxy-url` in the kubeconfig");
+    let says = format!(
+        "api server\n  BAD  context fake [api-unreachable]\n       why:  the proxy does not connect to the API server: {why}\n       help: check the proxy, and `proxy-url` in the kubeconfig\n"
+    );
+    assert!(ran.stdout.starts_with(&says), "{}", ran.stdout);
+}
+
+#[test]
 fn a_plugin_is_told_of_the_proxy_that_the_kubeconfig_names() {
     for (more, expected) in [("", None), (", proxy-url: \"http://127.0.0.1:1\"", Some("http://127.0.0.1:1"))] {
         let sandbox = Sandbox::empty();
