@@ -95,7 +95,7 @@ impl Command {
         };
         let Access { kubeconfig, context } = access;
         Live {
-            kubeconfig: kubeconfig.clone(),
+            kubeconfig: kubeconfig.clone().filter(|files| !files.is_empty()),
             context: context.clone(),
             controller_namespace: namespace.cloned(),
             controller_name: name.cloned(),

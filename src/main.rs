@@ -7,7 +7,7 @@ use seal_secrets::world::{World, process};
 
 fn main() -> ExitCode {
     process::harden();
-    let mut world = World { home: std::env::home_dir(), state: state(), ..World::real() };
+    let mut world = World { home: std::env::home_dir(), state: state(), variable, ..World::real() };
     ExitCode::from(seal_secrets::run(std::env::args_os(), &mut world))
 }
 
@@ -16,4 +16,9 @@ fn state() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let state = named.or_else(|| Some(std::env::home_dir()?.join(".local/state")).filter(|path| path.is_absolute()))?;
     Some(state.join("seal-secrets"))
+}
+
+/// What is not UTF-8 in it is replaced: nothing that is set counts as not set.
+fn variable(name: &str) -> Option<String> {
+    Some(std::env::var_os(name)?.to_string_lossy().into_owned())
 }

@@ -551,6 +551,8 @@ pub enum Output {
 #[derive(Args)]
 pub struct Access {
     /// The kubeconfig file, or several separated by `:`
+    ///
+    /// Missing ones that the variable lists are skipped.
     #[arg(long, help_heading = CLUSTER, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
     pub kubeconfig: Option<String>,
     /// The context

@@ -182,7 +182,8 @@ impl Workspace {
     #[cfg(feature = "cluster")]
     pub fn access(&self) -> crate::world::cluster::Access<'_> {
         let context = self.flags.live.context.as_deref().or(self.joined.context.as_deref());
-        crate::world::cluster::Access { kubeconfig: self.flags.live.kubeconfig.as_deref(), context }
+        let kubeconfig = self.flags.live.kubeconfig.as_deref();
+        crate::world::cluster::Access { kubeconfig, must_exist: self.flags.is_kubeconfig_typed, context }
     }
 
     /// The folders that several clusters have in common; none where this is not one of them.

@@ -1,21 +1,19 @@
 //! A live cluster, through its API server: only the one that the operator named, with a limit on everything.
 
 use std::cell::Cell;
-use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use k8s_openapi::jiff::fmt::rfc2822;
-use kube::client::AuthError;
-use kube::config::{ExecInteractiveMode, KubeConfigOptions};
 use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::connection::{Connection, failed};
 use super::{World, kubeconfig};
-use crate::model::{Error, ErrorKind, Result, counted, quietly, visible};
+use crate::model::{Error, ErrorKind, Result, visible};
 
 /// The largest answer that is read, in bytes.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
@@ -32,13 +30,15 @@ const JSON: &str = "application/json";
 pub struct Access<'a> {
     /// The kubeconfig files, separated by `:`; none = `~/.kube/config`, and then the context has to be named.
     pub kubeconfig: Option<&'a str>,
+    /// Whether each of these files must exist; one that `KUBECONFIG` lists need not, as for kubectl.
+    pub must_exist: bool,
     /// The context; none = the kubeconfig's current one.
     pub context: Option<&'a str>,
 }
 
 pub struct Cluster {
     runtime: tokio::runtime::Runtime,
-    client: kube::Client,
+    connection: Connection,
     pub context: String,
     /// How long one request may take, its answer included.
     patience: Duration,
@@ -64,43 +64,20 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-pub(super) fn failed(what: impl Into<String>, help: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Cluster, what, help)
-}
-
 impl Cluster {
     /// Reads the kubeconfig and says which cluster it is; no request is made yet.
     pub fn connect(access: &Access<'_>, world: &mut World) -> Result<Cluster> {
         if access.kubeconfig.is_none() && access.context.is_none() {
             return Err(Error::usage("no cluster is named", "name it with `--context NAME`, `--kubeconfig FILE`, or both"));
         }
-        let (kubeconfig, context, server) = kubeconfig::read(access, world)?;
-        world.terminal.tell(&format!("context {}, {}\n", visible(&context), visible(&server)));
-        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-        let patience = world.server_patience;
+        let chosen = kubeconfig::read(access, world)?;
+        let context = chosen.context.clone();
+        world.terminal.tell(&format!("context {}, {}\n", visible(&context), visible(&chosen.server)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed("no connection can be made", "try again").why(error.to_string()))?;
-        let client = runtime.block_on(async {
-            let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|_| unusable(&context))?;
-            let plugin = config.auth_info.exec.as_mut().map(|plugin| {
-                // Else it shares our terminal, and what it complains of may quote a secret.
-                plugin.interactive_mode = Some(ExecInteractiveMode::Never);
-                plugin.command.clone().unwrap_or_default()
-            });
-            config.connect_timeout = Some(patience);
-            config.read_timeout = Some(patience);
-            config.write_timeout = Some(patience);
-            // Else the time that a connection was idle counts as time without an answer.
-            config.reset_reader_on_write = true;
-            config.default_retry = false;
-            // It panics over a token that no header can hold.
-            let made = quietly(|| kube::Client::try_from(config)).map_or(Err(None), |made| made.map_err(Some));
-            made.map_err(|error| match (&error, plugin) {
-                (None | Some(kube::Error::Auth(_)), Some(plugin)) => no_credentials(&plugin, error.as_ref()),
-                _ => unusable(&context),
-            })
-        })?;
-        Ok(Cluster { runtime, client, context, patience, time: Cell::default(), answers: Cell::default(), is_gone: Cell::default() })
+        let connection = runtime.block_on(Connection::to(chosen))?;
+        let (time, answers, is_gone) = Default::default();
+        Ok(Cluster { runtime, connection, context, patience: world.server_patience, time, answers, is_gone })
     }
 
     /// What comes of it; the timers of a request need the runtime.
@@ -252,7 +229,7 @@ impl Cluster {
             let request = make().map_err(|_| failed("a request cannot be made", "check the names in it"))?;
             let before = self.answers.get();
             let answer = tokio::time::timeout(self.patience, self.send_once(request)).await;
-            let answer = answer.unwrap_or_else(|_| Err(no_answer(self.patience)));
+            let answer = answer.unwrap_or_else(|_| Err(self.connection.no_answer(self.patience)));
             if answer.is_err() && self.answers.get() == before {
                 self.is_gone.set(true);
             }
@@ -268,7 +245,7 @@ impl Cluster {
     }
 
     async fn send_once(&self, request: Request<Vec<u8>>) -> Result<(Answer, Option<Duration>)> {
-        let response = self.client.send(request.map(Into::into)).await.map_err(|error| unreachable_server(&error, self.patience))?;
+        let response = self.connection.send(request).await?;
         self.answers.update(|answers| answers + 1);
         let (head, body) = response.into_parts();
         let date = head.headers.get(header::DATE).and_then(|date| rfc2822::parse(date.to_str().ok()?).ok());
@@ -344,20 +321,6 @@ fn not_kubernetes(path: &str) -> Error {
     failed(what, "check what stands between this machine and the API server: a proxy, a login page")
 }
 
-fn unusable(context: &str) -> Error {
-    failed(format!("the context `{}` cannot be used", visible(context)), "try it with `kubectl --context NAME version`")
-}
-
-/// The kubeconfig's plugin for credentials is missing, or failed. Its name is enough: its arguments and words may hold secrets.
-fn no_credentials(plugin: &str, error: Option<&kube::Error>) -> Error {
-    let plugin = visible(plugin);
-    if let Some(kube::Error::Auth(AuthError::AuthExecStart(_))) = error {
-        return failed(format!("the kubeconfig's plugin `{plugin}` cannot be started"), "install it, or name another context");
-    }
-    let help = "log in with it first, and try it with `kubectl --context NAME version`";
-    failed(format!("the kubeconfig's plugin `{plugin}` gives no credentials"), help)
-}
-
 /// A "no" in our words, with the server's own message: it holds names, never values.
 fn refusal(verb: &str, path: &str, answer: &Answer) -> Error {
     let message = serde_json::from_slice::<Value>(&answer.body).ok().and_then(|status| Some(status["message"].as_str()?.to_owned()));
@@ -376,42 +339,5 @@ fn refusal(verb: &str, path: &str, answer: &Answer) -> Error {
     match message {
         Some(message) => error.why(visible(&message)),
         None => error,
-    }
-}
-
-fn no_answer(patience: Duration) -> Error {
-    let what = format!("the API server did not answer within {}", counted(patience.as_secs() as usize, "second"));
-    failed(what, "check the network, and the server's load")
-}
-
-/// Why nothing answered, from the chain of causes; library texts are looked at, and not repeated.
-fn unreachable_server(error: &kube::Error, patience: Duration) -> Error {
-    let mut chain = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.is::<AuthError>() {
-            return failed(
-                "the credentials of this context cannot be had",
-                "log in again: its plugin, or token file, no longer gives them",
-            );
-        }
-        chain.push_str(&format!(" {inner}"));
-        cause = inner.source();
-    }
-    let chain = chain.to_ascii_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| chain.contains(word));
-    if has(&["certificate", "unknownissuer", "notvalid", "tls"]) {
-        failed(
-            "the API server's certificate is not the one that the kubeconfig trusts",
-            "check `certificate-authority` and the server's name and clock",
-        )
-    } else if has(&["refused"]) {
-        failed("nothing listens at the API server's address", "check the server's address in the kubeconfig, and whether it runs")
-    } else if has(&["lookup", "dns", "resolve"]) {
-        failed("the API server's name cannot be resolved", "check the server's address in the kubeconfig, and the DNS")
-    } else if has(&["timed out", "timeout", "elapsed"]) {
-        no_answer(patience)
-    } else {
-        failed("the API server cannot be reached", "check the server's address in the kubeconfig, and the network")
     }
 }

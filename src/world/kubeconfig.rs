@@ -7,33 +7,62 @@ use base64::prelude::BASE64_STANDARD;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use zeroize::Zeroizing;
 
-use super::cluster::{Access, failed};
+use super::cluster::Access;
+use super::connection::failed;
 use super::disk::Disk;
+use super::proxy::Proxy;
 use super::{World, files};
 use crate::manifest::text;
 use crate::model::{Error, Result, visible};
 
-/// A kubeconfig that names no other file, its context, and that context's server.
-pub(super) fn read(access: &Access<'_>, world: &World) -> Result<(Kubeconfig, String, String)> {
+/// What a kubeconfig says of one cluster.
+pub(super) struct Chosen {
+    /// It names no other file, and a proxy: without one, kube looks for it in the environment, and in another way than kubectl.
+    pub kubeconfig: Kubeconfig,
+    pub context: String,
+    pub server: String,
+    /// The proxy to go through, which is not always the kubeconfig's.
+    pub proxy: Option<Proxy>,
+    /// What the kubeconfig says of a proxy itself.
+    pub proxy_url: Option<String>,
+}
+
+pub(super) fn read(access: &Access<'_>, world: &World) -> Result<Chosen> {
     let disk = &*world.disk;
-    let mut merged = Kubeconfig::default();
+    let mut merged = merge(access, world)?;
+    let context = choose(&merged, access.context)?;
+    let (cluster, user) = of_context(&mut merged, &context)?;
+    let server = check(cluster)?;
+    read_files(disk, cluster, user)?;
+    let proxy_url = cluster.proxy_url.replace("http://none".to_owned());
+    let proxy = match server.parse() {
+        Ok(uri) => Proxy::of(&uri, proxy_url.as_deref(), world.variable)?,
+        Err(_) => None,
+    };
+    Ok(Chosen { kubeconfig: merged, context, server, proxy, proxy_url })
+}
+
+/// All that the files say: where two say the same, the first one counts.
+fn merge(access: &Access<'_>, world: &World) -> Result<Kubeconfig> {
+    let disk = &*world.disk;
+    let mut merged = None;
     for file in files_of(access.kubeconfig, world)? {
         let name = file.to_string_lossy();
         if !files::exists(disk, &file)? {
-            return Err(failed("no such file", "pass the kubeconfig with `--kubeconfig FILE`").in_file(&name));
+            if access.must_exist {
+                return Err(failed("no such file", "pass the kubeconfig with `--kubeconfig FILE`").in_file(&name));
+            }
+            continue;
         }
         let bytes = files::read(disk, &file, &name, files::Kind::Public)?;
         let no_kubeconfig = || failed("not a kubeconfig", "try it with `kubectl --kubeconfig FILE config view`").in_file(&name);
         let text = text::decode(&bytes).map_err(|error| error.in_file(&name))?;
         let mut one = Kubeconfig::from_yaml(text).map_err(|_| no_kubeconfig())?;
+        one.current_context = one.current_context.filter(|context| !context.is_empty());
         find_files(&mut one, file.parent().unwrap_or(Path::new("")));
-        merged = std::mem::take(&mut merged).merge(one).map_err(|_| no_kubeconfig())?;
+        merged = Some(merged.unwrap_or(Kubeconfig::default()).merge(one).map_err(|_| no_kubeconfig())?);
     }
-    let context = choose(&merged, access.context)?;
-    let (cluster, user) = of_context(&mut merged, &context)?;
-    let server = check(cluster)?;
-    read_files(disk, cluster, user)?;
-    Ok((merged, context, server))
+    merged.ok_or_else(|| failed("no file that `KUBECONFIG` lists exists", "correct `KUBECONFIG`, or pass one with `--kubeconfig FILE`"))
 }
 
 fn files_of(named: Option<&str>, world: &World) -> Result<Vec<PathBuf>> {

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cluster")]
 pub mod cluster;
+#[cfg(feature = "cluster")]
+mod connection;
 pub mod disk;
 pub mod files;
 pub mod folder;
@@ -10,6 +12,8 @@ pub mod git;
 mod kubeconfig;
 pub mod operator;
 pub mod process;
+#[cfg(feature = "cluster")]
+pub mod proxy;
 pub mod terminal;
 pub mod tree;
 
@@ -42,6 +46,8 @@ pub struct World {
     pub server_patience: Duration,
     /// The operator's home, in which kubectl keeps its configuration.
     pub home: Option<std::path::PathBuf>,
+    /// A variable of the environment, if it is set.
+    pub variable: fn(&str) -> Option<String>,
 }
 
 impl World {
@@ -68,6 +74,7 @@ impl World {
             plugin_patience: Duration::from_secs(60),
             server_patience: Duration::from_secs(15),
             home: None,
+            variable: |_| None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A fake API server, for what the real one will not do: each case is what it answers, and what a command must make of it.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,29 +28,33 @@ pub fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
 
 /// The same for answers that depend on the request's body.
 pub fn serve_with(answers: impl Fn(usize, &str, &[u8]) -> Vec<u8> + Send + Sync + 'static) -> (u16, Arc<AtomicUsize>) {
-    let answers = Arc::new(answers);
-    let certificate = CertificateDer::from_pem_file(fixture("fixtures/tls/server.crt")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(fixture("fixtures/tls/server.key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap());
+    serve_behind(|stream| Some(Box::new(stream)), answers)
+}
+
+/// A connection, or what is spoken through one.
+pub trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// The same behind something that comes first on each connection, and may end it.
+pub fn serve_behind(
+    first: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
+    answers: impl Fn(usize, &str, &[u8]) -> Vec<u8> + Send + Sync + 'static,
+) -> (u16, Arc<AtomicUsize>) {
+    let ways = Arc::new((first, answers));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let (config, counted, answers) = (config.clone(), counted.clone(), answers.clone());
+            let (counted, ways) = (counted.clone(), ways.clone());
             std::thread::spawn(move || {
-                let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
-                let mut request = Vec::new();
-                let mut byte = [0];
-                while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
-                    request.push(byte[0]);
-                }
-                let text = String::from_utf8_lossy(&request).into_owned();
-                let length = text.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-                let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+                let (first, answers) = &*ways;
+                let Some(mut stream) = first(stream).map(tls) else { return };
+                let request = head(&mut stream);
+                let length = request.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+                let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
                 // A body that nobody reads would break the connection.
                 let mut body = vec![0; length.unwrap_or(0)];
                 let _ = stream.read_exact(&mut body);
@@ -64,6 +68,26 @@ pub fn serve_with(answers: impl Fn(usize, &str, &[u8]) -> Vec<u8> + Send + Sync 
         }
     });
     (port, count)
+}
+
+/// The server's side of TLS.
+pub fn tls<S: Read + Write>(stream: S) -> StreamOwned<ServerConnection, S> {
+    let certificate = CertificateDer::from_pem_file(fixture("fixtures/tls/server.crt")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(fixture("fixtures/tls/server.key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream)
+}
+
+/// The lines before the first empty one.
+pub fn head(stream: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        head.push(byte[0]);
+    }
+    String::from_utf8_lossy(&head).into_owned()
 }
 
 /// The kubeconfig of a server, which trusts this certificate.
@@ -262,6 +286,47 @@ fn the_files_of_a_kubeconfig_are_found_from_its_folder() {
     assert_eq!(count.load(Ordering::SeqCst), 2);
     let ran = sandbox.start(["fetch-cert", "--context", "fake"]).expect(7);
     assert!(ran.stderr.contains("there is no kubeconfig at `~/.kube/config`"), "{}", ran.stderr);
+}
+
+/// As kubectl reads it; only what is typed has to exist.
+#[test]
+fn the_list_of_kubeconfig_files_skips_those_that_do_not_exist() {
+    let (port, _) = serve(|_, _| response("401 Unauthorized", "", "{}"));
+    let sandbox = Sandbox::empty();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    // Others' context, cluster and user of the same name do not count, and no file needs a current context.
+    sandbox.write("second", sandbox.read("kubeconfig").replace(&format!(":{port}"), ":1").as_bytes());
+    sandbox.write("no-context", b"current-context: \"\"\n");
+    sandbox.write("sub/bad", b"a: [hunter2");
+    let with = |list: &str, args: &[&str]| {
+        let mut command = sandbox.command([&["fetch-cert"], args].concat());
+        command.env("KUBECONFIG", list);
+        crate::common::finish(command)
+    };
+    let reached = format!(
+        "context fake, https://127.0.0.1:{port}\nerror: the API server does not take these credentials\nhelp: log in again, or name another context\n"
+    );
+    let none = "error: no file that `KUBECONFIG` lists exists\nhelp: correct `KUBECONFIG`, or pass one with `--kubeconfig FILE`\n";
+    let no_context = "error: the kubeconfig has no current context\nhelp: name one with `--context`: it has none\n";
+    for (list, says) in [
+        ("kubeconfig", reached.as_str()),
+        ("none:kubeconfig", &reached),
+        (":none::no-context:kubeconfig:second:none", &reached),
+        ("none", none),
+        ("none:sub/none", none),
+        (":", none),
+        ("none:no-context", no_context),
+        ("kubeconfig:sub/bad", "error: sub/bad: not a kubeconfig\nhelp: try it with `kubectl --kubeconfig FILE config view`\n"),
+    ] {
+        assert_eq!(with(list, &[]).expect(7).stderr, says, "{list}");
+    }
+    // One that is set to nothing is not set; what is typed counts before it, and has to exist.
+    assert_eq!(with("", &[]).expect(2).stderr.lines().next(), Some("error: no cluster is named"));
+    assert_eq!(with("none", &["--kubeconfig", "kubeconfig"]).expect(7).stderr, reached);
+    for typed in ["none", "kubeconfig:none"] {
+        let missing = "error: the file of `--kubeconfig`: no such file\nhelp: pass the kubeconfig with `--kubeconfig FILE`\n";
+        assert_eq!(with("kubeconfig", &["--kubeconfig", typed]).expect(7).stderr, missing, "{typed}");
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ mod platform;
 mod printed;
 mod prompt;
 mod property;
+#[cfg(feature = "cluster")]
+mod proxies;
 mod randomness;
 mod re_encrypt;
 mod read_faults;

@@ -23,7 +23,7 @@ fn connect(port: u16) -> Cluster {
     let sandbox = Sandbox::empty();
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     let mut world = World { server_patience: PATIENCE, ..sandbox.world_at(".") };
-    Cluster::connect(&Access { kubeconfig: Some("kubeconfig"), context: None }, &mut world).unwrap()
+    Cluster::connect(&Access { kubeconfig: Some("kubeconfig"), must_exist: true, context: None }, &mut world).unwrap()
 }
 
 fn questions(count: usize) -> Vec<Ask> {
