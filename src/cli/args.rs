@@ -93,7 +93,7 @@ pub enum Command {
     Bootstrap(Bootstrap),
     /// Show what `bootstrap` would do
     Plan(Plan),
-    /// Seal existing values; keys that are already sealed stay unless listed with `--replace`
+    /// Seal existing values; what is sealed already stays, unless listed
     Import(Import),
     /// Seal one cluster's values for another cluster as well
     Copy(Copy),
@@ -292,7 +292,7 @@ pub struct Import {
     pub from_cluster: bool,
     /// Only of this namespace; can be repeated
     #[cfg(feature = "cluster")]
-    #[arg(long = "namespace", value_name = "NAMESPACE", requires = "from_cluster", value_parser = namespace)]
+    #[arg(long = "namespace", hide_short_help = true, value_name = "NAMESPACE", requires = "from_cluster", value_parser = namespace)]
     pub namespaces: Vec<Namespace>,
     /// Seal a value that looks like a placeholder
     ///
@@ -553,7 +553,7 @@ pub struct Access {
     /// The kubeconfig file, or several separated by `:`
     ///
     /// Missing ones that the variable lists are skipped.
-    #[arg(long, help_heading = CLUSTER, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
+    #[arg(long, help_heading = CLUSTER, hide_short_help = true, env = "KUBECONFIG", hide_env_values = true, value_name = "FILE")]
     pub kubeconfig: Option<String>,
     /// The context
     ///

@@ -95,7 +95,7 @@ pub fn report(places: &Places, findings: &[Finding], opened: bool, detail: Detai
         false => "no value was opened; `--identity FILE` does that too",
     };
     let open = findings.iter().filter(|finding| finding.code.leaves_open()).count();
-    let meaning = "what each code means: docs/findings.md, or `seal-secrets explain CODE`\n";
+    let meaning = "what each code means: docs/findings.md\n";
     shown
         + &match (errors(findings), open) {
             (0, 0) => format!("good: contract, sealed files and certificate agree ({}); {looked}\n", counted(findings.len(), "warning")),

@@ -447,6 +447,20 @@ impl Sandbox {
         command
     }
 
+    /// Runs a line of a shell that finds the binary; its exit code.
+    pub fn shell(&self, line: &str) -> i32 {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-ec", line])
+            .current_dir(self.folder.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let path = path_after(Path::new(BINARY).parent().unwrap());
+        shell.env("PATH", path).env("XDG_STATE_HOME", self.state_home()).status().unwrap().code().unwrap()
+    }
+
     /// Runs the binary with nothing on standard input.
     pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();

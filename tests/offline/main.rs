@@ -46,6 +46,7 @@ mod read_faults;
 mod readme;
 mod recovery;
 mod rotate;
+mod screens;
 mod second_operator;
 mod settings;
 mod simulated_disk;

@@ -67,7 +67,7 @@ fn places(args: impl IntoIterator<Item = OsString>, world: &World) -> Option<BTr
 /// Holds what a run printed against that rule. A command line that is refused has no places.
 #[track_caller]
 pub fn check(args: &[OsString], ran: &Ran, world: &World) {
-    let is_help = |arg: &OsString| ["--help", "-h", "copy"].iter().any(|help| arg == help);
+    let is_help = |arg: &OsString| ["--help", "-h", "help", "copy", "explain", "completions", "man"].iter().any(|help| arg == help);
     if args.iter().any(is_help) {
         return;
     }
