@@ -400,6 +400,11 @@ pub struct Verify {
     /// It is the one that opens the escrow [default with --drill: operator.agekey in the keys folder].
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
+    /// Look for secrets in the clear in the whole repository
+    ///
+    /// In every file that git does not ignore; with `--identity` also for each value that is sealed here.
+    #[arg(long)]
+    pub repository: bool,
     /// Try the whole recovery, and print a dated report
     #[arg(long)]
     pub drill: bool,

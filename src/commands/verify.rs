@@ -56,6 +56,10 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         delivery: &delivery,
         coverage: &coverage,
     });
+    if args.repository {
+        findings.extend(workspace.exposed(opened.as_ref().map(|opened| (opened, &inventory)), world)?);
+        findings.sort();
+    }
     let ignored: Vec<Code> = args.ignore.iter().chain(&workspace.settings.ignore).copied().collect();
     findings.retain(|finding| !ignored.contains(&finding.code));
     if args.drill {

@@ -38,6 +38,7 @@ words! {
         KustomizationDiffers "kustomization-differs"
         RunbookDiffers "runbook-differs"
         PlaintextSecret "plaintext-secret"
+        PlaintextInRepository "plaintext-in-repository"
         IgnoredByGit "ignored-by-git"
         TrackedByGit "tracked-by-git"
         StrayFile "stray-file"

@@ -1,5 +1,8 @@
 //! Plaintext.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use memchr::memmem;
 use zeroize::Zeroizing;
 
 /// A secret in the clear. It is wiped when dropped, and deliberately is neither `Debug`, `Display`, `Clone`,
@@ -34,6 +37,14 @@ impl SecretValue {
     /// Whether a copy holds this value, as people keep one: an editor may have left a line feed behind a single line.
     pub fn is_in(&self, copy: &SecretValue) -> bool {
         self.same_as(copy) || copy.before_line_feed().is_some_and(|line| same(&self.0, line))
+    }
+
+    /// Where it stands in these bytes, as it is or in base64, as in a Secret; not looked for where it is too short to be told from chance.
+    pub fn stands_in(&self, bytes: &[u8]) -> Option<usize> {
+        const LEAST: usize = 12;
+        let encoded = || Zeroizing::new(BASE64_STANDARD.encode(&*self.0));
+        let found = || memmem::find(bytes, &self.0).or_else(|| memmem::find(bytes, encoded().as_bytes()));
+        (self.0.len() >= LEAST).then(found).flatten()
     }
 
     /// Whether it is this word, which is an answer and not a secret.

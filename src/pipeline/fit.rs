@@ -96,6 +96,11 @@ const EXPAND: &str = "expand it first, as `envsubst` does, and pass what comes o
 const PLACEHOLDER: &str = "is a placeholder or a well-known example";
 const REAL: &str = "pass the real value";
 
+/// Whether it only stands where a secret will: a placeholder, a template, what is still encrypted.
+pub fn is_stand_in(bytes: &[u8]) -> bool {
+    stand_in(bytes).is_some()
+}
+
 fn stand_in(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     // With deflate, its only method: two bytes alone may be random.
     if bytes.starts_with(b"\x1f\x8b\x08") {

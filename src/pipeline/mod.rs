@@ -11,6 +11,7 @@ pub mod difference;
 pub mod draft;
 pub mod drill;
 pub mod escrow;
+pub mod exposed;
 pub mod fit;
 pub mod generate;
 pub mod init;

@@ -14,7 +14,7 @@ use crate::manifest::base64;
 use crate::manifest::blobs::{ForeignSealedSecret, Kind};
 use crate::manifest::sealed_secret::{Encrypted, SealedSecret};
 use crate::manifest::secret::Unsealed;
-use crate::model::{Error, Result, Scope, SecretValue};
+use crate::model::{Error, Name, Result, Scope, SecretValue};
 
 /// Opens one blob with the first key that fits. Whatever is wrong, the answer is the same: a text that told a wrong
 /// key from a changed byte would be an oracle.
@@ -122,6 +122,13 @@ impl Opened {
     pub fn new(keys: &[SealingKey], inventory: &Inventory) -> Self {
         let open = |(path, secrets): (&String, &Vec<SealedSecret>)| (path.clone(), secrets.iter().map(|one| open_all(keys, one)).collect());
         Opened(inventory.sealed.iter().map(open).collect())
+    }
+
+    /// Which of these values stand in the clear in a file, and where; `inventory` is what they were opened from.
+    pub fn standing_in<'i>(&self, inventory: &'i Inventory, bytes: &[u8]) -> Vec<(usize, &'i Name)> {
+        let of_file = inventory.sealed.iter().flat_map(|(path, secrets)| secrets.iter().zip(self.of(path)));
+        let each = of_file.flat_map(|(secret, values)| values.iter().flatten().map(move |(_, value)| (&secret.name, value)));
+        each.filter_map(|(name, value)| Some((value.stands_in(bytes)?, name))).collect()
     }
 
     /// Those of a file, in the order of its SealedSecrets.

@@ -9,6 +9,7 @@ pub mod given;
 pub mod keys;
 pub mod new_settings;
 pub mod out;
+pub mod repository;
 pub mod sealed_files;
 pub mod settings;
 #[cfg(feature = "cluster")]

@@ -29,17 +29,26 @@ pub type Matters<'m> = dyn Fn(&str, &[u8]) -> bool + Sync + 'm;
 
 /// Reads every manifest and template below a folder for which `matters` is true, but for those that git leaves out, on this many threads.
 pub fn read(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Tree> {
+    read_listed(disk, root, false, matters, threads)
+}
+
+fn read_listed(disk: &dyn Disk, root: &Path, all: bool, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Tree> {
     let Some(folder) = Folder::open_root(disk, root)? else {
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     };
-    let Listing { paths, mut passed_over } = list_below(&folder, false, Some(LeftOut::above(disk, root)?))?;
+    let Listing { paths, mut passed_over } = list_below(&folder, all, Some(LeftOut::above(disk, root)?))?;
     let of_folders = paths.chunk_by(|one, other| split(one).0 == split(other).0);
     let shares: Vec<&[String]> = of_folders.flat_map(|of_folder| of_folder.chunks(AT_ONCE)).collect();
     let read = on_threads(shares, threads, |share| read_some(&folder, share, matters))?;
     let files = read.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     passed_over.sort();
     Ok(Tree { files, passed_over })
+}
+
+/// Reads every file below a folder for which `matters` is true, whatever it is called, but for those that git leaves out.
+pub fn read_all(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Tree> {
+    read_listed(disk, root, true, matters, threads)
 }
 
 /// What lies below a folder; nothing of it is read.

@@ -191,7 +191,7 @@ fn a_write_once_unit_is_remembered_where_all_of_the_output_folder_is_gone() {
         let ran = run(args).expect(4);
         assert!(ran.stderr.contains("restore the output folder from git"), "{}", ran.stderr);
     }
-    run(&["verify"]).finds(&[usual_in("clone/../clone/keys", "clone/out"), gone].concat());
+    run(&["verify", "--verbose"]).finds(&[usual_in("clone/../clone/keys", "clone/out"), gone].concat());
     // A contract that forgot it weakens nothing.
     let contract = fixture_text("../src/contract.yaml").replacen("    write-once: true\n", "", 1);
     sandbox.write("contract.yaml", contract.as_bytes());

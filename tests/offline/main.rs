@@ -45,6 +45,7 @@ mod re_encrypt;
 mod read_faults;
 mod readme;
 mod recovery;
+mod repository;
 mod rotate;
 mod screens;
 mod second_operator;

@@ -1,0 +1,39 @@
+//! The whole repository, looked through for secrets in the clear.
+
+use std::path::Path;
+
+use super::Workspace;
+use crate::model::{Code, Finding, Result};
+use crate::pipeline::exposed;
+use crate::pipeline::inventory::Inventory;
+use crate::pipeline::unseal::Opened;
+use crate::world::{World, files, git, tree};
+
+impl Workspace {
+    /// What stands in the clear in the repository around the working directory, or below that where there is none: in every file that
+    /// git does not leave out. `opened` are values to look for, and what they were opened from.
+    pub fn exposed(&self, opened: Option<(&Opened, &Inventory)>, world: &World) -> Result<Vec<Finding>> {
+        let here = Path::new(".");
+        let around = git::root(&*self.disk, here)?;
+        let resolved = files::resolved(&*self.disk, here)?;
+        let root = around.filter(|root| *root != resolved);
+        let is_here = root.is_none();
+        let root = root.unwrap_or_else(|| here.to_owned());
+        let values = |bytes: &[u8]| opened.map(|(opened, inventory)| opened.standing_in(inventory, bytes)).unwrap_or_default();
+        let matters = |path: &str, bytes: &[u8]| exposed::matters(path, bytes) || !values(bytes).is_empty();
+        let files = tree::read_all(&*self.disk, &root, &matters, world.threads)?.files;
+        let shown = |path: &str| if is_here { path.to_owned() } else { root.join(path).to_string_lossy().into_owned() };
+        let mut found = Vec::new();
+        for (path, bytes) in &files {
+            let places = exposed::find(path, bytes).into_iter().map(|(place, what)| (place, what.to_owned()));
+            let values = values(bytes).into_iter().map(|(at, name)| (exposed::position(bytes, at), format!("the value of `{name}`")));
+            found.extend(places.chain(values).map(|((line, column), what)| Finding {
+                code: Code::PlaintextInRepository,
+                place: format!("{}:{line}:{column}", shown(path)),
+                what: format!("{what} stands here in the clear"),
+                help: "take it out, seal it instead, and replace the value if it was ever committed: git's history keeps it".to_owned(),
+            }));
+        }
+        Ok(found)
+    }
+}
