@@ -151,7 +151,10 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     checks.accounts();
     let ready = checks.stores(operator);
     if checks.may(Part::Consumers, "external secrets", "every ExternalSecret") {
+        let start = checks.list.len();
         snapshot.consumers.iter().for_each(|live| checks.consumer(live, operator, &ready));
+        // The targets after all ExternalSecrets.
+        checks.list[start..].sort_by_key(|check| check.category);
     }
     one_for_each_cause(checks.list)
 }
@@ -175,8 +178,8 @@ fn advice(text: impl Into<String>) -> Remedy {
     Remedy::Advice(text.into())
 }
 
-/// What the API server refuses alike to every controller.
-fn refused(message: &str) -> Option<Fault> {
+/// What the API server refuses alike to every controller, and what makes that controller try again afterwards.
+fn refused(message: &str, again: &str) -> Option<Fault> {
     let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
     let (symptom, who) = if has(&["exceeded quota"]) {
         (Symptom::QuotaExceeded, "who administers the namespace has to raise its ResourceQuota, or to remove what fills it")
@@ -187,7 +190,7 @@ fn refused(message: &str) -> Option<Fault> {
     } else {
         return None;
     };
-    Some(Fault::new(symptom, visible(message), advice(who)))
+    Some(Fault::new(symptom, visible(message), advice(format!("{who}; then {again}"))))
 }
 
 impl Checks<'_> {
@@ -201,6 +204,12 @@ impl Checks<'_> {
 
     fn good(&mut self, category: &'static str, what: impl Into<String>) {
         self.add(category, what.into(), Status::Good, None);
+    }
+
+    /// Whether a fault of a key was found before its source Secret, or there.
+    fn is_faulty(&self, key: &Name) -> bool {
+        let of_it = |check: &&Check| ["sealed secrets", "source secrets"].contains(&check.category) && check.what[0] == key.as_str();
+        self.list.iter().filter(of_it).any(|check| check.status == Status::Bad)
     }
 
     fn skip(&mut self, category: &'static str, what: &str) {

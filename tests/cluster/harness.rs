@@ -21,11 +21,29 @@ pub const SOON: Duration = Duration::from_secs(60);
 pub const OWN_KEY: &str = "fullnameOverride: sealed-secrets-controller\nkeyrenewperiod: \"0\"\n";
 
 /// What differs from the chart's defaults: nothing that would need certificates, and a port that is free.
-const ESO: &str =
+pub const ESO_VALUES: &str =
     "installCRDs: false\nwebhook: { create: false }\ncertController: { create: false }\nmetrics: { listen: { port: 9080 } }\n";
 
 const CONTROLLERS: &str = "serviceaccount-controller,root-ca-certificate-publisher-controller,garbage-collector-controller,\
-    namespace-controller,deployment-controller,replicaset-controller,endpoints-controller";
+    namespace-controller,deployment-controller,replicaset-controller,endpoints-controller,resourcequota-controller";
+
+/// A chart that was built.
+pub struct Chart {
+    /// Its folder.
+    folder: &'static str,
+    release: &'static str,
+    /// What its values need besides. A chart names the version before its own, so the image is set: the node runs what it names.
+    sets: &'static str,
+}
+
+/// The newest sealed-secrets. It asks the API server as fast as it likes, so that a start takes no time.
+pub const NEWEST: Chart =
+    Chart { folder: "sealed-secrets", release: "sealed-secrets", sets: "image.tag=0.40.0,kubeClientQPS=500,kubeClientBurst=500" };
+
+/// One with known weaknesses.
+pub const OLD: Chart = Chart { folder: "sealed-secrets-0.36.6", release: "sealed-secrets", sets: "image.tag=0.36.6" };
+
+pub const ESO: Chart = Chart { folder: "external-secrets", release: "external-secrets", sets: "" };
 
 /// The address and the ports are there once, so there is one cluster at a time.
 static ONE: Mutex<()> = Mutex::new(());
@@ -113,15 +131,15 @@ impl Cluster {
         });
     }
 
-    /// Installs the sealed-secrets chart in `kube-system` with these values, and waits until its controller serves.
+    /// Installs the newest sealed-secrets chart in `kube-system` with these values, and waits until its controller serves.
     pub fn start_sealed_secrets(&self, values: &str) {
-        self.install_sealed_secrets(values);
-        self.wait_for_sealed_secrets();
+        self.start_version(&NEWEST, values);
     }
 
-    /// The same without the wait, for a controller that will not come up.
-    pub fn install_sealed_secrets(&self, values: &str) {
-        self.install("sealed-secrets", "kube-system", values);
+    /// The same with another version.
+    pub fn start_version(&self, version: &Chart, values: &str) {
+        self.install(version, "kube-system", values);
+        self.wait_for_sealed_secrets();
     }
 
     /// A new Pod in place of the old one.
@@ -145,7 +163,7 @@ impl Cluster {
 
     /// Installs ESO's chart in `external-secrets`, or scales it up again, and waits until it runs.
     pub fn start_eso(&self) {
-        self.install("external-secrets", "external-secrets", ESO);
+        self.install(&ESO, "external-secrets", ESO_VALUES);
         self.roll_out("external-secrets", "external-secrets");
     }
 
@@ -160,16 +178,20 @@ impl Cluster {
         self.wait_for(&format!("{program} has stopped"), SOON, || (!node.runs(program)).then_some(()));
     }
 
-    /// What `helm install` does: the chart with these values, its accounts and their rights included.
-    fn install(&self, chart: &str, namespace: &str, values: &str) {
+    /// What `helm install` does: the chart with these values, its accounts and their rights included. What it applies stays as
+    /// `NAMESPACE.yaml` in the folder that commands know as `CHARTS`.
+    pub fn install(&self, chart: &Chart, namespace: &str, values: &str) {
         self.create_namespace(namespace);
         let mut helm = self.program("helm");
-        helm.args(["template", chart, "--namespace", namespace, "--values", "-"]).arg(cache().join("charts").join(chart));
-        let manifests = kubectl::run(&mut helm, values).unwrap_or_else(|error| panic!("the chart {chart} is not rendered:\n{error}"));
+        helm.args(["template", chart.release, "--namespace", namespace, "--values", "-", "--set-string", chart.sets]);
+        let manifests = kubectl::run(helm.arg(cache().join("charts").join(chart.folder)), values);
+        let manifests = manifests.unwrap_or_else(|error| panic!("the chart {} is not rendered:\n{error}", chart.folder));
         self.kubectl_with_input(&["apply", "-f", "-"], &manifests);
+        std::fs::write(self.path(&format!("{namespace}.yaml")), manifests).expect("what was applied is written");
     }
 
-    fn roll_out(&self, namespace: &str, deployment: &str) {
+    /// Waits until each of its Pods is ready.
+    pub fn roll_out(&self, namespace: &str, deployment: &str) {
         let done = self.try_kubectl(&["-n", namespace, "rollout", "status", &format!("deployment/{deployment}"), "--timeout=60s"]);
         done.unwrap_or_else(|error| panic!("{deployment} does not come up: {error}\n{}", self.logs()));
     }
@@ -229,6 +251,8 @@ impl Cluster {
                 .env("PATH", path)
                 .env("HOME", self.folder.path())
                 .env("XDG_STATE_HOME", crate::repository::state_home())
+                .env("CHARTS", self.folder.path())
+                .env("PODS", &self.place.logs)
                 .env("CONTEXT", "admin"),
         );
         command

@@ -17,7 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use harness::{Cluster, OWN_KEY, SOON};
+use harness::{Cluster, NEWEST, OWN_KEY, SOON};
 use repository::{Repository, recovery};
 
 /// Namespace, Secret and data key of each value, in base64.
@@ -46,8 +46,13 @@ fn run_commands(cluster: &Cluster, repository: &Repository, folder: &str, comman
     ran.unwrap_or_else(|error| panic!("{commands}\n{error}\n{}", cluster.logs()));
 }
 
-/// The platform's ExternalSecrets, each entry with its property, as the component in `out/property-patches` makes them.
 fn apply_external_secrets(cluster: &Cluster, repository: &Repository) {
+    cluster.kubectl_with_input(&["apply", "-f", "-"], &external_secrets(repository));
+}
+
+/// The platform's ExternalSecrets, each entry with its property, as the component in `out/property-patches` makes them, and their
+/// namespaces: as a List.
+fn external_secrets(repository: &Repository) -> String {
     let contract = repository.contract();
     let mut items = Vec::new();
     for consumer in consumers(&contract) {
@@ -57,8 +62,7 @@ fn apply_external_secrets(cluster: &Cluster, repository: &Repository) {
         }
     }
     items.extend(consumers(&contract).map(|consumer| external_secret(&contract, consumer)));
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
-    cluster.kubectl_with_input(&["apply", "-f", "-"], &list.to_string());
+    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
 fn consumers(contract: &Value) -> impl Iterator<Item = &Value> {
@@ -92,12 +96,16 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("not a string: {value}"))
 }
 
+/// Whether all that an ExternalSecret reads was made.
+fn made(repository: &Repository, consumer: &Value) -> bool {
+    entries(consumer).all(|entry| repository.values.contains_key(text(&entry["key"])))
+}
+
 /// Waits until every ExternalSecret whose keys were made is synced, and gives the values of their targets.
 fn synced_values(cluster: &Cluster, repository: &Repository) -> Values {
     let contract = repository.contract();
     let mut values = Values::new();
-    let made = |consumer: &&Value| entries(consumer).all(|entry| repository.values.contains_key(text(&entry["key"])));
-    for consumer in consumers(&contract).filter(made) {
+    for consumer in consumers(&contract).filter(|consumer| made(repository, consumer)) {
         let (namespace, name, target) = (text(&consumer["namespace"]), text(name(consumer)), text(&consumer["target"]));
         let resource = format!("externalsecret/{name}");
         cluster.kubectl(&["-n", namespace, "wait", &resource, "--for=condition=Ready", "--timeout=60s"]);
@@ -260,7 +268,7 @@ fn the_controllers_have_their_charts_rights_and_crash_end_and_start_as_on_any_cl
         "metadata": { "name": "broken", "namespace": "kube-system", "labels": { "sealedsecrets.bitnami.com/sealed-secrets-key": "active" } },
     });
     cluster.kubectl_with_input(&["apply", "-f", "-"], &broken.to_string());
-    cluster.install_sealed_secrets(OWN_KEY);
+    cluster.install(&NEWEST, "kube-system", OWN_KEY);
     let restarts = "jsonpath={.items[*].status.containerStatuses[0].restartCount}";
     let restarted = || cluster.kubectl(&["-n", "kube-system", "get", "pods", "-o", restarts]).parse().is_ok_and(|count: u32| count > 1);
     cluster.wait_for("the controller has crashed twice", SOON, || restarted().then_some(()));

@@ -107,17 +107,21 @@ fn read(stdout: ChildStdout) -> Receiver<Value> {
 fn see(place: &Place, pods: &mut BTreeMap<String, Pod>, event: &Value) {
     let object = &event["object"];
     let id = text(&object["metadata"]["uid"]);
-    if event["type"] == "DELETED" {
-        pods.remove(&id);
-    } else if !object["metadata"]["deletionTimestamp"].is_null() {
+    if event["type"] == "DELETED" || !object["metadata"]["deletionTimestamp"].is_null() {
         if let Some(pod) = pods.remove(&id) {
+            let place_in_line = pod.place_in_line();
+            let retired = pod.retired;
             pod.end(place);
+            // Where a rollout is undone, the older one runs again.
+            if let Some(older) = pods.values_mut().find(|other| !retired && other.place_in_line() == place_in_line) {
+                older.retired = false;
+            }
         }
     } else if !pods.contains_key(&id)
         && let Some(pod) = Pod::new(object)
     {
-        // All Pods share this machine's ports: of two of the same program, as in a rollout, only the newer one runs.
-        for older in pods.values_mut().filter(|other| other.program == pod.program) {
+        // All Pods share this machine's ports: of two in one namespace with the same account, as in a rollout, only the newer one runs.
+        for older in pods.values_mut().filter(|other| other.place_in_line() == pod.place_in_line()) {
             older.retired = true;
             older.process = None;
         }
@@ -152,6 +156,7 @@ impl Pod {
     fn new(object: &Value) -> Option<Pod> {
         let container = &object["spec"]["containers"][0];
         let program = match text(&container["image"]) {
+            image if image.ends_with("sealed-secrets-controller:0.36.6") => "controller-0.36.6",
             image if image.contains("sealed-secrets-controller") => "controller",
             image if image.contains("external-secrets") => "external-secrets",
             _ => return None,
@@ -172,6 +177,11 @@ impl Pod {
             bound: false,
             retired: false,
         })
+    }
+
+    /// What two Pods have in common of which one takes the other's place.
+    fn place_in_line(&self) -> (String, String) {
+        (self.namespace.clone(), self.account.clone())
     }
 
     /// Takes it one step further.
@@ -219,7 +229,9 @@ impl Pod {
         command.args(self.container["args"].as_array().into_iter().flatten().map(text));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("KUBERNETES_SERVICE_HOST", ADDRESS).env("KUBERNETES_SERVICE_PORT", "443");
-        self.process = Some(Process::start(self.program, &mut command, &place.logs));
+        let process = Process::start(self.program, &mut command, &place.logs);
+        std::fs::write(place.logs.join(format!("{}.pid", self.program)), process.id().to_string()).expect("a Pod's process");
+        self.process = Some(process);
     }
 
     /// Whether its readiness probe succeeds; without one it is ready when it runs.

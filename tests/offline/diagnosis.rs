@@ -461,19 +461,25 @@ const DEFECTS: &[Defect] = &[
     (
         "no SealedSecret",
         "sealed-secret-missing",
-        &["sealed-secret-missing sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["sealed-secret-missing sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| drop(f.at(SEALED)["items"].as_array_mut().unwrap().remove(2)),
     ),
-    ("a SealedSecret not seen yet", "sealed-secret-pending", &["sealed-secret-pending sealed secrets cart-salt"], |f| {
-        f.salt()["metadata"]["generation"] = 2.into()
-    }),
-    ("a SealedSecret without a status", "sealed-secret-pending", &["sealed-secret-pending sealed secrets cart-salt"], |f| {
-        f.salt()["status"] = json!(null)
-    }),
+    (
+        "a SealedSecret not seen yet",
+        "sealed-secret-pending",
+        &["sealed-secret-pending sealed secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.salt()["metadata"]["generation"] = 2.into(),
+    ),
+    (
+        "a SealedSecret without a status",
+        "sealed-secret-pending",
+        &["sealed-secret-pending sealed secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.salt()["status"] = json!(null),
+    ),
     (
         "sealed to another key",
         "sealed-to-another-key",
-        &["sealed-to-another-key sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["sealed-to-another-key sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| {
             f.says("no key could decrypt secret (value)");
             f.salt()["metadata"]["annotations"]["seal-secrets/certificate"] = "sha256:00".into();
@@ -482,29 +488,37 @@ const DEFECTS: &[Defect] = &[
     (
         "sealed by kubeseal",
         "sealed-to-another-key",
-        &["sealed-to-another-key sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["sealed-to-another-key sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| {
             f.says("no key could decrypt secret (value)");
             f.salt()["metadata"]["annotations"] = json!({});
         },
     ),
-    ("a namePrefix", "sealed-secret-moved", &["sealed-secret-moved sealed secrets cart-salt", "skipped source secrets cart-salt"], |f| {
-        f.salt()["metadata"]["name"] = "prod-cart-salt".into()
-    }),
+    (
+        "a namePrefix",
+        "sealed-secret-moved",
+        &["sealed-secret-moved sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.salt()["metadata"]["name"] = "prod-cart-salt".into(),
+    ),
     (
         "a namespace of kustomize",
         "sealed-secret-moved",
-        &["sealed-secret-moved sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["sealed-secret-moved sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| f.salt()["metadata"]["namespace"] = "prod".into(),
     ),
-    ("a key that came later", "key-came-later", &["key-came-later sealed secrets cart-salt", "skipped source secrets cart-salt"], |f| {
-        f.unmade("no key could decrypt secret (value)");
-        f.one(KEYS)["metadata"]["creationTimestamp"] = "2026-01-03T00:00:00Z".into();
-    }),
+    (
+        "a key that came later",
+        "key-came-later",
+        &["key-came-later sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
+        |f| {
+            f.unmade("no key could decrypt secret (value)");
+            f.one(KEYS)["metadata"]["creationTimestamp"] = "2026-01-03T00:00:00Z".into();
+        },
+    ),
     (
         "a controller that takes up keys later",
         "key-came-later",
-        &["key-came-later sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["key-came-later sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| {
             f.unmade("no key could decrypt secret (value)");
             f.args(&["--watch-for-secrets", "--key-renew-period=0"]);
@@ -522,19 +536,19 @@ const DEFECTS: &[Defect] = &[
     (
         "base64 that is none",
         "sealed-secret-corrupt",
-        &["sealed-secret-corrupt sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["sealed-secret-corrupt sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| f.says("illegal base64 data at input byte 3"),
     ),
     (
         "a Secret in the way",
         "secret-in-the-way",
-        &["secret-in-the-way sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["secret-in-the-way sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| f.says("Secret \"cart-salt\" already exists and is not managed by SealedSecret"),
     ),
     (
         "a Secret that was in the way",
         "secret-in-the-way",
-        &["secret-in-the-way sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["secret-in-the-way sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| {
             f.says("Secret \"cart-salt\" already exists and is not managed by SealedSecret");
             f.objects.remove(SALT);
@@ -543,13 +557,18 @@ const DEFECTS: &[Defect] = &[
     (
         "another fault of the controller's",
         "sealed-secret-failed",
-        &["sealed-secret-failed sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["sealed-secret-failed sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| f.says("something else\u{1b}"),
     ),
-    ("no source Secret", "source-missing", &["source-missing source secrets cart-salt"], |f| drop(f.objects.remove(SALT))),
-    ("a source Secret without value", "source-without-value", &["source-without-value source secrets cart-salt"], |f| {
-        f.at(SALT)["metadata"]["managedFields"][0]["fieldsV1"]["f:data"] = json!({ "f:other": {} })
+    ("no source Secret", "source-missing", &["source-missing source secrets cart-salt", "skipped targets shop/shop"], |f| {
+        drop(f.objects.remove(SALT))
     }),
+    (
+        "a source Secret without value",
+        "source-without-value",
+        &["source-without-value source secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.at(SALT)["metadata"]["managedFields"][0]["fieldsV1"]["f:data"] = json!({ "f:other": {} }),
+    ),
     ("no operator", "operator-down", &["operator-down operator the External Secrets Operator"], |f| f.at(OPERATOR)["items"] = json!([])),
     ("an operator scaled to zero", "operator-down", &["operator-down operator the External Secrets Operator"], |f| {
         f.one(OPERATOR)["spec"]["replicas"] = 0.into();
@@ -699,6 +718,9 @@ const DEFECTS: &[Defect] = &[
     ("a controller for its own namespace", "controller-scoped", &["controller-scoped controller its namespaces"], |f| {
         f.args(&["--all-namespaces=false", "--additional-namespaces=shop, other", "--key-renew-period=0"])
     }),
+    ("a controller for other labels", "controller-scoped", &["controller-scoped controller its labels"], |f| {
+        f.args(&["--label-selector=team=prod", "--key-renew-period=0"])
+    }),
     ("a second controller", "several-controllers", &["several-controllers controller another controller"], |f| f.rival(&[])),
     (
         "a second controller that says what it cannot open",
@@ -726,7 +748,12 @@ const DEFECTS: &[Defect] = &[
     (
         "a controller that writes no status, and a value that it did not make",
         "sealed-secret-pending",
-        &["no-status controller its status", "sealed-secret-pending sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &[
+            "no-status controller its status",
+            "sealed-secret-pending sealed secrets cart-salt",
+            "skipped source secrets cart-salt",
+            "skipped targets shop/shop",
+        ],
         |f| {
             f.args(&["--update-status=false", "--key-renew-period=0"]);
             f.salt()["status"] = json!(null);
@@ -747,32 +774,49 @@ const DEFECTS: &[Defect] = &[
         f.one(KEYS)["metadata"]["name"] = "sealed-secrets-key-2".into();
         f.first_key("compromised");
     }),
-    ("a SealedSecret that is being deleted", "sealed-secret-terminating", &["sealed-secret-terminating sealed secrets cart-salt"], |f| {
-        f.salt()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        f.salt()["metadata"]["finalizers"] = json!(["example.com/hold"]);
-    }),
-    ("a value rotated in git and not applied", "sealed-secret-differs", &["sealed-secret-differs sealed secrets cart-salt"], |f| {
-        f.salt()["spec"]["encryptedData"]["value"] = "AgB".into()
-    }),
+    (
+        "a SealedSecret that is being deleted",
+        "sealed-secret-terminating",
+        &["sealed-secret-terminating sealed secrets cart-salt", "skipped targets shop/shop"],
+        |f| {
+            f.salt()["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+            f.salt()["metadata"]["finalizers"] = json!(["example.com/hold"]);
+        },
+    ),
+    (
+        "a value rotated in git and not applied",
+        "sealed-secret-differs",
+        &["sealed-secret-differs sealed secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.salt()["spec"]["encryptedData"]["value"] = "AgB".into(),
+    ),
     (
         "every value rotated in git and not applied",
         "sealed-secret-differs",
-        &["sealed-secret-differs sealed secrets admin-hash, admin-password, cart-salt, session-key"],
+        &["sealed-secret-differs sealed secrets admin-hash, admin-password, cart-salt, session-key", "skipped targets shop/shop"],
         |f| f.at(SEALED)["items"].as_array_mut().unwrap().iter_mut().for_each(|one| one["spec"]["encryptedData"]["value"] = "AgB".into()),
     ),
-    ("a value more than git has", "sealed-secret-differs", &["sealed-secret-differs sealed secrets cart-salt"], |f| {
-        f.salt()["spec"]["encryptedData"]["more"] = "AgB".into()
-    }),
-    ("another type than git has", "sealed-secret-differs", &["sealed-secret-differs sealed secrets cart-salt"], |f| {
-        f.salt()["spec"]["template"]["type"] = "kubernetes.io/tls".into()
-    }),
-    ("a template that git does not have", "sealed-secret-differs", &["sealed-secret-differs sealed secrets cart-salt"], |f| {
-        f.salt()["spec"]["template"]["data"] = json!({ "x": "y" })
-    }),
+    (
+        "a value more than git has",
+        "sealed-secret-differs",
+        &["sealed-secret-differs sealed secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.salt()["spec"]["encryptedData"]["more"] = "AgB".into(),
+    ),
+    (
+        "another type than git has",
+        "sealed-secret-differs",
+        &["sealed-secret-differs sealed secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.salt()["spec"]["template"]["type"] = "kubernetes.io/tls".into(),
+    ),
+    (
+        "a template that git does not have",
+        "sealed-secret-differs",
+        &["sealed-secret-differs sealed secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.salt()["spec"]["template"]["data"] = json!({ "x": "y" }),
+    ),
     (
         "another ciphertext, which does not open",
         "sealed-secret-differs",
-        &["sealed-secret-differs sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["sealed-secret-differs sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| {
             f.unmade("no key could decrypt secret (value)");
             f.salt()["spec"]["encryptedData"]["value"] = "AgB".into();
@@ -799,9 +843,23 @@ const DEFECTS: &[Defect] = &[
         },
     ),
     (
+        "a private key that is another one, after all was made",
+        "key-mismatch",
+        &["key-mismatch sealed secrets admin-hash, admin-password, cart-salt, session-key", "skipped targets shop/shop"],
+        |f| {
+            f.stale("no key could decrypt secret (value)");
+            let condition = f.salt()["status"]["conditions"].clone();
+            let all = f.at(SEALED)["items"].as_array_mut().unwrap();
+            all.iter_mut().for_each(|one| one["status"]["conditions"] = condition.clone());
+            let fields = json!({ "f:data": { "f:tls.key": {} } });
+            f.one(KEYS)["metadata"]["managedFields"] =
+                json!([{ "manager": "kubectl-patch", "time": "2026-01-01T12:00:00Z", "fieldsV1": fields }]);
+        },
+    ),
+    (
         "a value in git that does not open",
         "sealed-secret-failed",
-        &["sealed-secret-failed sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["sealed-secret-failed sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| f.unmade("no key could decrypt secret (value)"),
     ),
     ("a status that is older than its Secret", "status-stale", &["status-stale sealed secrets cart-salt"], |f| {
@@ -810,7 +868,7 @@ const DEFECTS: &[Defect] = &[
     (
         "an immutable source Secret",
         "source-immutable",
-        &["source-immutable sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["source-immutable sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| {
             f.unmade("Secret \"cart-salt\" is invalid: data: Forbidden: field is immutable when `immutable` is set");
             f.put(SALT, metadata(json!({
@@ -822,31 +880,59 @@ const DEFECTS: &[Defect] = &[
     (
         "a source Secret of another type",
         "source-immutable",
-        &["source-immutable sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["source-immutable sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| f.unmade("Secret \"cart-salt\" is invalid: type: Invalid value: \"Opaque\": field is immutable"),
     ),
-    ("a quota", "quota-exceeded", &["quota-exceeded sealed secrets cart-salt", "skipped source secrets cart-salt"], |f| {
-        f.unmade("secrets \"cart-salt\" is forbidden: exceeded quota: q, requested: count/secrets=1, used: count/secrets=3, limited: count/secrets=3")
-    }),
-    ("an admission policy", "admission-denied", &["admission-denied sealed secrets cart-salt", "skipped source secrets cart-salt"], |f| {
-        f.unmade("secrets \"cart-salt\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no")
-    }),
+    (
+        "a quota",
+        "quota-exceeded",
+        &["quota-exceeded sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
+        |f| {
+            f.unmade("secrets \"cart-salt\" is forbidden: exceeded quota: q, requested: count/secrets=1, used: count/secrets=3, limited: count/secrets=3")
+        },
+    ),
+    (
+        "an admission policy",
+        "admission-denied",
+        &["admission-denied sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.unmade("secrets \"cart-salt\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"),
+    ),
     (
         "an admission webhook that does not answer",
         "admission-denied",
-        &["admission-denied sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["admission-denied sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| f.unmade("Internal error occurred: failed calling webhook \"w\": connection refused"),
     ),
     (
         "a controller without rights",
         "controller-forbidden",
-        &["controller-forbidden sealed secrets cart-salt", "skipped source secrets cart-salt"],
+        &["controller-forbidden sealed secrets cart-salt", "skipped source secrets cart-salt", "skipped targets shop/shop"],
         |f| f.unmade("secrets is forbidden: User \"system:serviceaccount:kube-system:sealer\" cannot create resource \"secrets\""),
     ),
     ("a source Secret changed by hand", "source-edited", &["source-edited source secrets cart-salt", "skipped targets shop/shop"], |f| {
         f.at(SALT)["metadata"]["managedFields"][0]["manager"] = "kubectl-patch".into();
         f.at(SALT)["metadata"]["managedFields"][0]["time"] = "2026-01-01T00:00:09Z".into();
     }),
+    (
+        "a source Secret that a GitOps tool applies too",
+        "source-edited",
+        &["source-edited source secrets cart-salt", "skipped targets shop/shop"],
+        |f| {
+            let theirs = json!({ "manager": "argocd", "time": "2026-01-01T00:00:09Z", "fieldsV1": { "f:stringData": { "f:value": {} } } });
+            f.at(SALT)["metadata"]["managedFields"].as_array_mut().unwrap().push(theirs);
+        },
+    ),
+    ("a backup tool that applies the same value, and a value of age", "target-stale", &["target-stale targets shop/shop"], |f| {
+        let theirs = json!({ "manager": "velero", "time": "2026-01-05T00:00:00Z", "fieldsV1": { "f:data": { "f:value": {} } } });
+        f.at(SALT)["metadata"]["managedFields"].as_array_mut().unwrap().push(theirs);
+        f.one(CONSUMERS)["status"]["refreshTime"] = "2025-12-31T23:59:59Z".into();
+    }),
+    (
+        "a scope that the value was not sealed for",
+        "sealed-secret-differs",
+        &["sealed-secret-differs sealed secrets cart-salt", "skipped targets shop/shop"],
+        |f| f.salt()["metadata"]["annotations"]["sealedsecrets.bitnami.com/cluster-wide"] = "true".into(),
+    ),
     ("a webhook that is scaled to zero", "webhook-down", &["webhook-down operator its webhook"], |f| f.webhook(true)),
     (
         "no webhook, and a property that is missing",
@@ -904,7 +990,7 @@ const DEFECTS: &[Defect] = &[
         |f| {
             f.not_ready(STORE, Some("unable to validate store"));
             f.not_ready(CONSUMERS, None);
-            let why = "serviceaccounts \"shop-reader\" is forbidden: User \"system:serviceaccount:eso:eso\" cannot create resource \"serviceaccounts/token\" in API group \"\"";
+            let why = r#"cannot create service account token: "serviceaccounts \"shop-reader\" is forbidden: User \"system:serviceaccount:eso:eso\" cannot create resource \"serviceaccounts/token\" in API group \"\"""#;
             f.put(STORE_EVENTS, events("store", &[(why, "2026-02-01T00:00:00Z")]));
         },
     ),
@@ -934,6 +1020,11 @@ const DEFECTS: &[Defect] = &[
     }),
     ("an entry that is gone", "external-secret-differs", &["external-secret-differs external secrets shop/shop"], |f| {
         drop(f.one(CONSUMERS)["spec"]["data"].as_array_mut().unwrap().remove(1))
+    }),
+    ("whole Secrets instead of entries", "external-secret-differs", &["external-secret-differs external secrets shop/shop"], |f| {
+        let spec = f.one(CONSUMERS)["spec"].as_object_mut().unwrap();
+        spec.remove("data");
+        spec.insert("dataFrom".to_owned(), json!([{ "extract": { "key": "cart-salt" } }]));
     }),
     ("an entry under another name", "external-secret-differs", &["external-secret-differs external secrets shop/shop"], |f| {
         f.one(CONSUMERS)["spec"]["data"][2]["secretKey"] = "SESSION".into()
@@ -967,6 +1058,10 @@ const DEFECTS: &[Defect] = &[
         f.one(CONSUMERS)["spec"]["target"] = json!({ "immutable": true });
         f.one(CONSUMERS)["status"]["refreshTime"] = "2025-12-31T23:59:59Z".into();
     }),
+    ("an immutable target that was refreshed all the same", "target-immutable", &["target-immutable targets shop/shop"], |f| {
+        f.one(CONSUMERS)["spec"]["target"] = json!({ "immutable": true });
+        f.at(TARGET)["metadata"]["creationTimestamp"] = "2025-12-31T23:59:59Z".into();
+    }),
     ("an old target that is made only once", "target-stale", &["target-stale targets shop/shop"], |f| {
         f.one(CONSUMERS)["spec"]["refreshPolicy"] = "CreatedOnce".into();
         f.one(CONSUMERS)["status"]["refreshTime"] = "2025-12-31T23:59:59Z".into();
@@ -991,6 +1086,15 @@ const DEFECTS: &[Defect] = &[
         let more = json!({ "secretKey": "more", "remoteRef": { "key": "not-ours", "property": "value" } });
         f.one(CONSUMERS)["spec"]["data"].as_array_mut().unwrap().push(more);
         f.failed("secrets \"not-ours\" is forbidden: User \"system:serviceaccount:eso:shop-reader\" cannot get resource \"secrets\"");
+    }),
+    (
+        "an ExternalSecret that has not seen that its account is back",
+        "external-secret-failed",
+        &["external-secret-failed external secrets shop/shop"],
+        |f| f.failed(r#"failed to prepare auth: cannot create service account token: "serviceaccounts \"shop-reader\" not found""#),
+    ),
+    ("an operator without the right to Secrets", "operator-forbidden", &["operator-forbidden external secrets shop/shop"], |f| {
+        f.failed("secrets is forbidden: User \"system:serviceaccount:eso:eso\" cannot create resource \"secrets\"")
     }),
     ("an ExternalSecret that has not tried again", "external-secret-failed", &["external-secret-failed external secrets shop/shop"], |f| {
         f.failed("secrets \"cart-salt\" not found")

@@ -61,6 +61,13 @@ fn looks_at(deployment: &Value, namespace: &str) -> bool {
     setting(deployment, "all-namespaces") != Some("false") || own == namespace || more.split(',').any(|one| one.trim() == namespace)
 }
 
+/// Whether an object has these labels (`a=b,c=d`). Of a selector in another form, that is unknown.
+fn is_selected(object: &Value, labels: &str) -> bool {
+    let all = labels.split(',').map(|one| one.split_once('=').filter(|(name, _)| !name.ends_with('!')));
+    let has = |(name, value): (&str, &str)| object["metadata"]["labels"][name.trim()] == value.trim_start_matches('=').trim();
+    all.into_iter().all(|one| one.is_none_or(has))
+}
+
 impl Checks<'_> {
     pub(super) fn restart(&self) -> String {
         let (namespace, service) = self.wanted.controller;
@@ -162,8 +169,16 @@ impl Checks<'_> {
             let remedy =
                 advice(format!("add `{namespace}` to its `--additional-namespaces`: `additionalNamespaces` in the values of its chart"));
             self.bad("controller", "its namespaces", Fault::new(Symptom::ControllerScoped, cause, remedy));
+            return false;
         }
-        looks
+        let Some(labels) = setting(deployment, "label-selector").filter(|labels| !labels.is_empty()) else { return true };
+        let unseen = self.wanted.sealed.keys().filter_map(|name| self.in_place(name)).any(|object| !is_selected(object, labels));
+        if unseen {
+            let cause = format!("it runs with `--label-selector={}`, and SealedSecrets of ours do not have these labels", visible(labels));
+            let remedy = advice("who installed the controller has to remove `--label-selector` from its arguments");
+            self.bad("controller", "its labels", Fault::new(Symptom::ControllerScoped, cause, remedy));
+        }
+        !unseen
     }
 
     /// The other controllers that unseal the same.
@@ -243,7 +258,13 @@ impl Checks<'_> {
             Some(other) => {
                 (format!("there is no Service `{name}`, but one called `{other}`"), advice(format!("add --controller-name {other}")))
             }
-            None if here => (format!("its Service `{name}` does not answer"), self.restart().into()),
+            None if here => {
+                let remedy = advice(format!(
+                    "compare its ports with the chart's, and see whether a NetworkPolicy or a firewall keeps the API server from its Pods; if its log has stopped, restart it: {}",
+                    self.restart()
+                ));
+                (format!("its Service `{name}` does not answer"), remedy)
+            }
             None => {
                 let remedy = advice(format!("follow step 2 of {}/INSTALL.md", self.out()));
                 (format!("there is no Service `{name}` for it in `{namespace}`"), remedy)

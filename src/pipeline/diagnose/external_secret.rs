@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::object::{
-    condition, data_written, duration, foreign_writer, has_value, is_immutable, is_ready, leaving, seconds, target_of, text, warning,
-    written,
+    condition, data_written, duration, has_value, is_immutable, is_ready, leaving, seconds, target_of, text, warning, written,
 };
-use super::operator::{Operator, Ready, forbidden_to_operator};
+use super::operator::{Operator, Ready};
 use super::{Checks, Fault, LiveConsumer, Part, advice, refused};
 use crate::model::{Consumer, Entry, Name, Namespace, PROPERTY, Recipe, Remedy, StoreKind, Symptom, visible};
 
@@ -141,7 +140,9 @@ impl Checks<'_> {
         let differences: Vec<(String, Value)> = consumer.entries.iter().filter_map(|entry| differs(entry, consumer, &live)).collect();
         let cause: Vec<&str> = differences.iter().map(|(cause, _)| cause.as_str()).collect();
         let cause = format!("{}; if git has it so, correct it there, or name the checkout with `--platform`", cause.join(", and "));
-        let fix = || patch(consumer, name, differences.iter().map(|(_, fix)| fix.clone()).collect());
+        // One that reads whole Secrets has no list to add to.
+        let list = object.pointer("/spec/data").is_none().then(|| json!({ "op": "add", "path": "/spec/data", "value": [] }));
+        let fix = || patch(consumer, name, list.into_iter().chain(differences.iter().map(|(_, fix)| fix.clone())).collect());
         (!differences.is_empty()).then(|| Fault::new(Symptom::ExternalSecretDiffers, cause, fix()))
     }
 
@@ -150,7 +151,7 @@ impl Checks<'_> {
         let store = self.snapshot.stores.iter().find(|store| store.namespace.is_none())?.object.as_ref()?;
         let namespace = consumer.namespace.as_str();
         let labels = self.snapshot.namespaces.get(namespace).and_then(Option::as_ref).map(|one| &one["metadata"]["labels"]);
-        let cause = || format!("`conditions` of the store `{}` let nothing of the namespace `{namespace}` in", self.wanted.contract.store);
+        let cause = || format!("`conditions` of the store `{}` do not let its namespace in", self.wanted.contract.store);
         let remedy = || Remedy::Commands(self.apply_store().into_iter().chain([force.to_owned()]).collect());
         (!lets_in(store, namespace, labels)).then(|| Fault::new(Symptom::NamespaceNotAllowed, cause(), remedy()))
     }
@@ -174,18 +175,21 @@ impl Checks<'_> {
         if has(&["immutable"]) {
             return Fault::new(Symptom::TargetImmutable, visible(message), made_again(consumer, object));
         }
-        if let Some(fault) = forbidden_to_operator(message).or_else(|| refused(message)) {
+        if let Some(fault) = self.forbidden_to_operator(message, &force).or_else(|| refused(message, &force)) {
             return fault;
         }
-        if let Some(strange) = strange_key(consumer, object).filter(|key| message.contains(&format!("\"{key}\""))) {
+        // A store quotes names once more.
+        let plain = message.replace('\\', "");
+        if let Some(strange) = strange_key(consumer, object).filter(|key| plain.contains(&format!("\"{key}\""))) {
             let remedy =
                 advice(format!("who maintains its manifest has to remove the entry, or to add `{}` to the contract", visible(strange)));
             return Fault::new(Symptom::ExternalSecretFailed, visible(message), remedy);
         }
         // What the operator complained of is right by now, or passes: it has not tried again yet.
-        let of_ours = consumer.entries.iter().any(|entry| message.contains(&format!("\"{}\"", entry.key)));
+        let of_ours = consumer.entries.iter().any(|entry| plain.contains(&format!("\"{}\"", entry.key)));
+        let of_account = plain.contains(&format!("\"{}\" not found", self.wanted.contract.reader.name));
         let passes = ["not ready", "not allowed", "timeout", "deadline", "connection", "EOF", "could not get secret data", "not in sync"];
-        let remedy = match of_ours || has(&passes) {
+        let remedy = match of_ours || of_account || has(&passes) {
             true => force.into(),
             false => advice("the message is the operator's own: who maintains the manifest, or the cluster, has to mend what it names"),
         };
@@ -211,9 +215,8 @@ impl Checks<'_> {
             return;
         }
         let consumer: &Consumer = &self.wanted.contract.consumers[live.index];
-        // A source that the controller did not write has its own check.
-        let sources = || consumer.entries.iter().filter_map(|entry| self.snapshot.sources.get(&entry.key)?.as_ref());
-        if sources().any(|source| foreign_writer(source).is_some()) {
+        // First what it reads.
+        if consumer.entries.iter().any(|entry| self.is_faulty(&entry.key)) {
             return self.skip(CATEGORY, &what);
         }
         let fault = match &live.target {
@@ -252,14 +255,16 @@ impl Checks<'_> {
     /// Whether a source was written after the target.
     fn stale(&self, consumer: &Consumer, object: &Value, target: &Value, force: String) -> Option<Fault> {
         let refreshed = text(object, "/status/refreshTime");
-        let at = seconds(refreshed);
+        // A refresh leaves an immutable target as it is, and says nothing.
+        let made = || data_written(target).or_else(|| seconds(text(target, "/metadata/creationTimestamp")));
+        let at = if is_fixed(object, target) { made() } else { None }.or_else(|| seconds(refreshed));
         let written = |key: &Name| self.snapshot.sources.get(key).and_then(Option::as_ref).and_then(data_written);
         let newer = consumer.entries.iter().find(|entry| written(&entry.key) > at && self.is_unsealed(&entry.key))?;
-        let cause = format!("`{}` was written after the target was refreshed at {}", newer.key, visible(refreshed));
         if is_fixed(object, target) {
-            let cause = format!("{cause}, and the target is immutable");
+            let cause = format!("`{}` was written after the target, which is immutable", newer.key);
             return Some(Fault::new(Symptom::TargetImmutable, cause, made_again(consumer, object)));
         }
+        let cause = format!("`{}` was written after the target was refreshed at {}", newer.key, visible(refreshed));
         if is_once(object) {
             let cause = format!("{cause}, and it is refreshed only once");
             return Some(Fault::new(Symptom::TargetStale, cause, made_again(consumer, object)));

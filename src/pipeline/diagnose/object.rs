@@ -77,7 +77,11 @@ pub(super) fn written(object: &Value, fields: &[&str]) -> Option<u64> {
 
 /// Who wrote the data of a Secret.
 fn data_writers(secret: &Value) -> impl Iterator<Item = (&Value, Option<u64>, &Map<String, Value>)> {
-    managers(secret).filter_map(|(manager, time)| Some((manager, time, manager.pointer("/fieldsV1/f:data")?.as_object()?)))
+    managers(secret).filter_map(|(manager, time)| {
+        // What is applied as `stringData` ends in the data all the same.
+        let fields = ["f:data", "f:stringData"].iter().find_map(|field| manager["fieldsV1"][field].as_object())?;
+        Some((manager, time, fields))
+    })
 }
 
 /// Whether a Secret has a value; none where it does not say who wrote what.
@@ -86,22 +90,29 @@ pub(super) fn has_value(secret: &Value) -> Option<bool> {
     is_known.then(|| data_writers(secret).any(|(_, _, fields)| fields.contains_key(&format!("f:{PROPERTY}"))))
 }
 
-/// When the data of a Secret was last written.
+/// When the data of a Secret was last written. Who owns it beside the controller has applied the same.
 pub(super) fn data_written(secret: &Value) -> Option<u64> {
-    data_writers(secret).filter_map(|(_, time, _)| time).max()
+    let times =
+        |own: bool| data_writers(secret).filter(move |(manager, ..)| is_controller(manager) || !own).filter_map(|(_, time, _)| time);
+    times(true).max().or_else(|| times(false).max())
 }
 
-/// Who wrote the value of a Secret, and when, if it was not the controller. Only the controller sets the owner.
+/// Only the controller sets the owner of a source Secret.
+fn is_controller(manager: &Value) -> bool {
+    text(manager, "/manager") == "controller" || manager.pointer("/fieldsV1/f:metadata/f:ownerReferences").is_some()
+}
+
+/// Who wrote the value of a Secret, and when, if it was not the controller.
 pub(super) fn foreign_writer(secret: &Value) -> Option<(&str, u64)> {
-    let is_controller =
-        |manager: &Value| text(manager, "/manager") == "controller" || manager.pointer("/fieldsV1/f:metadata/f:ownerReferences").is_some();
     let of_value = data_writers(secret).filter(|(_, _, fields)| fields.contains_key(&format!("f:{PROPERTY}")));
-    let of_value: Vec<(&Value, Option<u64>)> = of_value.map(|(manager, time, _)| (manager, time)).collect();
-    if of_value.iter().any(|(manager, _)| is_controller(manager)) {
-        return None;
-    }
-    let (manager, time) = of_value.first()?;
-    Some((text(manager, "/manager"), (*time)?))
+    let (own, others): (Vec<_>, Vec<_>) =
+        of_value.map(|(manager, time, _)| (manager, time)).partition(|(manager, _)| is_controller(manager));
+    // Who owns the value beside the controller has applied the same one; only what is applied as `stringData` may be another.
+    let is_other = |(manager, time): &(&Value, Option<u64>)| {
+        own.iter().all(|(_, written)| manager.pointer("/fieldsV1/f:stringData").is_some() && time > written)
+    };
+    let (manager, time) = others.into_iter().filter(is_other).max_by_key(|(_, time)| *time)?;
+    Some((text(manager, "/manager"), time?))
 }
 
 /// Whether a Secret can not be changed any more.

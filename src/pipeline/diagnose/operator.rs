@@ -125,7 +125,12 @@ impl<'c> Checks<'c> {
                 ),
                 false => format!("the account `{namespace}/{}` may not get the Secret", contract.reader.name),
             };
-            self.bad(CATEGORY, what, Fault::new(Symptom::RoleWithoutName, cause, self.apply_source()));
+            // A binding to another Role cannot be changed, only made again.
+            let remedy = match all {
+                true => format!("kubectl auth reconcile -f {}/secret-source/rbac.yaml", self.out()),
+                false => self.apply_source(),
+            };
+            self.bad(CATEGORY, what, Fault::new(Symptom::RoleWithoutName, cause, remedy));
         }
     }
 
@@ -261,10 +266,23 @@ impl<'c> Checks<'c> {
             );
             return Fault::new(Symptom::CaMissing, visible(message), remedy);
         }
-        if let Some(fault) = forbidden_to_operator(message).or_else(|| refused(message)) {
+        let then = again.text();
+        if let Some(fault) = self.forbidden_to_operator(message, &then).or_else(|| refused(message, &then)) {
             return fault;
         }
         Fault::new(Symptom::StoreNotReady, visible(message), again)
+    }
+
+    /// A right that the operator's own account lacks: it reads with another one.
+    pub(super) fn forbidden_to_operator(&self, message: &str, again: &str) -> Option<Fault> {
+        // A store quotes it once more.
+        let plain = message.replace('\\', "");
+        let (_, user) = plain.split_once("is forbidden: User \"system:serviceaccount:")?;
+        let reader = format!(":{}\"", self.wanted.contract.reader.name);
+        let remedy = advice(format!(
+            "the operator lacks a right: who installed it has to apply the ClusterRole and ClusterRoleBinding of its chart (`rbac.create: true`); then {again}"
+        ));
+        (!user[..=user.find('"')?].ends_with(&reader)).then(|| Fault::new(Symptom::OperatorForbidden, visible(message), remedy))
     }
 
     /// An object without a word of the operator: it came just now, or the operator does not work.
@@ -288,15 +306,4 @@ fn start(deployment: &Value) -> Remedy {
         false => format!("kubectl -n {namespace} scale deployment/{name} --replicas=1").into(),
         true => advice(format!("its log says why: kubectl -n {namespace} logs deployment/{name} --previous")),
     }
-}
-
-/// A right that the operator's own account lacks.
-pub(super) fn forbidden_to_operator(message: &str) -> Option<Fault> {
-    let lacks = message.contains("is forbidden: User") && message.contains("cannot create resource \"serviceaccounts/token\"");
-    let remedy = || {
-        advice(
-            "the operator lacks a right: who installed it has to apply the ClusterRole and ClusterRoleBinding of its chart (`rbac.create: true`)",
-        )
-    };
-    lacks.then(|| Fault::new(Symptom::OperatorForbidden, visible(message), remedy()))
 }

@@ -9,8 +9,8 @@ use super::object::{
     Condition, condition, data_written, foreign_writer, has_value, is_immutable, is_owned, leaving, seconds, text, written,
 };
 use super::{Checks, Fault, advice, refused};
-use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{CertificateDigest, Name, PROPERTY, Symptom, quoted, visible};
+use crate::manifest::sealed_secret::{SealedSecret, scope};
+use crate::model::{CertificateDigest, Name, PROPERTY, Scope, Symptom, quoted, visible};
 
 const CATEGORY: &str = "sealed secrets";
 
@@ -21,6 +21,7 @@ pub struct SealedHere {
     encrypted: BTreeMap<String, String>,
     /// The type of the Secret.
     kind: String,
+    scope: Scope,
     /// The file, by its path below the output folder.
     file: String,
 }
@@ -29,7 +30,8 @@ impl SealedHere {
     pub fn new(sealed: SealedSecret, file: &str) -> (Name, SealedHere) {
         let encrypted = sealed.encrypted.into_iter().map(|one| (one.key.to_string(), one.blob)).collect();
         let kind = sealed.template.kind.unwrap_or_else(|| "Opaque".to_owned());
-        (sealed.name, SealedHere { certificate: sealed.certificate, encrypted, kind, file: file.to_owned() })
+        let (certificate, scope) = (sealed.certificate, sealed.scope);
+        (sealed.name, SealedHere { certificate, encrypted, kind, scope, file: file.to_owned() })
     }
 
     /// How the one in the cluster differs, and whether applying the file mends that: it takes nothing away.
@@ -46,6 +48,10 @@ impl SealedHere {
         if kind != self.kind {
             return Some((format!("the cluster has the type `{}`, and git has `{}`", visible(kind), self.kind), true));
         }
+        let annotations = &live["metadata"]["annotations"];
+        if scope(|name| annotations[name].as_str()) != self.scope {
+            return Some(("the cluster has another scope annotation than git, and the ciphertext depends on it".to_owned(), false));
+        }
         let filled = |path: &str| live.pointer(path).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)));
         ["immutable", "data"]
             .into_iter()
@@ -56,7 +62,7 @@ impl SealedHere {
 
 impl Checks<'_> {
     /// The SealedSecret in its place.
-    fn in_place(&self, name: &Name) -> Option<&Value> {
+    pub(super) fn in_place(&self, name: &Name) -> Option<&Value> {
         let namespace = self.wanted.contract.namespace.as_str();
         let here = |object: &&Value| text(object, "/metadata/name") == name.as_str() && text(object, "/metadata/namespace") == namespace;
         self.snapshot.sealed.iter().find(here)
@@ -113,6 +119,13 @@ impl Checks<'_> {
         is_owned(source, object) && has_value(source) != Some(false) && is_after && foreign_writer(source).is_none()
     }
 
+    /// Whether a key Secret was written after a source Secret: that the Secret was made then proves nothing of the key.
+    fn is_key_newer(&self, name: &Name) -> bool {
+        let made = self.snapshot.sources.get(name).and_then(Option::as_ref).and_then(data_written);
+        let keys = self.snapshot.keys.iter().chain(&self.snapshot.first_key);
+        made.is_some_and(|made| keys.filter_map(data_written).any(|written| written > made))
+    }
+
     fn differs(&self, name: &Name, object: &Value) -> Option<Fault> {
         let here = self.wanted.sealed.get(name)?;
         let (cause, is_applied) = here.differs(object)?;
@@ -166,7 +179,7 @@ impl Checks<'_> {
         if message.contains("already exists and is not managed") {
             return Some(self.in_the_way(name));
         }
-        if let Some(fault) = refused(message) {
+        if let Some(fault) = refused(message, &format!("restart the controller, which has given up: {restart}")) {
             return Some(fault);
         }
         if message.contains("is forbidden: User") {
@@ -177,11 +190,12 @@ impl Checks<'_> {
         if message.contains("being terminated") {
             return None;
         }
-        if message.contains("mmutable") {
-            return Some(self.not_changeable(name, object, message, differs));
-        }
+        // What git says comes first: the Secret may be able to become that.
         if differs.is_some() {
             return differs;
+        }
+        if message.contains("mmutable") {
+            return Some(self.not_changeable(name, object, message));
         }
         Some(Fault::new(Symptom::SealedSecretFailed, visible(message), [apply, restart]))
     }
@@ -199,7 +213,7 @@ impl Checks<'_> {
     }
 
     /// The Secret that is there cannot become what git says: it is immutable, or of another type.
-    fn not_changeable(&self, name: &Name, object: &Value, message: &str, differs: Option<Fault>) -> Fault {
+    fn not_changeable(&self, name: &Name, object: &Value, message: &str) -> Fault {
         let delete = format!("kubectl -n {} delete secret {name}", self.wanted.contract.namespace);
         let source = self.snapshot.sources.get(name).and_then(Option::as_ref);
         let cause = match source.is_some_and(is_immutable) {
@@ -208,8 +222,7 @@ impl Checks<'_> {
         };
         // One that it owns, it makes again at once.
         let again = source.is_none_or(|source| !is_owned(source, object)).then(|| self.restart());
-        let before = differs.map(|_| self.apply_source());
-        let commands = before.into_iter().chain([delete]).chain(again).collect();
+        let commands = [delete].into_iter().chain(again).collect();
         Fault(Symptom::SourceImmutable, cause, crate::model::Remedy::Commands(commands))
     }
 
@@ -244,7 +257,7 @@ impl Checks<'_> {
         if controller != Controller::Serving || !self.rivals().is_empty() {
             return None;
         }
-        if self.is_made(name, object) {
+        if self.is_made(name, object) && !self.is_key_newer(name) {
             let cause = "its status says that no key opens it, but its Secret was made from it";
             return Some(Fault::new(Symptom::StatusStale, cause, self.restart()));
         }
