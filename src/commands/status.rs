@@ -15,7 +15,7 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Status, world: &mut World) 
     let sealed = workspace.sealed_files(&args.paths, args.bound.hints(), false, world)?;
     let identity = args.identity.as_deref();
     let escrow = identity.map(|identity| workspace.escrow(Some(identity), world)).transpose()?.map(|escrow| escrow.pairs);
-    let mut status = Status::new(pinned, sealed.skipped, escrow);
+    let mut status = Status::new(pinned, escrow);
     let mut record = show::status::Record::default();
     sealed.each(world, |read, world| {
         world.terminal.progress(None);
@@ -31,6 +31,7 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Status, world: &mut World) 
         }
         Ok(())
     })?;
+    status.unread += sealed.skipped.get();
     let paths: Vec<String> = args.paths.iter().map(|path| quoted(&path.to_string_lossy())).collect();
     world.terminal.print(&if args.printed.is_json() {
         record.json(&status)

@@ -131,6 +131,10 @@ impl ForeignSealedSecret {
 /// How a sealed value begins: the length of an RSA ciphertext of a usual size, then base64. In JSON a slash may be escaped.
 const BEGINS: &str = r"(?:A[QYgw]|BA)[A-D][A-Za-z0-9+/\\]{37}";
 
+/// What a file with sealed values has: a SealedSecret, or such a beginning.
+static EITHER: LazyLock<bytes::Regex> =
+    LazyLock::new(|| bytes::Regex::new(&format!("SealedSecret|{BEGINS}")).expect("it is a regular expression"));
+
 /// The same in a file's bytes, where an escape may stand before it.
 static ANYWHERE: LazyLock<bytes::Regex> = LazyLock::new(|| bytes::Regex::new(BEGINS).expect("it is a regular expression"));
 
@@ -143,7 +147,7 @@ static RUN: LazyLock<Regex> = LazyLock::new(|| Regex::new("[A-Za-z0-9+/]{364,}={
 
 /// Whether a file's bytes, or a part of them, may hold sealed values.
 pub fn may_hold(bytes: &[u8]) -> bool {
-    memchr::memmem::find(bytes, b"SealedSecret").is_some() || ANYWHERE.is_match(bytes)
+    EITHER.is_match(bytes)
 }
 
 /// Whether bytes of any kind hold a sealed value, on one line or broken into lines.

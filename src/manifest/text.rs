@@ -61,8 +61,9 @@ pub fn is_utf_16(bytes: &[u8]) -> bool {
 
 /// Whether a file's name ends with one of these, in small letters or capitals.
 pub fn ends(name: &str, endings: &[&str]) -> bool {
-    let lower = name.to_ascii_lowercase();
-    endings.iter().any(|end| lower.ends_with(end))
+    let ends =
+        |end: &&str| name.len().checked_sub(end.len()).is_some_and(|from| name.as_bytes()[from..].eq_ignore_ascii_case(end.as_bytes()));
+    endings.iter().any(ends)
 }
 
 /// Whether a YAML text has nothing but comments and empty lines.

@@ -77,7 +77,7 @@ pub fn documents(text: &str) -> Vec<Document> {
     let (mut documents, mut lines) = (Vec::new(), 0);
     for range in pieces(text) {
         let nodes = check_size(&text[range.clone()]).and_then(|()| read_piece(text, &range, lines, false));
-        lines += text[range.clone()].matches('\n').count();
+        lines += line_ends(&text[range.clone()]);
         documents.push(Document { range, nodes });
     }
     documents
@@ -101,8 +101,7 @@ fn pieces(text: &str) -> Vec<Range<usize>> {
             pieces.push(begin..at);
             begin = at;
         }
-        let silent = line.trim().is_empty() || line.starts_with('#');
-        directives = line.starts_with('%') || directives && silent;
+        directives = line.starts_with('%') || directives && (line.starts_with('#') || line.trim().is_empty());
     }
     if at > begin {
         pieces.push(begin..at);
@@ -134,12 +133,15 @@ fn read_piece(whole: &str, range: &Range<usize>, lines: usize, strict: bool) -> 
         return Err(Error::bad_input("a NUL character, which YAML does not allow", "remove it; a text file never has one")
             .at(position_of(whole, range.start + at)));
     }
+    // Such as a licence: the parser looks at each of its characters.
+    let begin = comments(text);
+    let (lines, text) = (lines + line_ends(&text[..begin]), &text[begin..]);
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.flow_nesting_limit = MOST_DEPTH;
     options.block_nesting_limit = MOST_DEPTH;
     let mut documents = Vec::new();
-    let mut events = Events { parser: Parser::new_from_str_with_options(text, options), text, lines, bytes: range.start, strict };
+    let mut events = Events { parser: Parser::new_from_str_with_options(text, options), text, lines, bytes: range.start + begin, strict };
     loop {
         match events.next()? {
             (Event::DocumentStart(..), _) => {
@@ -164,10 +166,20 @@ pub fn read_one(text: &str) -> Result<Node> {
     Ok(documents.remove(0))
 }
 
+/// How many bytes of a text are lines of comment at its beginning, in printable ASCII.
+fn comments(text: &str) -> usize {
+    let is_comment = |line: &&str| line.starts_with('#') && line.trim_end_matches('\n').bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    text.split_inclusive('\n').take_while(is_comment).map(str::len).sum()
+}
+
+fn line_ends(text: &str) -> usize {
+    memchr::memchr_iter(b'\n', text.as_bytes()).count()
+}
+
 /// Line and column (from 1, in characters) of a byte offset.
 pub fn position_of(text: &str, offset: usize) -> Position {
     let before = &text[..offset];
-    let line = before.matches('\n').count() + 1;
+    let line = line_ends(before) + 1;
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     (line, before[start..].chars().count() + 1)
 }

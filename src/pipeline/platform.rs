@@ -64,7 +64,7 @@ pub struct Manifest {
 /// over each file looks for all words at once.
 pub fn mattering(names: &[&str]) -> impl Fn(&str, &[u8]) -> bool + Sync + use<> {
     let words = WORDS.iter().chain(names).map(|word| regex::escape(word));
-    let words: Vec<String> = words.chain(["(?i:external[-_]?secret)".to_owned()]).collect();
+    let words: Vec<String> = words.chain(["(?i-u:external[-_]?secret)".to_owned()]).collect();
     let words = regex::bytes::Regex::new(&words.join("|")).expect("words are a regular expression");
     move |path, bytes| {
         let name = path.rsplit('/').next().unwrap_or(path);

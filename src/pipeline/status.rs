@@ -33,8 +33,8 @@ pub struct KeyStatus<'s> {
 
 impl Status {
     /// Nothing is counted yet.
-    pub fn new(pinned: CertificateDigest, unread: usize, escrow: Option<Pairs>) -> Self {
-        Status { pinned, needed: BTreeMap::new(), unknown: 0, unread, escrow }
+    pub fn new(pinned: CertificateDigest, escrow: Option<Pairs>) -> Self {
+        Status { pinned, needed: BTreeMap::new(), unknown: 0, unread: 0, escrow }
     }
 
     /// Counts a SealedSecret; the keys that it is sealed to, where they are known. What opens it is the truth; without keys there

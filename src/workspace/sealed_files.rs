@@ -1,6 +1,8 @@
 //! Files with SealedSecrets, ours and others', a few at a time: however many there are, no more of them is in memory.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -14,7 +16,7 @@ use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::{SessionKey, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::world::disk::{Kind, Links};
-use crate::world::folder::{Existing, Lock, Writer, changed_meanwhile, removed_meanwhile};
+use crate::world::folder::{Existing, Folder, Lock, Writer, changed_meanwhile, removed_meanwhile};
 use crate::world::{World, files, tree};
 
 const AT_ONCE: usize = 64;
@@ -24,7 +26,7 @@ pub struct SealedFiles<'w> {
     workspace: &'w Workspace,
     paths: Vec<PathBuf>,
     /// How many links and files larger than any manifest are not read.
-    pub skipped: usize,
+    pub skipped: Cell<usize>,
     pub with_out: bool,
     /// Those that were named themselves.
     named: BTreeSet<PathBuf>,
@@ -79,16 +81,28 @@ impl Workspace {
 
     /// What the kustomizations beside these files say of their namespace.
     pub fn namespaces_beside(&self, paths: &[PathBuf]) -> Result<BTreeSet<String>> {
-        let folders: BTreeSet<&Path> = paths.iter().filter(|path| path.as_os_str() != "-").map(|path| parent(path)).collect();
-        let beside = folders.into_iter().flat_map(|folder| gitops::KUSTOMIZATIONS.map(|name| folder.join(name)));
+        let folders: BTreeSet<&Path> = by_folder(paths)
+            .filter_map(|of_folder| of_folder.iter().find(|path| path.as_os_str() != "-"))
+            .map(|path| parent(path))
+            .collect();
+        let beside = folders.into_iter().flat_map(|folder| gitops::KUSTOMIZATIONS.map(|name| (folder.join(name), name)));
         let mut namespaces = BTreeSet::new();
-        for path in beside {
+        for (path, name) in beside {
             let is_file = files::stat(&*self.disk, &path, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::File);
-            let Some(bytes) = is_file.then(|| bytes(self, &path)).transpose()?.flatten() else { continue };
+            let Some(bytes) = is_file.then(|| self.folder_around(&path)?.read_foreign(name)).transpose()?.flatten() else { continue };
             let documents = text::decode(&bytes).and_then(yaml::read_foreign).unwrap_or_default();
             namespaces.extend(gitops::kustomization(&documents).and_then(|found| found.namespace));
         }
         Ok(namespaces)
+    }
+
+    /// The folder that a file lies in; inside the checkout no link on the way is followed.
+    fn folder_around(&self, path: &Path) -> Result<Folder> {
+        let folder = match self.in_checkout(parent(path))? {
+            Some((root, way)) => root.beneath(&way)?,
+            None => Folder::open_root(&*self.disk, parent(path))?,
+        };
+        Ok(folder.ok_or_else(removed_meanwhile)?.named(path.parent().unwrap_or(path)))
     }
 
     /// Those of the output folder that the keys belong to, none where it does not exist.
@@ -106,7 +120,7 @@ impl<'w> SealedFiles<'w> {
         SealedFiles {
             workspace,
             paths: Vec::new(),
-            skipped: 0,
+            skipped: Cell::new(0),
             with_out: false,
             named: BTreeSet::new(),
             hints: Hints::default(),
@@ -139,14 +153,19 @@ impl<'w> SealedFiles<'w> {
             return Ok(());
         }
         let folder = workspace.open_folder(path)?.ok_or_else(missing)?;
-        let listing = tree::list_all(&folder)?;
+        let listing = tree::list_all(&folder, world.threads)?;
         let excluded = workspace.excluded_below(path)?;
         self.paths.extend(listing.paths.into_iter().filter(|one| !excluded(one)).map(|one| path.join(one)));
         for skipped in listing.passed_over.into_iter().filter(|one| !excluded(one)) {
-            self.skipped += 1;
-            world.terminal.warn(&format!("{} is a link or too large, and is skipped", path.join(skipped).display()));
+            self.skip(&path.join(skipped), world);
         }
         Ok(())
+    }
+
+    fn skip(&self, path: &Path, world: &mut World) {
+        self.skipped.set(self.skipped.get() + 1);
+        world.terminal.progress(None);
+        world.terminal.warn(&format!("{} is a link or too large, and is skipped", path.display()));
     }
 
     /// Twice is once, in whatever spelling: the second time would find nothing to do.
@@ -212,52 +231,64 @@ impl<'w> SealedFiles<'w> {
             if self.paths.len() > AT_ONCE {
                 world.terminal.progress(Some((i * AT_ONCE, self.paths.len())));
             }
-            let read = |path: &PathBuf| {
-                read(self.workspace, path, self.named.contains(path), &self.hints)
-                    .map_err(|error| error.in_file(&path.to_string_lossy()))
-                    .transpose()
-            };
-            let read = paths.iter().filter_map(read).collect();
+            let read = by_folder(paths).flat_map(|of_folder| self.read(of_folder, world)).collect();
             let visited = visit(read, world);
             world.terminal.progress(None);
             visited?;
         }
         Ok(())
     }
+
+    /// Those files of one folder that hold SealedSecrets, and what cannot be read.
+    fn read(&self, paths: &[PathBuf], world: &mut World) -> Vec<Result<SealedFile>> {
+        let (folder, mut bytes) = (self.workspace.folder_around(&paths[0]), Zeroizing::default());
+        let mut read = |path: &PathBuf| {
+            let (folder, named) = (folder.as_ref().map_err(Error::clone)?, self.named.contains(path));
+            let name = Path::new(path.file_name().unwrap_or_default());
+            match folder.read_foreign_into(name, &mut bytes) {
+                Ok(true) => sealed_file(path, &bytes, named, &self.hints),
+                Ok(false) => Err(removed_meanwhile()),
+                Err(_) if !named && tree::is_too_large(folder, name)? => {
+                    if name.to_str().is_some_and(tree::is_manifest) {
+                        self.skip(path, world);
+                    }
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        let read = |path| read(path).map_err(|error| error.in_file(&path.to_string_lossy())).transpose();
+        paths.iter().filter_map(read).collect()
+    }
+}
+
+/// Paths that lie in one folder, as far as they follow each other.
+fn by_folder(paths: &[PathBuf]) -> impl Iterator<Item = &[PathBuf]> {
+    // By their bytes: `Path::parent` takes each of them apart.
+    fn folder(path: &Path) -> Option<&[u8]> {
+        path.as_os_str().as_bytes().rsplitn(2, |&byte| byte == b'/').nth(1)
+    }
+    paths.chunk_by(|one, other| folder(one) == folder(other))
 }
 
 /// A file that holds sealed values; none where it holds something else.
-fn read(workspace: &Workspace, path: &Path, named: bool, hints: &Hints) -> Result<Option<SealedFile>> {
-    let Some(bytes) = bytes(workspace, path)? else { return Ok(None) };
+fn sealed_file(path: &Path, bytes: &[u8], named: bool, hints: &Hints) -> Result<Option<SealedFile>> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let may_hold = match text::is_utf_16(&bytes) {
+    let may_hold = match text::is_utf_16(bytes) {
         // A NUL stands beside each character.
         true => blobs::may_hold(&bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<_>>()),
-        false if tree::is_manifest(name) || named => blobs::may_hold(&bytes),
+        false if tree::is_manifest(name) || named => blobs::may_hold(bytes),
         // Whatever else a folder holds, such as a program, speaks of SealedSecrets without holding one.
-        false => blobs::holds(&bytes),
+        false => blobs::holds(bytes),
     };
     if !may_hold {
         return Ok(None);
     }
     // What it begins with stays: a byte-order mark too.
-    text::decode_or(&bytes, &text::one_side(&path.to_string_lossy()))?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text::decode_or(bytes, &text::one_side(&path.to_string_lossy()))?;
+    let text = String::from_utf8_lossy(bytes).into_owned();
     let found = blobs::find(&text, hints);
     Ok((!found.is_empty()).then(|| SealedFile { path: path.to_owned(), text, found }))
-}
-
-/// What a file holds, if anything; inside the checkout no link on the way is followed.
-fn bytes(workspace: &Workspace, path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    if let (Some((root, way)), Some(name)) = (workspace.in_checkout(parent(path))?, name) {
-        let bytes = root.beneath(&way)?.map_or(Ok(None), |folder| folder.read_foreign(name))?.ok_or_else(removed_meanwhile)?;
-        return Ok(Some(bytes).filter(|bytes| !bytes.is_empty()));
-    }
-    if files::stat(&*workspace.disk, path, Links::Follow)?.is_some_and(|stat| stat.kind == Kind::File && stat.size == 0) {
-        return Ok(None);
-    }
-    workspace.read_public(path).map(Some)
 }
 
 /// A file, and what became of it.

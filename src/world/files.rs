@@ -26,52 +26,54 @@ pub enum Kind {
 /// A file's bytes. `name` stands for it in errors: for what an operator may mistake for a value, not its path.
 pub fn read(disk: &dyn Disk, path: &Path, name: &str, kind: Kind) -> Result<Zeroizing<Vec<u8>>> {
     let file = disk.open_file(path, Links::Follow).map_err(|error| explain_absence(disk, path, name, &error).in_file(name))?;
-    let bytes = content(file, path, name, kind)?;
+    let mut bytes = Zeroizing::default();
+    content(file, path, kind, &mut bytes).map_err(|error| error.in_file(name))?;
     if bytes.is_empty() {
         return Err(Error::bad_input("empty file", "restore it, or name another file").in_file(name));
     }
     Ok(bytes)
 }
 
-/// The bytes of an open file, which may be empty.
-pub(super) fn content(file: Box<dyn FileHandle>, path: &Path, name: &str, kind: Kind) -> Result<Zeroizing<Vec<u8>>> {
-    let in_file = |error: Error| error.in_file(name);
-    let stat = file.stat().map_err(|error| in_file(explain(&error, "read")))?;
+/// The bytes of an open file, which may be empty, in place of what the buffer holds.
+pub(super) fn content(file: Box<dyn FileHandle>, path: &Path, kind: Kind, into: &mut Zeroizing<Vec<u8>>) -> Result<()> {
+    let stat = file.stat().map_err(|error| explain(&error, "read"))?;
     match stat.kind {
         disk::Kind::File => {}
-        disk::Kind::Pipe if matches!(kind, Kind::Input | Kind::Secret) => return from_pipe(file).map_err(in_file),
-        disk::Kind::Folder => return Err(in_file(Error::bad_input("is a directory", "name a file"))),
-        disk::Kind::Pipe => return Err(in_file(not_regular("a pipe"))),
-        disk::Kind::Link | disk::Kind::Other => return Err(in_file(not_regular("a device or socket"))),
+        disk::Kind::Pipe if matches!(kind, Kind::Input | Kind::Secret) => return from_pipe(file, into),
+        disk::Kind::Folder => return Err(Error::bad_input("is a directory", "name a file")),
+        disk::Kind::Pipe => return Err(not_regular("a pipe")),
+        disk::Kind::Link | disk::Kind::Other => return Err(not_regular("a device or socket")),
     }
     match kind {
-        Kind::Public | Kind::Input => Ok(()),
-        Kind::Own => check_owner(&stat),
-        Kind::Trusted => check_trusted(&stat, path),
-        Kind::Secret => check_private(&stat, path),
+        Kind::Public | Kind::Input => {}
+        Kind::Own => check_owner(&stat)?,
+        Kind::Trusted => check_trusted(&stat, path)?,
+        Kind::Secret => check_private(&stat, path)?,
     }
-    .map_err(in_file)?;
-    all(file, stat.size).map_err(in_file)
+    all(file, stat.size, into)
 }
 
 /// The whole content, of which this much is expected, in bytes.
-fn all(file: impl Read, size: u64) -> Result<Zeroizing<Vec<u8>>> {
+fn all(file: impl Read, size: u64, into: &mut Zeroizing<Vec<u8>>) -> Result<()> {
     let too_large = || Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "check where this file comes from");
     if size > MOST_BYTES as u64 {
         return Err(too_large());
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size as usize + 1));
-    file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| explain(&error, "read"))?;
-    if bytes.len() > MOST_BYTES { Err(too_large()) } else { Ok(bytes) }
+    into.clear();
+    // All of it at once: a vector that grows leaves copies behind.
+    if into.capacity() <= size as usize {
+        *into = Zeroizing::new(Vec::with_capacity(size as usize + 1));
+    }
+    file.take(MOST_BYTES as u64 + 1).read_to_end(into).map_err(|error| explain(&error, "read"))?;
+    if into.len() > MOST_BYTES { Err(too_large()) } else { Ok(()) }
 }
 
-fn from_pipe(pipe: Box<dyn FileHandle>) -> Result<Zeroizing<Vec<u8>>> {
-    // All of it at once: a vector that grows leaves copies behind.
-    let bytes = all(Pipe(pipe), MOST_BYTES as u64)?;
-    if bytes.is_empty() {
+fn from_pipe(pipe: Box<dyn FileHandle>, into: &mut Zeroizing<Vec<u8>>) -> Result<()> {
+    all(Pipe(pipe), MOST_BYTES as u64, into)?;
+    if into.is_empty() {
         return Err(Error::bad_input("nothing came through this pipe", "check the command that writes to it"));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// A pipe that was opened without blocking: it is read until its writers are gone. Where none comes within a second it is empty.

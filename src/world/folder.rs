@@ -234,8 +234,8 @@ impl Folder {
     }
 
     /// What has this name in the folder; a link is not followed.
-    pub(super) fn stat(&self, name: &str) -> Result<Option<Stat>> {
-        files::stat(&*self.handle, Path::new(name), Links::Keep).map_err(|error| error.within(&self.path.to_string_lossy()))
+    pub(super) fn stat(&self, name: impl AsRef<Path>) -> Result<Option<Stat>> {
+        files::stat(&*self.handle, name.as_ref(), Links::Keep).map_err(|error| error.within(&self.path.to_string_lossy()))
     }
 
     /// Whether a file can be written at that path: what stands there, and on the way there, is no link, pipe or device, and
@@ -366,17 +366,21 @@ impl Folder {
 
     /// A file that somebody else wrote, which may be empty; a link is refused. `None` where nothing has that name.
     pub fn read_foreign(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let path = self.path.join(name);
-        let shown = path.to_string_lossy();
-        match self.handle.open_file(Path::new(name), Links::Keep) {
-            Ok(file) => files::content(file, &path, &shown, files::Kind::Public).map(Some),
-            Err(error) if files::is_absence(&error) => Ok(None),
+        let mut bytes = Zeroizing::default();
+        Ok(self.read_foreign_into(Path::new(name), &mut bytes)?.then_some(bytes))
+    }
+
+    /// The same, in place of what the buffer holds; whether anything has that name.
+    pub fn read_foreign_into(&self, name: &Path, into: &mut Zeroizing<Vec<u8>>) -> Result<bool> {
+        let opened = match self.handle.open_file(name, Links::Keep) {
+            Ok(file) => files::content(file, name, files::Kind::Public, into),
+            Err(error) if files::is_absence(&error) => return Ok(false),
             Err(error) => Err(match self.stat(name)?.map(|stat| stat.kind) {
                 Some(Kind::Link) => Error::refused("a link, and links are not followed here", "replace the link by the file itself"),
-                _ => files::explain_open(&*self.handle, Path::new(name), &error),
-            }
-            .in_file(&shown)),
-        }
+                _ => files::explain_open(&*self.handle, name, &error),
+            }),
+        };
+        opened.map(|()| true).map_err(|error| error.in_file(&self.path.join(name).to_string_lossy()))
     }
 
     /// A file's permissions.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use zeroize::Zeroizing;
 
 use super::disk::{Disk, Kind};
 use super::folder::{Folder, is_leftover, removed_meanwhile};
@@ -12,6 +14,7 @@ use crate::manifest::text;
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, Result, on_threads};
 
+#[derive(Default)]
 pub struct Tree {
     pub files: BTreeMap<String, Vec<u8>>,
     /// What was not read: links to such files or to folders, and files larger than any manifest.
@@ -37,13 +40,17 @@ fn read_listed(disk: &dyn Disk, root: &Path, all: bool, matters: &Matters<'_>, t
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     };
-    let Listing { paths, mut passed_over } = list_below(&folder, all, Some(LeftOut::above(disk, root)?))?;
+    let Listing { paths, passed_over } = list_below(&folder, all, Some(LeftOut::above(disk, root)?), threads)?;
     let of_folders = paths.chunk_by(|one, other| split(one).0 == split(other).0);
     let shares: Vec<&[String]> = of_folders.flat_map(|of_folder| of_folder.chunks(AT_ONCE)).collect();
-    let read = on_threads(shares, threads, |share| read_some(&folder, share, matters))?;
-    let files = read.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    passed_over.sort();
-    Ok(Tree { files, passed_over })
+    let mut tree = Tree { files: BTreeMap::new(), passed_over };
+    for share in on_threads(shares, threads, |share| read_some(&folder, share, matters))? {
+        let share = share?;
+        tree.files.extend(share.files);
+        tree.passed_over.extend(share.passed_over);
+    }
+    tree.passed_over.sort();
+    Ok(tree)
 }
 
 /// Reads every file below a folder for which `matters` is true, whatever it is called, but for those that git leaves out.
@@ -56,13 +63,13 @@ pub fn read_all(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: No
 pub struct Listing {
     /// The manifests, or all files, by path below the folder, with `/`; those of one folder in one piece.
     pub paths: Vec<String>,
-    /// Links to manifests or to folders, and manifests larger than any is.
+    /// Links to manifests or to folders.
     pub passed_over: Vec<String>,
 }
 
-/// Lists every file below a folder, whatever it is called.
-pub fn list_all(root: &Folder) -> Result<Listing> {
-    list_below(root, true, None)
+/// Lists every file below a folder, whatever it is called, on this many threads.
+pub fn list_all(root: &Folder, threads: NonZeroUsize) -> Result<Listing> {
+    list_below(root, true, None, threads)
 }
 
 /// Whether a file's name is that of a manifest.
@@ -71,62 +78,71 @@ pub fn is_manifest(name: &str) -> bool {
 }
 
 /// A folder to be listed, and what git leaves out of it, if that counts.
-type Waiting<'d> = (PathBuf, Option<LeftOut<'d>>);
+type Waiting<'d> = (String, Option<LeftOut<'d>>);
 
-fn list_below(root: &Folder, all: bool, left_out: Option<LeftOut<'_>>) -> Result<Listing> {
+fn list_below(root: &Folder, all: bool, left_out: Option<LeftOut<'_>>, threads: NonZeroUsize) -> Result<Listing> {
     let mut listing = Listing::default();
-    let mut waiting = vec![(PathBuf::new(), left_out)];
-    while let Some(next) = waiting.pop() {
-        list(root, next, all, &mut waiting, &mut listing)?;
+    let mut waiting = vec![(String::new(), left_out)];
+    while !waiting.is_empty() {
+        for listed in on_threads(std::mem::take(&mut waiting), threads, |next| list(root, next, all))? {
+            let (found, below) = listed?;
+            listing.paths.extend(found.paths);
+            listing.passed_over.extend(found.passed_over);
+            waiting.extend(below);
+        }
     }
     Ok(listing)
 }
 
-fn list<'d>(root: &Folder, next: Waiting<'d>, all: bool, waiting: &mut Vec<Waiting<'d>>, listing: &mut Listing) -> Result<()> {
-    let (folder, left_out) = next;
-    let at = root.beneath(&folder)?.ok_or_else(|| gone(root, &folder))?;
+/// What lies in one folder, and the folders in it.
+fn list<'d>(root: &Folder, (folder, left_out): Waiting<'d>, all: bool) -> Result<(Listing, Vec<Waiting<'d>>)> {
+    let (mut listing, mut below) = (Listing::default(), Vec::new());
+    let at = root.beneath(Path::new(&folder))?.ok_or_else(|| gone(root, Path::new(&folder)))?;
     let entries = at.list()?;
     let has = |name: &str| entries.iter().any(|(entry, _)| entry == name);
     let left_out = left_out.map(|left_out| left_out.within(&at, has(".git"), has(".gitignore"))).transpose()?;
     for (name, kind) in entries {
-        let path = folder.join(name);
         // A name that is not UTF-8 is no kustomize resource.
-        let (Some(name), Some(text)) = (path.file_name().and_then(|name| name.to_str()), path.to_str()) else { continue };
+        let Some(name) = name.to_str() else { continue };
+        let path = || if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
         let wanted = is_manifest(name) || !all && text::ends(name, &TEMPLATES);
         let ignored = || left_out.as_ref().map_or(Ok(false), |left_out| left_out.file(name));
         match kind {
             Kind::Folder if PASSED_OVER.contains(&name) => {}
             Kind::Folder => match &left_out {
-                None => waiting.push((path, None)),
-                Some(left_out) => waiting.extend(left_out.folder(name)?.map(|below| (path, Some(below)))),
+                None => below.push((path(), None)),
+                Some(left_out) => below.extend(left_out.folder(name)?.map(|left_out| (path(), Some(left_out)))),
             },
             // What an interrupted run left is removed, and no value of its own.
-            Kind::File if (all && !is_leftover(name) || wanted) && !ignored()? => {
-                match at.stat(name)?.is_some_and(|stat| stat.size > MOST_BYTES as u64) {
-                    true if wanted => listing.passed_over.push(text.to_owned()),
-                    true => {}
-                    false => listing.paths.push(text.to_owned()),
-                }
-            }
-            Kind::Link if (wanted || at.is_folder(name)?) && !ignored()? => listing.passed_over.push(text.to_owned()),
+            Kind::File if (all && !is_leftover(name) || wanted) && !ignored()? => listing.paths.push(path()),
+            Kind::Link if (wanted || at.is_folder(name)?) && !ignored()? => listing.passed_over.push(path()),
             _ => {}
         }
     }
-    Ok(())
+    Ok((listing, below))
 }
 
 /// The files of one folder that matter; those that hold nothing do not.
-fn read_some(root: &Folder, paths: &[String], matters: &Matters<'_>) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut found = Vec::new();
+fn read_some(root: &Folder, paths: &[String], matters: &Matters<'_>) -> Result<Tree> {
+    let (mut found, mut bytes) = (Tree::default(), Zeroizing::default());
     let Some(folder) = paths.first().map(|path| Path::new(split(path).0)) else { return Ok(found) };
     let at = root.beneath(folder)?.ok_or_else(|| gone(root, folder))?;
     for path in paths {
-        let bytes = at.read_foreign(split(path).1)?.ok_or_else(|| gone(root, Path::new(path)))?;
-        if !bytes.is_empty() && matters(path, &bytes) {
-            found.push((path.clone(), bytes.to_vec()));
+        let name = Path::new(split(path).1);
+        match at.read_foreign_into(name, &mut bytes) {
+            Ok(true) if !bytes.is_empty() && matters(path, &bytes) => drop(found.files.insert(path.clone(), bytes.to_vec())),
+            Ok(true) => {}
+            Ok(false) => return Err(gone(root, Path::new(path))),
+            Err(_) if is_too_large(&at, name)? => found.passed_over.push(path.clone()),
+            Err(error) => return Err(error),
         }
     }
     Ok(found)
+}
+
+/// Whether a file that could not be read is larger than any manifest.
+pub fn is_too_large(folder: &Folder, name: &Path) -> Result<bool> {
+    Ok(folder.stat(name)?.is_some_and(|stat| stat.size > MOST_BYTES as u64))
 }
 
 /// A path's folder, which is "" for the root, and its name.

@@ -629,6 +629,9 @@ pub const DEFECTS: &[crate::verify::Defect] = &[
         s.write("p/apps/kserve/scaffold.yaml", text.as_bytes());
     }),
     ("link-passed-over", &["link-passed-over p/apps/link"], |s| symlink("kserve", s.path("p/apps/link")).unwrap()),
+    ("link-passed-over", &["link-passed-over p/apps/large.yaml"], |s| {
+        std::fs::File::create(s.path("p/apps/large.yaml")).unwrap().set_len((16 << 20) + 1).unwrap();
+    }),
     ("secret-backend", &["secret-backend p/environments/prod/config.yaml"], |s| {
         s.edit("p/environments/prod/config.yaml", "secret_backend: kubernetes", "secret_backend: gcpsm")
     }),

@@ -264,7 +264,8 @@ fn status_says_nothing_of_a_key_that_it_could_not_judge() {
     sandbox.write("mixed/a.yaml", mixed.replace("  encryptedData:\n", &format!("  encryptedData:\n{}\n", blob(&newer))).as_bytes());
     let run = |args: &[&str], code| {
         let ran = sandbox.run([&["status", "--identity", "keys/operator.agekey"], args].concat());
-        if args[0] == "linked" { ran.warned(&["linked/a.yaml is a link or too large, and is skipped"]) } else { ran.expect(code) }.stdout
+        let skipped = format!("{}/a.yaml is a link or too large, and is skipped", args[0]);
+        if ["linked", "large"].contains(&args[0]) { ran.warned(&[&skipped]) } else { ran.expect(code) }.stdout
     };
     let needed = |path: &str, code| {
         let status: serde_json::Value = serde_json::from_str(&run(&[path, "--json"], code)).unwrap();
@@ -279,6 +280,13 @@ fn status_says_nothing_of_a_key_that_it_could_not_judge() {
     std::fs::create_dir(sandbox.path("linked")).unwrap();
     std::os::unix::fs::symlink("../mixed/a.yaml", sandbox.path("linked/a.yaml")).unwrap();
     assert_eq!(needed("linked", 0), [Some(true), None]);
+    // Of a program of that size nothing is said; a manifest that was passed itself is an error.
+    std::fs::create_dir(sandbox.path("large")).unwrap();
+    for name in ["program", "a.yaml"] {
+        std::fs::File::create(sandbox.path("large").join(name)).unwrap().set_len((16 << 20) + 1).unwrap();
+    }
+    assert_eq!(needed("large", 0), [Some(true), None]);
+    assert_eq!(needed("large/a.yaml", 1), [Some(true), None]);
     // What a key opens only in part is not passed over without a word.
     let old = digest(&sandbox.read("keys/sealing.crt"));
     sandbox.write("renamed/a.yaml", mixed.replace("name: vllm-api-key", "name: vllm-api-kez").as_bytes());

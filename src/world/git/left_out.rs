@@ -1,9 +1,8 @@
 //! What git leaves out of a checkout: it ignores it for certain, and does not track it. What is not certain counts as committed.
 
-use std::cell::OnceCell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use super::rule::{self, Rule};
 use super::{Repository, public};
@@ -16,11 +15,11 @@ use crate::world::folder::Folder;
 #[derive(Clone)]
 pub struct LeftOut<'d> {
     disk: &'d dyn Disk,
-    repository: Option<Rc<Tracking>>,
+    repository: Option<Arc<Tracking>>,
     /// The names that lead here from the repository's root.
     way: Vec<Vec<u8>>,
     /// The rules of each folder on that way, the root's first.
-    levels: Vec<Rc<Vec<Rule>>>,
+    levels: Vec<Arc<Vec<Rule>>>,
     /// This folder is ignored, and some of what lies in it is tracked all the same.
     ignored: bool,
 }
@@ -30,7 +29,7 @@ struct Tracking {
     repository: Repository,
     exclude: Vec<Rule>,
     /// In small letters: case does not count; none where it is not certain what is tracked.
-    tracked: OnceCell<Option<Vec<Vec<u8>>>>,
+    tracked: OnceLock<Option<Vec<Vec<u8>>>>,
 }
 
 impl<'d> LeftOut<'d> {
@@ -48,7 +47,7 @@ impl<'d> LeftOut<'d> {
         let mut at = top.clone();
         for name in place.strip_prefix(&top).unwrap_or(Path::new("")) {
             let rules = Folder::open_root(disk, &at)?.map_or(Ok(Vec::new()), |folder| own_rules(&folder))?;
-            found.levels.push(Rc::new(rules));
+            found.levels.push(Arc::new(rules));
             found.way.push(name.as_bytes().to_vec());
             at.push(name);
         }
@@ -61,7 +60,7 @@ impl<'d> LeftOut<'d> {
             return Ok(None);
         }
         let exclude = rule::read(&public(disk, &repository.common.join("info/exclude"))?);
-        let repository = Some(Rc::new(Tracking { repository, exclude, tracked: OnceCell::new() }));
+        let repository = Some(Arc::new(Tracking { repository, exclude, tracked: OnceLock::new() }));
         Ok(Some(LeftOut { disk, repository, way: Vec::new(), levels: Vec::new(), ignored: false }))
     }
 
@@ -72,7 +71,7 @@ impl<'d> LeftOut<'d> {
             found = Self::begin(found.disk, repository)?.unwrap_or(found);
         }
         if found.repository.is_some() {
-            found.levels.push(Rc::new(if has_rules { own_rules(folder)? } else { Vec::new() }));
+            found.levels.push(Arc::new(if has_rules { own_rules(folder)? } else { Vec::new() }));
         }
         Ok(found)
     }
