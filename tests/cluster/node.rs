@@ -156,7 +156,8 @@ impl Pod {
     fn new(object: &Value) -> Option<Pod> {
         let container = &object["spec"]["containers"][0];
         let program = match text(&container["image"]) {
-            image if image.ends_with("sealed-secrets-controller:0.36.6") => "controller-0.36.6",
+            // In a folder: what it writes has the name of the program as its manager.
+            image if image.ends_with("sealed-secrets-controller:0.36.6") => "0.36.6/controller",
             image if image.contains("sealed-secrets-controller") => "controller",
             image if image.contains("external-secrets") => "external-secrets",
             _ => return None,
@@ -229,8 +230,9 @@ impl Pod {
         command.args(self.container["args"].as_array().into_iter().flatten().map(text));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("KUBERNETES_SERVICE_HOST", ADDRESS).env("KUBERNETES_SERVICE_PORT", "443");
-        let process = Process::start(self.program, &mut command, &place.logs);
-        std::fs::write(place.logs.join(format!("{}.pid", self.program)), process.id().to_string()).expect("a Pod's process");
+        let name = self.program.replace('/', "-");
+        let process = Process::start(&name, &mut command, &place.logs);
+        std::fs::write(place.logs.join(format!("{name}.pid")), process.id().to_string()).expect("a Pod's process");
         self.process = Some(process);
     }
 
