@@ -66,18 +66,22 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         let opened = drill::count(opened.as_ref(), &contract, &inventory);
         return report_drill(workspace, args, certificate.as_ref(), looked, opened, &findings, world);
     }
-    let places = &workspace.places;
-    let text = match args.output {
-        _ if args.json => show::findings::json(places, &findings),
-        Report::Json => show::findings::json(places, &findings),
-        Report::Human => show::findings::report(places, &findings, opened.is_some(), detail(args)),
-        Report::Sarif => show::reports::sarif(places, &findings),
-        Report::Github => show::reports::github(places, &findings),
-        Report::Gitlab => show::reports::gitlab(places, &findings),
-        Report::Junit => show::reports::junit(places, &findings),
-    };
-    world.terminal.print(&text)?;
+    world.terminal.print(&text(workspace, args, &findings, opened.is_some()))?;
     Ok(Outcome::found(show::findings::errors(&findings) > 0))
+}
+
+/// The findings in the form that was asked for.
+fn text(workspace: &Workspace, args: &Verify, findings: &[Finding], opened: bool) -> String {
+    let places = &workspace.places;
+    match args.output {
+        _ if args.json => show::findings::json(places, findings),
+        Report::Json => show::findings::json(places, findings),
+        Report::Human => show::findings::report(places, findings, opened, detail(args)),
+        Report::Sarif => show::reports::sarif(places, findings),
+        Report::Github => show::reports::github(places, findings),
+        Report::Gitlab => show::reports::gitlab(places, findings),
+        Report::Junit => show::reports::junit(places, findings),
+    }
 }
 
 fn report_drill(

@@ -3,18 +3,21 @@
 use std::path::Path;
 
 use super::Workspace;
-use crate::model::{Code, Finding, Result};
+use crate::model::{Code, Error, Finding, Result};
 use crate::pipeline::exposed;
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::unseal::Opened;
 use crate::world::{World, files, git, tree};
 
 impl Workspace {
-    /// What stands in the clear in the repository around the working directory, or below that where there is none: in every file that
-    /// git does not leave out. `opened` are values to look for, and what they were opened from.
+    /// What stands in the clear in the repository around the working directory: in every file that git does not leave out. `opened` are
+    /// values to look for, and what they were opened from. Without a repository it is an error: nothing would say what is never committed.
     pub fn exposed(&self, opened: Option<(&Opened, &Inventory)>, world: &World) -> Result<Vec<Finding>> {
         let here = Path::new(".");
         let around = git::root(&*self.disk, here)?;
+        if around.is_none() {
+            return Err(Error::usage("there is no git repository here", "run it in a checkout, or leave out `--repository`"));
+        }
         let resolved = files::resolved(&*self.disk, here)?;
         let root = around.filter(|root| *root != resolved);
         let is_here = root.is_none();

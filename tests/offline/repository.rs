@@ -23,7 +23,7 @@ const CASES: &[Case] = &[
         "one in the values of a chart",
         "values.yaml",
         "helm:\n  values: |\n    extra:\n    - apiVersion: v1\n      kind: Secret\n      stringData: {a: hunter22}\n",
-        &[":2:11"],
+        &[":3:5"],
     ),
     ("a private key", "deploy.pem", "x\n-----BEGIN PRIVATE KEY-----\nKEY\n-----END PRIVATE KEY-----\n", &[":2:1"]),
     ("one of SSH", "id_ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----\nKEY\n", &[":1:1"]),

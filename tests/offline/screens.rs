@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::common::{Sandbox, fixture, fixture_text, usual};
+use crate::common::{Sandbox, fixture, fixture_text, git, needs, usual};
 
 /// Every command, as the long help lists them.
 fn commands(sandbox: &Sandbox) -> Vec<String> {
@@ -123,7 +123,7 @@ fn findings_that_are_alike_are_one_and_errors_come_last() {
     for patch in ["dex-secrets", "litellm-secrets", "grafana-oidc", "hf-token"] {
         sandbox.write(&format!("out/property-patches/{patch}.patch.yaml"), b"[]\n");
     }
-    let ran = sandbox.run(["verify"]).expect(1);
+    let ran = sandbox.start(["verify"]).expect(1);
     let heads: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with("error[") || line.starts_with("warning[")).collect();
     let first_error = heads.iter().position(|line| line.starts_with("error[")).unwrap();
     assert!(heads[..first_error].iter().all(|line| line.starts_with("warning[")), "{}", ran.stdout);
@@ -228,8 +228,12 @@ fn the_steps_of_the_examples_for_ci_run() {
     let gitlab = runs(&blocks[2]["seal-secrets"]["script"]);
     let steps = [actions, sarif, gitlab, vec![own, hooks[0]["entry"].as_str().unwrap().to_owned()]].concat();
     assert_eq!(steps.len(), 8);
-    let good = Sandbox::bootstrapped();
-    let bad = spoiled();
+    needs!("git");
+    let (good, bad) = (Sandbox::bootstrapped(), spoiled());
+    for sandbox in [&good, &bad] {
+        git(sandbox, &["init", "-q", "."]);
+        sandbox.write("keys/.gitignore", b"*.agekey\n");
+    }
     for step in &steps {
         let run = |sandbox: &Sandbox| sandbox.shell(step);
         assert!(run(&good) == 0 && run(&bad) != 0, "{step}");
