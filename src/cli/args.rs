@@ -8,7 +8,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::model::{CertificateDigest, Code, Error, Hints, Isolation, Name, Namespace, Rbac, Scope, StoreKind};
 
 const FOLDERS: &str = "Folders and settings";
-#[cfg(feature = "cluster")]
 const CLUSTER: &str = "Cluster";
 
 /// Makes, seals and keeps the secrets of an LLM platform, offline, before any cluster exists.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Outcome;
 use crate::cli::{Doctor, NeedsRights};
 use crate::manifest::yaml;
-use crate::model::{Check, Contract, Delivery, ErrorKind, Remedy, Result, Status, Symptom};
+use crate::model::{Check, Contract, Delivery, ErrorKind, Remedy, Result, Status, Symptom, quoted};
 use crate::pipeline::diagnose::{self, SealedHere, Wanted};
 use crate::pipeline::{plan::Setting, rbac};
 use crate::show;
@@ -37,6 +37,12 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     let cluster = Cluster::connect(&workspace.access(), world)?;
     let checks = wait(&cluster, &wanted, args.wait, world)?;
     world.terminal.print(&if args.printed.is_json() { show::checks::json(&checks) } else { show::checks::text(&checks, args.verbose) })?;
+    if checks.iter().any(|check| check.remedy.command().is_some_and(|command| command.contains("kubectl"))) {
+        let context = quoted(&cluster.context);
+        world.terminal.tell(&format!(
+            "the commands are for this cluster only: add `--context {context}` to each `kubectl` if it is not the current one\n"
+        ));
+    }
     let unreachable = checks.iter().any(|check| check.symptom == Some(Symptom::ApiUnreachable));
     Ok(if unreachable { Outcome::NotReached } else { Outcome::found(checks.iter().any(|check| check.status == Status::Bad)) })
 }

@@ -32,7 +32,8 @@ fn install(cluster: &Cluster, repository: &Repository) {
             5 => apply_external_secrets(cluster, repository),
             _ => {}
         }
-        for commands in step.blocks("sh") {
+        // Step 0 fetches what is needed, and helm the charts: there is no network here, and the charts were just installed.
+        for commands in step.blocks("sh").filter(|commands| step.number > 0 && !commands.starts_with("helm ")) {
             run_commands(cluster, repository, "out", commands);
         }
     }

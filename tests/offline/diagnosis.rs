@@ -1171,7 +1171,10 @@ fn a_program_reads_what_a_person_does() {
         fake.at(CONTROLLER)["items"][0]["spec"]["template"]["spec"]["containers"][0]["args"] = json!([]);
         fake
     };
-    let text = spoiled().ask(&[]).stdout;
+    let said = spoiled().ask(&[]);
+    // What is pasted has to reach the cluster that was looked at.
+    assert!(said.stderr.ends_with("add `--context fake` to each `kubectl` if it is not the current one\n"), "{}", said.stderr);
+    let text = said.stdout;
     let report: Value = serde_json::from_str(&spoiled().ask(&["--json"]).stdout).unwrap();
     let checks = report["checks"].as_array().unwrap();
     let (mut shown, mut category) = (String::new(), "");
@@ -1208,7 +1211,9 @@ fn a_program_reads_what_a_person_does() {
 
 #[test]
 fn each_fault_is_found_exactly_and_shown_as_in_the_golden_file() {
-    let healthy = Fake::healthy().ask(&[]).stdout;
+    let healthy = Fake::healthy().ask(&[]);
+    assert!(!healthy.stderr.contains("kubectl"), "{}", healthy.stderr);
+    let healthy = healthy.stdout;
     assert_eq!(not_good(&healthy), [""; 0]);
     let minutes = regex::Regex::new(r"is \d+ minutes").unwrap();
     let mut golden = format!("# All is well\n\n{healthy}");
