@@ -1,6 +1,6 @@
 # `make` prints what there is. Everything here works offline once `cargo fetch` has run.
 CARGO ?= cargo
-BINARY ?= target/release/seal-secrets
+BINARY ?= target/first/seal-secrets
 # Folders: only those that are given here are passed on. Copies of another set of values get a folder of their own, which ignores itself.
 KEYS ?=
 OUT ?=
@@ -11,13 +11,14 @@ FOLDERS = $(if $(SETTINGS),--settings $(SETTINGS)) $(if $(KEYS),--keys $(KEYS)) 
 ARGS ?=
 SKIP ?=
 
-.PHONY: help build seal-secrets seal-secrets-plan reset-dex-admin verify install test cluster-test check bless bench audit
+.PHONY: help build seal-secrets seal-secrets-plan reset-dex-admin verify install test cluster-test check bless bench audit dist airgap dist-test
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
 
+# What a newcomer waits for; `install` and `dist` build slowly, for a small program.
 build:
-	@$(CARGO) build --release --locked --quiet
+	@$(CARGO) build --profile first --locked
 
 seal-secrets: build ## the main job: the sealing key where there is none, then every secret that is missing
 	@$(BINARY) $(FOLDERS) keygen --if-missing
@@ -33,7 +34,7 @@ verify: build ## does everything in out/ agree?
 	@$(BINARY) $(FOLDERS) verify $(ARGS)
 
 install: ## the binary into cargo's bin folder
-	cargo install --locked --path .
+	SEAL_SECRETS_COMMIT=$$(git rev-parse HEAD || echo unknown) cargo install --locked --path .
 
 # What a test could not find is printed last; with REQUIRE_TOOLS=1 that is a failure. One thread more than there are cores: one test waits.
 test: ## everything that needs no cluster; needs Rust and a C compiler
@@ -67,3 +68,25 @@ bless: ## renew every golden file
 
 bench: ## ratios against kubeseal and the bare primitives
 	cargo bench --locked --bench seal
+
+# zig compiles C and links for every target; on a Mac, Apple's own tools do.
+TOOLS := target/dist-tools
+ZIG := $(if $(filter Linux,$(shell uname)),$(TOOLS)/bin/cargo-zigbuild)
+
+$(TOOLS)/bin/cargo-zigbuild: dist/tools.txt
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --require-hashes --requirement dist/tools.txt
+	@touch $@
+
+DIST = PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" TARGETS="$(TARGETS)" python3 -B dist/
+TARGETS ?=
+
+dist: $(ZIG) ## what is released, into target/dist; TARGETS="…" picks targets; needs Python 3.11
+	@$(DIST)dist.py dist
+
+airgap: $(ZIG) ## one archive for a machine without a network: program, documents, what to mirror
+	@$(DIST)dist.py airgap
+
+dist-test: $(ZIG) ## makes both, reads them back, runs them in an empty root without a network, makes them again in another folder
+	@$(DIST)dist.py dist airgap
+	@$(DIST)test.py $(ARGS)

@@ -1,5 +1,7 @@
 //! The process: hardened, then one run in the real world.
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +10,23 @@ use seal_secrets::world::{World, process};
 fn main() -> ExitCode {
     process::harden();
     let mut world = World { home: std::env::home_dir(), state: state(), variable, ..World::real() };
-    ExitCode::from(seal_secrets::run(std::env::args_os(), &mut world))
+    let args: Vec<OsString> = std::env::args_os().collect();
+    ExitCode::from(match args.get(1..) {
+        Some([flag]) if flag == "--version" => version(&mut world),
+        _ => seal_secrets::run(args, &mut world),
+    })
+}
+
+/// Which build this is. `-V`, and what prints the version elsewhere, has the number alone.
+fn version(world: &mut World) -> u8 {
+    let printed = world.terminal.print(concat!("seal-secrets ", env!("SEAL_SECRETS_BUILD"), "\n"));
+    printed.map_or_else(
+        |error| {
+            let _ = writeln!(world.terminal.stderr, "{error}");
+            error.kind.exit_code()
+        },
+        |()| 0,
+    )
 }
 
 /// Where programs keep their state, as the XDG Base Directory Specification says; a relative path there counts as none.

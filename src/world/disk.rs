@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{self, Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RawMode, RenameFlags};
+use rustix::io::retry_on_intr;
 
 /// What to do with a link at the end of a path. Links on the way there are always followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -148,11 +149,11 @@ impl<F: AsFd + Send + Sync> FolderHandle for Real<F> {
     }
 
     fn make_folder(&self, path: &Path, mode: u32) -> Result<()> {
-        Ok(fs::mkdirat(&self.0, path, Mode::from_raw_mode(mode))?)
+        Ok(fs::mkdirat(&self.0, path, Mode::from_raw_mode(mode as RawMode))?)
     }
 
     fn set_mode(&self, path: &Path, mode: u32) -> Result<()> {
-        Ok(fs::chmodat(&self.0, path, Mode::from_raw_mode(mode), AtFlags::empty())?)
+        Ok(fs::chmodat(&self.0, path, Mode::from_raw_mode(mode as RawMode), AtFlags::empty())?)
     }
 
     fn rename(&self, from: &str, to: &str, replaces: bool) -> Result<()> {
@@ -171,7 +172,7 @@ impl<F: AsFd + Send + Sync> FolderHandle for Real<F> {
     }
 
     fn sync(&self) -> Result<()> {
-        Ok(fs::fsync(&self.0)?)
+        sync(&self.0)
     }
 
     fn lock(&self) -> Result<Box<dyn Any + Send>> {
@@ -191,16 +192,34 @@ impl FileHandle for File {
     }
 
     fn set_mode(&self, mode: u32) -> Result<()> {
-        Ok(fs::fchmod(self, Mode::from_raw_mode(mode))?)
+        Ok(fs::fchmod(self, Mode::from_raw_mode(mode as RawMode))?)
     }
 
     fn sync(&self) -> Result<()> {
-        self.sync_all()
+        sync(self)
     }
 
     fn wait(&self) -> Result<()> {
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };
         Ok(poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&second)).map(drop)?)
+    }
+}
+
+fn sync(handle: impl AsFd) -> Result<()> {
+    Ok(retry_on_intr(|| to_the_medium(handle.as_fd()))?)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn to_the_medium(handle: BorrowedFd) -> rustix::io::Result<()> {
+    fs::fsync(handle)
+}
+
+/// On macOS, fsync(2) leaves the content in the drive's own cache. A share (SMB) may know of nothing else, though.
+#[cfg(target_vendor = "apple")]
+fn to_the_medium(handle: BorrowedFd) -> rustix::io::Result<()> {
+    match fs::fcntl_fullfsync(handle) {
+        Err(rustix::io::Errno::NOTSUP) => fs::fsync(handle),
+        other => other,
     }
 }
 
@@ -212,14 +231,15 @@ fn open(at: impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     Ok(fs::openat(at, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?)
 }
 
+#[allow(clippy::unnecessary_cast, reason = "on macOS these numbers are narrower")]
 fn stat(stat: &fs::Stat) -> Stat {
     Stat {
         kind: kind(FileType::from_raw_mode(stat.st_mode)),
-        mode: stat.st_mode & 0o7777,
+        mode: stat.st_mode as u32 & 0o7777,
         size: stat.st_size as u64,
         shared: stat.st_nlink > 1,
         owner: stat.st_uid,
-        identity: (stat.st_dev, stat.st_ino),
+        identity: (stat.st_dev as u64, stat.st_ino),
     }
 }
 

@@ -83,7 +83,7 @@ fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
         finish(make).expect(0).stdout
     };
     assert!(dry("test").contains(" cargo test --locked;"));
-    assert!(dry("seal-secrets").contains("cargo build --release") && dry("check").contains("cargo test --locked"));
+    assert!(dry("seal-secrets").contains("cargo build --profile first") && dry("check").contains("cargo test --locked"));
     // A newcomer's run comes first, before anything is installed.
     let ci = fixture_text("../.ci/run");
     let at = |text: &str| ci.find(text).unwrap_or_else(|| panic!("CI has no `{text}`"));
@@ -92,6 +92,36 @@ fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
             && at("go install") < at("make check")
             && at("make check") < at("make cluster-test")
     );
+}
+
+#[test]
+fn every_make_target_that_is_named_exists() {
+    let makefile = fixture_text("../Makefile");
+    let named = regex::Regex::new(r"(?m)(?:^|`|run: (?:sudo .* )?)make ([a-z][a-z-]*)").unwrap();
+    for document in ["README.md", "CONTRIBUTING.md", "docs/releasing.md", ".github/workflows/release.yml"] {
+        let text = fixture_text(&format!("../{document}"));
+        assert!(named.is_match(&text), "{document}");
+        for found in named.captures_iter(&text) {
+            assert!(makefile.contains(&format!("\n{}:", &found[1])), "{document}: `make {}`", &found[1]);
+        }
+    }
+}
+
+#[test]
+fn version_says_which_build_this_is() {
+    let run = |flag: &str| {
+        let mut command = Command::new(BINARY);
+        command.arg(flag).env_clear();
+        finish(command).expect(0).stdout
+    };
+    let number = env!("CARGO_PKG_VERSION");
+    assert_eq!(run("-V"), format!("seal-secrets {number}\n"));
+    // What is built for others knows its commit.
+    let features = if cfg!(feature = "cluster") { "cluster" } else { "none" };
+    let begin = format!("seal-secrets {number} (commit unknown, features {features}, target ");
+    let said = run("--version");
+    let target = said.strip_prefix(&begin).and_then(|rest| rest.strip_suffix(")\n"));
+    assert!(target.is_some_and(|target| target.starts_with(std::env::consts::ARCH)), "{said}");
 }
 
 #[test]
