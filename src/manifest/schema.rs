@@ -45,6 +45,7 @@ pub fn settings() -> String {
         ("environment", "Which of its environments/ says which features are on", text()),
         ("contract", "The contract; without it, the built-in one", path()),
         ("exclude", "What of the checkout is not looked at: patterns as in .gitignore", list(text())),
+        ("default-namespace", "The namespace of manifests for which nothing else says one", label()),
         ("ignore", "The warnings of `verify` that are meant", list(words(&warnings(), Code::as_str))),
         ("store", "The form of the store", store),
         ("controller", "The sealed-secrets controller", controller),

@@ -24,6 +24,10 @@ pub fn read(text: &str) -> Result<Settings> {
         out: way(&mut fields, "out")?,
         secrets: way(&mut fields, "secrets")?,
         exclude: read_exclude(&mut fields)?,
+        default_namespace: fields
+            .optional("default-namespace")
+            .map(|node| parsed(node, "default-namespace", Namespace::new))
+            .transpose()?,
         ignore: read_ignore(&mut fields)?,
         store: read_store(&mut fields)?,
         controller: read_controller(&mut fields)?,
@@ -38,7 +42,7 @@ pub fn read(text: &str) -> Result<Settings> {
 
 /// What is said of a checkout means nothing without one.
 fn check_needs_platform(settings: &Settings, root: &Node) -> Result<()> {
-    let said = ["environment", "exclude"].into_iter().find_map(|field| Some((field, root.get(field)?)));
+    let said = ["environment", "exclude", "default-namespace"].into_iter().find_map(|field| Some((field, root.get(field)?)));
     match said.filter(|_| settings.platform.is_none()) {
         Some((field, node)) => {
             let help = "add `platform:`, the folder of the checkout, from this file's own";

@@ -23,6 +23,8 @@ pub struct Settings {
     pub secrets: Option<Way>,
     /// What of the checkout is not looked at: patterns as in `.gitignore`, from the checkout's root.
     pub exclude: Vec<String>,
+    /// Where manifests of the checkout go for which nothing else says it.
+    pub default_namespace: Option<Namespace>,
     /// The warnings of `verify` that are meant.
     pub ignore: Vec<Code>,
     pub store: Store,

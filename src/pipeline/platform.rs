@@ -10,7 +10,7 @@ use crate::manifest::external_secret::{self, ExternalSecret, StoreRef};
 use crate::manifest::gitops::{self, AppProject, Application, Applied, Change, Kustomization, Patch};
 use crate::manifest::kubernetes::{self, Identity};
 use crate::manifest::{text, yaml};
-use crate::model::{Code, Configuration, Error, Finding, Position, Result, on_threads};
+use crate::model::{Code, Configuration, Error, Finding, Namespace, Position, Result, on_threads};
 
 /// What a checkout's files say about secrets.
 #[derive(Default)]
@@ -31,6 +31,8 @@ pub struct Platform {
     /// The folders that they, or Flux, apply.
     applied: Vec<Applied>,
     pub projects: Vec<(String, AppProject)>,
+    /// Where manifests go for which nothing else says it.
+    pub otherwise: Option<Namespace>,
     /// By environment: `environments/<name>/config.yaml`.
     pub configurations: BTreeMap<String, Result<Configuration>>,
     /// What could not be read, or was skipped.

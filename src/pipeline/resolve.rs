@@ -277,14 +277,14 @@ impl<'p> Coverage<'p> {
                 }
                 Err(_) => {
                     let what = format!("the namespace of `{name}` is unknown: the store would refuse it");
-                    let help = "add `metadata.namespace`, or `namespace` to its kustomization";
+                    let help = "add `metadata.namespace`, `namespace` to its kustomization, or `default-namespace` to the settings";
                     self.add(Code::NamespaceUnknown, file, secret.position, what, help);
                 }
             }
         }
     }
 
-    /// From kustomize, the manifest, the Application or the contract, in this order; "" if none of them has one.
+    /// From kustomize, the manifest, the Application, the contract or the settings, in this order; "" if none of them has one.
     fn namespaces(&self, manifest: &Manifest) -> BTreeSet<String> {
         let Manifest { file, secret } = manifest;
         if secret.cluster {
@@ -298,7 +298,8 @@ impl<'p> Coverage<'p> {
             return secret.namespaces.iter().cloned().collect();
         }
         let placed = self.platform.namespaces(file, secret.namespaces.first().map(String::as_str)).into_iter();
-        placed.map(|namespace| namespace.or_else(known).unwrap_or_default()).collect()
+        let otherwise = || self.platform.otherwise.as_ref().map(ToString::to_string);
+        placed.map(|namespace| namespace.or_else(known).or_else(otherwise).unwrap_or_default()).collect()
     }
 
     /// Adds the consumers of keys in helm values: those that the contract has without a name.

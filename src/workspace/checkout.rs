@@ -121,6 +121,7 @@ impl Workspace {
         let shown = root.to_string_lossy();
         let mut platform = platform::scan(shown.trim_end_matches('/'), &tree.files, world.threads)?;
         let passed_over: Vec<String> = tree.passed_over.into_iter().filter(|path| !excluded(path)).collect();
+        platform.otherwise = self.settings.default_namespace.clone();
         platform.pass_over(&passed_over);
         Ok((platform, tree.files))
     }

@@ -1062,6 +1062,12 @@ const DEFECTS: &[Defect] = &[
         f.one(CONSUMERS)["spec"]["target"] = json!({ "immutable": true });
         f.at(TARGET)["metadata"]["creationTimestamp"] = "2025-12-31T23:59:59Z".into();
     }),
+    ("a target of the same second that is old", "target-stale", &["target-stale targets shop/shop"], |f| {
+        f.one(CONSUMERS)["status"]["refreshTime"] = "2026-01-01T00:00:00Z".into();
+        f.one(CONSUMERS)["metadata"]["resourceVersion"] = "1000".into();
+        f.at(SALT)["metadata"]["resourceVersion"] = "1001".into();
+        f.at(&format!("{SOURCES}session-key"))["metadata"]["resourceVersion"] = "999".into();
+    }),
     ("an old target that is made only once", "target-stale", &["target-stale targets shop/shop"], |f| {
         f.one(CONSUMERS)["spec"]["refreshPolicy"] = "CreatedOnce".into();
         f.one(CONSUMERS)["status"]["refreshTime"] = "2025-12-31T23:59:59Z".into();

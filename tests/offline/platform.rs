@@ -661,6 +661,20 @@ fn each_disagreement_is_found_by_its_code() {
 }
 
 #[test]
+fn a_manifest_without_a_namespace_goes_where_the_settings_say() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    let lost = sandbox.read("p/apps/kserve/hf-token.yaml").replace("name: hf-token", "name: lost").replace("  namespace: kserve\n", "");
+    sandbox.write("p/apps/lost.yaml", lost.as_bytes());
+    sandbox.set("platform: p\nenvironment: prod");
+    let said = sandbox.run(["bootstrap"]).expect(1).stdout;
+    assert!(said.contains("error[namespace-unknown]: p/apps/lost.yaml:") && said.contains("`default-namespace` to the settings"), "{said}");
+    sandbox.set("platform: p\nenvironment: prod\ndefault-namespace: elsewhere");
+    let said = sandbox.run(["bootstrap", "--yes"]).expect(0).stdout;
+    assert!(!said.contains("namespace-unknown"), "{said}");
+    assert!(sandbox.read("out/secret-store/cluster-secret-store.yaml").contains("    - elsewhere\n"));
+}
+
+#[test]
 fn helm_values_inside_an_application_are_found() {
     let sandbox = with_platform(Sandbox::empty());
     sandbox.remove("p/apps/experience/key-portal/values.yaml");

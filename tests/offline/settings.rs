@@ -630,7 +630,7 @@ fn fields(schema: &Value, at: &str, found: &mut BTreeMap<String, bool>) {
     }
 }
 
-const ALL_SETTINGS: &str = "version: 1\nplatform: p\nenvironment: e\ncontract: c\nkeys: k\nout: o\nsecrets: s\nexclude: [a]\nignore: [few-recipients]\nstore: {kind: SecretStore, isolation: namespace, rbac: namespace, file: f.yaml, project-id: x}\ncontroller: {namespace: ns, name: c}\ngitops: flux\ncontext: c\nclusters: {a: {environment: e, context: c, keys: k, out: o, secrets: s}}\n";
+const ALL_SETTINGS: &str = "version: 1\nplatform: p\nenvironment: e\ncontract: c\nkeys: k\nout: o\nsecrets: s\nexclude: [a]\ndefault-namespace: ns\nignore: [few-recipients]\nstore: {kind: SecretStore, isolation: namespace, rbac: namespace, file: f.yaml, project-id: x}\ncontroller: {namespace: ns, name: c}\ngitops: flux\ncontext: c\nclusters: {a: {environment: e, context: c, keys: k, out: o, secrets: s}}\n";
 
 const ALL_OF_A_CONTRACT: &str = "version: 1\nstore: s\nnamespace: ns\nreader: {name: r, namespace: e}\nignored: [a]\nkeys:\n- {name: a, about: x, recipe: {hex: {bytes: 32, prefix: sk-}}, when: features.x, write-once: true, after-rotation: x}\n- {name: b, about: x, recipe: {base64url: {bytes: 32}}, operator-copy: true, unit: u}\n- {name: c, about: x, recipe: {alphanumeric: {length: 32}}}\n- {name: d, about: x, recipe: {bcrypt: {of: b, cost: 10}}}\n- {name: e, about: x, recipe: {provided: {pattern: x, hint: here}}}\nconsumers:\n- {name: x, namespace: ns, target: t, data: [{secretKey: A, key: a}]}\n";
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::object::{
-    condition, data_written, duration, has_value, is_immutable, is_ready, leaving, seconds, target_of, text, warning, written,
+    condition, data_written, duration, has_value, is_immutable, is_ready, leaving, seconds, target_of, text, version, warning, written,
 };
 use super::operator::{Operator, Ready};
 use super::{Checks, Fault, LiveConsumer, Part, advice, refused};
@@ -258,8 +258,13 @@ impl Checks<'_> {
         // A refresh leaves an immutable target as it is, and says nothing.
         let made = || data_written(target).or_else(|| seconds(text(target, "/metadata/creationTimestamp")));
         let at = if is_fixed(object, target) { made() } else { None }.or_else(|| seconds(refreshed));
-        let written = |key: &Name| self.snapshot.sources.get(key).and_then(Option::as_ref).and_then(data_written);
-        let newer = consumer.entries.iter().find(|entry| written(&entry.key) > at && self.is_unsealed(&entry.key))?;
+        let is_newer = |key: &Name| {
+            let Some(source) = self.snapshot.sources.get(key).and_then(Option::as_ref) else { return false };
+            let written = data_written(source);
+            // Within the same second, the order of the API server's versions decides.
+            written > at || (written.is_some() && written == at && version(source) > version(object))
+        };
+        let newer = consumer.entries.iter().find(|entry| is_newer(&entry.key) && self.is_unsealed(&entry.key))?;
         if is_fixed(object, target) {
             let cause = format!("`{}` was written after the target, which is immutable", newer.key);
             return Some(Fault::new(Symptom::TargetImmutable, cause, made_again(consumer, object)));

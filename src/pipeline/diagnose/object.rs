@@ -176,6 +176,11 @@ pub(super) fn place(object: &Value) -> (String, String) {
     (visible(text(object, "/metadata/namespace")), visible(text(object, "/metadata/name")))
 }
 
+/// The API server's version of an object, which grows with each change of any object.
+pub(super) fn version(object: &Value) -> Option<u64> {
+    text(object, "/metadata/resourceVersion").parse().ok()
+}
+
 /// A duration of Go (`1h30m0s`) in seconds.
 pub(super) fn duration(text: &str) -> Option<u64> {
     let (mut rest, mut total) = (text, 0.0);
