@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 pub use self::args::*;
-use crate::model::{Error, Live, near};
+use crate::model::{Error, Live, meant};
 
 mod args;
 mod examples;
@@ -174,8 +174,7 @@ fn explain(kind: ClapError, error: &clap::Error, see: &str) -> Error {
         }
         ClapError::InvalidSubcommand => {
             let (typed, commands) = (context(ContextKind::InvalidSubcommand).unwrap_or_default(), grammar());
-            let meant = near(&typed, commands.get_subcommands().map(clap::Command::get_name));
-            Error::usage("unknown command", meant.map_or(see.to_owned(), |meant| format!("did you mean `{meant}`?")))
+            Error::usage("unknown command", meant(&typed, commands.get_subcommands().map(clap::Command::get_name), see))
         }
         ClapError::ArgumentConflict => match context(ContextKind::PriorArg).and_then(flag) {
             Some(other) if format!("`{other}`") != argument => {

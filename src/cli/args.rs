@@ -175,6 +175,13 @@ impl Printed {
     }
 }
 
+impl Verify {
+    /// How to print the findings.
+    pub fn form(&self) -> Report {
+        if self.json { Report::Json } else { self.output }
+    }
+}
+
 /// How findings are printed.
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
 pub enum Report {
@@ -202,11 +209,8 @@ pub struct Wishes {
     /// It comes from a file, from standard input (`KEY=-`), or is typed at a prompt without echo (`KEY`).
     #[arg(long, value_name = "KEY[=FILE]", value_parser = provide)]
     pub provide: Vec<(Name, Option<PathBuf>)>,
-    /// Seal a value that looks like a placeholder
-    ///
-    /// Also one that the key's consumer is known to refuse; can be repeated.
-    #[arg(long, value_name = "KEY", value_parser = name)]
-    pub accept_as_is: Vec<Name>,
+    #[command(flatten)]
+    pub as_is: AsIs,
     /// Replace a write-once key: its data is lost
     ///
     /// All data that was encrypted with the old value can no longer be read.
@@ -220,6 +224,16 @@ pub struct Wishes {
     pub identity: Option<PathBuf>,
     #[command(flatten)]
     pub certificate: Certificate,
+}
+
+/// Which values are sealed whatever they look like.
+#[derive(Args)]
+pub struct AsIs {
+    /// Seal a value that looks like a placeholder
+    ///
+    /// Also one that the key's consumer is known to refuse; can be repeated.
+    #[arg(long, value_name = "KEY", value_parser = name)]
+    pub accept_as_is: Vec<Name>,
 }
 
 /// Which sealing certificate may be sealed to.
@@ -293,11 +307,8 @@ pub struct Import {
     #[cfg(feature = "cluster")]
     #[arg(long = "namespace", hide_short_help = true, value_name = "NAMESPACE", requires = "from_cluster", value_parser = namespace)]
     pub namespaces: Vec<Namespace>,
-    /// Seal a value that looks like a placeholder
-    ///
-    /// Also one that the key's consumer is known to refuse; can be repeated.
-    #[arg(long, value_name = "KEY", value_parser = name)]
-    pub accept_as_is: Vec<Name>,
+    #[command(flatten)]
+    pub as_is: AsIs,
     #[cfg(feature = "cluster")]
     #[command(flatten)]
     pub access: Access,
@@ -378,11 +389,8 @@ pub struct Rotate {
     /// It comes from a file, from standard input (`KEY=-`), or is typed at a prompt without echo (`KEY`).
     #[arg(long, value_name = "KEY[=FILE]", value_parser = provide, group = "chosen")]
     pub provide: Vec<(Name, Option<PathBuf>)>,
-    /// Seal a value that looks like a placeholder
-    ///
-    /// Also one that the key's consumer is known to refuse; can be repeated.
-    #[arg(long, value_name = "KEY", value_parser = name)]
-    pub accept_as_is: Vec<Name>,
+    #[command(flatten)]
+    pub as_is: AsIs,
     /// Replace a write-once key: its data is lost
     ///
     /// All data that was encrypted with the old value can no longer be read.

@@ -21,8 +21,8 @@ pub(super) fn plan(workspace: &Workspace, args: &cli::Plan, world: &mut World) -
 }
 
 fn options(wishes: &cli::Wishes, yes: bool, dry_run: bool, json: bool) -> Options<'_> {
-    let cli::Wishes { provide, accept_as_is, destroys_data, certificate, .. } = wishes;
-    Options { certificate, provide, accept_as_is, destroys_data, yes, dry_run, json }
+    let cli::Wishes { provide, as_is, destroys_data, certificate, .. } = wishes;
+    Options { certificate, provide, accept_as_is: &as_is.accept_as_is, destroys_data, yes, dry_run, json }
 }
 
 struct Bootstrap<'a>(&'a cli::Wishes);
@@ -30,7 +30,7 @@ struct Bootstrap<'a>(&'a cli::Wishes);
 impl Job for Bootstrap<'_> {
     fn wishes(&mut self, contract: &Contract, _: &Inventory, _: &mut World) -> Result<Wishes> {
         let destroyed = contract.write_once_keys(&self.0.destroys_data)?;
-        contract.check_keys("--accept-as-is", &self.0.accept_as_is)?;
+        contract.check_keys("--accept-as-is", &self.0.as_is.accept_as_is)?;
         Ok(Wishes { provided: provided_names(contract, &self.0.provide)?, destroyed, ..Wishes::default() })
     }
 

@@ -6,7 +6,7 @@
 
 use super::Outcome;
 use crate::cli::{Escrow, EscrowChange, ListRecipients};
-use crate::model::{Error, Result, near, visible};
+use crate::model::{Error, Result, meant, visible};
 use crate::pipeline::escrow;
 use crate::pipeline::recipients::{self, Recipient};
 use crate::show;
@@ -71,8 +71,7 @@ fn find<'r>(typed: &str, list: &'r [Recipient]) -> Result<&'r Recipient> {
     let names: Vec<String> = list.iter().map(Recipient::to_string).collect();
     let found = list.iter().zip(&names).find(|(_, name)| **name == lower).map(|(recipient, _)| recipient);
     let found = found.ok_or_else(|| {
-        let help = near(&lower, names.iter().map(String::as_str))
-            .map_or_else(|| format!("it is one of `{}`", names.join("`, `")), |meant| format!("did you mean `{meant}`?"));
+        let help = meant(&lower, names.iter().map(String::as_str), &format!("it is one of `{}`", names.join("`, `")));
         Error::usage("`RECIPIENT` is none of those who may open the escrow", help)
     })?;
     if list.len() == 1 {

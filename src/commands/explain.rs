@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::cli::Explain;
-use crate::model::{Error, Result, near};
+use crate::model::{Error, Result, meant};
 use crate::world::World;
 
 /// The documents with one heading for each code.
@@ -12,9 +12,7 @@ const DOCUMENTS: [&str; 3] =
 pub(super) fn run(args: &Explain, world: &mut World) -> Result<Outcome> {
     let found: Vec<&str> = sections().filter(|(code, _)| *code == args.code).map(|(_, text)| text).collect();
     if found.is_empty() {
-        let meant = near(&args.code, sections().map(|(code, _)| code));
-        let help =
-            meant.map_or("a code stands in brackets behind `error` or `warning`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+        let help = meant(&args.code, sections().map(|(code, _)| code), "a code stands in brackets behind `error` or `warning`");
         return Err(Error::usage("there is no such code", help));
     }
     world.terminal.print(&(found.join("\n\n") + "\n"))?;

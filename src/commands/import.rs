@@ -42,8 +42,8 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
     #[cfg(not(feature = "cluster"))]
     let halves = Halves::Refused;
     found.settle(contract, halves)?;
-    contract.check_keys("--accept-as-is", &args.accept_as_is)?;
-    found.judge(contract, &args.accept_as_is)?;
+    contract.check_keys("--accept-as-is", &args.as_is.accept_as_is)?;
+    found.judge(contract, &args.as_is.accept_as_is)?;
     if found.values.is_empty() {
         let help =
             "pass a source of values: see `seal-secrets contract` for the keys, and `seal-secrets import --help` for how they are found";

@@ -4,7 +4,7 @@ use clap_mangen::Man;
 
 use super::Outcome;
 use crate::cli;
-use crate::model::{Error, Result, near};
+use crate::model::{Error, Result, meant};
 use crate::world::World;
 
 pub(super) fn run(args: &cli::Man, world: &mut World) -> Result<Outcome> {
@@ -13,8 +13,7 @@ pub(super) fn run(args: &cli::Man, world: &mut World) -> Result<Outcome> {
     let page = match &args.command {
         None => grammar,
         Some(name) => grammar.find_subcommand(name).cloned().ok_or_else(|| {
-            let meant = near(name, grammar.get_subcommands().map(clap::Command::get_name));
-            let help = meant.map_or("`seal-secrets --help` lists all commands".to_owned(), |meant| format!("did you mean `{meant}`?"));
+            let help = meant(name, grammar.get_subcommands().map(clap::Command::get_name), "`seal-secrets --help` lists all commands");
             Error::usage("unknown command", help)
         })?,
     };

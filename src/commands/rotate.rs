@@ -12,7 +12,7 @@ use crate::workspace::given::provided_names;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Rotate, world: &mut World) -> Result<Outcome> {
-    let options = args.replacing.options(&args.provide, &args.accept_as_is, &args.destroys_data);
+    let options = args.replacing.options(&args.provide, &args.as_is.accept_as_is, &args.destroys_data);
     sealing::run(workspace, &options, &mut Rotation { args, workspace }, world)
 }
 
@@ -49,7 +49,7 @@ impl Job for Rotation<'_> {
 impl Rotation<'_> {
     fn named(&self, contract: &Contract) -> Result<Wishes> {
         let provided = provided_names(contract, &self.args.provide)?;
-        contract.check_keys("--accept-as-is", &self.args.accept_as_is)?;
+        contract.check_keys("--accept-as-is", &self.args.as_is.accept_as_is)?;
         let destroyed = contract.write_once_keys(&self.args.destroys_data)?;
         for name in &self.args.names {
             let key = contract.known_key("rotate", name)?;

@@ -73,8 +73,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
 /// The findings in the form that was asked for.
 fn text(workspace: &Workspace, args: &Verify, findings: &[Finding], opened: bool) -> String {
     let places = &workspace.places;
-    match args.output {
-        _ if args.json => show::findings::json(places, findings),
+    match args.form() {
         Report::Json => show::findings::json(places, findings),
         Report::Human => show::findings::report(places, findings, opened, detail(args)),
         Report::Sarif => show::reports::sarif(places, findings),
@@ -97,7 +96,7 @@ fn report_drill(
     let key_secret = key_secret(certificate, looked.escrow.as_ref());
     let drill = Drill { time: world.time()?, escrow: looked.opened, key_secret, opened };
     let sealing = certificate.map(|certificate| &certificate.sealing);
-    let text = match args.json || args.output == Report::Json {
+    let text = match args.form() == Report::Json {
         true => show::drill::json(places, &drill, sealing, findings),
         false => show::drill::report(places, &drill, sealing, findings),
     };

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::yaml::{self, Fields, Node, parsed};
 use crate::model::{
-    Consumer, Contract, DataKey, Entry, Error, Key, KnownKeys, Name, Namespace, Reader, Recipe, Result, Terms, When, near, visible,
+    Consumer, Contract, DataKey, Entry, Error, Key, KnownKeys, Name, Namespace, Reader, Recipe, Result, Terms, When, meant, visible,
 };
 
 /// The platform's contract, as shipped.
@@ -148,10 +148,7 @@ fn read_recipe(node: &Node, path: &str) -> Result<Recipe> {
             hint: fields.optional_text("hint")?.map(visible),
         },
         other => {
-            let help = match near(other, KINDS) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("use one of {}", KINDS.join(", ")),
-            };
+            let help = meant(other, KINDS, &format!("use one of {}", KINDS.join(", ")));
             return Err(Error::bad_input(format!("unknown recipe `{path}`"), help).at(body.position));
         }
     };

@@ -10,7 +10,7 @@ use granit_parser::{ErrorKind as ParserError, Event, Options, Parser, ScalarStyl
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::model::{Error, Position, Result, near};
+use crate::model::{Error, Position, Result, meant, near};
 
 /// The most that a document may be nested.
 const MOST_DEPTH: usize = 64;
@@ -603,10 +603,7 @@ impl<'n> Fields<'n> {
         let Some((name, node)) = unknown else {
             return Ok(());
         };
-        let help = match near(name, self.asked.iter().copied()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("remove it; the known fields are {}", self.asked.join(", ")),
-        };
+        let help = meant(name, self.asked.iter().copied(), &format!("remove it; the known fields are {}", self.asked.join(", ")));
         Err(Error::bad_input(format!("unknown field `{}`", self.path(name)), help).at(node.position))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::{DataKey, Error, Name, Namespace, Position, Result, Scope, near};
+use super::{DataKey, Error, Name, Namespace, Position, Result, Scope, meant};
 
 /// The one data key of every source Secret, and every ExternalSecret's `remoteRef.property`. With `password` or `token`
 /// gitleaks' rule generic-api-key fires on most SealedSecrets; with `value` on none.
@@ -288,8 +288,7 @@ impl KnownKeys<'_> {
         if self.0.contains(key) {
             return Ok(());
         }
-        let meant = near(key.as_str(), self.0.iter().map(|name| name.as_str()));
-        let help = meant.map_or("add it under `keys`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+        let help = meant(key.as_str(), self.0.iter().map(|name| name.as_str()), "add it under `keys`");
         Err(Error::bad_input(format!("{who} reads a key that the contract does not have"), help))
     }
 }
@@ -311,8 +310,7 @@ impl Terms {
     fn check_hash(&self, key: &Key, of: &Name, source: Option<&Key>) -> Result<()> {
         let fault = |what: String, help: &str| Err(self.fault(key, what, help));
         let Some(source) = source else {
-            let meant = near(of.as_str(), self.keys.iter().map(|key| key.name.as_str()));
-            let help = meant.map_or("set `of` to a key of this contract".to_owned(), |meant| format!("did you mean `{meant}`?"));
+            let help = meant(of.as_str(), self.keys.iter().map(|key| key.name.as_str()), "set `of` to a key of this contract");
             return fault(format!("`{}` is the hash of a key that the contract does not have", key.name), &help);
         };
         if matches!(source.recipe, Recipe::Provided { .. } | Recipe::Bcrypt { .. }) {
@@ -380,8 +378,7 @@ impl Contract {
     pub fn known_key(&self, flag: &str, name: &Name) -> Result<&Key> {
         self.key(name.as_str()).ok_or_else(|| {
             let names = self.keys.iter().map(|key| key.name.as_str());
-            let help =
-                near(name.as_str(), names).map_or("see `seal-secrets contract`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+            let help = meant(name.as_str(), names, "see `seal-secrets contract`");
             Error::usage(format!("`{flag}` names a key that the contract does not have"), help)
         })
     }

@@ -223,6 +223,11 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+/// The help for a word that is not known: the known one that was meant, or else this.
+pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+    near(word, known).map_or(otherwise.to_owned(), |meant| format!("did you mean `{meant}`?"))
+}
+
 /// The word of `known` that is nearest to `word`, if it is near enough to be what was meant.
 pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known

@@ -1,6 +1,6 @@
 //! What `verify` reports.
 
-use super::{Error, Result, near};
+use super::{Error, Result, meant};
 
 words! {
     /// Whether a finding is a fault (exit code 1) or only worth knowing.
@@ -111,10 +111,9 @@ impl Code {
         let found = Code::ALL.iter().copied().find(|code| code.as_str() == word);
         match found {
             Some(code) if code.severity() == Severity::Warning => Ok(code),
-            Some(_) => Err(Error::bad_input("an error, which cannot be ignored", "mend what it names: docs/findings.md")),
+            Some(_) => Err(Error::bad_input("an error, which cannot be ignored", "correct what it names: docs/findings.md")),
             None => {
-                let meant = near(word, Code::ALL.iter().map(|code| code.as_str()));
-                let help = meant.map_or("docs/findings.md lists all codes".to_owned(), |meant| format!("did you mean `{meant}`?"));
+                let help = meant(word, Code::ALL.iter().map(|code| code.as_str()), "docs/findings.md lists all codes");
                 Err(Error::bad_input("not the code of a finding", help))
             }
         }
@@ -127,6 +126,10 @@ impl Code {
 }
 
 impl Finding {
+    pub fn is_error(&self) -> bool {
+        self.code.severity() == Severity::Error
+    }
+
     /// The file, and where in it, from 1.
     pub fn at(&self) -> (&str, Option<u64>, Option<u64>) {
         let number = |text: &str| text.parse::<u64>().ok();

@@ -25,7 +25,7 @@ pub use contract::{
 pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;
 pub use entropy::{Entropy, EntropyFailed, check_entropy, repeats};
-pub use error::{Error, ErrorKind, Position, Result, counted, near, visible};
+pub use error::{Error, ErrorKind, Position, Result, counted, meant, near, visible};
 pub use finding::{Code, Finding, Severity};
 pub use name::{DataKey, Hints, Name, Namespace, Scope};
 pub use places::{LiveFlags, Places, quoted};

@@ -39,12 +39,14 @@ impl SecretValue {
         self.same_as(copy) || copy.before_line_feed().is_some_and(|line| same(&self.0, line))
     }
 
-    /// Where it stands in these bytes, as it is or in base64, as in a Secret; not looked for where it is too short to be told from chance.
+    /// The same in base64, as in a Secret.
+    pub fn encoded(&self) -> SecretValue {
+        SecretValue(Zeroizing::new(BASE64_STANDARD.encode(&*self.0).into_bytes()))
+    }
+
+    /// Where it stands in these bytes.
     pub fn stands_in(&self, bytes: &[u8]) -> Option<usize> {
-        const LEAST: usize = 12;
-        let encoded = || Zeroizing::new(BASE64_STANDARD.encode(&*self.0));
-        let found = || memmem::find(bytes, &self.0).or_else(|| memmem::find(bytes, encoded().as_bytes()));
-        (self.0.len() >= LEAST).then(found).flatten()
+        memmem::find(bytes, &self.0)
     }
 
     /// Whether it is this word, which is an answer and not a secret.

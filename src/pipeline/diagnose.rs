@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use self::object::{leaving, text};
+use self::object::{is_wanted, leaving, list, place, text};
 use crate::model::{
     CertificateDigest, Check, Contract, Delivery, Name, Namespace, Places, Remedy, Status, Symptom, one_for_each_cause, quoted, visible,
 };
@@ -15,7 +15,7 @@ use crate::model::{
 pub mod controller;
 mod external_secret;
 mod object;
-mod operator;
+pub mod operator;
 mod sealed;
 
 pub use object::target_of;
@@ -60,8 +60,6 @@ pub struct Snapshot {
     pub access: BTreeMap<(Namespace, Name), bool>,
     pub stores: Vec<Store>,
     pub consumers: Vec<LiveConsumer>,
-    /// The ExternalSecrets of others.
-    pub others: Vec<Value>,
     /// The warnings about stores and ExternalSecrets.
     pub events: Vec<Value>,
     /// The rights that this account lacks, and for which part of the way.
@@ -125,7 +123,10 @@ pub fn apis(delivery: &Delivery) -> [(&'static str, &'static str, Vec<&'static s
 
 /// Every check, in the order of a value's way; one cause is one check.
 pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
-    let mut checks = Checks { snapshot, wanted, list: Vec::new() };
+    let namespace = wanted.contract.namespace.as_str();
+    let here = snapshot.sealed.iter().filter(|object| text(object, "/metadata/namespace") == namespace);
+    let sealed = here.map(|object| (text(object, "/metadata/name"), object)).collect();
+    let mut checks = Checks { snapshot, wanted, sealed, list: Vec::new() };
     checks.good("api server", format!("{}, as {}", snapshot.version, snapshot.user));
     checks.forbidden();
     checks.clocks();
@@ -162,6 +163,8 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
 struct Checks<'c> {
     snapshot: &'c Snapshot,
     wanted: &'c Wanted<'c>,
+    /// The SealedSecrets in the namespace of the contract, by name.
+    sealed: BTreeMap<&'c str, &'c Value>,
     list: Vec<Check>,
 }
 
@@ -176,6 +179,18 @@ impl Fault {
 
 fn advice(text: impl Into<String>) -> Remedy {
     Remedy::Advice(text.into())
+}
+
+/// What an object of ours that is being deleted waits for.
+const GOES_FIRST: &str = "who owns its finalizers has to remove them; once it is gone, apply it again";
+
+/// What makes a Deployment run again, as far as a command can.
+fn start(deployment: &Value) -> Remedy {
+    let (namespace, name) = place(deployment);
+    match is_wanted(deployment) {
+        false => format!("kubectl -n {namespace} scale deployment/{name} --replicas=1").into(),
+        true => advice(format!("its log says why: kubectl -n {namespace} logs deployment/{name} --previous")),
+    }
 }
 
 /// What the API server refuses alike to every controller, and what makes that controller try again afterwards.
@@ -343,8 +358,8 @@ impl Checks<'_> {
 fn stuck(namespace: &Value) -> Option<Fault> {
     let since =
         leaving(namespace).or_else(|| (text(namespace, "/status/phase") == "Terminating").then(|| "it is being deleted".to_owned()))?;
-    let conditions = namespace.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let holds = conditions.filter(|one| text(one, "/status") == "True").map(|one| visible(text(one, "/message")));
+    let holds =
+        list(namespace, "/status/conditions").filter(|one| text(one, "/status") == "True").map(|one| visible(text(one, "/message")));
     let cause = [since].into_iter().chain(holds).collect::<Vec<_>>().join("; ");
     let remedy = advice(
         "nothing can be created in it until it is gone: who owns the finalizers that hold it has to remove them; then create it again, and apply what it held",

@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 
 use super::fit;
 use crate::manifest::foreign::{self, Site, Step};
-use crate::manifest::{base64, text};
+use crate::manifest::{base64, text, yaml};
 use crate::model::Position;
 
 /// Something in the clear: where, and what it is.
@@ -102,8 +102,6 @@ fn is_secret(site: &Site<'_>) -> bool {
 
 /// The line and column, from 1, of a place in a file.
 pub fn position(bytes: &[u8], at: usize) -> Position {
-    let before = &bytes[..at];
-    let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
-    let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
-    (before.iter().filter(|byte| **byte == b'\n').count() + 1, column)
+    let before = String::from_utf8_lossy(&bytes[..at]);
+    yaml::position_of(&before, before.len())
 }

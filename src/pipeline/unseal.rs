@@ -114,6 +114,23 @@ pub fn unattributed(one: &ForeignSealedSecret, error: Error) -> Error {
 /// The values of a SealedSecret, in the order of its data keys, or why one of them does not open.
 pub type Values = Result<Vec<(String, SecretValue)>>;
 
+/// The shortest value that can be told from chance where it stands in a file, in bytes.
+const LEAST_SOUGHT: usize = 12;
+
+/// A value that is looked for in files.
+pub struct Sought<'o> {
+    pub name: &'o Name,
+    value: &'o SecretValue,
+    encoded: SecretValue,
+}
+
+impl Sought<'_> {
+    /// Where it stands in these bytes.
+    pub fn stands_in(&self, bytes: &[u8]) -> Option<usize> {
+        self.value.stands_in(bytes).or_else(|| self.encoded.stands_in(bytes))
+    }
+}
+
 /// Every sealed value of an inventory, opened once.
 pub struct Opened(HashMap<String, Vec<Values>>);
 
@@ -124,11 +141,14 @@ impl Opened {
         Opened(inventory.sealed.iter().map(open).collect())
     }
 
-    /// Which of these values stand in the clear in a file, and where; `inventory` is what they were opened from.
-    pub fn standing_in<'i>(&self, inventory: &'i Inventory, bytes: &[u8]) -> Vec<(usize, &'i Name)> {
+    /// What to look for in files where these values may stand in the clear: each as it is and in base64. `inventory` is what they were
+    /// opened from.
+    pub fn sought<'o>(&'o self, inventory: &'o Inventory) -> Vec<Sought<'o>> {
         let of_file = inventory.sealed.iter().flat_map(|(path, secrets)| secrets.iter().zip(self.of(path)));
         let each = of_file.flat_map(|(secret, values)| values.iter().flatten().map(move |(_, value)| (&secret.name, value)));
-        each.filter_map(|(name, value)| Some((value.stands_in(bytes)?, name))).collect()
+        each.filter(|(_, value)| value.len() >= LEAST_SOUGHT)
+            .map(|(name, value)| Sought { name, value, encoded: value.encoded() })
+            .collect()
     }
 
     /// Those of a file, in the order of its SealedSecrets.

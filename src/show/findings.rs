@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{counted, pretty};
-use crate::model::{Finding, Places, Severity, visible};
+use crate::model::{Finding, Places, visible};
 
 /// How many findings that are alike are shown one by one.
 const FEW: usize = 3;
@@ -71,7 +71,7 @@ pub fn values(places: &Places, findings: &[Finding]) -> Vec<Value> {
 }
 
 pub fn errors(findings: &[Finding]) -> usize {
-    findings.iter().filter(|finding| finding.code.severity() == Severity::Error).count()
+    findings.iter().filter(|finding| finding.is_error()).count()
 }
 
 /// `1 error, 2 warnings`
@@ -81,8 +81,7 @@ pub fn tally(findings: &[Finding]) -> String {
 }
 
 pub fn report(places: &Places, findings: &[Finding], opened: bool, detail: Detail) -> String {
-    let (errors_last, warnings): (Vec<&Finding>, Vec<&Finding>) =
-        findings.iter().partition(|finding| finding.code.severity() == Severity::Error);
+    let (errors_last, warnings): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.is_error());
     if detail == Detail::Errors {
         return errors_last.iter().map(|finding| text(places, finding)).collect();
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::pretty;
-use crate::model::{Code, Finding, Places, Severity};
+use crate::model::{Code, Finding, Places};
 
 /// A finding stays the same while its place moves within its file.
 fn fingerprint(finding: &Finding) -> String {
@@ -17,16 +17,12 @@ fn message(places: &Places, finding: &Finding) -> String {
     format!("{}; {}", finding.what, places.pasteable(&finding.help))
 }
 
-fn is_error(code: Code) -> bool {
-    code.severity() == Severity::Error
-}
-
 /// SARIF 2.1.0 (OASIS): one run, a rule for each code that was found.
 pub fn sarif(places: &Places, findings: &[Finding]) -> String {
     let mut codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
     codes.sort();
     codes.dedup();
-    let level = |code: Code| if is_error(code) { "error" } else { "warning" };
+    let level = |code: Code| code.severity().as_str();
     let rule = |code: &Code| json!({ "id": code.as_str(), "defaultConfiguration": { "level": level(*code) } });
     let result = |finding: &Finding| {
         let (file, line, column) = finding.at();
@@ -82,7 +78,7 @@ pub fn gitlab(places: &Places, findings: &[Finding]) -> String {
             "check_name": finding.code.as_str(),
             "description": message(places, finding),
             "fingerprint": fingerprint(finding),
-            "severity": if is_error(finding.code) { "critical" } else { "minor" },
+            "severity": if finding.is_error() { "critical" } else { "minor" },
             "location": { "path": file, "lines": { "begin": line.unwrap_or(1) } },
         })
     };
@@ -93,7 +89,7 @@ pub fn gitlab(places: &Places, findings: &[Finding]) -> String {
 pub fn junit(places: &Places, findings: &[Finding]) -> String {
     let case = |finding: &Finding| {
         let (code, message) = (finding.code.as_str(), xml(&message(places, finding)));
-        let body = match is_error(finding.code) {
+        let body = match finding.is_error() {
             true => format!("<failure type=\"{code}\" message=\"{message}\"/>"),
             false => format!("<system-out>{message}</system-out>"),
         };
@@ -103,7 +99,7 @@ pub fn junit(places: &Places, findings: &[Finding]) -> String {
         [] => "  <testcase classname=\"seal-secrets\" name=\"verify\"/>\n".to_owned(),
         findings => findings.iter().map(case).collect(),
     };
-    let failures = findings.iter().filter(|finding| is_error(finding.code)).count();
+    let failures = findings.iter().filter(|finding| finding.is_error()).count();
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"seal-secrets verify\" tests=\"{}\" failures=\"{failures}\">\n{cases}</testsuite>\n",
         findings.len().max(1)

@@ -22,14 +22,16 @@ impl Workspace {
         let root = around.filter(|root| *root != resolved);
         let is_here = root.is_none();
         let root = root.unwrap_or_else(|| here.to_owned());
-        let values = |bytes: &[u8]| opened.map(|(opened, inventory)| opened.standing_in(inventory, bytes)).unwrap_or_default();
-        let matters = |path: &str, bytes: &[u8]| exposed::matters(path, bytes) || !values(bytes).is_empty();
+        let sought = opened.map(|(opened, inventory)| opened.sought(inventory)).unwrap_or_default();
+        let matters = |path: &str, bytes: &[u8]| exposed::matters(path, bytes) || sought.iter().any(|one| one.stands_in(bytes).is_some());
         let files = tree::read_all(&*self.disk, &root, &matters, world.threads)?.files;
         let shown = |path: &str| if is_here { path.to_owned() } else { root.join(path).to_string_lossy().into_owned() };
         let mut found = Vec::new();
         for (path, bytes) in &files {
             let places = exposed::find(path, bytes).into_iter().map(|(place, what)| (place, what.to_owned()));
-            let values = values(bytes).into_iter().map(|(at, name)| (exposed::position(bytes, at), format!("the value of `{name}`")));
+            let values = sought
+                .iter()
+                .filter_map(|one| Some((exposed::position(bytes, one.stands_in(bytes)?), format!("the value of `{}`", one.name))));
             found.extend(places.chain(values).map(|((line, column), what)| Finding {
                 code: Code::PlaintextInRepository,
                 place: format!("{}:{line}:{column}", shown(path)),

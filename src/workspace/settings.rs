@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use super::{Flags, StoreFlags, tracked};
 use crate::manifest::{settings_file, text};
 use crate::model::{
-    ClusterSettings, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, near, quoted, visible,
+    ClusterSettings, Error, ErrorKind, Live, LiveFlags, Name, Namespace, Result, SETTINGS, Settings, Store, Way, meant, quoted, visible,
 };
 use crate::world::disk::{Disk, Kind, Links};
 use crate::world::{files, git};
@@ -269,10 +269,8 @@ impl StoreFlags {
 
 fn unknown_cluster(name: &Namespace, found: Option<&Found>, settings: &Settings) -> Error {
     let known: Vec<&str> = settings.clusters.keys().map(Namespace::as_str).collect();
-    let help = match near(name.as_str(), known.iter().copied()) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("pass one of `{}`, or add `{name}:` to `clusters`", known.join("`, `")),
-    };
+    let otherwise = format!("pass one of `{}`, or add `{name}:` to `clusters`", known.join("`, `"));
+    let help = meant(name.as_str(), known.iter().copied(), &otherwise);
     let file = found.map_or(String::new(), |found| found.file.to_string_lossy().into_owned());
     Error::usage(format!("`--cluster {name}` is none of the clusters of the settings"), help).in_file(&file)
 }

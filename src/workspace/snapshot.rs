@@ -9,7 +9,7 @@ use super::controller::Controller;
 use crate::manifest::secret::{KEY_LABEL, key_secret_name};
 use crate::model::{Consumer, ErrorKind, Name, Namespace, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
-use crate::pipeline::diagnose::{self, LiveConsumer, Part, Snapshot, Store, Wanted, controller};
+use crate::pipeline::diagnose::{self, LiveConsumer, Part, Snapshot, Store, Wanted, controller, operator};
 use crate::pipeline::rbac::WEBHOOKS;
 use crate::world::cluster::{Ask, Cluster};
 
@@ -125,7 +125,7 @@ impl Gathering<'_> {
         self.snapshot.controllers = all.filter(|one| seen.insert(place(one))).collect();
         if self.snapshot.operators.is_empty() && !self.is_forbidden(Part::Controller) {
             let [all] = self.items(Part::Operator, [list("deployments")])?;
-            self.snapshot.operators = all.into_iter().filter(is_operator).collect();
+            self.snapshot.operators = all.into_iter().filter(operator::is_operator).collect();
         }
         if let Some(forbidden) = self.snapshot.forbidden.get(&Part::Controller).cloned() {
             self.snapshot.forbidden.insert(Part::Operator, forbidden);
@@ -138,10 +138,7 @@ impl Gathering<'_> {
 
     /// Whether a Service leads to the controller's Pods. It has a second one, for its metrics.
     fn is_its_service(&self, service: &Value) -> bool {
-        let labels = self.snapshot.controller.as_ref().map(|one| &one["spec"]["template"]["metadata"]["labels"]);
-        let selector = service["spec"]["selector"].as_object().filter(|selector| !selector.is_empty());
-        let selects =
-            selector.zip(labels).is_some_and(|(selector, labels)| selector.iter().all(|(label, value)| labels.get(label) == Some(value)));
+        let selects = self.snapshot.controller.as_ref().is_some_and(|controller| controller::leads_to(service, controller));
         selects && service["spec"]["ports"][0]["name"] != "metrics"
     }
 
@@ -163,18 +160,17 @@ impl Gathering<'_> {
             let open = self.all(Part::Access, vec![review("seal-secrets:any-account", &["system:authenticated"], call)])?;
             self.snapshot.open_to_all = open.into_iter().flatten().next().map(|answer| answer["status"]["allowed"] == true);
         }
-        let secrets = format!("/api/v1/namespaces/{namespace}/secrets");
-        let asks = [format!("labelSelector={KEY_LABEL}=active"), format!("fieldSelector=metadata.name={}", key_secret_name(0))];
-        let mut lists = asks.into_iter().map(|selector| {
-            let path = format!("{secrets}?{selector}");
-            let list = self.cluster.metadata_list(&path);
-            self.had(Part::Keys, || format!("list secrets in {namespace}"), list).map(items)
-        });
-        let (keys, first) = (lists.next().transpose()?, lists.next().transpose()?);
-        drop(lists);
-        self.snapshot.keys = keys.unwrap_or_default();
-        self.snapshot.first_key = first.and_then(|first| first.into_iter().next());
+        self.snapshot.keys = self.key_secrets(&format!("labelSelector={KEY_LABEL}=active"))?;
+        let first = self.key_secrets(&format!("fieldSelector=metadata.name={}", key_secret_name(0)))?;
+        self.snapshot.first_key = first.into_iter().next();
         Ok(())
+    }
+
+    /// The metadata of the Secrets in the controller's namespace that this selector selects.
+    fn key_secrets(&mut self, selector: &str) -> Result<Vec<Value>> {
+        let namespace = self.wanted.controller.0;
+        let list = self.cluster.metadata_list(&format!("/api/v1/namespaces/{namespace}/secrets?{selector}"));
+        self.had(Part::Keys, || format!("list secrets in {namespace}"), list).map(items)
     }
 
     fn values(&mut self) -> Result<()> {
@@ -257,15 +253,6 @@ fn review(user: &str, groups: &[&str], attributes: Value) -> Ask {
 
 fn name_of(object: &Value) -> Option<String> {
     Some(visible(object["metadata"]["name"].as_str()?))
-}
-
-/// Whether a Deployment is the operator itself: its webhook and its certificate controller have the same image.
-fn is_operator(deployment: &Value) -> bool {
-    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten();
-    containers.into_iter().any(|one| {
-        let first = one["args"][0].as_str().unwrap_or_default();
-        one["image"].as_str().is_some_and(|image| image.contains("external-secrets")) && !["webhook", "certcontroller"].contains(&first)
-    })
 }
 
 /// Whether an ExternalSecret is this consumer. The name that a helm chart gives to its own is not known, but its target is.

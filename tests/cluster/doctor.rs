@@ -210,7 +210,7 @@ impl Patient<'_> {
                 eprintln!("{why}");
                 wrong.push(format!("{}: {why}", case.name));
                 if self.form.is_empty() {
-                    self.mend();
+                    self.restore();
                 }
             }
         }
@@ -258,8 +258,8 @@ impl Patient<'_> {
     }
 
     /// When a remedy did not: the next case needs a healthy cluster.
-    fn mend(&self) {
-        let mended = self.shell(
+    fn restore(&self) {
+        let restored = self.shell(
             "for kind in validatingadmissionpolicybinding validatingadmissionpolicy validatingwebhookconfiguration; do kubectl delete $kind --all; done
              kubectl delete quota -A --all
              kubectl -n secret-source patch configmap held -p '{\"metadata\":{\"finalizers\":null}}' || true
@@ -283,8 +283,8 @@ impl Patient<'_> {
              sync_store && kubectl wait clustersecretstore --all --for=condition=Ready --timeout=60s
              sync_all",
         );
-        mended.expect("the cluster is mended");
-        self.settle().unwrap_or_else(|| panic!("the cluster is not mended: {:#?}", self.faults(&[])));
+        restored.expect("the cluster is restored");
+        self.settle().unwrap_or_else(|| panic!("the cluster is not restored: {:#?}", self.faults(&[])));
     }
 }
 
@@ -393,5 +393,5 @@ fn doctor_tells_a_closed_door_from_an_empty_house() {
     }
     let settled = |codes: Vec<String>| !codes.is_empty() && codes.iter().all(|code| code == "sealed-secret-missing");
     cluster.wait_for("the CRDs are back", SOON, || settled(codes()).then_some(()));
-    patient.heal(None, &["target-stale", "external-secret-failed"]).expect("the rest is mended by what doctor says");
+    patient.heal(None, &["target-stale", "external-secret-failed"]).expect("the rest is healed by what doctor says");
 }

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::object::{containers, flag, is_available, is_wanted, place, seconds, text};
-use super::{Checks, Fault, Part, advice};
+use super::{Checks, Fault, Part, advice, start};
 use crate::manifest::secret::{KEY_LABEL, is_key_secret_name};
 use crate::model::{Remedy, Symptom, counted, visible};
 
-/// Known faults of the controller: the first version without it, where it is, and what it lets happen.
+/// Known faults of the controller, in the order of the first versions without them: where each is, and what it lets happen.
 const VULNERABILITIES: [((u32, u32, u32), &str); 3] = [
     ((0, 36, 0), "`/v1/rotate` can widen the scope of a value, so that it opens elsewhere (CVE-2026-22728)"),
     ((0, 39, 0), "`/v1/verify` tells, bit by bit, what a sealed value is, to any account that may call it"),
@@ -15,7 +15,7 @@ const VULNERABILITIES: [((u32, u32, u32), &str); 3] = [
 ];
 
 /// The first version without any of them.
-pub const SAFE: (u32, u32, u32) = (0, 40, 0);
+pub const SAFE: (u32, u32, u32) = VULNERABILITIES[VULNERABILITIES.len() - 1].0;
 
 /// What its flags are called as environment variables.
 const VARIABLES: &str = "SEALED_SECRETS";
@@ -33,13 +33,16 @@ pub(super) enum Controller {
 /// The Deployment of the controller, of those in its namespace: the one that its Service leads to, or else the one with its name,
 /// or with the labels of its chart or of its release manifest, or with its image.
 pub fn find<'d>(deployments: &'d [Value], service: Option<&Value>, name: &str) -> Option<&'d Value> {
-    let selector = service.and_then(|service| service.pointer("/spec/selector")?.as_object()).filter(|selector| !selector.is_empty());
-    let selected = |one: &Value| {
-        let labels = &one["spec"]["template"]["metadata"]["labels"];
-        selector.is_some_and(|selector| selector.iter().all(|(label, value)| labels.get(label) == Some(value)))
-    };
+    let selected = |one: &Value| service.is_some_and(|service| leads_to(service, one));
     let ways: [&dyn Fn(&Value) -> bool; 3] = [&selected, &|one| text(one, "/metadata/name") == name && is_controller(one), &is_controller];
     ways.iter().find_map(|way| deployments.iter().find(|one| way(one)))
+}
+
+/// Whether a Service selects the Pods of a Deployment.
+pub fn leads_to(service: &Value, deployment: &Value) -> bool {
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    let selector = service["spec"]["selector"].as_object().filter(|selector| !selector.is_empty());
+    selector.is_some_and(|selector| selector.iter().all(|(label, value)| labels.get(label) == Some(value)))
 }
 
 /// Whether a Deployment is one of a sealed-secrets controller.
@@ -126,9 +129,8 @@ impl Checks<'_> {
     }
 
     fn why_down(&self, deployment: &Value) -> (String, Remedy) {
-        let (namespace, name) = (self.wanted.controller.0, text(deployment, "/metadata/name"));
         if !is_wanted(deployment) {
-            return ("it is scaled to zero".to_owned(), format!("kubectl -n {namespace} scale deployment/{name} --replicas=1").into());
+            return ("it is scaled to zero".to_owned(), start(deployment));
         }
         match self.put_aside() {
             Some(put_aside) => {
@@ -136,10 +138,7 @@ impl Checks<'_> {
                     "one of its Pods does not start: a key Secret without an RSA key in PEM crashes it, and one key Secret is not ours";
                 (cause.to_owned(), [put_aside, self.restart()].into())
             }
-            None => {
-                let logs = format!("kubectl -n {namespace} logs deployment/{name} --previous");
-                ("one of its Pods does not start".to_owned(), advice(format!("its log says why: {logs}")))
-            }
+            None => ("one of its Pods does not start".to_owned(), start(deployment)),
         }
     }
 

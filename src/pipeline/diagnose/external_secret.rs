@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::object::{
-    condition, data_written, duration, has_value, is_immutable, is_ready, leaving, seconds, target_of, text, version, warning, written,
+    condition, data_written, duration, has_value, is_immutable, is_ready, leaving, list, seconds, target_of, text, version, warning,
+    written,
 };
 use super::operator::{Operator, Ready};
 use super::{Checks, Fault, LiveConsumer, Part, advice, refused};
@@ -136,13 +137,13 @@ impl Checks<'_> {
 
     /// How its entries differ from those of the contract: each has to bring the value of its key, as it is, under its name.
     fn entries_differ(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
-        let live: Vec<&Value> = object.pointer("/spec/data").and_then(Value::as_array).into_iter().flatten().collect();
+        let live: Vec<&Value> = list(object, "/spec/data").collect();
         let differences: Vec<(String, Value)> = consumer.entries.iter().filter_map(|entry| differs(entry, consumer, &live)).collect();
         let cause: Vec<&str> = differences.iter().map(|(cause, _)| cause.as_str()).collect();
         let cause = format!("{}; if git has it so, correct it there, or name the checkout with `--platform`", cause.join(", and "));
         // One that reads whole Secrets has no list to add to.
-        let list = object.pointer("/spec/data").is_none().then(|| json!({ "op": "add", "path": "/spec/data", "value": [] }));
-        let fix = || patch(consumer, name, list.into_iter().chain(differences.iter().map(|(_, fix)| fix.clone())).collect());
+        let missing = object.pointer("/spec/data").is_none().then(|| json!({ "op": "add", "path": "/spec/data", "value": [] }));
+        let fix = || patch(consumer, name, missing.into_iter().chain(differences.iter().map(|(_, fix)| fix.clone())).collect());
         (!differences.is_empty()).then(|| Fault::new(Symptom::ExternalSecretDiffers, cause, fix()))
     }
 
@@ -191,7 +192,7 @@ impl Checks<'_> {
         let passes = ["not ready", "not allowed", "timeout", "deadline", "connection", "EOF", "could not get secret data", "not in sync"];
         let remedy = match of_ours || of_account || has(&passes) {
             true => force.into(),
-            false => advice("the message is the operator's own: who maintains the manifest, or the cluster, has to mend what it names"),
+            false => advice("the message is the operator's own: who maintains the manifest, or the cluster, has to correct what it names"),
         };
         Fault::new(Symptom::ExternalSecretFailed, visible(message), remedy)
     }
@@ -199,8 +200,8 @@ impl Checks<'_> {
     /// Which other ExternalSecret has its target.
     fn owner(&self, live: &LiveConsumer, object: &Value) -> String {
         let target = target_of(object);
-        let owners = live.target.as_ref().and_then(|target| target.pointer("/metadata/ownerReferences")?.as_array());
-        let owner = owners.into_iter().flatten().find(|owner| text(owner, "/kind") == "ExternalSecret");
+        let owners = live.target.iter().flat_map(|target| list(target, "/metadata/ownerReferences"));
+        let owner = { owners }.find(|owner| text(owner, "/kind") == "ExternalSecret");
         match owner {
             Some(owner) => {
                 format!("the Secret `{}` belongs to the ExternalSecret `{}`", visible(target), visible(text(owner, "/name")))
@@ -308,9 +309,8 @@ impl Checks<'_> {
 
 /// The first key that an ExternalSecret reads and the contract does not have it read.
 fn strange_key<'v>(consumer: &Consumer, object: &'v Value) -> Option<&'v str> {
-    let entries = object.pointer("/spec/data").and_then(Value::as_array).into_iter().flatten();
-    let keys = entries.map(|entry| text(entry, "/remoteRef/key"));
-    keys.into_iter().find(|key| !consumer.entries.iter().any(|entry| entry.key.as_str() == *key))
+    let mut keys = list(object, "/spec/data").map(|entry| text(entry, "/remoteRef/key"));
+    keys.find(|key| !consumer.entries.iter().any(|entry| entry.key.as_str() == *key))
 }
 
 /// `spec.target.creationPolicy`.
@@ -331,7 +331,7 @@ fn is_once(object: &Value) -> bool {
     }
 }
 
-/// What makes the operator write a target anew: it makes one that is gone, if that is its own.
+/// What makes the operator write a target again: it makes one that is gone, if that is its own.
 fn made_again(consumer: &Consumer, object: &Value) -> Remedy {
     match policy(object) {
         "Owner" => format!("kubectl -n {} delete secret {}", consumer.namespace, visible(target_of(object))).into(),
@@ -355,7 +355,7 @@ fn rotation_stops(object: &Value, target: &Value) -> Option<Fault> {
     Some(Fault::new(Symptom::RotationStops, format!("a rotated value does not arrive by itself: {why}"), advice(what)))
 }
 
-/// How the live entries differ from an entry of the contract, and the JSON patch that mends it.
+/// How the live entries differ from an entry of the contract, and the JSON patch that corrects it.
 fn differs(entry: &Entry, consumer: &Consumer, live: &[&Value]) -> Option<(String, Value)> {
     let (secret_key, key) = (entry.secret_key.as_str(), entry.key.as_str());
     let reads = |one: &Value, secret_key: &str, key: &str| text(one, "/secretKey") == secret_key && text(one, "/remoteRef/key") == key;
@@ -382,8 +382,9 @@ fn differs(entry: &Entry, consumer: &Consumer, live: &[&Value]) -> Option<(Strin
 
 /// The entries of an ExternalSecret that read our keys, with their places.
 fn entries_of<'v>(consumer: &'v Consumer, object: &'v Value) -> impl Iterator<Item = (usize, &'v Value)> {
-    let entries = object.pointer("/spec/data").and_then(Value::as_array).into_iter().flatten().enumerate();
-    entries.filter(|(_, entry)| consumer.entries.iter().any(|one| one.key.as_str() == text(entry, "/remoteRef/key")))
+    list(object, "/spec/data")
+        .enumerate()
+        .filter(|(_, entry)| consumer.entries.iter().any(|one| one.key.as_str() == text(entry, "/remoteRef/key")))
 }
 
 /// The command that changes an ExternalSecret in the cluster.
@@ -393,13 +394,11 @@ fn patch(consumer: &Consumer, name: &str, operations: Vec<Value>) -> String {
 
 /// Whether the store's conditions let a namespace with these labels in. What cannot be judged lets in.
 fn lets_in(store: &Value, namespace: &str, labels: Option<&Value>) -> bool {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let conditions = list(&store["spec"]["conditions"]);
-    conditions.is_empty()
-        || conditions.iter().any(|condition| {
-            let named = list(&condition["namespaces"]).iter().any(|one| one == namespace);
-            let matched = list(&condition["namespaceRegexes"])
-                .iter()
+    let mut conditions = list(store, "/spec/conditions").peekable();
+    conditions.peek().is_none()
+        || conditions.any(|condition| {
+            let named = list(condition, "/namespaces").any(|one| one == namespace);
+            let matched = list(condition, "/namespaceRegexes")
                 .filter_map(Value::as_str)
                 .any(|pattern| regex::Regex::new(pattern).map_or(true, |pattern| pattern.is_match(namespace)));
             let selector = &condition["namespaceSelector"];
@@ -410,11 +409,10 @@ fn lets_in(store: &Value, namespace: &str, labels: Option<&Value>) -> bool {
 /// Whether a label selector selects an object with these labels.
 fn selects(selector: &Value, labels: &Value) -> bool {
     let exact = selector["matchLabels"].as_object().into_iter().flatten().all(|(label, value)| labels.get(label) == Some(value));
-    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
     exact
-        && expressions.into_iter().all(|one| {
+        && list(selector, "/matchExpressions").all(|one| {
             let label = labels.get(text(one, "/key"));
-            let is_one_of = || label.is_some_and(|label| one["values"].as_array().is_some_and(|values| values.contains(label)));
+            let is_one_of = || label.is_some_and(|label| list(one, "/values").any(|value| value == label));
             match text(one, "/operator") {
                 "In" => is_one_of(),
                 "NotIn" => !is_one_of(),

@@ -12,6 +12,11 @@ pub(super) fn text<'v>(value: &'v Value, path: &str) -> &'v str {
     value.pointer(path).and_then(Value::as_str).unwrap_or("")
 }
 
+/// The items of a list at this path; none where there is no list.
+pub(super) fn list<'v>(value: &'v Value, path: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
+    value.pointer(path).and_then(Value::as_array).into_iter().flatten()
+}
+
 /// The name of the Secret that an ExternalSecret writes.
 pub fn target_of(object: &Value) -> &str {
     match text(object, "/spec/target/name") {
@@ -31,8 +36,7 @@ pub(super) struct Condition<'v> {
 }
 
 pub(super) fn condition<'v>(object: &'v Value, kind: &str) -> Option<Condition<'v>> {
-    let all = object.pointer("/status/conditions")?.as_array()?;
-    let one = all.iter().find(|condition| text(condition, "/type") == kind)?;
+    let one = list(object, "/status/conditions").find(|condition| text(condition, "/type") == kind)?;
     let (since, updated) = (seconds(text(one, "/lastTransitionTime")), seconds(text(one, "/lastUpdateTime")));
     Some(Condition { status: text(one, "/status"), reason: text(one, "/reason"), message: text(one, "/message"), since, updated })
 }
@@ -65,7 +69,7 @@ fn event_time(event: &Value) -> Option<u64> {
 
 /// Who wrote which fields, and when: not those of the status.
 fn managers(object: &Value) -> impl Iterator<Item = (&Value, Option<u64>)> {
-    let all = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    let all = list(object, "/metadata/managedFields");
     all.filter(|manager| text(manager, "/subresource").is_empty()).map(|manager| (manager, seconds(text(manager, "/time"))))
 }
 
@@ -122,14 +126,13 @@ pub(super) fn is_immutable(secret: &Value) -> bool {
 
 /// Whether an object belongs to the other.
 pub(super) fn is_owned(object: &Value, owner: &Value) -> bool {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
-    owners.into_iter().any(|one| text(one, "/uid") == text(owner, "/metadata/uid"))
+    list(object, "/metadata/ownerReferences").any(|one| text(one, "/uid") == text(owner, "/metadata/uid"))
 }
 
 /// What holds an object that is being deleted; none if it is not.
 pub(super) fn leaving(object: &Value) -> Option<String> {
     let since = object.pointer("/metadata/deletionTimestamp")?.as_str()?;
-    let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
+    let finalizers = list(object, "/metadata/finalizers");
     let finalizers: Vec<String> = finalizers.filter_map(Value::as_str).map(|name| format!("`{}`", visible(name))).collect();
     let held = if finalizers.is_empty() { String::new() } else { format!(", held by its finalizers {}", finalizers.join(", ")) };
     Some(format!("it is being deleted since {}{held}", visible(since)))
@@ -147,7 +150,7 @@ pub(super) fn is_wanted(deployment: &Value) -> bool {
 }
 
 pub(super) fn containers(deployment: &Value) -> impl Iterator<Item = &Value> {
-    deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten()
+    list(deployment, "/spec/template/spec/containers")
 }
 
 /// What a flag of a Deployment's program is set to: `--name=value`, `--name value`, or a variable that begins with `variables`,

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::object::{condition, flag, is_available, is_ready, is_wanted, leaving, place, seconds, text, warning, written};
-use super::{Checks, Fault, Part, Store, advice, refused};
+use super::object::{
+    condition, containers, flag, is_available, is_ready, is_wanted, leaving, list, place, seconds, text, warning, written,
+};
+use super::{Checks, Fault, GOES_FIRST, Part, Store, advice, refused, start};
 use crate::model::{Namespace, Remedy, StoreKind, Symptom, visible};
 use crate::pipeline::render;
 
@@ -18,6 +20,12 @@ pub(super) struct Operator {
     pub runs: bool,
     /// Whether a changed ExternalSecret gets past its webhook.
     pub takes_changes: bool,
+}
+
+/// Whether a Deployment is the operator itself: its webhook and its certificate controller have the same image.
+pub fn is_operator(deployment: &Value) -> bool {
+    containers(deployment)
+        .any(|one| text(one, "/image").contains("external-secrets") && !["webhook", "certcontroller"].contains(&text(one, "/args/0")))
 }
 
 /// A flag of the operator.
@@ -76,7 +84,7 @@ impl<'c> Checks<'c> {
         const CATEGORY: &str = "operator";
         let (configurations, webhooks) = (&self.snapshot.webhook_configurations, &self.snapshot.webhooks);
         let fails = |hook: &Value| text(hook, "/failurePolicy") != "Ignore";
-        let asks = |one: &Value| one["webhooks"].as_array().into_iter().flatten().any(fails);
+        let asks = |one: &Value| list(one, "/webhooks").any(fails);
         if !configurations.iter().any(asks) || webhooks.iter().any(is_available) {
             return true;
         }
@@ -190,8 +198,7 @@ impl<'c> Checks<'c> {
     /// What a store says that ours does not.
     fn not_ours(&self, store: &Store, object: &Value, operator: Operator) -> Option<Fault> {
         if let Some(cause) = leaving(object) {
-            let remedy = advice("who owns its finalizers has to remove them; once it is gone, apply it again");
-            return Some(Fault::new(Symptom::StoreTerminating, cause, remedy));
+            return Some(Fault::new(Symptom::StoreTerminating, cause, advice(GOES_FIRST)));
         }
         let ca = object.pointer("/spec/provider/kubernetes/server/caProvider");
         if store.namespace.is_none() && ca.is_some_and(|ca| ca.get("namespace").is_none()) {
@@ -296,14 +303,5 @@ impl<'c> Checks<'c> {
             }
             _ => Fault::new(symptom, "the operator has not looked at it yet", again),
         }
-    }
-}
-
-/// What makes a Deployment run again, as far as a command can.
-fn start(deployment: &Value) -> Remedy {
-    let (namespace, name) = place(deployment);
-    match is_wanted(deployment) {
-        false => format!("kubectl -n {namespace} scale deployment/{name} --replicas=1").into(),
-        true => advice(format!("its log says why: kubectl -n {namespace} logs deployment/{name} --previous")),
     }
 }

@@ -8,9 +8,9 @@ use super::controller::Controller;
 use super::object::{
     Condition, condition, data_written, foreign_writer, has_value, is_immutable, is_owned, leaving, seconds, text, written,
 };
-use super::{Checks, Fault, advice, refused};
+use super::{Checks, Fault, GOES_FIRST, advice, refused};
 use crate::manifest::sealed_secret::{SealedSecret, scope};
-use crate::model::{CertificateDigest, Name, PROPERTY, Scope, Symptom, quoted, visible};
+use crate::model::{CertificateDigest, Name, PROPERTY, Remedy, Scope, Symptom, quoted, visible};
 
 const CATEGORY: &str = "sealed secrets";
 
@@ -34,7 +34,7 @@ impl SealedHere {
         (sealed.name, SealedHere { certificate, encrypted, kind, scope, file: file.to_owned() })
     }
 
-    /// How the one in the cluster differs, and whether applying the file mends that: it takes nothing away.
+    /// How the one in the cluster differs, and whether applying the file corrects that: it takes nothing away.
     fn differs(&self, live: &Value) -> Option<(String, bool)> {
         let empty = serde_json::Map::new();
         let there = live.pointer("/spec/encryptedData").and_then(Value::as_object).unwrap_or(&empty);
@@ -60,12 +60,20 @@ impl SealedHere {
     }
 }
 
+/// A SealedSecret that the controller says it could not unseal.
+struct Unsealed<'u> {
+    name: &'u Name,
+    object: &'u Value,
+    synced: Condition<'u>,
+    controller: Controller,
+    /// How it differs from git.
+    differs: Option<Fault>,
+}
+
 impl Checks<'_> {
     /// The SealedSecret in its place.
     pub(super) fn in_place(&self, name: &Name) -> Option<&Value> {
-        let namespace = self.wanted.contract.namespace.as_str();
-        let here = |object: &&Value| text(object, "/metadata/name") == name.as_str() && text(object, "/metadata/namespace") == namespace;
-        self.snapshot.sealed.iter().find(here)
+        self.sealed.get(name.as_str()).copied()
     }
 
     pub(super) fn sealed(&mut self, name: &Name, controller: Controller) {
@@ -75,8 +83,7 @@ impl Checks<'_> {
             return self.bad(CATEGORY, what, fault);
         };
         if let Some(cause) = leaving(object) {
-            let remedy = advice("who owns its finalizers has to remove them; once it is gone, apply it again");
-            return self.bad(CATEGORY, what, Fault::new(Symptom::SealedSecretTerminating, cause, remedy));
+            return self.bad(CATEGORY, what, Fault::new(Symptom::SealedSecretTerminating, cause, advice(GOES_FIRST)));
         }
         let number = |path: &str| object.pointer(path).and_then(Value::as_u64);
         let current = number("/metadata/generation") == number("/status/observedGeneration");
@@ -87,7 +94,7 @@ impl Checks<'_> {
                 if controller == Controller::Down {
                     return self.skip(CATEGORY, &what);
                 }
-                match self.why_sealed(name, object, &synced, controller, differs) {
+                match self.why_sealed(Unsealed { name, object, synced, controller, differs }) {
                     Some(fault) if fault.0 == Symptom::StatusStale => self.warn(CATEGORY, what, fault),
                     Some(fault) => self.bad(CATEGORY, what, fault),
                     None if self.is_made(name, object) => self.good(CATEGORY, what),
@@ -155,18 +162,12 @@ impl Checks<'_> {
     }
 
     /// Why it is not unsealed; none if the controller's own fault explains it.
-    fn why_sealed(
-        &self,
-        name: &Name,
-        object: &Value,
-        synced: &Condition<'_>,
-        controller: Controller,
-        differs: Option<Fault>,
-    ) -> Option<Fault> {
-        let (message, apply, restart) = (synced.message, self.apply_source(), self.restart());
+    fn why_sealed(&self, one: Unsealed<'_>) -> Option<Fault> {
+        let (message, apply, restart) = (one.synced.message, self.apply_source(), self.restart());
         if message.contains("no key could decrypt") {
-            return self.not_decrypted(name, object, synced, controller, differs);
+            return self.not_decrypted(one);
         }
+        let Unsealed { name, object, differs, .. } = one;
         if message.contains("illegal base64") {
             let remedy = match differs {
                 Some(_) => apply.into(),
@@ -223,18 +224,11 @@ impl Checks<'_> {
         // One that it owns, it makes again at once.
         let again = source.is_none_or(|source| !is_owned(source, object)).then(|| self.restart());
         let commands = [delete].into_iter().chain(again).collect();
-        Fault(Symptom::SourceImmutable, cause, crate::model::Remedy::Commands(commands))
+        Fault(Symptom::SourceImmutable, cause, Remedy::Commands(commands))
     }
 
     /// Why no key opens it.
-    fn not_decrypted(
-        &self,
-        name: &Name,
-        object: &Value,
-        synced: &Condition<'_>,
-        controller: Controller,
-        differs: Option<Fault>,
-    ) -> Option<Fault> {
+    fn not_decrypted(&self, Unsealed { name, object, synced, controller, differs }: Unsealed<'_>) -> Option<Fault> {
         let pinned = self.wanted.certificate;
         let annotation = text(object, "/metadata/annotations/seal-secrets~1certificate");
         if annotation != pinned.to_string() {

@@ -122,6 +122,25 @@ const REAPPLY_ESO: &str = "kubectl apply -f $CHARTS/external-secrets.yaml && eso
 /// The targets come an hour later, or at once with the command.
 const STALE: &[&str] = &["target-stale"];
 
+/// A value is rotated while one of its ExternalSecrets has this in its `spec`, and so does not follow.
+macro_rules! rotated_with {
+    ($name:literal, $spec:literal) => {
+        case(
+            $name,
+            concat!(
+                "kubectl -n serving patch externalsecret vllm-api-key --type=merge -p '{\"spec\":{",
+                $spec,
+                "}}'
+                 rotate vllm-api-key
+                 kubectl -n litellm annotate externalsecret litellm-secrets force-sync=$RANDOM --overwrite"
+            ),
+            "target-stale",
+            "serving/vllm-api-key",
+        )
+        .then(STALE)
+    };
+}
+
 /// Each is broken, found and healed in turn, on the same cluster.
 pub const CASES: &[Case] = &[
     // The store and its account.
@@ -675,35 +694,11 @@ EOF
         r#"kubectl -n serving patch externalsecret vllm-api-key --type=json -p '[{"op":"remove","path":"/spec/target/immutable"}]'
          kubectl -n serving delete secret vllm-api-key"#,
     ),
-    case(
-        "refreshed once, and a rotated value",
-        r#"kubectl -n serving patch externalsecret vllm-api-key --type=merge -p '{"spec":{"refreshPolicy":"CreatedOnce"}}'
-         rotate vllm-api-key
-         kubectl -n litellm annotate externalsecret litellm-secrets force-sync=$RANDOM --overwrite"#,
-        "target-stale",
-        "serving/vllm-api-key",
-    )
-    .then(STALE)
+    rotated_with!("refreshed once, and a rotated value", r#""refreshPolicy":"CreatedOnce""#)
     .undo(r#"kubectl -n serving patch externalsecret vllm-api-key --type=json -p '[{"op":"remove","path":"/spec/refreshPolicy"}]'"#),
-    case(
-        "never refreshed, and a rotated value",
-        r#"kubectl -n serving patch externalsecret vllm-api-key --type=merge -p '{"spec":{"refreshInterval":"0"}}'
-         rotate vllm-api-key
-         kubectl -n litellm annotate externalsecret litellm-secrets force-sync=$RANDOM --overwrite"#,
-        "target-stale",
-        "serving/vllm-api-key",
-    )
-    .then(STALE)
+    rotated_with!("never refreshed, and a rotated value", r#""refreshInterval":"0""#)
     .undo(r#"kubectl -n serving patch externalsecret vllm-api-key --type=merge -p '{"spec":{"refreshInterval":"1h"}}'"#),
-    case(
-        "refreshed when it changes, and a rotated value",
-        r#"kubectl -n serving patch externalsecret vllm-api-key --type=merge -p '{"spec":{"refreshPolicy":"OnChange"}}'
-         rotate vllm-api-key
-         kubectl -n litellm annotate externalsecret litellm-secrets force-sync=$RANDOM --overwrite"#,
-        "target-stale",
-        "serving/vllm-api-key",
-    )
-    .then(STALE)
+    rotated_with!("refreshed when it changes, and a rotated value", r#""refreshPolicy":"OnChange""#)
     .undo(r#"kubectl -n serving patch externalsecret vllm-api-key --type=json -p '[{"op":"remove","path":"/spec/refreshPolicy"}]'"#),
     case(
         "a quota for targets",
@@ -954,7 +949,7 @@ pub struct Form {
     /// The settings' `store`.
     pub store: &'static str,
     pub args: &'static [&'static str],
-    /// What doctor has to mend before all is well.
+    /// What doctor has to heal before all is well.
     pub first: Option<&'static str>,
     pub cases: &'static [Case],
 }

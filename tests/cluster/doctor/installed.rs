@@ -30,7 +30,7 @@ pub fn try_all(patient: &Patient<'_>) -> Vec<String> {
             patient.shell(REMOVE_ALL).expect("what is installed is removed");
             patient.cluster.start_sealed_secrets(OWN_KEY);
             patient.cluster.start_eso();
-            patient.mend();
+            patient.restore();
         }
     }
     wrong
