@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
@@ -12,8 +12,8 @@ use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPubli
 use rsa::pkcs8::DecodePublicKey;
 use rsa::{Oaep, PublicKey};
 use seal_secrets::manifest::contract_file;
-use seal_secrets::manifest::sealed_secret::{self, Sealed};
-use seal_secrets::model::{Contract, SecretValue};
+use seal_secrets::manifest::sealed_secret::{self, Encrypted, Sealed};
+use seal_secrets::model::{Contract, DataKey, KeyName, SecretValue, mark};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::pipeline::generate::generate;
 use seal_secrets::pipeline::pins::{self, How, Pin};
@@ -167,14 +167,17 @@ fn pipeline(contract: &Contract, certificate: &FitCertificate, world: &mut World
     let units = contract.units();
     let mut values = Vec::with_capacity(MANY);
     for unit in &units {
-        let made = generate(unit, &mut Default::default(), world.entropy.as_mut()).unwrap();
+        let names: Vec<KeyName> = unit.keys.iter().map(|key| key.name.clone()).collect();
+        let made = generate(unit, &names, &mut Default::default(), SystemTime::UNIX_EPOCH, world.entropy.as_mut()).unwrap();
         let label = |name: &str| Contract::SCOPE.label(contract.namespace.as_str(), name);
-        values.extend(unit.keys.iter().map(|key| label(key.name.as_str())).zip(made));
+        values.extend(made.into_iter().map(|(key, value)| (label(key.name.secret()), value)));
     }
     let blobs = Sealer::new(certificate).unwrap().seal_all(values, world.entropy.as_mut(), threads).unwrap();
     let render = |(unit, blob): (&seal_secrets::model::Unit<'_>, String)| {
         let key = unit.keys[0];
-        let sealed = Sealed { name: &key.name, blob, imported: false, sealed_on: None, write_once: key.mark() };
+        let (name, property) = (key.name.secret(), DataKey::new(key.name.property()).unwrap());
+        let values = vec![Encrypted { key: property, blob, sealed_on: None, imported: false, position: (1, 1) }];
+        let sealed = Sealed { name, values, write_once: mark(&[key]), form: contract.form(name) };
         black_box(sealed_secret::write(&contract.namespace, certificate.digest, &[sealed])).len()
     };
     units.iter().zip(blobs).map(render).sum()

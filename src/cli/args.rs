@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::{CertificateDigest, Code, Error, Hints, Isolation, Name, Namespace, Rbac, Scope, StoreKind};
+use crate::model::{CertificateDigest, Code, Error, Hints, Isolation, KeyName, Name, Namespace, Rbac, Scope, StoreKind};
 
 const FOLDERS: &str = "Folders and settings";
 const CLUSTER: &str = "Cluster";
@@ -208,14 +208,14 @@ pub struct Wishes {
     ///
     /// It comes from a file, from standard input (`KEY=-`), or is typed at a prompt without echo (`KEY`).
     #[arg(long, value_name = "KEY[=FILE]", value_parser = provide)]
-    pub provide: Vec<(Name, Option<PathBuf>)>,
+    pub provide: Vec<(KeyName, Option<PathBuf>)>,
     #[command(flatten)]
     pub as_is: AsIs,
     /// Replace a write-once key: its data is lost
     ///
     /// All data that was encrypted with the old value can no longer be read.
-    #[arg(long, value_name = "KEY", value_parser = name)]
-    pub destroys_data: Vec<Name>,
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    pub destroys_data: Vec<KeyName>,
     /// Compare your copies with the sealed values too
     ///
     /// With the age identity that opens the escrow; copies that differ are restored [default: operator.agekey in the keys folder, to
@@ -232,8 +232,8 @@ pub struct AsIs {
     /// Seal a value that looks like a placeholder
     ///
     /// Also one that the key's consumer is known to refuse; can be repeated.
-    #[arg(long, value_name = "KEY", value_parser = name)]
-    pub accept_as_is: Vec<Name>,
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    pub accept_as_is: Vec<KeyName>,
 }
 
 /// Which sealing certificate may be sealed to.
@@ -319,13 +319,13 @@ pub struct Import {
 #[derive(Args)]
 pub struct Adoption {
     /// Replace the value of this key; can be repeated
-    #[arg(long, value_name = "KEY", value_parser = name)]
-    pub replace: Vec<Name>,
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    pub replace: Vec<KeyName>,
     /// Replace a write-once key: its data is lost
     ///
     /// All data that was encrypted with the old value can no longer be read.
-    #[arg(long, value_name = "KEY", value_parser = name)]
-    pub destroys_data: Vec<Name>,
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    pub destroys_data: Vec<KeyName>,
     #[command(flatten)]
     pub replacing: Replacing,
 }
@@ -353,8 +353,8 @@ pub struct Consent {
 #[derive(Args)]
 pub struct Copy {
     /// Only these keys [default: all]
-    #[arg(value_name = "KEY", value_parser = name)]
-    pub names: Vec<Name>,
+    #[arg(value_name = "KEY", value_parser = key)]
+    pub names: Vec<KeyName>,
     /// The cluster to take the values from
     #[arg(long, value_name = "NAME", value_parser = namespace, conflicts_with = "cluster")]
     pub from: Namespace,
@@ -377,8 +377,8 @@ pub struct Copy {
 #[group(id = "chosen", required = true, multiple = true)]
 pub struct Rotate {
     /// Keys to rotate; a hash and its password rotate together
-    #[arg(value_name = "KEY", value_parser = name, group = "chosen")]
-    pub names: Vec<Name>,
+    #[arg(value_name = "KEY", value_parser = key, group = "chosen")]
+    pub names: Vec<KeyName>,
     /// Rotate generated keys older than this, such as 90d
     ///
     /// Also those of unknown age; write-once keys are skipped.
@@ -388,14 +388,14 @@ pub struct Rotate {
     ///
     /// It comes from a file, from standard input (`KEY=-`), or is typed at a prompt without echo (`KEY`).
     #[arg(long, value_name = "KEY[=FILE]", value_parser = provide, group = "chosen")]
-    pub provide: Vec<(Name, Option<PathBuf>)>,
+    pub provide: Vec<(KeyName, Option<PathBuf>)>,
     #[command(flatten)]
     pub as_is: AsIs,
     /// Replace a write-once key: its data is lost
     ///
     /// All data that was encrypted with the old value can no longer be read.
-    #[arg(long, value_name = "KEY", value_parser = name, group = "chosen")]
-    pub destroys_data: Vec<Name>,
+    #[arg(long, value_name = "KEY", value_parser = key, group = "chosen")]
+    pub destroys_data: Vec<KeyName>,
     #[command(flatten)]
     pub replacing: Replacing,
 }
@@ -531,8 +531,8 @@ pub struct Opening {
 #[derive(Args)]
 pub struct Unseal {
     /// Only these keys [default: all]
-    #[arg(value_name = "KEY", value_parser = name)]
-    pub names: Vec<Name>,
+    #[arg(value_name = "KEY", value_parser = key)]
+    pub names: Vec<KeyName>,
     #[command(flatten)]
     pub opening: Opening,
     /// Open this file of SealedSecrets instead of out/
@@ -544,8 +544,8 @@ pub struct Unseal {
     #[arg(short = 'o', long, value_name = "FORMAT", default_value = "yaml", hide_possible_values = true)]
     pub output: Output,
     /// Print only the bare value of this key
-    #[arg(long, value_name = "KEY", value_parser = name, conflicts_with_all = ["output", "names"])]
-    pub value: Option<Name>,
+    #[arg(long, value_name = "KEY", value_parser = key, conflicts_with_all = ["output", "names"])]
+    pub value: Option<KeyName>,
     /// Print secrets even to a terminal
     #[arg(long)]
     pub reveal: bool,
@@ -787,6 +787,10 @@ fn name(text: &str) -> Result<Name, Error> {
     Name::new(text)
 }
 
+fn key(text: &str) -> Result<KeyName, Error> {
+    KeyName::new(text)
+}
+
 fn namespace(text: &str) -> Result<Namespace, Error> {
     Namespace::new(text)
 }
@@ -819,10 +823,10 @@ fn days(text: &str) -> Result<u32, Error> {
     number.ok_or_else(|| Error::bad_input("not a number of days", "write a number and `d`, such as `90d`"))
 }
 
-fn provide(text: &str) -> Result<(Name, Option<PathBuf>), Error> {
+fn provide(text: &str) -> Result<(KeyName, Option<PathBuf>), Error> {
     let (key, file) = match text.split_once('=') {
         Some((key, file)) => (key, Some(PathBuf::from(file))),
         None => (text, None),
     };
-    Ok((Name::new(key)?, file))
+    Ok((KeyName::new(key)?, file))
 }

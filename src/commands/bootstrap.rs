@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::sealing::{self, Job, Options, Ready};
 use crate::cli;
-use crate::model::{Contract, Name, Result, SecretValue};
+use crate::model::{Contract, KeyName, Result, SecretValue};
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::plan::Wishes;
 use crate::workspace::Workspace;
@@ -30,7 +30,7 @@ struct Bootstrap<'a>(&'a cli::Wishes);
 impl Job for Bootstrap<'_> {
     fn wishes(&mut self, contract: &Contract, _: &Inventory, _: &mut World) -> Result<Wishes> {
         let destroyed = contract.write_once_keys(&self.0.destroys_data)?;
-        contract.check_keys("--accept-as-is", &self.0.as_is.accept_as_is)?;
+        contract.all_named("--accept-as-is", &self.0.as_is.accept_as_is)?;
         Ok(Wishes { provided: provided_names(contract, &self.0.provide)?, destroyed, ..Wishes::default() })
     }
 
@@ -48,7 +48,7 @@ impl Job for Bootstrap<'_> {
         contract: &Contract,
         inventory: &Inventory,
         world: &mut World,
-    ) -> Result<Vec<(Name, SecretValue)>> {
+    ) -> Result<Vec<(KeyName, SecretValue)>> {
         workspace.copies_to_restore(contract, inventory, self.0.identity.as_deref(), world)
     }
 }

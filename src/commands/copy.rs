@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Outcome, sealing};
 use crate::cli::Copy;
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{Contract, Error, Name, Result};
+use crate::model::{Contract, Error, KeyName, Result};
 use crate::pipeline::adopt::{Adopted, Halves};
 use crate::pipeline::plan::check_write_once;
 use crate::pipeline::{inventory, unseal};
@@ -22,39 +22,45 @@ pub(super) fn run(workspace: &Workspace, args: &Copy, world: &mut World) -> Resu
 }
 
 fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -> Result<Adopted> {
-    let names = &args.names;
-    contract.check_keys("copy", names)?;
+    let names = contract.all_named("copy", &args.names)?;
     let inventory = from.out()?.inventory(from.remembered()?)?;
     // A copy that is not marked would be replaced without a word.
     check_write_once(contract, &inventory, &BTreeSet::new()).map_err(|error| error.within(&from.places.out))?;
     let mut sealed: Vec<(String, &SealedSecret)> = Vec::new();
+    let mut wanted: BTreeSet<KeyName> = BTreeSet::new();
     for unit in contract.units() {
         // A hash goes with its password, whichever of the two was named.
         if names.is_empty() || unit.keys.iter().any(|key| names.contains(&key.name)) {
             let secrets = inventory::unit(&inventory, contract, &unit).map_err(|error| error.within(&from.places.out))?;
+            let all = || unit.keys.iter().map(|key| key.name.clone()).collect();
+            wanted.extend(if names.is_empty() { all() } else { unit.together(&names).into_iter().cloned().collect::<BTreeSet<_>>() });
             sealed.extend(secrets.into_iter().flatten().map(|secret| (unit.file(), secret)));
         }
     }
-    check_named(names, &sealed).map_err(|error| error.in_file(&from.places.out))?;
+    check_named(&names, &sealed).map_err(|error| error.in_file(&from.places.out))?;
     let escrow = from.escrow(args.identity.as_deref(), world)?;
     let mut found = Adopted::default();
     for (file, secret) in sealed {
         let shown = from.places.in_out(&file);
         let values = unseal::open_all(&escrow.pairs.openers, secret).map_err(|error| error.in_file(&shown))?;
-        let key = contract.key(secret.name.as_str()).expect("a unit holds the contract's keys");
-        values.into_iter().try_for_each(|(_, value)| found.add(key, value, shown.clone()))?;
-        found.sealed_on.extend(secret.sealed_on.as_ref().map(|day| (secret.name.clone(), day.clone())));
+        for (one, (_, value)) in secret.encrypted.iter().zip(values) {
+            let Some(key) = contract.key(KeyName::of(&secret.name, &one.key).as_str()).filter(|key| wanted.contains(&key.name)) else {
+                continue;
+            };
+            found.add(key, value, shown.clone())?;
+            found.sealed_on.extend(one.sealed_on.as_ref().map(|day| (key.name.clone(), day.clone())));
+        }
     }
     found.settle(contract, Halves::Refused)?;
     Ok(found)
 }
 
 /// Everything that was named is there, and there is something.
-fn check_named(names: &[Name], sealed: &[(String, &SealedSecret)]) -> Result<()> {
-    let there: BTreeSet<&Name> = sealed.iter().map(|(_, secret)| &secret.name).collect();
-    match names.iter().find(|name| !there.contains(name)) {
+fn check_named(names: &BTreeSet<KeyName>, sealed: &[(String, &SealedSecret)]) -> Result<()> {
+    let holds = |secret: &SealedSecret, name: &KeyName| secret.name.as_str() == name.secret() && secret.value(name.property()).is_some();
+    match names.iter().find(|name| !sealed.iter().any(|(_, secret)| holds(secret, name))) {
         Some(name) => Err(Error::bad_input(format!("`{name}` is not sealed here"), "leave it out, or make it first")),
-        None if there.is_empty() => {
+        None if sealed.is_empty() => {
             Err(Error::bad_input("no sealed files", "pass the cluster whose values are to be copied with `--from`"))
         }
         None => Ok(()),

@@ -42,7 +42,7 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
     #[cfg(not(feature = "cluster"))]
     let halves = Halves::Refused;
     found.settle(contract, halves)?;
-    contract.check_keys("--accept-as-is", &args.as_is.accept_as_is)?;
+    contract.all_named("--accept-as-is", &args.as_is.accept_as_is)?;
     found.judge(contract, &args.as_is.accept_as_is)?;
     if found.values.is_empty() {
         let help =
@@ -67,8 +67,8 @@ fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopte
 /// The source Secrets of the contract's keys, and the target Secrets of its consumers; no list is asked for.
 #[cfg(feature = "cluster")]
 fn add_cluster(workspace: &Workspace, contract: &Contract, args: &Import, found: &mut Adopted, world: &mut World) -> Result<()> {
-    let sources = contract.keys.iter().map(|key| (&contract.namespace, &key.name));
-    let targets = contract.consumers.iter().map(|consumer| (&consumer.namespace, &consumer.target));
+    let sources = contract.secrets().into_iter().map(|secret| (&contract.namespace, secret));
+    let targets = contract.consumers.iter().map(|consumer| (&consumer.namespace, consumer.target.as_str()));
     let places: std::collections::BTreeSet<_> = sources.chain(targets).collect();
     if let Some(unknown) = args.namespaces.iter().find(|asked| !places.iter().any(|(namespace, _)| namespace == asked)) {
         let help = format!("pass `{}`, or the namespace of a consumer: see `seal-secrets contract`", contract.namespace);

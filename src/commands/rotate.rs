@@ -1,9 +1,11 @@
 //! `rotate`: new values for keys that are sealed, and what has to happen in the cluster for them to be used.
 
+use std::collections::BTreeSet;
+
 use super::Outcome;
 use super::sealing::{self, Job, Ready};
 use crate::cli::Rotate;
-use crate::model::{Contract, Error, Name, Recipe, Result, Unit};
+use crate::model::{Contract, Error, KeyName, Result, Unit};
 use crate::pipeline::inventory::{self, Inventory};
 use crate::pipeline::plan::{Extent, Wishes};
 use crate::show;
@@ -29,9 +31,8 @@ impl Job for Rotation<'_> {
         if let Some(days) = self.args.older_than {
             let before = world.day(days)?;
             for unit in contract.units() {
-                if is_older(contract, inventory, &unit, &before).map_err(in_out)? {
-                    self.add_old(&unit, &mut wishes, world);
-                }
+                let old = older(contract, inventory, &unit, &before).map_err(in_out)?;
+                self.add_old(&unit, old, &mut wishes, world);
             }
         }
         Ok(wishes)
@@ -49,36 +50,45 @@ impl Job for Rotation<'_> {
 impl Rotation<'_> {
     fn named(&self, contract: &Contract) -> Result<Wishes> {
         let provided = provided_names(contract, &self.args.provide)?;
-        contract.check_keys("--accept-as-is", &self.args.as_is.accept_as_is)?;
+        contract.all_named("--accept-as-is", &self.args.as_is.accept_as_is)?;
         let destroyed = contract.write_once_keys(&self.args.destroys_data)?;
+        let mut named = BTreeSet::new();
         for name in &self.args.names {
-            let key = contract.known_key("rotate", name)?;
-            if matches!(key.recipe, Recipe::Provided { .. }) && !provided.contains(name) {
-                let help = format!("give its new value: `--provide {name}=FILE`");
-                return Err(Error::usage(format!("`{name}` is provided, not generated"), help));
+            let keys = contract.named("rotate", name)?;
+            let generated = keys.iter().filter(|key| !key.is_provided() || provided.contains(&key.name));
+            named.extend(generated.map(|key| key.name.clone()));
+            if let Some(key) = keys.iter().find(|key| key.is_provided() && !provided.contains(&key.name))
+                && (keys.len() == 1 || !keys.iter().any(|key| named.contains(&key.name)))
+            {
+                let help = format!("give its new value: `--provide {}=FILE`", key.name);
+                return Err(Error::usage(format!("`{}` is provided, not generated", key.name), help));
             }
         }
-        let replaced = self.args.names.iter().chain(&provided).chain(&destroyed).cloned().collect();
+        let replaced = named.iter().chain(&provided).chain(&destroyed).cloned().collect();
         Ok(Wishes { extent: Extent::Replaced, provided, destroyed, replaced })
     }
 
-    fn add_old(&self, unit: &Unit<'_>, wishes: &mut Wishes, world: &mut World) {
-        if unit.has_any(&wishes.replaced) {
+    /// Adds the values of a unit that were sealed before a day, or whose day is not known.
+    fn add_old(&self, unit: &Unit<'_>, old: BTreeSet<KeyName>, wishes: &mut Wishes, world: &mut World) {
+        if old.is_empty() || unit.has_any(&wishes.replaced) {
             return;
         }
         if unit.write_once() {
-            world.terminal.warn(&format!("`{}` is older, and stays: it is write-once", unit.name));
-        } else if unit.provided() {
-            let command = self.workspace.command(&format!("rotate --provide {}=FILE", unit.name));
-            world.terminal.warn(&format!("`{}` is older, and only you can replace it: `{command}`", unit.name));
-        } else {
-            wishes.replaced.extend(unit.keys.iter().map(|key| key.name.clone()));
+            return world.terminal.warn(&format!("`{}` is older, and stays: it is write-once", unit.name));
+        }
+        for key in unit.keys.iter().filter(|key| old.contains(&key.name)) {
+            if key.is_provided() {
+                let command = self.workspace.command(&format!("rotate --provide {}=FILE", key.name));
+                world.terminal.warn(&format!("`{}` is older, and only you can replace it: `{command}`", key.name));
+            } else {
+                wishes.replaced.insert(key.name.clone());
+            }
         }
     }
 }
 
 /// There is nothing to rotate where nothing was ever sealed.
-fn check_sealed(contract: &Contract, inventory: &Inventory, name: &Name) -> Result<()> {
+fn check_sealed(contract: &Contract, inventory: &Inventory, name: &KeyName) -> Result<()> {
     let unit = contract.units().into_iter().find(|unit| unit.keys.iter().any(|key| key.name == *name));
     let unit = unit.expect("each key of a contract is in a unit");
     if inventory::unit(inventory, contract, &unit)?.is_some() || inventory::was_sealed(&unit, &inventory.ever_sealed()) {
@@ -87,8 +97,10 @@ fn check_sealed(contract: &Contract, inventory: &Inventory, name: &Name) -> Resu
     Err(Error::bad_input(format!("`{name}` is not sealed yet"), "make it first: `seal-secrets bootstrap`").in_file(&unit.file()))
 }
 
-/// Whether one of a unit's values was sealed before a day, or its day is not known.
-fn is_older(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>, before: &str) -> Result<bool> {
+/// The values of a unit that were sealed before a day, or whose day is not known.
+fn older(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>, before: &str) -> Result<BTreeSet<KeyName>> {
     let secrets = inventory::unit(inventory, contract, unit)?.unwrap_or_default();
-    Ok(secrets.iter().any(|secret| secret.sealed_on.as_deref().is_none_or(|day| day < before)))
+    let values = secrets.iter().flat_map(|secret| secret.encrypted.iter().map(|one| (KeyName::of(&secret.name, &one.key), one)));
+    let old = values.filter(|(_, one)| one.sealed_on.as_deref().is_none_or(|day| day < before));
+    Ok(old.map(|(name, _)| name).collect())
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::Outcome;
 use crate::cli::{Adoption, Certificate, Consent, Replacing};
 use crate::manifest::{store, text};
-use crate::model::{Change, Contract, Error, Name, Plan, Reason, Result, SecretValue, visible};
+use crate::model::{Change, Contract, Error, KeyName, Plan, Reason, Result, SecretValue, visible};
 use crate::pipeline::adopt::Adopted;
 use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::inventory::Inventory;
-use crate::pipeline::make::make;
+use crate::pipeline::make::{Basis, make};
 use crate::pipeline::plan::{self, Extent, Setting, Wishes};
 use crate::pipeline::render;
 use crate::show;
@@ -26,17 +26,17 @@ pub(super) trait Job {
     fn wishes(&mut self, contract: &Contract, inventory: &Inventory, world: &mut World) -> Result<Wishes>;
 
     /// Values that exist already, beside those of `--provide`.
-    fn values(&mut self) -> BTreeMap<Name, SecretValue> {
+    fn values(&mut self) -> BTreeMap<KeyName, SecretValue> {
         BTreeMap::new()
     }
 
     /// Sealed values whose operator's copies are to be written.
-    fn copies(&mut self, _: &Workspace, _: &Contract, _: &Inventory, _: &mut World) -> Result<Vec<(Name, SecretValue)>> {
+    fn copies(&mut self, _: &Workspace, _: &Contract, _: &Inventory, _: &mut World) -> Result<Vec<(KeyName, SecretValue)>> {
         Ok(Vec::new())
     }
 
     /// The day on which the value of a key was sealed first, where that is known.
-    fn sealed_on(&self, _: &Name, today: &str) -> Option<String> {
+    fn sealed_on(&self, _: &KeyName, today: &str) -> Option<String> {
         Some(today.to_owned())
     }
 
@@ -63,15 +63,15 @@ pub(super) struct Options<'o> {
     pub(super) certificate: &'o Certificate,
     pub(super) provide: &'o Provide,
     /// The keys whose provided value is not judged.
-    pub(super) accept_as_is: &'o [Name],
-    pub(super) destroys_data: &'o [Name],
+    pub(super) accept_as_is: &'o [KeyName],
+    pub(super) destroys_data: &'o [KeyName],
     pub(super) yes: bool,
     pub(super) dry_run: bool,
     pub(super) json: bool,
 }
 
 impl Replacing {
-    pub(super) fn options<'o>(&'o self, provide: &'o Provide, accept_as_is: &'o [Name], destroys_data: &'o [Name]) -> Options<'o> {
+    pub(super) fn options<'o>(&'o self, provide: &'o Provide, accept_as_is: &'o [KeyName], destroys_data: &'o [KeyName]) -> Options<'o> {
         let Consent { yes, dry_run, ref printed } = self.consent;
         let json = printed.is_json();
         Options { certificate: &self.certificate, provide, accept_as_is, destroys_data, yes, dry_run, json }
@@ -81,9 +81,9 @@ impl Replacing {
 impl Adoption {
     fn wishes(&self, contract: &Contract, found: &Adopted) -> Result<Wishes> {
         let destroyed = contract.write_once_keys(&self.destroys_data)?;
-        contract.check_keys("--replace", &self.replace)?;
-        let mut wishes = Wishes { extent: Extent::Provided, provided: found.names(), destroyed, ..Wishes::default() };
-        for name in self.replace.iter().chain(&self.destroys_data) {
+        let replaced = contract.all_named("--replace", &self.replace)?;
+        let mut wishes = Wishes { extent: Extent::Provided, provided: found.names(), destroyed: destroyed.clone(), ..Wishes::default() };
+        for name in replaced.iter().chain(&destroyed) {
             if !found.values.contains_key(name) {
                 let help = "name a key that one of them holds; `seal-secrets import --dry-run` lists these";
                 return Err(Error::usage(format!("no source has a value for `{name}`, which is to be replaced"), help));
@@ -107,11 +107,11 @@ impl<F: FnMut(&Contract, &mut World) -> Result<Adopted>> Job for Adopting<'_, F>
         self.args.wishes(contract, &self.found)
     }
 
-    fn values(&mut self) -> BTreeMap<Name, SecretValue> {
+    fn values(&mut self) -> BTreeMap<KeyName, SecretValue> {
         std::mem::take(&mut self.found.values)
     }
 
-    fn sealed_on(&self, name: &Name, _: &str) -> Option<String> {
+    fn sealed_on(&self, name: &KeyName, _: &str) -> Option<String> {
         self.found.sealed_on.get(name).cloned()
     }
 
@@ -136,7 +136,7 @@ pub(super) struct Ready<'w> {
     trust: Trust<'w>,
     before: Before,
     /// Values whose operator's copies are written, beside those that are sealed.
-    copies: Vec<(Name, SecretValue)>,
+    copies: Vec<(KeyName, SecretValue)>,
 }
 
 pub(super) fn adopt(
@@ -176,8 +176,10 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     workspace.check_new_copies(&ready.plan, &ready.before.inventory, &values)?;
     let keys = ready.plan.remembers().then(|| workspace.change_keys()).transpose()?;
     let today = world.day(0)?;
-    let sealed_on = |name: &Name| job.sealed_on(name, &today);
-    let mut made = make(&ready.contract, &ready.plan, &ready.certificate, values, &sealed_on, world.entropy.as_mut(), world.threads)?;
+    let sealed_on = |name: &KeyName| job.sealed_on(name, &today);
+    let (contract, inventory, certificate) = (&ready.contract, &ready.before.inventory, &ready.certificate);
+    let basis = Basis { contract, inventory, certificate, sealed_on: &sealed_on };
+    let mut made = make(&basis, &ready.plan, values, (world.clock)(), world.entropy.as_mut(), world.threads)?;
     made.copies.extend(std::mem::take(&mut ready.copies).into_iter().map(|(key, value)| (key, value.into_bytes())));
     out.carry_out(&ready.plan, &ready.before, made, keys.as_ref(), world)?;
     if ready.plan.sealed().next().is_some() || !ready.before.inventory.sealed.is_empty() {
@@ -225,7 +227,7 @@ fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, j
     let mut plan = plan.map_err(|error| error.within(&workspace.places.out))?;
     let copies = job.copies(workspace, &setting.contract, &inventory, world)?;
     plan.changes.extend(copies.iter().map(|(key, _)| {
-        let file = workspace.places.in_secrets(key.as_str());
+        let file = workspace.places.in_secrets(&key.file_name());
         Change::Copy { key: key.clone(), file, reason: Reason::Restored }
     }));
     let Setting { contract, delivery, .. } = setting;
@@ -245,7 +247,7 @@ fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dy
         Change::Seal { keys, reason: Reason::Replaced, .. } => Some(keys),
         _ => None,
     });
-    let destroyed = options.destroys_data;
+    let destroyed = ready.contract.all_named("--destroys-data", options.destroys_data)?;
     let (lost, others): (Vec<_>, Vec<_>) = replaced.partition(|keys| keys.iter().any(|key| destroyed.contains(key)));
     let (readers, store) = (&ready.plan.readers, replaced_store(ready));
     if options.yes || lost.is_empty() && others.is_empty() && readers.is_empty() && store.is_none() {

@@ -6,7 +6,7 @@ use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::manifest::secret::{self, Unsealed};
 use crate::manifest::{text, yaml};
-use crate::model::{Error, Hints, Name, Result, visible};
+use crate::model::{Error, Hints, KeyName, Result, visible};
 use crate::pipeline::private_key::SealingKey;
 use crate::pipeline::unseal;
 use crate::workspace::Workspace;
@@ -22,7 +22,7 @@ pub(super) fn run(workspace: &Workspace, args: &Unseal, world: &mut World) -> Re
     let sealed = read_sealed(workspace, args, world)?;
     let wanted = select(&sealed, args)?;
     let keys = workspace.openers(args.opening.identity.as_deref(), &args.opening.recovery_private_key, world)?;
-    let opened = wanted.into_iter().map(|one| one.open(&keys)).collect::<Result<Vec<_>>>()?;
+    let mut opened = wanted.into_iter().map(|one| one.open(&keys)).collect::<Result<Vec<_>>>()?;
     for one in &opened {
         let renders = "the controller renders more data from its template; only the sealed keys are printed";
         let hidden = "a YAML alias or merge key hides a part of its template; labels and annotations may be missing";
@@ -31,6 +31,7 @@ pub(super) fn run(workspace: &Workspace, args: &Unseal, world: &mut World) -> Re
             world.terminal.warn(&format!("{}: {what}", visible(&one.name)));
         }
     }
+    opened.iter_mut().for_each(|one| one.values.retain(|(key, _)| is_asked(args, &one.name, key)));
     if let Some(name) = &args.value {
         print_bare(name, &opened, world)?;
         return Ok(Outcome::Done);
@@ -43,13 +44,23 @@ pub(super) fn run(workspace: &Workspace, args: &Unseal, world: &mut World) -> Re
     Ok(Outcome::Done)
 }
 
-fn print_bare(name: &Name, opened: &[Unsealed], world: &mut World) -> Result<()> {
+/// Whether a value is printed: all are, unless some of its Secret are named.
+fn is_asked(args: &Unseal, secret: &str, data_key: &str) -> bool {
+    let mut named = args.names.iter().chain(&args.value).filter(|name| name.secret() == secret).peekable();
+    let whole = named.peek().is_none() || args.names.iter().chain(&args.value).any(|name| name.as_str() == secret);
+    whole || named.any(|name| name.property() == data_key)
+}
+
+fn print_bare(name: &KeyName, opened: &[Unsealed], world: &mut World) -> Result<()> {
     let [Unsealed { values, .. }] = opened else {
-        let what = format!("{} SealedSecrets are named `{name}`", opened.len());
+        let what = format!("{} SealedSecrets are named `{}`", opened.len(), name.secret());
         return Err(Error::bad_input(what, "pass the file with `-f FILE`"));
     };
     let [(_, value)] = values.as_slice() else {
-        let help = "drop `--value`, and take the one you need from the Secret";
+        let help = match values.first() {
+            Some((key, _)) => format!("name one of them, such as `--value {}/{}`", name.secret(), visible(key)),
+            None => "drop `--value`, and see what the Secret holds".to_owned(),
+        };
         return Err(Error::bad_input(format!("`{name}` has {} values", values.len()), help));
     };
     world.terminal.print_bytes(value.expose())?;
@@ -107,7 +118,7 @@ fn read_sealed(workspace: &Workspace, args: &Unseal, world: &mut World) -> Resul
 }
 
 fn select<'s>(sealed: &'s [Found], args: &Unseal) -> Result<Vec<&'s Found>> {
-    let names: Vec<&str> = args.value.iter().chain(&args.names).map(Name::as_str).collect();
+    let names: Vec<&str> = args.value.iter().chain(&args.names).map(KeyName::secret).collect();
     if names.iter().any(|name| !sealed.iter().any(|one| one.name() == *name)) {
         let help = "`seal-secrets contract` lists the keys, `seal-secrets plan` what is missing";
         return Err(Error::usage("no sealed value for that key here", help));

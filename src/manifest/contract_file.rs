@@ -1,19 +1,18 @@
 //! The contract file: YAML to a valid `Contract`, or one error with its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use super::contract_recipes::{self as recipes, Made, Place};
 use super::yaml::{self, Fields, Node, parsed};
 use crate::model::{
-    Consumer, Contract, DataKey, Entry, Error, Key, KnownKeys, Name, Namespace, Reader, Recipe, Result, Terms, When, meant, visible,
+    Consumer, Contract, DataKey, Entry, Error, Form, Key, KeyName, KnownKeys, Name, Namespace, PROPERTY, Part, Reader, Recipe, Result,
+    Terms, Text, When, visible,
 };
 
 /// The platform's contract, as shipped.
 pub const EMBEDDED: &str = include_str!("../contract.yaml");
-
-/// The least entropy that a generated value may have, in bits.
-const LEAST_BITS: u32 = 128;
 
 /// Reads a contract; `file` is how errors and findings name its file.
 pub fn read(file: &str, text: &str) -> Result<Contract> {
@@ -23,18 +22,24 @@ pub fn read(file: &str, text: &str) -> Result<Contract> {
 fn read_contract(file: &str, text: &str) -> Result<Contract> {
     let root = yaml::read_one(text)?;
     let mut fields = root.fields("")?;
-    let version = fields.required("version")?;
-    version.number("version", 1..=1)?;
+    let version = fields.required("version")?.number("version", 1..=2)?;
     let mut reader = fields.required("reader")?.fields("reader")?;
-    let terms = Terms {
-        file: file.to_owned(),
-        store: fields.parsed("store", Name::new)?,
-        namespace: fields.parsed("namespace", Namespace::new)?,
-        reader: Reader { name: reader.parsed("name", Name::new)?, namespace: reader.parsed("namespace", Namespace::new)? },
-        ignored: read_ignored(fields.optional("ignored"))?,
-        keys: read_keys(fields.required("keys")?)?,
-        consumers: Vec::new(),
+    let store = fields.parsed("store", Name::new)?;
+    let namespace = fields.parsed("namespace", Namespace::new)?;
+    let read = Reader { name: reader.parsed("name", Name::new)?, namespace: reader.parsed("namespace", Namespace::new)? };
+    let ignored = read_ignored(fields.optional("ignored"))?;
+    let (keys, forms) = match version {
+        1 => (read_keys(fields.required("keys")?)?, BTreeMap::new()),
+        _ => {
+            if let Some(keys) = root.get("keys") {
+                let help = "write `secrets`, or `version: 1`";
+                return Err(Error::bad_input("`keys` is of `version: 1`", help).at(keys.position));
+            }
+            let all = read_form(&mut fields)?;
+            read_secrets(fields.required("secrets")?, &all)?
+        }
     };
+    let terms = Terms { file: file.to_owned(), store, namespace, reader: read, ignored, forms, keys, consumers: Vec::new() };
     reader.finish()?;
     let consumers = fields.optional("consumers");
     fields.finish()?;
@@ -54,34 +59,48 @@ fn read_keys(node: &Node) -> Result<Vec<Key>> {
     if nodes.is_empty() {
         return Err(Error::bad_input("`keys` is empty", "add at least one key").at(node.position));
     }
-    let mut keys = nodes.iter().enumerate().map(|(i, node)| read_key(node, &format!("keys[{i}]"))).collect::<Result<Vec<_>>>()?;
-    // A hash without a unit of its own lives in its source's.
-    let units: BTreeMap<Name, Name> = keys.iter().map(|key| (key.name.clone(), key.unit.clone())).collect();
-    for (key, node) in keys.iter_mut().zip(nodes) {
-        if let Recipe::Bcrypt { of, .. } = &key.recipe
-            && let Some(unit) = units.get(of).filter(|_| node.get("unit").is_none())
-        {
-            key.unit = unit.clone();
+    let read = |(i, node): (usize, &Node)| read_key(node, &format!("keys[{i}]"));
+    let mut keys: Vec<Key> = nodes.iter().enumerate().map(read).collect::<Result<_>>()?;
+    let said = keys.iter().zip(nodes).filter(|(_, node)| node.get("unit").is_some()).map(|(key, _)| key.name.clone()).collect();
+    settle_units(&mut keys, &said);
+    Ok(keys)
+}
+
+/// What is made of another value lives in that one's unit, unless its own is said.
+fn settle_units(keys: &mut [Key], said: &BTreeSet<KeyName>) {
+    // A certificate's key follows the certificate, which follows its authority.
+    for _ in 0..4 {
+        let units: BTreeMap<KeyName, Name> = keys.iter().map(|key| (key.name.clone(), key.unit.clone())).collect();
+        let mut moved: BTreeMap<String, Name> = BTreeMap::new();
+        for key in keys.iter().filter(|key| !said.contains(&key.name)) {
+            let others = key.recipe.sources().into_iter().filter(|of| of.secret() != key.name.secret());
+            let unit = others.filter_map(|of| units.get(of)).next();
+            moved.extend(unit.map(|unit| (key.name.secret().to_owned(), unit.clone())));
+        }
+        for key in keys.iter_mut() {
+            if let Some(unit) = moved.get(key.name.secret()) {
+                key.unit = unit.clone();
+            }
         }
     }
-    Ok(keys)
 }
 
 fn read_key(node: &Node, path: &str) -> Result<Key> {
     let mut fields = node.fields(path)?;
     let name = fields.parsed("name", Name::new)?;
-    let unit = match fields.optional("unit") {
-        Some(node) => Some(parsed(node, &fields.path("unit"), Name::new)?),
-        None => None,
-    };
-    let when = match fields.optional("when") {
-        Some(node) => Some(parsed(node, &fields.path("when"), read_when)?),
-        None => None,
-    };
+    let unit = optional_name(&mut fields, "unit")?;
+    let when = optional_when(&mut fields)?;
     let recipe = fields.required("recipe")?;
+    let about = visible(fields.text_or("about", "add `about:`, one line that says what the key is for")?);
+    let place = Place { secret: &name, property: None, kinds: recipes::FIRST };
+    let recipe = match recipes::read(recipe, &fields.path("recipe"), &place)?.pop() {
+        // `of` names a key, whose value is under `value`.
+        Some(Made::Value(_, recipe)) => recipe.renamed(&|of| KeyName::new(of.property()).unwrap_or_else(|_| of.clone())),
+        _ => unreachable!("the recipes of version 1 make one value"),
+    };
     let key = Key {
-        about: visible(fields.text_or("about", "add `about:`, one line that says what the key is for")?),
-        recipe: read_recipe(recipe, &fields.path("recipe"))?,
+        about,
+        recipe,
         when,
         needed: true,
         write_once: fields.flag("write-once")?,
@@ -89,10 +108,266 @@ fn read_key(node: &Node, path: &str) -> Result<Key> {
         unit: unit.unwrap_or_else(|| name.clone()),
         after_rotation: fields.optional_text("after-rotation")?.map(visible),
         position: Some(node.position),
-        name,
+        name: KeyName::new(name.as_str())?,
     };
     fields.finish()?;
     Ok(key)
+}
+
+fn optional_name(fields: &mut Fields<'_>, field: &'static str) -> Result<Option<Name>> {
+    let path = fields.path(field);
+    fields.optional(field).map(|node| parsed(node, &path, Name::new)).transpose()
+}
+
+fn optional_when(fields: &mut Fields<'_>) -> Result<Option<When>> {
+    let path = fields.path("when");
+    fields.optional("when").map(|node| parsed(node, &path, read_when)).transpose()
+}
+
+/// What a Secret has beside its values, or all of them have: labels, annotations, whether it is immutable, or managed.
+fn read_form(fields: &mut Fields<'_>) -> Result<Form> {
+    let mut strings = |field: &'static str| -> Result<BTreeMap<String, String>> {
+        let path = fields.path(field);
+        let Some(node) = fields.optional(field) else { return Ok(BTreeMap::new()) };
+        let read = super::sealed_secret::strings(Some(node), &path)?;
+        let ours = |name: &&String| name.starts_with("seal-secrets/") || name.contains("sealedsecrets.bitnami.com/");
+        match read.keys().find(ours) {
+            None => Ok(read),
+            Some(name) => {
+                let help = "remove it: seal-secrets sets what it needs; for an existing Secret that is taken over, write `managed: true`";
+                Err(Error::bad_input(format!("`{path}` sets `{}`", visible(name)), help).at(node.position))
+            }
+        }
+    };
+    let (labels, mut annotations) = (strings("labels")?, strings("annotations")?);
+    if fields.flag("managed")? {
+        annotations.insert(MANAGED.to_owned(), "true".to_owned());
+    }
+    Ok(Form { labels, annotations, immutable: fields.flag("immutable")?, ..Form::default() })
+}
+
+/// The controller takes over a Secret that exists already and says this.
+const MANAGED: &str = "sealedsecrets.bitnami.com/managed";
+
+/// The values of version 2's Secrets, and the forms of these.
+fn read_secrets(node: &Node, all: &Form) -> Result<(Vec<Key>, BTreeMap<Name, Form>)> {
+    let nodes = node.list("secrets")?;
+    if nodes.is_empty() {
+        return Err(Error::bad_input("`secrets` is empty", "add at least one").at(node.position));
+    }
+    let mut names: BTreeMap<Name, usize> = BTreeMap::new();
+    let mut secrets = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        let secret = read_secret(node, &format!("secrets[{i}]"), all)?;
+        if let Some(line) = names.insert(secret.name.clone(), node.position.0) {
+            let help = "keep one of the two, with all values under `values`";
+            return Err(
+                Error::bad_input(format!("the Secret `{}` appears twice, first on line {line}", secret.name), help).at(node.position)
+            );
+        }
+        secrets.push((secret, node));
+    }
+    let known: BTreeSet<KeyName> = secrets.iter().flat_map(|(secret, _)| secret.names()).collect();
+    let plain: BTreeMap<KeyName, String> = secrets.iter().flat_map(|(secret, _)| secret.plain()).collect();
+    let (mut keys, mut forms, mut said) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+    for (secret, node) in secrets {
+        let (of_secret, name, form) = secret.settled(&known, &plain, node)?;
+        said.extend(of_secret.iter().filter(|_| node.get("unit").is_some()).map(|key| key.name.clone()));
+        keys.extend(of_secret);
+        if form != Form::default() {
+            forms.insert(name, form);
+        }
+    }
+    settle_units(&mut keys, &said);
+    Ok((keys, forms))
+}
+
+/// A Secret of version 2, as it stands in the file.
+struct Secret {
+    name: Name,
+    form: Form,
+    /// What all of its values share.
+    shared: Key,
+    /// The data keys whose values the operator gets; none = all.
+    copied: Option<Vec<DataKey>>,
+    made: Vec<Made>,
+}
+
+fn read_secret(node: &Node, path: &str, all: &Form) -> Result<Secret> {
+    let mut fields = node.fields(path)?;
+    let name = fields.parsed("name", Name::new)?;
+    let about = visible(fields.text_or("about", "add `about:`, one line that says what the Secret is for")?);
+    let own = read_form(&mut fields)?;
+    let mut form = all.clone();
+    form.labels.extend(own.labels);
+    form.annotations.extend(own.annotations);
+    form.immutable |= own.immutable;
+    form.kind = fields.optional_text("type")?.filter(|kind| *kind != "Opaque").map(str::to_owned);
+    let unit = optional_name(&mut fields, "unit")?;
+    let when = optional_when(&mut fields)?;
+    let made = read_values(&mut fields, &name, node)?;
+    let is_tls = made.iter().any(|made| matches!(made, Made::Value(key, Recipe::Certificate { .. }) if key.as_str() == recipes::TLS_CRT));
+    let is_docker = matches!(made.as_slice(), [Made::Text(key, _)] if key.as_str() == recipes::DOCKER_CONFIG);
+    if form.kind.is_none() && node.get("recipe").is_some() && node.get("type").is_none() {
+        let implied = [(is_tls, "kubernetes.io/tls"), (is_docker, "kubernetes.io/dockerconfigjson")];
+        form.kind = implied.iter().find(|(is, _)| *is).map(|(_, kind)| (*kind).to_owned());
+    }
+    let (operator_copy, copied) = read_copies(&mut fields)?;
+    let shared = Key {
+        name: KeyName::new(name.as_str())?,
+        about,
+        recipe: Recipe::Uuid,
+        when,
+        needed: true,
+        write_once: fields.flag("write-once")?,
+        operator_copy,
+        unit: unit.unwrap_or_else(|| name.clone()),
+        after_rotation: fields.optional_text("after-rotation")?.map(visible),
+        position: Some(node.position),
+    };
+    fields.finish()?;
+    Ok(Secret { name, form, shared, copied, made })
+}
+
+/// Whether the operator gets copies, and of which values; none = of all.
+fn read_copies(fields: &mut Fields<'_>) -> Result<(bool, Option<Vec<DataKey>>)> {
+    let path = fields.path("operator-copy");
+    match fields.optional("operator-copy") {
+        Some(node) if !node.items().is_empty() => {
+            let keys = node.list(&path)?.iter().map(|node| parsed(node, &path, DataKey::new)).collect::<Result<_>>()?;
+            Ok((true, Some(keys)))
+        }
+        node => Ok((node.map_or(Ok(false), |node| node.boolean(&path))?, None)),
+    }
+}
+
+fn read_values(fields: &mut Fields<'_>, name: &Name, node: &Node) -> Result<Vec<Made>> {
+    let (recipe, values) = (fields.optional("recipe"), fields.optional("values"));
+    let (path, values_path) = (fields.path("recipe"), fields.path("values"));
+    let made = match (recipe, values) {
+        (Some(recipe), None) => recipes::read(recipe, &path, &Place { secret: name, property: None, kinds: recipes::ALL })?,
+        (None, Some(values)) => {
+            let mut made = Vec::new();
+            for (property, node) in values.fields(&values_path)?.all() {
+                let path = format!("{values_path}.{property}");
+                let property = DataKey::new(property)
+                    .map_err(|error| Error::bad_input(format!("`{path}` is {}", error.what()), error.help()).at(node.position))?;
+                made.extend(recipes::read(node, &path, &Place { secret: name, property: Some(&property), kinds: recipes::ALL })?);
+            }
+            made
+        }
+        _ => {
+            let help = "write `recipe` for one value under the data key `value`, or `values` with a recipe for each data key";
+            return Err(Error::bad_input(format!("`{name}` should have either `recipe` or `values`"), help).at(node.position));
+        }
+    };
+    let mut seen = BTreeSet::new();
+    for one in &made {
+        let (Made::Value(property, _) | Made::Text(property, _)) = one;
+        if !seen.insert(property) {
+            let help = "name another data key with `public`, `crt` or `ca`, or remove one of the two";
+            return Err(Error::bad_input(format!("`{name}` has the data key `{property}` twice"), help).at(node.position));
+        }
+    }
+    Ok(made)
+}
+
+impl Secret {
+    /// The names of its values, and of its texts.
+    fn names(&self) -> Vec<KeyName> {
+        let property = |made: &Made| match made {
+            Made::Value(property, _) | Made::Text(property, _) => KeyName::of(&self.name, property),
+        };
+        self.made.iter().map(property).collect()
+    }
+
+    /// Its texts that read no value.
+    fn plain(&self) -> Vec<(KeyName, String)> {
+        let plain = |made: &Made| match made {
+            Made::Text(property, text) => Some((KeyName::of(&self.name, property), text.as_plain()?.to_owned())),
+            Made::Value(..) => None,
+        };
+        self.made.iter().filter_map(plain).collect()
+    }
+
+    /// With what it reads by its names: `known` are those of all values, `plain` those that are no secret.
+    fn settled(self, known: &BTreeSet<KeyName>, plain: &BTreeMap<KeyName, String>, node: &Node) -> Result<(Vec<Key>, Name, Form)> {
+        // `of: NAME` is a data key of this Secret, or else the value of another one.
+        let named = |of: &KeyName| match KeyName::new(of.property()) {
+            Ok(other) if !known.contains(of) && of.secret() == self.name.as_str() => other,
+            _ => of.clone(),
+        };
+        let fault = |what: String, help: &str| Err(Error::bad_input(what, help).at(node.position));
+        let (mut keys, mut form) = (Vec::new(), self.form.clone());
+        for made in self.made {
+            let (property, recipe) = match made {
+                Made::Value(property, recipe) => (property, recipe.renamed(&named)),
+                Made::Text(property, text) => {
+                    let text = filled(&text, &named, plain);
+                    if let Some(unknown) = text.reads().find(|of| !known.contains(*of)) {
+                        let help = "name a data key of this Secret, or `SECRET/DATAKEY`; write `{{` and `}}` for braces";
+                        return fault(format!("`{property}` of `{}` reads `{unknown}`, which the contract does not have", self.name), help);
+                    }
+                    let own = |of: &KeyName| DataKey::new(of.property()).ok().filter(|_| of.secret() == self.name.as_str());
+                    match text.renamed(own) {
+                        Some(text) => {
+                            form.texts.insert(property, text);
+                            continue;
+                        }
+                        None => (property, Recipe::Text(text)),
+                    }
+                }
+            };
+            let operator_copy = self.shared.operator_copy && self.copied.as_ref().is_none_or(|copied| copied.contains(&property));
+            keys.push(Key { name: KeyName::of(&self.name, &property), recipe, operator_copy, ..self.shared.clone() });
+        }
+        let sealed: BTreeSet<&str> = keys.iter().map(|key| key.name.property()).collect();
+        if let Some(unread) = form.texts.values().flat_map(Text::reads).find(|of| !sealed.contains(of.as_str())) {
+            return fault(format!("a template of `{}` reads `{unread}`, which is a template itself", self.name), "write its text out");
+        }
+        if keys.is_empty() {
+            return fault(format!("`{}` holds nothing secret", self.name), "put it into a ConfigMap, or add a value");
+        }
+        if let Some(unknown) = self.copied.iter().flatten().find(|key| !sealed.contains(key.as_str())) {
+            return fault(format!("`operator-copy` of `{}` names `{unknown}`, which is no sealed value of it", self.name), "remove it");
+        }
+        let all: BTreeSet<&str> = sealed.iter().copied().chain(form.texts.keys().map(DataKey::as_str)).collect();
+        check_type(&self.name, form.kind.as_deref(), &all).map_err(|error| error.at(node.position))?;
+        Ok((keys, self.name, form))
+    }
+}
+
+/// A text with the names of its values settled, and what is no secret written out.
+fn filled(text: &Text<KeyName>, named: &dyn Fn(&KeyName) -> KeyName, plain: &BTreeMap<KeyName, String>) -> Text<KeyName> {
+    let part = |part: &Part<KeyName>| match part {
+        Part::Plain(text) => Part::Plain(text.clone()),
+        Part::Value { of, escape } => match plain.get(&named(of)) {
+            Some(text) => Part::Plain(String::from_utf8_lossy(&escape.apply(text.as_bytes())).into_owned()),
+            None => Part::Value { of: named(of), escape: *escape },
+        },
+        Part::Basic { user, of } => Part::Basic { user: user.clone(), of: named(of) },
+    };
+    Text(text.0.iter().map(part).collect()).joined()
+}
+
+/// What an API server asks of a Secret's type (`pkg/apis/core/validation`, `ValidateSecret`).
+fn check_type(secret: &Name, kind: Option<&str>, keys: &BTreeSet<&str>) -> Result<()> {
+    let needs: &[&str] = match kind {
+        Some("kubernetes.io/tls") => &["tls.crt", "tls.key"],
+        Some("kubernetes.io/ssh-auth") => &["ssh-privatekey"],
+        Some("kubernetes.io/dockerconfigjson") => &[".dockerconfigjson"],
+        Some("kubernetes.io/dockercfg") => &[".dockercfg"],
+        Some("kubernetes.io/basic-auth") if !keys.contains("username") => &["password"],
+        _ => &[],
+    };
+    match needs.iter().find(|key| !keys.contains(*key)) {
+        None => Ok(()),
+        Some(missing) => {
+            let kind = kind.unwrap_or_default();
+            let help = format!("add it, or drop `type`: a cluster refuses a Secret of this type without `{missing}`");
+            Err(Error::bad_input(format!("`{secret}` is of the type `{kind}`, and has no data key `{missing}`"), help))
+        }
+    }
 }
 
 /// One condition, or several joined by ` and `; each is `path` or `path = word`.
@@ -113,77 +388,6 @@ fn read_when(text: &str) -> Result<When> {
         conditions.push((path.to_owned(), word.map(str::to_owned)));
     }
     Ok(When { conditions, text: text.to_owned() })
-}
-
-fn read_recipe(node: &Node, path: &str) -> Result<Recipe> {
-    const KINDS: [&str; 5] = ["hex", "base64url", "alphanumeric", "bcrypt", "provided"];
-    let [(kind, body)] = node.fields(path)?.all() else {
-        let help = format!("write one of {}", KINDS.join(", "));
-        return Err(Error::bad_input(format!("`{path}` should have exactly one field, the recipe's kind"), help).at(node.position));
-    };
-    let path = format!("{path}.{kind}");
-    let mut fields = body.fields(&path)?;
-    let recipe = match kind.as_str() {
-        "hex" => {
-            let bytes = number(&mut fields, "bytes", 1, 512)?;
-            enough(8 * bytes, body, &path)?;
-            Recipe::Hex { bytes: bytes as usize, prefix: read_prefix(&mut fields)? }
-        }
-        "base64url" => {
-            let bytes = number(&mut fields, "bytes", 1, 512)?;
-            enough(8 * bytes, body, &path)?;
-            Recipe::Base64Url { bytes: bytes as usize }
-        }
-        "alphanumeric" => {
-            let length = number(&mut fields, "length", 1, 1024)?;
-            enough((f64::from(length) * 62f64.log2()) as u32, body, &path)?;
-            Recipe::Alphanumeric { length: length as usize }
-        }
-        "bcrypt" => Recipe::Bcrypt { of: fields.parsed("of", Name::new)?, cost: number(&mut fields, "cost", 10, 16)? },
-        "provided" => Recipe::Provided {
-            pattern: match fields.optional("pattern") {
-                Some(node) => Some(parsed(node, &format!("{path}.pattern"), read_pattern)?),
-                None => None,
-            },
-            hint: fields.optional_text("hint")?.map(visible),
-        },
-        other => {
-            let help = meant(other, KINDS, &format!("use one of {}", KINDS.join(", ")));
-            return Err(Error::bad_input(format!("unknown recipe `{path}`"), help).at(body.position));
-        }
-    };
-    fields.finish()?;
-    Ok(recipe)
-}
-
-fn number(fields: &mut Fields<'_>, field: &'static str, least: u32, most: u32) -> Result<u32> {
-    let path = fields.path(field);
-    fields.required(field)?.number(&path, least..=most)
-}
-
-fn read_prefix(fields: &mut Fields<'_>) -> Result<String> {
-    let Some(node) = fields.optional("prefix") else { return Ok(String::new()) };
-    let prefix = |text: &str| {
-        let legal = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_graphic());
-        legal.then(|| text.to_owned()).ok_or_else(|| Error::bad_input("not a prefix", "use at most 32 visible ASCII characters"))
-    };
-    parsed(node, &fields.path("prefix"), prefix)
-}
-
-/// A pattern that the whole value must match; a value is bytes, not text.
-fn read_pattern(text: &str) -> Result<regex::bytes::Regex> {
-    regex::bytes::RegexBuilder::new(&format!("^(?:{text})$"))
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|_| Error::bad_input("not a regular expression", "see https://docs.rs/regex for its syntax; it has no look-around"))
-}
-
-fn enough(bits: u32, node: &Node, path: &str) -> Result<()> {
-    if bits >= LEAST_BITS {
-        return Ok(());
-    }
-    let help = format!("make it at least {LEAST_BITS} bits: 16 bytes, or 22 characters");
-    Err(Error::bad_input(format!("`{path}` makes a value of {bits} bits, which can be guessed"), help).at(node.position))
 }
 
 fn read_consumers(node: &Node, contract: &Contract) -> Result<Vec<Consumer>> {
@@ -213,97 +417,142 @@ fn read_consumer(node: &Node, path: &str, known: &KnownKeys<'_>) -> Result<Consu
         Some(node) => Some(parsed(node, &fields.path("name"), Name::new)?),
         None => None,
     };
-    let data = fields.required("data")?;
+    let (data, whole_path) = (fields.optional("data"), fields.path("extract"));
+    let whole = fields.optional("extract").map_or(Ok(&[][..]), |node| node.list(&whole_path))?.iter();
+    let whole: Vec<Name> = whole.map(|node| parsed(node, &whole_path, Name::new)).collect::<Result<_>>()?;
     let mut entries = Vec::new();
-    for (i, node) in data.list(&fields.path("data"))?.iter().enumerate() {
+    for (i, node) in data.map_or(Ok(&[][..]), |data| data.list(&fields.path("data")))?.iter().enumerate() {
         let mut fields = node.fields(&format!("{path}.data[{i}]"))?;
         let entry = Entry {
             index: i,
             secret_key: fields.parsed("secretKey", DataKey::new)?,
             key: fields.parsed("key", Name::new)?,
+            property: match fields.optional("property") {
+                Some(_) => fields.parsed("property", DataKey::new)?,
+                None => DataKey::new(PROPERTY)?,
+            },
             own_store: false,
         };
         fields.finish()?;
-        known.check(&format!("`{path}`"), &entry.key).map_err(|error| error.at(node.position))?;
+        known.check(&format!("`{path}`"), &entry.key, Some(&entry.property)).map_err(|error| error.at(node.position))?;
         entries.push(entry);
     }
-    if entries.is_empty() {
-        return Err(Error::bad_input(format!("`{path}.data` is empty"), "list what it reads, or remove it").at(data.position));
+    if entries.is_empty() && whole.is_empty() {
+        let at = data.map_or(node.position, |data| data.position);
+        return Err(Error::bad_input(format!("`{path}.data` is empty"), "list what it reads, or remove it").at(at));
     }
+    whole.iter().try_for_each(|secret| known.check(&format!("`{path}`"), secret, None)).map_err(|error| error.at(node.position))?;
     let consumer = Consumer {
         namespace: fields.parsed("namespace", Namespace::new)?,
         target: fields.parsed("target", Name::new)?,
         patchable: name.is_some(),
         name,
         entries,
+        whole,
     };
     fields.finish()?;
     Ok(consumer)
 }
 
-/// A contract as text, with a comment above each key that has one.
-pub fn write(contract: &Contract, comments: &BTreeMap<Name, String>) -> String {
+/// A contract as text, with comment lines above each Secret that has some. It is of version 1 where that can say all of it.
+pub fn write(contract: &Contract, comments: &BTreeMap<String, Vec<String>>) -> String {
+    let first = contract.forms.is_empty() && contract.keys.iter().all(is_of_first) && contract.consumers.iter().all(reads_as_first);
     let head = json!({
-        "version": 1, "store": contract.store.as_str(), "namespace": contract.namespace.as_str(),
+        "version": if first { 1 } else { 2 }, "store": contract.store.as_str(), "namespace": contract.namespace.as_str(),
         "reader": { "name": contract.reader.name.as_str(), "namespace": contract.reader.namespace.as_str() },
         "ignored": contract.ignored,
     });
     let mut text = yaml::write(&head);
-    text.push_str("keys:\n");
+    text.push_str(if first { "keys:\n" } else { "secrets:\n" });
+    let mut written = BTreeSet::new();
     for key in &contract.keys {
-        if let Some(comment) = comments.get(&key.name) {
+        if !written.insert(key.name.secret()) {
+            continue;
+        }
+        for comment in comments.get(key.name.secret()).into_iter().flatten() {
             text.push_str(&format!("  # {}\n", visible(comment)));
         }
-        text.push_str(&indented(&yaml::write(&[key_value(key)])));
+        text.push_str(&indented(&yaml::write(&[secret_value(contract, key)])));
     }
     let consumers: Vec<serde_json::Value> = contract.consumers.iter().map(consumer_value).collect();
     text + "consumers:\n" + &indented(&yaml::write(&consumers))
+}
+
+/// Whether version 1 can say a key.
+fn is_of_first(key: &Key) -> bool {
+    use crate::model::BcryptVersion::TwoA;
+    let of_first = matches!(
+        key.recipe,
+        Recipe::Hex { .. }
+            | Recipe::Base64Url { .. }
+            | Recipe::Alphanumeric { .. }
+            | Recipe::Bcrypt { version: TwoA, .. }
+            | Recipe::Provided { lines: false, .. }
+    );
+    of_first && key.name.property() == PROPERTY
+}
+
+/// Whether version 1 can say what a consumer reads.
+fn reads_as_first(consumer: &Consumer) -> bool {
+    consumer.whole.is_empty() && consumer.entries.iter().all(|entry| entry.property.as_str() == PROPERTY)
 }
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-fn key_value(key: &Key) -> serde_json::Value {
-    let mut value = json!({ "name": key.name.as_str(), "about": key.about, "recipe": recipe_value(&key.recipe) });
+/// The Secret of a key, which is its first.
+fn secret_value(contract: &Contract, key: &Key) -> serde_json::Value {
+    let secret = key.name.secret();
+    let form = contract.form(secret);
+    let keys: Vec<&Key> = contract.values_of(secret).collect();
+    let mut value = json!({ "name": secret, "about": key.about });
     let mut set = |field: &str, wanted: Option<serde_json::Value>| {
         if let Some(wanted) = wanted {
             value[field] = wanted;
         }
     };
+    let annotations: BTreeMap<_, _> = form.annotations.iter().filter(|(name, _)| *name != MANAGED).collect();
+    set("type", form.kind.as_ref().map(|kind| json!(kind)));
+    set("labels", (!form.labels.is_empty()).then(|| json!(form.labels)));
+    set("annotations", (!annotations.is_empty()).then(|| json!(annotations)));
+    set("managed", form.annotations.contains_key(MANAGED).then_some(json!(true)));
+    set("immutable", form.immutable.then_some(json!(true)));
+    match keys.as_slice() {
+        [key] if form.texts.is_empty() && key.name.property() == PROPERTY => set("recipe", Some(recipes::value(key, &keys))),
+        keys => {
+            let written = keys.iter().filter(|key| !recipes::follows(key, keys));
+            let mut values: serde_json::Map<String, serde_json::Value> =
+                written.map(|key| (key.name.property().to_owned(), recipes::value(key, keys))).collect();
+            values.extend(form.texts.iter().map(|(key, text)| (key.to_string(), recipes::text_value(text))));
+            set("values", Some(values.into()));
+        }
+    }
     set("when", key.when.as_ref().map(|when| json!(when.text)));
     set("write-once", key.write_once.then_some(json!(true)));
-    set("operator-copy", key.operator_copy.then_some(json!(true)));
-    let unit_is_its_own = key.unit != key.name && !matches!(key.recipe, Recipe::Bcrypt { .. });
+    let copied: Vec<&str> = keys.iter().filter(|key| key.operator_copy).map(|key| key.name.property()).collect();
+    set("operator-copy", (!copied.is_empty()).then(|| if copied.len() == keys.len() { json!(true) } else { json!(copied) }));
+    let unit_is_its_own = key.unit.as_str() != secret && !keys.iter().any(|key| key.recipe.is_derived());
     set("unit", unit_is_its_own.then(|| json!(key.unit.as_str())));
     set("after-rotation", key.after_rotation.as_ref().map(|text| json!(text)));
     value
 }
 
-fn recipe_value(recipe: &Recipe) -> serde_json::Value {
-    match recipe {
-        Recipe::Hex { bytes, prefix } if prefix.is_empty() => json!({ "hex": { "bytes": bytes } }),
-        Recipe::Hex { bytes, prefix } => json!({ "hex": { "bytes": bytes, "prefix": prefix } }),
-        Recipe::Base64Url { bytes } => json!({ "base64url": { "bytes": bytes } }),
-        Recipe::Alphanumeric { length } => json!({ "alphanumeric": { "length": length } }),
-        Recipe::Bcrypt { of, cost } => json!({ "bcrypt": { "of": of.as_str(), "cost": cost } }),
-        Recipe::Provided { pattern, hint } => {
-            let mut fields = serde_json::Map::new();
-            // As `read_pattern` found it.
-            let bare = |pattern: &regex::bytes::Regex| pattern.as_str().trim_start_matches("^(?:").trim_end_matches(")$").to_owned();
-            fields.extend(pattern.as_ref().map(|pattern| ("pattern".to_owned(), json!(bare(pattern)))));
-            fields.extend(hint.as_ref().map(|hint| ("hint".to_owned(), json!(hint))));
-            json!({ "provided": fields })
-        }
-    }
-}
-
 fn consumer_value(consumer: &Consumer) -> serde_json::Value {
-    let entry = |entry: &Entry| json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str() });
+    let entry = |entry: &Entry| {
+        let mut value = json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str() });
+        if entry.property.as_str() != PROPERTY {
+            value["property"] = json!(entry.property.as_str());
+        }
+        value
+    };
     let data: Vec<serde_json::Value> = consumer.entries.iter().map(entry).collect();
     let mut value = json!({ "namespace": consumer.namespace.as_str(), "target": consumer.target.as_str(), "data": data });
     if let Some(name) = &consumer.name {
         value["name"] = json!(name.as_str());
+    }
+    if !consumer.whole.is_empty() {
+        value["extract"] = consumer.whole.iter().map(Name::as_str).collect();
     }
     value
 }

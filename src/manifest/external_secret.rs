@@ -1,7 +1,11 @@
 //! ExternalSecrets of the platform (`external-secrets.io`, any version), however deep they stand: which keys they read from
 //! which store, and where in the text a property would go. And PushSecrets, which write.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use super::foreign::{self, Site, Step};
 use super::gitops::{self, Patch};
@@ -38,6 +42,8 @@ pub struct ExternalSecret {
     pub hidden: Option<Position>,
     /// `spec.dataFrom`, in its order, without generators.
     pub whole: Vec<Whole>,
+    /// The fields that `spec.target.template` uses, sorted.
+    pub fields: BTreeSet<String>,
     /// It stands in the file's own YAML or JSON, so a property can be put into its text.
     pub written_out: bool,
     pub position: Position,
@@ -97,6 +103,8 @@ pub struct Whole {
     pub key: Option<String>,
     /// Its own `sourceRef.storeRef`, or else the ExternalSecret's.
     pub store: StoreRef,
+    /// Whether its data keys get other names (`rewrite`), or their values another form (`decodingStrategy`, `conversionStrategy`).
+    pub changed: bool,
     pub position: Position,
 }
 
@@ -446,6 +454,7 @@ impl Default for ExternalSecret {
             entries: Vec::new(),
             hidden: None,
             whole: Vec::new(),
+            fields: BTreeSet::new(),
             written_out: false,
             position: (1, 1),
         }
@@ -528,8 +537,31 @@ fn read(site: &Site<'_>, spec: &Node) -> ExternalSecret {
         written_out: site.layer.within.is_none(),
         entries,
         whole,
+        fields: spec.at(&["target", "template"]).map(template_fields).unwrap_or_default(),
         position: site.position(),
     }
+}
+
+/// The fields that Go's templates use: `.FIELD` and `index . "FIELD"`, inside braces.
+fn template_fields(node: &Node) -> BTreeSet<String> {
+    static ACTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?s)\{\{(.*?)\}\}").expect("a constant pattern"));
+    static FIELD: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"(?:^|[\s(|])\.([A-Za-z_][A-Za-z0-9_]*)|index\s+\.\s+"([^"]+)""#).expect("a constant pattern"));
+    let mut found = BTreeSet::new();
+    let texts = node.entries().iter().map(|(_, node)| node).chain(node.items());
+    for node in texts {
+        match node.word() {
+            Some(text) => {
+                let actions = ACTION.captures_iter(text).map(|action| action.extract::<1>().1[0].to_owned());
+                for action in actions.filter(|action| !action.trim_start_matches(['-', ' ']).starts_with("/*")) {
+                    let fields = FIELD.captures_iter(&action).filter_map(|field| field.get(1).or(field.get(2)));
+                    found.extend(fields.map(|field| field.as_str().to_owned()));
+                }
+            }
+            None => found.extend(template_fields(node)),
+        }
+    }
+    found
 }
 
 /// The field of a `remoteRef` that has ESO give the metadata, or the value decoded.
@@ -586,5 +618,9 @@ fn read_whole(node: &Node, store: &StoreRef) -> Option<Whole> {
         // A generator, which reads no store.
         (None, None) => return None,
     };
-    Some(Whole { key, store, position: node.position })
+    let extract = node.get("extract");
+    let changes = ["decodingStrategy", "conversionStrategy"].iter().filter_map(|field| word(extract?, &[field]));
+    let odd = changes.filter(|word| word != "None" && word != "Default").count() > 0;
+    let changed = odd || node.get("rewrite").is_some() || extract.is_some_and(|extract| extract.get("property").is_some());
+    Some(Whole { key, store, changed, position: node.position })
 }

@@ -3,6 +3,7 @@
 pub mod base64;
 pub mod blobs;
 pub mod contract_file;
+pub mod contract_recipes;
 pub mod env_file;
 pub mod external_secret;
 pub mod foreign;
@@ -14,5 +15,6 @@ pub mod sealed_secret;
 pub mod secret;
 pub mod settings_file;
 pub mod store;
+pub mod template;
 pub mod text;
 pub mod yaml;

@@ -1,12 +1,13 @@
 //! Adds `property` to ExternalSecrets in their own text: only bytes are added, and the result is read again and compared
 //! with the original before it is used.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::external_secret::{self, Entry, ExternalSecret, Slot};
 use super::foreign;
 use super::yaml::{self, Document, Node};
-use crate::model::{Error, PROPERTY, Result, StoreKind};
+use crate::model::{Error, Result, StoreKind};
 
 /// What became of a text.
 pub struct Edited {
@@ -20,10 +21,13 @@ pub struct Edited {
 /// A replacement of some bytes.
 type Change = (Range<usize>, String);
 
+/// What an entry is to read: none = it is none of ours; otherwise the property that it gets where it has none, if that is certain.
+pub type Wanted<'f, 'w> = &'f dyn Fn(&Entry) -> Option<Option<&'w str>>;
+
 /// Adds the property to every `wanted` entry that has none, and changes the store's kind if it is another one. An ExternalSecret
 /// that shares its text with other places is refused; so is the whole text, if the new one would not read as the old one with
 /// these changes.
-pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool) -> Edited {
+pub fn add(text: &str, kind: Option<StoreKind>, wanted: Wanted<'_, '_>) -> Edited {
     let (mark, body) = foreign::split_mark(text);
     let before = yaml::documents(body);
     let found = external_secret::find(body, &before);
@@ -43,7 +47,9 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool)
     let Some(first) = first else { return edited };
     changes.sort_by_key(|(range, _)| range.start);
     let after = foreign::spliced(body, changes.iter().map(|(range, new)| (range, new.as_str())));
-    match after.filter(|after| check(body, &before, after, kind, changes.len())) {
+    let properties = found.secrets.iter().flat_map(|secret| &secret.entries).filter_map(|entry| wanted(entry)?).collect();
+    let allowed = Allowed { kind, properties };
+    match after.filter(|after| check(body, &before, after, &allowed, changes.len())) {
         Some(after) => edited.text = Some(format!("{mark}{after}")),
         None => {
             let what = "the property cannot be added here without changing something else";
@@ -55,20 +61,17 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: &dyn Fn(&Entry) -> bool)
 }
 
 /// How many properties one ExternalSecret lacks, and what changes for them, and for the kind of its store.
-fn changes_of(
-    text: &str,
-    secret: &ExternalSecret,
-    kind: Option<StoreKind>,
-    wanted: &dyn Fn(&Entry) -> bool,
-) -> Result<(usize, Vec<Change>)> {
+fn changes_of(text: &str, secret: &ExternalSecret, kind: Option<StoreKind>, wanted: Wanted<'_, '_>) -> Result<(usize, Vec<Change>)> {
     if let Some(position) = secret.hidden {
-        let help = format!("write it out, or add `property: {PROPERTY}` by hand");
+        let first = secret.entries.iter().find_map(|entry| wanted(entry)?).unwrap_or(crate::model::PROPERTY);
+        let help = format!("write it out, or add `property: {first}` by hand");
         let what = "this ExternalSecret uses a YAML alias or merge key, so what it reads cannot be determined";
         return Err(Error::bad_input(what, help).at(position));
     }
-    let ours: Vec<&Entry> = secret.entries.iter().filter(|entry| wanted(entry)).collect();
+    let ours: Vec<&Entry> = secret.entries.iter().filter(|entry| wanted(entry).is_some()).collect();
     let bare = ours.iter().filter(|entry| entry.property.is_none());
-    let mut changes = bare.map(|entry| insertion(text, entry)).collect::<Result<Vec<Change>>>()?;
+    let bare = bare.filter_map(|entry| Some((entry, wanted(entry)??)));
+    let mut changes = bare.map(|(entry, property)| insertion(text, entry, property)).collect::<Result<Vec<Change>>>()?;
     let added = changes.len();
     // The kinds of the stores that these entries are read from.
     let shared = ours.iter().any(|entry| !entry.own_store).then_some(&secret.kind);
@@ -82,16 +85,16 @@ fn changes_of(
     Ok((added, changes))
 }
 
-fn insertion(text: &str, entry: &Entry) -> Result<Change> {
+fn insertion(text: &str, entry: &Entry, property: &str) -> Result<Change> {
     let (at, inserted) = match &entry.slot {
         Slot::Shared => {
             return Err(Error::bad_input(
                 format!("`{}` is read through an anchor, an alias or a merge key", entry.key),
-                format!("write this `remoteRef` out, or add `property: {PROPERTY}` by hand if it is right everywhere that it is used"),
+                format!("write this `remoteRef` out, or add `property: {property}` by hand if it is right everywhere that it is used"),
             )
             .at(entry.position));
         }
-        Slot::Inline { value } => (value.end, inline(text, value)),
+        Slot::Inline { value } => (value.end, inline(text, value, property)),
         Slot::Line { value, indent } => {
             // A block scalar's range may reach past its last line.
             let end = value.start + text[value.clone()].trim_end().len();
@@ -99,12 +102,12 @@ fn insertion(text: &str, entry: &Entry) -> Result<Change> {
             match text[end..].find('\n') {
                 Some(at) => {
                     let ending = if text[..end + at].ends_with('\r') { "\r\n" } else { "\n" };
-                    (end + at + 1, format!("{indent}property: {PROPERTY}{ending}"))
+                    (end + at + 1, format!("{indent}property: {property}{ending}"))
                 }
                 // The last line of the text has no ending, and keeps none.
                 None => {
                     let ending = if text.contains("\r\n") { "\r\n" } else { "\n" };
-                    (text.len(), format!("{ending}{indent}property: {PROPERTY}"))
+                    (text.len(), format!("{ending}{indent}property: {property}"))
                 }
             }
         }
@@ -113,8 +116,8 @@ fn insertion(text: &str, entry: &Entry) -> Result<Change> {
 }
 
 /// The field after `key` in flow style, in its layout: quoted as in JSON, on a line of its own, without spaces, as `key` is.
-fn inline(text: &str, value: &Range<usize>) -> String {
-    let plain = format!(", property: {PROPERTY}");
+fn inline(text: &str, value: &Range<usize>, property: &str) -> String {
+    let plain = format!(", property: {property}");
     let before = &text[..value.start];
     let Some(named) = before.trim_end().strip_suffix(':') else { return plain };
     let named = named.trim_end();
@@ -129,8 +132,8 @@ fn inline(text: &str, value: &Range<usize>) -> String {
         (false, false) => " ",
     };
     match quoted.is_some() {
-        true => format!(",{space}\"property\"{colon}\"{PROPERTY}\""),
-        false => format!(",{space}property: {PROPERTY}"),
+        true => format!(",{space}\"property\"{colon}\"{property}\""),
+        false => format!(",{space}property: {property}"),
     }
 }
 
@@ -139,35 +142,41 @@ fn is_json(text: &str) -> bool {
     serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>().all(|value| value.is_ok())
 }
 
+/// What may change.
+struct Allowed<'a> {
+    kind: Option<StoreKind>,
+    properties: BTreeSet<&'a str>,
+}
+
 /// Whether the new text reads as the old one, but for exactly this many properties and kinds. What cannot be read stays, and JSON
 /// stays JSON.
-fn check(old: &str, before: &[Document], new: &str, kind: Option<StoreKind>, changes: usize) -> bool {
+fn check(old: &str, before: &[Document], new: &str, allowed: &Allowed<'_>, changes: usize) -> bool {
     let mut found = 0;
-    let alike = foreign::alike(old, before, new, &yaml::documents(new), &mut |before, after| grown(before, after, kind, &mut found));
+    let alike = foreign::alike(old, before, new, &yaml::documents(new), &mut |before, after| grown(before, after, allowed, &mut found));
     alike && found == changes && (!is_json(old) || is_json(new))
 }
 
-/// Whether `after` is `before` with `property: value` added to some mappings that have a `key`, and the kind of some stores.
-fn grown(before: &Node, after: &Node, kind: Option<StoreKind>, found: &mut usize) -> bool {
+/// Whether `after` is `before` with one of these properties added to some mappings that have a `key`, and the kind of some stores.
+fn grown(before: &Node, after: &Node, allowed: &Allowed<'_>, found: &mut usize) -> bool {
     if before.same_as(after) {
         return true;
     }
     if before.word().is_some() {
         *found += 1;
-        return before.word().is_some_and(|word| word.ends_with("SecretStore")) && after.word() == kind.map(StoreKind::as_str);
+        return before.word().is_some_and(|word| word.ends_with("SecretStore")) && after.word() == allowed.kind.map(StoreKind::as_str);
     }
     let (old, new) = (before.entries(), after.entries());
     if old.is_empty() {
         let (old, new) = (before.items(), after.items());
-        return !old.is_empty() && old.len() == new.len() && old.iter().zip(new).all(|(old, new)| grown(old, new, kind, found));
+        return !old.is_empty() && old.len() == new.len() && old.iter().zip(new).all(|(old, new)| grown(old, new, allowed, found));
     }
     let added = new.len() == old.len() + 1 && before.get("key").is_some() && before.get("property").is_none();
     let rest: Vec<&(String, Node)> = new.iter().filter(|(name, _)| !added || name != "property").collect();
     if added {
-        if after.get("property").and_then(Node::word) != Some(PROPERTY) {
+        if !after.get("property").and_then(Node::word).is_some_and(|added| allowed.properties.contains(added)) {
             return false;
         }
         *found += 1;
     }
-    old.len() == rest.len() && old.iter().zip(rest).all(|(old, new)| old.0 == new.0 && grown(&old.1, &new.1, kind, found))
+    old.len() == rest.len() && old.iter().zip(rest).all(|(old, new)| old.0 == new.0 && grown(&old.1, &new.1, allowed, found))
 }

@@ -7,8 +7,9 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use super::kubernetes::{Metadata, Object};
+use super::template as rendered;
 use super::yaml::{self, Fields, Node};
-use crate::model::{CertificateDigest, DataKey, Error, Name, Namespace, PROPERTY, Position, Result, Scope};
+use crate::model::{CertificateDigest, DataKey, Error, Form, Name, Namespace, Position, Result, Scope, Text};
 
 /// The annotation with the certificate that it is sealed to: the format itself has no key id.
 pub const CERTIFICATE: &str = "seal-secrets/certificate";
@@ -17,10 +18,11 @@ pub const CERTIFICATE: &str = "seal-secrets/certificate";
 /// describes the recipe.
 pub const WRITE_ONCE: &str = "seal-secrets/write-once";
 
-/// Marks a value that was imported, so that it need not be what its recipe makes.
+/// Marks values that were imported, so that they need not be what their recipes make: `true`, or the data keys of some of several.
 pub const IMPORTED: &str = "seal-secrets/imported";
 
-/// The day on which a value was first sealed, `YYYY-MM-DD`. Absent if unknown, because the value was imported.
+/// The day on which the values were first sealed, `YYYY-MM-DD`; or, where they differ, `KEY=YYYY-MM-DD` for each whose day is known.
+/// Absent if unknown, because the value was imported.
 pub const SEALED_ON: &str = "seal-secrets/made";
 
 /// etcd's limit for a request (`--max-request-bytes`).
@@ -39,9 +41,6 @@ pub struct SealedSecret {
     pub certificate: Option<CertificateDigest>,
     /// From [`WRITE_ONCE`]: the recipe's description.
     pub write_once: Option<String>,
-    /// From [`SEALED_ON`]; none if that is not a day.
-    pub sealed_on: Option<String>,
-    pub imported: bool,
     /// `spec.encryptedData`, in its order.
     pub encrypted: Vec<Encrypted>,
     /// What the unsealed Secret has besides its data.
@@ -49,10 +48,22 @@ pub struct SealedSecret {
     pub position: Position,
 }
 
+#[derive(Clone)]
 pub struct Encrypted {
     pub key: DataKey,
     pub blob: String,
+    /// From [`SEALED_ON`]; none if that is not a day.
+    pub sealed_on: Option<String>,
+    /// From [`IMPORTED`].
+    pub imported: bool,
     pub position: Position,
+}
+
+impl SealedSecret {
+    /// The sealed value under a data key.
+    pub fn value(&self, property: &str) -> Option<&Encrypted> {
+        self.encrypted.iter().find(|one| one.key.as_str() == property)
+    }
 }
 
 /// `spec.template`, as far as `unseal` can follow it.
@@ -62,6 +73,8 @@ pub struct Template {
     pub immutable: bool,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
+    /// What the controller renders beside the values, where it is in a form of ours.
+    pub texts: BTreeMap<DataKey, Text>,
     /// Whether the controller renders more data from it.
     pub renders: bool,
     /// Whether an alias or a merge key hides a part of it.
@@ -75,12 +88,16 @@ pub fn template(node: Option<&Node>) -> Template {
         let entries = at(path).map(Node::entries).unwrap_or_default().iter();
         entries.filter_map(|(name, value)| Some((name.clone(), value.word()?.to_owned()))).collect()
     };
+    let data = at(&["data"]).map(Node::entries).unwrap_or_default();
+    let text = |(key, value): &(String, Node)| Some((DataKey::new(key).ok()?, rendered::read(value.word()?)?));
+    let texts: BTreeMap<DataKey, Text> = data.iter().filter_map(text).collect();
     Template {
+        renders: texts.len() < data.len(),
+        texts,
         kind: at(&["type"]).and_then(Node::word).filter(|kind| !kind.is_empty()).map(str::to_owned),
         immutable: at(&["immutable"]).and_then(Node::word) == Some("true"),
         labels: strings(&["metadata", "labels"]),
         annotations: strings(&["metadata", "annotations"]),
-        renders: at(&["data"]).is_some_and(|data| !data.entries().is_empty()),
         hidden: node.is_some_and(hides),
     }
 }
@@ -117,7 +134,7 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
         let help = "seal the value again, or let kubeseal convert it";
         return Err(Error::bad_input("`spec.data`, the format before v0.2, is not supported", help).at(data.position));
     }
-    let encrypted = read_encrypted(spec.required("encryptedData")?)?;
+    let encrypted = read_encrypted(spec.required("encryptedData")?, &annotations)?;
     if encrypted.iter().map(|one| one.blob.len()).sum::<usize>() > MOST_OBJECT_BYTES {
         return Err(Error::bad_input("larger than 1.5 MiB, the limit for an object in a cluster", "check where this file comes from")
             .at(node.position));
@@ -141,12 +158,22 @@ fn read_node(node: &Node) -> Result<SealedSecret> {
         scope,
         certificate,
         write_once: annotations.get(WRITE_ONCE).cloned(),
-        sealed_on: annotations.get(SEALED_ON).filter(|text| is_day(text)).cloned(),
-        imported: annotations.contains_key(IMPORTED),
         encrypted,
         template,
         position: node.position,
     })
+}
+
+/// The day on which the value of a data key was first sealed.
+fn sealed_on(annotations: &BTreeMap<String, String>, key: &str) -> Option<String> {
+    let text = annotations.get(SEALED_ON)?;
+    let of_key = || text.split(' ').find_map(|one| one.split_once('=').filter(|(name, _)| *name == key).map(|(_, day)| day));
+    Some(text.as_str()).filter(|text| is_day(text)).or_else(of_key).filter(|text| is_day(text)).map(str::to_owned)
+}
+
+/// Whether the value of a data key was imported.
+fn is_imported(annotations: &BTreeMap<String, String>, key: &str) -> bool {
+    annotations.get(IMPORTED).is_some_and(|text| text == "true" || text.split(' ').any(|name| name == key))
 }
 
 fn is_day(text: &str) -> bool {
@@ -177,7 +204,7 @@ pub(super) fn strings(node: Option<&Node>, path: &str) -> Result<BTreeMap<String
     node.fields(path)?.all().iter().map(text).collect()
 }
 
-fn read_encrypted(node: &Node) -> Result<Vec<Encrypted>> {
+fn read_encrypted(node: &Node, annotations: &BTreeMap<String, String>) -> Result<Vec<Encrypted>> {
     let fields = node.fields("spec.encryptedData")?;
     if fields.all().is_empty() {
         return Err(Error::bad_input("`spec.encryptedData` is empty", "restore it from git").at(node.position));
@@ -195,7 +222,8 @@ fn read_encrypted(node: &Node) -> Result<Vec<Encrypted>> {
                 Error::refused(format!("`spec.encryptedData.{name}` is not a sealed value: it may be plaintext"), help).at(node.position)
             );
         }
-        Ok(Encrypted { key, blob: blob.to_owned(), position: node.position })
+        let (sealed_on, imported) = (sealed_on(annotations, name), is_imported(annotations, name));
+        Ok(Encrypted { key, blob: blob.to_owned(), sealed_on, imported, position: node.position })
     };
     fields.all().iter().map(entry).collect()
 }
@@ -211,9 +239,11 @@ fn read_template(node: &Node) -> Result<Template> {
     let mut fields = node.fields("spec.template")?;
     let mut template =
         Template { kind: fields.optional_text("type")?.map(str::to_owned), immutable: fields.flag("immutable")?, ..Template::default() };
-    if let Some(data) = fields.optional("data") {
-        let help = "use `kubeseal --recovery-unseal` for this file";
-        return Err(Error::bad_input("`spec.template.data` is rendered by the controller, and not supported here", help).at(data.position));
+    for (key, node) in fields.optional("data").map_or(&[][..], Node::entries) {
+        let text = DataKey::new(key).ok().zip(node.word().filter(|_| !node.is_absent()).and_then(rendered::read));
+        let help = "restore the file from git, or use `kubeseal --recovery-unseal` for it";
+        let unlike = || Error::bad_input("`spec.template.data` is not in a form that this tool writes", help).at(node.position);
+        template.texts.extend([text.ok_or_else(unlike)?]);
     }
     if let Some(node) = fields.optional("metadata") {
         let mut metadata = node.fields("spec.template.metadata")?;
@@ -245,16 +275,13 @@ fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Re
     Ok(scope(|name| annotations.get(name).map(String::as_str)))
 }
 
-/// One sealed value, ready to write.
+/// The sealed values of a Secret, ready to write.
 pub struct Sealed<'s> {
-    pub name: &'s Name,
-    pub blob: String,
-    /// Whether the value is not what the key's recipe makes.
-    pub imported: bool,
-    /// The day on which the value was first sealed, if known.
-    pub sealed_on: Option<String>,
-    /// The recipe's description, where the key is write-once.
+    pub name: &'s str,
+    pub values: Vec<Encrypted>,
+    /// How the values are made, where they are write-once.
     pub write_once: Option<String>,
+    pub form: &'s Form,
 }
 
 #[derive(Serialize)]
@@ -266,50 +293,80 @@ struct Body<'s> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Spec<'s> {
-    encrypted_data: BTreeMap<&'static str, &'s str>,
-    template: TemplateBody,
+    encrypted_data: BTreeMap<&'s str, &'s str>,
+    template: TemplateBody<'s>,
 }
 
 #[derive(Serialize)]
-struct TemplateBody {
+struct TemplateBody<'s> {
     metadata: Metadata,
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: &'s str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    immutable: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    data: BTreeMap<&'s str, String>,
 }
 
 /// What stands between two documents of a unit.
 pub const SEPARATOR: &str = "---\n";
 
-/// A unit's file: one SealedSecret for each of its keys.
+/// A unit's file: one SealedSecret for each of its Secrets.
 pub fn write(namespace: &Namespace, certificate: CertificateDigest, sealed: &[Sealed<'_>]) -> String {
     let documents: Vec<String> = sealed.iter().map(|sealed| write_one(namespace, certificate, sealed)).collect();
     documents.join(SEPARATOR)
 }
 
-/// One SealedSecret: strict scope, one data key.
+/// One SealedSecret, of strict scope.
 pub fn write_one(namespace: &Namespace, certificate: CertificateDigest, sealed: &Sealed<'_>) -> String {
-    let namespace = Some(namespace.as_str());
-    let mut metadata = Metadata::new(sealed.name, namespace);
-    let annotations = &mut metadata.annotations;
-    annotations.insert(CERTIFICATE.to_owned(), certificate.to_string());
-    if let Some(day) = &sealed.sealed_on {
-        annotations.insert(SEALED_ON.to_owned(), day.clone());
-    }
-    if sealed.imported {
-        annotations.insert(IMPORTED.to_owned(), "true".to_owned());
-    }
-    if let Some(recipe) = &sealed.write_once {
-        annotations.insert(WRITE_ONCE.to_owned(), recipe.clone());
-    }
+    let form = sealed.form;
+    let mut values: Vec<&Encrypted> = sealed.values.iter().collect();
+    values.sort_by(|a, b| a.key.cmp(&b.key));
+    let of_form = || {
+        let mut metadata = Metadata::new(sealed.name, Some(namespace.as_str()));
+        metadata.labels = form.labels.clone();
+        metadata.annotations = form.annotations.clone();
+        metadata
+    };
+    let mut metadata = of_form();
+    let own = [
+        (CERTIFICATE, Some(certificate.to_string())),
+        (SEALED_ON, days(&values)),
+        (IMPORTED, imported(&values)),
+        (WRITE_ONCE, sealed.write_once.clone()),
+    ];
+    metadata.annotations.extend(own.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?))));
+    let template = TemplateBody {
+        metadata: of_form(),
+        kind: form.kind.as_deref().unwrap_or("Opaque"),
+        immutable: form.immutable,
+        data: form.texts.iter().map(|(key, text)| (key.as_str(), rendered::write(text))).collect(),
+    };
+    let encrypted_data = values.iter().map(|one| (one.key.as_str(), one.blob.as_str())).collect();
     yaml::write(&Object {
         api_version: "bitnami.com/v1alpha1",
         kind: "SealedSecret",
         metadata: Some(metadata),
-        rest: Body {
-            spec: Spec {
-                encrypted_data: BTreeMap::from([(PROPERTY, sealed.blob.as_str())]),
-                template: TemplateBody { metadata: Metadata::new(sealed.name, namespace), kind: "Opaque" },
-            },
-        },
+        rest: Body { spec: Spec { encrypted_data, template } },
     })
+}
+
+/// The text of [`SEALED_ON`].
+fn days(values: &[&Encrypted]) -> Option<String> {
+    let first = values.first()?.sealed_on.clone();
+    if values.iter().all(|one| one.sealed_on == first) {
+        return first;
+    }
+    let known = values.iter().filter_map(|one| Some(format!("{}={}", one.key, one.sealed_on.as_ref()?)));
+    Some(known.collect::<Vec<_>>().join(" "))
+}
+
+/// The text of [`IMPORTED`].
+fn imported(values: &[&Encrypted]) -> Option<String> {
+    let imported: Vec<&str> = values.iter().filter(|one| one.imported).map(|one| one.key.as_str()).collect();
+    match imported.len() {
+        0 => None,
+        all if all == values.len() => Some("true".to_owned()),
+        _ => Some(imported.join(" ")),
+    }
 }

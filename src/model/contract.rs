@@ -1,10 +1,11 @@
 //! Which secrets a platform needs, how each is made, and which ExternalSecrets read it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
-use super::{DataKey, Error, Name, Namespace, Position, Result, Scope, meant};
+use super::{DataKey, Error, Form, Issuer, KeyName, Name, Namespace, Position, Recipe, Result, Scope, meant};
 
-/// The one data key of every source Secret, and every ExternalSecret's `remoteRef.property`. With `password` or `token`
+/// The data key of a value where the contract names none, and its ExternalSecret's `remoteRef.property`. With `password` or `token`
 /// gitleaks' rule generic-api-key fires on most SealedSecrets; with `value` on none.
 pub const PROPERTY: &str = "value";
 
@@ -15,9 +16,13 @@ pub const MOST_PROVIDED_BYTES: usize = 512 * 1024;
 /// The longest password that bcrypt takes whole, in bytes: 72 with its NUL.
 const MOST_BCRYPT_BYTES: usize = 71;
 
-/// A valid contract: no key appears twice, every reference leads to a key, and a unit is one value with its hashes.
+/// A valid contract: no key appears twice, every reference leads to a key, and what is made of another value is in that one's unit.
 #[derive(Debug)]
-pub struct Contract(Terms);
+pub struct Contract {
+    terms: Terms,
+    /// Where the values of each source Secret stand among the keys.
+    places: HashMap<String, Range<usize>>,
+}
 
 /// What a contract says, unchecked: [`Contract::new`] checks it.
 #[derive(Clone, Debug)]
@@ -28,6 +33,9 @@ pub struct Terms {
     pub reader: Reader,
     /// Lines of the platform's `.gitignore` that none of our files may match.
     pub ignored: Vec<String>,
+    /// The form of each source Secret that has not the default one.
+    pub forms: BTreeMap<Name, Form>,
+    /// Every value; those of one source Secret stand side by side.
     pub keys: Vec<Key>,
     pub consumers: Vec<Consumer>,
 }
@@ -43,7 +51,7 @@ pub struct Reader {
 
 #[derive(Clone, Debug)]
 pub struct Key {
-    pub name: Name,
+    pub name: KeyName,
     /// What it is for, in one line.
     pub about: String,
     pub recipe: Recipe,
@@ -53,7 +61,7 @@ pub struct Key {
     pub needed: bool,
     /// Its loss or change destroys data.
     pub write_once: bool,
-    /// Its value is also kept at `secrets/<name>`, for the operator.
+    /// Its value is also kept in the folder `secrets`, for the operator.
     pub operator_copy: bool,
     /// The unit whose file it lives in.
     pub unit: Name,
@@ -64,56 +72,24 @@ pub struct Key {
 }
 
 impl Key {
-    /// What marks its SealedSecret as write-once: how its value is made. None where it is not write-once.
-    pub fn mark(&self) -> Option<String> {
-        self.write_once.then(|| self.recipe.describe())
+    /// Whether the operator provides its value.
+    pub fn is_provided(&self) -> bool {
+        matches!(self.recipe, Recipe::Provided { .. })
+    }
+
+    /// Whether the line feed at the end of a single line belongs to its value.
+    pub fn keeps_line_feed(&self) -> bool {
+        matches!(self.recipe, Recipe::Provided { lines: true, .. })
     }
 }
 
-#[derive(Clone, Debug)]
-pub enum Recipe {
-    /// `prefix` and `bytes` random bytes in lower-case hex.
-    Hex { bytes: usize, prefix: String },
-    /// `bytes` random bytes in base64url without padding.
-    Base64Url { bytes: usize },
-    /// `length` characters of `[0-9A-Za-z]`.
-    Alphanumeric { length: usize },
-    /// The bcrypt hash, version `2a`, of another key's value.
-    Bcrypt {
-        /// The other key; it lives in the same unit.
-        of: Name,
-        /// The binary logarithm of the number of rounds.
-        cost: u32,
-    },
-    Provided {
-        /// The whole value must match it.
-        pattern: Option<regex::bytes::Regex>,
-        hint: Option<String>,
-    },
-}
-
-impl Recipe {
-    /// The length of its values in bytes, if that is fixed.
-    pub fn length(&self) -> Option<usize> {
-        match self {
-            Recipe::Hex { bytes, prefix } => Some(prefix.len() + 2 * bytes),
-            Recipe::Base64Url { bytes } => Some((bytes * 4).div_ceil(3)),
-            Recipe::Alphanumeric { length } => Some(*length),
-            Recipe::Bcrypt { .. } => Some(60),
-            Recipe::Provided { .. } => None,
-        }
-    }
-
-    /// The recipe in a few words.
-    pub fn describe(&self) -> String {
-        match self {
-            Recipe::Hex { bytes, prefix } if prefix.is_empty() => format!("{} hex", 2 * bytes),
-            Recipe::Hex { bytes, prefix } => format!("{prefix} + {} hex", 2 * bytes),
-            Recipe::Base64Url { bytes } => format!("{bytes} bytes base64url"),
-            Recipe::Alphanumeric { length } => format!("{length} alphanumeric"),
-            Recipe::Bcrypt { of, cost } => format!("bcrypt {cost} of {of}"),
-            Recipe::Provided { .. } => "provided".to_owned(),
-        }
+/// What marks a SealedSecret with these keys as write-once: how their values are made. None where they are not write-once.
+pub fn mark(keys: &[&Key]) -> Option<String> {
+    let of_several = |key: &&Key| format!("{}: {}", key.name.property(), key.recipe.describe());
+    match keys {
+        [key, ..] if !key.write_once => None,
+        [key] if key.name.property() == PROPERTY => Some(key.recipe.describe()),
+        keys => Some(keys.iter().map(of_several).collect::<Vec<_>>().join("; ")).filter(|_| !keys.is_empty()),
     }
 }
 
@@ -152,6 +128,8 @@ pub struct Consumer {
     pub target: Name,
     /// The entries of `spec.data` that read keys of the contract, in its order.
     pub entries: Vec<Entry>,
+    /// The source Secrets that it reads whole (`dataFrom.extract`).
+    pub whole: Vec<Name>,
     /// Whether a patch by name reaches it and no other.
     pub patchable: bool,
 }
@@ -163,12 +141,32 @@ pub struct Entry {
     pub index: usize,
     /// `secretKey`: its key in the target Secret.
     pub secret_key: DataKey,
+    /// The source Secret.
     pub key: Name,
+    /// Its data key.
+    pub property: DataKey,
     /// Whether the entry has its own `storeRef`, instead of the ExternalSecret's.
     pub own_store: bool,
 }
 
+impl Entry {
+    /// Whether it reads this value.
+    pub fn reads(&self, key: &KeyName) -> bool {
+        self.key.as_str() == key.secret() && self.property.as_str() == key.property()
+    }
+}
+
 impl Consumer {
+    /// The source Secrets that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = &Name> {
+        self.entries.iter().map(|entry| &entry.key).chain(&self.whole)
+    }
+
+    /// Whether it reads this value.
+    pub fn reads_key(&self, key: &KeyName) -> bool {
+        self.entries.iter().any(|entry| entry.reads(key)) || self.whole.iter().any(|secret| secret.as_str() == key.secret())
+    }
+
     /// The command that makes ESO write its target now, and not at the next refresh. `found` is the name in the cluster, which
     /// the contract does not know if a chart renders it.
     pub fn force_sync(&self, found: Option<&str>) -> String {
@@ -189,7 +187,7 @@ impl std::ops::Deref for Contract {
     type Target = Terms;
 
     fn deref(&self) -> &Terms {
-        &self.0
+        &self.terms
     }
 }
 
@@ -200,7 +198,7 @@ impl Contract {
     /// Checks the terms. An error has its place in the contract's file, if that is known.
     pub fn new(mut terms: Terms) -> Result<Contract> {
         let consumers = std::mem::take(&mut terms.consumers);
-        let mut named: BTreeMap<&Name, &Key> = BTreeMap::new();
+        let mut named: BTreeMap<&KeyName, &Key> = BTreeMap::new();
         for key in &terms.keys {
             if let Some(first) = named.insert(&key.name, key) {
                 let line = first.position.map_or(String::new(), |(line, _)| format!(", first on line {line}"));
@@ -208,27 +206,29 @@ impl Contract {
             }
         }
         for key in &terms.keys {
-            if let Recipe::Bcrypt { of, .. } = &key.recipe {
-                terms.check_hash(key, of, named.get(of).copied())?;
-            }
+            key.recipe.sources().into_iter().try_for_each(|of| terms.check_derived(key, of, named.get(of).copied()))?;
         }
         terms.check_units()?;
-        Contract(terms).with_consumers(consumers)
+        let places = terms.places();
+        Contract { terms, places }.with_consumers(consumers)
     }
 
     /// The same contract with these consumers instead of its own. A consumer that reads an unknown key is an error.
     pub fn with_consumers(mut self, consumers: Vec<Consumer>) -> Result<Contract> {
         let known = self.known_keys();
-        for entry in consumers.iter().flat_map(|consumer| &consumer.entries) {
-            known.check("an ExternalSecret", &entry.key).map_err(|error| error.in_file(&self.file))?;
+        for consumer in &consumers {
+            let entries = consumer.entries.iter().map(|entry| (&entry.key, Some(&entry.property)));
+            let mut read = entries.chain(consumer.whole.iter().map(|secret| (secret, None)));
+            read.try_for_each(|(secret, property)| known.check("an ExternalSecret", secret, property))
+                .map_err(|error| error.in_file(&self.file))?;
         }
-        self.0.consumers = consumers;
+        self.terms.consumers = consumers;
         Ok(self)
     }
 
     /// The same contract, in which a key is needed only if its condition holds in this configuration.
     pub fn under(mut self, configuration: &Configuration) -> Contract {
-        for key in &mut self.0.keys {
+        for key in &mut self.terms.keys {
             key.needed = key.when.as_ref().is_none_or(|when| when.holds(configuration));
         }
         self
@@ -251,26 +251,65 @@ impl Contract {
             units[at].keys.push(key);
         }
         for unit in &mut units {
-            // A derived key needs its source's value; only one level of derivation exists.
-            unit.keys.sort_by_key(|key| matches!(key.recipe, Recipe::Bcrypt { .. }));
+            let depth: BTreeMap<&KeyName, usize> = unit.keys.iter().map(|key| (&key.name, self.depth(key, 0))).collect();
+            unit.keys.sort_by_key(|key| depth[&key.name]);
         }
         units
     }
 
+    /// How many values have to be made before this one, one of the other.
+    fn depth(&self, key: &Key, so_far: usize) -> usize {
+        let sources = key.recipe.sources().into_iter().filter_map(|of| self.key(of.as_str())).filter(|of| of.name != key.name);
+        if so_far > MOST_DEPTH { so_far } else { sources.map(|of| 1 + self.depth(of, so_far + 1)).max().unwrap_or(0) }
+    }
+
+    /// The form of a source Secret.
+    pub fn form(&self, secret: &str) -> &Form {
+        static DEFAULT: Form =
+            Form { kind: None, labels: BTreeMap::new(), annotations: BTreeMap::new(), immutable: false, texts: BTreeMap::new() };
+        self.forms.get(secret).unwrap_or(&DEFAULT)
+    }
+
+    /// The values of a source Secret; none where the contract does not have it.
+    pub fn values_of(&self, secret: &str) -> impl Iterator<Item = &Key> {
+        self.places.get(secret).map_or(&[][..], |range| &self.keys[range.clone()]).iter()
+    }
+
+    /// The first value of a source Secret, which says what all of them share.
+    pub fn secret(&self, secret: &str) -> Option<&Key> {
+        self.values_of(secret).next()
+    }
+
+    /// The names of the source Secrets.
+    pub fn secrets(&self) -> BTreeSet<&str> {
+        self.keys.iter().map(|key| key.name.secret()).collect()
+    }
+
+    /// The data key of a source Secret that has only one.
+    pub fn only_property(&self, secret: &str) -> Option<&str> {
+        let mut properties = self.properties(secret).into_iter();
+        properties.next().filter(|_| properties.next().is_none())
+    }
+
+    /// The data keys of a source Secret, sorted.
+    pub fn properties(&self, secret: &str) -> BTreeSet<&str> {
+        let sealed = self.values_of(secret).map(|key| key.name.property());
+        sealed.chain(self.form(secret).texts.keys().map(DataKey::as_str)).collect()
+    }
+
     pub fn key(&self, name: &str) -> Option<&Key> {
-        self.keys.iter().find(|key| key.name.as_str() == name)
+        let (secret, _) = name.split_once('/').unwrap_or((name, ""));
+        self.values_of(secret).find(|key| key.name.as_str() == name)
     }
 
-    /// The keys that a consumer reads: those that the store's account may get.
-    pub fn read_keys(&self) -> impl Iterator<Item = &Key> {
-        let read: HashSet<&Name> = self.consumers.iter().flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect();
-        self.keys.iter().filter(move |key| read.contains(&key.name))
+    /// The source Secrets that a consumer reads: those that the store's account may get.
+    pub fn read_secrets(&self) -> BTreeSet<&Name> {
+        self.consumers.iter().flat_map(Consumer::reads).collect()
     }
 
-    /// The keys that the consumers of a namespace read, sorted.
-    pub fn keys_read_in(&self, namespace: &Namespace) -> BTreeSet<&Name> {
-        let there = self.consumers.iter().filter(|consumer| consumer.namespace == *namespace);
-        there.flat_map(|consumer| &consumer.entries).map(|entry| &entry.key).collect()
+    /// The source Secrets that the consumers of a namespace read, sorted.
+    pub fn secrets_read_in(&self, namespace: &Namespace) -> BTreeSet<&Name> {
+        self.consumers.iter().filter(|consumer| consumer.namespace == *namespace).flat_map(Consumer::reads).collect()
     }
 
     /// The namespaces that have a consumer, sorted.
@@ -279,23 +318,46 @@ impl Contract {
     }
 }
 
-/// The keys that a consumer may read.
-pub struct KnownKeys<'c>(HashSet<&'c Name>);
+/// The data keys that a consumer may read, by source Secret.
+pub struct KnownKeys<'c>(BTreeMap<&'c str, BTreeSet<&'c str>>);
 
 impl KnownKeys<'_> {
     /// An error if this is not one of them; `who` reads it.
-    pub fn check(&self, who: &str, key: &Name) -> Result<()> {
-        if self.0.contains(key) {
-            return Ok(());
+    pub fn check(&self, who: &str, secret: &Name, property: Option<&DataKey>) -> Result<()> {
+        let Some(known) = self.0.get(secret.as_str()) else {
+            let help = meant(secret.as_str(), self.0.keys().copied(), "add it under `keys`");
+            return Err(Error::bad_input(format!("{who} reads a key that the contract does not have"), help));
+        };
+        match property.filter(|property| !known.contains(property.as_str())) {
+            None => Ok(()),
+            Some(property) => {
+                let list: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
+                let help = meant(property.as_str(), known.iter().copied(), &format!("read one of {}", list.join(", ")));
+                Err(Error::bad_input(format!("{who} reads a property of `{secret}` that the contract does not have"), help))
+            }
         }
-        let help = meant(key.as_str(), self.0.iter().map(|name| name.as_str()), "add it under `keys`");
-        Err(Error::bad_input(format!("{who} reads a key that the contract does not have"), help))
     }
 }
 
 impl Terms {
+    /// Where the values of each source Secret stand, side by side.
+    fn places(&self) -> HashMap<String, Range<usize>> {
+        let mut places: HashMap<String, Range<usize>> = HashMap::new();
+        for (i, key) in self.keys.iter().enumerate() {
+            places.entry(key.name.secret().to_owned()).or_insert(i..i).end = i + 1;
+        }
+        places
+    }
+
     pub fn known_keys(&self) -> KnownKeys<'_> {
-        KnownKeys(self.keys.iter().map(|key| &key.name).collect())
+        let mut known: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for key in &self.keys {
+            known.entry(key.name.secret()).or_default().insert(key.name.property());
+        }
+        for (secret, form) in &self.forms {
+            known.entry(secret.as_str()).or_default().extend(form.texts.keys().map(DataKey::as_str));
+        }
+        KnownKeys(known)
     }
 
     fn fault(&self, key: &Key, what: String, help: &str) -> Error {
@@ -306,39 +368,51 @@ impl Terms {
         }
     }
 
-    /// A hash lives in the unit of the generated key that it is made of.
-    fn check_hash(&self, key: &Key, of: &Name, source: Option<&Key>) -> Result<()> {
+    /// A value that is made of another one lives in that one's unit.
+    fn check_derived(&self, key: &Key, of: &KeyName, source: Option<&Key>) -> Result<()> {
         let fault = |what: String, help: &str| Err(self.fault(key, what, help));
+        let what = if key.recipe.is_hash() { "the hash of" } else { "made of" };
         let Some(source) = source else {
-            let help = meant(of.as_str(), self.keys.iter().map(|key| key.name.as_str()), "set `of` to a key of this contract");
-            return fault(format!("`{}` is the hash of a key that the contract does not have", key.name), &help);
+            let help = meant(of.as_str(), self.keys.iter().map(|key| key.name.as_str()), "name a key of this contract");
+            return fault(format!("`{}` is {what} a key that the contract does not have", key.name), &help);
         };
-        if matches!(source.recipe, Recipe::Provided { .. } | Recipe::Bcrypt { .. }) {
-            let help = "set `of` to a hex, base64url or alphanumeric key";
-            return fault(format!("`{}` is the hash of `{of}`, which is not generated", key.name), help);
+        if key.recipe.is_hash() {
+            if source.recipe.is_derived() || matches!(source.recipe, Recipe::Provided { .. } | Recipe::PrivateKey { .. }) {
+                let help = "set `of` to a hex, base64, base64url, alphanumeric, password or uuid key";
+                return fault(format!("`{}` is the hash of `{of}`, which is not generated", key.name), help);
+            }
+            let too_long = source.recipe.length().is_some_and(|length| length > MOST_BCRYPT_BYTES);
+            if too_long && !matches!(key.recipe, Recipe::Argon2id { .. }) {
+                return fault(format!("`{of}` is longer than the {MOST_BCRYPT_BYTES} bytes that bcrypt takes"), "make it shorter");
+            }
         }
-        if source.recipe.length().is_some_and(|length| length > MOST_BCRYPT_BYTES) {
-            return fault(format!("`{of}` is longer than the {MOST_BCRYPT_BYTES} bytes that bcrypt takes"), "make it shorter");
+        if let Some(what) = unfit(&key.recipe, of, &source.recipe) {
+            return fault(format!("`{}` is made of `{of}`, which is {what}", key.name), "see `seal-secrets contract recipes`");
         }
         if source.unit != key.unit {
-            let help = "remove `unit`: a hash always lives with its source";
-            return fault(format!("`{}` is in another unit than `{of}`, whose hash it is", key.name), help);
+            let help = format!("remove `unit`: {} always lives with its source", if key.recipe.is_hash() { "a hash" } else { "it" });
+            let whose = if key.recipe.is_hash() { "whose hash it is" } else { "which it is made of" };
+            return fault(format!("`{}` is in another unit than `{of}`, {whose}", key.name), &help);
         }
         Ok(())
     }
 
-    /// A unit is one generated or provided key with its hashes, and no key of another unit has its name.
+    /// No two Secrets share a unit without a reason, and no Secret of another unit has a unit's name.
     fn check_units(&self) -> Result<()> {
-        let mut units: BTreeMap<&Name, &Name> = BTreeMap::new();
-        for key in self.keys.iter().filter(|key| !matches!(key.recipe, Recipe::Bcrypt { .. })) {
-            if let Some(other) = units.insert(&key.unit, &key.name) {
-                let what = format!("`{}` and `{other}` share the unit `{}`, but neither is the hash of the other", key.name, key.unit);
+        let mut units: BTreeMap<&Name, &Key> = BTreeMap::new();
+        let derives = |key: &Key| self.keys.iter().any(|other| other.name.secret() == key.name.secret() && other.recipe.is_derived());
+        for key in self.keys.iter().filter(|key| !derives(key)) {
+            if let Some(other) = units.insert(&key.unit, key).filter(|other| other.name.secret() != key.name.secret()) {
+                let what =
+                    format!("`{}` and `{}` share the unit `{}`, but neither is the hash of the other", key.name, other.name, key.unit);
                 return Err(self.fault(key, what, "give each its own unit: only a hash and its source share one"));
             }
         }
+        let all: BTreeMap<&str, &Key> = self.keys.iter().map(|key| (key.unit.as_str(), key)).collect();
         for key in &self.keys {
-            if let Some(other) = units.get(&key.name).filter(|_| key.unit != key.name) {
-                let what = format!("the unit of `{other}` has the same name as the key `{}`, which is in another unit", key.name);
+            let secret = key.name.secret();
+            if let Some(other) = all.get(secret).filter(|_| key.unit.as_str() != secret) {
+                let what = format!("the unit of `{}` has the same name as the key `{}`, which is in another unit", other.name, key.name);
                 return Err(self.fault(key, what, "give the unit another name"));
             }
         }
@@ -346,7 +420,25 @@ impl Terms {
     }
 }
 
-impl Unit<'_> {
+/// How many values may be made one of the other: a certificate's copy, the certificate, its authority's, and that one's key.
+const MOST_DEPTH: usize = 8;
+
+/// What is wrong with a source that cannot be that of a recipe; none where it can.
+fn unfit(recipe: &Recipe, of: &KeyName, source: &Recipe) -> Option<&'static str> {
+    let is_key = matches!(source, Recipe::PrivateKey { .. });
+    let is_authority = matches!(source, Recipe::Certificate { issuer: Issuer::Authority, .. });
+    match recipe {
+        Recipe::PublicKey { .. } if !is_key => Some("no private key"),
+        Recipe::Certificate { of: own, .. } if own == of && !is_key => Some("no private key"),
+        Recipe::Certificate { issuer: Issuer::By { key, .. }, .. } if key == of && !is_key => Some("no private key"),
+        Recipe::Certificate { issuer: Issuer::By { certificate, .. }, .. } if certificate == of && !is_authority => {
+            Some("no certificate of an authority")
+        }
+        _ => None,
+    }
+}
+
+impl<'a> Unit<'a> {
     /// Its file, relative to `out/`. It ends with `.sealed.yaml` because platforms ignore `*-secret.yaml`.
     pub fn file(&self) -> String {
         format!("secret-source/{}.sealed.yaml", self.name)
@@ -358,7 +450,7 @@ impl Unit<'_> {
     }
 
     /// Whether one of its keys is among these.
-    pub fn has_any(&self, names: &BTreeSet<Name>) -> bool {
+    pub fn has_any(&self, names: &BTreeSet<KeyName>) -> bool {
         self.keys.iter().any(|key| names.contains(&key.name))
     }
 
@@ -367,33 +459,78 @@ impl Unit<'_> {
         self.keys.iter().any(|key| key.needed)
     }
 
-    /// Whether the operator has to provide it.
+    /// Whether the operator has to provide one of its values.
     pub fn provided(&self) -> bool {
-        self.keys.iter().any(|key| matches!(key.recipe, Recipe::Provided { .. }))
+        self.keys.iter().any(|key| key.is_provided())
+    }
+
+    /// Its source Secrets, each with its keys in the contract's order, in the order in which they are written.
+    pub fn secrets(&self) -> Vec<(&'a str, Vec<&'a Key>)> {
+        let mut secrets: Vec<(&str, Vec<&Key>)> = Vec::new();
+        for key in self.keys.iter().copied() {
+            match secrets.iter_mut().find(|(secret, _)| *secret == key.name.secret()) {
+                Some((_, keys)) => keys.push(key),
+                None => secrets.push((key.name.secret(), vec![key])),
+            }
+        }
+        secrets
+    }
+
+    /// These keys, those that theirs are made of, and those that are made of one of them: they are made together.
+    pub fn together(&self, names: &BTreeSet<KeyName>) -> BTreeSet<&'a KeyName> {
+        let mut found: BTreeSet<&'a KeyName> = self.keys.iter().map(|key| &key.name).filter(|name| names.contains(*name)).collect();
+        loop {
+            let before = found.len();
+            for key in &self.keys {
+                let sources = key.recipe.sources();
+                if found.contains(&key.name) || sources.iter().any(|of| found.contains(of)) {
+                    found.insert(&key.name);
+                    found.extend(self.keys.iter().map(|key| &key.name).filter(|name| sources.contains(name)));
+                }
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
     }
 }
 
 impl Contract {
     /// The key that a flag or an argument names.
-    pub fn known_key(&self, flag: &str, name: &Name) -> Result<&Key> {
+    pub fn known_key(&self, flag: &str, name: &KeyName) -> Result<&Key> {
         self.key(name.as_str()).ok_or_else(|| {
+            if name.property() == PROPERTY && self.secret(name.secret()).is_some() {
+                let names: Vec<String> = self.values_of(name.secret()).map(|key| format!("`{}`", key.name)).collect();
+                let what = format!("`{flag}` names a Secret with several values");
+                return Error::usage(what, format!("name one of them: {}", names.join(", ")));
+            }
             let names = self.keys.iter().map(|key| key.name.as_str());
             let help = meant(name.as_str(), names, "see `seal-secrets contract`");
             Error::usage(format!("`{flag}` names a key that the contract does not have"), help)
         })
     }
 
-    /// An error if a flag names a key that the contract does not have.
-    pub fn check_keys(&self, flag: &str, names: &[Name]) -> Result<()> {
-        names.iter().try_for_each(|name| self.known_key(flag, name).map(drop))
+    /// The keys that a flag or an argument names: one, or all those of a Secret.
+    pub fn named(&self, flag: &str, name: &KeyName) -> Result<Vec<&Key>> {
+        let all: Vec<&Key> = self.values_of(name.secret()).filter(|_| name.property() == PROPERTY).collect();
+        if self.key(name.as_str()).is_none() && !all.is_empty() { Ok(all) } else { self.known_key(flag, name).map(|key| vec![key]) }
+    }
+
+    /// The names of the keys that a flag or arguments name.
+    pub fn all_named(&self, flag: &str, names: &[KeyName]) -> Result<BTreeSet<KeyName>> {
+        let mut found = BTreeSet::new();
+        for name in names {
+            found.extend(self.named(flag, name)?.into_iter().map(|key| key.name.clone()));
+        }
+        Ok(found)
     }
 
     /// The keys that `--destroys-data` names.
-    pub fn write_once_keys(&self, names: &[Name]) -> Result<BTreeSet<Name>> {
-        let checked = |name: &Name| match self.known_key("--destroys-data", name)?.write_once {
-            true => Ok(name.clone()),
-            false => Err(Error::usage(format!("`{name}` is not write-once"), "drop `--destroys-data`: no data depends on it")),
-        };
-        names.iter().map(checked).collect()
+    pub fn write_once_keys(&self, names: &[KeyName]) -> Result<BTreeSet<KeyName>> {
+        let found = self.all_named("--destroys-data", names)?;
+        match found.iter().find(|name| self.key(name.as_str()).is_some_and(|key| !key.write_once)) {
+            Some(name) => Err(Error::usage(format!("`{name}` is not write-once"), "drop `--destroys-data`: no data depends on it")),
+            None => Ok(found),
+        }
     }
 }

@@ -107,9 +107,9 @@ impl Delivery {
     /// The namespace of each account that reads, and the keys that it may get.
     pub fn accounts<'c>(&self, contract: &'c Contract) -> BTreeMap<&'c Namespace, BTreeSet<&'c Name>> {
         if self.accounts_of_their_own() {
-            return contract.consumer_namespaces().into_iter().map(|namespace| (namespace, contract.keys_read_in(namespace))).collect();
+            return contract.consumer_namespaces().into_iter().map(|namespace| (namespace, contract.secrets_read_in(namespace))).collect();
         }
-        BTreeMap::from([(&contract.reader.namespace, contract.read_keys().map(|key| &key.name).collect())])
+        BTreeMap::from([(&contract.reader.namespace, contract.read_secrets())])
     }
 
     /// The namespace of the account that reads for the consumers in this namespace.

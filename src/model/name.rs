@@ -1,9 +1,10 @@
 //! Names as Kubernetes takes them, and the scope that binds a sealed value to them.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Error, Result};
+use super::{Error, PROPERTY, Result};
 
 /// Texts that were checked when they were made.
 macro_rules! checked {
@@ -15,6 +16,12 @@ macro_rules! checked {
         impl $kind {
             /// As text.
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $kind {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }
@@ -35,6 +42,54 @@ checked! {
     Namespace
     /// A key under a Secret's `data`: `[-._a-zA-Z0-9]{1,253}`, neither `.` nor `..`.
     DataKey
+}
+
+/// A value of the contract: `SECRET`, or `SECRET/DATAKEY` where it is not under the data key `value`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyName {
+    text: String,
+    /// How long the Secret's name is, in bytes.
+    secret: usize,
+}
+
+impl KeyName {
+    /// Reads `SECRET` or `SECRET/DATAKEY`.
+    pub fn new(text: &str) -> Result<Self> {
+        let (secret, property) = text.split_once('/').unwrap_or((text, PROPERTY));
+        Ok(KeyName::of(&Name::new(secret)?, &DataKey::new(property)?))
+    }
+
+    /// The value under a data key of a Secret.
+    pub fn of(secret: &Name, property: &DataKey) -> Self {
+        let text = if property.as_str() == PROPERTY { secret.to_string() } else { format!("{secret}/{property}") };
+        KeyName { text, secret: secret.as_str().len() }
+    }
+
+    /// The name of its source Secret.
+    pub fn secret(&self) -> &str {
+        &self.text[..self.secret]
+    }
+
+    /// Its data key.
+    pub fn property(&self) -> &str {
+        self.text.get(self.secret + 1..).unwrap_or(PROPERTY)
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// As a file's name. No Secret's name has a `_`.
+    pub fn file_name(&self) -> String {
+        self.text.replacen('/', "_", 1)
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text)
+    }
 }
 
 impl Name {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CertificateDigest, Finding, Name};
+use super::{CertificateDigest, Finding, KeyName, Name};
 
 words! {
     /// Why a change is made.
@@ -25,13 +25,14 @@ words! {
 /// One step. Paths are relative to `out/`, with `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Generate every value of a unit and seal them into one file.
+    /// Seal values of a unit into its file. Those that it holds already stay, unless they are among the keys.
     Seal {
         unit: Name,
         file: String,
-        keys: Vec<Name>,
+        /// Whose values are made; none = only what stands around the sealed values changes.
+        keys: Vec<KeyName>,
         /// Those of the keys whose value is also kept for the operator.
-        copies: Vec<Name>,
+        copies: Vec<KeyName>,
         reason: Reason,
     },
     /// Write a file that follows from the contract and the units.
@@ -49,7 +50,7 @@ pub enum Change {
         reason: Reason,
     },
     /// Write an operator's copy from the sealed value.
-    Copy { key: Name, file: String, reason: Reason },
+    Copy { key: KeyName, file: String, reason: Reason },
     /// Remember units outside of `out/`, beside the certificate.
     Remember {
         file: String,
@@ -73,7 +74,7 @@ impl Change {
 
 impl Plan {
     /// The keys whose operator's copies it writes.
-    pub fn copies(&self) -> impl Iterator<Item = &Name> {
+    pub fn copies(&self) -> impl Iterator<Item = &KeyName> {
         self.changes.iter().flat_map(|change| match change {
             Change::Seal { copies, .. } => copies.as_slice(),
             Change::Copy { key, .. } => std::slice::from_ref(key),
@@ -87,7 +88,7 @@ impl Plan {
     }
 
     /// The keys whose values it seals.
-    pub fn sealed(&self) -> impl Iterator<Item = &Name> {
+    pub fn sealed(&self) -> impl Iterator<Item = &KeyName> {
         self.changes.iter().flat_map(|change| match change {
             Change::Seal { keys, .. } => keys.as_slice(),
             _ => &[],
@@ -103,7 +104,7 @@ pub struct Plan {
     /// The steps, in their order.
     pub changes: Vec<Change>,
     /// Keys that the operator has not provided yet.
-    pub awaited: Vec<Name>,
+    pub awaited: Vec<KeyName>,
     /// Sealed files that the contract does not know; they stay.
     pub orphans: Vec<String>,
     /// Where contract and platform disagree.
@@ -111,7 +112,7 @@ pub struct Plan {
     /// How many keys more can be read, by namespace, once a changed form is written.
     pub readers: BTreeMap<String, usize>,
     /// Keys that the operator provided although they are sealed already; their sealed values stay.
-    pub kept: Vec<Name>,
+    pub kept: Vec<KeyName>,
     /// The file that should remember sealed units, and cannot be written.
     pub not_remembered: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{fit, generate};
 use crate::manifest::env_file::Variable;
 use crate::manifest::secret::PlainSecret;
-use crate::model::{Contract, Error, Key, MOST_PROVIDED_BYTES, Name, PROPERTY, Recipe, Result, SecretValue, Unit, counted, visible};
+use crate::model::{Contract, Error, Key, KeyName, MOST_PROVIDED_BYTES, Name, Recipe, Result, SecretValue, Unit, counted, visible};
 
 /// bcrypt hashes no more of a password than this, in bytes.
 const MOST_PASSWORD_BYTES: usize = 72;
@@ -21,15 +21,15 @@ pub enum Halves {
 /// What was found so far.
 #[derive(Default)]
 pub struct Adopted {
-    pub values: BTreeMap<Name, SecretValue>,
+    pub values: BTreeMap<KeyName, SecretValue>,
     /// Where each was found.
-    pub from: BTreeMap<Name, String>,
+    pub from: BTreeMap<KeyName, String>,
     /// The day on which each was sealed first, where that is known.
-    pub sealed_on: BTreeMap<Name, String>,
+    pub sealed_on: BTreeMap<KeyName, String>,
     /// Those that are not what their recipe makes, and what it makes.
-    pub unlike: BTreeMap<Name, String>,
+    pub unlike: BTreeMap<KeyName, String>,
     /// Those that lost the line feed at their end.
-    pub trimmed: BTreeSet<Name>,
+    pub trimmed: BTreeSet<KeyName>,
     /// What the operator should know besides.
     pub remarks: Vec<String>,
     /// How many values were for no key of the contract.
@@ -64,7 +64,7 @@ impl Adopted {
 
     /// The same for a value as people and other tools leave it.
     pub fn take(&mut self, key: &Key, value: SecretValue, from: String) -> Result<()> {
-        let (value, trimmed) = value.without_line_feed();
+        let (value, trimmed) = if key.keeps_line_feed() { (value, false) } else { value.without_line_feed() };
         if trimmed {
             self.trimmed.insert(key.name.clone());
         }
@@ -75,7 +75,7 @@ impl Adopted {
     pub fn add_variable(&mut self, contract: &Contract, variable: Variable<'_>, file: &str) -> Result<()> {
         let same = |key: &&Key| {
             let name = key.name.as_str();
-            let upper = || name.to_ascii_uppercase().replace(['-', '.'], "_");
+            let upper = || name.to_ascii_uppercase().replace(['-', '.', '/'], "_");
             variable.name == name || variable.name == upper()
         };
         match contract.keys.iter().find(same) {
@@ -87,18 +87,27 @@ impl Adopted {
         }
     }
 
-    /// Takes what a Secret holds: a source Secret's one value, or a target Secret's, by the entries of its ExternalSecret.
+    /// Takes what a Secret holds: a source Secret's values, or a target Secret's, by what its ExternalSecret reads.
     pub fn add_secret(&mut self, contract: &Contract, secret: PlainSecret, file: &str) -> Result<()> {
         let namespace = secret.namespace.as_ref();
         let in_source = namespace.is_none_or(|namespace| *namespace == contract.namespace);
-        let source = contract.key(secret.name.as_str()).filter(|_| in_source);
         let alone = secret.values.len() == 1;
         let consumers = contract.consumers.iter().filter(|one| Some(&one.namespace) == namespace && one.target == secret.name);
-        let entries: Vec<_> = consumers.flat_map(|consumer| &consumer.entries).collect();
+        let consumers: Vec<_> = consumers.collect();
         for (data_key, value) in secret.values {
-            let read = || entries.iter().find(|entry| entry.secret_key == data_key).and_then(|entry| contract.key(entry.key.as_str()));
-            match source.filter(|_| alone || data_key.as_str() == PROPERTY).or_else(read) {
+            let under = |of: &Name| contract.key(KeyName::of(of, &data_key).as_str());
+            let source = || {
+                let mut keys = contract.values_of(secret.name.as_str()).filter(|_| in_source);
+                let first = keys.next()?;
+                under(&secret.name).or_else(|| (alone && keys.next().is_none()).then_some(first))
+            };
+            let entries = || consumers.iter().flat_map(|consumer| &consumer.entries).find(|entry| entry.secret_key == data_key);
+            let read = || entries().and_then(|entry| contract.key(KeyName::of(&entry.key, &entry.property).as_str()));
+            let whole = || consumers.iter().flat_map(|consumer| &consumer.whole).find_map(under);
+            match source().or_else(read).or_else(whole) {
                 Some(key) => self.take(key, value, place(&secret.name, &data_key.to_string(), file, secret.position.0))?,
+                // What the controller renders is in the contract.
+                None if in_source && contract.form(secret.name.as_str()).texts.contains_key(&data_key) => {}
                 None => self.skipped += 1,
             }
         }
@@ -106,7 +115,7 @@ impl Adopted {
     }
 
     /// Refuses a value that is a stand-in, or that its consumer refuses, unless it is accepted as it is.
-    pub fn judge(&self, contract: &Contract, accepted: &[Name]) -> Result<()> {
+    pub fn judge(&self, contract: &Contract, accepted: &[KeyName]) -> Result<()> {
         let keys = contract.keys.iter().filter(|key| !accepted.contains(&key.name));
         let mut values = keys.filter_map(|key| Some((key, self.values.get(&key.name)?)));
         values.try_for_each(|(key, value)| fit::check(contract, key, value).map_err(|error| self.placed(&key.name, error)))
@@ -125,14 +134,15 @@ impl Adopted {
         Ok(())
     }
 
-    /// Whether the values of a unit are all there, or can be computed.
+    /// Whether what the values of a unit are made of is there, or can be computed.
     fn is_whole(&mut self, unit: &Unit<'_>, halves: Halves) -> Result<bool> {
-        let computed = |key: &Key| matches!(key.recipe, Recipe::Bcrypt { .. });
-        let Some(missing) = unit.keys.iter().find(|key| !computed(key) && !self.values.contains_key(&key.name)) else { return Ok(true) };
+        let together: BTreeSet<KeyName> = unit.together(&self.names()).into_iter().cloned().collect();
+        let mut keys = unit.keys.iter().filter(|key| together.contains(&key.name));
+        let Some(missing) = keys.find(|key| !key.recipe.is_derived() && !self.values.contains_key(&key.name)) else { return Ok(true) };
         if halves == Halves::Refused {
             return Err(self.half(unit, missing));
         }
-        for key in &unit.keys {
+        for key in unit.keys.iter().filter(|key| together.contains(&key.name)) {
             if self.values.remove(&key.name).is_some() {
                 self.remarks
                     .push(format!("`{}` is not taken: `{}`, which it belongs to, is in none of the sources", key.name, missing.name));
@@ -146,6 +156,7 @@ impl Adopted {
         let here: Vec<&Key> = unit.keys.iter().copied().filter(|key| self.values.contains_key(&key.name)).collect();
         let whose = |key: &Key| match &key.recipe {
             Recipe::Bcrypt { of, .. } => format!("`{}` is a bcrypt hash of `{of}`", key.name),
+            recipe if recipe.sources().contains(&&missing.name) => format!("`{}` is made of `{}`", key.name, missing.name),
             _ => format!("`{}` belongs to `{}`", key.name, missing.name),
         };
         let said: Vec<String> = here.iter().map(|key| whose(key)).collect();
@@ -172,6 +183,11 @@ impl Adopted {
             }
         }
         let Some(value) = value else { return Ok(()) };
+        if key.recipe.is_derived() && !generate::agrees(&key.recipe, value, &|name| self.values.get(name)) {
+            let help = "find out which of them is in use; without it, a new one is made";
+            let sources: Vec<String> = key.recipe.sources().into_iter().map(|of| format!("`{of}`")).collect();
+            return Err(Error::refused(format!("`{}` does not belong to {}", key.name, sources.join(" and ")), help));
+        }
         if generate::check(key, value).is_err() {
             self.unlike.insert(key.name.clone(), key.recipe.describe());
         }
@@ -179,12 +195,12 @@ impl Adopted {
     }
 
     /// The error, where the value of that key was found.
-    fn placed(&self, name: &Name, error: Error) -> Error {
+    fn placed(&self, name: &KeyName, error: Error) -> Error {
         self.from.get(name).into_iter().fold(error, |error, from| error.in_file(from))
     }
 
     /// The keys that have a value.
-    pub fn names(&self) -> BTreeSet<Name> {
+    pub fn names(&self) -> BTreeSet<KeyName> {
         self.values.keys().cloned().collect()
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::render::object;
 use crate::manifest::kubernetes::Metadata;
-use crate::model::{Application, Consumer, Contract, Delivery, Entry, Namespace, PROPERTY};
+use crate::model::{Application, Consumer, Contract, Delivery, Entry, Namespace};
 
 pub const APPLICATION: &str = "argocd-application.yaml";
 pub const CONTROLLER: &str = "argocd-sealed-secrets.yaml";
@@ -65,14 +65,21 @@ fn one(name: &str, wanted: &Application, wave: i64, project: &str, source: Value
 
 /// An ExternalSecret that makes the target of one that a chart renders.
 pub fn external_secret(contract: &Contract, delivery: &Delivery, consumer: &Consumer) -> String {
-    let entry =
-        |entry: &Entry| json!({ "secretKey": entry.secret_key.as_str(), "remoteRef": { "key": entry.key.as_str(), "property": PROPERTY } });
-    let spec = json!({
+    let entry = |entry: &Entry| {
+        let remote = json!({ "key": entry.key.as_str(), "property": entry.property.as_str() });
+        json!({ "secretKey": entry.secret_key.as_str(), "remoteRef": remote })
+    };
+    let mut spec = json!({
         "refreshInterval": "1h",
         "secretStoreRef": { "kind": delivery.store_kind.as_str(), "name": contract.store.as_str() },
         "target": { "name": consumer.target.as_str(), "creationPolicy": "Owner" },
-        "data": consumer.entries.iter().map(entry).collect::<Vec<_>>(),
     });
+    if !consumer.entries.is_empty() {
+        spec["data"] = consumer.entries.iter().map(entry).collect();
+    }
+    if !consumer.whole.is_empty() {
+        spec["dataFrom"] = consumer.whole.iter().map(|secret| json!({ "extract": { "key": secret.as_str() } })).collect();
+    }
     object(
         "external-secrets.io/v1",
         "ExternalSecret",

@@ -3,12 +3,20 @@
 
 use std::borrow::Cow;
 
-use crate::manifest::sealed_secret::{SEPARATOR, SealedSecret};
+use crate::manifest::sealed_secret::{self, SEPARATOR, Sealed, SealedSecret};
+use crate::model::Contract;
+
+/// What the tool would write for the same values and days, with that mark; none for a SealedSecret that does not say its certificate.
+pub fn document(contract: &Contract, secret: &SealedSecret, write_once: Option<String>) -> Option<String> {
+    let name = secret.name.as_str();
+    let sealed = Sealed { name, values: secret.encrypted.clone(), write_once, form: contract.form(name) };
+    Some(sealed_secret::write_one(&contract.namespace, secret.certificate?, &sealed))
+}
 
 /// The first line of a file, from 1, that is not as it should be, and what is wrong with it; none where all of it is. How lines end is
 /// git's affair (`core.autocrlf`).
 pub fn first(expected: &str, found: &[u8]) -> Option<(usize, String)> {
-    differs(expected, &with_line_feeds(found), None)
+    differs(expected, &with_line_feeds(found), &[])
 }
 
 /// The same text with LF for CRLF, where git made each of its line ends one; any other is left as it is.
@@ -20,15 +28,15 @@ fn with_line_feeds(text: &[u8]) -> Cow<'_, [u8]> {
     lines().flat_map(|line| line.strip_suffix(b"\r\n").map_or([line, b""], |line| [line, b"\n"])).flatten().copied().collect()
 }
 
-/// [`first`], where a line with this text is not shown.
-fn differs(expected: &str, found: &[u8], hidden: Option<&str>) -> Option<(usize, String)> {
+/// [`first`], where a line with one of these texts is not shown.
+fn differs(expected: &str, found: &[u8], hidden: &[&str]) -> Option<(usize, String)> {
     let expected: Vec<&str> = expected.split('\n').collect();
     let found: Vec<&[u8]> = found.split(|byte| *byte == b'\n').collect();
     let at = (0..expected.len().max(found.len())).find(|i| expected.get(*i).map(|line| line.as_bytes()) != found.get(*i).copied())?;
     // Behind the last line feed nothing stands.
     let lines = expected.len() - 1;
     Some(match (at < lines, at < found.len()) {
-        (true, _) if hidden.is_some_and(|hidden| expected[at].contains(hidden)) => (at + 1, "not as it should be".to_owned()),
+        (true, _) if hidden.iter().any(|hidden| expected[at].contains(hidden)) => (at + 1, "not as it should be".to_owned()),
         (true, _) => (at + 1, format!("not as it should be; here should stand `{}`", expected[at])),
         (false, true) => (lines + 1, "from here on there is more than should be in it".to_owned()),
         (false, false) => (lines, "the line feed at its end is missing".to_owned()),
@@ -43,8 +51,8 @@ pub fn of_unit(expected: &[Option<String>], found: &[u8], secrets: &[SealedSecre
     pieces.into_iter().zip(expected).enumerate().find_map(|(i, ((start, piece), expected))| {
         let separator = if i < last { SEPARATOR } else { "" };
         // What is taken for a sealed value may be plaintext.
-        let blob = secrets[i].encrypted.first().map(|one| one.blob.as_str());
-        let (line, what) = differs(&format!("{}{separator}", expected.as_ref()?), &piece, blob)?;
+        let blobs: Vec<&str> = secrets[i].encrypted.iter().map(|one| one.blob.as_str()).collect();
+        let (line, what) = differs(&format!("{}{separator}", expected.as_ref()?), &piece, &blobs)?;
         Some((start + line, what))
     })
 }

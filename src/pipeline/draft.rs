@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::platform::Platform;
 use super::resolve;
 use crate::manifest::contract_file;
-use crate::model::{Contract, Error, Key, Name, Recipe, Result, Severity, Terms, visible};
+use crate::model::{Contract, DataKey, Error, Key, KeyName, Name, PROPERTY, Recipe, Result, Severity, Terms, visible};
 
 /// How errors name it.
 const DRAFT: &str = "the draft";
@@ -19,7 +19,7 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
     for manifest in platform.manifests.iter().chain(&platform.made) {
         for entry in manifest.secret.entries.iter().filter(|entry| entry.store.name == store.as_str()) {
             let Ok(name) = Name::new(&entry.key) else { continue };
-            if keys.iter().any(|key| key.name == name) {
+            if keys.iter().any(|key| key.name.as_str() == name.as_str()) {
                 continue;
             }
             match known.key(name.as_str()) {
@@ -27,8 +27,8 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
                 None => {
                     let (line, _) = entry.position;
                     comments.insert(
-                        name.clone(),
-                        format!("read in {}:{line}; say how it is made: hex, base64url, alphanumeric, or provided", manifest.file),
+                        name.to_string(),
+                        vec![format!("read in {}:{line}; say how it is made: hex, base64url, alphanumeric, or provided", manifest.file)],
                     );
                     keys.push(provided(name, &manifest.secret.name));
                 }
@@ -41,16 +41,16 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
         }
     }
     // A unit of the known contract may have the name of a key here.
-    let names: BTreeSet<Name> = keys.iter().map(|key| key.name.clone()).collect();
-    for key in keys.iter_mut().filter(|key| key.unit != key.name && names.contains(&key.unit)) {
+    let names: BTreeSet<String> = keys.iter().map(|key| key.name.to_string()).collect();
+    for key in keys.iter_mut().filter(|key| key.unit.as_str() != key.name.secret() && names.contains(key.unit.as_str())) {
         key.unit = match &key.recipe {
-            Recipe::Bcrypt { of, .. } => of.clone(),
-            _ => key.name.clone(),
+            Recipe::Bcrypt { of, .. } => Name::new(of.secret())?,
+            _ => Name::new(key.name.secret())?,
         };
     }
     let ignored = ignored.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
     let mut terms = Terms { file: DRAFT.to_owned(), store, ignored, keys, ..Terms::clone(&known) };
-    terms.consumers.iter_mut().for_each(|consumer| consumer.entries.retain(|entry| names.contains(&entry.key)));
+    terms.consumers.iter_mut().for_each(|consumer| consumer.entries.retain(|entry| names.contains(entry.key.as_str())));
     let resolved = resolve::resolve(Contract::new(terms)?, platform, None, None, Some(Default::default()))?;
     // One of a name and namespace is enough: what a second one reads is reported above.
     let (mut consumers, mut seen) = (resolved.contract.consumers.clone(), BTreeSet::new());
@@ -67,7 +67,7 @@ pub fn draft(known: Contract, platform: &Platform, ignored: &str) -> Result<Stri
 }
 
 fn add(keys: &mut Vec<Key>, more: Vec<Key>) {
-    let known: BTreeSet<Name> = keys.iter().map(|key| key.name.clone()).collect();
+    let known: BTreeSet<KeyName> = keys.iter().map(|key| key.name.clone()).collect();
     keys.extend(more.into_iter().filter(|key| !known.contains(&key.name)));
 }
 
@@ -82,7 +82,7 @@ fn with_source(known: &Contract, key: &Key) -> Vec<Key> {
 fn provided(name: Name, consumer: &str) -> Key {
     Key {
         about: format!("read by {}", visible(consumer)),
-        recipe: Recipe::Provided { pattern: None, hint: None },
+        recipe: Recipe::Provided { pattern: None, hint: None, lines: false },
         when: None,
         needed: true,
         write_once: false,
@@ -90,7 +90,7 @@ fn provided(name: Name, consumer: &str) -> Key {
         unit: name.clone(),
         after_rotation: None,
         position: None,
-        name,
+        name: KeyName::of(&name, &DataKey::new(PROPERTY).expect("a constant data key")),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::generate;
 use super::inventory::Inventory;
 use super::unseal::Opened;
-use crate::model::{Contract, Name, Recipe, Result, SecretValue};
+use crate::model::{Contract, KeyName, Result, SecretValue};
 
 /// What came of each part of the recovery.
 pub struct Drill {
@@ -53,11 +53,14 @@ pub fn count(opened: Option<&Opened>, contract: &Contract, inventory: &Inventory
     inventory.unreadable().for_each(|_| tries.units.count(false));
     for (path, secrets) in &inventory.sealed {
         let of_file = opened.map(|opened| opened.of(path)).unwrap_or_default();
-        let mut values: Vec<(&Name, Option<&SecretValue>)> = Vec::new();
+        let mut values: Vec<(KeyName, Option<&SecretValue>)> = Vec::new();
         for (i, secret) in secrets.iter().enumerate() {
             let several = of_file.get(i).and_then(|values| values.as_ref().ok());
             secret.encrypted.iter().for_each(|_| tries.values.count(several.is_some()));
-            values.push((&secret.name, several.and_then(|several| several.last()).map(|(_, value)| value)));
+            for one in &secret.encrypted {
+                let value = several.and_then(|several| several.iter().find(|(key, _)| key == one.key.as_str()));
+                values.push((KeyName::of(&secret.name, &one.key), value.map(|(_, value)| value)));
+            }
         }
         tries.units.count(values.iter().all(|(_, value)| value.is_some()));
         count_pairs(contract, &values, &mut tries.pairs);
@@ -65,10 +68,11 @@ pub fn count(opened: Option<&Opened>, contract: &Contract, inventory: &Inventory
     tries
 }
 
-fn count_pairs(contract: &Contract, values: &[(&Name, Option<&SecretValue>)], pairs: &mut Share) {
+fn count_pairs(contract: &Contract, values: &[(KeyName, Option<&SecretValue>)], pairs: &mut Share) {
+    let known = |name: &KeyName| values.iter().find(|(other, _)| other == name).and_then(|(_, value)| *value);
     for (name, hash) in values {
-        let Some(Recipe::Bcrypt { of, .. }) = contract.key(name.as_str()).map(|key| &key.recipe) else { continue };
-        let password = values.iter().find(|(name, _)| *name == of).and_then(|(_, value)| *value);
-        pairs.count(matches!((hash, password), (Some(hash), Some(password)) if generate::matches(hash, password)));
+        let Some(recipe) = contract.key(name.as_str()).map(|key| &key.recipe).filter(|recipe| recipe.is_derived()) else { continue };
+        let whole = recipe.sources().into_iter().all(|of| known(of).is_some());
+        pairs.count(hash.is_some_and(|hash| whole && generate::agrees(recipe, hash, &known)));
     }
 }

@@ -354,7 +354,7 @@ fn is_encoded(key: &Key, value: &SecretValue) -> bool {
 fn is_cookie_secret(contract: &Contract, key: &Key) -> bool {
     let says = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase().ends_with("cookiesecret");
     let mut entries = contract.consumers.iter().flat_map(|consumer| &consumer.entries);
-    says(key.name.as_str()) || entries.any(|entry| entry.key == key.name && says(entry.secret_key.as_str()))
+    says(key.name.as_str()) || entries.any(|entry| entry.reads(&key.name) && says(entry.secret_key.as_str()))
 }
 
 /// Whether oauth2-proxy makes an AES key of these bytes (its `pkg/encryption`, `SecretBytes`): base64url if that has the length of one,

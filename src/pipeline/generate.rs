@@ -1,61 +1,144 @@
 //! Making values, and holding a value against the recipe that should have made it.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use crate::model::{Entropy, Error, Key, Name, Recipe, Result, SecretValue, Unit};
+use super::key_pair::PrivateKey;
+use super::tls;
+use crate::model::{BcryptVersion, Class, Entropy, Error, Escape, Issuer, Key, KeyName, Part, Recipe, Result, SecretValue, Text, Unit};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 const ALPHANUMERIC: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Every value of a unit, in the order of its keys; `provided` holds those that the operator supplied.
-pub fn generate(unit: &Unit<'_>, provided: &mut BTreeMap<Name, SecretValue>, entropy: &mut Entropy) -> Result<Vec<SecretValue>> {
-    let mut values: Vec<SecretValue> = Vec::with_capacity(unit.keys.len());
-    for (i, key) in unit.keys.iter().enumerate() {
-        let value = match (provided.remove(&key.name), &key.recipe) {
-            (Some(value), _) => value,
-            (None, Recipe::Bcrypt { of, cost }) => {
-                let source = unit.keys[..i].iter().position(|key| key.name == *of);
-                let source = source.expect("a contract's hash comes after its source, in the same unit");
-                hash(&values[source], *cost, entropy)?
+/// The values of these keys of a unit, each with its key, in the unit's order; `provided` holds those that exist already, and `now` is
+/// when certificates begin.
+pub fn generate<'k>(
+    unit: &Unit<'k>,
+    keys: &[KeyName],
+    provided: &mut BTreeMap<KeyName, SecretValue>,
+    now: SystemTime,
+    entropy: &mut Entropy,
+) -> Result<Vec<(&'k Key, SecretValue)>> {
+    let mut values: Vec<(&Key, SecretValue)> = Vec::with_capacity(keys.len());
+    for key in unit.keys.iter().filter(|key| keys.contains(&key.name)) {
+        let value = match provided.remove(&key.name) {
+            Some(value) => value,
+            None if key.recipe.is_derived() => {
+                let made = |name: &KeyName| values.iter().find(|(key, _)| key.name == *name).map(|(_, value)| value);
+                derive(&key.recipe, &made, now, entropy)?
             }
-            (None, recipe) => draw(recipe, entropy)?,
+            None => draw(&key.recipe, entropy)?,
         };
-        values.push(value);
+        values.push((key, value));
     }
     Ok(values)
 }
 
+/// A value that exists already, by its name.
+type Known<'v> = &'v dyn Fn(&KeyName) -> Option<&'v SecretValue>;
+
+/// A value that is made of others.
+fn derive(recipe: &Recipe, known: Known<'_>, now: SystemTime, entropy: &mut Entropy) -> Result<SecretValue> {
+    let of = |name: &KeyName| known(name).expect("a plan makes a value together with what it is made of");
+    match recipe {
+        Recipe::Bcrypt { of: name, cost, version } => hash(of(name), *cost, *version, entropy),
+        Recipe::Htpasswd { user, of: name, cost } => {
+            let hash = hash(of(name), *cost, BcryptVersion::TwoY, entropy)?;
+            Ok(SecretValue::new(Zeroizing::new([user.as_bytes(), b":", hash.expose()].concat())))
+        }
+        Recipe::Argon2id { of: name, memory, iterations, parallelism } => argon2id(of(name), *memory, *iterations, *parallelism, entropy),
+        Recipe::PublicKey { of: name, format } => PrivateKey::read(of(name))?.public(*format),
+        Recipe::Same { of: name } => Ok(SecretValue::new(Zeroizing::new(of(name).expose().to_vec()))),
+        Recipe::Text(text) => Ok(written(text, of)),
+        Recipe::Certificate { of: name, names, days, issuer } => {
+            let subject = tls::Subject { key: PrivateKey::read(of(name))?, names, days: *days };
+            match issuer {
+                Issuer::By { key, certificate } => {
+                    let authority = tls::Authority { key: PrivateKey::read(of(key))?, certificate: of(certificate) };
+                    tls::issue(&subject, Some(&authority), false, now, entropy)
+                }
+                issuer => tls::issue(&subject, None, *issuer == Issuer::Authority, now, entropy),
+            }
+        }
+        _ => unreachable!("the other recipes need no other value"),
+    }
+}
+
 /// A fresh value of a recipe that needs nothing but randomness.
 fn draw(recipe: &Recipe, entropy: &mut Entropy) -> Result<SecretValue> {
-    let length = recipe.length().expect("a generated value has a fixed length");
-    let mut text = Zeroizing::new(Vec::with_capacity(length));
+    let mut text = Zeroizing::new(Vec::with_capacity(recipe.length().unwrap_or_default()));
     match recipe {
         Recipe::Hex { bytes, prefix } => {
             text.extend_from_slice(prefix.as_bytes());
-            let random = random(*bytes, entropy)?;
-            text.extend(random.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]));
+            text.extend(hex(&random(*bytes, entropy)?));
         }
-        Recipe::Base64Url { bytes } => {
-            text.resize(length, 0);
-            let random = random(*bytes, entropy)?;
-            BASE64_URL_SAFE_NO_PAD.encode_slice(&*random, &mut text).expect("the length of base64 is known");
-        }
-        Recipe::Alphanumeric { .. } => {
-            while text.len() < length {
-                let random = random(length, entropy)?;
-                // 248 = 4 · 62: what lies above would make the first characters likelier.
-                let fair = random.iter().filter(|byte| **byte < 248).map(|byte| ALPHANUMERIC[usize::from(byte % 62)]);
-                let missing = length - text.len();
-                text.extend(fair.take(missing));
+        Recipe::Base64 { bytes } => text = encoded(&BASE64_STANDARD, &random(*bytes, entropy)?),
+        Recipe::Base64Url { bytes } => text = encoded(&BASE64_URL_SAFE_NO_PAD, &random(*bytes, entropy)?),
+        Recipe::Alphanumeric { length } => draw_of(ALPHANUMERIC, *length, &mut text, entropy)?,
+        Recipe::Password { length, classes, without } => draw_password(*length, classes, without, &mut text, entropy)?,
+        Recipe::Uuid => {
+            let mut bytes = random(16, entropy)?;
+            // RFC 9562: version 4, variant 10.
+            (bytes[6], bytes[8]) = (bytes[6] & 0x0f | 0x40, bytes[8] & 0x3f | 0x80);
+            for (i, digit) in hex(&bytes).enumerate() {
+                text.extend([8, 12, 16, 20].contains(&i).then_some(b'-'));
+                text.push(digit);
             }
         }
-        Recipe::Bcrypt { .. } | Recipe::Provided { .. } => unreachable!("a hash is computed, and a plan awaits what is not provided"),
+        Recipe::PrivateKey { algorithm, format } => return PrivateKey::new(*algorithm, entropy)?.private(*format),
+        _ => unreachable!("a plan awaits what is not provided, and what is made of another value is not drawn"),
     }
     Ok(SecretValue::new(text))
+}
+
+/// Adds so many characters, each as likely as any other.
+fn draw_of(characters: &[u8], length: usize, text: &mut Vec<u8>, entropy: &mut Entropy) -> Result<()> {
+    let all = characters.len();
+    // What lies above the largest multiple would make the first characters likelier.
+    let fair = 256 / all * all;
+    let end = text.len() + length;
+    while text.len() < end {
+        let random = random(length, entropy)?;
+        let fair = random.iter().filter(|byte| usize::from(**byte) < fair).map(|byte| characters[usize::from(*byte) % all]);
+        let missing = end - text.len();
+        text.extend(fair.take(missing));
+    }
+    Ok(())
+}
+
+/// The characters of a password.
+fn alphabet(classes: &[Class], without: &str) -> Vec<u8> {
+    let all = classes.iter().flat_map(|class| class.characters().bytes());
+    all.filter(|character| !without.as_bytes().contains(character)).collect()
+}
+
+/// Whether a password has a character of each class.
+fn has_each(password: &[u8], classes: &[Class]) -> bool {
+    classes.iter().all(|class| password.iter().any(|byte| class.characters().as_bytes().contains(byte)))
+}
+
+/// A password with a character of each class, as likely as any other such password.
+fn draw_password(length: usize, classes: &[Class], without: &str, text: &mut Vec<u8>, entropy: &mut Entropy) -> Result<()> {
+    let alphabet = alphabet(classes, without);
+    loop {
+        text.clear();
+        draw_of(&alphabet, length, text, entropy)?;
+        if has_each(text, classes) {
+            return Ok(());
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    bytes.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]])
+}
+
+fn encoded(engine: &impl Engine, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(engine.encode(bytes).into_bytes())
 }
 
 fn random(bytes: usize, entropy: &mut Entropy) -> Result<Zeroizing<Vec<u8>>> {
@@ -64,37 +147,100 @@ fn random(bytes: usize, entropy: &mut Entropy) -> Result<Zeroizing<Vec<u8>>> {
     Ok(random)
 }
 
-/// A bcrypt hash, version `2a`, verified before it is used: a hash that no password matches locks everybody out.
-fn hash(password: &SecretValue, cost: u32, entropy: &mut Entropy) -> Result<SecretValue> {
+/// A bcrypt hash, verified before it is used: a hash that no password matches locks everybody out.
+fn hash(password: &SecretValue, cost: u32, version: BcryptVersion, entropy: &mut Entropy) -> Result<SecretValue> {
     let mut salt = [0; 16];
     entropy.try_fill_bytes(&mut salt)?;
     let failed = || Error::cryptography("hashing with bcrypt failed", "nothing was written; try again, and report it if it stays");
     let parts = bcrypt::non_truncating_hash_with_salt(password.expose(), cost, salt).map_err(|_| failed())?;
-    let text = Zeroizing::new(parts.format_for_version(bcrypt::Version::TwoA));
+    let version = match version {
+        BcryptVersion::TwoA => bcrypt::Version::TwoA,
+        BcryptVersion::TwoB => bcrypt::Version::TwoB,
+        BcryptVersion::TwoY => bcrypt::Version::TwoY,
+    };
+    let text = Zeroizing::new(parts.format_for_version(version));
     let value = SecretValue::new(Zeroizing::new(text.as_bytes().to_vec()));
     if matches(&value, password) { Ok(value) } else { Err(failed()) }
 }
 
 /// Whether this is a bcrypt hash of that password.
 pub fn matches(hash: &SecretValue, password: &SecretValue) -> bool {
-    let hash = std::str::from_utf8(hash.expose());
+    is_bcrypt_of(hash.expose(), password)
+}
+
+fn is_bcrypt_of(hash: &[u8], password: &SecretValue) -> bool {
+    let hash = std::str::from_utf8(hash);
     hash.is_ok_and(|hash| bcrypt::non_truncating_verify(password.expose(), hash).unwrap_or(false))
 }
 
-/// Whether a value is one that the key's recipe could have made; a hash's password is a matter of [`matches`].
+/// An Argon2id hash, in PHC's form.
+fn argon2id(password: &SecretValue, memory: u32, iterations: u32, parallelism: u32, entropy: &mut Entropy) -> Result<SecretValue> {
+    let mut salt = [0; 16];
+    entropy.try_fill_bytes(&mut salt)?;
+    let failed = || Error::cryptography("hashing with Argon2id failed", "nothing was written; try again, and report it if it stays");
+    let parameters = argon2::Params::new(memory, iterations, parallelism, Some(32)).map_err(|_| failed())?;
+    let hasher = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
+    let mut hash = Zeroizing::new([0; 32]);
+    hasher.hash_password_into(password.expose(), &salt, &mut *hash).map_err(|_| failed())?;
+    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), Zeroizing::new(STANDARD_NO_PAD.encode(*hash)));
+    let text = format!("$argon2id$v=19$m={memory},t={iterations},p={parallelism}${salt}${}", *hash);
+    Ok(SecretValue::new(Zeroizing::new(text.into_bytes())))
+}
+
+/// Whether this is an Argon2id hash of that password, in PHC's form.
+fn is_argon2id_of(hash: &[u8], password: &SecretValue) -> Option<bool> {
+    let text = std::str::from_utf8(hash).ok()?.strip_prefix("$argon2id$v=19$")?;
+    let [parameters, salt, hash] = text.split('$').collect::<Vec<_>>().try_into().ok()?;
+    let number = |name: &str| parameters.split(',').find_map(|one| one.strip_prefix(name)?.strip_prefix('=')?.parse::<u32>().ok());
+    let (memory, iterations) = (number("m")?, number("t")?);
+    // What would take minutes is none of ours.
+    let fair = memory <= MOST_MEMORY && iterations <= MOST_ITERATIONS;
+    let (salt, hash) = (STANDARD_NO_PAD.decode(salt).ok()?, STANDARD_NO_PAD.decode(hash).ok()?);
+    let parameters = argon2::Params::new(memory, iterations, number("p")?, Some(hash.len())).ok().filter(|_| fair)?;
+    let hasher = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
+    let mut computed = Zeroizing::new(vec![0; hash.len()]);
+    hasher.hash_password_into(password.expose(), &salt, &mut computed).ok()?;
+    Some(*computed == hash)
+}
+
+/// The most memory that an Argon2id hash may take, in KiB.
+pub const MOST_MEMORY: u32 = 1 << 20;
+/// The most passes that an Argon2id hash may take.
+pub const MOST_ITERATIONS: u32 = 16;
+
+/// Whether a value is one that its recipe could have made of those.
+pub fn agrees(recipe: &Recipe, value: &SecretValue, known: Known<'_>) -> bool {
+    let of = |name: &KeyName| known(name);
+    let agreed = match recipe {
+        Recipe::Bcrypt { of: name, .. } => of(name).map(|password| matches(value, password)),
+        Recipe::Htpasswd { user, of: name, .. } => of(name).map(|password| {
+            let hash = value.expose().strip_prefix(user.as_bytes()).and_then(|rest| rest.strip_prefix(b":"));
+            hash.is_some_and(|hash| is_bcrypt_of(hash, password))
+        }),
+        Recipe::Argon2id { of: name, .. } => of(name).map(|password| is_argon2id_of(value.expose(), password) == Some(true)),
+        Recipe::PublicKey { of: name, .. } => of(name).map(|key| PrivateKey::read(key).is_ok_and(|key| key.has_public(value))),
+        Recipe::Same { of: name } => of(name).map(|other| other.same_as(value)),
+        Recipe::Text(text) if text.reads().all(|name| of(name).is_some()) => {
+            Some(written(text, |name: &KeyName| of(name).expect("each of them is known")).same_as(value))
+        }
+        Recipe::Certificate { of: name, issuer, .. } => of(name).map(|key| {
+            let authority = match issuer {
+                Issuer::By { certificate, .. } => of(certificate),
+                _ => Some(value),
+            };
+            let key = PrivateKey::read(key);
+            key.is_ok_and(|key| authority.is_none_or(|authority| tls::fits(value, &key, authority)))
+        }),
+        _ => None,
+    };
+    agreed.unwrap_or(true)
+}
+
+/// Whether a value is one that the key's recipe could have made; what it is made of is a matter of [`agrees`].
 pub fn check(key: &Key, value: &SecretValue) -> Result<()> {
     let bytes = value.expose();
-    let tail = |skip: usize| bytes.get(skip..).unwrap_or_default();
     let right_length = key.recipe.length().is_none_or(|length| length == bytes.len());
-    let fits = right_length
-        && match &key.recipe {
-            Recipe::Hex { prefix, .. } => bytes.starts_with(prefix.as_bytes()) && tail(prefix.len()).iter().all(|byte| HEX.contains(byte)),
-            Recipe::Base64Url { .. } => bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)),
-            Recipe::Alphanumeric { .. } => bytes.iter().all(u8::is_ascii_alphanumeric),
-            Recipe::Bcrypt { cost, .. } => bytes.starts_with(format!("$2a${cost:02}$").as_bytes()),
-            Recipe::Provided { pattern, .. } => !bytes.is_empty() && pattern.as_ref().is_none_or(|pattern| pattern.is_match(bytes)),
-        };
-    if fits {
+    if right_length && is_like(&key.recipe, value) {
         return Ok(());
     }
     let hint = match &key.recipe {
@@ -103,4 +249,52 @@ pub fn check(key: &Key, value: &SecretValue) -> Result<()> {
         _ => "a new value is due".to_owned(),
     };
     Err(Error::bad_input(format!("the value of `{}` is not what its recipe asks for ({})", key.name, key.recipe.describe()), hint))
+}
+
+fn is_like(recipe: &Recipe, value: &SecretValue) -> bool {
+    let bytes = value.expose();
+    let tail = |skip: usize| bytes.get(skip..).unwrap_or_default();
+    let is_hash = |hash: &[u8], version: BcryptVersion, cost: u32| hash.starts_with(format!("${}${cost:02}$", version.as_str()).as_bytes());
+    match recipe {
+        Recipe::Hex { prefix, .. } => bytes.starts_with(prefix.as_bytes()) && tail(prefix.len()).iter().all(|byte| HEX.contains(byte)),
+        Recipe::Base64 { bytes: count } => BASE64_STANDARD.decode(bytes).map(Zeroizing::new).is_ok_and(|found| found.len() == *count),
+        Recipe::Base64Url { .. } => bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)),
+        Recipe::Alphanumeric { .. } => bytes.iter().all(u8::is_ascii_alphanumeric),
+        Recipe::Password { classes, without, .. } => {
+            let alphabet = alphabet(classes, without);
+            has_each(bytes, classes) && bytes.iter().all(|byte| alphabet.contains(byte))
+        }
+        Recipe::Uuid => {
+            let is_digit = |(i, byte): (usize, &u8)| if [8, 13, 18, 23].contains(&i) { *byte == b'-' } else { HEX.contains(byte) };
+            bytes.iter().enumerate().all(is_digit) && bytes.get(14) == Some(&b'4')
+        }
+        Recipe::PrivateKey { algorithm, format } => {
+            PrivateKey::read(value).is_ok_and(|key| key.algorithm() == Some(*algorithm) && PrivateKey::is_in(value, *format))
+        }
+        Recipe::Bcrypt { cost, version, .. } => is_hash(bytes, *version, *cost),
+        Recipe::Htpasswd { user, cost, .. } => {
+            bytes.starts_with(format!("{user}:").as_bytes()) && is_hash(tail(user.len() + 1), BcryptVersion::TwoY, *cost)
+        }
+        Recipe::Argon2id { memory, iterations, parallelism, .. } => {
+            bytes.starts_with(format!("$argon2id$v=19$m={memory},t={iterations},p={parallelism}$").as_bytes())
+        }
+        Recipe::Provided { pattern, .. } => !bytes.is_empty() && pattern.as_ref().is_none_or(|pattern| pattern.is_match(bytes)),
+        Recipe::PublicKey { .. } | Recipe::Certificate { .. } | Recipe::Same { .. } | Recipe::Text(_) => !bytes.is_empty(),
+    }
+}
+
+/// A text with its values, as the controller writes it.
+pub fn written<'v, K>(text: &Text<K>, value: impl Fn(&K) -> &'v SecretValue) -> SecretValue {
+    let mut written = Zeroizing::new(Vec::new());
+    for part in &text.0 {
+        match part {
+            Part::Plain(text) => written.extend_from_slice(text.as_bytes()),
+            Part::Value { of, escape } => written.extend_from_slice(&escape.apply(value(of).expose())),
+            Part::Basic { user, of } => {
+                let both = Zeroizing::new([user.as_bytes(), b":", value(of).expose()].concat());
+                written.extend_from_slice(&Escape::Base64.apply(&both));
+            }
+        }
+    }
+    SecretValue::new(written)
 }

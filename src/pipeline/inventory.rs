@@ -7,7 +7,7 @@ use super::remembered::Remembered;
 use super::render::{RUNBOOK, is_derived};
 use crate::manifest::sealed_secret::{self, SealedSecret};
 use crate::manifest::text;
-use crate::model::{CertificateDigest, Code, Contract, Error, Name, Result, Unit, quoted};
+use crate::model::{CertificateDigest, Code, Contract, Error, Key, KeyName, Name, Result, Unit, quoted};
 
 /// The folder of the sealed units.
 pub const SOURCE: &str = "secret-source/";
@@ -23,7 +23,7 @@ pub struct Inventory {
     /// The same files as they lie there.
     pub texts: Files,
     /// In which of these files each name stands.
-    homes: HashMap<Name, String>,
+    homes: HashMap<String, String>,
     /// Every other file.
     pub others: Files,
     /// What is wrong with sealed files: those that cannot be read, and names that stand in two.
@@ -63,7 +63,7 @@ impl Inventory {
 
     fn add(&mut self, path: String, text: Vec<u8>, secrets: Vec<SealedSecret>) {
         for secret in &secrets {
-            if let Some(first) = self.homes.insert(secret.name.clone(), path.clone()) {
+            if let Some(first) = self.homes.insert(secret.name.to_string(), path.clone()) {
                 let error = Error::refused(
                     format!("`{}` is sealed in this file, and in {first} too", secret.name),
                     "keep the one that `git log` shows, and remove the other",
@@ -159,7 +159,8 @@ impl Inventory {
             help += &format!("; or, for new values on purpose, `seal-secrets rotate{names}`");
         }
         if !provided.is_empty() {
-            let flags: String = provided.iter().map(|unit| format!(" --provide {}=FILE", unit.keys[0].name)).collect();
+            let keys = provided.iter().flat_map(|unit| &unit.keys).filter(|key| key.is_provided());
+            let flags: String = keys.map(|key| format!(" --provide {}=FILE", key.name)).collect();
             help += &format!("; or provide what is yours again: `seal-secrets bootstrap{flags}`");
         }
         let destroyed = protects.iter().flat_map(|unit| &unit.keys).filter(|key| key.write_once);
@@ -197,12 +198,13 @@ impl Inventory {
 
     /// What the keys folder remembers, and the contract no longer has, or no longer calls write-once.
     pub fn dropped<'i>(&'i self, contract: &'i Contract) -> impl Iterator<Item = &'i Name> {
-        let kept = |name: &Name| contract.keys.iter().any(|key| key.write_once && (key.name == *name || key.unit == *name));
+        let kept =
+            |name: &Name| contract.keys.iter().any(|key| key.write_once && (key.name.secret() == name.as_str() || key.unit == *name));
         self.remembered.units.iter().filter(|(_, write_once)| **write_once).map(|(name, _)| name).filter(move |name| !kept(name))
     }
 }
 
-fn file_of(unit: &Name) -> String {
+fn file_of(unit: impl std::fmt::Display) -> String {
     format!("{SOURCE}{unit}{SEALED}")
 }
 
@@ -213,7 +215,8 @@ pub fn name_of(file: &str) -> Option<Name> {
 
 /// Whether a unit is among those that were ever there: under its own name or, before the contract gave it that, a key's.
 pub fn was_sealed(unit: &Unit<'_>, ever_sealed: &BTreeSet<String>) -> bool {
-    unit.keys.iter().map(|key| &key.name).chain([unit.name]).any(|name| ever_sealed.contains(&file_of(name)))
+    let mut names = unit.secrets().into_iter().map(|(secret, _)| secret).chain([unit.name.as_str()]);
+    names.any(|name| ever_sealed.contains(&file_of(name)))
 }
 
 /// Whether a path is that of a sealed unit.
@@ -228,19 +231,22 @@ const RESOURCES: &str = "secret-source/kustomization.yaml";
 /// stands in another file, or one that is missing beside its other half, is an error.
 pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) -> Result<Option<Vec<&'i SealedSecret>>> {
     let file = unit.file();
-    for key in &unit.keys {
-        if let Some(path) = inventory.homes.get(&key.name).filter(|path| **path != file) {
+    for (secret, _) in unit.secrets() {
+        if let Some(path) = inventory.homes.get(secret).filter(|path| **path != file) {
             let shown = |path: &str| quoted(&Path::new(&inventory.remembered.out).join(path).to_string_lossy());
             let help = format!("rename it back: `git mv {} {}`", shown(path), shown(&file));
-            return Err(Error::refused(format!("`{}` is sealed in this file, and belongs in {file}", key.name), help).in_file(path));
+            return Err(Error::refused(format!("`{secret}` is sealed in this file, and belongs in {file}"), help).in_file(path));
         }
     }
     let Some(secrets) = inventory.sealed.get(&file) else { return Ok(None) };
     let mut found = Vec::new();
-    for key in &unit.keys {
-        match secrets.iter().find(|secret| secret.name == key.name) {
+    for (name, _) in unit.secrets() {
+        match secrets.iter().find(|secret| secret.name.as_str() == name) {
             Some(secret) => found.push(secret),
-            None => return Err(half_missing(inventory, unit, key.name.as_str(), secrets)),
+            None => {
+                let present: Vec<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
+                return Err(half_missing(inventory, unit, name, &present));
+            }
         }
     }
     if let Some(secret) = found.iter().find(|secret| secret.namespace.as_ref() != Some(&contract.namespace)) {
@@ -252,8 +258,40 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
     Ok(Some(found))
 }
 
-fn half_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &str, secrets: &[SealedSecret]) -> Error {
-    let present: Vec<String> = secrets.iter().map(|secret| format!("`{}`", secret.name)).collect();
+/// The keys of a unit's SealedSecrets that they do not hold yet, but for those that are `replaced`. One that is made of a value that they
+/// hold, or the other way round, is an error.
+pub fn missing<'u>(
+    inventory: &Inventory,
+    unit: &Unit<'u>,
+    secrets: &[&SealedSecret],
+    replaced: &BTreeSet<&KeyName>,
+) -> Result<Vec<&'u Key>> {
+    let holds = |key: &Key| {
+        let of_key = secrets.iter().filter(|secret| secret.name.as_str() == key.name.secret());
+        of_key.into_iter().any(|secret| secret.value(key.name.property()).is_some())
+    };
+    let missing: Vec<&Key> = unit.keys.iter().copied().filter(|key| !holds(key) && !replaced.contains(&key.name)).collect();
+    let names: BTreeSet<KeyName> = missing.iter().map(|key| key.name.clone()).collect();
+    let present: Vec<&str> = unit.together(&names).into_iter().filter(|name| !names.contains(*name)).map(KeyName::as_str).collect();
+    match missing.first() {
+        Some(key) if !present.is_empty() => Err(value_missing(inventory, unit, key, &present)),
+        _ => Ok(missing),
+    }
+}
+
+fn value_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &Key, present: &[&str]) -> Error {
+    let (name, secret) = (&missing.name, missing.name.secret());
+    let mut help = format!("take it out of the contract, or restore the file: {}", inventory.git("checkout --", &[unit.file()]));
+    if !unit.write_once() {
+        help += &format!("; or make both again: `seal-secrets rotate {}`", present[0]);
+    }
+    Error::refused(format!("`{secret}` does not hold `{}`, and it cannot be made alone", name.property()), help)
+        .why(format!("{} is sealed already, and cannot be read back", present.join(", ")))
+        .in_file(&unit.file())
+}
+
+fn half_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &str, present: &[&str]) -> Error {
+    let present: Vec<String> = present.iter().map(|name| format!("`{name}`")).collect();
     let mut help = format!("restore it: {}", inventory.git("checkout --", &[unit.file()]));
     if !unit.write_once() {
         help += &format!("; or remove the file, and `seal-secrets rotate {}` generates all of it again", unit.keys[0].name);

@@ -7,58 +7,89 @@ use zeroize::Zeroizing;
 
 use super::certificate::FitCertificate;
 use super::generate;
-use super::seal::Sealer;
-use crate::manifest::sealed_secret::{self, Sealed};
-use crate::model::{Change, Contract, Entropy, Name, Plan, Result, SecretValue};
+use super::inventory::Inventory;
+use super::seal::{Labelled, Sealer};
+use crate::manifest::sealed_secret::{self, Encrypted, Sealed};
+use crate::model::{Change, Contract, DataKey, Entropy, Key, KeyName, Plan, Result, SecretValue, Unit, mark};
 
 /// What a plan's units hold.
 pub struct Made {
     /// Their files' texts, in the order of the plan.
     pub files: Vec<String>,
     /// In the clear, where the operator gets a copy.
-    pub copies: Vec<(Name, Zeroizing<Vec<u8>>)>,
+    pub copies: Vec<(KeyName, Zeroizing<Vec<u8>>)>,
 }
 
 /// The day on which the value of a key was sealed first, where that is known.
-pub type SealedOn<'d> = &'d dyn Fn(&Name) -> Option<String>;
+pub type SealedOn<'d> = &'d dyn Fn(&KeyName) -> Option<String>;
+
+/// What a run goes by.
+pub struct Basis<'b> {
+    pub contract: &'b Contract,
+    /// What is sealed already: values that are not made stay as they are.
+    pub inventory: &'b Inventory,
+    pub certificate: &'b FitCertificate,
+    pub sealed_on: SealedOn<'b>,
+}
 
 /// Makes every value that a plan seals; `provided` are those that exist already.
 pub fn make(
-    contract: &Contract,
+    basis: &Basis<'_>,
     plan: &Plan,
-    certificate: &FitCertificate,
-    mut provided: BTreeMap<Name, SecretValue>,
-    sealed_on: SealedOn<'_>,
+    mut provided: BTreeMap<KeyName, SecretValue>,
+    now: std::time::SystemTime,
     entropy: &mut Entropy,
     threads: NonZeroUsize,
 ) -> Result<Made> {
+    let contract = basis.contract;
     let units: BTreeMap<_, _> = contract.units().into_iter().map(|unit| (unit.name, unit)).collect();
     let (mut labelled, mut copies, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
     for change in &plan.changes {
-        let Change::Seal { unit, copies: copied, .. } = change else { continue };
+        let Change::Seal { unit, file, keys, copies: copied, .. } = change else { continue };
         let unit = &units[unit];
-        let values = generate::generate(unit, &mut provided, entropy)?;
-        let mut of_unit = Vec::with_capacity(values.len());
-        for (key, value) in unit.keys.iter().zip(values) {
-            if copied.contains(&key.name) {
-                copies.push((key.name.clone(), Zeroizing::new(value.expose().to_vec())));
-            }
-            let imported = generate::check(key, &value).is_err();
-            of_unit.push(Sealed {
-                name: &key.name,
-                blob: String::new(),
-                imported,
-                sealed_on: sealed_on(&key.name),
-                write_once: key.mark(),
-            });
-            labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), key.name.as_str()), value));
-        }
-        sealed.push(of_unit);
+        let values = generate::generate(unit, keys, &mut provided, now, entropy)?;
+        copies.extend(values.iter().filter(|(key, _)| copied.contains(&key.name)).map(|(key, value)| {
+            let value = Zeroizing::new(value.expose().to_vec());
+            (key.name.clone(), value)
+        }));
+        sealed.push(secrets(basis, unit, file, values, &mut labelled));
     }
-    let mut blobs = Sealer::new(certificate)?.seal_all(labelled, entropy, threads)?.into_iter();
-    let files = sealed.into_iter().map(|unit| {
-        let unit: Vec<_> = unit.into_iter().zip(blobs.by_ref()).map(|(sealed, blob)| Sealed { blob, ..sealed }).collect();
-        sealed_secret::write(&contract.namespace, certificate.digest, &unit)
+    let mut blobs = Sealer::new(basis.certificate)?.seal_all(labelled, entropy, threads)?.into_iter();
+    let files = sealed.into_iter().map(|mut secrets| {
+        let values = secrets.iter_mut().flat_map(|secret: &mut Sealed<'_>| &mut secret.values);
+        values.filter(|one| one.blob.is_empty()).for_each(|one| one.blob = blobs.next().unwrap_or_default());
+        sealed_secret::write(&contract.namespace, basis.certificate.digest, &secrets)
     });
     Ok(Made { files: files.collect(), copies })
+}
+
+/// The Secrets of a unit: what is sealed already, and the new values, whose blobs are still empty; these are `labelled` in this order.
+fn secrets<'b>(
+    basis: &'b Basis<'_>,
+    unit: &Unit<'b>,
+    file: &str,
+    mut made: Vec<(&'b Key, SecretValue)>,
+    labelled: &mut Vec<Labelled>,
+) -> Vec<Sealed<'b>> {
+    let (contract, before) = (basis.contract, basis.inventory.sealed.get(file));
+    let mut sealed = Vec::new();
+    for (name, keys) in unit.secrets() {
+        let before = before.into_iter().flatten().find(|secret| secret.name.as_str() == name);
+        let mut values: Vec<Encrypted> = before.map_or(Vec::new(), |secret| secret.encrypted.clone());
+        for (key, value) in made.extract_if(.., |(key, _)| key.name.secret() == name) {
+            values.retain(|one| one.key.as_str() != key.name.property());
+            values.push(Encrypted {
+                key: DataKey::new(key.name.property()).expect("a key's property is a data key"),
+                blob: String::new(),
+                sealed_on: (basis.sealed_on)(&key.name),
+                imported: generate::check(key, &value).is_err(),
+                position: (1, 1),
+            });
+            labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), name), value));
+        }
+        let sealed_keys = |key: &&Key| values.iter().any(|one| one.key.as_str() == key.name.property());
+        let marked: Vec<&Key> = keys.into_iter().filter(sealed_keys).collect();
+        sealed.push(Sealed { name, write_once: mark(&marked), values, form: contract.form(name) });
+    }
+    sealed
 }

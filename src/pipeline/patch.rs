@@ -27,16 +27,20 @@ pub struct Edits {
     pub refused: Vec<Finding>,
 }
 
-/// Whether an entry is ours to deliver.
-fn is_ours(contract: &Contract, kind: Option<StoreKind>) -> impl Fn(&Entry) -> bool {
-    move |entry| resolve::is_ours(contract, kind, &entry.store) && contract.key(&entry.key).is_some()
+/// What an entry that is ours to deliver reads where it does not say it.
+fn wanted<'c>(contract: &'c Contract, kind: Option<StoreKind>) -> impl Fn(&Entry) -> Option<Option<&'c str>> {
+    move |entry| {
+        let ours = resolve::is_ours(contract, kind, &entry.store) && contract.secret(&entry.key).is_some();
+        ours.then(|| contract.only_property(&entry.key))
+    }
 }
 
 /// Standard input to standard output: the same manifests, with the property.
 pub fn filter(contract: &Contract, delivery: &Delivery, bytes: &[u8]) -> Result<Vec<u8>> {
     text::decode(bytes)?;
     let whole = std::str::from_utf8(bytes).unwrap_or_default();
-    let edited = property::add(whole, delivery.kind_asked_for(), &is_ours(contract, delivery.kind_asked_for()));
+    let wanted = wanted(contract, delivery.kind_asked_for());
+    let edited = property::add(whole, delivery.kind_asked_for(), &wanted);
     match external_secret::unread(whole).or(edited.refused.into_iter().next()) {
         Some(error) => Err(error),
         None => Ok(edited.text.map_or_else(|| bytes.to_owned(), String::into_bytes)),
@@ -50,7 +54,8 @@ pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, 
     let paths: BTreeSet<&str> = secrets.map(|manifest| manifest.file.as_str()).collect();
     for (path, bytes) in paths.into_iter().filter_map(|path| files.get_key_value(path)) {
         let Ok(whole) = std::str::from_utf8(bytes) else { continue };
-        let edited = property::add(whole, kind, &is_ours(contract, kind));
+        let wanted = wanted(contract, kind);
+        let edited = property::add(whole, kind, &wanted);
         edited.refused.iter().for_each(|error| found.refuse(platform, path, error));
         if let Some(after) = edited.text {
             found.added += edited.added;

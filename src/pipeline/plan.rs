@@ -7,7 +7,9 @@ use super::remembered::{Units, has_all};
 use super::render::{RUNBOOK, form, form_of, is_derived, render, store_file};
 use super::{difference, readers, resolve};
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{CertificateDigest, Change, Contract, Delivery, Error, Finding, Name, Plan, Reason, Result, Unit, visible};
+use crate::model::{
+    CertificateDigest, Change, Contract, Delivery, Error, Finding, Key, KeyName, Plan, Reason, Result, Unit, mark, visible,
+};
 
 /// What a run goes by: the contract, how its values get to their consumers, and where contract and platform disagree.
 pub struct Setting {
@@ -23,11 +25,11 @@ pub struct Wishes {
     /// How much is done.
     pub extent: Extent,
     /// Keys whose values come with this run.
-    pub provided: BTreeSet<Name>,
+    pub provided: BTreeSet<KeyName>,
     /// Keys whose sealed value is replaced by a new one.
-    pub replaced: BTreeSet<Name>,
+    pub replaced: BTreeSet<KeyName>,
     /// Write-once keys that may be made again, though that destroys what the old value protects.
-    pub destroyed: BTreeSet<Name>,
+    pub destroyed: BTreeSet<KeyName>,
 }
 
 /// How much a run does.
@@ -62,11 +64,7 @@ pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDi
     for unit in contract.units() {
         let known = inventory::was_sealed(&unit, &ever_sealed);
         match inventory::unit(inventory, contract, &unit)? {
-            Some(_) if unit.has_any(&wishes.replaced) => replace_unit(&mut plan, &unit, wishes)?,
-            Some(_) => {
-                let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name));
-                plan.kept.extend(kept.map(|key| key.name.clone()));
-            }
+            Some(secrets) => plan_sealed(&mut plan, contract, inventory, &unit, &secrets, wishes)?,
             None if known && is_gone(&unit, wishes) => gone.push(unit),
             None => plan_unit(&mut plan, known, &unit, wishes),
         }
@@ -105,7 +103,7 @@ fn orphans(contract: &Contract, inventory: &Inventory) -> Vec<String> {
 
 /// What any file knows to be write-once, sealed or gone: the contract still says so, and that it is made as it was. A new recipe is
 /// fine for those that are made again though that destroys data.
-pub fn check_write_once(contract: &Contract, inventory: &Inventory, destroyed: &BTreeSet<Name>) -> Result<()> {
+pub fn check_write_once(contract: &Contract, inventory: &Inventory, destroyed: &BTreeSet<KeyName>) -> Result<()> {
     for (path, secrets) in &inventory.sealed {
         secrets.iter().try_for_each(|secret| check_mark(contract, secret, destroyed).map_err(|error| error.in_file(path)))?;
     }
@@ -121,19 +119,27 @@ pub fn check_write_once(contract: &Contract, inventory: &Inventory, destroyed: &
     }
 }
 
-fn check_mark(contract: &Contract, sealed: &SealedSecret, destroyed: &BTreeSet<Name>) -> Result<()> {
+fn check_mark(contract: &Contract, sealed: &SealedSecret, destroyed: &BTreeSet<KeyName>) -> Result<()> {
     let Some(before) = &sealed.write_once else { return Ok(()) };
-    let Some(key) = contract.key(sealed.name.as_str()).filter(|key| key.write_once) else { return Err(write_once_dropped(sealed)) };
+    let secret = sealed.name.as_str();
+    let Some(key) = contract.secret(secret).filter(|key| key.write_once) else { return Err(write_once_dropped(sealed)) };
     let replaced = || contract.keys.iter().any(|other| other.unit == key.unit && destroyed.contains(&other.name));
-    if *before == key.recipe.describe() || replaced() {
+    let now = expected_mark(contract, sealed).unwrap_or_default();
+    if *before == now || replaced() {
         return Ok(());
     }
     Err(Error::refused(
-        format!("`{}` is write-once, but its recipe in the contract has changed", key.name),
+        format!("`{secret}` is write-once, but its recipe in the contract has changed"),
         "put its recipe back into the contract: the sealed value stays as it is",
     )
-    .why(format!("it was made as `{}`, and the recipe says `{}`", visible(before), key.recipe.describe()))
+    .why(format!("it was made as `{}`, and the recipe says `{now}`", visible(before)))
     .at(sealed.position))
+}
+
+/// What should mark a SealedSecret as write-once, by the values that it holds.
+pub fn expected_mark(contract: &Contract, sealed: &SealedSecret) -> Option<String> {
+    let keys: Vec<&Key> = contract.values_of(sealed.name.as_str()).filter(|key| sealed.value(key.name.property()).is_some()).collect();
+    mark(&keys)
 }
 
 fn write_once_dropped(sealed: &SealedSecret) -> Error {
@@ -145,13 +151,66 @@ fn write_once_dropped(sealed: &SealedSecret) -> Error {
         .at(sealed.position)
 }
 
-/// A sealed unit whose values are replaced, all of them.
-fn replace_unit(plan: &mut Plan, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
-    if unit.write_once() && !unit.has_any(&wishes.destroyed) {
+/// A sealed unit: values of it that are replaced, those that the contract added, and what stands around them.
+fn plan_sealed(
+    plan: &mut Plan,
+    contract: &Contract,
+    inventory: &Inventory,
+    unit: &Unit<'_>,
+    secrets: &[&SealedSecret],
+    wishes: &Wishes,
+) -> Result<()> {
+    if unit.has_any(&wishes.replaced) && unit.write_once() && !unit.has_any(&wishes.destroyed) {
         return Err(write_once_replaced(unit));
     }
-    plan.changes.push(seal(unit, Reason::Replaced));
+    let replaced = unit.together(&wishes.replaced);
+    let added = inventory::missing(inventory, unit, secrets, &replaced)?;
+    let offered = |key: &&&Key| wishes.provided.contains(&key.name);
+    let (given, made): (Vec<&Key>, Vec<&Key>) = added.into_iter().partition(|key| key.is_provided());
+    plan.awaited.extend(given.iter().filter(|key| !offered(key) && wishes.extent == Extent::All).map(|key| key.name.clone()));
+    let given = given.iter().filter(|key| offered(key) && wishes.extent != Extent::Replaced);
+    let made = made.iter().filter(|key| wishes.extent == Extent::All || wishes.extent == Extent::Provided && offered(key));
+    let added: BTreeSet<&KeyName> = given.chain(made).map(|key| &key.name).collect();
+    let keys: Vec<KeyName> =
+        unit.keys.iter().map(|key| &key.name).filter(|name| replaced.contains(name) || added.contains(name)).cloned().collect();
+    let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name) && !keys.contains(&key.name));
+    plan.kept.extend(kept.map(|key| key.name.clone()));
+    let reason = match (replaced.is_empty(), keys.iter().any(|name| wishes.provided.contains(name)), keys.is_empty()) {
+        (false, ..) => Reason::Replaced,
+        (true, true, _) => Reason::Provided,
+        (true, false, false) => Reason::New,
+        (true, false, true) if wishes.extent == Extent::All && differs(contract, inventory, unit) => Reason::Updated,
+        (true, false, true) => return Ok(()),
+    };
+    check_alone(inventory, unit)?;
+    let copied = |name: &&KeyName| unit.keys.iter().any(|key| key.operator_copy && key.name == **name);
+    let copies = keys.iter().filter(copied).cloned().collect();
+    plan.changes.push(Change::Seal { unit: unit.name.clone(), file: unit.file(), keys, copies, reason });
     Ok(())
+}
+
+/// Whether what stands around a unit's values is not what the contract asks for.
+fn differs(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>) -> bool {
+    let file = unit.file();
+    let secrets = &inventory.sealed[&file];
+    let expected: Vec<Option<String>> =
+        secrets.iter().map(|secret| difference::document(contract, secret, expected_mark(contract, secret))).collect();
+    difference::of_unit(&expected, &inventory.texts[&file], secrets).is_some()
+}
+
+/// A file that is written again holds nothing else.
+fn check_alone(inventory: &Inventory, unit: &Unit<'_>) -> Result<()> {
+    let file = unit.file();
+    let known = unit.secrets();
+    let other = inventory.sealed.get(&file).into_iter().flatten();
+    match other.into_iter().find(|secret| known.iter().all(|(name, _)| *name != secret.name.as_str())) {
+        None => Ok(()),
+        Some(other) => {
+            let help = "add it to the contract, or move it into a file of its own, so that it is not lost";
+            let what = format!("`{}` is sealed in this file too, and the contract does not have it here", other.name);
+            Err(Error::refused(what, help).at(other.position).in_file(&file))
+        }
+    }
 }
 
 fn write_once_replaced(unit: &Unit<'_>) -> Error {
@@ -198,8 +257,9 @@ fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) {
     if !offered && (wishes.extent != Extent::All || (!unit.needed() && !named)) {
         return;
     }
-    if unit.provided() && !offered {
-        plan.awaited.extend(unit.keys.iter().map(|key| key.name.clone()));
+    let mut awaited = unit.keys.iter().filter(|key| key.is_provided() && !wishes.provided.contains(&key.name)).peekable();
+    if awaited.peek().is_some() {
+        plan.awaited.extend(awaited.map(|key| key.name.clone()));
         return;
     }
     plan.changes.push(seal(

@@ -15,7 +15,7 @@ pub const WEBHOOKS: [&str; 2] = ["externalsecret-validate", "secretstore-validat
 pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> Vec<Value> {
     let (namespace, service) = controller;
     let targets = contract.consumers.iter().map(|consumer| consumer.target.as_str());
-    let secrets: BTreeSet<&str> = contract.keys.iter().map(|key| key.name.as_str()).chain(targets).collect();
+    let secrets: BTreeSet<&str> = contract.secrets().into_iter().chain(targets).collect();
     let readers = contract.consumer_namespaces().into_iter().map(|namespace| namespace.as_str());
     let namespaces = readers.chain([contract.namespace.as_str(), contract.reader.namespace.as_str(), namespace]).collect();
     let everywhere = [
@@ -61,7 +61,7 @@ pub fn import(contract: &Contract) -> Vec<Value> {
     for consumer in &contract.consumers {
         secrets.entry(consumer.namespace.as_str()).or_default().insert(consumer.target.as_str());
     }
-    secrets.entry(contract.namespace.as_str()).or_default().extend(contract.keys.iter().map(|key| key.name.as_str()));
+    secrets.entry(contract.namespace.as_str()).or_default().extend(contract.secrets());
     secrets.into_iter().map(|(namespace, names)| role("import", Some(namespace), &[named("", "secrets", &["get"], names)])).collect()
 }
 

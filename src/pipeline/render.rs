@@ -245,7 +245,7 @@ fn patches<'c>(contract: &'c Contract, delivery: &Delivery) -> Vec<Patch<'c>> {
     let named: Vec<(&Consumer, &Name)> = contract
         .consumers
         .iter()
-        .filter(|consumer| consumer.patchable)
+        .filter(|consumer| consumer.patchable && !consumer.entries.is_empty())
         .filter_map(|consumer| Some((consumer, consumer.name.as_ref()?)))
         .collect();
     let mut patches: Vec<Patch<'_>> = Vec::new();
@@ -279,7 +279,7 @@ fn operations(contract: &Contract, delivery: &Delivery, entries: &[Entry]) -> se
         [
             json!({ "op": "test", "path": format!("{at}/secretKey"), "value": entry.secret_key.as_str() }),
             json!({ "op": "test", "path": format!("{at}/remoteRef/key"), "value": entry.key.as_str() }),
-            json!({ "op": "add", "path": format!("{at}/remoteRef/property"), "value": PROPERTY }),
+            json!({ "op": "add", "path": format!("{at}/remoteRef/property"), "value": entry.property.as_str() }),
         ]
     });
     stores.chain(guarded).collect()
@@ -405,7 +405,7 @@ fn rendered(contract: &Contract, delivery: &Delivery) -> String {
         .iter()
         .filter(|consumer| consumer.name.is_none())
         .map(|consumer| {
-            let keys: Vec<String> = consumer.entries.iter().map(|entry| format!("`{}`", entry.key)).collect();
+            let keys: Vec<String> = consumer.reads().map(|secret| format!("`{secret}`")).collect();
             format!("- the one in `{}` that makes the Secret `{}` and reads {}\n", consumer.namespace, consumer.target, keys.join(", "))
         })
         .collect();
@@ -441,7 +441,7 @@ fn awaited(contract: &Contract, delivery: &Delivery, sealed: &BTreeSet<String>) 
         .units()
         .iter()
         .filter(|unit| missing(unit))
-        .flat_map(|unit| unit.keys.iter())
+        .flat_map(|unit| unit.keys.iter().filter(|key| key.is_provided()))
         .map(|key| {
             let hint = match &key.recipe {
                 Recipe::Provided { hint: Some(hint), .. } => format!(" ({hint})"),

@@ -64,7 +64,9 @@ pub fn resolve(
     };
     let read_at_all = coverage.found.iter().any(tells)
         || !coverage.consumers.is_empty()
-        || manifests.iter().any(|manifest| !delivered(&contract, kind, manifest).is_empty());
+        || manifests
+            .iter()
+            .any(|manifest| !delivered(&contract, kind, manifest).is_empty() || !extracted(&contract, kind, manifest).is_empty());
     if !read_at_all {
         return Err(nothing_read(&contract, platform));
     }
@@ -108,16 +110,32 @@ pub fn is_ours(contract: &Contract, kind: Option<StoreKind>, store: &StoreRef) -
     store.name == contract.store.as_str() && (kind.is_some() || store.kind == StoreKind::ClusterSecretStore.as_str())
 }
 
-/// The entries of an ExternalSecret that read keys of the contract from its store, without another property.
+/// The entries of an ExternalSecret that read keys of the contract from its store, with a property that is there.
 fn delivered(contract: &Contract, kind: Option<StoreKind>, manifest: &Manifest) -> Vec<Entry> {
     let ours = manifest.secret.entries.iter().filter(|read| is_ours(contract, kind, &read.store));
     let entry = |read: &Written| {
-        let key = contract.key(&read.key)?.name.clone();
-        let fits = read.property.as_deref().is_none_or(|property| property == PROPERTY);
+        contract.secret(&read.key)?;
+        let property = read.property.as_deref().or_else(|| contract.only_property(&read.key))?;
+        let property = contract.properties(&read.key).contains(property).then(|| DataKey::new(property).ok())??;
         let secret_key = DataKey::new(&read.secret_key).ok()?;
-        fits.then_some(Entry { index: read.index, secret_key, key, own_store: read.own_store })
+        Some(Entry { index: read.index, secret_key, key: Name::new(&read.key).ok()?, property, own_store: read.own_store })
     };
     ours.filter_map(entry).collect()
+}
+
+/// The source Secrets that an ExternalSecret reads whole, and whose data keys it asks for.
+fn extracted(contract: &Contract, kind: Option<StoreKind>, manifest: &Manifest) -> Vec<Name> {
+    let ours = manifest.secret.whole.iter().filter(|whole| is_ours(contract, kind, &whole.store));
+    let named = ours.filter_map(|whole| whole.key.as_deref()).filter(|key| is_meant_whole(contract, manifest, key));
+    let mut secrets: Vec<Name> = named.filter_map(|key| Name::new(key).ok()).collect();
+    secrets.dedup();
+    secrets
+}
+
+/// Whether a source Secret can be read whole: its data keys have names of their own, or a template uses the one.
+fn is_meant_whole(contract: &Contract, manifest: &Manifest, key: &str) -> bool {
+    let only = contract.only_property(key);
+    contract.secret(key).is_some() && (only != Some(PROPERTY) || manifest.secret.fields.contains(PROPERTY))
 }
 
 struct Coverage<'p> {
@@ -174,18 +192,53 @@ impl<'p> Coverage<'p> {
             let what = format!("`{}` is not of `external-secrets.io/v1`, the only version that ESO serves", secret.name);
             self.add(Code::VersionNotServed, file, secret.position, what, "write `apiVersion: external-secrets.io/v1`");
         }
-        let entries = delivered(self.contract, self.kind, manifest);
-        if !entries.is_empty() {
-            self.consumer(manifest, &entries);
+        let (entries, whole) = (delivered(self.contract, self.kind, manifest), extracted(self.contract, self.kind, manifest));
+        self.template(manifest, &whole);
+        if !entries.is_empty() || !whole.is_empty() {
+            self.consumer(manifest, &entries, &whole);
         }
+    }
+
+    /// Reports the fields of a template that nothing of what the ExternalSecret reads has.
+    fn template(&mut self, manifest: &Manifest, whole: &[Name]) {
+        let Manifest { file, secret } = manifest;
+        // What is renamed, or comes from elsewhere, is not known.
+        let certain = secret.whole.iter().all(|one| !one.changed && one.key.is_some() && self.is_ours(&one.store));
+        if whole.is_empty() || whole.len() < secret.whole.len() || !certain {
+            return;
+        }
+        let mut known: BTreeSet<&str> = whole.iter().flat_map(|secret| self.contract.properties(secret.as_str())).collect();
+        known.extend(secret.entries.iter().map(|entry| entry.secret_key.as_str()));
+        let missing: Vec<&String> = secret.fields.iter().filter(|field| !known.contains(field.as_str())).collect();
+        let Some(first) = missing.first() else { return };
+        let list: Vec<String> = missing.iter().map(|field| format!("`{}`", visible(field))).collect();
+        let help = match near(first, known.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("add it to the `values` of `{}` in the contract", whole[0]),
+        };
+        let what = format!("the template of `{}` uses {}, which is in nothing that it reads", secret.name, list.join(", "));
+        self.add(Code::PropertyDiffers, file, secret.position, what, &help);
     }
 
     /// Reports what reads whole source Secrets of our store.
     fn whole(&mut self, manifest: &Manifest, is_ours: &dyn Fn(&Whole) -> bool) {
         let Manifest { file, secret } = manifest;
         let name = if secret.name.is_empty() { "an ExternalSecret".to_owned() } else { format!("`{}`", secret.name) };
-        for Whole { key, position, .. } in secret.whole.iter().filter(|whole| is_ours(whole)) {
+        for Whole { key, position, changed, .. } in secret.whole.iter().filter(|whole| is_ours(whole)) {
+            let meant = key.as_ref().is_some_and(|key| is_meant_whole(self.contract, manifest, key));
+            if meant && !changed {
+                continue;
+            }
             let what = match key {
+                Some(key) if meant => {
+                    let what = format!("{name} reads the whole source Secret `{key}`, and changes its data keys or values");
+                    let help = "check that its target holds what is expected: what it changes is not followed";
+                    self.add(Code::ReadsOtherwise, file, *position, what, help);
+                    continue;
+                }
+                Some(key) if self.contract.secret(key).is_none() => {
+                    format!("{name} reads the whole source Secret `{key}`, which the contract does not have")
+                }
                 Some(key) => format!("{name} reads the whole source Secret `{key}`: its target gets the data key `{PROPERTY}`"),
                 None => format!("{name} searches the store, and its account has no right to do that"),
             };
@@ -197,20 +250,24 @@ impl<'p> Coverage<'p> {
     fn delivery(&mut self, manifest: &Manifest) {
         let Manifest { file, secret } = manifest;
         let ours: Vec<&Written> =
-            secret.entries.iter().filter(|read| self.is_ours(&read.store) && self.contract.key(&read.key).is_some()).collect();
+            secret.entries.iter().filter(|read| self.is_ours(&read.store) && self.contract.secret(&read.key).is_some()).collect();
         let mine = |other: &Option<&Manifest>| other.is_some_and(|other| std::ptr::eq(other, manifest));
         let patchable = self.consumers.iter().filter(|(from, _)| mine(from)).all(|(_, consumer)| consumer.patchable);
         let included = self.patches.is_some_and(|patches| self.platform.includes(file, patches));
         if included && patchable {
             return;
         }
-        let bare: Vec<&&Written> = ours.iter().filter(|read| read.property.is_none()).collect();
+        let bare = ours.iter().filter(|read| read.property.is_none() && self.contract.only_property(&read.key).is_some());
+        let bare: Vec<&&Written> = bare.collect();
         if let Some(first) = bare.first() {
             let what = format!("`{}` reads {} without a property: its target would hold JSON", secret.name, counted(bare.len(), "key"));
             let help = match bare.iter().all(|read| read.slot != Slot::Shared) {
                 true if secret.nested => format!("{PATCH}`"),
                 true => format!("{PATCH}`, or include the component `property-patches`"),
-                false => format!("write `remoteRef` out where an anchor repeats it, or add `property: {PROPERTY}` by hand"),
+                false => {
+                    let property = self.contract.only_property(&first.key).unwrap_or(PROPERTY);
+                    format!("write `remoteRef` out where an anchor repeats it, or add `property: {property}` by hand")
+                }
             };
             self.add(Code::PropertyMissing, file, first.position, what, &help);
         }
@@ -224,8 +281,8 @@ impl<'p> Coverage<'p> {
 
     fn read(&mut self, manifest: &Manifest, read: &Written) {
         let Manifest { file, secret } = manifest;
-        let Some(key) = self.contract.key(&read.key) else {
-            let names = self.contract.keys.iter().map(|key| key.name.as_str());
+        let Some(key) = self.contract.secret(&read.key) else {
+            let names = self.contract.secrets().into_iter();
             let help = match near(&read.key, names) {
                 Some(meant) => {
                     format!("did you mean `{meant}`? otherwise add it to a contract of your own, and pass that with `--contract`")
@@ -237,18 +294,40 @@ impl<'p> Coverage<'p> {
         };
         if !key.needed {
             let when = key.when.as_ref().map_or("", |when| when.text.as_str());
-            let what = format!("`{}` reads `{}`, which is needed only when {when}", secret.name, key.name);
+            let what = format!("`{}` reads `{}`, which is needed only when {when}", secret.name, read.key);
             self.add(Code::KeyNotNeeded, file, read.position, what, "turn the feature on, or leave the manifest out");
         }
-        if read.property.as_deref().is_some_and(|property| property != PROPERTY) {
-            let what = format!("`{}` reads a property of `{}` other than `{PROPERTY}`", secret.name, key.name);
-            self.add(Code::PropertyDiffers, file, read.position, what, &format!("write `property: {PROPERTY}`"));
-        }
+        self.property(manifest, read);
         self.otherwise(manifest, read);
         if DataKey::new(&read.secret_key).is_err() {
             let what = format!("`{}` has an entry with an invalid `secretKey`", secret.name);
             self.add(Code::Unreadable, file, read.position, what, "use letters, digits, `-`, `_` and `.`");
         }
+    }
+
+    /// Reports a property that the source Secret does not have, or that is missing where it has several.
+    fn property(&mut self, manifest: &Manifest, read: &Written) {
+        let (file, name) = (&manifest.file, &manifest.secret.name);
+        let known = self.contract.properties(&read.key);
+        let list = || known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
+        let (what, help) = match (read.property.as_deref(), self.contract.only_property(&read.key)) {
+            (Some(property), _) if known.contains(property) => return,
+            (None, Some(_)) => return,
+            (Some(_), Some(only)) => {
+                (format!("`{name}` reads a property of `{}` other than `{only}`", read.key), format!("write `property: {only}`"))
+            }
+            (Some(property), None) => {
+                let otherwise = format!("it has {}; or add it to the contract", list());
+                let help = near(property, known.iter().copied()).map_or(otherwise, |meant| format!("did you mean `{meant}`?"));
+                (format!("`{name}` reads a property of `{}` that the contract does not have", read.key), help)
+            }
+            (None, None) => {
+                let what =
+                    format!("`{name}` reads `{}` without a property, and it has several values: its target would hold JSON", read.key);
+                (what, format!("write `property:` with one of {}", list()))
+            }
+        };
+        self.add(Code::PropertyDiffers, file, read.position, what, &help);
     }
 
     /// Reports what has ESO give something other than the value as it is.
@@ -259,7 +338,7 @@ impl<'p> Coverage<'p> {
     }
 
     /// Adds a consumer for each namespace in which this ExternalSecret will be.
-    fn consumer(&mut self, manifest: &'p Manifest, entries: &[Entry]) {
+    fn consumer(&mut self, manifest: &'p Manifest, entries: &[Entry], whole: &[Name]) {
         let Manifest { file, secret } = manifest;
         let (name, target) = (Name::new(&secret.name), Name::new(&secret.target));
         let (Ok(name), Ok(target)) = (name, target) else {
@@ -272,7 +351,7 @@ impl<'p> Coverage<'p> {
                     let (name, target, entries) = (Some(name.clone()), target.clone(), entries.to_vec());
                     self.consumers.push((
                         Some(manifest),
-                        Consumer { namespace, name, target, entries, patchable: !secret.cluster && !secret.nested },
+                        Consumer { namespace, name, target, entries, whole: whole.to_vec(), patchable: !secret.cluster && !secret.nested },
                     ));
                 }
                 Err(_) => {
@@ -305,19 +384,22 @@ impl<'p> Coverage<'p> {
     /// Adds the consumers of keys in helm values: those that the contract has without a name.
     fn helm(&mut self) {
         for (file, key, position) in &self.platform.helm {
-            let Some(key) = self.contract.key(key) else { continue };
+            if self.contract.secret(key).is_none() {
+                continue;
+            }
             let known = self.contract.consumers.iter().filter(|consumer| consumer.name.is_none());
-            let mut reading = known.filter(|consumer| consumer.entries.iter().any(|entry| entry.key == key.name)).peekable();
+            let mut reading = known.filter(|consumer| consumer.reads().any(|secret| secret.as_str() == key)).peekable();
             if reading.peek().is_none() {
-                let what = format!("helm values use `{}`, but no consumer without a `name` in the contract reads it", key.name);
+                let what = format!("helm values use `{key}`, but no consumer without a `name` in the contract reads it");
                 let help = "add the ExternalSecret that the chart renders to the contract's `consumers`, without a `name`";
                 self.add(Code::NamespaceUnknown, file, *position, what, help);
                 continue;
             }
             let consumers: Vec<_> = reading.map(|consumer| (None, consumer.clone())).collect();
-            let what = format!("a helm chart reads `{}`: there is no manifest to patch", key.name);
+            let what = format!("a helm chart reads `{key}`: there is no manifest to patch");
             let help = format!(
-                "give its ExternalSecret `property: {PROPERTY}` through the chart's values, or use `seal-secrets patch -` as a post-renderer"
+                "give its ExternalSecret `property: {}` through the chart's values, or use `seal-secrets patch -` as a post-renderer",
+                self.contract.only_property(key).unwrap_or("DATAKEY")
             );
             self.add(Code::RenderedByHelm, file, *position, what, &help);
             self.consumers.extend(consumers);
@@ -338,9 +420,9 @@ impl<'p> Coverage<'p> {
         let may_be_ours =
             |store: &StoreRef| store.name.is_empty() || store.name.contains(['{', '$']) || unsaid(store) || self.is_ours(store);
         let whole = secret.whole.iter().filter(|whole| may_be_ours(&whole.store));
-        let whole: Vec<_> = whole.filter_map(|whole| Some((self.contract.key(whole.key.as_ref()?)?, whole.position, None))).collect();
+        let whole: Vec<_> = whole.filter_map(|whole| Some((self.contract.secret(whole.key.as_ref()?)?, whole.position, None))).collect();
         let read = secret.entries.iter().filter(|read| may_be_ours(&read.store));
-        let read = read.filter_map(|read| Some((self.contract.key(&read.key)?, read.position, Some(read)))).chain(whole);
+        let read = read.filter_map(|read| Some((self.contract.secret(&read.key)?, read.position, Some(read)))).chain(whole);
         let read: Vec<(&Key, Position, Option<&Written>)> = read.collect();
         let unknown = *made == Made::Template && (secret.entries.is_empty() || secret.entries.iter().any(|read| may_be_ours(&read.store)));
         if read.is_empty() && unknown {
@@ -376,23 +458,31 @@ impl<'p> Coverage<'p> {
                     && secret.namespaces.iter().all(|said| may_be(said, consumer.namespace.as_str()))
         };
         let known = self.contract.consumers.iter().filter(|consumer| consumer.name.is_none());
-        let known = known.filter(|consumer| consumer.entries.iter().any(|entry| entry.key == key.name)).filter(fits);
+        let known = known.filter(|consumer| consumer.reads().any(|secret| secret.as_str() == key.name.secret())).filter(fits);
         let known: Vec<_> = known.map(|consumer| (None, consumer.clone())).collect();
-        let has_property = entry.is_some_and(|entry| entry.property.as_deref() == Some(PROPERTY) || secret.tool == Tool::Flux(true));
+        let has = |property: &str| self.contract.properties(key.name.secret()).contains(property);
+        let has_property = entry.is_some_and(|entry| entry.property.as_deref().is_some_and(has) || secret.tool == Tool::Flux(true));
+        let key = key.name.secret();
         let what = match made {
-            Made::Text => format!("an ExternalSecret inside a text reads `{}`", key.name),
-            Made::Template => format!("an ExternalSecret in a template reads `{}`", key.name),
-            Made::Chart => format!("helm values make an ExternalSecret that reads `{}`", key.name),
+            Made::Text => format!("an ExternalSecret inside a text reads `{key}`"),
+            Made::Template => format!("an ExternalSecret in a template reads `{key}`"),
+            Made::Chart => format!("helm values make an ExternalSecret that reads `{key}`"),
             Made::By(kind) => {
                 let article = if kind.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
-                format!("{article} {} makes an ExternalSecret that reads `{}`", visible(kind), key.name)
+                format!("{article} {} makes an ExternalSecret that reads `{key}`", visible(kind))
             }
         };
         let declared = !known.is_empty();
         // A chart or a template may add it.
         let may_have_it = has_property || entry.is_some() && matches!(made, Made::Chart | Made::Template);
         let code = if declared && may_have_it { Code::RenderedByHelm } else { Code::RenderedElsewhere };
-        self.add(code, file, position, what, &advice(secret, entry, declared, has_property));
+        self.add(
+            code,
+            file,
+            position,
+            what,
+            &advice(secret, entry, declared, has_property, self.contract.only_property(key).unwrap_or("DATAKEY")),
+        );
         entry.into_iter().for_each(|read| self.otherwise(manifest, read));
         self.consumers.extend(known);
     }
@@ -401,7 +491,7 @@ impl<'p> Coverage<'p> {
     fn pushed(&mut self) {
         for (file, store, key, position) in &self.platform.pushed {
             // One that is selected by label may be ours.
-            if (store.name.is_empty() || self.is_ours(store)) && self.contract.key(key).is_some() {
+            if (store.name.is_empty() || self.is_ours(store)) && self.contract.secret(key).is_some() {
                 let what = format!("a PushSecret writes to `{key}` in our store: it replaces the whole source Secret");
                 self.add(
                     Code::PushedOver,
@@ -415,13 +505,18 @@ impl<'p> Coverage<'p> {
     }
 
     fn unread(&mut self) {
-        let read: BTreeSet<&Name> = self.consumers.iter().flat_map(|(_, consumer)| &consumer.entries).map(|entry| &entry.key).collect();
-        let unread = self.contract.keys.iter().filter(|key| key.needed && !key.operator_copy && !read.contains(&key.name));
+        let read: BTreeSet<&str> = self.consumers.iter().flat_map(|(_, consumer)| consumer.reads()).map(Name::as_str).collect();
+        let mut seen = BTreeSet::new();
+        let copied = |secret: &str| self.contract.values_of(secret).any(|key| key.operator_copy);
+        let unread = self.contract.keys.iter().filter(|key| {
+            let secret = key.name.secret();
+            key.needed && !copied(secret) && !read.contains(secret) && seen.insert(secret)
+        });
         let unread: Vec<Finding> = unread
             .map(|key| Finding {
                 code: Code::KeyUnread,
                 place: self.contract.place(key),
-                what: format!("no ExternalSecret reads `{}`", key.name),
+                what: format!("no ExternalSecret reads `{}`", key.name.secret()),
                 help: "nothing to do if a chart or a person reads it; otherwise remove it from the contract".to_owned(),
             })
             .collect();
@@ -483,7 +578,7 @@ impl<'p> Coverage<'p> {
 }
 
 /// What helps where an ExternalSecret is only made: by hand, or on its way through the tool that makes it.
-fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_property: bool) -> String {
+fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_property: bool, property: &str) -> String {
     let declare = if declared { "" } else { "add its consumer to the contract, without a `name`" };
     let and = if declared { "" } else { ", and " };
     let Some(entry) = entry else { return format!("{LIST_EACH}{and}{declare}") };
@@ -498,12 +593,12 @@ fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_
             let name = if secret.name.is_empty() { String::new() } else { format!(", name: {}", visible(&secret.name)) };
             let index = entry.index;
             format!(
-                "; or give the HelmRelease `postRenderers: [{{kustomize: {{patches: [{{target: {{kind: ExternalSecret{name}}}, patch: '[{{\"op\": \"add\", \"path\": \"/spec/data/{index}/remoteRef/property\", \"value\": \"{PROPERTY}\"}}]'}}]}}}}]`"
+                "; or give the HelmRelease `postRenderers: [{{kustomize: {{patches: [{{target: {{kind: ExternalSecret{name}}}, patch: '[{{\"op\": \"add\", \"path\": \"/spec/data/{index}/remoteRef/property\", \"value\": \"{property}\"}}]'}}]}}}}]`"
             )
         }
         Tool::Unknown => String::new(),
     };
-    format!("write `property: {PROPERTY}` beside its `key` by hand{and}{declare}{by_tool}")
+    format!("write `property: {property}` beside its `key` by hand{and}{declare}{by_tool}")
 }
 
 /// What helps where a whole source Secret is read.

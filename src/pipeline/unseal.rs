@@ -1,12 +1,13 @@
 //! Opening sealed values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
 use aws_lc_rs::rsa::OAEP_SHA256_MGF1SHA256;
 use zeroize::Zeroizing;
 
+use super::generate;
 use super::inventory::Inventory;
 use super::private_key::SealingKey;
 use super::seal::{NONCE, TAG};
@@ -14,7 +15,7 @@ use crate::manifest::base64;
 use crate::manifest::blobs::{ForeignSealedSecret, Kind};
 use crate::manifest::sealed_secret::{Encrypted, SealedSecret};
 use crate::manifest::secret::Unsealed;
-use crate::model::{Error, Name, Result, Scope, SecretValue};
+use crate::model::{DataKey, Error, KeyName, Result, Scope, SecretValue, Text};
 
 /// Opens one blob with the first key that fits. Whatever is wrong, the answer is the same: a text that told a wrong
 /// key from a changed byte would be an oracle.
@@ -71,7 +72,8 @@ pub fn open_all(keys: &[SealingKey], sealed: &SealedSecret) -> Result<Vec<(Strin
 /// The Secret of a SealedSecret of ours.
 pub fn unseal(keys: &[SealingKey], sealed: &SealedSecret) -> Result<Unsealed> {
     let namespace = sealed.namespace.as_ref().map(ToString::to_string);
-    let values = open_all(keys, sealed)?;
+    let mut values = open_all(keys, sealed)?;
+    render(&sealed.template.texts, &mut values);
     Ok(Unsealed { name: sealed.name.to_string(), namespace, template: sealed.template.clone(), values })
 }
 
@@ -92,7 +94,18 @@ pub fn unseal_foreign(keys: &[SealingKey], one: &ForeignSealedSecret) -> Result<
         }
         values.push((blob.key.clone(), value));
     }
+    render(&one.template.texts, &mut values);
     Ok(Unsealed { name, namespace, template: one.template.clone(), values })
+}
+
+/// Adds what the controller renders; a sealed value wins over a text of the same data key.
+fn render(texts: &BTreeMap<DataKey, Text>, values: &mut Vec<(String, SecretValue)>) {
+    let value = |name: &DataKey| values.iter().find(|(key, _)| key == name.as_str()).map(|(_, value)| value);
+    let none = SecretValue::new(Zeroizing::new(Vec::new()));
+    let missing = texts.iter().filter(|(key, _)| value(key).is_none());
+    let rendered: Vec<_> =
+        missing.map(|(key, text)| (key.to_string(), generate::written(text, |name| value(name).unwrap_or(&none)))).collect();
+    values.extend(rendered);
 }
 
 /// What does not open for want of a name says so.
@@ -119,7 +132,7 @@ const LEAST_SOUGHT: usize = 12;
 
 /// A value that is looked for in files.
 pub struct Sought<'o> {
-    pub name: &'o Name,
+    pub name: KeyName,
     value: &'o SecretValue,
     encoded: SecretValue,
 }
@@ -145,7 +158,9 @@ impl Opened {
     /// opened from.
     pub fn sought<'o>(&'o self, inventory: &'o Inventory) -> Vec<Sought<'o>> {
         let of_file = inventory.sealed.iter().flat_map(|(path, secrets)| secrets.iter().zip(self.of(path)));
-        let each = of_file.flat_map(|(secret, values)| values.iter().flatten().map(move |(_, value)| (&secret.name, value)));
+        let named = |secret: &SealedSecret, key: &str| DataKey::new(key).ok().map(|key| KeyName::of(&secret.name, &key));
+        let each =
+            of_file.flat_map(|(secret, values)| values.iter().flatten().filter_map(move |(key, value)| Some((named(secret, key)?, value))));
         each.filter(|(_, value)| value.len() >= LEAST_SOUGHT)
             .map(|(name, value)| Sought { name, value, encoded: value.encoded() })
             .collect()

@@ -7,15 +7,19 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::certificate::FitCertificate;
+use super::difference::document;
 use super::inventory::{self, Inventory, SOURCE};
 use super::pins::Verdict;
+use super::plan::expected_mark;
 use super::private_key::SealingKey;
 use super::render::{self, RUNBOOK, form, form_of, render, store_file};
-use super::unseal::{Opened, Values};
+use super::unseal::Opened;
 use super::{argo_cd, difference, generate, seal};
-use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, Sealed, SealedSecret};
+use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, SealedSecret};
 use crate::manifest::{secret, text};
-use crate::model::{Code, Contract, Delivery, Error, Finding, Key, Name, PROPERTY, Places, Position, Recipe, Result, SecretValue, Unit};
+use crate::model::{
+    Code, Contract, Delivery, Error, Finding, Key, KeyName, Name, PROPERTY, Places, Position, Result, SecretValue, Unit, mark,
+};
 
 pub struct Evidence<'e> {
     /// How the operator names the folders: the findings' places.
@@ -49,7 +53,7 @@ pub struct Evidence<'e> {
 /// The operator's copies.
 pub struct Copies {
     /// Those that exist.
-    pub found: BTreeMap<Name, SecretValue>,
+    pub found: BTreeMap<KeyName, SecretValue>,
     /// The command that writes them from the sealed values.
     pub restore: String,
 }
@@ -180,27 +184,28 @@ impl Findings<'_> {
             }
             return;
         };
-        for secret in secrets.iter().filter(|secret| !unit.keys.iter().any(|key| key.name == secret.name)) {
+        for secret in secrets.iter().filter(|secret| unit.secrets().iter().all(|(name, _)| *name != secret.name.as_str())) {
             let what = format!("`{}` does not belong in this file", secret.name);
             self.add(Code::Misplaced, &file, Some(secret.position), what, FROM_GIT);
         }
         let opened = evidence.opened.map(|(_, opened)| opened.of(&file));
         let mut values: Vec<(&Key, Option<&SecretValue>)> = Vec::new();
         let mut documents = Vec::new();
-        for key in &unit.keys {
-            let Some((i, secret)) = secrets.iter().enumerate().find(|(_, secret)| secret.name == key.name) else {
-                let what = format!("`{}` is missing from its unit", key.name);
+        for (name, keys) in unit.secrets() {
+            let Some((i, secret)) = secrets.iter().enumerate().find(|(_, secret)| secret.name.as_str() == name) else {
+                let what = format!("`{name}` is missing from its unit");
                 self.add(Code::HalfMissing, &file, None, what, FROM_GIT);
                 continue;
             };
             let before = self.list.len();
-            let sound = self.sealed(evidence, &file, key, secret);
+            let sound = self.sealed(evidence, &file, &keys, secret);
             let told = self.list[before..].iter().any(|finding| tells_how_a_text_differs(finding.code));
-            documents.push((i, document(evidence.contract, secret, key.mark()).filter(|_| !told)));
+            documents.push((i, document(evidence.contract, secret, expected_mark(evidence.contract, secret)).filter(|_| !told)));
             let opened = opened.and_then(|opened| opened.get(i)).filter(|_| sound);
-            values.push((key, opened.and_then(|opened| self.value(&file, key, secret, opened))));
+            let opened = opened.and_then(|opened| opened.as_ref().map_err(|error| self.cannot_open(&file, &secret.name, error)).ok());
+            values.extend(keys.iter().map(|key| (*key, opened.and_then(|opened| self.value(&file, key, secret, opened)))));
         }
-        self.hashes(&file, &values);
+        self.derived_values(&file, &values);
         if let Some(copies) = evidence.copies {
             self.copies(copies, &values);
         }
@@ -212,7 +217,7 @@ impl Findings<'_> {
         let file = unit.file();
         let mut text = inventory.texts[&file].as_slice();
         // Cut off behind a separator: that the other half is missing is told.
-        if documents.len() < unit.keys.len() {
+        if documents.len() < unit.secrets().len() {
             text = text.strip_suffix(SEPARATOR.as_bytes()).unwrap_or(text);
         }
         let mut places: Vec<usize> = documents.iter().map(|(place, _)| *place).collect();
@@ -255,7 +260,8 @@ impl Findings<'_> {
             let help = evidence.lost.get(&file).map_or(help, |lost| format!("{lost}{otherwise}"));
             return self.add(code, &file, None, gone.what(), &help);
         }
-        let provide = || format!("run `seal-secrets bootstrap --provide {}=FILE`", unit.name);
+        let provided = || unit.keys.iter().filter(|key| key.is_provided()).map(|key| format!(" --provide {}=FILE", key.name));
+        let provide = || format!("run `seal-secrets bootstrap{}`", provided().collect::<String>());
         let (code, what, help) = match (unit.provided(), inventory.check_folder()) {
             (true, _) => (Code::NotYetProvided, "it is yours to supply", provide()),
             (false, Err(other)) => (Code::UnitMissing, "the unit is not there", other.help()),
@@ -265,30 +271,29 @@ impl Findings<'_> {
     }
 
     /// One SealedSecret against the contract; whether it is worth opening.
-    fn sealed(&mut self, evidence: &Evidence<'_>, file: &str, key: &Key, sealed: &SealedSecret) -> bool {
+    fn sealed(&mut self, evidence: &Evidence<'_>, file: &str, keys: &[&Key], sealed: &SealedSecret) -> bool {
         let before = self.list.len();
-        let contract = evidence.contract;
+        let (contract, name) = (evidence.contract, &sealed.name);
         let at = Some(sealed.position);
         if sealed.namespace.as_ref() != Some(&contract.namespace) {
-            let what = format!("`{}` is not in the namespace `{}`", key.name, contract.namespace);
+            let what = format!("`{name}` is not in the namespace `{}`", contract.namespace);
             self.add(Code::WrongNamespace, file, at, what, FROM_GIT);
         }
         if sealed.scope != Contract::SCOPE {
-            let what = format!("`{}` has the scope {}, not {}", key.name, sealed.scope.as_str(), Contract::SCOPE.as_str());
+            let what = format!("`{name}` has the scope {}, not {}", sealed.scope.as_str(), Contract::SCOPE.as_str());
             self.add(Code::WrongScope, file, at, what, FROM_GIT);
         }
-        let recipe = key.recipe.describe();
-        match (key.write_once, &sealed.write_once) {
-            (true, None) => {
-                let what = format!("`{}` has lost its annotation `{}`", key.name, sealed_secret::WRITE_ONCE);
+        match (expected_mark(contract, sealed).or_else(|| mark(keys)), &sealed.write_once) {
+            (Some(_), None) => {
+                let what = format!("`{name}` has lost its annotation `{}`", sealed_secret::WRITE_ONCE);
                 self.add(Code::WriteOnceUnmarked, file, at, what, FROM_GIT);
             }
-            (false, Some(_)) => {
-                let what = format!("`{}` is marked write-once, and the contract does not say so", key.name);
+            (None, Some(_)) => {
+                let what = format!("`{name}` is marked write-once, and the contract does not say so");
                 self.add(Code::WriteOnceDropped, file, at, what, FROM_GIT);
             }
-            (true, Some(before)) if *before != recipe => {
-                let what = format!("`{}` is write-once, was made as `{before}`, and the contract now says `{recipe}`", key.name);
+            (Some(now), Some(before)) if *before != now => {
+                let what = format!("`{name}` is write-once, was made as `{before}`, and the contract now says `{now}`");
                 self.add(Code::WriteOnceDropped, file, at, what, "put its recipe back into the contract");
             }
             _ => {}
@@ -297,22 +302,55 @@ impl Findings<'_> {
             && sealed.certificate != Some(certificate.digest)
         {
             let to = sealed.certificate.map_or("it does not say to which".to_owned(), |digest| digest.to_string());
-            let what = format!("`{}` is not sealed to `{}` ({}): {to}", key.name, self.places.in_keys("sealing.crt"), certificate.digest);
+            let what = format!("`{name}` is not sealed to `{}` ({}): {to}", self.places.in_keys("sealing.crt"), certificate.digest);
             let help = "restore `sealing.crt`, or the file, from git; or run `seal-secrets renew` if a renewal was interrupted, `seal-secrets re-encrypt` if the sealing key was replaced on purpose";
             self.add(Code::WrongCertificate, file, at, what, help);
         }
-        let [Encrypted { key: data_key, blob, position }] = sealed.encrypted.as_slice() else {
-            let what = format!("`{}` has {} data keys instead of only `{PROPERTY}`", key.name, sealed.encrypted.len());
-            self.add(Code::WrongData, file, at, what, FROM_GIT);
-            return false;
-        };
-        if data_key.as_str() != PROPERTY {
-            let what = format!("the data key of `{}` is `{data_key}`, not `{PROPERTY}`", key.name);
-            self.add(Code::WrongData, file, Some(*position), what, FROM_GIT);
-        }
-        let length = key.recipe.length().filter(|_| !sealed.imported);
-        self.blob(evidence, file, key, blob, length, *position);
+        self.data(evidence, file, keys, sealed);
         self.list.len() == before
+    }
+
+    /// The data keys of a SealedSecret, and the shape of each value.
+    fn data(&mut self, evidence: &Evidence<'_>, file: &str, keys: &[&Key], sealed: &SealedSecret) {
+        let (name, at) = (&sealed.name, Some(sealed.position));
+        if let [key] = keys
+            && key.name.property() == PROPERTY
+        {
+            // The only one: another name for it is told as that.
+            let [Encrypted { key: data_key, position, .. }] = sealed.encrypted.as_slice() else {
+                let what = format!("`{name}` has {} data keys instead of only `{PROPERTY}`", sealed.encrypted.len());
+                return self.add(Code::WrongData, file, at, what, FROM_GIT);
+            };
+            if data_key.as_str() != PROPERTY {
+                let what = format!("the data key of `{name}` is `{data_key}`, not `{PROPERTY}`");
+                self.add(Code::WrongData, file, Some(*position), what, FROM_GIT);
+            }
+        }
+        for one in &sealed.encrypted {
+            match keys.iter().find(|key| key.name.property() == one.key.as_str()) {
+                Some(key) => {
+                    let length = key.recipe.length().filter(|_| !one.imported);
+                    self.blob(evidence, file, key, &one.blob, length, one.position);
+                }
+                None if keys.len() == 1 && keys[0].name.property() == PROPERTY => {
+                    self.blob(evidence, file, keys[0], &one.blob, None, one.position);
+                }
+                None => {
+                    let what = format!("`{name}` holds `{}`, which the contract does not have", one.key);
+                    let help = "add it to the contract, or remove its line from `encryptedData` if nobody needs it";
+                    self.add(Code::WrongData, file, Some(one.position), what, help);
+                }
+            }
+        }
+        let several = keys.len() > 1 || keys.iter().any(|key| key.name.property() != PROPERTY);
+        for key in keys.iter().filter(|key| several && sealed.value(key.name.property()).is_none()) {
+            let what = format!("`{name}` does not hold `{}`", key.name.property());
+            let help = match key.is_provided() {
+                true => format!("run `seal-secrets bootstrap --provide {}=FILE`, or restore the file from git", key.name),
+                false => "restore the file from git; if the contract has it only now, run `seal-secrets bootstrap`".to_owned(),
+            };
+            self.add(Code::WrongData, file, at, what, &help);
+        }
     }
 
     /// The blob's shape; the length of the value in it is public.
@@ -332,13 +370,11 @@ impl Findings<'_> {
         }
     }
 
-    /// The one value of a SealedSecret, compared with its recipe.
-    fn value<'v>(&mut self, file: &str, key: &Key, sealed: &SealedSecret, opened: &'v Values) -> Option<&'v SecretValue> {
-        let values = opened.as_ref().map_err(|error| self.cannot_open(file, &key.name, error)).ok()?;
-        let (_, value) = values.last()?;
-        if !sealed.imported
-            && let Err(error) = generate::check(key, value)
-        {
+    /// A value of a SealedSecret, compared with its recipe.
+    fn value<'v>(&mut self, file: &str, key: &Key, sealed: &SealedSecret, opened: &'v [(String, SecretValue)]) -> Option<&'v SecretValue> {
+        let (_, value) = opened.iter().find(|(data_key, _)| data_key == key.name.property())?;
+        let imported = sealed.value(key.name.property()).is_some_and(|one| one.imported);
+        if !imported && let Err(error) = generate::check(key, value) {
             self.add(Code::WrongValue, file, Some(sealed.position), error.what(), &error.help());
         }
         Some(value)
@@ -349,16 +385,25 @@ impl Findings<'_> {
         self.add(Code::CannotOpen, file, error.position(), what, FROM_GIT);
     }
 
-    fn hashes(&mut self, file: &str, values: &[(&Key, Option<&SecretValue>)]) {
-        for (key, hash) in values {
-            let Recipe::Bcrypt { of, .. } = &key.recipe else { continue };
-            let source = values.iter().find(|(source, _)| source.name == *of).and_then(|(_, value)| *value);
-            if let (Some(hash), Some(source)) = (hash, source)
-                && !generate::matches(hash, source)
-            {
-                let what = format!("`{}` is not a hash of `{of}`: nobody could log in", key.name);
-                self.add(Code::HashDiffers, file, None, what, FROM_GIT);
+    /// What is made of other values is made of these.
+    fn derived_values(&mut self, file: &str, values: &[(&Key, Option<&SecretValue>)]) {
+        let known = |name: &KeyName| values.iter().find(|(key, _)| key.name == *name).and_then(|(_, value)| *value);
+        for (key, value) in values {
+            let differs = |value: &&SecretValue| key.recipe.is_derived() && !generate::agrees(&key.recipe, value, &known);
+            if value.filter(differs).is_none() {
+                continue;
             }
+            let sources: Vec<String> = key.recipe.sources().into_iter().map(|of| format!("`{of}`")).collect();
+            let (what, help) = match key.recipe.is_hash() {
+                true => (format!("`{}` is not a hash of {}: nobody could log in", key.name, sources.join(", ")), FROM_GIT.to_owned()),
+                // The contract may ask for something else now: another user, another name in a certificate.
+                false => (
+                    format!("`{}` is not what its recipe makes of {}", key.name, sources.join(" and ")),
+                    format!("{FROM_GIT}; if its recipe was changed, `seal-secrets rotate {}` makes all of them again", key.name),
+                ),
+            };
+            let code = if key.recipe.is_hash() { Code::HashDiffers } else { Code::WrongValue };
+            self.add(code, file, None, what, &help);
         }
     }
 
@@ -372,7 +417,7 @@ impl Findings<'_> {
             };
             self.push(
                 code,
-                self.places.in_secrets(key.name.as_str()),
+                self.places.in_secrets(&key.name.file_name()),
                 what,
                 format!("run `{}`: it writes the sealed value there", copies.restore),
             );
@@ -388,7 +433,7 @@ impl Findings<'_> {
                 if let Some(Err(error)) = evidence.opened.and_then(|(_, opened)| opened.of(path).get(i)) {
                     self.cannot_open(path, &secret.name, error);
                 }
-                if let Some(key) = contract.key(secret.name.as_str()) {
+                if let Some(key) = contract.secret(secret.name.as_str()) {
                     let what = format!("`{}` belongs in {SOURCE}{}.sealed.yaml", secret.name, key.unit);
                     self.add(Code::Misplaced, path, at, what, FROM_GIT);
                 } else if secret.write_once.is_some() {
@@ -400,7 +445,7 @@ impl Findings<'_> {
                 }
             }
             // What it says of itself is taken for true.
-            let unknown = |secret: &&SealedSecret| contract.key(secret.name.as_str()).is_none();
+            let unknown = |secret: &&SealedSecret| contract.secret(secret.name.as_str()).is_none();
             let own = |secret: &SealedSecret| document(contract, Some(secret).filter(unknown)?, secret.write_once.clone());
             let expected: Vec<Option<String>> = secrets.iter().map(own).collect();
             if let Some((line, what)) = difference::of_unit(&expected, &inventory.texts[path], secrets) {
@@ -489,14 +534,6 @@ fn at(place: String, position: Option<Position>) -> String {
         Some((line, column)) => format!("{place}:{line}:{column}"),
         None => place,
     }
-}
-
-/// What the tool would write for the same value, day and marks; none for a SealedSecret that is not ours, or has lost that mark.
-fn document(contract: &Contract, secret: &SealedSecret, write_once: Option<String>) -> Option<String> {
-    let SealedSecret { name, encrypted, imported, sealed_on, .. } = secret;
-    let blob = encrypted.first()?.blob.clone();
-    let sealed = Sealed { name, blob, imported: *imported, sealed_on: sealed_on.clone(), write_once };
-    Some(sealed_secret::write_one(&contract.namespace, secret.certificate?, &sealed))
 }
 
 /// Whether a finding of a SealedSecret says how its text differs; the others are about its value.

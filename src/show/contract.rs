@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{findings, pretty};
-use crate::model::{Contract, Entry, Finding, Places, Recipe};
+use crate::model::{Contract, Entry, Finding, KeyName, Places};
 
-fn consumers(contract: &Contract, key: &str) -> Vec<String> {
-    let reads = contract.consumers.iter().filter(|consumer| consumer.entries.iter().any(|entry| entry.key.as_str() == key));
+fn consumers(contract: &Contract, key: &KeyName) -> Vec<String> {
+    let reads = contract.consumers.iter().filter(|consumer| consumer.reads_key(key));
     reads.map(|consumer| format!("{}/{}", consumer.namespace, consumer.name.as_ref().unwrap_or(&consumer.target))).collect()
 }
 
@@ -18,7 +18,7 @@ pub fn table(contract: &Contract) -> String {
             recipe.push_str(", write-once");
         }
         let when = key.when.as_ref().map_or("always", |when| when.text.as_str());
-        let readers = match consumers(contract, key.name.as_str()) {
+        let readers = match consumers(contract, &key.name) {
             none if none.is_empty() => "-".to_owned(),
             some => some.join(", "),
         };
@@ -37,7 +37,7 @@ pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> Strin
         .map(|key| {
             json!({
                 "name": key.name.as_str(), "about": key.about, "recipe": key.recipe.describe(), "unit": key.unit.as_str(),
-                "provided": matches!(key.recipe, Recipe::Provided { .. }), "when": key.when.as_ref().map(|when| &when.text), "needed": key.needed,
+                "provided": key.is_provided(), "when": key.when.as_ref().map(|when| &when.text), "needed": key.needed,
                 "writeOnce": key.write_once, "operatorCopy": key.operator_copy, "afterRotation": key.after_rotation,
                 "length": key.recipe.length(),
             })
@@ -75,7 +75,12 @@ pub fn mermaid(contract: &Contract) -> String {
             consumer.namespace, consumer.namespace, consumer.target
         ));
         for entry in &consumer.entries {
-            let key = contract.keys.iter().position(|key| key.name == entry.key).expect("a contract's consumers read its keys");
+            let key = contract
+                .keys
+                .iter()
+                .position(|key| entry.reads(&key.name))
+                .or_else(|| contract.keys.iter().position(|key| key.name.secret() == entry.key.as_str()))
+                .expect("a contract's consumers read its keys");
             text.push_str(&format!("  s{key} -->|{}| e{i}\n", entry.secret_key));
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{counted, findings, pretty};
-use crate::model::{Change, Consumer, Contract, Name, Places, Plan, Reason, Recipe, visible};
+use crate::model::{Change, Consumer, Contract, Entry, KeyName, Name, Places, Plan, Reason, Recipe, visible};
 use crate::pipeline::adopt::Adopted;
 
 /// A line for each unit and each derived file; new derived files are only counted.
@@ -14,14 +14,17 @@ pub fn text(places: &Places, contract: &Contract, plan: &Plan, done: bool) -> St
     let mut new: BTreeMap<&str, usize> = BTreeMap::new();
     for change in &plan.changes {
         match change {
+            Change::Seal { file, keys, reason, .. } if keys.is_empty() => {
+                text.push_str(&format!("write  {} ({}): the same values\n", places.in_out(file), why(*reason)));
+            }
             Change::Seal { file, keys, copies, reason, .. } => {
                 text.push_str(&format!("seal   {} ({})", places.in_out(file), why(*reason)));
                 if let [_, _, ..] = keys.as_slice() {
-                    text.push_str(&format!(": {}", keys.iter().map(Name::as_str).collect::<Vec<_>>().join(" and ")));
+                    text.push_str(&format!(": {}", several(keys)));
                 }
                 text.push('\n');
                 for name in copies {
-                    text.push_str(&format!("copy   {} (for you; never commit it)\n", places.in_secrets(name.as_str())));
+                    text.push_str(&format!("copy   {} (for you; never commit it)\n", places.in_secrets(&name.file_name())));
                 }
             }
             Change::Write { file, reason: Reason::New, .. } => {
@@ -41,6 +44,20 @@ pub fn text(places: &Places, contract: &Contract, plan: &Plan, done: bool) -> St
         text.push_str(&format!("note   {}: {}\n", if done { "more can read" } else { "more could read" }, more_readers(plan)));
     }
     text + &last_line(plan, done) + &remarks(places, contract, plan)
+}
+
+/// The names of several values.
+fn several(keys: &[KeyName]) -> String {
+    const SHOWN: usize = 4;
+    match keys {
+        [one, other] => format!("{one} and {other}"),
+        keys if keys.len() > SHOWN => format!("{}, and {} more", several_of(&keys[..SHOWN]), keys.len() - SHOWN),
+        keys => several_of(keys),
+    }
+}
+
+fn several_of(keys: &[KeyName]) -> String {
+    keys.iter().map(KeyName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// What a changed form lets in, as an imperative.
@@ -65,7 +82,7 @@ fn last_line(plan: &Plan, done: bool) -> String {
     for change in &plan.changes {
         if let Change::Seal { keys, .. } = change {
             values += keys.len();
-            units += 1;
+            units += usize::from(!keys.is_empty());
         }
     }
     let (values, written) = (counted(values, "value"), plan.changes.len() - units);
@@ -101,10 +118,10 @@ pub fn remarks(places: &Places, contract: &Contract, plan: &Plan) -> String {
 
 /// The plan for programs. A `file` of ours is relative to the output folder, a `path` never is.
 pub fn value(places: &Places, plan: &Plan) -> Value {
-    let names = |names: &[Name]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+    let names = |names: &[KeyName]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
     let change = |change: &Change| match change {
         Change::Seal { unit, file, keys, copies, reason } => json!({
-            "action": "seal", "unit": unit.as_str(), "file": file, "path": places.in_out(file), "keys": names(keys), "copies": names(copies), "reason": reason.as_str(),
+            "action": if keys.is_empty() { "write" } else { "seal" }, "unit": unit.as_str(), "file": file, "path": places.in_out(file), "keys": names(keys), "copies": names(copies), "reason": reason.as_str(),
         }),
         Change::Write { file, reason, .. } => {
             json!({ "action": "write", "file": file, "path": places.in_out(file), "reason": reason.as_str() })
@@ -127,9 +144,15 @@ pub fn json(places: &Places, plan: &Plan) -> String {
     pretty(value(places, plan))
 }
 
-fn consumers<'c>(contract: &'c Contract, name: &Name) -> impl Iterator<Item = &'c Consumer> {
+/// The consumers whose targets change with a value: also those that read a text with it.
+fn consumers<'c>(contract: &'c Contract, name: &KeyName) -> impl Iterator<Item = &'c Consumer> {
     let name = name.clone();
-    contract.consumers.iter().filter(move |consumer| consumer.entries.iter().any(|entry| entry.key == name))
+    let texts = contract.form(name.secret()).texts.iter();
+    let texts: Vec<&str> =
+        texts.filter(|(_, text)| text.reads().any(|of| of.as_str() == name.property())).map(|(key, _)| key.as_str()).collect();
+    let (of, secret) = (name.clone(), name.secret().to_owned());
+    let reads = move |entry: &Entry| entry.key.as_str() == secret && texts.contains(&entry.property.as_str());
+    contract.consumers.iter().filter(move |consumer| consumer.reads_key(&of) || consumer.entries.iter().any(&reads))
 }
 
 /// What a rotation needs in the cluster, in this order: the sources, the targets, the consumers that hold the old value in memory.
@@ -156,7 +179,7 @@ pub fn after_rotation(contract: &Contract, plan: &Plan) -> String {
 }
 
 pub fn rotation_json(places: &Places, contract: &Contract, plan: &Plan) -> String {
-    let after = |name: &Name| {
+    let after = |name: &KeyName| {
         let readers = consumers(contract, name).map(|consumer| {
             json!({
                 "namespace": consumer.namespace.as_str(), "name": consumer.name.as_ref().map(Name::as_str),

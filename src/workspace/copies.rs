@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::Workspace;
 use super::out::sync;
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{Change, Contract, Error, ErrorKind, Name, Plan, Reason, Result, SecretValue, quoted};
+use crate::model::{Change, Contract, Error, ErrorKind, KeyName, Plan, Reason, Result, SecretValue, quoted};
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::private_key::SealingKey;
 use crate::pipeline::unseal;
@@ -25,7 +25,7 @@ const MODE: u32 = 0o600;
 /// A copy that waits until its unit is in place.
 pub struct Waiting {
     name: String,
-    key: Name,
+    key: KeyName,
 }
 
 /// Both ends of such a copy's name.
@@ -42,14 +42,15 @@ fn tag(parts: &[&[u8]]) -> String {
 }
 
 /// Under which name a copy waits for this text of its unit.
-fn waiting_name(begins: &str, key: &Name, unit: &[u8]) -> String {
+fn waiting_name(begins: &str, key: &KeyName, unit: &[u8]) -> String {
     format!("{begins}{}{}", tag(&[key.as_str().as_bytes(), unit]), WAITING.1)
 }
 
 impl Workspace {
     /// Whether the operator's copies can be written, where nobody commits them.
     pub(super) fn check_copies(&self, plan: &Plan) -> Result<()> {
-        let mut names: Vec<&str> = plan.copies().map(Name::as_str).collect();
+        let names: Vec<String> = plan.copies().map(KeyName::file_name).collect();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
         if names.is_empty() {
             return Ok(());
         }
@@ -67,11 +68,11 @@ impl Workspace {
     }
 
     /// The operator's copies that exist.
-    pub fn copies(&self, contract: &Contract) -> Result<BTreeMap<Name, SecretValue>> {
+    pub fn copies(&self, contract: &Contract) -> Result<BTreeMap<KeyName, SecretValue>> {
         let mut found = BTreeMap::new();
         let Some(folder) = Folder::open(&*self.disk, &self.secrets)? else { return Ok(found) };
         for key in contract.keys.iter().filter(|key| key.operator_copy) {
-            if let Some(bytes) = folder.read_foreign(key.name.as_str())? {
+            if let Some(bytes) = folder.read_foreign(&key.name.file_name())? {
                 found.insert(key.name.clone(), SecretValue::new(bytes));
             }
         }
@@ -86,17 +87,19 @@ impl Workspace {
         inventory: &Inventory,
         identity: Option<&Path>,
         world: &mut World,
-    ) -> Result<Vec<(Name, SecretValue)>> {
+    ) -> Result<Vec<(KeyName, SecretValue)>> {
         let folder = Folder::open(&*self.disk, &self.secrets)?;
-        let missing = |key: &Name| folder.as_ref().map_or(Ok(true), |folder| folder.has(key.as_str()).map(|there| !there));
+        let missing = |key: &KeyName| folder.as_ref().map_or(Ok(true), |folder| folder.has(&key.file_name()).map(|there| !there));
         let mut wanted = Vec::new();
         for unit in contract.units() {
             let sealed = inventory.sealed.get(&unit.file()).map(Vec::as_slice).unwrap_or_default();
             for key in unit.keys.iter().filter(|key| key.operator_copy) {
-                if let Some(secret) = sealed.iter().find(|secret| secret.name == key.name)
+                let secret = sealed.iter().find(|secret| secret.name.as_str() == key.name.secret());
+                let secret = secret.filter(|secret| secret.value(key.name.property()).is_some());
+                if let Some(secret) = secret
                     && (identity.is_some() || missing(&key.name)?)
                 {
-                    wanted.push((unit.file(), secret));
+                    wanted.push((unit.file(), secret, &key.name));
                 }
             }
         }
@@ -120,11 +123,12 @@ impl Workspace {
         }
     }
 
-    fn open_each(&self, sealed: &[(String, &SealedSecret)], keys: &[SealingKey]) -> Result<Vec<(Name, SecretValue)>> {
+    fn open_each(&self, sealed: &[(String, &SealedSecret, &KeyName)], keys: &[SealingKey]) -> Result<Vec<(KeyName, SecretValue)>> {
         let mut opened = Vec::new();
-        for (file, secret) in sealed {
+        for (file, secret, key) in sealed {
             let values = unseal::open_all(keys, secret).map_err(|error| error.in_file(&self.places.in_out(file)))?;
-            opened.extend(values.into_iter().map(|(_, value)| (secret.name.clone(), value)));
+            let value = values.into_iter().find(|(data_key, _)| data_key == key.property());
+            opened.extend(value.map(|(_, value)| ((*key).clone(), value)));
         }
         Ok(opened)
     }
@@ -137,7 +141,7 @@ impl Workspace {
 
     /// Refuses where a copy of another value would be replaced by that of a unit which this output folder never had: it is all that
     /// the operator has of a value of another folder. `values` are those that come with this run.
-    pub fn check_new_copies(&self, plan: &Plan, inventory: &Inventory, values: &BTreeMap<Name, SecretValue>) -> Result<()> {
+    pub fn check_new_copies(&self, plan: &Plan, inventory: &Inventory, values: &BTreeMap<KeyName, SecretValue>) -> Result<()> {
         let Some(folder) = Folder::open(&*self.disk, &self.secrets)? else { return Ok(()) };
         let ever_sealed = inventory.ever_sealed();
         for change in &plan.changes {
@@ -146,9 +150,9 @@ impl Workspace {
                 continue;
             }
             for key in copies {
-                let Some(before) = folder.find_file(key.as_str())?.map(SecretValue::new) else { continue };
+                let Some(before) = folder.find_file(&key.file_name())?.map(SecretValue::new) else { continue };
                 if values.get(key).is_none_or(|value| !value.same_as(&before.without_line_feed().0)) {
-                    let copy = self.places.in_secrets(key.as_str());
+                    let copy = self.places.in_secrets(&key.file_name());
                     let help = format!("pass another folder with `--secrets DIR`, or move it away: `mv {0} {0}.old`", quoted(&copy));
                     return Err(Error::refused(format!("it would be replaced, and holds the value of another `{key}`"), help)
                         .why("no value of this output folder was ever copied there")
@@ -163,7 +167,7 @@ impl Workspace {
     pub(super) fn write_copies(
         &self,
         units: &[(&Change, &String)],
-        copies: Vec<(Name, Zeroizing<Vec<u8>>)>,
+        copies: Vec<(KeyName, Zeroizing<Vec<u8>>)>,
         world: &mut World,
     ) -> Result<Vec<Waiting>> {
         let mut waiting = Vec::new();
@@ -175,18 +179,18 @@ impl Workspace {
         git::keep_out(&folder, "*\n")?;
         let mut writer = Writer::new(&folder);
         for (key, value) in copies {
-            let before = folder.find_file(key.as_str())?;
+            let before = folder.find_file(&key.file_name())?;
             if before.as_ref().is_some_and(|before| **before == *value) {
                 continue;
             }
             let unit = units.iter().find(|(unit, _)| matches!(unit, Change::Seal { copies, .. } if copies.contains(&key)));
             let Some((change, text)) = unit else {
                 // One that is restored: its unit is in place.
-                writer.write(key.as_str(), &value, MODE, Existing::AsRead(before.as_deref().map(Vec::as_slice)))?;
+                writer.write(&key.file_name(), &value, MODE, Existing::AsRead(before.as_deref().map(Vec::as_slice)))?;
                 continue;
             };
             if before.is_some() && !matches!(change, Change::Seal { reason: Reason::Replaced, .. }) {
-                let copy = self.places.in_secrets(key.as_str());
+                let copy = self.places.in_secrets(&key.file_name());
                 world.terminal.warn(&format!("{copy} held the value of another `{key}`; it is replaced"));
             }
             let name = waiting_name(&self.waiting_of_out()?, &key, text.as_bytes());
@@ -204,8 +208,8 @@ impl Workspace {
         let mut writer = Writer::new(&folder);
         for copy in waiting {
             let value = Zeroizing::new(folder.read_file(&copy.name)?);
-            let before = folder.find_file(copy.key.as_str())?;
-            writer.write(copy.key.as_str(), &value, MODE, Existing::AsRead(before.as_ref().map(|before| before.as_slice())))?;
+            let before = folder.find_file(&copy.key.file_name())?;
+            writer.write(&copy.key.file_name(), &value, MODE, Existing::AsRead(before.as_ref().map(|before| before.as_slice())))?;
         }
         writer.sync()?;
         waiting.iter().try_for_each(|copy| folder.remove(&copy.name))?;

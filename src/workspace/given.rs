@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::{Workspace, tracked};
-use crate::model::{Contract, Error, MOST_PROVIDED_BYTES, Name, Plan, Recipe, Result, SecretValue};
+use crate::model::{Contract, Error, Key, KeyName, MOST_PROVIDED_BYTES, Plan, Recipe, Result, SecretValue};
 use crate::pipeline::fit;
 use crate::world::disk::Disk;
 use crate::world::folder::Folder;
 use crate::world::{World, files};
 
 /// Keys, each with the file of its value; `-` is standard input, none is the terminal.
-pub type Provide = [(Name, Option<PathBuf>)];
+pub type Provide = [(KeyName, Option<PathBuf>)];
 
 /// Whether a folder's name could be a value: so many letters and digits in one run are rarely a word.
 fn may_be_secret(path: &Path) -> bool {
@@ -65,13 +65,13 @@ impl Workspace {
     }
 
     /// The values of a folder with a file for each key, and the name of each file.
-    pub fn read_folder(&self, path: &Path, contract: &Contract) -> Result<Vec<(Name, SecretValue, String)>> {
+    pub fn read_folder(&self, path: &Path, contract: &Contract) -> Result<Vec<(KeyName, SecretValue, String)>> {
         if !files::is_folder(&*self.disk, path)? {
             return Err(Error::bad_input("no such folder", "pass a folder with one file per key").in_file(&path.to_string_lossy()));
         }
         let mut found = Vec::new();
         for key in &contract.keys {
-            let file = path.join(key.name.as_str());
+            let file = path.join(key.name.file_name());
             if files::exists(&*self.disk, &file)? {
                 let value = SecretValue::new(self.read_secret(&file)?);
                 found.push((key.name.clone(), value, file.to_string_lossy().into_owned()));
@@ -100,15 +100,17 @@ impl Workspace {
     pub fn read_provided(
         &self,
         provide: &Provide,
-        accepted: &[Name],
+        accepted: &[KeyName],
         contract: &Contract,
         plan: &Plan,
         world: &mut World,
-    ) -> Result<BTreeMap<Name, SecretValue>> {
-        let sealed: BTreeSet<&Name> = plan.sealed().collect();
+    ) -> Result<BTreeMap<KeyName, SecretValue>> {
+        let sealed: BTreeSet<&KeyName> = plan.sealed().collect();
         let mut values = BTreeMap::new();
         for (name, file) in provide.iter().filter(|(name, _)| sealed.contains(name)) {
-            let (value, removed) = self.read_value(name, file.as_deref(), world)?.without_line_feed();
+            let keeps = contract.key(name.as_str()).is_some_and(Key::keeps_line_feed);
+            let value = self.read_value(name, file.as_deref(), world)?;
+            let (value, removed) = if keeps { (value, false) } else { value.without_line_feed() };
             if removed {
                 warn_of_line_feed(name, world);
             }
@@ -120,7 +122,7 @@ impl Workspace {
         Ok(values)
     }
 
-    fn read_value(&self, name: &Name, file: Option<&Path>, world: &mut World) -> Result<SecretValue> {
+    fn read_value(&self, name: &KeyName, file: Option<&Path>, world: &mut World) -> Result<SecretValue> {
         let value = match file {
             Some(file) if file.as_os_str() == "-" && !world.terminal.stdin_is_terminal => world.terminal.read_secret()?,
             // What stands behind the `=` may be the value itself, by mistake: it is not repeated.
@@ -138,7 +140,7 @@ impl Workspace {
 }
 
 /// The keys of `--provide`, which the contract has to have as provided.
-pub fn provided_names(contract: &Contract, provide: &Provide) -> Result<BTreeSet<Name>> {
+pub fn provided_names(contract: &Contract, provide: &Provide) -> Result<BTreeSet<KeyName>> {
     let mut names = BTreeSet::new();
     for (name, _) in provide {
         if !matches!(contract.known_key("--provide", name)?.recipe, Recipe::Provided { .. }) {
@@ -157,6 +159,6 @@ pub fn provided_names(contract: &Contract, provide: &Provide) -> Result<BTreeSet
 }
 
 /// Tells that a value lost the line feed at its end.
-pub fn warn_of_line_feed(name: &Name, world: &mut World) {
+pub fn warn_of_line_feed(name: &KeyName, world: &mut World) {
     world.terminal.warn(&format!("removed the line feed at the end of `{name}`"));
 }

@@ -60,7 +60,8 @@ impl Workspace {
         let platform = has_platform.then(|| way("--platform", &place.platform)).transpose()?;
         let sealed = platform.as_deref().map_or("out".to_owned(), |platform| join(platform, "sealed"));
         let usual = |name: &str, ours: &[&str]| self.usual(place, name, ours);
-        let copies: Vec<&str> = contract.keys.iter().map(|key| key.name.as_str()).collect();
+        let copies: Vec<String> = contract.keys.iter().map(|key| key.name.file_name()).collect();
+        let copies: Vec<&str> = copies.iter().map(String::as_str).collect();
         let flags = &self.flags;
         settings.keys =
             flags.keys.as_deref().map_or_else(|| usual("keys", &[CERTIFICATE, ESCROW, RECIPIENTS]), |path| way("--keys", path))?;

@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Workspace, parent};
-use crate::model::{Contract, Error, Name, Result, quoted};
+use crate::model::{Contract, Error, KeyName, Result, quoted};
 use crate::pipeline::inventory::Inventory;
 use crate::world::disk::Disk;
 use crate::world::{World, files, git};
 
 impl Workspace {
     /// Each identity, and each operator's copy of these keys, that git tracks. Warns where git's index does not tell for certain.
-    pub fn tracked(&self, copies: &[&Name], world: &mut World) -> Result<Vec<Error>> {
+    pub fn tracked(&self, keys: &[&KeyName], world: &mut World) -> Result<Vec<Error>> {
         let identities = self.tracked_in(&self.keys, &|name| name.ends_with(".agekey") && !name.contains('/'))?;
-        let copies = self.tracked_in(&self.secrets, &|name| copies.iter().any(|copy| copy.as_str() == name))?;
+        let copies = self.tracked_in(&self.secrets, &|name| keys.iter().any(|copy| copy.file_name() == name))?;
         let unsure: BTreeSet<PathBuf> = identities.unsure.into_iter().chain(copies.unsure).collect();
         for index in unsure {
             let check = format!("`git ls-files {} {}` must list none", quoted(&self.places.keys), quoted(&self.places.secrets));
@@ -21,12 +21,14 @@ impl Workspace {
         }
         let another = "let another identity in (`seal-secrets escrow add-recipient age1…`), remove this one, then `seal-secrets renew` and `seal-secrets rotate KEY…`";
         let identities = identities.names.iter().map(|name| tracked(&self.places.in_keys(name), another));
-        let copy = |name: &String| tracked(&self.places.in_secrets(name), &format!("replace it: `seal-secrets rotate {name}`"));
-        Ok(identities.chain(copies.names.iter().map(copy)).collect())
+        let copy =
+            |name: &&KeyName| tracked(&self.places.in_secrets(&name.file_name()), &format!("replace it: `seal-secrets rotate {name}`"));
+        let found = keys.iter().filter(|key| copies.names.contains(&key.file_name())).copied();
+        Ok(identities.chain(found.collect::<Vec<_>>().iter().map(copy)).collect())
     }
 
     /// The same, refused.
-    pub fn check_untracked(&self, copies: &[&Name], world: &mut World) -> Result<()> {
+    pub fn check_untracked(&self, copies: &[&KeyName], world: &mut World) -> Result<()> {
         self.tracked(copies, world)?.into_iter().next().map_or(Ok(()), Err)
     }
 

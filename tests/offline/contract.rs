@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use seal_secrets::manifest::contract_file;
-use seal_secrets::model::{Consumer, Contract, DataKey, Entry, Key, Name, Namespace, Reader, Recipe, Result, Terms, When};
+use seal_secrets::model::{
+    BcryptVersion, Consumer, Contract, DataKey, Entry, Key, KeyName, Name, Namespace, Reader, Recipe, Result, Terms, When,
+};
 
 use crate::common::{Sandbox, fixture, fixture_text};
 
@@ -52,7 +54,7 @@ fn named(name: &str) -> Name {
 /// The key of a line, in a unit.
 fn key(line: usize, name: &str, unit: &str, recipe: Recipe) -> Key {
     Key {
-        name: named(name),
+        name: KeyName::new(name).unwrap(),
         about: String::new(),
         recipe,
         when: None,
@@ -70,24 +72,46 @@ fn hex(line: usize, name: &str) -> Key {
 }
 
 fn hash(line: usize, name: &str, unit: &str, of: &str) -> Key {
-    key(line, name, unit, Recipe::Bcrypt { of: named(of), cost: 10 })
+    key(line, name, unit, Recipe::Bcrypt { of: KeyName::new(of).unwrap(), cost: 10, version: BcryptVersion::TwoA })
 }
 
 fn consumer(key: &str) -> Consumer {
-    let entry = Entry { index: 0, secret_key: DataKey::new("a").unwrap(), key: named(key), own_store: false };
-    Consumer { namespace: Namespace::new("n").unwrap(), name: None, target: named("t"), entries: vec![entry], patchable: true }
+    let entry = Entry {
+        index: 0,
+        secret_key: DataKey::new("a").unwrap(),
+        key: named(key),
+        property: DataKey::new("value").unwrap(),
+        own_store: false,
+    };
+    Consumer {
+        namespace: Namespace::new("n").unwrap(),
+        name: None,
+        target: named("t"),
+        entries: vec![entry],
+        whole: Vec::new(),
+        patchable: true,
+    }
 }
 
 fn contract(keys: Vec<Key>, consumers: Vec<Consumer>) -> Result<Contract> {
     let (store, namespace) = (named("s"), Namespace::new("n").unwrap());
     let reader = Reader { name: named("r"), namespace: namespace.clone() };
-    Contract::new(Terms { file: "c.yaml".to_owned(), store, namespace, reader, ignored: Vec::new(), keys, consumers })
+    Contract::new(Terms {
+        file: "c.yaml".to_owned(),
+        store,
+        namespace,
+        reader,
+        ignored: Vec::new(),
+        forms: Default::default(),
+        keys,
+        consumers,
+    })
 }
 
 #[test]
 fn terms_that_contradict_each_other_are_no_contract() {
     let long = key(7, "a", "a", Recipe::Hex { bytes: 36, prefix: String::new() });
-    let provided = key(7, "a", "a", Recipe::Provided { pattern: None, hint: None });
+    let provided = key(7, "a", "a", Recipe::Provided { pattern: None, hint: None, lines: false });
     let in_unit = |line, name, unit| key(line, name, unit, Recipe::Base64Url { bytes: 16 });
     for (keys, place, what) in [
         (vec![hex(7, "a"), hex(9, "a")], "c.yaml:9:5", "the key `a` appears twice, first on line 7"),

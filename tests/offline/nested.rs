@@ -801,7 +801,7 @@ fn json_keeps_its_quotes_when_the_kind_of_its_store_changes() {
                 r#"{{"apiVersion":"external-secrets.io/v1","kind":"ExternalSecret","spec":{{"secretStoreRef":{store},"data":[{{"remoteRef":{{"key":"hf-token","property":"value"}}}}]}}}}"#
             )
         };
-        let edited = add(&whole(text), Some(StoreKind::SecretStore), &|_| true);
+        let edited = add(&whole(text), Some(StoreKind::SecretStore), &|_| Some(Some("value")));
         assert_eq!(edited.text, Some(whole(expected)));
     }
 }
@@ -968,7 +968,7 @@ proptest! {
     #[test]
     fn each_is_edited_or_reported_and_all_other_bytes_stay(tree in tree(), style in 0usize..5) {
         let text = styled(&tree, style);
-        let edited = add(&text, None, &|entry| entry.key == "hf-token");
+        let edited = add(&text, None, &|entry| (entry.key == "hf-token").then_some(Some("value")));
         let (open, shared) = lacking(&tree);
         let times = if style == 4 { 2 } else { 1 };
         prop_assert_eq!((edited.added, edited.refused.len()), (times * open, times * shared), "{}", text);
@@ -982,7 +982,7 @@ proptest! {
         let mut rest = after.chars();
         prop_assert!(text.chars().all(|c| rest.any(|other| other == c)));
         prop_assert_eq!(after.len() - text.len() > 0, open > 0);
-        prop_assert!(add(&after, None, &|_| true).text.is_none());
+        prop_assert!(add(&after, None, &|_| Some(Some("value"))).text.is_none());
         prop_assert!(style > 1 || shared > 0 || serde_json::from_str::<serde_json::Value>(&after).is_ok(), "{}", after);
     }
 }

@@ -186,8 +186,8 @@ proptest! {
     fn patch_adds_the_property_and_changes_nothing_else(text in manifest()) {
         use seal_secrets::manifest::property::add;
         let kind = None;
-        let edited = add(&text, kind, &|entry| entry.key == "hf-token").text.unwrap_or(text.clone());
-        prop_assert!(add(&edited, kind, &|_| true).text.is_none(), "a second run changes nothing:\n{}", edited);
+        let edited = add(&text, kind, &|entry| (entry.key == "hf-token").then_some(Some("value"))).text.unwrap_or(text.clone());
+        prop_assert!(add(&edited, kind, &|_| Some(Some("value"))).text.is_none(), "a second run changes nothing:\n{}", edited);
         let (mut before, mut after) = (read_by_another(&text), read_by_another(&edited));
         for document in before.iter_mut().chain(after.iter_mut()) {
             for entry in document.get_mut("spec").and_then(|spec| spec.get_mut("data")).and_then(|data| data.as_sequence_mut()).into_iter().flatten() {
@@ -208,7 +208,7 @@ proptest! {
 
     #[test]
     fn whatever_a_file_holds_nothing_panics(text in "(key: |remoteRef:|- |\\{|\\}|\\[|\\]|ExternalSecret|external-secrets.io/v1|kind: |apiVersion: |spec:|data:|&a |\\*a|<<: |\"|'|#| |  |\n|\t|\r\n|---|\\.\\.\\.|!!str |\\?|>-|\\||[a-zü]){0,60}") {
-        let _ = seal_secrets::manifest::property::add(&text, Some(seal_secrets::model::StoreKind::SecretStore), &|_| true);
+        let _ = seal_secrets::manifest::property::add(&text, Some(seal_secrets::model::StoreKind::SecretStore), &|_| Some(Some("value")));
         if let Ok(documents) = seal_secrets::manifest::yaml::read_foreign(&text) {
             let _ = seal_secrets::manifest::gitops::kustomization(&documents);
         }

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use seal_secrets::manifest::{blobs, contract_file};
-use seal_secrets::model::SecretValue;
+use seal_secrets::model::{KeyName, SecretValue};
 use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::generate::generate;
 use seal_secrets::pipeline::seal::Sealer;
@@ -110,8 +110,10 @@ fn made(recipe: &str, mut bytes: impl Iterator<Item = u8> + 'static) -> String {
         into.iter_mut().for_each(|byte| *byte = bytes.next().expect("no more than these are drawn"));
         Ok(())
     });
-    let values = generate(&contract.units()[0], &mut BTreeMap::new(), &mut entropy).unwrap();
-    String::from_utf8(values[0].expose().to_vec()).unwrap()
+    let names: Vec<KeyName> = contract.keys.iter().map(|key| key.name.clone()).collect();
+    let now = std::time::SystemTime::UNIX_EPOCH;
+    let values = generate(&contract.units()[0], &names, &mut BTreeMap::new(), now, &mut entropy).unwrap();
+    String::from_utf8(values[0].1.expose().to_vec()).unwrap()
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! `verify` means the whole unit: whatever is not as the tool writes it is found, with its line.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::Command;
 
 use proptest::prelude::*;
 use seal_secrets::manifest::contract_file;
-use seal_secrets::manifest::sealed_secret::{self, Sealed};
-use seal_secrets::model::{CertificateDigest, SecretValue};
+use seal_secrets::manifest::sealed_secret::{self, Encrypted, Sealed};
+use seal_secrets::model::{CertificateDigest, DataKey, Escape, Form, Part, SecretValue, Text, mark};
 use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::seal::Sealer;
 use zeroize::Zeroizing;
@@ -281,17 +282,28 @@ proptest! {
         let keys: Vec<_> = contract.keys.iter().cycle().skip(seed as usize % contract.keys.len()).take(count).collect();
         let values = keys.iter().map(|key| (key.name.to_string(), SecretValue::new(Zeroizing::new(vec![b'a'; length])))).collect();
         let blobs = Sealer::new(&fit(certificate)).unwrap().seal_all(values, &mut TestEntropy(seed), NonZeroUsize::MIN).unwrap();
-        let sealed: Vec<Sealed<'_>> = keys.iter().zip(blobs).map(|(key, blob)| {
-            Sealed { name: &key.name, blob, imported, sealed_on: day.clone(), write_once: key.mark() }
+        let properties = ["value", "tls.key", "PASSWORD", "_x", "a-b"];
+        let property = |i: usize| DataKey::new(properties[(i + seed as usize) % properties.len()]).unwrap();
+        let values: Vec<Encrypted> = blobs.into_iter().enumerate().map(|(i, blob)| {
+            // Some differ in both.
+            let differs = seed >> i & 1 == 1;
+            let sealed_on = day.clone().filter(|_| !differs);
+            Encrypted { key: property(i), blob, imported: imported ^ differs, sealed_on, position: (1, 1) }
+        }).collect();
+        let text_of = |text: &str| (DataKey::new("uri").unwrap(), Text(vec![
+            Part::Plain(format!("x{{{{{text}}}}}:")),
+            Part::Value { of: property(0), escape: Escape::ALL[seed as usize % Escape::ALL.len()] },
+            Part::Basic { user: "u".to_owned(), of: property(1) },
+        ]));
+        let form = Form { kind: Some("x/y".to_owned()), immutable: imported, texts: BTreeMap::from([text_of("a\nb")]), ..Form::default() };
+        let sealed: Vec<Sealed<'_>> = keys.iter().map(|key| Sealed {
+            name: key.name.secret(), values: values.clone(), write_once: mark(&[key]), form: &form,
         }).collect();
         let text = sealed_secret::write(&contract.namespace, digest, &sealed);
         let read = sealed_secret::read(&text).unwrap();
-        let again: Vec<Sealed<'_>> = read.iter().map(|one| Sealed {
-            name: &one.name,
-            blob: one.encrypted[0].blob.clone(),
-            imported: one.imported,
-            sealed_on: one.sealed_on.clone(),
-            write_once: one.write_once.clone(),
+        let again: Vec<Sealed<'_>> = read.iter().map(|one| {
+            assert_eq!(one.template.texts, form.texts);
+            Sealed { name: one.name.as_str(), values: one.encrypted.clone(), write_once: one.write_once.clone(), form: &form }
         }).collect();
         prop_assert_eq!(sealed_secret::write(&contract.namespace, read[0].certificate.unwrap(), &again), text);
     }

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::object::{
-    condition, data_written, duration, has_value, is_immutable, is_ready, leaving, list, seconds, target_of, text, version, warning,
-    written,
+    condition, data_written, duration, is_immutable, is_ready, lacks, leaving, list, seconds, target_of, text, version, warning, written,
 };
 use super::operator::{Operator, Ready};
 use super::{Checks, Fault, LiveConsumer, Part, advice, refused};
-use crate::model::{Consumer, Entry, Name, Namespace, PROPERTY, Recipe, Remedy, StoreKind, Symptom, visible};
+use crate::model::{Consumer, Entry, Name, Namespace, PROPERTY, Remedy, StoreKind, Symptom, visible};
 
 impl Checks<'_> {
     pub(super) fn consumer(&mut self, live: &LiveConsumer, operator: Operator, ready: &Ready<'_>) {
@@ -54,7 +53,7 @@ impl Checks<'_> {
         if is_ready(object) {
             self.good(CATEGORY, what.clone());
             self.target(live, object, what, force, works);
-        } else if !works || !consumer.entries.iter().all(|entry| self.is_sound(account, &entry.key)) {
+        } else if !works || !consumer.reads().all(|secret| self.is_sound(account, secret)) {
             self.skip(CATEGORY, &what);
         } else {
             let fault = self.why_failed(live, consumer, object, force);
@@ -75,20 +74,17 @@ impl Checks<'_> {
     }
 
     fn not_sealed(&self, consumer: &Consumer) -> Option<Fault> {
-        let entry = consumer.entries.iter().find(|entry| !self.wanted.sealed.contains_key(&entry.key))?;
-        let recipe = self.wanted.contract.key(entry.key.as_str()).map(|key| &key.recipe);
-        let provide = match recipe {
-            Some(Recipe::Provided { .. }) => format!(" --provide {}=FILE", entry.key),
-            _ => String::new(),
-        };
+        let secret = consumer.reads().find(|secret| !self.wanted.sealed.contains_key(*secret))?;
+        let provided = self.wanted.contract.values_of(secret.as_str()).filter(|key| key.is_provided());
+        let provide: String = provided.map(|key| format!(" --provide {}=FILE", key.name)).collect();
         let remedy = self.wanted.places.command(&format!("bootstrap{provide}"));
-        Some(Fault::new(Symptom::NotSealedYet, format!("`{}` is not sealed yet", entry.key), remedy))
+        Some(Fault::new(Symptom::NotSealedYet, format!("`{secret}` is not sealed yet"), remedy))
     }
 
     /// Whether a source Secret holds the controller's value, and an account may get it.
     fn is_sound(&self, account: &Namespace, key: &Name) -> bool {
         let source = self.snapshot.sources.get(key).and_then(Option::as_ref);
-        source.is_some_and(|source| has_value(source) != Some(false))
+        source.is_some_and(|source| lacks(source, &self.data_keys(key)).is_none())
             && self.snapshot.access.get(&(account.clone(), key.clone())) != Some(&false)
     }
 
@@ -119,30 +115,33 @@ impl Checks<'_> {
         }
     }
 
-    /// Entries of ours that do not read the property `value`.
+    /// Entries of ours that do not read the property that the contract has for them.
     fn property(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
-        let wrong = entries_of(consumer, object).filter(|(_, entry)| text(entry, "/remoteRef/property") != PROPERTY);
-        let wrong: Vec<(usize, &Value)> = wrong.collect();
-        let (_, first) = wrong.first()?;
+        let each = entries_of(consumer, object).map(|(index, entry)| (index, entry, property_of(consumer, entry)));
+        let wrong: Vec<(usize, &Value, &str)> =
+            each.filter(|(_, entry, property)| text(entry, "/remoteRef/property") != *property).collect();
+        let (_, first, property) = wrong.first()?;
         let (key, lasting) = (visible(text(first, "/remoteRef/key")), self.lasting(consumer));
         let (symptom, cause) = match text(first, "/remoteRef/property") {
             "" => (Symptom::PropertyMissing, format!("it reads `{key}` without a property, so its target holds JSON; {lasting}")),
             other => {
-                (Symptom::PropertyWrong, format!("it reads the property `{}` of `{key}`, not `{PROPERTY}`; {lasting}", visible(other)))
+                (Symptom::PropertyWrong, format!("it reads the property `{}` of `{key}`, not `{property}`; {lasting}", visible(other)))
             }
         };
-        let add = |(index, _): &(usize, &Value)| json!({ "op": "add", "path": format!("/spec/data/{index}/remoteRef/property"), "value": PROPERTY });
+        let add = |(index, _, property): &(usize, &Value, &str)| json!({ "op": "add", "path": format!("/spec/data/{index}/remoteRef/property"), "value": property });
         Some(Fault::new(symptom, cause, patch(consumer, name, wrong.iter().map(add).collect())))
     }
 
     /// How its entries differ from those of the contract: each has to bring the value of its key, as it is, under its name.
     fn entries_differ(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
         let live: Vec<&Value> = list(object, "/spec/data").collect();
-        let differences: Vec<(String, Value)> = consumer.entries.iter().filter_map(|entry| differs(entry, consumer, &live)).collect();
+        let mut differences: Vec<(String, Value)> = consumer.entries.iter().filter_map(|entry| differs(entry, consumer, &live)).collect();
+        differences.extend(consumer.whole.iter().filter_map(|secret| not_extracted(secret, object)));
         let cause: Vec<&str> = differences.iter().map(|(cause, _)| cause.as_str()).collect();
         let cause = format!("{}; if git has it so, correct it there, or name the checkout with `--platform`", cause.join(", and "));
         // One that reads whole Secrets has no list to add to.
-        let missing = object.pointer("/spec/data").is_none().then(|| json!({ "op": "add", "path": "/spec/data", "value": [] }));
+        let missing = (object.pointer("/spec/data").is_none() && !consumer.entries.is_empty())
+            .then(|| json!({ "op": "add", "path": "/spec/data", "value": [] }));
         let fix = || patch(consumer, name, missing.into_iter().chain(differences.iter().map(|(_, fix)| fix.clone())).collect());
         (!differences.is_empty()).then(|| Fault::new(Symptom::ExternalSecretDiffers, cause, fix()))
     }
@@ -357,7 +356,7 @@ fn rotation_stops(object: &Value, target: &Value) -> Option<Fault> {
 
 /// How the live entries differ from an entry of the contract, and the JSON patch that corrects it.
 fn differs(entry: &Entry, consumer: &Consumer, live: &[&Value]) -> Option<(String, Value)> {
-    let (secret_key, key) = (entry.secret_key.as_str(), entry.key.as_str());
+    let (secret_key, key, property) = (entry.secret_key.as_str(), entry.key.as_str(), entry.property.as_str());
     let reads = |one: &Value, secret_key: &str, key: &str| text(one, "/secretKey") == secret_key && text(one, "/remoteRef/key") == key;
     if let Some(at) = live.iter().position(|one| reads(one, secret_key, key)) {
         let changed = [("decodingStrategy", "None"), ("conversionStrategy", "Default"), ("metadataPolicy", "None")].into_iter();
@@ -369,15 +368,36 @@ fn differs(entry: &Entry, consumer: &Consumer, live: &[&Value]) -> Option<(Strin
     let is_wanted = |one: &Value| consumer.entries.iter().any(|entry| reads(one, entry.secret_key.as_str(), entry.key.as_str()));
     let free = || live.iter().enumerate().filter(|(_, one)| !is_wanted(one));
     if let Some((at, one)) = free().find(|(_, one)| text(one, "/secretKey") == secret_key) {
-        let fix = json!({ "op": "replace", "path": format!("/spec/data/{at}/remoteRef"), "value": { "key": key, "property": PROPERTY } });
+        let fix = json!({ "op": "replace", "path": format!("/spec/data/{at}/remoteRef"), "value": { "key": key, "property": property } });
         return Some((format!("`{secret_key}` reads `{}`, not `{key}`", visible(text(one, "/remoteRef/key"))), fix));
     }
-    if let Some((at, one)) = free().find(|(_, one)| text(one, "/remoteRef/key") == key) {
+    let same = |one: &Value| text(one, "/remoteRef/key") == key && text(one, "/remoteRef/property") == property;
+    if let Some((at, one)) = free().find(|(_, one)| same(one)) {
         let fix = json!({ "op": "replace", "path": format!("/spec/data/{at}/secretKey"), "value": secret_key });
         return Some((format!("`{key}` is read as `{}`, not as `{secret_key}`", visible(text(one, "/secretKey"))), fix));
     }
-    let new = json!({ "secretKey": secret_key, "remoteRef": { "key": key, "property": PROPERTY } });
+    let new = json!({ "secretKey": secret_key, "remoteRef": { "key": key, "property": property } });
     Some((format!("no entry reads `{key}` as `{secret_key}`"), json!({ "op": "add", "path": "/spec/data/-", "value": new })))
+}
+
+/// That nothing reads a source Secret whole, and the JSON patch that adds it.
+fn not_extracted(secret: &Name, object: &Value) -> Option<(String, Value)> {
+    if list(object, "/spec/dataFrom").any(|one| text(one, "/extract/key") == secret.as_str()) {
+        return None;
+    }
+    let extract = json!({ "extract": { "key": secret.as_str() } });
+    let fix = match object.pointer("/spec/dataFrom") {
+        Some(_) => json!({ "op": "add", "path": "/spec/dataFrom/-", "value": extract }),
+        None => json!({ "op": "add", "path": "/spec/dataFrom", "value": [extract] }),
+    };
+    Some((format!("no `dataFrom.extract` reads `{secret}`"), fix))
+}
+
+/// The property that an entry is to read, by the contract.
+fn property_of<'c>(consumer: &'c Consumer, entry: &Value) -> &'c str {
+    let of_key = || consumer.entries.iter().filter(|one| one.key.as_str() == text(entry, "/remoteRef/key"));
+    let exact = of_key().find(|one| one.secret_key.as_str() == text(entry, "/secretKey"));
+    exact.or_else(|| of_key().next()).map_or(PROPERTY, |one| one.property.as_str())
 }
 
 /// The entries of an ExternalSecret that read our keys, with their places.

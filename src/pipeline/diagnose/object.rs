@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use x509_cert::der::DateTime;
 
-use crate::model::{PROPERTY, visible};
+use crate::model::visible;
 
 /// A text at this path; empty where there is none.
 pub(super) fn text<'v>(value: &'v Value, path: &str) -> &'v str {
@@ -88,10 +88,11 @@ fn data_writers(secret: &Value) -> impl Iterator<Item = (&Value, Option<u64>, &M
     })
 }
 
-/// Whether a Secret has a value; none where it does not say who wrote what.
-pub(super) fn has_value(secret: &Value) -> Option<bool> {
+/// The first of these data keys that a Secret does not have; none where it has all, or does not say who wrote what.
+pub(super) fn lacks<'k>(secret: &Value, keys: &[&'k str]) -> Option<&'k str> {
     let is_known = managers(secret).next().is_some();
-    is_known.then(|| data_writers(secret).any(|(_, _, fields)| fields.contains_key(&format!("f:{PROPERTY}"))))
+    let has = |key: &str| data_writers(secret).any(|(_, _, fields)| fields.contains_key(&format!("f:{key}")));
+    keys.iter().copied().find(|key| is_known && !has(key))
 }
 
 /// When the data of a Secret was last written. Who owns it beside the controller has applied the same.
@@ -106,9 +107,10 @@ fn is_controller(manager: &Value) -> bool {
     text(manager, "/manager") == "controller" || manager.pointer("/fieldsV1/f:metadata/f:ownerReferences").is_some()
 }
 
-/// Who wrote the value of a Secret, and when, if it was not the controller.
-pub(super) fn foreign_writer(secret: &Value) -> Option<(&str, u64)> {
-    let of_value = data_writers(secret).filter(|(_, _, fields)| fields.contains_key(&format!("f:{PROPERTY}")));
+/// Who wrote one of these data keys of a Secret, and when, if it was not the controller.
+pub(super) fn foreign_writer<'s>(secret: &'s Value, keys: &[&str]) -> Option<(&'s str, u64)> {
+    let ours = |fields: &Map<String, Value>| keys.iter().any(|key| fields.contains_key(&format!("f:{key}")));
+    let of_value = data_writers(secret).filter(|(_, _, fields)| ours(fields));
     let (own, others): (Vec<_>, Vec<_>) =
         of_value.map(|(manager, time, _)| (manager, time)).partition(|(manager, _)| is_controller(manager));
     // Who owns the value beside the controller has applied the same one; only what is applied as `stringData` may be another.

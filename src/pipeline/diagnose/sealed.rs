@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::controller::Controller;
-use super::object::{
-    Condition, condition, data_written, foreign_writer, has_value, is_immutable, is_owned, leaving, seconds, text, written,
-};
+use super::object::{Condition, condition, data_written, foreign_writer, is_immutable, is_owned, lacks, leaving, seconds, text, written};
 use super::{Checks, Fault, GOES_FIRST, advice, refused};
 use crate::manifest::sealed_secret::{SealedSecret, scope};
-use crate::model::{CertificateDigest, Name, PROPERTY, Remedy, Scope, Symptom, quoted, visible};
+use crate::manifest::template;
+use crate::model::{CertificateDigest, Name, Remedy, Scope, Symptom, quoted, visible};
 
 const CATEGORY: &str = "sealed secrets";
 
@@ -19,6 +18,9 @@ pub struct SealedHere {
     pub certificate: Option<CertificateDigest>,
     /// `spec.encryptedData`.
     encrypted: BTreeMap<String, String>,
+    /// `spec.template.data`.
+    texts: BTreeMap<String, String>,
+    immutable: bool,
     /// The type of the Secret.
     kind: String,
     scope: Scope,
@@ -30,8 +32,14 @@ impl SealedHere {
     pub fn new(sealed: SealedSecret, file: &str) -> (Name, SealedHere) {
         let encrypted = sealed.encrypted.into_iter().map(|one| (one.key.to_string(), one.blob)).collect();
         let kind = sealed.template.kind.unwrap_or_else(|| "Opaque".to_owned());
-        let (certificate, scope) = (sealed.certificate, sealed.scope);
-        (sealed.name, SealedHere { certificate, encrypted, kind, scope, file: file.to_owned() })
+        let (certificate, scope, immutable) = (sealed.certificate, sealed.scope, sealed.template.immutable);
+        let texts = sealed.template.texts.iter().map(|(key, text)| (key.to_string(), template::write(text))).collect();
+        (sealed.name, SealedHere { certificate, encrypted, texts, immutable, kind, scope, file: file.to_owned() })
+    }
+
+    /// The data keys of its Secret.
+    pub fn data_keys(&self) -> Vec<&str> {
+        self.encrypted.keys().chain(self.texts.keys()).map(String::as_str).collect()
     }
 
     /// How the one in the cluster differs, and whether applying the file corrects that: it takes nothing away.
@@ -52,11 +60,19 @@ impl SealedHere {
         if scope(|name| annotations[name].as_str()) != self.scope {
             return Some(("the cluster has another scope annotation than git, and the ciphertext depends on it".to_owned(), false));
         }
-        let filled = |path: &str| live.pointer(path).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)));
-        ["immutable", "data"]
-            .into_iter()
-            .find(|field| filled(&format!("/spec/template/{field}")))
-            .map(|field| (format!("the cluster has `spec.template.{field}`, which git does not have"), false))
+        let (immutable, data) = (&live["spec"]["template"]["immutable"], &live["spec"]["template"]["data"]);
+        let texts = data.as_object().unwrap_or(&empty);
+        let known = |(key, text): (&String, &Value)| self.texts.get(key).map(String::as_str) == text.as_str();
+        match (immutable.as_bool() == Some(true), self.immutable) {
+            (true, false) => return Some(("the cluster has `spec.template.immutable`, which git does not have".to_owned(), false)),
+            (false, true) => return Some(("git has `spec.template.immutable`, and the cluster does not".to_owned(), true)),
+            _ => {}
+        }
+        if !texts.iter().all(known) {
+            return Some(("the cluster has `spec.template.data`, which git does not have".to_owned(), false));
+        }
+        let missing = self.texts.keys().find(|key| !texts.contains_key(*key));
+        missing.map(|key| (format!("git has `{key}` in `spec.template.data`, and the cluster does not"), true))
     }
 }
 
@@ -123,7 +139,8 @@ impl Checks<'_> {
         let Some(source) = self.snapshot.sources.get(name).and_then(Option::as_ref) else { return false };
         let changed = written(object, &["f:spec"]).or_else(|| seconds(text(object, "/metadata/creationTimestamp")));
         let is_after = data_written(source).is_none_or(|made| changed.is_none_or(|changed| made >= changed));
-        is_owned(source, object) && has_value(source) != Some(false) && is_after && foreign_writer(source).is_none()
+        let keys = self.data_keys(name);
+        is_owned(source, object) && lacks(source, &keys).is_none() && is_after && foreign_writer(source, &keys).is_none()
     }
 
     /// Whether a key Secret was written after a source Secret: that the Secret was made then proves nothing of the key.
@@ -277,6 +294,11 @@ impl Checks<'_> {
         Some(Fault::new(Symptom::KeyMismatch, cause, remedy))
     }
 
+    /// The data keys that a source Secret should have, by its file.
+    pub(super) fn data_keys(&self, name: &Name) -> Vec<&str> {
+        self.wanted.sealed.get(name).map(SealedHere::data_keys).unwrap_or_default()
+    }
+
     pub(super) fn is_unsealed(&self, name: &Name) -> bool {
         let Some(object) = self.in_place(name) else { return false };
         condition(object, "Synced").is_some_and(|synced| synced.status == "True") || self.is_made(name, object)
@@ -295,10 +317,11 @@ impl Checks<'_> {
                 let cause = "the Secret does not exist, although its SealedSecret is synced";
                 Some(Fault::new(Symptom::SourceMissing, cause, restart))
             }
-            Some(source) if has_value(source) == Some(false) => {
-                Some(Fault::new(Symptom::SourceWithoutValue, format!("the Secret has no data key `{PROPERTY}`"), restart))
+            Some(source) if lacks(source, &self.data_keys(name)).is_some() => {
+                let missing = lacks(source, &self.data_keys(name)).unwrap_or_default();
+                Some(Fault::new(Symptom::SourceWithoutValue, format!("the Secret has no data key `{missing}`"), restart))
             }
-            Some(source) => edited(source, sealed).map(|cause| Fault::new(Symptom::SourceEdited, cause, restart)),
+            Some(source) => edited(source, sealed, &self.data_keys(name)).map(|cause| Fault::new(Symptom::SourceEdited, cause, restart)),
         };
         match fault {
             Some(fault) => self.bad(CATEGORY, what, fault),
@@ -308,8 +331,8 @@ impl Checks<'_> {
 }
 
 /// Who changed the value of a source Secret after the controller had written it.
-fn edited(source: &Value, sealed: &Value) -> Option<String> {
-    let (manager, time) = foreign_writer(source)?;
+fn edited(source: &Value, sealed: &Value, keys: &[&str]) -> Option<String> {
+    let (manager, time) = foreign_writer(source, keys)?;
     // A backup tool makes the whole Secret; its owner is set only by the controller, which has then compared the value.
     let is_made_by_it = seconds(text(source, "/metadata/creationTimestamp")).is_some_and(|made| time <= made + 2);
     let synced = condition(sealed, "Synced");

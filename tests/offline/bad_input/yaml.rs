@@ -127,7 +127,8 @@ fn contracts_that_are_wrong() -> Vec<Row> {
         ),
         row("Y06", "a list", &WITH_CONTRACT, 3, &["contract.yaml:1:1: ", "mapping"]).file("contract.yaml", planted("- {canary}\n")),
         row("Y06", "a word", &WITH_CONTRACT, 3, &["contract.yaml:1:1: ", "mapping"]).file("contract.yaml", planted("{canary}\n")),
-        contract_row("Y40", "version 2", ("version: 1", "version: 2"), 3, &["contract.yaml:2:10: ", "version"]),
+        contract_row("Y40", "version 3", ("version: 1", "version: 3"), 3, &["contract.yaml:2:10: ", "version"]),
+        contract_row("Y40", "keys of version 1", ("version: 1", "version: 2"), 3, &["contract.yaml:", "`keys`", "`secrets`"]),
         contract_row("Y30", "key twice", (session_name, "name: cart-salt"), 3, &["contract.yaml:19:5: ", "`cart-salt`", "line 7"]),
         contract_row(
             "Y30",

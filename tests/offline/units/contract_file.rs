@@ -24,7 +24,7 @@ fn the_embedded_contract_is_the_one_of_the_platform() {
     assert_eq!(contract.units().len(), 17);
     let provided = contract.keys.iter().filter(|key| matches!(key.recipe, Recipe::Provided { .. }));
     assert_eq!(provided.count(), 3);
-    assert_eq!(contract.read_keys().count(), 17, "no ExternalSecret reads the administrator's password");
+    assert_eq!(contract.read_secrets().len(), 17, "no ExternalSecret reads the administrator's password");
     let manifests = contract.consumers.iter().filter(|consumer| consumer.name.is_some());
     assert_eq!(manifests.clone().count(), 15);
     assert_eq!(manifests.map(|consumer| consumer.entries.len()).sum::<usize>(), 25);

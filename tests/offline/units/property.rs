@@ -4,7 +4,7 @@ use seal_secrets::manifest::property::*;
 use seal_secrets::model::*;
 
 fn edited(text: &str) -> Result<Option<String>> {
-    let edited = add(text, None, &|entry| entry.key == "k");
+    let edited = add(text, None, &|entry| (entry.key == "k").then_some(Some("value")));
     let unread = seal_secrets::manifest::external_secret::unread(text);
     edited.refused.into_iter().chain(unread).next().map_or(Ok(edited.text), Err)
 }

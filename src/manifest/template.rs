@@ -1,0 +1,57 @@
+//! Texts that the controller renders: Go's templates, in the few forms that this tool writes. sealed-secrets executes each entry of
+//! `spec.template.data` with the opened values and sprig's functions (`sealedsecret_expansion.go`, `unseal`).
+
+use crate::model::{DataKey, Escape, Part, Text};
+
+/// What stands behind a value, for each way to write it. `urlquery` writes `+` for a space, which only forms decode.
+fn pipe(escape: Escape) -> &'static str {
+    match escape {
+        Escape::None => "",
+        Escape::Url => r#" | urlquery | replace "+" "%20""#,
+        Escape::Json => " | toJson",
+        Escape::Base64 => " | b64enc",
+    }
+}
+
+const OPEN: &str = r#"{{ "{{" }}"#;
+
+/// As the controller reads it.
+pub fn write(text: &Text) -> String {
+    let part = |part: &Part| match part {
+        Part::Plain(text) => text.replace("{{", OPEN),
+        Part::Value { of, escape } => format!("{{{{ index . \"{of}\"{} }}}}", pipe(*escape)),
+        Part::Basic { user, of } => format!("{{{{ printf \"%s:%s\" \"{user}\" (index . \"{of}\") | b64enc }}}}"),
+    };
+    text.0.iter().map(part).collect()
+}
+
+/// What [`write`] wrote; none where it is anything else.
+pub fn read(text: &str) -> Option<Text> {
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some((before, after)) = rest.split_once("{{") {
+        parts.push(Part::Plain(before.to_owned()));
+        let literal = OPEN.strip_prefix("{{").unwrap_or_default();
+        if let Some(after) = after.strip_prefix(literal) {
+            parts.push(Part::Plain("{{".to_owned()));
+            rest = after;
+            continue;
+        }
+        let (action, after) = after.split_once(" }}")?;
+        parts.push(value(action)?);
+        rest = after;
+    }
+    parts.push(Part::Plain(rest.to_owned()));
+    let read = Text(parts).joined();
+    (write(&read) == text).then_some(read)
+}
+
+fn value(action: &str) -> Option<Part> {
+    if let Some(rest) = action.strip_prefix(" printf \"%s:%s\" \"") {
+        let (user, rest) = rest.split_once("\" (index . \"")?;
+        let property = rest.strip_suffix("\") | b64enc")?;
+        return Some(Part::Basic { user: user.to_owned(), of: DataKey::new(property).ok()? });
+    }
+    let (property, rest) = action.strip_prefix(" index . \"")?.split_once('"')?;
+    let escape = Escape::ALL.iter().copied().find(|escape| pipe(*escape) == rest)?;
+    Some(Part::Value { of: DataKey::new(property).ok()?, escape })
+}
