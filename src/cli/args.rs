@@ -16,6 +16,9 @@ const CLUSTER: &str = "Cluster";
 pub struct Cli {
     #[command(flatten)]
     pub folders: Folders,
+    /// Color words: auto, always, or never [default: auto, in a terminal without NO_COLOR]
+    #[arg(long, global = true, help_heading = FOLDERS, hide_short_help = true, value_name = "WHEN", default_value = "auto", hide_default_value = true, hide_possible_values = true)]
+    pub color: clap::ColorChoice,
     #[command(subcommand)]
     pub command: Command,
     /// Every path that was typed, by what it was typed for.

@@ -63,4 +63,5 @@ mod units;
 mod unseal;
 mod vectors;
 mod verify;
+mod watched;
 mod write_once;
