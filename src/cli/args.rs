@@ -117,6 +117,12 @@ pub enum Command {
     KeySecret(KeySecret),
     /// Add `remoteRef.property` to a platform's ExternalSecrets
     Patch(Patch),
+    /// Show SealedSecrets in git's diffs without their ciphertexts, and never merge derived files
+    ///
+    /// It prints what it would write: lines of `.gitattributes` in the output folder, which you commit, and this clone's configuration.
+    GitSetup(GitSetup),
+    /// Show a file with a few words in place of each sealed value, as git's diff does after `git-setup`
+    Textconv(Textconv),
     /// Add every active sealing key of a live controller to the escrow, and prove that the escrow opens everything
     #[cfg(feature = "cluster")]
     Backup(Backup),
@@ -737,6 +743,36 @@ pub enum PatchFormat {
 }
 
 #[derive(Args)]
+pub struct GitSetup {
+    /// Write both files
+    #[arg(long)]
+    pub write: bool,
+    /// Let diffs show the values too, in this clone
+    #[arg(long)]
+    pub reveal: bool,
+    /// The age identity that opens the escrow
+    ///
+    /// [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE", requires = "reveal")]
+    pub identity: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Textconv {
+    /// A file with SealedSecrets
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Show the values too
+    #[arg(long)]
+    pub reveal: bool,
+    /// The age identity that opens the escrow
+    ///
+    /// [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE", requires = "reveal")]
+    pub identity: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub struct Contract {
     /// Draft a contract from this checkout
     ///
@@ -762,9 +798,9 @@ pub struct Completions {
 
 #[derive(Args)]
 pub struct Man {
-    /// The command [default: the tool itself]
+    /// The command, such as `verify` or `escrow list` [default: the tool itself]
     #[arg(value_name = "COMMAND")]
-    pub command: Option<String>,
+    pub command: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]

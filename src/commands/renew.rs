@@ -64,9 +64,8 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
             found
         }
         None => {
-            let latest =
-                escrow.pairs.list.iter().filter_map(|pair| pair.certificate.as_ref()).map(|(certificate, _)| certificate.not_before());
-            let latest = latest.chain([pinned.not_before()]).max();
+            let certificates = escrow.pairs.list.iter().filter_map(|pair| Some(&pair.certificate.as_ref()?.0));
+            let latest = certificates.map(|one| one.not_before()).chain([pinned.not_before()]).max();
             let pair = world.terminal.while_working(MAKING, || new_pair(now, latest, world.entropy.as_mut()))?;
             workspace.tell_recipients(&recipients, world);
             let pem = grown(&escrow.pem, &[&pair.pem]);

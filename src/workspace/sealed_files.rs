@@ -96,6 +96,13 @@ impl Workspace {
         Ok(namespaces)
     }
 
+    /// Any file that may hold SealedSecrets, as it is.
+    pub fn read_as_it_is(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+        let missing = || Error::bad_input("no such file", "pass one that exists").in_file(&path.to_string_lossy());
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?;
+        self.folder_around(path)?.read_foreign(name)?.ok_or_else(missing)
+    }
+
     /// The folder that a file lies in; inside the checkout no link on the way is followed.
     fn folder_around(&self, path: &Path) -> Result<Folder> {
         let folder = match self.in_checkout(parent(path))? {
