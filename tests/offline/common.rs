@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::printed;
 use crate::simulated_disk::FOLDER;
+use crate::{printed, schema};
 use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::pipeline::pins::{self, How, Pin};
@@ -472,6 +472,7 @@ impl Sandbox {
     pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let ran = finish(self.command(&args));
+        schema::check_output(&args, &ran);
         printed::check(&args, &ran, &World { disk: Arc::new(Here::new(self.folder.path())), ..World::real() });
         ran
     }
@@ -788,6 +789,7 @@ fn run_here<S: AsRef<OsStr>>(mut world: World, input: &[u8], args: &[S]) -> Ran 
     let each = has(&["verify"]) && !has(&["--quiet", "-q", "--verbose", "--help", "help", "man", "explain"]);
     let all: Vec<OsString> = args.iter().cloned().chain(each.then(|| "--verbose".into())).collect();
     let ran = run_there(&mut world, input, &all);
+    schema::check_output(&args, &ran);
     printed::check(&args, &ran, &world);
     ran
 }
