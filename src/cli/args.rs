@@ -636,8 +636,32 @@ pub struct Doctor {
     /// Show each check, and every name
     #[arg(long, short)]
     pub verbose: bool,
-    #[command(flatten)]
-    pub printed: Printed,
+    /// human, json, or mermaid: a picture of the chain that marks what is broken
+    #[arg(short = 'o', long, alias = "format", value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
+    pub output: Picture,
+    /// The same as `-o json`
+    #[arg(long, hide_short_help = true)]
+    pub json: bool,
+}
+
+/// How checks are printed.
+#[cfg(feature = "cluster")]
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum Picture {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+    /// A picture: the chain, and what is broken in it
+    Mermaid,
+}
+
+#[cfg(feature = "cluster")]
+impl Doctor {
+    /// How to print the checks.
+    pub fn form(&self) -> Picture {
+        if self.json { Picture::Json } else { self.output }
+    }
 }
 
 #[cfg(feature = "cluster")]

@@ -107,6 +107,7 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
         &[
             ("doctor --context admin@platform", "where does a value stop, and why"),
             ("doctor --context admin@platform --wait 5m", "wait until each has arrived"),
+            ("doctor --context admin@platform -o mermaid", "a picture that marks what is broken"),
             ("doctor --print-rbac=doctor", "the rights that it needs"),
         ],
     ),

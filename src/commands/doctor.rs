@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::Outcome;
-use crate::cli::{Doctor, NeedsRights};
+use crate::cli::{Doctor, NeedsRights, Picture};
 use crate::manifest::yaml;
 use crate::model::{Check, Contract, Delivery, ErrorKind, Remedy, Result, Status, Symptom, quoted};
 use crate::pipeline::diagnose::{self, SealedHere, Wanted};
@@ -36,9 +36,10 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, own_key, sealed: &sealed, controller, places };
     let cluster = Cluster::connect(&workspace.access(), world)?;
     let checks = wait(&cluster, &wanted, args.wait, world)?;
-    match args.printed.is_json() {
-        true => world.terminal.print(&show::checks::json(&checks))?,
-        false => world.terminal.print_report(&show::checks::text(&checks, args.verbose))?,
+    match args.form() {
+        Picture::Json => world.terminal.print(&show::checks::json(&checks))?,
+        Picture::Mermaid => world.terminal.print(&show::checks::mermaid(&contract, &checks))?,
+        Picture::Human => world.terminal.print_report(&show::checks::text(&checks, args.verbose))?,
     }
     if checks.iter().any(|check| check.remedy.command().is_some_and(|command| command.contains("kubectl"))) {
         let context = quoted(&cluster.context);

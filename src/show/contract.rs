@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{findings, pretty};
+#[cfg(feature = "cluster")]
+use crate::model::{Consumer, Name};
 use crate::model::{Contract, Entry, Finding, Places, Recipe};
 
 fn consumers(contract: &Contract, key: &str) -> Vec<String> {
@@ -60,6 +62,22 @@ pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> Strin
         "keys": keys, "consumers": consumers, "coverage": findings::values(places, coverage),
     });
     pretty(contract)
+}
+
+/// The node of the flow chart that a check of this category is of.
+#[cfg(feature = "cluster")]
+pub(super) fn node(contract: &Contract, category: &str, name: &str) -> Option<String> {
+    let key = || contract.keys.iter().position(|key| key.name.as_str() == name);
+    let consumer = |called: &dyn Fn(&Consumer) -> Option<&Name>| {
+        let is_it = |one: &Consumer| called(one).is_some_and(|called| name == format!("{}/{called}", one.namespace));
+        contract.consumers.iter().position(is_it)
+    };
+    match category {
+        "sealed secrets" => key().map(|at| format!("k{at}")),
+        "external secrets" => consumer(&|one| one.name.as_ref()).map(|at| format!("e{at}")),
+        "targets" => consumer(&|one| Some(&one.target)).map(|at| format!("t{at}")),
+        _ => key().map(|at| format!("s{at}")),
+    }
 }
 
 /// A flow chart: key → source Secret → ExternalSecret → target Secret.

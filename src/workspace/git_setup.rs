@@ -34,7 +34,7 @@ impl Workspace {
         let folder = Folder::open(&*self.disk, super::parent(&path))?.ok_or_else(no_git)?;
         let attributes = out.find_file(ATTRIBUTES)?.map(|bytes| bytes.to_vec());
         let configuration = folder.read_file("config")?;
-        let file = visible(&path.to_string_lossy());
+        let file = visible(&files::way(&*self.disk, Path::new("."), &path)?.to_string_lossy());
         let text = |bytes: &[u8], file: &str| {
             let help = "save it as UTF-8, or run the commands that `seal-secrets git-setup` prints";
             String::from_utf8(bytes.to_vec()).map_err(|_| Error::bad_input("not UTF-8", help).in_file(file))

@@ -26,10 +26,10 @@ const WORDS: [(&str, u8); 12] = [
 ];
 
 impl World {
-    /// As asked; or else where a person reads, unless `NO_COLOR` is set (no-color.org) or the terminal is a dumb one.
+    /// As asked; or else where a person reads, in a terminal of some kind (`TERM`), unless `NO_COLOR` is set (no-color.org).
     pub fn choose_colors(&mut self, asked: Option<bool>) {
         let set = |name: &str| (self.variable)(name).unwrap_or_default();
-        let plain = !set("NO_COLOR").is_empty() || set("TERM") == "dumb";
+        let plain = !set("NO_COLOR").is_empty() || matches!(set("TERM").as_str(), "" | "dumb");
         let terminal = &mut self.terminal;
         terminal.stdout_colors = asked.unwrap_or(terminal.stdout_is_terminal && !plain);
         terminal.stderr_colors = asked.unwrap_or(terminal.stderr_is_terminal && !plain);

@@ -182,6 +182,29 @@ fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given
 }
 
 #[test]
+fn the_picture_shows_the_chain_and_points_at_what_is_broken() {
+    fn answers(n: usize, path: &str) -> Vec<u8> {
+        match path {
+            "/apis/external-secrets.io/v1" => nothing(),
+            _ if path.ends_with("selfsubjectreviews") => {
+                let odd = r#"{"kind":"SelfSubjectReview","status":{"userInfo":{"username":"a\"b<c>#d"}}}"#;
+                response("200 OK", JSON, odd)
+            }
+            _ if path.contains("/events") => response("403 Forbidden", JSON, "{}"),
+            _ => bare(n, path),
+        }
+    }
+    let (port, _) = serve(answers);
+    let sandbox = Sandbox::small();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    let contract = ["--contract", "contract.yaml"];
+    let doctor = ["doctor", "--kubeconfig", "kubeconfig", "-o", "mermaid"];
+    let shown = sandbox.start([&doctor[..], &contract].concat()).expect(1).stdout;
+    let chain = sandbox.run([&["contract", "--format", "mermaid"], &contract[..]].concat()).expect(0).stdout;
+    is_golden("goldens/doctor/picture.txt", shown.strip_prefix(&chain).unwrap_or_else(|| panic!("{shown}")));
+}
+
+#[test]
 fn a_right_that_is_missing_hides_only_what_depends_on_it() {
     fn answers(n: usize, path: &str) -> Vec<u8> {
         let refused = path.contains("/secrets/") || path.contains("/serviceaccounts/") || path.contains("/events");

@@ -40,7 +40,7 @@ fn it_shows_what_it_would_write_and_writes_it_once() {
     let before = sandbox.snapshot();
     let shown = sandbox.run(["git-setup"]).expect(0).stdout;
     assert_eq!(before, sandbox.snapshot());
-    assert!(shown.ends_with("to do: `seal-secrets git-setup --write`\n"), "{shown}");
+    assert!(shown.contains("write  .git/config: ") && shown.ends_with("to do: `seal-secrets git-setup --write`\n"), "{shown}");
     let wrote = sandbox.run(["git-setup", "--write"]).expect(0).stdout;
     let end = |text: &str| text.lines().count() - 1;
     assert_eq!(shown.lines().take(end(&shown)).collect::<Vec<_>>(), wrote.lines().take(end(&wrote)).collect::<Vec<_>>());

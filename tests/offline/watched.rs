@@ -15,10 +15,18 @@ const NEVER: Duration = Duration::MAX;
 const CLEAR: &str = "\r\u{1b}[K";
 
 fn plain(world: World, _: Shared) -> World {
-    World { variable: |name| (name == "NO_COLOR").then(|| "1".to_owned()), ..world }
+    World { variable: |name| ["NO_COLOR", "TERM"].contains(&name).then(|| "xterm".to_owned()), ..world }
 }
 
 fn colored(world: World, _: Shared) -> World {
+    World { variable: |name| (name == "TERM").then(|| "xterm".to_owned()), ..world }
+}
+
+fn dumb(world: World, _: Shared) -> World {
+    World { variable: |name| (name == "TERM").then(|| "dumb".to_owned()), ..world }
+}
+
+fn unknown(world: World, _: Shared) -> World {
     World { variable: |_| None, ..world }
 }
 
@@ -105,6 +113,8 @@ fn color_repeats_what_the_words_say_and_only_where_a_person_reads() {
         on(&["verify"]),
         on(&["verify", "--color", "auto"]),
         sandbox.run_watched(NEVER, plain, &["verify", "--verbose"]).stdout,
+        sandbox.run_watched(NEVER, dumb, &["verify", "--verbose"]).stdout,
+        sandbox.run_watched(NEVER, unknown, &["verify", "--verbose"]).stdout,
         sandbox.run_watched(NEVER, colored, &["verify", "--verbose", "--color", "never"]).stdout,
     ] {
         assert_eq!(plain, text);
