@@ -9,11 +9,11 @@ use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &GitSetup, world: &mut World) -> Result<Outcome> {
     let setup = workspace.git_setup(args.reveal, args.identity.as_deref())?;
-    if !setup.is_needed() {
-        return world.terminal.print("nothing to do\n").map(|()| Outcome::Done);
-    }
     if args.write {
         workspace.write_git_setup(&setup)?;
+    }
+    if !setup.is_needed() {
+        return world.terminal.print("nothing to do\n").map(|()| Outcome::Done);
     }
     let (attributes, mut text) = (workspace.places.in_out(".gitattributes"), String::new());
     if !setup.lines.is_empty() {

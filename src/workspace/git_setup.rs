@@ -9,6 +9,7 @@ use crate::world::folder::{Existing, Folder, Writer};
 use crate::world::{files, git};
 
 const ATTRIBUTES: &str = ".gitattributes";
+const CONFIGURATION: &str = "config";
 
 /// What is missing in them.
 pub struct GitSetup {
@@ -33,7 +34,7 @@ impl Workspace {
         let path = git::configuration(&*self.disk, &self.out)?.ok_or_else(no_git)?;
         let folder = Folder::open(&*self.disk, super::parent(&path))?.ok_or_else(no_git)?;
         let attributes = out.find_file(ATTRIBUTES)?.map(|bytes| bytes.to_vec());
-        let configuration = folder.read_file("config")?;
+        let configuration = folder.read_file(CONFIGURATION)?;
         let file = visible(&files::way(&*self.disk, Path::new("."), &path)?.to_string_lossy());
         let text = |bytes: &[u8], file: &str| {
             let help = "save it as UTF-8, or run the commands that `seal-secrets git-setup` prints";
@@ -57,18 +58,19 @@ impl Workspace {
         Ok(format!("seal-secrets --keys {keys} textconv --reveal{identity}"))
     }
 
-    /// Writes what is missing.
+    /// Writes what is missing, and ends what an interrupted run began.
     pub fn write_git_setup(&self, setup: &GitSetup) -> Result<()> {
-        let _lock = setup.out.lock()?;
-        if !setup.lines.is_empty() {
-            let before = String::from_utf8_lossy(setup.attributes.as_deref().unwrap_or_default()).into_owned();
-            let text = git_setup::with_lines(&before, &setup.lines);
-            let mode = setup.out.mode(ATTRIBUTES)?.unwrap_or(0o644);
-            write(&setup.out, ATTRIBUTES, &text, mode, setup.attributes.as_deref())?;
+        let GitSetup { out, attributes, lines, folder, configuration, changed, .. } = setup;
+        let _locks = (out.lock()?, folder.lock()?);
+        out.remove_leftovers_here()?;
+        folder.remove_leftovers_here()?;
+        if !lines.is_empty() {
+            let before = String::from_utf8_lossy(attributes.as_deref().unwrap_or_default()).into_owned();
+            let text = git_setup::with_lines(&before, lines);
+            write(out, ATTRIBUTES, &text, attributes.as_deref())?.sync()?;
         }
         if setup.configures() {
-            let mode = setup.folder.mode("config")?.unwrap_or(0o644);
-            write(&setup.folder, "config", &setup.changed, mode, Some(&setup.configuration))?;
+            write(folder, CONFIGURATION, changed, Some(configuration))?.finish()?;
         }
         Ok(())
     }
@@ -87,8 +89,9 @@ impl GitSetup {
 }
 
 /// Writes a file whole: what was read is what is replaced.
-fn write(folder: &Folder, name: &str, text: &str, mode: u32, before: Option<&[u8]>) -> Result<()> {
+fn write<'f>(folder: &'f Folder, name: &str, text: &str, before: Option<&[u8]>) -> Result<Writer<'f>> {
+    let mode = folder.mode(name)?.unwrap_or(0o644);
     let mut writer = Writer::new(folder);
     writer.write(name, text.as_bytes(), mode, Existing::AsRead(before))?;
-    writer.finish().map(|_| ())
+    Ok(writer)
 }

@@ -58,6 +58,39 @@ fn it_shows_what_it_would_write_and_writes_it_once() {
 }
 
 #[test]
+fn names_that_a_shell_or_git_would_take_for_something_else_stay_names() {
+    needs!("git");
+    let sandbox = repository();
+    let name = "o'u %P$(x)t;#\"\\ ü";
+    std::fs::rename(sandbox.path("out"), sandbox.path(name)).unwrap();
+    std::fs::rename(sandbox.path("keys"), sandbox.path("k y's")).unwrap();
+    let args = ["git-setup", "--out", name, "--keys", "k y's", "--reveal"];
+    // What is quoted twice is no command to paste: the whole line is.
+    let shown = finish(sandbox.command(args));
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    assert_eq!(finish(sandbox.command([&args[..], &["--write"]].concat())).code, 0);
+    let other = Sandbox::empty();
+    git(&other, &["init", "-q", "."]);
+    let commands: Vec<&str> = shown.stdout.lines().map(str::trim).filter(|line| line.starts_with("git config ")).collect();
+    assert_eq!((commands.len(), other.shell(&commands.join(" && "))), (4, 0), "{}", shown.stdout);
+    assert_eq!(variables(&sandbox), variables(&other));
+    // As git runs it: the file's name in the place of `%P`, and one `%` for two.
+    let driver = git(&sandbox, &["config", "merge.seal-secrets.driver"]);
+    let mut shell = Command::new(program("sh"));
+    shell.args(["-c", &driver.replacen("%P", "f", 1).replace("%%", "%")]);
+    let ran = finish(shell);
+    assert!(ran.code == 1 && ran.stderr.contains(&format!("--out '{}' bootstrap`, then", name.replace('\'', r"'\''"))), "{ran:?}");
+    // The command that shows values finds the keys.
+    let textconv = git(&sandbox, &["config", "diff.seal-secrets.textconv"]);
+    let mut shell = Command::new(program("sh"));
+    let file = format!("{name}/secret-source/vllm-api-key.sealed.yaml");
+    shell.args(["-c", &format!("{} \"$@\"", textconv.trim_end()), "textconv", &file]).current_dir(sandbox.path("")).env_clear();
+    shell.env("PATH", path_after(Path::new(BINARY).parent().unwrap())).env("XDG_STATE_HOME", sandbox.state_home());
+    let shown = finish(shell).expect(0).stdout;
+    assert!(regex::Regex::new(r#"blob [0-9a-f]{12}\): "[^"]{32,}""#).unwrap().is_match(&shown), "{shown}");
+}
+
+#[test]
 fn what_stands_there_already_stays() {
     needs!("git");
     let sandbox = repository();
