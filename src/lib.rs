@@ -40,12 +40,12 @@ pub fn places(args: impl IntoIterator<Item = OsString>, world: &World) -> Result
 
 fn outcome(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Result<Outcome> {
     // First of all, while nothing is made. The standard library draws the seed of a thread's hash maps once.
-    world.choose_colors(None);
+    world.know_terminal(None);
     model::check_entropy(world.entropy.as_mut())?;
     model::drawing_itself(std::hash::RandomState::new)?;
     match cli::parse(args) {
         Ok(cli) => {
-            world.choose_colors(cli.colors());
+            world.know_terminal(cli.colors());
             commands::run(cli, world)
         }
         Err(Ok(help)) => world.terminal.print(&help).map(|()| Outcome::Done),

@@ -1,5 +1,7 @@
 //! Color for the words that say how good or bad something is. The words stay, so nothing is lost without it.
 
+use std::time::Duration;
+
 use super::World;
 use super::terminal::Terminal;
 use crate::model::Result;
@@ -26,13 +28,17 @@ const WORDS: [(&str, u8); 12] = [
 ];
 
 impl World {
-    /// As asked; or else where a person reads, in a terminal of some kind (`TERM`), unless `NO_COLOR` is set (no-color.org).
-    pub fn choose_colors(&mut self, asked: Option<bool>) {
+    /// What the terminal can show. Words are colored as asked, or else where a person reads, unless `NO_COLOR` is set (no-color.org). One
+    /// that knows no control sequences (`TERM`) shows neither color nor how far a run is.
+    pub fn know_terminal(&mut self, colors: Option<bool>) {
         let set = |name: &str| (self.variable)(name).unwrap_or_default();
-        let plain = !set("NO_COLOR").is_empty() || matches!(set("TERM").as_str(), "" | "dumb");
+        let (is_dumb, plain) = (matches!(set("TERM").as_str(), "" | "dumb"), !set("NO_COLOR").is_empty());
         let terminal = &mut self.terminal;
-        terminal.stdout_colors = asked.unwrap_or(terminal.stdout_is_terminal && !plain);
-        terminal.stderr_colors = asked.unwrap_or(terminal.stderr_is_terminal && !plain);
+        let colored = |is_terminal: bool| colors.unwrap_or(is_terminal && !plain && !is_dumb);
+        (terminal.stdout_colors, terminal.stderr_colors) = (colored(terminal.stdout_is_terminal), colored(terminal.stderr_is_terminal));
+        if is_dumb {
+            terminal.progress.patience = Duration::MAX;
+        }
     }
 }
 

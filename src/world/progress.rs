@@ -33,7 +33,7 @@ impl Terminal {
         }
     }
 
-    /// What there was to show is done.
+    /// It is done: what comes next begins to wait again.
     pub fn progress_ends(&mut self) {
         self.hide_progress();
         self.progress.since = None;

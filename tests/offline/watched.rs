@@ -82,6 +82,9 @@ fn many_files_are_counted_in_a_line_that_is_gone_before_anything_else_is_written
         sandbox.run_watched(NEVER, plain, &args).told("");
     }
     with_files(64).run_watched(AT_ONCE, plain, &["status", "apps"]).told("");
+    for terminal in [dumb, unknown] {
+        sandbox.run_watched(AT_ONCE, terminal, &["status", "apps"]).told("");
+    }
 }
 
 #[test]
