@@ -4,7 +4,7 @@ use crate::model::quoted;
 
 /// The lines of the output folder's `.gitattributes`. A derived file follows from the others, so its lines are never merged; a
 /// sealed one is merged as any text.
-const ATTRIBUTES: [&str; 2] = ["* merge=seal-secrets", "*.sealed.yaml !merge diff=seal-secrets"];
+const ATTRIBUTES: [&str; 3] = ["*.yaml merge=seal-secrets", "INSTALL.md merge=seal-secrets", "*.sealed.yaml !merge diff=seal-secrets"];
 
 /// A variable of git's configuration: its section, its name, its value.
 pub type Variable = (&'static str, &'static str, String);

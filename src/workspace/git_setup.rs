@@ -33,6 +33,10 @@ impl Workspace {
         let no_git = || Error::usage("the output folder is in no git repository", "run `git init` at the root of your checkout first");
         let path = git::configuration(&*self.disk, &self.out)?.ok_or_else(no_git)?;
         let folder = Folder::open(&*self.disk, super::parent(&path))?.ok_or_else(no_git)?;
+        // A file `.git` may name any folder: one that is no repository has a `config` of something else.
+        if !(folder.has("HEAD")? && folder.has("objects")? && folder.has("refs")?) {
+            return Err(no_git());
+        }
         let attributes = out.find_file(ATTRIBUTES)?.map(|bytes| bytes.to_vec());
         let configuration = folder.read_file(CONFIGURATION)?;
         let file = visible(&files::way(&*self.disk, Path::new("."), &path)?.to_string_lossy());

@@ -842,7 +842,8 @@ fn a_store_file_of_the_platforms() {
 
 #[test]
 fn what_git_is_told() {
-    let start = sealed().clone().with(".git/config", 0o640, b"[core]\n\tbare = false\n");
+    let start = sealed().clone().with(".git/config", 0o640, b"[core]\n\tbare = false\n").with(".git/HEAD", 0o644, b"");
+    let start = start.with(".git/objects/x", 0o444, b"").with(".git/refs/x", 0o644, b"");
     let command = ["git-setup", "--write"];
     sweep(&start, &command, &[], &|_, _| {}, &|state, complete, point| {
         let after = done_itself(state, &command, point);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::common::{BINARY, GIT, Ran, Sandbox, finish, git, needs, path_after, printed, program};
 
-const ATTRIBUTES: &str = "* merge=seal-secrets\n*.sealed.yaml !merge diff=seal-secrets\n";
+const ATTRIBUTES: &str = "*.yaml merge=seal-secrets\nINSTALL.md merge=seal-secrets\n*.sealed.yaml !merge diff=seal-secrets\n";
 
 /// git, which finds the binary.
 fn git_finding(sandbox: &Sandbox, args: &[&str]) -> Command {
@@ -213,4 +213,21 @@ fn without_a_repository_or_an_output_folder_there_is_nothing_to_set_up() {
     };
     error(Sandbox::bootstrapped().run(["git-setup"]), 2, "the output folder is in no git repository");
     error(Sandbox::empty().run(["git-setup"]), 3, "out: no such folder");
+    // What a file `.git` names may be no repository, and its `config` something else's.
+    let sandbox = Sandbox::bootstrapped();
+    sandbox.write(".git", format!("gitdir: {}\n", sandbox.path("kube").display()).as_bytes());
+    sandbox.write("kube/config", b"clusters: []\n");
+    error(sandbox.run(["git-setup", "--write"]), 2, "the output folder is in no git repository");
+    assert_eq!(sandbox.read("kube/config"), "clusters: []\n");
+}
+
+#[test]
+fn a_worktree_shares_the_configuration_of_its_clone() {
+    needs!("git");
+    let sandbox = repository();
+    git(&sandbox, &["worktree", "add", "-q", "tree"]);
+    let ran = sandbox.run_from("tree", ["git-setup", "--write"]);
+    assert!(ran.code == 0 && ran.stdout.contains("write  ../.git/config: "), "{ran:?}");
+    assert_eq!(sandbox.read("tree/out/.gitattributes"), ATTRIBUTES);
+    assert_eq!(variables(&sandbox).lines().count(), 4);
 }
