@@ -36,15 +36,14 @@ def own_target() -> str:
     return f"{machine}-apple-darwin" if platform.system() == "Darwin" else f"{machine}-unknown-linux-musl"
 
 
-def pages(binary: Path, command: str = "") -> Tree:
+def pages(binary: Path, *command: str) -> Tree:
     """The manual pages of a command and of those below it."""
-    page = said(binary, "man", *([command] if command else []))
-    name = f"seal-secrets-{command}" if command else "seal-secrets"
+    page, name = said(binary, "man", *command), "-".join(["seal-secrets", *command])
     found = {f"{name}.1": File.text(page)}
-    if not command:
-        for below in re.findall(r"^seal\\-secrets\\-([a-z\\-]+)\(1\)", page, re.M):
-            if below != "help":
-                found |= pages(binary, below.replace("\\", ""))
+    listed = re.escape(name.replace("-", r"\-"))
+    for below in re.findall(rf"^{listed}\\-([a-z\\-]+)\(1\)", page, re.M):
+        if below != "help":
+            found |= pages(binary, *command, below.replace("\\", ""))
     return found
 
 

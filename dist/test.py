@@ -110,7 +110,7 @@ class Archives(Unpacked):
             for name in ("README.md", "LICENSE", "helm-plugin/plugin.yaml", "docs/recovery.md"):
                 self.assertEqual((folder / name).read_bytes(), (ROOT / name).read_bytes())
             commands = {path.name for path in (folder / "man/man1").iterdir()}
-            self.assertLess({"seal-secrets.1", "seal-secrets-bootstrap.1", "seal-secrets-re-encrypt.1"}, commands)
+            self.assertLess({"seal-secrets.1", "seal-secrets-bootstrap.1", "seal-secrets-re-encrypt.1", "seal-secrets-escrow-list.1"}, commands)
             self.assertEqual("seal-secrets-doctor.1" in commands, not variant)
             self.assertEqual(sorted(path.name for path in (folder / "completions").iterdir()), sorted(dist.COMPLETIONS.values()))
 

@@ -49,6 +49,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
 }
 
 impl Cli {
+    /// Whether words are to be colored; none = where a person reads them.
+    pub fn colors(&self) -> Option<bool> {
+        match self.color {
+            clap::ColorChoice::Auto => None,
+            choice => Some(choice == clap::ColorChoice::Always),
+        }
+    }
+
     /// Whether a flag with a path was typed, and not taken from the environment.
     pub fn has_typed(&self, flag: &str) -> bool {
         self.typed.iter().any(|typed| typed.flag.as_deref() == Some(flag))

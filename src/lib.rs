@@ -11,7 +11,6 @@ mod workspace;
 pub mod world;
 
 use std::ffi::OsString;
-use std::io::Write;
 
 use commands::Outcome;
 use model::Result;
@@ -26,7 +25,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
         Ok(Outcome::NotReached) => model::ErrorKind::Cluster.exit_code(),
         Err(error) => {
             // Where even this cannot be written, the exit code still tells.
-            let _ = writeln!(world.terminal.stderr, "{error}");
+            world.terminal.tell(&format!("{error}\n"));
             error.kind.exit_code()
         }
     }
@@ -41,10 +40,14 @@ pub fn places(args: impl IntoIterator<Item = OsString>, world: &World) -> Result
 
 fn outcome(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Result<Outcome> {
     // First of all, while nothing is made. The standard library draws the seed of a thread's hash maps once.
+    world.know_terminal(None);
     model::check_entropy(world.entropy.as_mut())?;
     model::drawing_itself(std::hash::RandomState::new)?;
     match cli::parse(args) {
-        Ok(cli) => commands::run(cli, world),
+        Ok(cli) => {
+            world.know_terminal(cli.colors());
+            commands::run(cli, world)
+        }
         Err(Ok(help)) => world.terminal.print(&help).map(|()| Outcome::Done),
         Err(Err(error)) => Err(error),
     }

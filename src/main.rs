@@ -1,7 +1,6 @@
 //! The process: hardened, then one run in the real world.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,7 +21,7 @@ fn version(world: &mut World) -> u8 {
     let printed = world.terminal.print(concat!("seal-secrets ", env!("SEAL_SECRETS_BUILD"), "\n"));
     printed.map_or_else(
         |error| {
-            let _ = writeln!(world.terminal.stderr, "{error}");
+            world.terminal.tell(&format!("{error}\n"));
             error.kind.exit_code()
         },
         |()| 0,

@@ -16,6 +16,9 @@ const CLUSTER: &str = "Cluster";
 pub struct Cli {
     #[command(flatten)]
     pub folders: Folders,
+    /// Color words: auto, always, or never [default: auto, in a terminal without NO_COLOR]
+    #[arg(long, global = true, help_heading = FOLDERS, hide_short_help = true, value_name = "WHEN", default_value = "auto", hide_default_value = true, hide_possible_values = true)]
+    pub color: clap::ColorChoice,
     #[command(subcommand)]
     pub command: Command,
     /// Every path that was typed, by what it was typed for.
@@ -114,6 +117,12 @@ pub enum Command {
     KeySecret(KeySecret),
     /// Add `remoteRef.property` to a platform's ExternalSecrets
     Patch(Patch),
+    /// Show SealedSecrets in git's diffs without their ciphertexts, and never merge derived files
+    ///
+    /// It prints what it would write: lines of `.gitattributes` in the output folder, which you commit, and this clone's configuration.
+    GitSetup(GitSetup),
+    /// Show a file with a few words in place of each sealed value, as git's diff does after `git-setup`
+    Textconv(Textconv),
     /// Add every active sealing key of a live controller to the escrow, and prove that the escrow opens everything
     #[cfg(feature = "cluster")]
     Backup(Backup),
@@ -627,8 +636,32 @@ pub struct Doctor {
     /// Show each check, and every name
     #[arg(long, short)]
     pub verbose: bool,
-    #[command(flatten)]
-    pub printed: Printed,
+    /// human, json, or mermaid: a picture of the chain that marks what is broken
+    #[arg(short = 'o', long, alias = "format", value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
+    pub output: Picture,
+    /// The same as `-o json`
+    #[arg(long, hide_short_help = true)]
+    pub json: bool,
+}
+
+/// How checks are printed.
+#[cfg(feature = "cluster")]
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum Picture {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+    /// A picture: the chain, and what is broken in it
+    Mermaid,
+}
+
+#[cfg(feature = "cluster")]
+impl Doctor {
+    /// How to print the checks.
+    pub fn form(&self) -> Picture {
+        if self.json { Picture::Json } else { self.output }
+    }
 }
 
 #[cfg(feature = "cluster")]
@@ -734,6 +767,36 @@ pub enum PatchFormat {
 }
 
 #[derive(Args)]
+pub struct GitSetup {
+    /// Write both files
+    #[arg(long)]
+    pub write: bool,
+    /// Let diffs show the values too, in this clone
+    #[arg(long)]
+    pub reveal: bool,
+    /// The age identity that opens the escrow
+    ///
+    /// [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE", requires = "reveal")]
+    pub identity: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Textconv {
+    /// A file with SealedSecrets
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Show the values too
+    #[arg(long)]
+    pub reveal: bool,
+    /// The age identity that opens the escrow
+    ///
+    /// [default: operator.agekey in the keys folder]
+    #[arg(long, value_name = "FILE", requires = "reveal")]
+    pub identity: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub struct Contract {
     /// Draft a contract from this checkout
     ///
@@ -759,9 +822,9 @@ pub struct Completions {
 
 #[derive(Args)]
 pub struct Man {
-    /// The command [default: the tool itself]
+    /// The command, such as `verify` or `escrow list` [default: the tool itself]
     #[arg(value_name = "COMMAND")]
-    pub command: Option<String>,
+    pub command: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]

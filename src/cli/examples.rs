@@ -29,7 +29,7 @@ Usage: seal-secrets [OPTIONS] COMMAND
               doctor        where in a live cluster does a value stop?
   Values      import, copy, rotate, unseal
   Keys        renew, re-encrypt, escrow, key-secret, backup, fetch-cert
-  Platform    contract, patch
+  Platform    contract, patch, git-setup, textconv
   More        help, explain, completions, man
 
   seal-secrets keygen && seal-secrets bootstrap    makes all that is needed
@@ -92,6 +92,8 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
         "patch",
         &[("patch", "show the changes as a diff"), ("patch --write", "make them"), ("patch - < rendered.yaml", "as a helm post-renderer")],
     ),
+    ("git-setup", &[("git-setup", "show what it would write"), ("git-setup --write", "write it; then `git diff` shows no ciphertext")]),
+    ("textconv", &[("textconv out/secret-source/vllm-api-key.sealed.yaml", "each sealed value in a few words")]),
     ("backup", &[("backup --context admin@platform", "add the controller's keys to the escrow")]),
     (
         "fetch-cert",
@@ -105,6 +107,7 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
         &[
             ("doctor --context admin@platform", "where does a value stop, and why"),
             ("doctor --context admin@platform --wait 5m", "wait until each has arrived"),
+            ("doctor --context admin@platform -o mermaid", "a picture that marks what is broken"),
             ("doctor --print-rbac=doctor", "the rights that it needs"),
         ],
     ),

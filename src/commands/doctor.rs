@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::Outcome;
-use crate::cli::{Doctor, NeedsRights};
+use crate::cli::{Doctor, NeedsRights, Picture};
 use crate::manifest::yaml;
 use crate::model::{Check, Contract, Delivery, ErrorKind, Remedy, Result, Status, Symptom, quoted};
 use crate::pipeline::diagnose::{self, SealedHere, Wanted};
@@ -36,7 +36,11 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, own_key, sealed: &sealed, controller, places };
     let cluster = Cluster::connect(&workspace.access(), world)?;
     let checks = wait(&cluster, &wanted, args.wait, world)?;
-    world.terminal.print(&if args.printed.is_json() { show::checks::json(&checks) } else { show::checks::text(&checks, args.verbose) })?;
+    match args.form() {
+        Picture::Json => world.terminal.print(&show::checks::json(&checks))?,
+        Picture::Mermaid => world.terminal.print(&show::checks::mermaid(&contract, &checks))?,
+        Picture::Human => world.terminal.print_report(&show::checks::text(&checks, args.verbose))?,
+    }
     if checks.iter().any(|check| check.remedy.command().is_some_and(|command| command.contains("kubectl"))) {
         let context = quoted(&cluster.context);
         world.terminal.tell(&format!(
@@ -52,17 +56,17 @@ fn wait(cluster: &Cluster, wanted: &Wanted<'_>, most: Option<Duration>, world: &
     let began = (world.clock)();
     let mut told = usize::MAX;
     loop {
-        let checks = look(cluster, wanted, world.clock)?;
+        let clock = world.clock;
+        let checks = world.terminal.while_working("asking the API server", || look(cluster, wanted, clock))?;
         let open = checks.iter().filter(|check| matches!(check.status, Status::Bad | Status::Skipped)).count();
         let passed = (world.clock)().duration_since(began).unwrap_or_default();
-        if open == 0 || most.is_none_or(|most| passed >= most) {
-            return Ok(checks);
-        }
+        let Some(most) = most.filter(|most| open > 0 && passed < *most) else { return Ok(checks) };
         if open != told {
             let are = if open == 1 { "is" } else { "are" };
             world.terminal.tell(&format!("{} {are} open; waiting\n", show::counted(open, "check")));
             told = open;
         }
+        world.terminal.progress(&format!("waited {} s of {} s", passed.as_secs(), most.as_secs()));
         cluster.pause(Duration::from_secs(1));
     }
 }

@@ -7,7 +7,7 @@
 use super::Outcome;
 use crate::cli::Keygen;
 use crate::model::{Error, Result, quoted};
-use crate::pipeline::keygen::{new_pair, try_pair};
+use crate::pipeline::keygen::{MAKING, new_pair, try_pair};
 use crate::pipeline::pins::How;
 use crate::pipeline::recipients::{self, Recipient};
 use crate::pipeline::{certificate::SealingCertificate, escrow};
@@ -60,7 +60,7 @@ pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Re
 fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> {
     let found = workspace.has(IDENTITY)?.then(|| workspace.identities(None, world)).transpose()?;
     let keys = workspace.change_keys()?;
-    let pair = new_pair((world.clock)(), None, world.entropy.as_mut())?;
+    let pair = world.terminal.while_working(MAKING, || new_pair((world.clock)(), None, world.entropy.as_mut()))?;
     let identities = match found {
         Some(found) => found,
         None => {
@@ -80,7 +80,7 @@ fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> 
 /// For those that are named or listed.
 fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipient], world: &mut World) -> Result<Outcome> {
     let keys = workspace.change_keys()?;
-    let pair = new_pair((world.clock)(), None, world.entropy.as_mut())?;
+    let pair = world.terminal.while_working(MAKING, || new_pair((world.clock)(), None, world.entropy.as_mut()))?;
     let before = listed.map(|listed| listed.text);
     let text = recipients::with(before.as_deref(), named);
     let recipients = recipients::read_recipients(&text)?;

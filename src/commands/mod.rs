@@ -12,6 +12,7 @@ mod escrow;
 mod explain;
 #[cfg(feature = "cluster")]
 mod fetch_cert;
+mod git_setup;
 mod import;
 mod init;
 mod key_secret;
@@ -23,6 +24,7 @@ mod renew;
 mod rotate;
 mod sealing;
 mod status;
+mod textconv;
 mod unseal;
 mod verify;
 
@@ -87,6 +89,8 @@ fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Renew(args) => renew::run(workspace, &args, world),
         Command::ReEncrypt(args) => re_encrypt::run(workspace, &args, world),
         Command::Patch(args) => patch::run(workspace, &args, world),
+        Command::GitSetup(args) => git_setup::run(workspace, &args, world),
+        Command::Textconv(args) => textconv::run(workspace, &args, world),
         #[cfg(feature = "cluster")]
         Command::Backup(args) => backup::run(workspace, &args, world),
         #[cfg(feature = "cluster")]
@@ -117,8 +121,8 @@ pub fn workspace(cli: &Cli, world: &World) -> Result<Workspace> {
         environment,
         live,
     };
-    // It makes the settings, and looks for the platform.
-    if matches!(cli.command, Command::Init) {
+    // It makes the settings, and looks for the platform; and settings in conflict are no reason to show no diff.
+    if matches!(cli.command, Command::Init | Command::Textconv(cli::Textconv { reveal: false, .. })) {
         return Workspace::new(flags, None, world.disk.clone());
     }
     let found = settings::find(&*world.disk, flags.settings.as_deref())?;

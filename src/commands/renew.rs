@@ -7,7 +7,7 @@ use super::Outcome;
 use crate::cli::Renew;
 use crate::model::{CertificateDigest, Error, ErrorKind, Result};
 use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
-use crate::pipeline::keygen::new_pair;
+use crate::pipeline::keygen::{MAKING, new_pair};
 use crate::pipeline::pins::How;
 use crate::pipeline::re_encrypt::Work;
 use crate::pipeline::rsa_soundness::USUAL_BITS;
@@ -64,9 +64,9 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
             found
         }
         None => {
-            let latest =
-                escrow.pairs.list.iter().filter_map(|pair| pair.certificate.as_ref()).map(|(certificate, _)| certificate.not_before());
-            let pair = new_pair(now, latest.chain([pinned.not_before()]).max(), world.entropy.as_mut())?;
+            let certificates = escrow.pairs.list.iter().filter_map(|pair| Some(&pair.certificate.as_ref()?.0));
+            let latest = certificates.map(|one| one.not_before()).chain([pinned.not_before()]).max();
+            let pair = world.terminal.while_working(MAKING, || new_pair(now, latest, world.entropy.as_mut()))?;
             workspace.tell_recipients(&recipients, world);
             let pem = grown(&escrow.pem, &[&pair.pem]);
             let new = NewEscrow::encrypt(&pem, &recipients, world)?;

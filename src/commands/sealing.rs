@@ -162,7 +162,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
         if !ready.before.inventory.sealed.is_empty() {
             remember_sealed(&mut ready.trust, world);
         }
-        return world.terminal.print(&text(workspace, &ready, true, job)).map(|()| disagreement(&ready.plan));
+        return world.terminal.print_report(&text(workspace, &ready, true, job)).map(|()| disagreement(&ready.plan));
     }
     // Everything that can be refused is refused here, before the first folder or file is made.
     workspace.check_provided(options.provide, out.folder())?;
@@ -185,7 +185,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     if ready.plan.sealed().next().is_some() || !ready.before.inventory.sealed.is_empty() {
         remember_sealed(&mut ready.trust, world);
     }
-    world.terminal.print(&(text(workspace, &ready, true, job) + &job.next(workspace)))?;
+    world.terminal.print_report(&(text(workspace, &ready, true, job) + &job.next(workspace)))?;
     Ok(disagreement(&ready.plan))
 }
 
@@ -203,8 +203,10 @@ pub(super) fn disagreement(plan: &Plan) -> Outcome {
 
 pub(super) fn show(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Plan> {
     let ready = prepare(workspace, &workspace.out()?, options, job, world)?;
-    let text = if options.json { job.json(workspace, &ready) } else { text(workspace, &ready, false, job) };
-    world.terminal.print(&text)?;
+    match options.json {
+        true => world.terminal.print(&job.json(workspace, &ready))?,
+        false => world.terminal.print_report(&text(workspace, &ready, false, job))?,
+    }
     Ok(ready.plan)
 }
 
@@ -254,7 +256,7 @@ fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dy
         return Ok(());
     }
     if world.terminal.stdin_is_terminal {
-        world.terminal.print(&text(workspace, ready, false, job))?;
+        world.terminal.print_report(&text(workspace, ready, false, job))?;
     }
     for name in lost.into_iter().flatten().filter(|name| destroyed.contains(name)) {
         let about = ready.contract.key(name.as_str()).map_or("", |key| key.about.as_str());

@@ -18,7 +18,6 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Status, world: &mut World) 
     let mut status = Status::new(pinned, escrow);
     let mut record = show::status::Record::default();
     sealed.each(world, |read, world| {
-        world.terminal.progress(None);
         for file in read {
             match file {
                 Ok(file) => count(workspace, &file, args.printed.is_json(), &mut status, &mut record, world)?,

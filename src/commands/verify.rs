@@ -1,8 +1,10 @@
 //! `verify`: offline, does everything agree? With `--drill`: could everything be restored from the files alone?
 
+use std::time::Duration;
+
 use super::Outcome;
 use crate::cli::{Report, Verify};
-use crate::model::{Code, Contract, Error, ErrorKind, Finding, Result, quoted};
+use crate::model::{Contract, Error, ErrorKind, Finding, Result, quoted};
 use crate::pipeline::drill::{self, Drill, Tries};
 use crate::pipeline::key_secrets::{self, KeySecrets};
 use crate::pipeline::unseal::Opened;
@@ -15,6 +17,9 @@ use crate::workspace::keys::{Certificate, ESCROW};
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Result<Outcome> {
+    if args.quiet {
+        world.terminal.progress.patience = Duration::MAX;
+    }
     let (Setting { contract, delivery, coverage }, _) = workspace.setting(world)?;
     let certificate = unless_unreadable(workspace.certificate())?;
     let mut damaged = Vec::new();
@@ -32,14 +37,15 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     let mut inventory = workspace.out()?.look(remembered)?;
     let lost = workspace.lost_units(&contract, &inventory)?;
     inventory.tracked = lost.keys().cloned().collect();
-    let opened = looked.escrow.as_ref().map(|escrow| Opened::new(&escrow.pairs.openers, &inventory));
+    let open = |escrow: &Escrow| Opened::new(&escrow.pairs.openers, &inventory);
+    let opened = looked.escrow.as_ref().map(|escrow| world.terminal.while_working("opening every value", || open(escrow)));
     let copies = match &opened {
         Some(_) => or_damaged(copies(workspace, &contract, args), &mut damaged)?,
         None => None,
     };
     let rules = workspace.ignore_rules(&contract.ignored)?;
     let tracked = workspace.tracked(&contract.keys.iter().map(|key| &key.name).collect::<Vec<_>>(), world)?;
-    let mut findings = verify(&Evidence {
+    let evidence = Evidence {
         places: &workspace.places,
         contract: &contract,
         inventory: &inventory,
@@ -55,19 +61,24 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
         lost: &lost,
         delivery: &delivery,
         coverage: &coverage,
-    });
+    };
+    let mut findings = world.terminal.while_working("comparing contract and files", || verify(&evidence));
     if args.repository {
-        findings.extend(workspace.exposed(opened.as_ref().map(|opened| (opened, &inventory)), world)?);
+        let (sought, threads) = (opened.as_ref().map(|opened| (opened, &inventory)), world.threads);
+        findings.extend(world.terminal.while_working("reading the repository", || workspace.exposed(sought, threads))?);
         findings.sort();
     }
-    let ignored: Vec<Code> = args.ignore.iter().chain(&workspace.settings.ignore).copied().collect();
-    findings.retain(|finding| !ignored.contains(&finding.code));
+    findings.retain(|finding| !args.ignore.iter().chain(&workspace.settings.ignore).any(|code| *code == finding.code));
     if args.drill {
         let opened = drill::count(opened.as_ref(), &contract, &inventory);
         return report_drill(workspace, args, certificate.as_ref(), looked, opened, &findings, world);
     }
-    world.terminal.print(&text(workspace, args, &findings, opened.is_some()))?;
+    print(&text(workspace, args, &findings, opened.is_some()), args, world)?;
     Ok(Outcome::found(show::findings::errors(&findings) > 0))
+}
+
+fn print(text: &str, args: &Verify, world: &mut World) -> Result<()> {
+    if args.form() == Report::Human { world.terminal.print_report(text) } else { world.terminal.print(text) }
 }
 
 /// The findings in the form that was asked for.
@@ -100,7 +111,7 @@ fn report_drill(
         true => show::drill::json(places, &drill, sealing, findings),
         false => show::drill::report(places, &drill, sealing, findings),
     };
-    world.terminal.print(&text)?;
+    print(&text, args, world)?;
     Ok(Outcome::found(!show::drill::passed(&drill, findings)))
 }
 

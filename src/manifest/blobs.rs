@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::{Regex, bytes};
+use zeroize::Zeroizing;
 
 use super::foreign::{self, Layer, Site, Step, split_mark};
 use super::sealed_secret::{CERTIFICATE, Template, has_blob_prefix, scope, template};
@@ -485,6 +486,14 @@ fn distinct<'s>(words: impl Iterator<Item = &'s str>) -> Vec<&'s str> {
 fn elsewhere(position: Position) -> Error {
     Error::bad_input("this value cannot be replaced without changing something else", "write it on one line, as plain text or in quotes")
         .at(position)
+}
+
+/// The text with these characters replaced, for a person to read; those that cannot be replaced stay.
+pub fn shown(text: &str, mut replacements: Vec<(&Spot, Zeroizing<String>)>) -> String {
+    let (mark, body) = split_mark(text);
+    replacements.sort_by_key(|(spot, _)| spot.begin());
+    let placed = replacements.iter().filter_map(|(spot, new)| Some((spot.content.as_ref()?, new.as_str())));
+    foreign::spliced(body, placed).map_or(text.to_owned(), |shown| format!("{mark}{shown}"))
 }
 
 /// The text with these characters replaced and nothing else changed: neither a byte outside of them, nor the meaning of any

@@ -18,6 +18,13 @@ pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
 const KEY_SECRET: &str = "sealed-secrets-key";
 const ACTIVE: &str = "active";
 
+/// A value for a person who compares it, behind a colon: as a string of JSON, or in base64 if it is no text.
+pub fn in_clear(value: &SecretValue) -> Zeroizing<String> {
+    let text = std::str::from_utf8(value.expose()).ok().and_then(|text| serde_json::to_string(text).ok().map(Zeroizing::new));
+    let shown = text.unwrap_or_else(|| Zeroizing::new(format!("base64 {}", BASE64_STANDARD.encode(value.expose()))));
+    Zeroizing::new(format!(": {}", *shown))
+}
+
 /// The name of the key Secret of the escrow's n-th key, from 0. The escrow only ever grows, so a key keeps its name.
 pub fn key_secret_name(n: usize) -> String {
     if n == 0 { KEY_SECRET.to_owned() } else { format!("{KEY_SECRET}-{}", n + 1) }

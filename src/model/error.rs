@@ -166,10 +166,15 @@ impl Error {
         visible(&self.text.help)
     }
 
+    /// Its file, or nothing.
+    pub fn file(&self) -> String {
+        visible(self.text.file.as_deref().unwrap_or_default())
+    }
+
     /// `file:line:column`, as far as known.
     pub fn place(&self) -> String {
         let position = self.text.position.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
-        visible(self.text.file.as_deref().unwrap_or_default()) + &position
+        self.file() + &position
     }
 
     pub fn position(&self) -> Option<Position> {

@@ -33,6 +33,9 @@ const VALID_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// How far back it begins, so that a cluster whose clock is behind accepts it.
 const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
 
+/// What it is to wait for one.
+pub const MAKING: &str = "making a sealing key";
+
 /// A new sealing key pair, tried out.
 pub struct NewPair {
     pub key: PrivateKey,

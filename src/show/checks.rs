@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{counted, pretty};
-use crate::model::{Check, Status, Symptom, visible};
+use super::{contract, counted, pretty};
+use crate::model::{Check, Contract, Status, Symptom, visible};
 
 /// The most names, or lines of a category, that are shown one by one.
 const FEW: usize = 4;
@@ -61,6 +61,28 @@ fn names(check: &Check, verbose: bool) -> String {
         return all.join(", ");
     }
     format!("{} and {} more", all[..FEW - 1].join(", "), all.len() - FEW + 1)
+}
+
+/// The contract's flow chart with each fault in it, which points at what is broken.
+pub fn mermaid(contract: &Contract, checks: &[Check]) -> String {
+    let mut text = contract::mermaid(contract);
+    text.push_str("  classDef bad fill:#fdd,stroke:#c00\n  classDef warning fill:#ffd,stroke:#a80\n");
+    let faults = checks.iter().filter(|check| matches!(check.status, Status::Bad | Status::Warning));
+    for (at, check) in faults.enumerate() {
+        let code = check.symptom.map_or("", Symptom::as_str);
+        let what = label(&format!("{code}: {}", names(check, false)));
+        let class = check.status.as_str();
+        text.push_str(&format!("  f{at}>\"{what}\"]:::{class}\n"));
+        for node in check.what.iter().filter_map(|name| contract::node(contract, check.category, name)) {
+            text.push_str(&format!("  f{at} -.-> {node}:::{class}\n"));
+        }
+    }
+    text
+}
+
+/// What stands in quotes there: the cluster's names may hold anything.
+fn label(text: &str) -> String {
+    visible(text).replace('#', "#35;").replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;")
 }
 
 pub fn json(checks: &[Check]) -> String {

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{findings, pretty};
-use crate::model::{Contract, Entry, Finding, KeyName, Places};
+#[cfg(feature = "cluster")]
+use crate::model::Consumer;
+use crate::model::{Contract, Entry, Finding, KeyName, Name, PROPERTY, Places};
 
 fn consumers(contract: &Contract, key: &KeyName) -> Vec<String> {
     let reads = contract.consumers.iter().filter(|consumer| consumer.reads_key(key));
@@ -47,11 +49,18 @@ pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> Strin
         .consumers
         .iter()
         .map(|consumer| {
-            let entry = |entry: &Entry| json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str() });
-            json!({
+            let entry = |entry: &Entry| match entry.property.as_str() {
+                PROPERTY => json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str() }),
+                property => json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str(), "property": property }),
+            };
+            let mut value = json!({
                 "namespace": consumer.namespace.as_str(), "name": consumer.name.as_ref().map(|name| name.as_str()),
                 "target": consumer.target.as_str(), "data": consumer.entries.iter().map(entry).collect::<Vec<_>>(),
-            })
+            });
+            if !consumer.whole.is_empty() {
+                value["extract"] = consumer.whole.iter().map(Name::as_str).collect();
+            }
+            value
         })
         .collect();
     let contract = json!({
@@ -62,12 +71,37 @@ pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> Strin
     pretty(contract)
 }
 
-/// A flow chart: key → source Secret → ExternalSecret → target Secret.
+/// The node of the flow chart that a check of this category is of.
+#[cfg(feature = "cluster")]
+pub(super) fn node(contract: &Contract, category: &str, name: &str) -> Option<String> {
+    let key = || secrets(contract).iter().position(|secret| *secret == name);
+    let consumer = |called: &dyn Fn(&Consumer) -> Option<&Name>| {
+        let is_it = |one: &Consumer| called(one).is_some_and(|called| name == format!("{}/{called}", one.namespace));
+        contract.consumers.iter().position(is_it)
+    };
+    match category {
+        "sealed secrets" => key().map(|at| format!("k{at}")),
+        "external secrets" => consumer(&|one| one.name.as_ref()).map(|at| format!("e{at}")),
+        "targets" => consumer(&|one| Some(&one.target)).map(|at| format!("t{at}")),
+        _ => key().map(|at| format!("s{at}")),
+    }
+}
+
+/// The source Secrets, in the contract's order.
+fn secrets(contract: &Contract) -> Vec<&str> {
+    let mut secrets: Vec<&str> = contract.keys.iter().map(|key| key.name.secret()).collect();
+    secrets.dedup();
+    secrets
+}
+
+/// A flow chart: SealedSecret → source Secret → ExternalSecret → target Secret.
 pub fn mermaid(contract: &Contract) -> String {
     let mut text = "flowchart LR\n".to_owned();
-    for (i, key) in contract.keys.iter().enumerate() {
-        text.push_str(&format!("  k{i}([\"{}\"]) --> s{i}[\"{}/{}\"]\n", key.name, contract.namespace, key.name));
+    let secrets = secrets(contract);
+    for (i, secret) in secrets.iter().enumerate() {
+        text.push_str(&format!("  k{i}([\"{secret}\"]) --> s{i}[\"{}/{secret}\"]\n", contract.namespace));
     }
+    let place = |secret: &Name| secrets.iter().position(|one| *one == secret.as_str()).expect("a contract's consumers read its keys");
     for (i, consumer) in contract.consumers.iter().enumerate() {
         let name = consumer.name.as_ref().map_or("a helm chart's ExternalSecret".to_owned(), ToString::to_string);
         text.push_str(&format!(
@@ -75,13 +109,10 @@ pub fn mermaid(contract: &Contract) -> String {
             consumer.namespace, consumer.namespace, consumer.target
         ));
         for entry in &consumer.entries {
-            let key = contract
-                .keys
-                .iter()
-                .position(|key| entry.reads(&key.name))
-                .or_else(|| contract.keys.iter().position(|key| key.name.secret() == entry.key.as_str()))
-                .expect("a contract's consumers read its keys");
-            text.push_str(&format!("  s{key} -->|{}| e{i}\n", entry.secret_key));
+            text.push_str(&format!("  s{} -->|{}| e{i}\n", place(&entry.key), entry.secret_key));
+        }
+        for secret in &consumer.whole {
+            text.push_str(&format!("  s{} -->|all| e{i}\n", place(secret)));
         }
     }
     text

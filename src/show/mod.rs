@@ -13,6 +13,12 @@ pub mod tally;
 
 pub(crate) use crate::model::counted;
 
+/// What could not be done, and where.
+fn failure(error: &crate::model::Error) -> serde_json::Value {
+    let (line, column) = error.position().unzip();
+    serde_json::json!({ "what": error.what(), "place": error.place(), "file": error.file(), "line": line, "column": column })
+}
+
 fn pretty(value: serde_json::Value) -> String {
     format!("{value:#}\n")
 }

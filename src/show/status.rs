@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{counted, pretty};
+use super::{counted, failure, pretty};
 use crate::manifest::blobs::ForeignSealedSecret;
 use crate::manifest::sealed_secret::SEALED_ON;
 use crate::model::{CertificateDigest, Error, Places, visible};
@@ -84,7 +84,7 @@ impl Record {
     }
 
     pub fn fail(&mut self, error: &Error) {
-        self.failed.push(json!({ "what": error.what(), "place": error.place() }));
+        self.failed.push(failure(error));
     }
 
     pub fn has_failed(&self) -> bool {

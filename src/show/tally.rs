@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{counted, pretty};
+use super::{counted, failure, pretty};
 use crate::model::{CertificateDigest, Error, Places, visible};
 use crate::pipeline::render::RUNBOOK;
 use crate::pipeline::tally::{Event, Tally};
@@ -66,7 +66,7 @@ impl Record {
                 let from = from.map(|from| from.to_string());
                 self.changes.push(json!({ "action": "re-encrypt", "file": file, "name": name, "from": from }));
             }
-            Event::Failed(error) => self.failed.push(json!({ "what": error.what(), "place": error.place() })),
+            Event::Failed(error) => self.failed.push(failure(error)),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod checkout;
 pub mod controller;
 mod copies;
 pub mod escrow;
+mod git_setup;
 pub mod given;
 pub mod keys;
 pub mod new_settings;

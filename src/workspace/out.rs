@@ -145,9 +145,11 @@ impl Out<'_> {
         // Before its unit: were the run ended between the two in the other order, nobody would ever write the copy.
         let waiting = workspace.write_copies(&units().zip(&made.files).collect::<Vec<_>>(), made.copies, world)?;
         let mut writer = Writer::new(&out);
-        for (unit, text) in units().zip(&made.files) {
+        for (n, (unit, text)) in units().zip(&made.files).enumerate() {
+            world.terminal.progress(&format!("{n} of {} files", made.files.len()));
             writer.write(unit.file(), text.as_bytes(), 0o644, before.of(unit.file()))?;
         }
+        world.terminal.progress_ends();
         // A list that outlasts a loss of power without its units would say that somebody deleted them.
         writer.sync()?;
         workspace.place_copies(&waiting)?;

@@ -1,5 +1,6 @@
 //! The whole repository, looked through for secrets in the clear.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use super::Workspace;
@@ -7,12 +8,12 @@ use crate::model::{Code, Error, Finding, Result};
 use crate::pipeline::exposed;
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::unseal::Opened;
-use crate::world::{World, files, git, tree};
+use crate::world::{files, git, tree};
 
 impl Workspace {
     /// What stands in the clear in the repository around the working directory: in every file that git does not leave out. `opened` are
     /// values to look for, and what they were opened from. Without a repository it is an error: nothing would say what is never committed.
-    pub fn exposed(&self, opened: Option<(&Opened, &Inventory)>, world: &World) -> Result<Vec<Finding>> {
+    pub fn exposed(&self, opened: Option<(&Opened, &Inventory)>, threads: NonZeroUsize) -> Result<Vec<Finding>> {
         let here = Path::new(".");
         let around = git::root(&*self.disk, here)?;
         if around.is_none() {
@@ -24,7 +25,7 @@ impl Workspace {
         let root = root.unwrap_or_else(|| here.to_owned());
         let sought = opened.map(|(opened, inventory)| opened.sought(inventory)).unwrap_or_default();
         let matters = |path: &str, bytes: &[u8]| exposed::matters(path, bytes) || sought.iter().any(|one| one.stands_in(bytes).is_some());
-        let files = tree::read_all(&*self.disk, &root, &matters, world.threads)?.files;
+        let files = tree::read_all(&*self.disk, &root, &matters, threads)?.files;
         let shown = |path: &str| if is_here { path.to_owned() } else { root.join(path).to_string_lossy().into_owned() };
         let mut found = Vec::new();
         for (path, bytes) in &files {

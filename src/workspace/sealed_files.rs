@@ -96,6 +96,13 @@ impl Workspace {
         Ok(namespaces)
     }
 
+    /// Any file that may hold SealedSecrets, as it is.
+    pub fn read_as_it_is(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+        let missing = || Error::bad_input("no such file", "pass one that exists").in_file(&path.to_string_lossy());
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?;
+        self.folder_around(path)?.read_foreign(name)?.ok_or_else(missing)
+    }
+
     /// The folder that a file lies in; inside the checkout no link on the way is followed.
     fn folder_around(&self, path: &Path) -> Result<Folder> {
         let folder = match self.in_checkout(parent(path))? {
@@ -164,7 +171,6 @@ impl<'w> SealedFiles<'w> {
 
     fn skip(&self, path: &Path, world: &mut World) {
         self.skipped.set(self.skipped.get() + 1);
-        world.terminal.progress(None);
         world.terminal.warn(&format!("{} is a link or too large, and is skipped", path.display()));
     }
 
@@ -199,7 +205,6 @@ impl<'w> SealedFiles<'w> {
             let (readable, errors): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
             let (handled, ended) = each(readable.into_iter().flatten().collect(), world);
             self.write(&handled, world)?;
-            world.terminal.progress(None);
             let mut tell = |event: Event| tell(event, world);
             errors.into_iter().filter_map(Result::err).try_for_each(|error| tally.fail(error, &mut tell))?;
             handled.into_iter().try_for_each(|Handled { file, done }| tally.count(&file.name(), done, &mut tell))?;
@@ -229,13 +234,12 @@ impl<'w> SealedFiles<'w> {
     pub fn each(&self, world: &mut World, mut visit: impl FnMut(Vec<Result<SealedFile>>, &mut World) -> Result<()>) -> Result<()> {
         for (i, paths) in self.paths.chunks(AT_ONCE).enumerate() {
             if self.paths.len() > AT_ONCE {
-                world.terminal.progress(Some((i * AT_ONCE, self.paths.len())));
+                world.terminal.progress(&format!("{} of {} files", i * AT_ONCE, self.paths.len()));
             }
             let read = by_folder(paths).flat_map(|of_folder| self.read(of_folder, world)).collect();
-            let visited = visit(read, world);
-            world.terminal.progress(None);
-            visited?;
+            visit(read, world)?;
         }
+        world.terminal.progress_ends();
         Ok(())
     }
 

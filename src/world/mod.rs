@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod colors;
 #[cfg(feature = "cluster")]
 mod connection;
 pub mod disk;
@@ -12,6 +13,7 @@ pub mod git;
 mod kubeconfig;
 pub mod operator;
 pub mod process;
+pub mod progress;
 #[cfg(feature = "cluster")]
 pub mod proxy;
 pub mod terminal;

@@ -9,14 +9,16 @@ use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::colors::colored;
 use super::process::Undisturbed;
+use super::progress::Progress;
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, MOST_PROVIDED_BYTES, Result, SecretValue, visible};
 
 pub struct Terminal {
     pub stdin: Box<dyn Read>,
     pub stdout: Box<dyn Write>,
-    pub stderr: Box<dyn Write>,
+    pub stderr: Box<dyn Write + Send>,
     /// Whether nothing takes what is printed.
     pub stdout_was_closed: bool,
     /// Whether a person reads standard output.
@@ -25,6 +27,10 @@ pub struct Terminal {
     pub stdin_is_terminal: bool,
     /// Whether a person reads standard error.
     pub stderr_is_terminal: bool,
+    /// Whether words are colored there.
+    pub stdout_colors: bool,
+    pub stderr_colors: bool,
+    pub progress: Progress,
 }
 
 impl Terminal {
@@ -37,6 +43,9 @@ impl Terminal {
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
+            stdout_colors: false,
+            stderr_colors: false,
+            progress: Progress::default(),
         }
     }
 
@@ -47,6 +56,7 @@ impl Terminal {
 
     /// Data, to standard output.
     pub fn print_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hide_progress();
         let written = self.stdout.write_all(bytes).and_then(|()| self.stdout.flush());
         written.map_err(|error| {
             Error::new(ErrorKind::InputOutput, "standard output cannot be written", "check the pipe or the disk it goes to")
@@ -56,26 +66,14 @@ impl Terminal {
 
     /// Something to know beside the data, to standard error.
     pub fn tell(&mut self, text: &str) {
-        let _ = self.stderr.write_all(text.as_bytes());
-    }
-
-    /// How far a long run is, in a line that the next call replaces; none removes it. Only a person gets to see it.
-    pub fn progress(&mut self, share: Option<(usize, usize)>) {
-        const WIDTH: usize = 40;
-        if !self.stderr_is_terminal {
-            return;
-        }
-        let line = share.map_or(String::new(), |(done, all)| {
-            let full = WIDTH * done / all.max(1);
-            format!("[{}{}] {done} of {all}", "#".repeat(full), " ".repeat(WIDTH - full))
-        });
-        // Back to the line's begin, and clear it (ECMA-48, EL).
-        let _ = write!(self.stderr, "\r\u{1b}[K{line}").and_then(|()| self.stderr.flush());
+        self.hide_progress();
+        let colored = self.stderr_colors.then(|| colored(text));
+        let _ = self.stderr.write_all(colored.as_deref().unwrap_or(text).as_bytes());
     }
 
     /// A warning, to standard error; that it cannot be written is no reason to stop.
     pub fn warn(&mut self, text: &str) {
-        let _ = writeln!(self.stderr, "warning: {}", visible(text));
+        self.tell(&format!("warning: {}\n", visible(text)));
     }
 
     /// The whole of standard input, which is or holds secrets, of at most 16 MiB. Empty is a usage error.
@@ -134,6 +132,7 @@ impl Terminal {
 
     /// Asks for one line on the terminal, without echo.
     pub fn ask(&mut self, prompt: &str) -> Result<SecretValue> {
+        self.hide_progress();
         ask(self.stdin_is_terminal, prompt, "name a file, or pipe the value into standard input: `KEY=FILE`, `KEY=-`")
     }
 }

@@ -2,7 +2,6 @@
 //! environment; snapshots; and what to do where a program is missing.
 
 use std::any::Any;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{Cursor, Read, Write};
@@ -10,17 +9,17 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::printed;
 use crate::simulated_disk::FOLDER;
+use crate::{printed, schema};
 use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::pipeline::pins::{self, How, Pin};
 use seal_secrets::world::World;
 use seal_secrets::world::disk::{self, Disk, FileHandle, FolderHandle, Kind, Links, Stat};
+use seal_secrets::world::progress::Progress;
 use seal_secrets::world::terminal::Terminal;
 use tempfile::TempDir;
 
@@ -427,6 +426,14 @@ impl Sandbox {
         run_in(World { disk, state: Some(self.state()), threads: NonZeroUsize::MIN, ..World::real() }, b"", args)
     }
 
+    /// Runs a command line whose streams a person reads, who waits for so long before it is shown how far it is. `with` may change the
+    /// world, and sees what stands on standard error meanwhile.
+    pub fn run_watched<S: AsRef<OsStr>>(&self, patience: Duration, with: impl FnOnce(World, Shared) -> World, args: &[S]) -> Ran {
+        let (disk, stderr) = (Arc::new(Here::new(self.folder.path())), Shared::default());
+        let mut world = with(World { disk, state: Some(self.state()), ..World::real() }, stderr.clone());
+        run_with(&mut world, stderr, Some(patience), b"", args)
+    }
+
     fn run_given<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
@@ -465,6 +472,7 @@ impl Sandbox {
     pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let ran = finish(self.command(&args));
+        schema::check_output(&args, &ran);
         printed::check(&args, &ran, &World { disk: Arc::new(Here::new(self.folder.path())), ..World::real() });
         ran
     }
@@ -709,7 +717,7 @@ impl rand::TryRng for TestEntropy {
 impl rand::TryCryptoRng for TestEntropy {}
 
 /// The seed of the key that [`Sandbox::make_key`] makes.
-const KEY: u64 = 98;
+pub const KEY: u64 = 98;
 
 /// Randomness for a run that makes an RSA key: the search for each of its primes begins at one. It is proved to be one as any other,
 /// and found at once.
@@ -781,36 +789,54 @@ fn run_here<S: AsRef<OsStr>>(mut world: World, input: &[u8], args: &[S]) -> Ran 
     let each = has(&["verify"]) && !has(&["--quiet", "-q", "--verbose", "--help", "help", "man", "explain"]);
     let all: Vec<OsString> = args.iter().cloned().chain(each.then(|| "--verbose".into())).collect();
     let ran = run_there(&mut world, input, &all);
+    schema::check_output(&args, &ran);
     printed::check(&args, &ran, &world);
     ran
 }
 
 fn run_there<S: AsRef<OsStr>>(world: &mut World, input: &[u8], args: &[S]) -> Ran {
-    #[derive(Clone, Default)]
-    struct Shared(Rc<RefCell<Vec<u8>>>);
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.borrow_mut().write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
+    run_with(world, Shared::default(), None, input, args)
+}
+
+/// What is written to a stream, as far as it is.
+#[derive(Clone, Default)]
+pub struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Shared {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
-    let (stdout, stderr) = (Shared::default(), Shared::default());
-    let terminal = Terminal {
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs with this standard error; `watched` is how long a person who reads both streams waits before it is shown how far it is.
+fn run_with<S: AsRef<OsStr>>(world: &mut World, stderr: Shared, watched: Option<Duration>, input: &[u8], args: &[S]) -> Ran {
+    let stdout = Shared::default();
+    let mut progress = Progress::default();
+    progress.patience = watched.unwrap_or_default();
+    world.terminal = Terminal {
         stdin: Box::new(Cursor::new(input.to_owned())),
         stdout: Box::new(stdout.clone()),
         stderr: Box::new(stderr.clone()),
         stdin_is_terminal: false,
         stdout_was_closed: false,
-        stdout_is_terminal: false,
-        stderr_is_terminal: false,
+        stdout_is_terminal: watched.is_some(),
+        stderr_is_terminal: watched.is_some(),
+        stdout_colors: false,
+        stderr_colors: false,
+        progress,
     };
-    world.terminal = terminal;
     let args = std::iter::once("seal-secrets".into()).chain(args.iter().map(|arg| arg.as_ref().to_owned()));
     let code = i32::from(seal_secrets::run(args, world));
-    let text = |shared: Shared| String::from_utf8(shared.0.borrow().clone()).unwrap();
-    Ran { code, stdout: text(stdout), stderr: text(stderr) }
+    Ran { code, stdout: stdout.text(), stderr: stderr.text() }
 }
 
 /// The real disk, seen from a folder.

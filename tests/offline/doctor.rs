@@ -1,17 +1,20 @@
 //! `doctor` where no cluster is: its Roles, and what it makes of what an API server says that a real one seldom does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use seal_secrets::manifest::contract_file;
 use seal_secrets::model::{Check, Delivery, Places, Remedy, Status, Symptom};
 use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::diagnose::{Snapshot, Wanted, diagnose};
+use seal_secrets::world::World;
 use serde_json::{Value, json};
 use serde_yaml::Value as Yaml;
 
-use crate::api_server::{Answers, kubeconfig, response, serve};
-use crate::common::{Sandbox, fixture, fixture_text};
+use crate::api_server::{Answers, kubeconfig, response, serve, serve_with};
+use crate::common::{Sandbox, Shared, fixture, fixture_text};
 use crate::diagnosis::is_golden;
 
 #[test]
@@ -179,6 +182,69 @@ fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given
 
     let remedy = with_code(&checks, "store-missing")[0]["remedy"].as_str().unwrap();
     assert!(remedy.ends_with("/secret-store && kubectl apply -f platform/store.yaml"), "{remedy}");
+}
+
+#[test]
+fn the_picture_shows_the_chain_and_points_at_what_is_broken() {
+    fn answers(n: usize, path: &str) -> Vec<u8> {
+        match path {
+            "/apis/external-secrets.io/v1" => nothing(),
+            _ if path.ends_with("selfsubjectreviews") => {
+                let odd = r#"{"kind":"SelfSubjectReview","status":{"userInfo":{"username":"a\"b<c>#d"}}}"#;
+                response("200 OK", JSON, odd)
+            }
+            _ if path.contains("/events") => response("403 Forbidden", JSON, "{}"),
+            _ => bare(n, path),
+        }
+    }
+    let (port, _) = serve(answers);
+    let sandbox = Sandbox::small();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    let contract = ["--contract", "contract.yaml"];
+    let doctor = ["doctor", "--kubeconfig", "kubeconfig", "-o", "mermaid"];
+    let shown = sandbox.start([&doctor[..], &contract].concat()).expect(1).stdout;
+    let chain = sandbox.run([&["contract", "--format", "mermaid"], &contract[..]].concat()).expect(0).stdout;
+    is_golden("goldens/doctor/picture.txt", shown.strip_prefix(&chain).unwrap_or_else(|| panic!("{shown}")));
+}
+
+/// A clock that is 30 seconds further each time it is asked.
+fn in_steps() -> SystemTime {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + 30 * ASKED.fetch_add(1, Ordering::SeqCst))
+}
+
+#[test]
+fn whoever_waits_for_it_sees_what_it_does() {
+    let stderr: Arc<OnceLock<Shared>> = Arc::default();
+    let (shown, begun) = (stderr.clone(), Instant::now());
+    let (port, _) = serve_with(move |n, path, _| {
+        // The first answer comes once it is shown that it is waited for.
+        while path == "/version" && !shown.get().unwrap().text().contains("asking the API server (") {
+            assert!(begun.elapsed() < Duration::from_secs(300), "nothing is shown");
+            std::thread::yield_now();
+        }
+        bare(n, path)
+    });
+    let sandbox = Sandbox::bootstrapped();
+    kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
+    let with = |world: World, shared: Shared| {
+        assert!(stderr.set(shared).is_ok());
+        World {
+            clock: in_steps,
+            variable: |name| (name == "TERM").then(|| "xterm".to_owned()),
+            server_patience: Duration::from_secs(600),
+            ..world
+        }
+    };
+    // The clock is asked at the begin, for the server's, and at the end of each look.
+    let ran = sandbox.run_watched(Duration::ZERO, with, &["doctor", "--kubeconfig", "kubeconfig", "--wait", "90s"]);
+    const CLEAR: &str = "\r\u{1b}[K";
+    let asking = format!(r"({clear}asking the API server \(\d+ s\))+{clear}", clear = regex::escape(CLEAR));
+    let rest = regex::Regex::new(&asking).unwrap().replace_all(&ran.stderr, "").into_owned();
+    let expected = format!(
+        "context fake, https://127.0.0.1:{port}\n20 checks are open; waiting\n{CLEAR}waited 60 s of 90 s{CLEAR}the commands are for this cluster only: add `--context fake` to each `kubectl` if it is not the current one\n"
+    );
+    assert_eq!((ran.code, rest), (1, expected), "{}", ran.stdout);
 }
 
 #[test]

@@ -840,6 +840,20 @@ fn a_store_file_of_the_platforms() {
     writes(&start, &args(&["bootstrap", "--platform", "p"]));
 }
 
+#[test]
+fn what_git_is_told() {
+    let start = sealed().clone().with(".git/config", 0o640, b"[core]\n\tbare = false\n").with(".git/HEAD", 0o644, b"");
+    let start = start.with(".git/objects/x", 0o444, b"").with(".git/refs/x", 0o644, b"");
+    let command = ["git-setup", "--write"];
+    sweep(&start, &command, &[], &|_, _| {}, &|state, complete, point| {
+        let after = done_itself(state, &command, point);
+        assert!(!complete || difference(&after.tree(), &state.tree()) == NONE, "{point}: not everything was written");
+        assert_eq!(after.tree()[Path::new(".git/config")].0 & 0o777, 0o640, "{point}");
+        let (stdout, again) = done(&after, &command, point);
+        assert_eq!((stdout.as_str(), difference(&after.tree(), &again.tree())), ("nothing to do\n", NONE), "{point}");
+    });
+}
+
 /// What a live controller has: one key, which is not the escrow's.
 #[cfg(feature = "cluster")]
 fn key_list() -> String {

@@ -104,6 +104,14 @@ fn completions_and_manual_pages_come_from_the_same_grammar() {
         let page = sandbox.run(["man", command]).expect(0).stdout;
         assert!(page.contains(".SH OPTIONS") && page.contains("Exit codes:"), "{command}: {page}");
     }
+    for change in ["list", "add-recipient", "remove-recipient"] {
+        let page = sandbox.run(["man", "escrow", change]).expect(0).stdout;
+        let escaped = change.replace('-', "\\-");
+        assert!(page.contains(&format!(".TH seal-secrets-escrow-{change} 1")) && page.contains(".SH OPTIONS"), "{page}");
+        assert!(sandbox.run(["man", "escrow"]).expect(0).stdout.contains(&format!("seal\\-secrets\\-escrow\\-{escaped}(1)")));
+    }
+    let ran = sandbox.run(["man", "escrow", "lst"]).expect(2);
+    assert_eq!(ran.stderr, "error: unknown command\nhelp: did you mean `list`?\n");
     let ran = sandbox.run(["man", "verfy"]).expect(2);
     assert_eq!(ran.stderr, "error: unknown command\nhelp: did you mean `verify`?\n");
 }

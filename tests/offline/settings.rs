@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::common::{Sandbox, copy_folder, fixture, fixture_text, usual_in};
 use crate::platform::{PROD, with_platform};
+use crate::schema::check;
 
 /// A sandbox in which a settings file names other folders than the usual ones; it is a repository, and has a subfolder `deep/er`.
 fn set(settings: &str) -> Sandbox {
@@ -562,55 +563,6 @@ fn the_private_key_goes_only_where_the_command_line_says() {
     // A context that the settings say is a default for what hands out nothing, and is told before the first request.
     let ran = sandbox.start(["doctor"]);
     assert!(ran.stderr.contains("theirs") || ran.stderr.contains("kubeconfig"), "{}", ran.stderr);
-}
-
-/// What of JSON Schema the two schemas use.
-fn check(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
-    let fail = |what: &str| Err(format!("{at}: {what}"));
-    if let Some(all) = schema["oneOf"].as_array() {
-        return if all.iter().filter(|one| check(one, value, at).is_ok()).count() == 1 { Ok(()) } else { fail("none of several") };
-    }
-    if schema.get("const").is_some_and(|only| only != value) || schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
-        return fail("another word");
-    }
-    let is_type = match schema["type"].as_str() {
-        None => true,
-        Some("object") => value.is_object(),
-        Some("array") => value.is_array(),
-        Some("string") => value.is_string(),
-        Some("integer") => value.is_u64(),
-        Some("boolean") => value.is_boolean(),
-        Some(other) => panic!("{other}"),
-    };
-    if !is_type {
-        return fail("another type");
-    }
-    if let (Some(pattern), Some(text)) = (schema["pattern"].as_str(), value.as_str())
-        && !regex::Regex::new(pattern).unwrap().is_match(text)
-    {
-        return fail("another pattern");
-    }
-    if let Some(number) = value.as_u64().filter(|_| schema.get("minimum").is_some()) {
-        let bounds = schema["minimum"].as_u64().unwrap()..=schema["maximum"].as_u64().unwrap();
-        if !bounds.contains(&number) {
-            return fail("out of bounds");
-        }
-    }
-    for (i, item) in value.as_array().into_iter().flatten().enumerate() {
-        check(&schema["items"], item, &format!("{at}[{i}]"))?;
-    }
-    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    if let Some(missing) = value.as_object().and_then(|fields| required.into_iter().find(|name| !fields.contains_key(*name))) {
-        return fail(&format!("{missing} is missing"));
-    }
-    for (name, field) in value.as_object().into_iter().flatten() {
-        match (&schema["properties"][name], &schema["additionalProperties"]) {
-            (Value::Null, Value::Bool(false)) => return fail(&format!("{name} is unknown")),
-            (Value::Null, other) => check(other, field, &format!("{at}.{name}"))?,
-            (known, _) => check(known, field, &format!("{at}.{name}"))?,
-        }
-    }
-    Ok(())
 }
 
 fn yaml(text: &str) -> Value {

@@ -92,6 +92,12 @@ pub fn root(disk: &dyn Disk, folder: &Path) -> Result<Option<PathBuf>> {
     Ok(repositories.into_iter().next().map(|nearest| nearest.root))
 }
 
+/// The configuration of the repository that a folder is in: the clone's own, which its worktrees share.
+pub fn configuration(disk: &dyn Disk, folder: &Path) -> Result<Option<PathBuf>> {
+    let repositories = Repository::around(disk, &files::resolved(disk, folder)?)?;
+    Ok(repositories.into_iter().next().map(|nearest| nearest.common.join("config")))
+}
+
 /// The path that a file of git's holds.
 fn path_in(disk: &dyn Disk, file: &Path, before: &[u8]) -> Result<PathBuf> {
     let text = public(disk, file)?;
