@@ -191,7 +191,9 @@ fn explain(kind: ClapError, error: &clap::Error, see: &str) -> Error {
             _ => Error::usage(format!("{argument} is given twice, or with one that excludes it"), "pass it once"),
         },
         ClapError::InvalidValue => {
-            let valid = context(ContextKind::ValidValue).map_or(String::new(), |values| format!("; use one of `{values}`"));
+            let valid = context(ContextKind::ValidValue)
+                .filter(|values| !values.is_empty())
+                .map_or(String::new(), |values| format!("; use one of `{values}`"));
             Error::usage(format!("{argument} has no value, or an invalid one{valid}"), help(see))
         }
         ClapError::ValueValidation => match std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>()) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::{CertificateDigest, Code, Error, Hints, Isolation, KeyName, Name, Namespace, Rbac, Scope, StoreKind};
+use crate::model::{CertificateDigest, Code, DataKey, Error, Hints, Isolation, KeyName, Name, Namespace, Rbac, Scope, StoreKind};
 
 const FOLDERS: &str = "Folders and settings";
 const CLUSTER: &str = "Cluster";
@@ -753,6 +753,11 @@ pub struct Patch {
     /// The diff is one for `git apply`.
     #[arg(long, conflicts_with = "filter")]
     pub write: bool,
+    /// Rename a key that ExternalSecrets read, instead
+    ///
+    /// For a name that no Secret can have, such as `prod/db`: `--rename prod/db=prod-db`.
+    #[arg(long, value_name = "OLD=NEW", value_parser = renaming, conflicts_with_all = ["filter", "format"])]
+    pub rename: Vec<(String, Name)>,
     /// Where to put the property
     #[arg(long, value_name = "FORMAT", default_value = "manifest", conflicts_with = "filter")]
     pub format: PatchFormat,
@@ -797,12 +802,23 @@ pub struct Textconv {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "ACTION")]
 pub struct Contract {
+    #[command(subcommand)]
+    pub action: Option<ContractAction>,
     /// Draft a contract from this checkout
     ///
-    /// For `--contract`: known keys keep their recipe, the others become provided.
+    /// For `--contract`: known keys keep their recipe, those of the others are guessed and marked.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "platform"])]
     pub from_platform: Option<PathBuf>,
+    /// Draft a contract from rendered manifests
+    ///
+    /// Such as `helm template` prints them; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["format", "platform", "from_platform"])]
+    pub from_manifests: Option<PathBuf>,
+    /// Draft only what is read from this store
+    #[arg(long, hide_short_help = true, value_name = "NAME", value_parser = name)]
+    pub store: Option<Name>,
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: ContractFormat,
@@ -825,6 +841,39 @@ pub struct Man {
     /// The command, such as `verify` or `escrow list` [default: the tool itself]
     #[arg(value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+#[derive(Subcommand)]
+pub enum ContractAction {
+    /// Show every recipe, with an example
+    Recipes,
+    /// Add a Secret to your contract file
+    ///
+    /// A recipe is `KIND`, `KIND:TEXT`, or `KIND,FIELD=VALUE,…`: `hex`, `plain:admin`, `tls,names=app.example.org,days=90`. `contract
+    /// recipes` shows them all.
+    Add(ContractAdd),
+}
+
+#[derive(Args)]
+pub struct ContractAdd {
+    /// The name of the Secret
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub name: Name,
+    /// How its one value is made
+    #[arg(long, value_name = "RECIPE", required_unless_present = "values", conflicts_with = "values")]
+    pub recipe: Option<String>,
+    /// A data key, and how its value is made; can be repeated
+    #[arg(long = "value", value_name = "DATAKEY=RECIPE", value_parser = data_value)]
+    pub values: Vec<(DataKey, String)>,
+    /// What it is for [default: its name]
+    #[arg(long, value_name = "TEXT")]
+    pub about: Option<String>,
+    /// The type of the Secret, such as `kubernetes.io/basic-auth`
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Show the new contract, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
@@ -884,6 +933,18 @@ fn duration(text: &str) -> Result<std::time::Duration, Error> {
 fn days(text: &str) -> Result<u32, Error> {
     let number = text.strip_suffix('d').and_then(|number| number.parse().ok()).filter(|days| *days <= 36_500);
     number.ok_or_else(|| Error::bad_input("not a number of days", "write a number and `d`, such as `90d`"))
+}
+
+fn data_value(text: &str) -> Result<(DataKey, String), Error> {
+    let wrong = || Error::bad_input("not a data key with its recipe", "write `DATAKEY=RECIPE`, such as `password=alphanumeric`");
+    let (key, recipe) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((DataKey::new(key)?, recipe.to_owned()))
+}
+
+fn renaming(text: &str) -> Result<(String, Name), Error> {
+    let wrong = || Error::bad_input("not a new name for a key", "write `OLD=NEW`, such as `prod/db=prod-db`");
+    let (old, new) = text.rsplit_once('=').filter(|(old, _)| !old.is_empty()).ok_or_else(wrong)?;
+    Ok((old.to_owned(), Name::new(new)?))
 }
 
 fn provide(text: &str) -> Result<(KeyName, Option<PathBuf>), Error> {

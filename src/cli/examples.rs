@@ -90,7 +90,12 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
     ("key-secret", &[("key-secret --apply --context admin@new", "give the key to a new cluster, before its controller starts")]),
     (
         "patch",
-        &[("patch", "show the changes as a diff"), ("patch --write", "make them"), ("patch - < rendered.yaml", "as a helm post-renderer")],
+        &[
+            ("patch", "show the changes as a diff"),
+            ("patch --write", "make them"),
+            ("patch - < rendered.yaml", "as a helm post-renderer"),
+            ("patch --rename prod/db=prod-db --write", "a name that a Secret can have"),
+        ],
     ),
     ("git-setup", &[("git-setup", "show what it would write"), ("git-setup --write", "write it; then `git diff` shows no ciphertext")]),
     ("textconv", &[("textconv out/secret-source/vllm-api-key.sealed.yaml", "each sealed value in a few words")]),
@@ -113,7 +118,11 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
     ),
     (
         "contract",
-        &[("contract", "which keys, and who reads them"), ("contract --from-platform . > contract.yaml", "draft one from a checkout")],
+        &[
+            ("contract", "which keys, and who reads them"),
+            ("contract --from-platform . > contract.yaml", "draft one from a checkout"),
+            ("contract add grafana --value password=alphanumeric", "one more Secret in it"),
+        ],
     ),
     ("explain", &[("explain unit-missing", "a finding"), ("explain 4", "an exit code")]),
     ("completions", &[("completions bash > /etc/bash_completion.d/seal-secrets", "for bash")]),

@@ -14,7 +14,7 @@ use crate::world::World;
 pub(super) fn run(workspace: &Workspace, world: &mut World) -> Result<Outcome> {
     let place = workspace.place_for_settings()?;
     let (_, contract) = workspace.contract(world)?;
-    let (platform, files) = workspace.read_platform(&place.platform, &contract, world)?;
+    let (platform, files) = workspace.read_platform(&place.platform, &contract, &[], world)?;
     let named = workspace.environment();
     let has_platform = workspace.platform_root().is_some() || named.is_some() || !platform.manifests.is_empty();
     let mut settings = NewSettings { version: 1, ..NewSettings::default() };

@@ -28,6 +28,11 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
         ));
     };
     let edits = match args.format {
+        _ if !args.rename.is_empty() => {
+            let (_, contract) = workspace.contract(world)?;
+            let (platform, files) = workspace.read_platform(root, &contract, &[], world)?;
+            patch::renamed(&platform, &files, &args.rename)
+        }
         // Which consumer reads what, where: only this format depends on it.
         PatchFormat::Component => {
             let (setting, _) = workspace.setting(world)?;
@@ -36,7 +41,7 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
         PatchFormat::Manifest => {
             let (_, contract) = workspace.contract(world)?;
             let delivery = workspace.delivery()?;
-            let (platform, files) = workspace.read_platform(root, &contract, world)?;
+            let (platform, files) = workspace.read_platform(root, &contract, &[], world)?;
             patch::manifests(&contract, &delivery, &platform, &files)
         }
     };
@@ -50,7 +55,11 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
         world.terminal.print(&match edits.edits.len() {
             0 => "nothing to do\n".to_owned(),
             files => {
-                let properties = format!("{} {}", edits.added, if edits.added == 1 { "property" } else { "properties" });
+                let properties = match (args.rename.is_empty(), edits.added) {
+                    (true, 1) => "1 property".to_owned(),
+                    (true, added) => format!("{added} properties"),
+                    (false, renamed) => format!("{} renamed", counted(renamed, "key")),
+                };
                 format!("done: {properties}, {} written\n", counted(files, "file"))
             }
         })?;

@@ -454,16 +454,15 @@ fn read_consumer(node: &Node, path: &str, known: &KnownKeys<'_>) -> Result<Consu
     Ok(consumer)
 }
 
-/// A contract as text, with comment lines above each Secret that has some. It is of version 1 where that can say all of it.
+/// A contract as text, with comment lines above each Secret that has some.
 pub fn write(contract: &Contract, comments: &BTreeMap<String, Vec<String>>) -> String {
-    let first = contract.forms.is_empty() && contract.keys.iter().all(is_of_first) && contract.consumers.iter().all(reads_as_first);
-    let head = json!({
-        "version": if first { 1 } else { 2 }, "store": contract.store.as_str(), "namespace": contract.namespace.as_str(),
-        "reader": { "name": contract.reader.name.as_str(), "namespace": contract.reader.namespace.as_str() },
-        "ignored": contract.ignored,
-    });
-    let mut text = yaml::write(&head);
-    text.push_str(if first { "keys:\n" } else { "secrets:\n" });
+    let reader = Ordered(vec![("name", json!(contract.reader.name.as_str())), ("namespace", json!(contract.reader.namespace.as_str()))]);
+    let head = vec![("version", json!(2)), ("store", json!(contract.store.as_str())), ("namespace", json!(contract.namespace.as_str()))];
+    let mut text = yaml::write(&Ordered(head)) + "reader:\n" + &indented(&yaml::write(&reader));
+    if !contract.ignored.is_empty() {
+        text.push_str(&yaml::write(&json!({ "ignored": contract.ignored })));
+    }
+    text.push_str("secrets:\n");
     let mut written = BTreeSet::new();
     for key in &contract.keys {
         if !written.insert(key.name.secret()) {
@@ -474,27 +473,17 @@ pub fn write(contract: &Contract, comments: &BTreeMap<String, Vec<String>>) -> S
         }
         text.push_str(&indented(&yaml::write(&[secret_value(contract, key)])));
     }
-    let consumers: Vec<serde_json::Value> = contract.consumers.iter().map(consumer_value).collect();
-    text + "consumers:\n" + &indented(&yaml::write(&consumers))
+    let consumers: Vec<Ordered> = contract.consumers.iter().map(consumer_value).collect();
+    if consumers.is_empty() { text } else { text + "consumers:\n" + &indented(&yaml::write(&consumers)) }
 }
 
-/// Whether version 1 can say a key.
-fn is_of_first(key: &Key) -> bool {
-    use crate::model::BcryptVersion::TwoA;
-    let of_first = matches!(
-        key.recipe,
-        Recipe::Hex { .. }
-            | Recipe::Base64Url { .. }
-            | Recipe::Alphanumeric { .. }
-            | Recipe::Bcrypt { version: TwoA, .. }
-            | Recipe::Provided { lines: false, .. }
-    );
-    of_first && key.name.property() == PROPERTY
-}
+/// A mapping whose fields stay in this order.
+struct Ordered(Vec<(&'static str, serde_json::Value)>);
 
-/// Whether version 1 can say what a consumer reads.
-fn reads_as_first(consumer: &Consumer) -> bool {
-    consumer.whole.is_empty() && consumer.entries.iter().all(|entry| entry.property.as_str() == PROPERTY)
+impl serde::Serialize for Ordered {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 fn indented(text: &str) -> String {
@@ -502,16 +491,12 @@ fn indented(text: &str) -> String {
 }
 
 /// The Secret of a key, which is its first.
-fn secret_value(contract: &Contract, key: &Key) -> serde_json::Value {
+fn secret_value(contract: &Contract, key: &Key) -> Ordered {
     let secret = key.name.secret();
     let form = contract.form(secret);
     let keys: Vec<&Key> = contract.values_of(secret).collect();
-    let mut value = json!({ "name": secret, "about": key.about });
-    let mut set = |field: &str, wanted: Option<serde_json::Value>| {
-        if let Some(wanted) = wanted {
-            value[field] = wanted;
-        }
-    };
+    let mut value = vec![("name", json!(secret)), ("about", json!(key.about))];
+    let mut set = |field: &'static str, wanted: Option<serde_json::Value>| value.extend(wanted.map(|wanted| (field, wanted)));
     let annotations: BTreeMap<_, _> = form.annotations.iter().filter(|(name, _)| *name != MANAGED).collect();
     set("type", form.kind.as_ref().map(|kind| json!(kind)));
     set("labels", (!form.labels.is_empty()).then(|| json!(form.labels)));
@@ -535,10 +520,10 @@ fn secret_value(contract: &Contract, key: &Key) -> serde_json::Value {
     let unit_is_its_own = key.unit.as_str() != secret && !keys.iter().any(|key| key.recipe.is_derived());
     set("unit", unit_is_its_own.then(|| json!(key.unit.as_str())));
     set("after-rotation", key.after_rotation.as_ref().map(|text| json!(text)));
-    value
+    Ordered(value)
 }
 
-fn consumer_value(consumer: &Consumer) -> serde_json::Value {
+fn consumer_value(consumer: &Consumer) -> Ordered {
     let entry = |entry: &Entry| {
         let mut value = json!({ "secretKey": entry.secret_key.as_str(), "key": entry.key.as_str() });
         if entry.property.as_str() != PROPERTY {
@@ -547,12 +532,11 @@ fn consumer_value(consumer: &Consumer) -> serde_json::Value {
         value
     };
     let data: Vec<serde_json::Value> = consumer.entries.iter().map(entry).collect();
-    let mut value = json!({ "namespace": consumer.namespace.as_str(), "target": consumer.target.as_str(), "data": data });
-    if let Some(name) = &consumer.name {
-        value["name"] = json!(name.as_str());
-    }
-    if !consumer.whole.is_empty() {
-        value["extract"] = consumer.whole.iter().map(Name::as_str).collect();
-    }
-    value
+    let mut value = vec![("namespace", json!(consumer.namespace.as_str()))];
+    value.extend(consumer.name.as_ref().map(|name| ("name", json!(name.as_str()))));
+    value.push(("target", json!(consumer.target.as_str())));
+    value.extend((!data.is_empty()).then(|| ("data", json!(data))));
+    let whole: Vec<&str> = consumer.whole.iter().map(Name::as_str).collect();
+    value.extend((!whole.is_empty()).then(|| ("extract", json!(whole))));
+    Ordered(value)
 }

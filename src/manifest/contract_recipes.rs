@@ -34,6 +34,58 @@ pub const ALL: &[&str] = &[
     "provided",
 ];
 
+/// Each recipe: what it makes, and an example.
+pub const EXAMPLES: &[(&str, &str, &str)] = &[
+    ("hex", "random bytes in lower-case hex, behind a prefix", "{ hex: { bytes: 32, prefix: sk- } }"),
+    ("base64", "random bytes in base64 with padding", "{ base64: { bytes: 32 } }"),
+    ("base64url", "random bytes in base64url without padding", "{ base64url: { bytes: 32 } }"),
+    ("alphanumeric", "letters and digits", "{ alphanumeric: { length: 32 } }"),
+    (
+        "password",
+        "characters of each class: lower, upper, digits, symbols",
+        "{ password: { length: 24, classes: [lower, upper, digits, symbols], without: \"&<>\" } }",
+    ),
+    ("uuid", "a random UUID, with 122 random bits", "{ uuid: {} }"),
+    ("bcrypt", "the bcrypt hash of another value; versions 2a, 2b, 2y", "{ bcrypt: { of: password, cost: 12, version: 2b } }"),
+    ("htpasswd", "a line for Apache's htpasswd, with a bcrypt hash", "{ htpasswd: { user: admin, of: password, cost: 10 } }"),
+    (
+        "argon2id",
+        "the Argon2id hash of another value; memory in KiB",
+        "{ argon2id: { of: password, memory: 65536, iterations: 3, parallelism: 4 } }",
+    ),
+    (
+        "key-pair",
+        "a private key, and its public half under another data key: ed25519, p256, rsa-2048, rsa-3072, rsa-4096; pem or jwk",
+        "{ key-pair: { algorithm: ed25519, format: pem, public: public.pem } }",
+    ),
+    (
+        "ssh-key",
+        "a private key in OpenSSH's form: ed25519, rsa-3072, rsa-4096",
+        "{ ssh-key: { algorithm: ed25519, public: id_ed25519.pub } }",
+    ),
+    (
+        "tls",
+        "a key, its certificate (`crt`) and its authority's (`ca`): self-signed, an authority (`authority: true`), or `issued-by` one",
+        "{ tls: { names: [app.example.org, \"10.0.0.7\"], days: 365 } }",
+    ),
+    (
+        "dockerconfigjson",
+        "the credentials of a registry, as `docker login` writes them",
+        "{ dockerconfigjson: { registry: registry.example.org, user: puller, of: password } }",
+    ),
+    (
+        "template",
+        "a text with `{DATAKEY}` or `{SECRET/DATAKEY}`; `escape` is none, url, json or base64",
+        "{ template: \"postgres://app:{password}@db/app\", escape: url }",
+    ),
+    ("plain", "a text that is no secret", "{ plain: admin }"),
+    (
+        "provided",
+        "yours to supply, with `--provide`; `lines: true` keeps the line feed of a single line",
+        "{ provided: { pattern: \"hf_[A-Za-z0-9]+\", hint: your account's settings } }",
+    ),
+];
+
 /// Where a recipe stands.
 pub struct Place<'p> {
     pub secret: &'p Name,
@@ -138,7 +190,7 @@ fn read_one(kind: &str, fields: &mut Fields<'_>, body: &Node, path: &str, place:
         "bcrypt" => Recipe::Bcrypt {
             of: fields.parsed("of", |text| place.other(text))?,
             cost: number(fields, "cost", 10, 16)?,
-            version: optional_word(fields, "version", BcryptVersion::ALL, BcryptVersion::as_str)?.unwrap_or(BcryptVersion::TwoA),
+            version: read_version(fields)?,
         },
         "htpasswd" => Recipe::Htpasswd {
             user: read_user(fields)?,
@@ -160,6 +212,14 @@ fn read_one(kind: &str, fields: &mut Fields<'_>, body: &Node, path: &str, place:
             lines: fields.flag("lines")?,
         },
     })
+}
+
+/// Without quotes too, though some reader of YAML may take `2b` for a number.
+fn read_version(fields: &mut Fields<'_>) -> Result<BcryptVersion> {
+    let path = fields.path("version");
+    let Some(node) = fields.optional("version") else { return Ok(BcryptVersion::TwoA) };
+    let version = word(node.word().unwrap_or_default(), BcryptVersion::ALL, BcryptVersion::as_str);
+    version.map_err(|error| Error::bad_input(format!("`{path}` is {}", error.what()), error.help()).at(node.position))
 }
 
 fn read_password(fields: &mut Fields<'_>, body: &Node, path: &str) -> Result<Recipe> {
@@ -245,7 +305,7 @@ fn read_tls(fields: &mut Fields<'_>, place: &Place<'_>) -> Result<Vec<Made>> {
 /// The data keys of a Secret of the type `kubernetes.io/tls`, and where its authority usually stands.
 pub const TLS_KEY: &str = "tls.key";
 pub const TLS_CRT: &str = "tls.crt";
-const CA_CRT: &str = "ca.crt";
+pub const CA_CRT: &str = "ca.crt";
 /// The data key of a Secret of the type `kubernetes.io/dockerconfigjson`.
 pub const DOCKER_CONFIG: &str = ".dockerconfigjson";
 

@@ -103,6 +103,8 @@ pub struct Whole {
     pub key: Option<String>,
     /// Its own `sourceRef.storeRef`, or else the ExternalSecret's.
     pub store: StoreRef,
+    /// The bytes of `extract.key`, where nothing repeats them elsewhere.
+    pub place: Option<Range<usize>>,
     /// Whether its data keys get other names (`rewrite`), or their values another form (`decodingStrategy`, `conversionStrategy`).
     pub changed: bool,
     pub position: Position,
@@ -622,5 +624,7 @@ fn read_whole(node: &Node, store: &StoreRef) -> Option<Whole> {
     let changes = ["decodingStrategy", "conversionStrategy"].iter().filter_map(|field| word(extract?, &[field]));
     let odd = changes.filter(|word| word != "None" && word != "Default").count() > 0;
     let changed = odd || node.get("rewrite").is_some() || extract.is_some_and(|extract| extract.get("property").is_some());
-    Some(Whole { key, store, changed, position: node.position })
+    let written = extract.and_then(|extract| extract.get("key")).filter(|key| !key.anchored && !key.is_alias());
+    let place = written.filter(|_| !node.anchored && !node.is_alias()).map(|key| key.range.clone());
+    Some(Whole { key, store, changed, place, position: node.position })
 }

@@ -2,6 +2,7 @@
 
 pub mod base64;
 pub mod blobs;
+pub mod contract_edit;
 pub mod contract_file;
 pub mod contract_recipes;
 pub mod env_file;

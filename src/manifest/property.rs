@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::external_secret::{self, Entry, ExternalSecret, Slot};
 use super::foreign;
 use super::yaml::{self, Document, Node};
-use crate::model::{Error, Result, StoreKind};
+use crate::model::{Error, Name, Result, StoreKind};
 
 /// What became of a text.
 pub struct Edited {
@@ -58,6 +58,77 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: Wanted<'_, '_>) -> Edite
         }
     }
     edited
+}
+
+/// Gives keys of the store other names, in every entry and `dataFrom.extract` that reads them; `names` has the old and the new ones. What is left as it is
+/// is refused, as in [`add`].
+pub fn rename(text: &str, names: &[(String, Name)]) -> Edited {
+    let (mark, body) = foreign::split_mark(text);
+    let before = yaml::documents(body);
+    let found = external_secret::find(body, &before);
+    let mut edited = Edited { text: None, added: 0, refused: Vec::new() };
+    let mut changes: Vec<Change> = Vec::new();
+    for secret in &found.secrets {
+        let entries = secret.entries.iter().map(|entry| {
+            let place = match &entry.slot {
+                Slot::Line { value, .. } | Slot::Inline { value } => Some(value.clone()),
+                Slot::Shared => None,
+            };
+            (Some(entry.key.as_str()), place, entry.position)
+        });
+        let whole = secret.whole.iter().map(|whole| (whole.key.as_deref(), whole.place.clone(), whole.position));
+        for (key, place, position) in entries.chain(whole) {
+            let Some(new) = key.and_then(|key| new_name(names, key)) else { continue };
+            match place.filter(|_| secret.written_out && secret.hidden.is_none()) {
+                // What stands behind a block scalar is not touched.
+                Some(place) => changes.push((place.start..place.start + body[place.clone()].trim_end().len(), new.to_owned())),
+                None => {
+                    let what = "a key here is inside a text, a template or an anchor, and is not renamed";
+                    edited.refused.push(Error::bad_input(what, format!("write `{new}` there by hand")).at(position));
+                }
+            }
+        }
+    }
+    changes.sort_by_key(|(range, _)| range.start);
+    changes.dedup();
+    let after = foreign::spliced(body, changes.iter().map(|(range, new)| (range, new.as_str())));
+    let mut count = 0;
+    let mut holds = |after: &String| {
+        let alike = foreign::alike(body, &before, after, &yaml::documents(after), &mut |one, other| renamed(one, other, names, &mut count));
+        alike && count == changes.len() && (!is_json(body) || is_json(after))
+    };
+    match after.filter(|_| !changes.is_empty()).map(|after| (holds(&after), after)) {
+        Some((true, after)) => (edited.added, edited.text) = (changes.len(), Some(format!("{mark}{after}"))),
+        Some((false, _)) => {
+            let what = "a key cannot be renamed here without changing something else";
+            edited.refused.push(Error::bad_input(what, "rename it by hand in this file").at((1, 1)));
+        }
+        None => {}
+    }
+    edited
+}
+
+fn new_name<'n>(names: &'n [(String, Name)], key: &str) -> Option<&'n str> {
+    names.iter().find(|(old, _)| old == key).map(|(_, new)| new.as_str())
+}
+
+/// Whether `after` is `before` with some words renamed.
+fn renamed(before: &Node, after: &Node, names: &[(String, Name)], found: &mut usize) -> bool {
+    if before.same_as(after) {
+        return true;
+    }
+    if let Some(word) = before.word() {
+        *found += 1;
+        return new_name(names, word).is_some_and(|new| after.word() == Some(new));
+    }
+    let (old, new) = (before.entries(), after.entries());
+    let (items, others) = (before.items(), after.items());
+    let alike = |(old, new): (&Node, &Node), found: &mut usize| renamed(old, new, names, found);
+    old.len() == new.len()
+        && items.len() == others.len()
+        && (old.len() + items.len() > 0)
+        && old.iter().zip(new).all(|(old, new)| old.0 == new.0 && alike((&old.1, &new.1), found))
+        && items.iter().zip(others).all(|(old, new)| alike((old, new), found))
 }
 
 /// How many properties one ExternalSecret lacks, and what changes for them, and for the kind of its store.

@@ -6,6 +6,7 @@ use super::yaml::{self, Node};
 /// What a store says of where its values come from.
 #[derive(Debug)]
 pub struct Store {
+    pub name: Option<String>,
     /// The kind of its provider: `kubernetes`, `gcpsm`.
     pub provider: Option<String>,
     /// With the provider `kubernetes`: the account that reads, as `namespace/name`.
@@ -32,6 +33,7 @@ fn read(node: &Node) -> Store {
     let word = |path: &[&str]| node.at(&[&["spec", "provider", "kubernetes"], path].concat()).and_then(Node::word);
     let account = |field| word(&["auth", "serviceAccount", field]);
     Store {
+        name: node.at(&["metadata", "name"]).and_then(Node::word).map(str::to_owned),
         provider: node.at(&["spec", "provider"]).and_then(|provider| Some(provider.entries().first()?.0.clone())),
         account: account("namespace").zip(account("name")).map(|(namespace, name)| format!("{namespace}/{name}")),
         remote_namespace: word(&["remoteNamespace"]).map(str::to_owned),

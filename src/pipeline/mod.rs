@@ -15,6 +15,7 @@ pub mod exposed;
 pub mod fit;
 pub mod generate;
 pub mod git_setup;
+pub mod guess;
 pub mod init;
 pub mod inventory;
 pub mod key_pair;

@@ -9,7 +9,7 @@ use super::platform::{self, Platform};
 use super::resolve;
 use crate::manifest::external_secret::{self, Entry};
 use crate::manifest::{property, text};
-use crate::model::{Code, Contract, Delivery, Error, Finding, Result, StoreKind};
+use crate::model::{Code, Contract, Delivery, Error, Finding, Name, Result, StoreKind};
 
 pub struct Edit {
     /// Relative to the checkout, with `/`.
@@ -56,6 +56,23 @@ pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, 
         let Ok(whole) = std::str::from_utf8(bytes) else { continue };
         let wanted = wanted(contract, kind);
         let edited = property::add(whole, kind, &wanted);
+        edited.refused.iter().for_each(|error| found.refuse(platform, path, error));
+        if let Some(after) = edited.text {
+            found.added += edited.added;
+            found.edits.push(Edit { path: path.clone(), before: Some(bytes.clone()), after });
+        }
+    }
+    found
+}
+
+/// The manifests with other names for keys of the store.
+pub fn renamed(platform: &Platform, files: &Files, names: &[(String, Name)]) -> Edits {
+    let mut found = Edits::unreadable(platform);
+    let all = platform.manifests.iter().chain(&platform.made);
+    let paths: BTreeSet<&str> = all.map(|manifest| manifest.file.as_str()).collect();
+    for (path, bytes) in paths.into_iter().filter_map(|path| files.get_key_value(path)) {
+        let Ok(whole) = std::str::from_utf8(bytes) else { continue };
+        let edited = property::rename(whole, names);
         edited.refused.iter().for_each(|error| found.refuse(platform, path, error));
         if let Some(after) = edited.text {
             found.added += edited.added;

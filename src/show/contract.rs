@@ -3,9 +3,17 @@
 use serde_json::{Value, json};
 
 use super::{findings, pretty};
+use crate::manifest::contract_recipes::EXAMPLES;
 #[cfg(feature = "cluster")]
 use crate::model::Consumer;
 use crate::model::{Contract, Entry, Finding, KeyName, Name, PROPERTY, Places};
+
+/// Every recipe, with an example.
+pub fn recipes() -> String {
+    let one = |(kind, what, example): &(&str, &str, &str)| format!("{kind}: {what}\n    {example}\n");
+    let below = "\nA recipe stands behind `recipe:`, or behind a data key below `values:`. `of` names a data key of the same Secret, another Secret,\nor SECRET/DATAKEY; what is made of another value is sealed beside it, and rotates with it.\n";
+    EXAMPLES.iter().map(one).collect::<String>() + below
+}
 
 fn consumers(contract: &Contract, key: &KeyName) -> Vec<String> {
     let reads = contract.consumers.iter().filter(|consumer| consumer.reads_key(key));

@@ -27,7 +27,7 @@ impl Workspace {
             return Ok((Setting { contract, delivery, coverage: Vec::new() }, text));
         };
         let out = self.out_in(root)?;
-        let (platform, _) = self.read_platform(root, &contract, world)?;
+        let (platform, _) = self.read_platform(root, &contract, &[], world)?;
         let patches = out.as_deref().map(|out| format!("{out}/property-patches"));
         let environment = resolve::configuration(&platform, self.environment()).map_err(|error| self.in_settings(error))?;
         let Resolved { contract, mut coverage } =
@@ -94,8 +94,8 @@ impl Workspace {
         Ok(path.and_then(|path| path.to_str().map(str::to_owned)))
     }
 
-    /// A checkout, read and taken apart, and its files; what lies in our own output folder says nothing about the platform.
-    pub fn read_platform(&self, root: &Path, contract: &Contract, world: &World) -> Result<(Platform, Files)> {
+    /// A checkout, read and taken apart, and its files, also those that hold one of these words; what lies in our own output folder says nothing about the platform.
+    pub fn read_platform(&self, root: &Path, contract: &Contract, words: &[&str], world: &World) -> Result<(Platform, Files)> {
         // Only what is written there: a platform's own manifests may lie beside it.
         const OURS: [&str; 6] =
             ["secret-source/", "secret-store/", "property-patches/", argo_cd::APPLICATION, argo_cd::CONTROLLER, argo_cd::EXTERNAL_SECRETS];
@@ -107,7 +107,7 @@ impl Workspace {
         }
         let names = [contract.store.as_str(), contract.namespace.as_str(), contract.reader.name.as_str()];
         let excluded = self.excluded_below(root)?;
-        let matters = platform::mattering(&names);
+        let matters = platform::mattering(&[&names, words].concat());
         let matters = |path: &str, bytes: &[u8]| {
             let rest = |folder: &Option<String>| Path::new(path).strip_prefix(folder.as_ref()?).ok()?.to_str();
             // What another cluster gets is applied there, as is what one gets without `--cluster`.
@@ -124,6 +124,33 @@ impl Workspace {
         platform.otherwise = self.settings.default_namespace.clone();
         platform.pass_over(&passed_over);
         Ok((platform, tree.files))
+    }
+
+    /// Rendered manifests, such as `helm template` prints them, as a platform of one file; `-` is standard input.
+    pub fn read_manifests(&self, path: &Path, world: &mut World) -> Result<(Platform, Files)> {
+        let (name, bytes) = self.read_input(path, false, world)?;
+        text::decode(&bytes).map_err(|error| error.in_file(&name))?;
+        let files = Files::from([("manifests.yaml".to_owned(), bytes.to_vec())]);
+        let mut platform = platform::scan("", &files, world.threads)?;
+        platform.otherwise = self.settings.default_namespace.clone();
+        Ok((platform, files))
+    }
+
+    /// Replaces the operator's contract file, which held `before`.
+    pub fn write_contract(&self, before: &str, new: &str) -> Result<()> {
+        let Some(path) = self.joined.contract.value.as_deref() else {
+            let help = "write a copy first: `seal-secrets contract --format yaml > contract.yaml`; then pass `--contract contract.yaml`, or name it in the settings";
+            return Err(Error::usage("the built-in contract cannot be changed", help));
+        };
+        let shown = path.to_string_lossy();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let folder = self.open_folder(parent(path))?.ok_or_else(|| changed_meanwhile().in_file(&shown))?;
+        let _lock = folder.lock()?;
+        folder.remove_leftovers_here()?;
+        let mode = folder.mode(name)?.unwrap_or(0o644);
+        let mut writer = Writer::new(&folder);
+        writer.write(name, new.as_bytes(), mode, Existing::AsRead(Some(before.as_bytes())))?;
+        writer.finish().map(|_| ())
     }
 
     /// Tells of a path below this folder whether the settings exclude it. Their patterns count from the platform's root; where that is

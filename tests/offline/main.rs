@@ -17,6 +17,7 @@ mod delivery;
 mod diagnosis;
 #[cfg(feature = "cluster")]
 mod doctor;
+mod drafts;
 mod escrow;
 mod faults;
 mod foreign_sealed;

@@ -511,7 +511,7 @@ fn a_contract_is_drafted_in_a_minute() {
         assert!(table.contains(line), "{line}: {table}");
     }
     let forge = table.lines().find(|line| line.starts_with("dex-forge-client-secret")).unwrap();
-    assert!(forge.contains("provided") && forge.contains("dex/dex-secrets"), "{forge}");
+    assert!(forge.contains("64 hex") && forge.contains("dex/dex-secrets"), "{forge}");
     assert!(!table.contains("dex-tabby-client-secret"));
     run(&sandbox, &["bootstrap", "--contract", "mine.yaml"], &PROD).expect(0);
     // Another platform altogether: its own store, nothing known.
