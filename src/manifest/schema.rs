@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{Code, GitOps, Isolation, Rbac, Severity, StoreKind};
+use crate::model::{Algorithm, BcryptVersion, Class, Code, Escape, GitOps, Isolation, KeyFormat, Rbac, Severity, StoreKind};
 
 /// A mapping's field: its name, what it says, its value's schema.
 type Field<'f> = (&'f str, &'f str, Value);
@@ -62,52 +62,159 @@ fn warnings() -> Vec<Code> {
     Code::ALL.iter().copied().filter(|code| code.severity() == Severity::Warning).collect()
 }
 
-/// The schema of a contract.
+/// The schema of a contract, of either version.
 pub fn contract() -> String {
-    let whole = |least: u32, most: u32| json!({ "type": "integer", "minimum": least, "maximum": most });
-    let recipe = |kind: &str, required: &[&str], fields: &[Field<'_>]| object(&[kind], &[(kind, "", object(required, fields))]);
-    let recipes = json!({ "oneOf": [
-        recipe("hex", &["bytes"], &[("bytes", "", whole(1, 512)), ("prefix", "What the value begins with", text())]),
-        recipe("base64url", &["bytes"], &[("bytes", "", whole(1, 512))]),
-        recipe("alphanumeric", &["length"], &[("length", "", whole(1, 1024))]),
-        recipe("bcrypt", &["of", "cost"], &[("of", "The key whose value is hashed", name()), ("cost", "", whole(10, 16))]),
-        recipe("provided", &[], &[("pattern", "A regular expression for the whole value", text()), ("hint", "Where the value is found", text())]),
-    ] });
-    let key = object(
-        &["name", "about", "recipe"],
-        &[
-            ("name", "The source Secret's name, and the ExternalSecret's remoteRef.key", name()),
-            ("about", "What the key is for", text()),
-            ("recipe", "How it is made", recipes),
-            ("when", "`path` or `path = word` of the environment, several joined by ` and `", text()),
-            ("write-once", "Its loss or change destroys data", json!({ "type": "boolean" })),
-            ("operator-copy", "You get a copy of the value", json!({ "type": "boolean" })),
-            ("unit", "The keys of one unit are sealed in one file", name()),
-            ("after-rotation", "What to restart after a rotation", text()),
-        ],
-    );
-    let entry =
-        object(&["secretKey", "key"], &[("secretKey", "The data key of the target Secret", text()), ("key", "The contract's key", name())]);
-    let consumer = object(
-        &["namespace", "target", "data"],
-        &[
-            ("name", "The ExternalSecret; none where a helm chart renders it", name()),
-            ("namespace", "", label()),
-            ("target", "The target Secret", name()),
-            ("data", "What it reads, in the manifest's order", list(entry)),
-        ],
-    );
+    document("a contract of seal-secrets", json!({ "oneOf": [contract_of(1), contract_of(2)] }))
+}
+
+fn contract_of(version: u32) -> Value {
+    let first = version == 1;
+    let mut entry: Vec<Field<'_>> =
+        vec![("secretKey", "The data key of the target Secret", text()), ("key", "The contract's Secret", name())];
+    let mut consumer: Vec<Field<'_>> = vec![
+        ("name", "The ExternalSecret; none where a helm chart renders it", name()),
+        ("namespace", "", label()),
+        ("target", "The target Secret", name()),
+    ];
+    let required: &[&str] = if first { &["namespace", "target", "data"] } else { &["namespace", "target"] };
+    if !first {
+        entry.push(("property", "Its data key; without it, `value`", text()));
+        consumer.push(("extract", "The Secrets that it reads whole", list(name())));
+    }
+    consumer.push(("data", "What it reads, in the manifest's order", list(object(&["secretKey", "key"], &entry))));
     let reader = object(&["name", "namespace"], &[("name", "", name()), ("namespace", "", label())]);
-    let fields = [
-        ("version", "The version of this form", json!({ "const": 1 })),
+    let mut fields = vec![
+        ("version", "The version of this form", json!({ "const": version })),
         ("store", "The store that every ExternalSecret names", name()),
         ("namespace", "The namespace of the source Secrets", label()),
         ("reader", "The ServiceAccount that reads", reader),
         ("ignored", "Lines of the platform's .gitignore", list(text())),
-        ("keys", "The secrets", list(key)),
-        ("consumers", "Which ExternalSecret reads what", list(consumer)),
+        ("consumers", "Which ExternalSecret reads what", list(object(required, &consumer))),
     ];
-    document("a contract of seal-secrets", object(&["version", "store", "namespace", "reader", "keys"], &fields))
+    let list_of = if first { "keys" } else { "secrets" };
+    fields.push((list_of, "The secrets", list(if first { key(recipes(first)) } else { secret() })));
+    if !first {
+        fields.extend(form());
+    }
+    object(&["version", "store", "namespace", "reader", list_of], &fields)
+}
+
+/// What every key, and every Secret, may say.
+fn shared() -> Vec<Field<'static>> {
+    vec![
+        ("name", "The source Secret's name, and the ExternalSecret's remoteRef.key", name()),
+        ("about", "What it is for", text()),
+        ("when", "`path` or `path = word` of the environment, several joined by ` and `", text()),
+        ("write-once", "Its loss or change destroys data", boolean()),
+        ("unit", "What shares a unit is sealed in one file", name()),
+        ("after-rotation", "What to restart after a rotation", text()),
+    ]
+}
+
+fn key(recipe: Value) -> Value {
+    let mut fields = shared();
+    fields.push(("recipe", "How it is made", recipe));
+    fields.push(("operator-copy", "You get a copy of the value", boolean()));
+    object(&["name", "about", "recipe"], &fields)
+}
+
+/// What stands around the values of a Secret, or of all.
+fn form() -> [Field<'static>; 4] {
+    let strings = || json!({ "type": "object", "additionalProperties": { "type": "string" } });
+    [
+        ("labels", "On the SealedSecret and on the Secret", strings()),
+        ("annotations", "On the SealedSecret and on the Secret", strings()),
+        ("immutable", "The Secret cannot be changed", boolean()),
+        ("managed", "The controller takes over a Secret that exists already", boolean()),
+    ]
+}
+
+fn secret() -> Value {
+    let mut fields = shared();
+    fields.push(("type", "Its type, such as `kubernetes.io/basic-auth`", text()));
+    fields.push(("recipe", "How its one value is made, under the data key `value`", recipes(false)));
+    let values = json!({ "type": "object", "additionalProperties": recipes(false) });
+    fields.push(("values", "Each data key, and how its value is made", values));
+    fields.push((
+        "operator-copy",
+        "You get copies: of all values, or of those of these data keys",
+        json!({ "oneOf": [boolean(), list(text())] }),
+    ));
+    fields.extend(form());
+    object(&["name", "about"], &fields)
+}
+
+/// Every recipe that a version has.
+fn recipes(first: bool) -> Value {
+    let whole = |least: u32, most: u32| json!({ "type": "integer", "minimum": least, "maximum": most });
+    let recipe = |kind: &str, required: &[&str], fields: &[Field<'_>]| object(&[kind], &[(kind, "", object(required, fields))]);
+    let of = || ("of", "The value that it is made of", text());
+    let hashed: Vec<Field<'_>> = vec![of(), ("cost", "", whole(10, 16))];
+    let mut provided: Vec<Field<'_>> =
+        vec![("pattern", "A regular expression for the whole value", text()), ("hint", "Where the value is found", text())];
+    let mut bcrypt = hashed.clone();
+    if !first {
+        provided.push(("lines", "The line feed at the end of a single line belongs to it", boolean()));
+        bcrypt.push(("version", "", words(BcryptVersion::ALL, BcryptVersion::as_str)));
+    }
+    let mut all = vec![
+        recipe("hex", &["bytes"], &[("bytes", "", whole(1, 512)), ("prefix", "What the value begins with", text())]),
+        recipe("base64url", &["bytes"], &[("bytes", "", whole(1, 512))]),
+        recipe("alphanumeric", &["length"], &[("length", "", whole(1, 1024))]),
+        recipe("bcrypt", &["of", "cost"], &bcrypt),
+        recipe("provided", &[], &provided),
+    ];
+    if !first {
+        let user = || ("user", "", text());
+        let algorithms = || words(Algorithm::ALL, Algorithm::as_str);
+        let public = || ("public", "The data key of its public half", text());
+        all.extend([
+            recipe("base64", &["bytes"], &[("bytes", "", whole(1, 512))]),
+            recipe(
+                "password",
+                &["length"],
+                &[
+                    ("length", "", whole(1, 1024)),
+                    ("classes", "At least one character of each", list(words(Class::ALL, Class::as_str))),
+                    ("without", "Characters that it never has", text()),
+                ],
+            ),
+            recipe("uuid", &[], &[]),
+            recipe("htpasswd", &["user", "of"], &[&[user()][..], &hashed].concat()),
+            recipe(
+                "argon2id",
+                &["of"],
+                &[of(), ("memory", "In KiB", whole(19_456, 1 << 20)), ("iterations", "", whole(2, 16)), ("parallelism", "", whole(1, 16))],
+            ),
+            recipe(
+                "key-pair",
+                &[],
+                &[("algorithm", "", algorithms()), ("format", "", words(&[KeyFormat::Pem, KeyFormat::Jwk], KeyFormat::as_str)), public()],
+            ),
+            recipe("ssh-key", &[], &[("algorithm", "", algorithms()), public()]),
+            recipe(
+                "tls",
+                &["days"],
+                &[
+                    ("names", "DNS names and IP addresses", list(text())),
+                    ("days", "", whole(1, 36_500)),
+                    ("algorithm", "", algorithms()),
+                    ("authority", "It may sign other certificates", boolean()),
+                    ("issued-by", "The Secret of the authority", name()),
+                    ("crt", "The data key of the certificate", text()),
+                    ("ca", "The data key of the authority's certificate", text()),
+                ],
+            ),
+            recipe("dockerconfigjson", &["registry", "user", "of"], &[("registry", "", text()), user(), of()]),
+            object(&["template"], &[("template", "A text with `{DATAKEY}`", text()), ("escape", "", words(Escape::ALL, Escape::as_str))]),
+            object(&["plain"], &[("plain", "A text that is no secret", json!({ "type": "string" }))]),
+        ]);
+    }
+    json!({ "oneOf": all })
+}
+
+fn boolean() -> Value {
+    json!({ "type": "boolean" })
 }
 
 fn document(title: &str, mut schema: Value) -> String {

@@ -64,11 +64,10 @@ fn reads<'s>(source: &Source<'s>) -> Vec<(String, Reads<'s>)> {
     let platform = source.platform;
     for manifest in platform.manifests.iter().chain(&platform.made).filter(|manifest| !platform.is_patch(&manifest.file)) {
         let mut of = |key: &'s str| {
-            let at = *index.entry(key).or_insert_with(|| {
+            *index.entry(key).or_insert_with(|| {
                 found.push((key.to_owned(), Reads::default()));
                 found.len() - 1
-            });
-            at
+            })
         };
         let entries = manifest.secret.entries.iter().filter(|entry| is_said(&entry.key) && wanted(&entry.store));
         let entries: Vec<(usize, &Entry)> = entries.map(|entry| (of(&entry.key), entry)).collect();
@@ -392,8 +391,11 @@ fn names(property: &DataKey, secret: &Name, reads: &Reads<'_>) -> Vec<String> {
     own.into_iter().chain(secret).chain(targets).map(str::to_owned).collect()
 }
 
+/// A data key, and how its value is made.
+type Property = (DataKey, Recipe);
+
 /// The key and the certificate of a Secret that has both, and its other data keys.
-fn tls<'k>(name: &Name, fields: &'k [DataKey]) -> Option<(Vec<(DataKey, Recipe)>, Vec<&'k DataKey>)> {
+fn tls<'k>(name: &Name, fields: &'k [DataKey]) -> Option<(Vec<Property>, Vec<&'k DataKey>)> {
     let of = |wanted: &str| fields.iter().find(|field| field.as_str() == wanted);
     let (key, crt) = (of(contract_recipes::TLS_KEY)?, of(contract_recipes::TLS_CRT)?);
     let (own, certificate) = (KeyName::of(name, key), KeyName::of(name, crt));
