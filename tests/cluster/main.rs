@@ -4,6 +4,7 @@ mod commands;
 mod doctor;
 mod harness;
 mod kubectl;
+mod many_values;
 mod node;
 mod process;
 mod repository;
@@ -80,7 +81,11 @@ fn name(consumer: &Value) -> &Value {
 }
 
 fn external_secret(contract: &Value, consumer: &Value) -> Value {
-    let entry = |entry: &Value| json!({ "secretKey": entry["secretKey"], "remoteRef": { "key": entry["key"], "property": "value" } });
+    let entry = |entry: &Value| {
+        let property = entry["property"].as_str().unwrap_or("value");
+        json!({ "secretKey": entry["secretKey"], "remoteRef": { "key": entry["key"], "property": property } })
+    };
+    let extract = |secret: &Value| json!({ "extract": { "key": secret } });
     json!({
         "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
         "metadata": { "namespace": consumer["namespace"], "name": name(consumer) },
@@ -89,6 +94,7 @@ fn external_secret(contract: &Value, consumer: &Value) -> Value {
             "secretStoreRef": { "kind": "ClusterSecretStore", "name": contract["store"] },
             "target": { "name": consumer["target"] },
             "data": entries(consumer).map(entry).collect::<Vec<_>>(),
+            "dataFrom": consumer["extract"].as_array().into_iter().flatten().map(extract).collect::<Vec<_>>(),
         },
     })
 }

@@ -30,6 +30,18 @@ impl Repository {
         ONE.get_or_init(Repository::new)
     }
 
+    /// One with a contract of its own, which its settings name.
+    pub fn with_contract(contract: &str) -> Repository {
+        let folder = tempfile::Builder::new().prefix("seal-secrets-cluster").tempdir().expect("a temporary folder");
+        let repository = Repository { folder, values: BTreeMap::new() };
+        std::fs::create_dir(repository.path(".git")).expect("a repository");
+        std::fs::write(repository.path("contract.yaml"), contract).expect("the contract is written");
+        std::fs::write(repository.path("seal-secrets.yaml"), "version: 1\ncontract: contract.yaml\n").expect("the settings are written");
+        repository.run(&["keygen"]);
+        repository.run(&["bootstrap"]);
+        repository
+    }
+
     /// One that a test may change.
     pub fn new() -> Repository {
         let folder = tempfile::Builder::new().prefix("seal-secrets-cluster").tempdir().expect("a temporary folder");
