@@ -46,6 +46,7 @@ mod randomness;
 mod re_encrypt;
 mod read_faults;
 mod readme;
+mod recipes;
 mod recovery;
 mod repository;
 mod rotate;
