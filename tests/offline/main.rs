@@ -30,6 +30,7 @@ mod import;
 mod keygen;
 mod leaks;
 mod links;
+mod many_values;
 mod nested;
 mod one_set;
 mod opens;
