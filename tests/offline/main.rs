@@ -19,6 +19,7 @@ mod diagnosis;
 mod doctor;
 mod drafts;
 mod escrow;
+mod example_contracts;
 mod faults;
 mod foreign_sealed;
 mod form;
