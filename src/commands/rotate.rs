@@ -77,8 +77,11 @@ impl Rotation<'_> {
             return world.terminal.warn(&format!("`{}` is older, and stays: it is write-once", unit.name));
         }
         for key in unit.keys.iter().filter(|key| old.contains(&key.name)) {
-            if key.is_provided() {
-                let command = self.workspace.command(&format!("rotate --provide {}=FILE", key.name));
+            let together = unit.together(&BTreeSet::from([key.name.clone()]));
+            let yours = unit.keys.iter().find(|one| one.is_provided() && together.contains(&one.name));
+            if let Some(yours) = yours {
+                let itself = if key.is_provided() { String::new() } else { format!(" {}", key.name) };
+                let command = self.workspace.command(&format!("rotate{itself} --provide {}=FILE", yours.name));
                 world.terminal.warn(&format!("`{}` is older, and only you can replace it: `{command}`", key.name));
             } else {
                 wishes.replaced.insert(key.name.clone());

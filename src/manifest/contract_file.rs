@@ -205,27 +205,29 @@ fn read_secret(node: &Node, path: &str, all: &Form) -> Result<Secret> {
     form.kind = fields.optional_text("type")?.filter(|kind| *kind != "Opaque").map(str::to_owned);
     let unit = optional_name(&mut fields, "unit")?;
     let when = optional_when(&mut fields)?;
-    let made = read_values(&mut fields, &name, node)?;
+    let (operator_copy, copied) = read_copies(&mut fields)?;
+    let (write_once, after_rotation) = (fields.flag("write-once")?, fields.optional_text("after-rotation")?.map(visible));
+    let (recipe, values) = (fields.optional("recipe"), fields.optional("values"));
+    fields.finish()?;
+    let made = read_values((recipe, values), path, &name, node)?;
     let is_tls = made.iter().any(|made| matches!(made, Made::Value(key, Recipe::Certificate { .. }) if key.as_str() == recipes::TLS_CRT));
     let is_docker = matches!(made.as_slice(), [Made::Text(key, _)] if key.as_str() == recipes::DOCKER_CONFIG);
     if form.kind.is_none() && node.get("recipe").is_some() && node.get("type").is_none() {
         let implied = [(is_tls, "kubernetes.io/tls"), (is_docker, "kubernetes.io/dockerconfigjson")];
         form.kind = implied.iter().find(|(is, _)| *is).map(|(_, kind)| (*kind).to_owned());
     }
-    let (operator_copy, copied) = read_copies(&mut fields)?;
     let shared = Key {
         name: KeyName::new(name.as_str())?,
         about,
         recipe: Recipe::Uuid,
         when,
         needed: true,
-        write_once: fields.flag("write-once")?,
+        write_once,
         operator_copy,
         unit: unit.unwrap_or_else(|| name.clone()),
-        after_rotation: fields.optional_text("after-rotation")?.map(visible),
+        after_rotation,
         position: Some(node.position),
     };
-    fields.finish()?;
     Ok(Secret { name, form, shared, copied, made })
 }
 
@@ -241,9 +243,8 @@ fn read_copies(fields: &mut Fields<'_>) -> Result<(bool, Option<Vec<DataKey>>)> 
     }
 }
 
-fn read_values(fields: &mut Fields<'_>, name: &Name, node: &Node) -> Result<Vec<Made>> {
-    let (recipe, values) = (fields.optional("recipe"), fields.optional("values"));
-    let (path, values_path) = (fields.path("recipe"), fields.path("values"));
+fn read_values((recipe, values): (Option<&Node>, Option<&Node>), path: &str, name: &Name, node: &Node) -> Result<Vec<Made>> {
+    let (path, values_path) = (format!("{path}.recipe"), format!("{path}.values"));
     let made = match (recipe, values) {
         (Some(recipe), None) => recipes::read(recipe, &path, &Place { secret: name, property: None, kinds: recipes::ALL })?,
         (None, Some(values)) => {

@@ -13,16 +13,25 @@ fn pipe(escape: Escape) -> &'static str {
     }
 }
 
-const OPEN: &str = r#"{{ "{{" }}"#;
+/// What Go would take for the begin of an action: two braces, and one before an action.
+const BRACES: [(&str, &str); 2] = [("{{", r#"{{ "{{" }}"#), ("{", r#"{{ "{" }}"#)];
 
 /// As the controller reads it.
 pub fn write(text: &Text) -> String {
-    let part = |part: &Part| match part {
-        Part::Plain(text) => text.replace("{{", OPEN),
+    let [(two, both), (one, alone)] = BRACES;
+    let plain = |text: &str, is_last: bool| {
+        let text = text.replace(two, both);
+        match text.strip_suffix(one).filter(|_| !is_last) {
+            Some(before) => format!("{before}{alone}"),
+            None => text,
+        }
+    };
+    let part = |(i, part): (usize, &Part)| match part {
+        Part::Plain(part) => plain(part, i + 1 == text.0.len()),
         Part::Value { of, escape } => format!("{{{{ index . \"{of}\"{} }}}}", pipe(*escape)),
         Part::Basic { user, of } => format!("{{{{ printf \"%s:%s\" \"{user}\" (index . \"{of}\") | b64enc }}}}"),
     };
-    text.0.iter().map(part).collect()
+    text.0.iter().enumerate().map(part).collect()
 }
 
 /// What [`write`] wrote; none where it is anything else.
@@ -30,9 +39,9 @@ pub fn read(text: &str) -> Option<Text> {
     let (mut parts, mut rest) = (Vec::new(), text);
     while let Some((before, after)) = rest.split_once("{{") {
         parts.push(Part::Plain(before.to_owned()));
-        let literal = OPEN.strip_prefix("{{").unwrap_or_default();
-        if let Some(after) = after.strip_prefix(literal) {
-            parts.push(Part::Plain("{{".to_owned()));
+        let literal = |(brace, written): &(&'static str, &str)| Some((*brace, after.strip_prefix(written.strip_prefix("{{")?)?));
+        if let Some((brace, after)) = BRACES.iter().find_map(literal) {
+            parts.push(Part::Plain(brace.to_owned()));
             rest = after;
             continue;
         }

@@ -369,9 +369,9 @@ fn is_ambiguous(plain: &str) -> bool {
         && lower.bytes().all(|b| b.is_ascii_hexdigit() || b"+-._:xot zTZ".contains(&b));
     // A sequence of hex digits that begins with a digit is a number only if it is decimal, octal (0o), hex (0x),
     // binary (0b), sexagesimal, a float or a timestamp: letters a-f may stand in it after 0x, or as one exponent `e`.
-    let hex = lower.trim_start_matches(['+', '-']).starts_with("0x");
+    let based = ["0x", "0o", "0b"].iter().any(|base| lower.trim_start_matches(['+', '-']).starts_with(base));
     let letters: String = lower.chars().filter(char::is_ascii_alphabetic).collect();
-    WORDS.contains(&lower.as_str()) || (number && (hex || matches!(letters.as_str(), "" | "e" | "o" | "b" | "t" | "z" | "tz")))
+    WORDS.contains(&lower.as_str()) || (number && (based || matches!(letters.as_str(), "" | "e" | "t" | "z" | "tz")))
 }
 
 impl Node {

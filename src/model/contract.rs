@@ -372,8 +372,14 @@ impl Terms {
     fn check_derived(&self, key: &Key, of: &KeyName, source: Option<&Key>) -> Result<()> {
         let fault = |what: String, help: &str| Err(self.fault(key, what, help));
         let what = if key.recipe.is_hash() { "the hash of" } else { "made of" };
+        if source.is_none() && self.known_keys().0.get(of.secret()).is_some_and(|known| known.contains(of.property())) {
+            let help = "name a sealed value: what is plain, or a template of its own Secret's values, is not";
+            return fault(format!("`{}` is {what} `{of}`, which is not sealed", key.name), help);
+        }
         let Some(source) = source else {
-            let help = meant(of.as_str(), self.keys.iter().map(|key| key.name.as_str()), "name a key of this contract");
+            let own = self.keys.iter().filter(|other| other.name.secret() == key.name.secret()).map(|other| other.name.property());
+            let names = self.keys.iter().map(|key| key.name.as_str()).chain(own.filter(|property| *property != PROPERTY));
+            let help = meant(of.as_str(), names, "name a key of this contract");
             return fault(format!("`{}` is {what} a key that the contract does not have", key.name), &help);
         };
         if key.recipe.is_hash() {

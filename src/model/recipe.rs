@@ -1,5 +1,7 @@
 //! How a value is made.
 
+use std::collections::BTreeSet;
+
 use super::{KeyName, Text};
 
 #[derive(Clone, Debug)]
@@ -116,7 +118,7 @@ pub enum Issuer {
 }
 
 impl Recipe {
-    /// The values that it is made of; none where it needs nothing but randomness, or the operator.
+    /// The values that it is made of, each once; none where it needs nothing but randomness, or the operator.
     pub fn sources(&self) -> Vec<&KeyName> {
         match self {
             Recipe::Bcrypt { of, .. }
@@ -126,7 +128,7 @@ impl Recipe {
             | Recipe::Same { of } => vec![of],
             Recipe::Certificate { of, issuer: Issuer::By { key, certificate }, .. } => vec![of, key, certificate],
             Recipe::Certificate { of, .. } => vec![of],
-            Recipe::Text(text) => text.reads().collect(),
+            Recipe::Text(text) => text.reads().collect::<BTreeSet<_>>().into_iter().collect(),
             _ => Vec::new(),
         }
     }
@@ -198,7 +200,7 @@ impl Recipe {
             Recipe::Certificate { of, issuer: Issuer::Authority, .. } => format!("authority's certificate of {of}"),
             Recipe::Certificate { of, issuer: Issuer::Own, .. } => format!("self-signed certificate of {of}"),
             Recipe::Same { of } => format!("same as {of}"),
-            Recipe::Text(text) => format!("text with {}", text.reads().map(KeyName::as_str).collect::<Vec<_>>().join(", ")),
+            Recipe::Text(_) => format!("text with {}", self.sources().into_iter().map(KeyName::as_str).collect::<Vec<_>>().join(", ")),
         }
     }
 }

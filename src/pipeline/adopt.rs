@@ -172,13 +172,14 @@ impl Adopted {
 
     fn check(&mut self, key: &Key) -> Result<()> {
         let value = self.values.get(&key.name);
-        if let Recipe::Bcrypt { of, .. } = &key.recipe {
-            let password = self.values.get(of).filter(|password| password.len() <= MOST_PASSWORD_BYTES);
-            let too_long = || {
-                Error::bad_input(format!("`{of}` is longer than the {MOST_PASSWORD_BYTES} bytes that bcrypt hashes"), "take a shorter one")
-            };
-            let password = password.ok_or_else(|| self.placed(of, too_long()))?;
-            if let Some(hash) = value {
+        if let Recipe::Bcrypt { of, .. } | Recipe::Htpasswd { of, .. } = &key.recipe
+            && let Some(password) = self.values.get(of)
+        {
+            if password.len() > MOST_PASSWORD_BYTES {
+                let what = format!("`{of}` is longer than the {MOST_PASSWORD_BYTES} bytes that bcrypt hashes");
+                return Err(self.placed(of, Error::bad_input(what, "take a shorter one")));
+            }
+            if let (Some(hash), Recipe::Bcrypt { .. }) = (value, &key.recipe) {
                 check_hash(key, hash, password)?;
             }
         }

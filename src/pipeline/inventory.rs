@@ -228,7 +228,7 @@ pub fn is_sealed(path: &str) -> bool {
 const RESOURCES: &str = "secret-source/kustomization.yaml";
 
 /// A unit's SealedSecrets, in the order of its keys; `None` where its file is not there. A SealedSecret of the unit that
-/// stands in another file, or one that is missing beside its other half, is an error.
+/// stands in another file, or one that is missing beside what it is made of, is an error.
 pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) -> Result<Option<Vec<&'i SealedSecret>>> {
     let file = unit.file();
     for (secret, _) in unit.secrets() {
@@ -240,12 +240,19 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
     }
     let Some(secrets) = inventory.sealed.get(&file) else { return Ok(None) };
     let mut found = Vec::new();
-    for (name, _) in unit.secrets() {
+    for (name, keys) in unit.secrets() {
         match secrets.iter().find(|secret| secret.name.as_str() == name) {
             Some(secret) => found.push(secret),
             None => {
-                let present: Vec<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
-                return Err(half_missing(inventory, unit, name, &present));
+                let together = unit.together(&keys.into_iter().map(|key| key.name.clone()).collect());
+                let has_some = |secret: &&SealedSecret| {
+                    let mut others = together.iter().filter(|of| of.secret() == secret.name.as_str());
+                    others.any(|of| secret.value(of.property()).is_some())
+                };
+                let present: Vec<&str> = secrets.iter().filter(has_some).map(|secret| secret.name.as_str()).collect();
+                if !present.is_empty() {
+                    return Err(half_missing(inventory, unit, name, &present));
+                }
             }
         }
     }

@@ -87,6 +87,10 @@ fn secrets<'b>(
             });
             labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), name), value));
         }
+        // Nothing of it is sealed yet.
+        if values.is_empty() {
+            continue;
+        }
         let sealed_keys = |key: &&Key| values.iter().any(|one| one.key.as_str() == key.name.property());
         let marked: Vec<&Key> = keys.into_iter().filter(sealed_keys).collect();
         sealed.push(Sealed { name, write_once: mark(&marked), values, form: contract.form(name) });

@@ -66,7 +66,7 @@ pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDi
         match inventory::unit(inventory, contract, &unit)? {
             Some(secrets) => plan_sealed(&mut plan, contract, inventory, &unit, &secrets, wishes)?,
             None if known && is_gone(&unit, wishes) => gone.push(unit),
-            None => plan_unit(&mut plan, known, &unit, wishes),
+            None => plan_unit(&mut plan, known, &unit, wishes)?,
         }
     }
     if !gone.is_empty() {
@@ -164,12 +164,18 @@ fn plan_sealed(
         return Err(write_once_replaced(unit));
     }
     let replaced = unit.together(&wishes.replaced);
+    check_given(unit, &replaced, wishes)?;
     let added = inventory::missing(inventory, unit, secrets, &replaced)?;
     let offered = |key: &&&Key| wishes.provided.contains(&key.name);
+    let with_offered = unit.together(&added.iter().filter(|key| offered(key)).map(|key| key.name.clone()).collect());
     let (given, made): (Vec<&Key>, Vec<&Key>) = added.into_iter().partition(|key| key.is_provided());
     plan.awaited.extend(given.iter().filter(|key| !offered(key) && wishes.extent == Extent::All).map(|key| key.name.clone()));
     let given = given.iter().filter(|key| offered(key) && wishes.extent != Extent::Replaced);
-    let made = made.iter().filter(|key| wishes.extent == Extent::All || wishes.extent == Extent::Provided && offered(key));
+    let made = made.iter().filter(|key| match wishes.extent {
+        Extent::All => true,
+        Extent::Provided => with_offered.contains(&key.name),
+        Extent::Replaced => false,
+    });
     let added: BTreeSet<&KeyName> = given.chain(made).map(|key| &key.name).collect();
     let keys: Vec<KeyName> =
         unit.keys.iter().map(|key| &key.name).filter(|name| replaced.contains(name) || added.contains(name)).cloned().collect();
@@ -187,6 +193,18 @@ fn plan_sealed(
     let copies = keys.iter().filter(copied).cloned().collect();
     plan.changes.push(Change::Seal { unit: unit.name.clone(), file: unit.file(), keys, copies, reason });
     Ok(())
+}
+
+/// A value that only the operator has comes with this run if it is among those that are replaced.
+fn check_given(unit: &Unit<'_>, replaced: &BTreeSet<&KeyName>, wishes: &Wishes) -> Result<()> {
+    let awaited = |key: &&&Key| key.is_provided() && replaced.contains(&key.name) && !wishes.provided.contains(&key.name);
+    match unit.keys.iter().find(awaited) {
+        None => Ok(()),
+        Some(key) => {
+            let help = format!("give its value as well: `--provide {}=FILE`", key.name);
+            Err(Error::usage(format!("`{}` is replaced too, and it is provided, not generated", key.name), help))
+        }
+    }
 }
 
 /// Whether what stands around a unit's values is not what the contract asks for.
@@ -223,15 +241,11 @@ fn write_once_replaced(unit: &Unit<'_>) -> Error {
         .in_file(&unit.file())
 }
 
-fn seal(unit: &Unit<'_>, reason: Reason) -> Change {
-    let copies = unit.keys.iter().filter(|key| key.operator_copy);
-    Change::Seal {
-        unit: unit.name.clone(),
-        file: unit.file(),
-        keys: unit.keys.iter().map(|key| key.name.clone()).collect(),
-        copies: copies.map(|key| key.name.clone()).collect(),
-        reason,
-    }
+fn seal(unit: &Unit<'_>, keys: &BTreeSet<&KeyName>, reason: Reason) -> Change {
+    let keys: Vec<&Key> = unit.keys.iter().copied().filter(|key| keys.contains(&key.name)).collect();
+    let names = |keys: &mut dyn Iterator<Item = &&Key>| keys.map(|key| key.name.clone()).collect();
+    let copies = names(&mut keys.iter().filter(|key| key.operator_copy));
+    Change::Seal { unit: unit.name.clone(), file: unit.file(), keys: names(&mut keys.iter()), copies, reason }
 }
 
 /// Whether a unit that was sealed before, and whose file is gone, stands in the way: its value may be in use.
@@ -247,29 +261,34 @@ fn is_gone(unit: &Unit<'_>, wishes: &Wishes) -> bool {
     }
 }
 
-fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) {
+fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
+    let all: BTreeSet<&KeyName> = unit.keys.iter().map(|key| &key.name).collect();
     if wishes.extent == Extent::Replaced {
         // Its value is replaced, though its file is gone.
-        plan.changes.extend((known && unit.has_any(&wishes.replaced)).then(|| seal(unit, Reason::Replaced)));
-        return;
+        if known && unit.has_any(&wishes.replaced) {
+            check_given(unit, &all, wishes)?;
+            plan.changes.push(seal(unit, &all, Reason::Replaced));
+        }
+        return Ok(());
     }
     let (named, offered) = (unit.has_any(&wishes.destroyed), unit.has_any(&wishes.provided));
     if !offered && (wishes.extent != Extent::All || (!unit.needed() && !named)) {
-        return;
+        return Ok(());
     }
-    let mut awaited = unit.keys.iter().filter(|key| key.is_provided() && !wishes.provided.contains(&key.name)).peekable();
+    let keys = if wishes.extent == Extent::All { all } else { unit.together(&wishes.provided) };
+    let is_awaited = |key: &&&Key| key.is_provided() && keys.contains(&key.name) && !wishes.provided.contains(&key.name);
+    let mut awaited = unit.keys.iter().filter(is_awaited).peekable();
     if awaited.peek().is_some() {
         plan.awaited.extend(awaited.map(|key| key.name.clone()));
-        return;
+        return Ok(());
     }
-    plan.changes.push(seal(
-        unit,
-        match (offered, known) {
-            (true, _) => Reason::Provided,
-            (false, true) => Reason::Missing,
-            (false, false) => Reason::New,
-        },
-    ));
+    let reason = match (offered, known) {
+        (true, _) => Reason::Provided,
+        (false, true) => Reason::Missing,
+        (false, false) => Reason::New,
+    };
+    plan.changes.push(seal(unit, &keys, reason));
+    Ok(())
 }
 
 /// A folder that was never ours, and holds a file of someone's where one of ours would go.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{counted, findings, pretty};
-use crate::model::{Change, Consumer, Contract, Entry, KeyName, Name, Places, Plan, Reason, Recipe, visible};
+use crate::model::{Change, Consumer, Contract, Entry, KeyName, Name, PROPERTY, Places, Plan, Reason, Recipe, visible};
 use crate::pipeline::adopt::Adopted;
 
 /// A line for each unit and each derived file; new derived files are only counted.
@@ -19,8 +19,10 @@ pub fn text(places: &Places, contract: &Contract, plan: &Plan, done: bool) -> St
             }
             Change::Seal { file, keys, copies, reason, .. } => {
                 text.push_str(&format!("seal   {} ({})", places.in_out(file), why(*reason)));
-                if let [_, _, ..] = keys.as_slice() {
-                    text.push_str(&format!(": {}", several(keys)));
+                match keys.as_slice() {
+                    // The file's name says it.
+                    [one] if one.property() == PROPERTY => {}
+                    keys => text.push_str(&format!(": {}", several(keys))),
                 }
                 text.push('\n');
                 for name in copies {
@@ -175,7 +177,8 @@ pub fn after_rotation(contract: &Contract, plan: &Plan) -> String {
         text.push_str("  2. update the targets now, or wait for their next refresh:\n");
         commands.iter().for_each(|command| text.push_str(&format!("     {command}\n")));
     }
-    text + "  3. restart whatever reads it:\n" + &restarts
+    let step = if commands.is_empty() { 2 } else { 3 };
+    format!("{text}  {step}. restart whatever reads it:\n{restarts}")
 }
 
 pub fn rotation_json(places: &Places, contract: &Contract, plan: &Plan) -> String {

@@ -324,7 +324,7 @@ impl Sweep<'_> {
 
 type Values = BTreeMap<String, String>;
 
-/// Every sealed value: each has to open.
+/// Every sealed value, and every text that the controller renders: each has to open.
 fn values(state: &State, point: &str) -> Values {
     let ran = shown(state, &["unseal", "-o", "json"]);
     if ran.code == 3 && ran.stderr.contains("no sealed files") {
@@ -335,7 +335,13 @@ fn values(state: &State, point: &str) -> Values {
     let items = list["items"].as_array().cloned().unwrap_or_else(|| vec![list.clone()]);
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let decoded = |value: &serde_json::Value| String::from_utf8(BASE64_STANDARD.decode(text(value)).unwrap()).unwrap();
-    items.iter().map(|item| (text(&item["metadata"]["name"]), decoded(&item["data"]["value"]))).collect()
+    let named = |item: &serde_json::Value| {
+        let secret = text(&item["metadata"]["name"]);
+        let data = item["data"].as_object().unwrap().iter();
+        let name = |key: &str| if key == "value" { secret.clone() } else { format!("{secret}/{key}") };
+        data.map(|(key, value)| (name(key), decoded(value))).collect::<Vec<_>>()
+    };
+    items.iter().flat_map(named).collect()
 }
 
 /// What every command that seals is told here: the usual key is twice as long, and takes eight times as long to judge.
@@ -489,6 +495,63 @@ fn a_rotation_of_a_unit_that_is_gone() {
     });
 }
 
+/// A Secret with several values, one of which the operator gets, and a text; and one that is made of it.
+const SEVERAL: &str = "  - name: admin-password
+    about: the shop's administrator
+    labels: { team: shop }
+    operator-copy: [value]
+    values:
+      value: { base64url: { bytes: 24 } }
+      token: { hex: { bytes: 16 } }
+      uri: { template: 'db://admin:{value}@db' }
+  - name: login
+    about: made of it
+    values: { line: { template: 'login {admin-password}' } }
+  - name: session-key
+    about: signs sessions
+    recipe: { alphanumeric: { length: 40 } }
+";
+
+/// The keys, and that contract.
+fn with_several() -> State {
+    let small = fixture_text("fixtures/contracts/small.yaml").replace("version: 1", "version: 2");
+    let head = small.split("keys:\n").next().unwrap();
+    with_keys().with("small.yaml", 0o644, format!("{head}secrets:\n{SEVERAL}consumers: []\n").as_bytes())
+}
+
+/// As the first `bootstrap` leaves it.
+fn several() -> &'static State {
+    static SEALED: OnceLock<State> = OnceLock::new();
+    SEALED.get_or_init(|| started(&with_several(), &args(&["bootstrap"])))
+}
+
+#[test]
+fn a_first_bootstrap_of_several_values_in_one_secret() {
+    adds(&with_several(), &["bootstrap"]);
+}
+
+#[test]
+fn a_bootstrap_that_adds_a_value_to_others_and_changes_their_label() {
+    let text = String::from_utf8(with_several().read("small.yaml").unwrap()).unwrap();
+    let text = text.replace("team: shop", "team: other").replace("      token:", "      more: { uuid: {} }\n      token:");
+    adds(&several().clone().with("small.yaml", 0o644, text.as_bytes()), &["bootstrap"]);
+}
+
+#[test]
+fn a_rotation_of_one_of_several_values() {
+    let keys = ["admin-password", "admin-password/uri", "login/line"];
+    rotates(several(), &["rotate", "admin-password/value", "--yes"], &keys, &|command, whole, converges| {
+        sweep(several(), command, &[], whole, converges);
+    });
+}
+
+#[test]
+fn an_import_of_several_values_of_one_secret() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: { name: admin-password }\nstringData: { value: correct-horse, token: t-1 }\n";
+    let start = several().clone().without("out/secret-source/admin-password.sealed.yaml").with("s.yaml", 0o600, secret.as_bytes());
+    adds(&start, &["import", "-f", "s.yaml"]);
+}
+
 #[test]
 fn a_bootstrap_with_a_value_of_the_operators() {
     adds(&sealed().clone().with("token.txt", 0o600, b"correct horse battery staple"), &["bootstrap", "--provide", "token=token.txt"]);
@@ -591,14 +654,23 @@ fn a_copy_from_one_cluster_to_another() {
     sweep_until(&start, &command, &[], &whole, &converges, &units);
 }
 
-/// Two units and little else, for what takes long with each file: a new key is one of 4096 bits.
+const SESSIONS: &str = "  - name: session-key
+    about: signs sessions
+    labels: { team: shop }
+    values:
+      value: { alphanumeric: { length: 40 } }
+      token: { hex: { bytes: 16 } }
+      line: { template: 'token={token}' }
+";
+
+/// Two units, one with several values, and little else, for what takes long with each file: a new key is one of 4096 bits.
 fn little() -> &'static State {
     static LITTLE: OnceLock<State> = OnceLock::new();
     LITTLE.get_or_init(|| {
-        let contract = fixture_text("fixtures/contracts/small.yaml");
-        let key = |name: &str| contract.split("  - ").find(|key| key.starts_with(&format!("name: {name}"))).unwrap();
-        let head = contract.split_inclusive("keys:\n").next().unwrap();
-        let keys = format!("{head}  - {}  - {}", key("cart-salt"), key("session-key").split("consumers:").next().unwrap());
+        let contract = fixture_text("fixtures/contracts/small.yaml").replace("version: 1", "version: 2");
+        let salt = contract.split("  - ").find(|key| key.starts_with("name: cart-salt")).unwrap();
+        let head = contract.split("keys:\n").next().unwrap();
+        let keys = format!("{head}secrets:\n  - {salt}{SESSIONS}");
         started(&with_keys().with("small.yaml", 0o644, (keys + "consumers: []\n").as_bytes()), &args(&["bootstrap"]))
     })
 }

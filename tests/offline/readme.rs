@@ -39,6 +39,19 @@ fn every_console_block_shows_what_happens() {
     run_blocks("docs/daily-use.md", &sandbox, 4);
     run_blocks("docs/on-your-platform.md", &sandbox, 6);
     run_blocks("docs/recovery.md", &Sandbox::bootstrapped(), 1);
+    // The contract stands on the page itself.
+    let shop = Sandbox::with_keys();
+    let page = fixture_text("../docs/contract.md");
+    shop.write("shop.yaml", page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap().as_bytes());
+    run_blocks("docs/contract.md", &shop, 5);
+}
+
+#[test]
+fn the_page_about_contracts_has_every_recipe() {
+    let page = fixture_text("../docs/contract.md");
+    let row = regex::Regex::new("(?m)^\\| `([a-z0-9-]+): ").unwrap();
+    let recipes: Vec<&str> = row.captures_iter(&page).map(|found| found.get(1).unwrap().as_str()).collect();
+    assert_eq!(recipes, seal_secrets::manifest::contract_recipes::ALL);
 }
 
 fn run_blocks(document: &str, sandbox: &Sandbox, count: usize) {

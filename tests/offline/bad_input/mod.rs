@@ -13,6 +13,7 @@
 //! - U7: no panic, and no control character in a stream.
 
 mod command_line;
+mod contract_v2;
 mod files;
 mod keys;
 mod yaml;

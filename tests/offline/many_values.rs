@@ -1,0 +1,673 @@
+//! A Secret with several values: each is made, replaced, kept and judged by itself, and none is lost with another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::common::{Ran, Sandbox, TestEntropy, fixture_text};
+use crate::recipes::{Opened, contract, good, opened, run, text};
+
+/// A Secret with one of each kind of value, one that is made of it, pairs of one kind, and certificates.
+const SHOP: &str = "  - name: app
+    about: the shop's database account
+    type: kubernetes.io/basic-auth
+    labels: { team: shop }
+    operator-copy: [password]
+    values:
+      username: { plain: shop }
+      password: { hex: { bytes: 32 } }
+      hash: { bcrypt: { of: password, cost: 10 } }
+      token: { base64url: { bytes: 32 } }
+      license: { provided: {} }
+      uri: { template: 'postgres://{username}:{password}@db/shop', escape: url }
+  - name: pull
+    about: the same account at the registry
+    recipe: { dockerconfigjson: { registry: registry.example.org, user: shop, of: app/password } }
+  - name: keys
+    about: key pairs
+    values:
+      a: { key-pair: { public: a.pub } }
+      b: { key-pair: { public: b.pub } }
+      id: { uuid: {} }
+  - name: ca
+    about: signs the server's certificate
+    recipe: { tls: { authority: true, days: 3650 } }
+  - name: web
+    about: the server
+    recipe: { tls: { names: [web.example.org], days: 90, issued-by: ca } }
+";
+
+const LICENSE: &str = "9a7c-11f0-licensed-to-the-shop";
+const APP: &str = "out/secret-source/app.sealed.yaml";
+
+/// On this day, from one that is day 0.
+fn day(n: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs((21_000 + n) * 86_400)
+}
+
+fn on(clock: fn() -> SystemTime, sandbox: &Sandbox, args: &[&str]) -> Ran {
+    sandbox.run_at(clock, [args, &["--contract", "c.yaml"]].concat())
+}
+
+/// `SHOP`, sealed on day 0.
+fn shop() -> Sandbox {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("c.yaml", contract(SHOP).as_bytes());
+    sandbox.write_secret("license", LICENSE.as_bytes());
+    on(|| day(0), &sandbox, &["bootstrap", "--provide", "app/license=license"]).expect(0);
+    sandbox
+}
+
+/// With another contract.
+fn with(sandbox: &Sandbox, (from, to): (&str, &str)) {
+    sandbox.edit("c.yaml", from, to);
+}
+
+/// The SealedSecrets of a folder of output.
+fn documents(sandbox: &Sandbox, out: &str) -> Vec<Value> {
+    let files = std::fs::read_dir(sandbox.path(&format!("{out}/secret-source"))).unwrap();
+    let files = files.map(|entry| entry.unwrap().path()).filter(|path| path.to_string_lossy().ends_with(".sealed.yaml"));
+    let texts: Vec<String> = files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let read = |text: &String| serde_yaml::Deserializer::from_str(text).map(|one| Value::deserialize(one).unwrap()).collect::<Vec<_>>();
+    texts.iter().flat_map(read).collect()
+}
+
+type Blobs = BTreeMap<String, String>;
+
+/// The ciphertext of each value.
+fn blobs(sandbox: &Sandbox) -> Blobs {
+    let of = |document: &Value| {
+        let name = document["metadata"]["name"].as_str().unwrap().to_owned();
+        let data = document["spec"]["encryptedData"].as_object().unwrap().clone();
+        data.into_iter().map(move |(key, blob)| (format!("{name}/{key}"), blob.as_str().unwrap().to_owned()))
+    };
+    documents(sandbox, "out").iter().flat_map(of).collect()
+}
+
+/// The values that were sealed again, added or removed.
+fn changed(before: &Blobs, after: &Blobs) -> BTreeSet<String> {
+    let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    all.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The annotation `seal-secrets/made` of a SealedSecret.
+fn made(sandbox: &Sandbox, secret: &str) -> String {
+    let documents = documents(sandbox, "out");
+    let document = documents.iter().find(|document| document["metadata"]["name"] == secret).unwrap();
+    document["metadata"]["annotations"]["seal-secrets/made"].as_str().unwrap().to_owned()
+}
+
+/// Nothing is left to do, and each value is what its recipe makes.
+#[track_caller]
+fn settled(sandbox: &Sandbox) {
+    let before = sandbox.snapshot();
+    let ran = run(sandbox, &["bootstrap"]).expect(0);
+    assert!(ran.stdout.starts_with("nothing to do\n"), "{}", ran.stdout);
+    assert_eq!(before, sandbox.snapshot());
+    good(sandbox);
+}
+
+/// `verify` with the identity, which finds exactly this beside the usual.
+#[track_caller]
+fn finds(sandbox: &Sandbox, findings: &[&str]) -> Ran {
+    run(sandbox, &["verify", "--identity", "keys/operator.agekey"]).finds(&[findings, &["few-recipients keys/sealing.key.age"]].concat())
+}
+
+const TOKEN: &str = "      token: { base64url: { bytes: 32 } }\n";
+
+#[test]
+fn a_value_that_the_contract_adds_is_sealed_alone() {
+    let sandbox = shop();
+    settled(&sandbox);
+    let (before, values) = (blobs(&sandbox), opened(&sandbox));
+    with(&sandbox, (TOKEN, &format!("{TOKEN}      pepper: {{ hex: {{ bytes: 16 }} }}\n")));
+    let found = finds(&sandbox, &[&format!("wrong-data {APP}:1:1")]);
+    assert!(found.stdout.contains("`app` does not hold `pepper`"), "{}", found.stdout);
+    let ran = on(|| day(3), &sandbox, &["bootstrap"]).expect(0);
+    assert!(ran.stdout.starts_with(&format!("seal   {APP} (new): app/pepper\n")), "{}", ran.stdout);
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/pepper"]));
+    let first = "2027-07-01";
+    assert_eq!(made(&sandbox, "app"), format!("hash={first} license={first} password={first} pepper=2027-07-04 token={first}"));
+    let mut now = opened(&sandbox);
+    assert_eq!(now.get_mut("app").unwrap().remove("pepper").unwrap().len(), 32);
+    assert_eq!(now, values);
+    settled(&sandbox);
+    // One that only the operator has is awaited: nothing else waits for it.
+    with(&sandbox, (TOKEN, &format!("{TOKEN}      voucher: {{ provided: {{}} }}\n      salt: {{ hex: {{ bytes: 16 }} }}\n")));
+    let before = blobs(&sandbox);
+    let ran = run(&sandbox, &["bootstrap"]).expect(0);
+    assert!(ran.stdout.contains("(new): app/salt\n") && ran.stdout.contains("  app/voucher"), "{}", ran.stdout);
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/salt"]));
+    let found = finds(&sandbox, &[&format!("wrong-data {APP}:1:1")]);
+    assert!(found.stdout.contains("bootstrap --provide app/voucher=FILE`"), "{}", found.stdout);
+    sandbox.write_secret("voucher", b"a voucher of ours");
+    let before = blobs(&sandbox);
+    let ran = run(&sandbox, &["bootstrap", "--provide", "app/voucher=voucher"]).expect(0);
+    assert!(ran.stdout.starts_with(&format!("seal   {APP} (provided): app/voucher\n")), "{}", ran.stdout);
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/voucher"]));
+    settled(&sandbox);
+}
+
+#[test]
+fn what_stands_around_the_values_changes_no_ciphertext() {
+    for edit in [
+        ("labels: { team: shop }", "labels: { team: other, more: 'true' }"),
+        ("    labels: { team: shop }\n", "    annotations: { example.org/note: x }\n"),
+        ("    labels: { team: shop }\n", "    immutable: true\n    managed: true\n"),
+        ("    type: kubernetes.io/basic-auth\n", ""),
+        ("{ plain: shop }", "{ plain: another }"),
+        ("@db/shop", "@db-rw.shop/shop?sslmode=require"),
+        ("escape: url", "escape: json"),
+        ("      uri:", "      host: { plain: db }\n      uri:"),
+        ("about: the shop's", "about: the other shop's"),
+    ] {
+        let sandbox = shop();
+        let before = blobs(&sandbox);
+        with(&sandbox, edit);
+        if !edit.0.starts_with("about") {
+            let ran = run(&sandbox, &["verify"]).expect(1);
+            assert!(ran.findings().iter().any(|finding| finding.starts_with(&format!("unit-differs {APP}:"))), "{edit:?}: {}", ran.stdout);
+            let ran = on(|| day(5), &sandbox, &["bootstrap"]).expect(0);
+            assert!(ran.stdout.contains(&format!("write  {APP} (updated): the same values\n")), "{edit:?}: {}", ran.stdout);
+        }
+        run(&sandbox, &["bootstrap"]).expect(0);
+        assert_eq!(before, blobs(&sandbox), "{edit:?}");
+        assert_eq!(made(&sandbox, "app"), "2027-07-01");
+        settled(&sandbox);
+    }
+}
+
+#[test]
+fn one_value_rotates_with_what_is_made_of_it_and_nothing_else() {
+    let sandbox = shop();
+    let (before, old) = (blobs(&sandbox), opened(&sandbox));
+    let ran = on(|| day(7), &sandbox, &["rotate", "app/password", "--yes"]).expect(0);
+    assert!(
+        ran.stdout.starts_with(&format!("seal   {APP} (replaced): app/password, app/hash, pull/.dockerconfigjson\n")),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/password", "app/hash", "pull/.dockerconfigjson"]));
+    let (first, now) = ("2027-07-01", "2027-07-08");
+    assert_eq!(made(&sandbox, "app"), format!("hash={now} license={first} password={now} token={first}"));
+    assert_eq!((made(&sandbox, "pull").as_str(), made(&sandbox, "keys").as_str()), (now, first));
+    let new = opened(&sandbox);
+    let password = text(&new, "app", "password");
+    assert_ne!(password, text(&old, "app", "password"));
+    assert_eq!(sandbox.read("secrets/app_password"), password);
+    assert_eq!(text(&new, "app", "uri"), format!("postgres://shop:{password}@db/shop"));
+    assert!(bcrypt::verify(password, text(&new, "app", "hash")).unwrap() && text(&new, "pull", ".dockerconfigjson").contains(password));
+    settled(&sandbox);
+    // By any of the three names it is the same.
+    for name in ["app/hash", "pull/.dockerconfigjson", "pull"] {
+        let before = blobs(&sandbox);
+        run(&sandbox, &["rotate", name, "--yes"]).expect(0);
+        assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/password", "app/hash", "pull/.dockerconfigjson"]), "{name}");
+    }
+    // A Secret's name means all of its generated values.
+    for (name, all) in [
+        ("keys", &["keys/a", "keys/a.pub", "keys/b", "keys/b.pub", "keys/id"][..]),
+        ("keys/b", &["keys/b", "keys/b.pub"]),
+        ("app", &["app/hash", "app/password", "app/token", "pull/.dockerconfigjson"]),
+        ("ca", &["ca/tls.crt", "ca/tls.key", "web/ca.crt", "web/tls.crt", "web/tls.key"]),
+        ("web", &["ca/tls.crt", "ca/tls.key", "web/ca.crt", "web/tls.crt", "web/tls.key"]),
+    ] {
+        let before = blobs(&sandbox);
+        run(&sandbox, &["rotate", name, "--yes"]).expect(0);
+        assert_eq!(changed(&before, &blobs(&sandbox)), names(all), "{name}");
+    }
+    assert_eq!(text(&opened(&sandbox), "app", "license"), LICENSE);
+    settled(&sandbox);
+}
+
+#[test]
+fn what_is_older_rotates_by_the_day_of_each_value() {
+    let sandbox = shop();
+    on(|| day(10), &sandbox, &["rotate", "app/token", "keys/a", "--yes"]).expect(0);
+    let before = blobs(&sandbox);
+    let warned = "`app/license` is older, and only you can replace it: `seal-secrets --contract c.yaml rotate --provide app/license=FILE`";
+    on(|| day(12), &sandbox, &["rotate", "--older-than", "5d", "--yes"]).warned(&[warned]);
+    let mut expected: BTreeSet<String> = before.keys().cloned().collect();
+    ["app/license", "app/token", "keys/a", "keys/a.pub"].iter().for_each(|name| assert!(expected.remove(*name)));
+    assert_eq!(changed(&before, &blobs(&sandbox)), expected);
+    let (ten, twelve) = ("2027-07-11", "2027-07-13");
+    assert_eq!(made(&sandbox, "keys"), format!("a={ten} a.pub={ten} b={twelve} b.pub={twelve} id={twelve}"));
+    let before = blobs(&sandbox);
+    let ran = on(|| day(12), &sandbox, &["rotate", "--older-than", "5d", "--yes"]).warned(&[warned]);
+    assert!(ran.stdout.starts_with("nothing to do\n") && before == blobs(&sandbox), "{}", ran.stdout);
+}
+
+/// Of a value that only the operator has, and of one that is generated.
+const MIXED: &str = "  - name: both
+    about: made of both
+    values: { line: { template: '{app/password} {app/license}' } }
+";
+
+#[test]
+fn what_is_made_of_a_provided_value_rotates_with_that_in_hand() {
+    let sandbox = shop();
+    sandbox.write("c.yaml", contract(&(SHOP.to_owned() + MIXED)).as_bytes());
+    // Its sources are sealed already: it cannot be made alone.
+    let ran = run(&sandbox, &["bootstrap"]).expect(4);
+    assert!(ran.stderr.contains("`both` is missing from its unit"), "{}", ran.stderr);
+    ["out", "secrets"].iter().for_each(|folder| std::fs::remove_dir_all(sandbox.path(folder)).unwrap());
+    sandbox.remove("keys/sealed.txt");
+    on(|| day(0), &sandbox, &["bootstrap", "--start-over", "--provide", "app/license=license"]).expect(0);
+    settled(&sandbox);
+    let before = sandbox.snapshot();
+    for name in ["app/password", "both", "app"] {
+        let ran = run(&sandbox, &["rotate", name, "--yes"]).expect(2);
+        assert!(
+            ran.stderr.contains("`app/license` is replaced too") && ran.stderr.contains("`--provide app/license=FILE`"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let command = |name: &str| format!("seal-secrets --contract c.yaml rotate{name} --provide app/license=FILE");
+    let warned: Vec<String> = ["app/password", "app/license", "app/hash", "both/line", "pull/.dockerconfigjson"]
+        .map(|name| {
+            let named = if name == "app/license" { String::new() } else { format!(" {name}") };
+            format!("`{name}` is older, and only you can replace it: `{}`", command(&named))
+        })
+        .into();
+    let ran = on(|| day(90), &sandbox, &["rotate", "--older-than", "5d", "--dry-run"]);
+    let mut told: Vec<&str> = ran.stderr.lines().collect();
+    told.sort_unstable();
+    let mut expected: Vec<String> = warned.iter().map(|line| format!("warning: {line}")).collect();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    assert!(ran.stdout.contains("(replaced): app/token\n") && before == sandbox.snapshot(), "{}", ran.stdout);
+    sandbox.write_secret("license", b"another license of the shop");
+    run(&sandbox, &["rotate", "app/password", "--provide", "app/license=license", "--yes"]).expect(0);
+    let values = opened(&sandbox);
+    assert_eq!(text(&values, "both", "line"), format!("{} another license of the shop", text(&values, "app", "password")));
+    // A unit whose file is gone is made as a whole.
+    sandbox.remove(APP);
+    let ran = run(&sandbox, &["rotate", "app/token", "--yes"]).expect(2);
+    assert!(ran.stderr.contains("`app/license` is replaced too"), "{}", ran.stderr);
+    run(&sandbox, &["rotate", "app/token", "--provide", "app/license=license", "--yes"]).expect(0);
+    settled(&sandbox);
+}
+
+/// Two values of a SealedSecret, each under the other's data key.
+fn swap(sandbox: &Sandbox, secret: &str, one: &str, two: &str) {
+    let all = blobs(sandbox);
+    let file = format!("out/secret-source/{secret}.sealed.yaml");
+    let (first, second) = (&all[&format!("{secret}/{one}")], &all[&format!("{secret}/{two}")]);
+    let swapped = sandbox.read(&file).replace(first, "FIRST").replace(second, first).replace("FIRST", second);
+    sandbox.write(&file, swapped.as_bytes());
+}
+
+#[test]
+fn swapped_values_are_found_where_their_recipes_differ() {
+    let app = |code: &str| format!("{code} {APP}");
+    let keys = |code: &str| format!("{code} out/secret-source/keys.sealed.yaml");
+    let rows: [(&str, &str, &str, Vec<String>); 3] = [
+        // The lengths tell already.
+        ("app", "password", "token", vec![app("wrong-length"), app("wrong-length")]),
+        // Any text may be a license.
+        ("app", "license", "hash", vec![app("wrong-length")]),
+        // Two of one kind: each is a good private key, and none is that of the public half beside it.
+        ("keys", "a", "b", vec![keys("wrong-value"), keys("wrong-value")]),
+    ];
+    for (secret, one, two, expected) in rows {
+        let sandbox = shop();
+        swap(&sandbox, secret, one, two);
+        let ran = run(&sandbox, &["verify", "--identity", "keys/operator.agekey"]).expect(1);
+        let place = regex::Regex::new("(:[0-9]+){2}$").unwrap();
+        let found: Vec<String> = ran.findings().iter().map(|finding| place.replace(finding, "").into_owned()).collect();
+        let found: Vec<String> = found.into_iter().filter(|finding| !finding.starts_with("few-")).collect();
+        assert_eq!(found, expected, "{secret}: {one} and {two}: {}", ran.stdout);
+    }
+}
+
+/// A value of one sandbox in the place of the same value of another: it opens there.
+fn plant(from: &Sandbox, to: &Sandbox, file: &str, name: &str) {
+    let (own, other) = (blobs(to)[name].clone(), blobs(from)[name].clone());
+    to.edit(&format!("out/secret-source/{file}.sealed.yaml"), &own, &other);
+}
+
+#[test]
+fn what_is_made_of_another_value_is_found() {
+    let other = shop();
+    for (file, name, code, says) in [
+        ("app", "app/hash", "hash-differs", "`app/hash` is not a hash of `app/password`: nobody could log in"),
+        ("app", "pull/.dockerconfigjson", "wrong-value", "`pull/.dockerconfigjson` is not what its recipe makes of `app/password`"),
+        ("keys", "keys/a.pub", "wrong-value", "`keys/a.pub` is not what its recipe makes of `keys/a`"),
+        ("ca", "web/tls.crt", "wrong-value", "`web/tls.crt` is not what its recipe makes of `web/tls.key`"),
+        ("ca", "web/ca.crt", "wrong-value", "`web/ca.crt` is not what its recipe makes of `ca/tls.crt`"),
+    ] {
+        let sandbox = shop();
+        plant(&other, &sandbox, file, name);
+        run(&sandbox, &["verify"]).expect(0);
+        let found = finds(&sandbox, &[&format!("{code} out/secret-source/{file}.sealed.yaml")]);
+        assert!(found.stdout.contains(says), "{}", found.stdout);
+    }
+    // With the password of the other one everything that is made of it is another.
+    let sandbox = shop();
+    plant(&other, &sandbox, "app", "app/password");
+    finds(&sandbox, &[&format!("hash-differs {APP}"), &format!("wrong-value {APP}"), "copy-differs secrets/app_password"]);
+    // And what the remedy says is a remedy.
+    run(&sandbox, &["rotate", "app/password", "--yes"]).expect(0);
+    settled(&sandbox);
+}
+
+#[test]
+fn a_changed_recipe_of_a_derived_value_is_found_and_rotated() {
+    for (from, to, name) in
+        [("user: shop", "user: robot", "pull/.dockerconfigjson"), ("of: password, cost: 10", "of: password, cost: 11", "app/hash")]
+    {
+        let sandbox = shop();
+        with(&sandbox, (from, to));
+        let ran = run(&sandbox, &["verify", "--identity", "keys/operator.agekey"]).expect(1);
+        assert!(ran.stdout.contains(&format!("`{name}`")) && ran.stdout.contains("error[wrong-value]"), "{}", ran.stdout);
+        let before = blobs(&sandbox);
+        run(&sandbox, &["bootstrap"]).expect(0);
+        assert_eq!(before, blobs(&sandbox), "a sealed value stays");
+        run(&sandbox, &["rotate", name, "--yes"]).expect(0);
+        settled(&sandbox);
+    }
+}
+
+#[test]
+fn a_value_that_the_contract_dropped_stays_and_is_found() {
+    let sandbox = shop();
+    let (before, values) = (blobs(&sandbox), opened(&sandbox));
+    with(&sandbox, (TOKEN, ""));
+    let ran = run(&sandbox, &["bootstrap"]).expect(0);
+    assert!(ran.stdout.starts_with("nothing to do\n"), "{}", ran.stdout);
+    let line = 1 + sandbox.read(APP).lines().position(|line| line.trim_start().starts_with("token: ")).unwrap();
+    let place = format!("wrong-data {APP}:{line}:12");
+    let found = finds(&sandbox, &[&place]);
+    assert!(found.stdout.contains("`app` holds `token`, which the contract does not have"), "{}", found.stdout);
+    run(&sandbox, &["rotate", "app", "--yes"]).expect(0);
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/hash", "app/password", "pull/.dockerconfigjson"]));
+    assert_eq!(opened(&sandbox)["app"]["token"], values["app"]["token"]);
+    finds(&sandbox, &[&place]);
+    with(&sandbox, ("      license:", &format!("{TOKEN}      license:")));
+    settled(&sandbox);
+}
+
+fn plain_secret(name: &str, data: &[(&str, &str)]) -> String {
+    let data: String = data.iter().map(|(key, value)| format!("  {key}: {}\n", BASE64_STANDARD.encode(value))).collect();
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{ name: {name}, namespace: vault }}\ndata:\n{data}---\n")
+}
+
+#[test]
+fn a_secret_with_several_values_is_imported() {
+    let hash = bcrypt::hash("correct horse", 10).unwrap();
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("c.yaml", contract(SHOP).as_bytes());
+    let all =
+        [("username", "other"), ("password", "correct horse"), ("hash", &hash), ("token", "t-1"), ("license", LICENSE), ("more", "x")];
+    sandbox.write_secret("app.yaml", (plain_secret("app", &all) + &plain_secret("keys", &[("id", "0-1")])).as_bytes());
+    let ran = run(&sandbox, &["import", "-f", "app.yaml"]).expect(0);
+    assert!(ran.stdout.contains("note   skipped 1 value: for no key of the contract\n"), "{}", ran.stdout);
+    let values = opened(&sandbox);
+    for (key, value) in &all[1..5] {
+        assert_eq!(text(&values, "app", key), *value);
+    }
+    assert_eq!(text(&values, "app", "uri"), "postgres://shop:correct%20horse@db/shop");
+    assert!(text(&values, "pull", ".dockerconfigjson").contains("correct horse"), "what is made of it is made");
+    assert_eq!(sandbox.read("secrets/app_password"), "correct horse");
+    let documents = documents(&sandbox, "out");
+    let marked = |secret: &str| documents.iter().find(|one| one["metadata"]["name"] == secret).unwrap()["metadata"]["annotations"].clone();
+    // Version 2a is what the recipe asks for, and the hash is one of 2b.
+    assert_eq!(marked("app")["seal-secrets/imported"], "hash password token");
+    assert_eq!(marked("keys")["seal-secrets/imported"], "true");
+    run(&sandbox, &["bootstrap"]).expect(0);
+    settled(&sandbox);
+    // Of a Secret that is sealed already, only what is named is replaced.
+    sandbox.write_secret("app.yaml", plain_secret("app", &[("token", "t-2"), ("license", "l-2")]).as_bytes());
+    let before = blobs(&sandbox);
+    run(&sandbox, &["import", "-f", "app.yaml"]).kept(&["app/token", "app/license"]);
+    assert_eq!(before, blobs(&sandbox));
+    run(&sandbox, &["import", "-f", "app.yaml", "--replace", "app/token", "--yes"]).kept(&["app/license"]);
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/token"]));
+    assert_eq!(text(&opened(&sandbox), "app", "token"), "t-2");
+    settled(&sandbox);
+    // By the names that env files have, and from a folder.
+    sandbox.write_secret("env", b"APP_TOKEN=t-3\nkeys.id=x\n");
+    run(&sandbox, &["import", "--env-file", "env", "--replace", "app/token", "--yes"]).expect(0);
+    sandbox.write_secret("folder/app_token", b"t-4");
+    run(&sandbox, &["import", "--from-directory", "folder", "--replace", "app/token", "--yes"]).expect(0);
+    assert_eq!(text(&opened(&sandbox), "app", "token"), "t-4");
+}
+
+#[test]
+fn an_import_that_does_not_fit_is_refused() {
+    let long = "x".repeat(73);
+    let hash = bcrypt::hash("another", 10).unwrap();
+    for (data, code, says) in [
+        (&[("hash", hash.as_str())][..], 3, "`app/hash` is a bcrypt hash of `app/password`, and `app/password` is in none of the sources"),
+        (&[("hash", &hash), ("password", "correct horse")], 4, "`app/hash` is not a hash of the password that was found with it"),
+        (&[("password", &long)], 3, "`app/password` is longer than the 72 bytes that bcrypt hashes"),
+        (&[("license", "changeme")], 3, "`app/license` is a placeholder"),
+    ] {
+        let sandbox = shop();
+        sandbox.write_secret("app.yaml", plain_secret("app", data).as_bytes());
+        let before = sandbox.snapshot();
+        let ran = run(&sandbox, &["import", "-f", "app.yaml", "--yes"]).expect(code);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        assert_eq!(before, sandbox.snapshot());
+    }
+    let other = opened(&shop());
+    for (secret, key, says) in [
+        ("keys", "a.pub", "`keys/a.pub` is made of `keys/a`, and `keys/a` is in none of the sources"),
+        ("web", "tls.crt", "`web/tls.crt` is made of `"),
+        ("pull", ".dockerconfigjson", "`pull/.dockerconfigjson` is made of `app/password`"),
+    ] {
+        let sandbox = shop();
+        sandbox.write_secret("one.yaml", plain_secret(secret, &[(key, text(&other, secret, key))]).as_bytes());
+        let ran = run(&sandbox, &["import", "-f", "one.yaml", "--yes"]).expect(3);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    }
+    // A public half of another key.
+    let sandbox = shop();
+    let mixed = [("a", text(&other, "keys", "a")), ("a.pub", text(&other, "keys", "b.pub"))];
+    sandbox.write_secret("one.yaml", plain_secret("keys", &mixed).as_bytes());
+    let ran = run(&sandbox, &["import", "-f", "one.yaml", "--replace", "keys/a", "--replace", "keys/a.pub", "--yes"]).expect(4);
+    assert!(ran.stderr.contains("`keys/a.pub` does not belong to `keys/a`"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_unseal_prints_can_be_imported_with_all_that_is_made_of_it() {
+    let (from, to) = (shop(), Sandbox::with_keys());
+    to.write("c.yaml", contract(SHOP).as_bytes());
+    to.write_secret("backup", from.run(["unseal"]).expect(0).stdout.as_bytes());
+    run(&to, &["import", "-f", "backup"]).expect(0);
+    assert_eq!(opened(&from), opened(&to));
+    run(&to, &["bootstrap"]).expect(0);
+    settled(&to);
+}
+
+#[test]
+fn unseal_prints_a_secret_or_one_value_of_it() {
+    let sandbox = shop();
+    let values = opened(&sandbox);
+    assert_eq!(sandbox.run(["unseal", "--value", "app/password"]).expect(0).stdout, text(&values, "app", "password"));
+    assert_eq!(sandbox.run(["unseal", "--value", "app/password", "--reveal"]).expect(0).stdout, text(&values, "app", "password"));
+    assert_eq!(sandbox.run(["unseal", "--value", "app/uri"]).expect(0).stdout, text(&values, "app", "uri"));
+    let printed = |args: &[&str]| -> BTreeSet<String> {
+        let ran = sandbox.run([&["unseal", "-o", "json"], args].concat()).expect(0);
+        let list: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let items = list["items"].as_array().cloned().unwrap_or_else(|| vec![list.clone()]);
+        let of = |item: &Value| {
+            let name = item["metadata"]["name"].as_str().unwrap().to_owned();
+            item["data"].as_object().unwrap().keys().map(move |key| format!("{name}/{key}")).collect::<Vec<_>>()
+        };
+        items.iter().flat_map(of).collect()
+    };
+    assert_eq!(printed(&["app/password", "keys/id"]), names(&["app/password", "keys/id"]));
+    assert_eq!(printed(&["app"]), names(&["app/hash", "app/license", "app/password", "app/token", "app/uri", "app/username"]));
+    let ran = sandbox.run(["unseal", "--value", "app"]).expect(3);
+    assert!(ran.stderr.contains("`app` has 6 values") && ran.stderr.contains("`--value app/"), "{}", ran.stderr);
+    let ran = sandbox.run(["unseal", "--value", "app/nothing"]).expect(3);
+    assert!(ran.stderr.contains("`app/nothing` has 0 values"), "{}", ran.stderr);
+    sandbox.run(["unseal", "nothing/password"]).expect(2);
+}
+
+#[test]
+fn operators_copies_are_of_single_values() {
+    let sandbox = shop();
+    let password = sandbox.value("app/password");
+    assert_eq!(sandbox.read("secrets/app_password"), password);
+    let copies = || -> BTreeSet<String> {
+        let names = std::fs::read_dir(sandbox.path("secrets")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| !name.starts_with('.')).collect()
+    };
+    assert_eq!(copies(), names(&["app_password"]));
+    sandbox.remove("secrets/app_password");
+    finds(&sandbox, &["copy-missing secrets/app_password"]);
+    let ran = run(&sandbox, &["bootstrap"]).expect(0);
+    assert!(ran.stdout.starts_with("copy   secrets/app_password (restored"), "{}", ran.stdout);
+    assert_eq!(sandbox.read("secrets/app_password"), password);
+    sandbox.write_secret("secrets/app_password", b"another");
+    finds(&sandbox, &["copy-differs secrets/app_password"]);
+    run(&sandbox, &["bootstrap", "--identity", "keys/operator.agekey"]).expect(0);
+    settled(&sandbox);
+    // All of them.
+    with(&sandbox, ("operator-copy: [password]", "operator-copy: true"));
+    run(&sandbox, &["bootstrap", "--identity", "keys/operator.agekey"]).expect(0);
+    assert_eq!(copies(), names(&["app_hash", "app_license", "app_password", "app_token"]));
+}
+
+const ONCE: &str = "  - name: vault
+    about: encrypts the documents
+    write-once: true
+    values:
+      key: { base64: { bytes: 32 } }
+      salt: { hex: { bytes: 16 } }
+";
+
+#[test]
+fn a_write_once_secret_may_get_values_and_keeps_their_recipes() {
+    let unit = "out/secret-source/vault.sealed.yaml";
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("c.yaml", contract(ONCE).as_bytes());
+    run(&sandbox, &["bootstrap"]).expect(0);
+    let before = blobs(&sandbox);
+    assert!(sandbox.read(unit).contains("seal-secrets/write-once: \"key: 32 bytes base64; salt: 32 hex\"\n"), "{}", sandbox.read(unit));
+    with(&sandbox, ("      salt:", "      pepper: { uuid: {} }\n      salt:"));
+    run(&sandbox, &["bootstrap"]).expect(0);
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["vault/pepper"]));
+    settled(&sandbox);
+    let text = sandbox.read("c.yaml");
+    for (from, to, says) in [
+        ("salt: { hex: { bytes: 16 } }", "salt: { hex: { bytes: 32 } }", "its recipe in the contract has changed"),
+        ("    write-once: true\n", "", "the contract no longer says so"),
+        ("      salt: { hex: { bytes: 16 } }\n", "", "its recipe in the contract has changed"),
+    ] {
+        with(&sandbox, (from, to));
+        let snapshot = sandbox.snapshot();
+        let ran = run(&sandbox, &["bootstrap"]).expect(4);
+        assert!(ran.stderr.contains("`vault` is write-once") && ran.stderr.contains(says), "{}", ran.stderr);
+        run(&sandbox, &["verify"]).expect(1);
+        assert_eq!(snapshot, sandbox.snapshot());
+        sandbox.write("c.yaml", text.as_bytes());
+    }
+    for name in ["vault", "vault/salt"] {
+        let ran = run(&sandbox, &["rotate", name, "--yes"]).expect(4);
+        assert!(ran.stderr.contains("`vault` is write-once") && ran.stderr.contains("encrypts the documents"), "{}", ran.stderr);
+    }
+    let before = blobs(&sandbox);
+    run(&sandbox, &["rotate", "--destroys-data", "vault/salt", "--yes"]).expect(0);
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["vault/salt"]));
+    settled(&sandbox);
+}
+
+#[test]
+fn a_renewal_and_a_re_encryption_keep_every_value_and_its_day() {
+    let sandbox = shop();
+    on(|| day(4), &sandbox, &["rotate", "app/token", "--yes"]).expect(0);
+    let (values, before, days) = (opened(&sandbox), blobs(&sandbox), made(&sandbox, "app"));
+    let (own, escrow) = (sandbox.read("keys/sealing.crt"), sandbox.pins());
+    let will = sandbox.will_open_for(&[&sandbox.own_recipient()]);
+    sandbox.make_key(["renew", "--yes", "--contract", "c.yaml"]).told(&will);
+    assert_eq!(changed(&before, &blobs(&sandbox)).len(), before.len(), "each is sealed again");
+    assert_eq!((&opened(&sandbox), made(&sandbox, "app")), (&values, days.clone()));
+    settled(&sandbox);
+    // To the certificate that was there before.
+    sandbox.write("keys/sealing.crt", own.as_bytes());
+    sandbox.write_pins(&escrow);
+    run(&sandbox, &["re-encrypt", "--yes"]).expect(0);
+    assert_eq!((&opened(&sandbox), made(&sandbox, "app")), (&values, days));
+    settled(&sandbox);
+}
+
+#[test]
+fn a_copy_for_another_cluster_has_the_same_values() {
+    let (sandbox, both) = (shop(), Sandbox::empty());
+    both.make_key(["keygen", "--cluster", "b"]).expect(0);
+    for folder in ["keys", "out", "secrets"] {
+        std::fs::create_dir_all(both.path(folder)).unwrap();
+        std::fs::rename(sandbox.path(folder), both.path(folder).join("a")).unwrap();
+    }
+    both.write("c.yaml", contract(SHOP).as_bytes());
+    let of = |cluster: &str| -> Opened {
+        let list: Value = serde_json::from_str(&both.run(["unseal", "-o", "json", "--cluster", cluster]).expect(0).stdout).unwrap();
+        let data = |secret: &Value| {
+            let decoded = |(key, value): (&String, &Value)| (key.clone(), BASE64_STANDARD.decode(value.as_str().unwrap()).unwrap());
+            secret["data"].as_object().unwrap().iter().map(decoded).collect()
+        };
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|secret| (secret["metadata"]["name"].as_str().unwrap().to_owned(), data(secret))).collect()
+    };
+    // One value goes with what is made of it, and with nothing else.
+    run(&both, &["copy", "--from", "a", "--to", "b", "keys/a"]).expect(0);
+    run(&both, &["copy", "--from", "a", "--to", "b"]).kept(&["keys/a", "keys/a.pub"]);
+    run(&both, &["bootstrap", "--cluster", "b"]).expect(0);
+    assert_eq!(of("a"), of("b"));
+    let days = |cluster: &str| {
+        let made = |one: Value| one["metadata"]["annotations"]["seal-secrets/made"].clone();
+        let mut days: Vec<String> = documents(&both, &format!("out/{cluster}")).into_iter().map(|one| made(one).to_string()).collect();
+        days.sort_unstable();
+        days
+    };
+    assert_eq!(days("a"), days("b"));
+    run(&both, &["verify", "--cluster", "b", "--identity", "keys/b/operator.agekey"]).finds(&["few-recipients keys/b/sealing.key.age"]);
+}
+
+/// The platform's contract in version 2: `keys` are called `secrets`.
+#[test]
+fn the_platforms_contract_in_version_2_gives_the_same_output() {
+    let first = fixture_text("../src/contract.yaml");
+    let second = first.replacen("version: 1\n", "version: 2\n", 1).replacen("\nkeys:\n", "\nsecrets:\n", 1);
+    assert_ne!(first, second);
+    let out = |contract: &str| -> BTreeMap<String, String> {
+        let sandbox = Sandbox::with_keys();
+        sandbox.write("c.yaml", contract.as_bytes());
+        let args = ["bootstrap", "--contract", "c.yaml"];
+        sandbox.run_drawing(Box::new(TestEntropy(7)), args).expect(0);
+        let folder = sandbox.path("out");
+        let text = |(path, (_, _, _, bytes)): (std::path::PathBuf, (u32, i64, i64, Vec<u8>))| {
+            Some((path.strip_prefix(&folder).ok()?.to_string_lossy().into_owned(), String::from_utf8(bytes).unwrap()))
+        };
+        sandbox.snapshot().into_iter().filter(|(path, _)| path.is_file()).filter_map(text).collect()
+    };
+    // With the same randomness even the ciphertext is the same.
+    let (one, two) = (out(&first), out(&second));
+    assert_eq!(one.keys().collect::<Vec<_>>(), two.keys().collect::<Vec<_>>());
+    for (file, text) in &one {
+        assert_eq!(*text, two[file], "{file}");
+    }
+    // And with the built-in one, all but the ciphertext.
+    let sandbox = Sandbox::bootstrapped();
+    let masked =
+        |text: &str| regex::Regex::new("(?m)^    value: Ag[A-Za-z0-9+/=]+$").unwrap().replace_all(text, "    value: …").into_owned();
+    // The form's digest is of a contract with a file.
+    let changes = regex::Regex::new("seal-secrets/made: .*|<!-- form: .*").unwrap();
+    for (file, text) in &two {
+        let text = text.replace(" --contract ../c.yaml", "");
+        let own = sandbox.read(&format!("out/{file}"));
+        assert_eq!(changes.replace_all(&masked(&text), ""), changes.replace_all(&masked(&own), ""), "{file}");
+    }
+}
