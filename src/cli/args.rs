@@ -117,6 +117,10 @@ pub enum Command {
     KeySecret(KeySecret),
     /// Add `remoteRef.property` to a platform's ExternalSecrets
     Patch(Patch),
+    /// Print PushSecrets that copy every value into another store
+    ///
+    /// For a team that moves on to a hosted store: the operator copies each source Secret there, and what is there already stays.
+    Export(Export),
     /// Show SealedSecrets in git's diffs without their ciphertexts, and never merge derived files
     ///
     /// It prints what it would write: lines of `.gitattributes` in the output folder, which you commit, and this clone's configuration.
@@ -291,7 +295,7 @@ pub struct Plan {
 
 #[derive(Args)]
 #[command(
-    override_usage = "seal-secrets import [OPTIONS] SOURCE...\n\nA SOURCE is `--env-file`, `-f`, `--from-directory`, or `--from-cluster`."
+    override_usage = "seal-secrets import [OPTIONS] SOURCE...\n\nA SOURCE is `--env-file`, `-f`, `--values`, `--json-file`, `--from-directory`,\nor `--from-cluster`."
 )]
 #[group(id = "sources", required = true, multiple = true)]
 pub struct Import {
@@ -305,8 +309,19 @@ pub struct Import {
     /// Source Secrets of keys, or target Secrets of consumers.
     #[arg(short = 'f', long = "filename", value_name = "FILE", group = "sources")]
     pub files: Vec<PathBuf>,
+    /// Read a Secret's data keys from a mapping, or `-`
+    ///
+    /// Such as `sops -d values.yaml` or `vault kv get -format=json PATH` print it: its fields are the Secret's data keys.
+    #[arg(long = "values", value_name = "SECRET=FILE", group = "sources", value_parser = mapping)]
+    pub mappings: Vec<(Name, PathBuf)>,
+    /// Read single fields of any JSON or YAML, or `-`
+    #[arg(long, hide_short_help = true, value_name = "FILE", group = "sources", requires = "json_keys")]
+    pub json_file: Option<PathBuf>,
+    /// A field of `--json-file`, such as `hf-token=data.token`
+    #[arg(long = "json-key", hide_short_help = true, value_name = "KEY=FIELD", requires = "json_file", value_parser = json_key)]
+    pub json_keys: Vec<(KeyName, String)>,
     /// Read a folder with one file per key
-    #[arg(long = "from-directory", value_name = "DIR", group = "sources")]
+    #[arg(long = "from-directory", hide_short_help = true, value_name = "DIR", group = "sources")]
     pub directories: Vec<PathBuf>,
     /// Read the contract's Secrets of a cluster
     #[cfg(feature = "cluster")]
@@ -772,6 +787,16 @@ pub enum PatchFormat {
 }
 
 #[derive(Args)]
+pub struct Export {
+    /// The store that the values are copied into
+    #[arg(long, value_name = "STORE", value_parser = name)]
+    pub push_secrets: Name,
+    /// The kind of that store
+    #[arg(long = "kind", value_name = "KIND", default_value = "ClusterSecretStore", value_parser = one_of(StoreKind::ALL, StoreKind::as_str))]
+    pub store_kind_there: StoreKind,
+}
+
+#[derive(Args)]
 pub struct GitSetup {
     /// Write both files
     #[arg(long)]
@@ -933,6 +958,18 @@ fn duration(text: &str) -> Result<std::time::Duration, Error> {
 fn days(text: &str) -> Result<u32, Error> {
     let number = text.strip_suffix('d').and_then(|number| number.parse().ok()).filter(|days| *days <= 36_500);
     number.ok_or_else(|| Error::bad_input("not a number of days", "write a number and `d`, such as `90d`"))
+}
+
+fn mapping(text: &str) -> Result<(Name, PathBuf), Error> {
+    let wrong = || Error::bad_input("not a Secret with its file", "write `SECRET=FILE`");
+    let (secret, file) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((Name::new(secret)?, PathBuf::from(file)))
+}
+
+fn json_key(text: &str) -> Result<(KeyName, String), Error> {
+    let wrong = || Error::bad_input("not a key with its field", "write `KEY=FIELD`, such as `hf-token=data.token`");
+    let (key, field) = text.split_once('=').filter(|(_, field)| !field.is_empty()).ok_or_else(wrong)?;
+    Ok((KeyName::new(key)?, field.trim_start_matches('.').to_owned()))
 }
 
 fn data_value(text: &str) -> Result<(DataKey, String), Error> {

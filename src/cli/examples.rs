@@ -29,7 +29,7 @@ Usage: seal-secrets [OPTIONS] COMMAND
               doctor        where in a live cluster does a value stop?
   Values      import, copy, rotate, unseal
   Keys        renew, re-encrypt, escrow, key-secret, backup, fetch-cert
-  Platform    contract, patch, git-setup, textconv
+  Platform    contract, patch, export, git-setup, textconv
   More        help, explain, completions, man
 
   seal-secrets keygen && seal-secrets bootstrap    makes all that is needed
@@ -97,6 +97,7 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
             ("patch --rename prod/db=prod-db --write", "a name that a Secret can have"),
         ],
     ),
+    ("export", &[("export --push-secrets hosted > push.yaml", "copy every value into the store `hosted`")]),
     ("git-setup", &[("git-setup", "show what it would write"), ("git-setup --write", "write it; then `git diff` shows no ciphertext")]),
     ("textconv", &[("textconv out/secret-source/vllm-api-key.sealed.yaml", "each sealed value in a few words")]),
     ("backup", &[("backup --context admin@platform", "add the controller's keys to the escrow")]),

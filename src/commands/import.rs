@@ -2,8 +2,8 @@
 
 use super::{Outcome, sealing};
 use crate::cli::Import;
-use crate::manifest::{env_file, secret, text};
-use crate::model::{Contract, Error, Result};
+use crate::manifest::{env_file, mapping, secret, text};
+use crate::model::{Contract, DataKey, Error, KeyName, Name, Result, meant, visible};
 use crate::pipeline::adopt::{Adopted, Halves};
 use crate::show::counted;
 use crate::workspace::Workspace;
@@ -24,6 +24,14 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
     for path in &args.files {
         let (name, bytes) = workspace.read_input(path, true, world)?;
         add_secrets(contract, &bytes, &name, &mut found)?;
+    }
+    for (secret, path) in &args.mappings {
+        let (name, bytes) = workspace.read_input(path, true, world)?;
+        add_mapping(contract, secret, &bytes, &name, &mut found).map_err(|error| error.in_file(&name))?;
+    }
+    if let Some(path) = &args.json_file {
+        let (name, bytes) = workspace.read_input(path, true, world)?;
+        add_fields(contract, &args.json_keys, &bytes, &name, &mut found).map_err(|error| error.in_file(&name))?;
     }
     for path in &args.directories {
         for (name, value, from) in workspace.read_folder(path, contract)? {
@@ -54,6 +62,44 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
         return Err(if why.is_empty() { error } else { error.why(why) });
     }
     Ok(found)
+}
+
+/// The fields of a mapping, for the values of a Secret of these data keys.
+fn add_mapping(contract: &Contract, secret: &Name, bytes: &[u8], name: &str, found: &mut Adopted) -> Result<()> {
+    if contract.secret(secret.as_str()).is_none() {
+        let help = meant(secret.as_str(), contract.secrets(), "see `seal-secrets contract`");
+        return Err(Error::usage("`--values` names a Secret that the contract does not have", help));
+    }
+    for (field, value, position) in mapping::fields(text::decode(bytes)?)? {
+        let key = DataKey::new(&field).ok().and_then(|field| contract.key(KeyName::of(secret, &field).as_str()));
+        match (key, value) {
+            (Some(key), Some(value)) => found.take(key, value, format!("{}:{}", visible(name), position.0))?,
+            (Some(key), None) => {
+                let help = "pass a mapping of texts, such as `vault kv get -format=json` prints";
+                return Err(Error::bad_input(format!("the field of `{}` is no text", key.name), help).at(position));
+            }
+            (None, _) => found.skipped += 1,
+        }
+    }
+    Ok(())
+}
+
+/// Single fields of a document, each for its key.
+fn add_fields(contract: &Contract, keys: &[(KeyName, String)], bytes: &[u8], name: &str, found: &mut Adopted) -> Result<()> {
+    let text = text::decode(bytes)?;
+    for (key, field) in keys {
+        let key = contract.known_key("--json-key", key)?;
+        let value = mapping::field(text, field)?;
+        let missing = || {
+            Error::bad_input(
+                format!("it has no text for `{}`", key.name),
+                "check the field: its names are joined by dots, such as `data.token`",
+            )
+        };
+        let (value, position) = value.ok_or_else(missing)?;
+        found.take(key, value, format!("{}:{}", visible(name), position.0))?;
+    }
+    Ok(())
 }
 
 fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopted) -> Result<()> {

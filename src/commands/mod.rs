@@ -10,6 +10,7 @@ mod copy;
 mod doctor;
 mod escrow;
 mod explain;
+mod export;
 #[cfg(feature = "cluster")]
 mod fetch_cert;
 mod git_setup;
@@ -89,6 +90,7 @@ fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
         Command::Renew(args) => renew::run(workspace, &args, world),
         Command::ReEncrypt(args) => re_encrypt::run(workspace, &args, world),
         Command::Patch(args) => patch::run(workspace, &args, world),
+        Command::Export(args) => export::run(workspace, &args, world),
         Command::GitSetup(args) => git_setup::run(workspace, &args, world),
         Command::Textconv(args) => textconv::run(workspace, &args, world),
         #[cfg(feature = "cluster")]

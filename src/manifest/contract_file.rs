@@ -8,7 +8,7 @@ use super::contract_recipes::{self as recipes, Made, Place};
 use super::yaml::{self, Fields, Node, parsed};
 use crate::model::{
     Consumer, Contract, DataKey, Entry, Error, Form, Key, KeyName, KnownKeys, Name, Namespace, PROPERTY, Part, Reader, Recipe, Result,
-    Terms, Text, When, visible,
+    Terms, Text, When, Workload, WorkloadKind, visible,
 };
 
 /// The platform's contract, as shipped.
@@ -107,6 +107,7 @@ fn read_key(node: &Node, path: &str) -> Result<Key> {
         operator_copy: fields.flag("operator-copy")?,
         unit: unit.unwrap_or_else(|| name.clone()),
         after_rotation: fields.optional_text("after-rotation")?.map(visible),
+        restart: Vec::new(),
         position: Some(node.position),
         name: KeyName::new(name.as_str())?,
     };
@@ -206,7 +207,8 @@ fn read_secret(node: &Node, path: &str, all: &Form) -> Result<Secret> {
     let unit = optional_name(&mut fields, "unit")?;
     let when = optional_when(&mut fields)?;
     let (operator_copy, copied) = read_copies(&mut fields)?;
-    let (write_once, after_rotation) = (fields.flag("write-once")?, fields.optional_text("after-rotation")?.map(visible));
+    let write_once = fields.flag("write-once")?;
+    let (after_rotation, restart) = read_after_rotation(&mut fields)?;
     let (recipe, values) = (fields.optional("recipe"), fields.optional("values"));
     fields.finish()?;
     let made = read_values((recipe, values), path, &name, node)?;
@@ -226,9 +228,42 @@ fn read_secret(node: &Node, path: &str, all: &Form) -> Result<Secret> {
         operator_copy,
         unit: unit.unwrap_or_else(|| name.clone()),
         after_rotation,
+        restart,
         position: Some(node.position),
     };
     Ok(Secret { name, form, shared, copied, made })
+}
+
+/// What to do after a rotation: a text, or a note and the workloads to restart.
+fn read_after_rotation(fields: &mut Fields<'_>) -> Result<(Option<String>, Vec<Workload>)> {
+    let path = fields.path("after-rotation");
+    let node = match fields.optional("after-rotation") {
+        None => return Ok((None, Vec::new())),
+        Some(node) if node.entries().is_empty() => return Ok((Some(visible(node.text(&path)?)), Vec::new())),
+        Some(node) => node,
+    };
+    let mut fields = node.fields(&path)?;
+    let note = fields.optional_text("note")?.map(visible);
+    let path = fields.path("restart");
+    let list = fields.optional("restart").map_or(Ok(&[][..]), |node| node.list(&path))?;
+    let restart = list.iter().enumerate().map(|(i, node)| read_workload(node, &format!("{path}[{i}]"))).collect::<Result<_>>()?;
+    fields.finish()?;
+    Ok((note, restart))
+}
+
+fn read_workload(node: &Node, path: &str) -> Result<Workload> {
+    let mut fields = node.fields(path)?;
+    let namespace = fields.parsed("namespace", Namespace::new)?;
+    let mut found = None;
+    for kind in WorkloadKind::ALL {
+        let path = fields.path(kind.as_str());
+        if let Some(node) = fields.optional(kind.as_str()) {
+            found = Some(Workload { kind: *kind, name: parsed(node, &path, Name::new)?, namespace: namespace.clone() });
+        }
+    }
+    fields.finish()?;
+    let help = "write `deployment`, `statefulset` or `daemonset` with its name";
+    found.ok_or_else(|| Error::bad_input(format!("`{path}` names no workload"), help).at(node.position))
 }
 
 /// Whether the operator gets copies, and of which values; none = of all.
@@ -520,7 +555,16 @@ fn secret_value(contract: &Contract, key: &Key) -> Ordered {
     set("operator-copy", (!copied.is_empty()).then(|| if copied.len() == keys.len() { json!(true) } else { json!(copied) }));
     let unit_is_its_own = key.unit.as_str() != secret && !keys.iter().any(|key| key.recipe.is_derived());
     set("unit", unit_is_its_own.then(|| json!(key.unit.as_str())));
-    set("after-rotation", key.after_rotation.as_ref().map(|text| json!(text)));
+    let workload = |one: &Workload| json!({ one.kind.as_str(): one.name.as_str(), "namespace": one.namespace.as_str() });
+    let restart: Vec<serde_json::Value> = key.restart.iter().map(workload).collect();
+    set(
+        "after-rotation",
+        match (&key.after_rotation, restart.is_empty()) {
+            (text, true) => text.as_ref().map(|text| json!(text)),
+            (Some(note), false) => Some(json!({ "note": note, "restart": restart })),
+            (None, false) => Some(json!({ "restart": restart })),
+        },
+    );
     Ordered(value)
 }
 

@@ -10,6 +10,7 @@ pub mod external_secret;
 pub mod foreign;
 pub mod gitops;
 pub mod kubernetes;
+pub mod mapping;
 pub mod property;
 pub mod schema;
 pub mod sealed_secret;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{Algorithm, BcryptVersion, Class, Code, Escape, GitOps, Isolation, KeyFormat, Rbac, Severity, StoreKind};
+use crate::model::{Algorithm, BcryptVersion, Class, Code, Escape, GitOps, Isolation, KeyFormat, Rbac, Severity, StoreKind, WorkloadKind};
 
 /// A mapping's field: its name, what it says, its value's schema.
 type Field<'f> = (&'f str, &'f str, Value);
@@ -107,13 +107,13 @@ fn shared() -> Vec<Field<'static>> {
         ("when", "`path` or `path = word` of the environment, several joined by ` and `", text()),
         ("write-once", "Its loss or change destroys data", boolean()),
         ("unit", "What shares a unit is sealed in one file", name()),
-        ("after-rotation", "What to restart after a rotation", text()),
     ]
 }
 
 fn key(recipe: Value) -> Value {
     let mut fields = shared();
     fields.push(("recipe", "How it is made", recipe));
+    fields.push(("after-rotation", "What to restart after a rotation", text()));
     fields.push(("operator-copy", "You get a copy of the value", boolean()));
     object(&["name", "about", "recipe"], &fields)
 }
@@ -131,6 +131,11 @@ fn form() -> [Field<'static>; 4] {
 
 fn secret() -> Value {
     let mut fields = shared();
+    let workload = |kind: WorkloadKind| object(&["namespace", kind.as_str()], &[("namespace", "", label()), (kind.as_str(), "", name())]);
+    let workloads: Vec<Value> = WorkloadKind::ALL.iter().map(|kind| workload(*kind)).collect();
+    let restart = ("restart", "Workloads, in this order", list(json!({ "oneOf": workloads })));
+    let after = object(&[], &[("note", "What else is to be done", text()), restart]);
+    fields.push(("after-rotation", "What to restart after a rotation", json!({ "oneOf": [text(), after] })));
     fields.push(("type", "Its type, such as `kubernetes.io/basic-auth`", text()));
     fields.push(("recipe", "How its one value is made, under the data key `value`", recipes(false)));
     let values = json!({ "type": "object", "additionalProperties": recipes(false) });

@@ -67,8 +67,33 @@ pub struct Key {
     pub unit: Name,
     /// What to restart after its value changed.
     pub after_rotation: Option<String>,
+    /// The workloads to restart, in this order.
+    pub restart: Vec<Workload>,
     /// Where it begins in the contract's file; none = a draft, which is not written yet.
     pub position: Option<Position>,
+}
+
+/// A workload that holds a value in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    pub kind: WorkloadKind,
+    pub name: Name,
+    pub namespace: Namespace,
+}
+
+words! {
+    WorkloadKind {
+        Deployment "deployment"
+        StatefulSet "statefulset"
+        DaemonSet "daemonset"
+    }
+}
+
+impl Workload {
+    /// The command that restarts it.
+    pub fn restart(&self) -> String {
+        format!("kubectl -n {} rollout restart {}/{}", self.namespace, self.kind.as_str(), self.name)
+    }
 }
 
 impl Key {

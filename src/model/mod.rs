@@ -22,7 +22,8 @@ mod threads;
 
 pub use check::{Check, Remedy, Status, Symptom, one_for_each_cause};
 pub use contract::{
-    Configuration, Consumer, Contract, Entry, Key, KnownKeys, MOST_PROVIDED_BYTES, PROPERTY, Reader, Terms, Unit, When, mark,
+    Configuration, Consumer, Contract, Entry, Key, KnownKeys, MOST_PROVIDED_BYTES, PROPERTY, Reader, Terms, Unit, When, Workload,
+    WorkloadKind, mark,
 };
 pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;

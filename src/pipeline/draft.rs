@@ -426,6 +426,7 @@ fn new_key(name: KeyName, unit: &Name, about: &str, recipe: Recipe) -> Key {
         operator_copy: false,
         unit: unit.clone(),
         after_rotation: None,
+        restart: Vec::new(),
         position: None::<Position>,
         name,
     }

@@ -28,6 +28,7 @@ pub mod pins;
 pub mod plan;
 pub mod platform;
 pub mod private_key;
+pub mod push;
 pub mod rbac;
 pub mod re_encrypt;
 pub mod readers;

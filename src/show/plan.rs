@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{counted, findings, pretty};
-use crate::model::{Change, Consumer, Contract, Entry, KeyName, Name, PROPERTY, Places, Plan, Reason, Recipe, visible};
+use crate::model::{Change, Consumer, Contract, Entry, KeyName, Name, PROPERTY, Places, Plan, Reason, Recipe, Workload, visible};
 use crate::pipeline::adopt::Adopted;
 
 /// A line for each unit and each derived file; new derived files are only counted.
@@ -178,7 +178,11 @@ pub fn after_rotation(contract: &Contract, plan: &Plan) -> String {
         commands.iter().for_each(|command| text.push_str(&format!("     {command}\n")));
     }
     let step = if commands.is_empty() { 2 } else { 3 };
-    format!("{text}  {step}. restart whatever reads it:\n{restarts}")
+    let mut workloads: Vec<String> = Vec::new();
+    let of = plan.sealed().filter_map(|name| contract.key(name.as_str())).flat_map(|key| &key.restart).map(Workload::restart);
+    of.for_each(|command| workloads.extend((!workloads.contains(&command)).then_some(command)));
+    let workloads: String = workloads.iter().map(|command| format!("     {command}\n")).collect();
+    format!("{text}  {step}. restart whatever reads it:\n{restarts}{workloads}")
 }
 
 pub fn rotation_json(places: &Places, contract: &Contract, plan: &Plan) -> String {
@@ -190,7 +194,8 @@ pub fn rotation_json(places: &Places, contract: &Contract, plan: &Plan) -> Strin
             })
         });
         let restart = contract.key(name.as_str()).and_then(|key| key.after_rotation.as_ref());
-        json!({ "key": name.as_str(), "readers": readers.collect::<Vec<_>>(), "restart": restart })
+        let workloads: Vec<String> = contract.key(name.as_str()).into_iter().flat_map(|key| &key.restart).map(Workload::restart).collect();
+        json!({ "key": name.as_str(), "readers": readers.collect::<Vec<_>>(), "restart": restart, "commands": workloads })
     };
     let mut value = value(places, plan);
     value["after"] = plan.sealed().map(after).collect();

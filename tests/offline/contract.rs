@@ -63,6 +63,7 @@ fn key(line: usize, name: &str, unit: &str, recipe: Recipe) -> Key {
         operator_copy: false,
         unit: named(unit),
         after_rotation: None,
+        restart: Vec::new(),
         position: Some((line, 5)),
     }
 }

@@ -17,6 +17,7 @@ mod delivery;
 mod diagnosis;
 #[cfg(feature = "cluster")]
 mod doctor;
+mod doors;
 mod drafts;
 mod escrow;
 mod example_contracts;
