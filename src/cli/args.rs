@@ -245,7 +245,7 @@ pub struct AsIs {
     /// Seal a value that looks like a placeholder
     ///
     /// Also one that the key's consumer is known to refuse; can be repeated.
-    #[arg(long, value_name = "KEY", value_parser = key)]
+    #[arg(long, hide_short_help = true, value_name = "KEY", value_parser = key)]
     pub accept_as_is: Vec<KeyName>,
 }
 

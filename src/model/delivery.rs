@@ -26,6 +26,8 @@ pub struct Delivery {
     pub patched: bool,
     /// The Argo CD Application for the result.
     pub application: Option<Application>,
+    /// For `gitops: flux`.
+    pub flux: Option<FluxSource>,
 }
 
 words! {
@@ -91,6 +93,22 @@ pub struct Application {
     pub wave: i64,
     /// Whether the platform has no Application for the sealed-secrets controller yet.
     pub installs_controller: bool,
+}
+
+/// What Flux's Kustomizations of the platform are made from.
+#[derive(Clone, Debug)]
+pub struct FluxSource {
+    /// The output folder in the repository.
+    pub path: String,
+    /// `spec.sourceRef.kind`.
+    pub kind: String,
+    /// `spec.sourceRef.name`.
+    pub name: String,
+    pub namespace: Namespace,
+    /// The Kustomization that installs the sealed-secrets controller, if there is one.
+    pub controller: Option<String>,
+    /// The Kustomization that installs the External Secrets Operator, if there is one.
+    pub operator: Option<String>,
 }
 
 impl Delivery {

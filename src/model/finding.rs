@@ -48,6 +48,7 @@ words! {
         CopyDiffers "copy-differs"
         CopyMissing "copy-missing"
         ApplicationDiffers "application-differs"
+        AllowListDiffers "allow-list-differs"
         KeyUnknown "key-unknown"
         KeyUnread "key-unread"
         KeyNotNeeded "key-not-needed"

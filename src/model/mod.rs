@@ -25,7 +25,7 @@ pub use contract::{
     Configuration, Consumer, Contract, Entry, Key, KnownKeys, MOST_PROVIDED_BYTES, PROPERTY, Reader, Terms, Unit, When, Workload,
     WorkloadKind, mark,
 };
-pub use delivery::{Application, Delivery, Isolation, Rbac, StoreFile, StoreKind};
+pub use delivery::{Application, Delivery, FluxSource, Isolation, Rbac, StoreFile, StoreKind};
 pub use digest::CertificateDigest;
 pub use entropy::{Entropy, EntropyFailed, check_entropy, repeats};
 pub use error::{Error, ErrorKind, Position, Result, counted, meant, near, visible};

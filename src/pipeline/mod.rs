@@ -13,6 +13,7 @@ pub mod drill;
 pub mod escrow;
 pub mod exposed;
 pub mod fit;
+pub mod flux;
 pub mod generate;
 pub mod git_setup;
 pub mod guess;

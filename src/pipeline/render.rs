@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::argo_cd;
 use super::inventory::SOURCE;
+use super::{argo_cd, flux};
 use crate::manifest::kubernetes::{self, Identity, Metadata, Object};
 use crate::manifest::yaml;
 use crate::model::{
@@ -19,6 +19,26 @@ use crate::model::{
 pub const RUNBOOK: &str = "INSTALL.md";
 
 const HEADER: &str = "# Written by seal-secrets. Do not edit: the next run restores it.\n";
+
+/// Settings of gitleaks, for contracts whose data keys would alarm it.
+pub const ALLOW_LIST: &str = "gitleaks.toml";
+
+/// Sealed values begin with the length of their RSA part: 2048, 3072 or 4096 bits.
+const ALLOWED: &str = "\
+# Sealed values are encrypted. Pass it with `gitleaks git --config FILE`, or name it at `[extend] path` of settings of your own.
+[extend]
+useDefault = true
+
+[[allowlists]]
+description = \"values that are sealed for the sealed-secrets controller\"
+regexes = ['''A[QYg][A-D][A-Za-z0-9+/]{340,}={0,2}''']
+";
+
+/// Whether gitleaks takes a sealed value for a secret: its rule generic-api-key looks for these words in the name of a field.
+fn trips_gitleaks(contract: &Contract) -> bool {
+    const WORDS: [&str; 9] = ["access", "api", "auth", "key", "credential", "creds", "passw", "secret", "token"];
+    contract.keys.iter().any(|key| WORDS.iter().any(|word| key.name.property().to_ascii_lowercase().contains(word)))
+}
 
 /// Whether this is a derived file, of this output folder or another one.
 pub fn is_derived(bytes: &[u8]) -> bool {
@@ -99,6 +119,12 @@ fn render_formless(
             let file = format!("{}{}_{}.yaml", argo_cd::EXTERNAL_SECRETS, consumer.namespace, consumer.target);
             add(&file, &[argo_cd::external_secret(contract, delivery, consumer)]);
         }
+    }
+    if let Some(wanted) = &delivery.flux {
+        add(flux::KUSTOMIZATIONS, &flux::kustomizations(wanted));
+    }
+    if trips_gitleaks(contract) {
+        files.insert(ALLOW_LIST.to_owned(), format!("{HEADER}{ALLOWED}"));
     }
     files.extend(component_files(contract, delivery));
     files.insert(RUNBOOK.to_owned(), runbook(contract, delivery, certificate, sealed));
@@ -395,6 +421,9 @@ fn store_step(contract: &Contract, delivery: &Delivery) -> String {
     });
     if delivery.application.is_some() {
         text.push_str("\nWith Argo CD, apply `argocd-application.yaml` instead of steps 4 and 6, once steps 1 to 3 are done.\n");
+    }
+    if delivery.flux.is_some() {
+        text.push_str("\nWith Flux, commit and apply `flux-kustomizations.yaml` instead of steps 4 and 6, once steps 1 to 3 are done, and let each\nKustomization whose ExternalSecrets read these values have `dependsOn: [{name: secret-store}]`.\n");
     }
     text
 }

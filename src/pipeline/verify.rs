@@ -14,7 +14,7 @@ use super::plan::expected_mark;
 use super::private_key::SealingKey;
 use super::render::{self, RUNBOOK, form, form_of, render, store_file};
 use super::unseal::Opened;
-use super::{argo_cd, difference, generate, seal};
+use super::{argo_cd, difference, flux, generate, seal};
 use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, SealedSecret};
 use crate::manifest::{secret, text};
 use crate::model::{
@@ -548,7 +548,8 @@ fn derived_code(path: &str) -> Code {
         "secret-source/namespace.yaml" => Code::NamespaceDiffers,
         "secret-source/rbac.yaml" | "secret-store/service-account.yaml" => Code::RbacDiffers,
         "secret-store/cluster-secret-store.yaml" | "secret-store/secret-stores.yaml" => Code::StoreDiffers,
-        argo_cd::APPLICATION | argo_cd::CONTROLLER => Code::ApplicationDiffers,
+        argo_cd::APPLICATION | argo_cd::CONTROLLER | flux::KUSTOMIZATIONS => Code::ApplicationDiffers,
+        render::ALLOW_LIST => Code::AllowListDiffers,
         _ if path.starts_with(argo_cd::EXTERNAL_SECRETS) => Code::ApplicationDiffers,
         _ if path.starts_with("property-patches/") => Code::PatchDiffers,
         _ => Code::KustomizationDiffers,

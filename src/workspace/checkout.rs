@@ -8,6 +8,7 @@ use crate::model::{Code, Contract, Delivery, Error, ErrorKind, Finding, GitOps, 
 use crate::pipeline::argo_cd;
 use crate::pipeline::defined_twice;
 use crate::pipeline::difference;
+use crate::pipeline::flux;
 use crate::pipeline::inventory::Files;
 use crate::pipeline::patch::{Edit, Edits};
 use crate::pipeline::plan::Setting;
@@ -27,12 +28,14 @@ impl Workspace {
             return Ok((Setting { contract, delivery, coverage: Vec::new() }, text));
         };
         let out = self.out_in(root)?;
-        let (platform, _) = self.read_platform(root, &contract, &[], world)?;
+        let (platform, files) = self.read_platform(root, &contract, &[], world)?;
         let patches = out.as_deref().map(|out| format!("{out}/property-patches"));
         let environment = resolve::configuration(&platform, self.environment()).map_err(|error| self.in_settings(error))?;
         let Resolved { contract, mut coverage } =
             resolve::resolve(contract, &platform, environment, patches.as_deref(), delivery.kind_asked_for())?;
         let by_argo = self.settings.gitops.is_none_or(|gitops| gitops == GitOps::ArgoCd);
+        let by_flux = self.settings.gitops == Some(GitOps::Flux);
+        delivery.flux = out.as_deref().filter(|_| by_flux).map(|out| flux::source(&files, out));
         delivery.application = out.filter(|_| by_argo).and_then(|out| resolve::application(&platform, &out));
         let store_file = delivery.store_file.as_ref().map_or(Ok(None), |file| self.in_checkout(Path::new(&file.path)))?;
         let store_file = store_file.map(|(_, way)| way.to_string_lossy().into_owned());
@@ -58,6 +61,7 @@ impl Workspace {
             platform: self.platform_root().is_some(),
             patched: false,
             application: None,
+            flux: None,
         })
     }
 
@@ -97,8 +101,15 @@ impl Workspace {
     /// A checkout, read and taken apart, and its files, also those that hold one of these words; what lies in our own output folder says nothing about the platform.
     pub fn read_platform(&self, root: &Path, contract: &Contract, words: &[&str], world: &World) -> Result<(Platform, Files)> {
         // Only what is written there: a platform's own manifests may lie beside it.
-        const OURS: [&str; 6] =
-            ["secret-source/", "secret-store/", "property-patches/", argo_cd::APPLICATION, argo_cd::CONTROLLER, argo_cd::EXTERNAL_SECRETS];
+        const OURS: [&str; 7] = [
+            "secret-source/",
+            "secret-store/",
+            "property-patches/",
+            argo_cd::APPLICATION,
+            argo_cd::CONTROLLER,
+            argo_cd::EXTERNAL_SECRETS,
+            flux::KUSTOMIZATIONS,
+        ];
         let ours = |path: &str| OURS.iter().any(|ours| path.starts_with(ours));
         let out = self.path_in(root, &self.out)?;
         let mut sets = vec![self.path_in(root, self.of_all()?.as_ref().map_or(&self.out, |all| &all.out))?];

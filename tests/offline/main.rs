@@ -22,6 +22,7 @@ mod drafts;
 mod escrow;
 mod example_contracts;
 mod faults;
+mod flux;
 mod foreign_sealed;
 mod form;
 mod git;
