@@ -151,8 +151,6 @@ fn secret() -> Value {
 
 /// Every recipe that a version has.
 fn recipes(first: bool) -> Value {
-    let whole = |least: u32, most: u32| json!({ "type": "integer", "minimum": least, "maximum": most });
-    let recipe = |kind: &str, required: &[&str], fields: &[Field<'_>]| object(&[kind], &[(kind, "", object(required, fields))]);
     let of = || ("of", "The value that it is made of", text());
     let hashed: Vec<Field<'_>> = vec![of(), ("cost", "", whole(10, 16))];
     let mut provided: Vec<Field<'_>> =
@@ -170,52 +168,67 @@ fn recipes(first: bool) -> Value {
         recipe("provided", &[], &provided),
     ];
     if !first {
-        let user = || ("user", "", text());
-        let algorithms = || words(Algorithm::ALL, Algorithm::as_str);
-        let public = || ("public", "The data key of its public half", text());
-        all.extend([
-            recipe("base64", &["bytes"], &[("bytes", "", whole(1, 512))]),
-            recipe(
-                "password",
-                &["length"],
-                &[
-                    ("length", "", whole(1, 1024)),
-                    ("classes", "At least one character of each", list(words(Class::ALL, Class::as_str))),
-                    ("without", "Characters that it never has", text()),
-                ],
-            ),
-            recipe("uuid", &[], &[]),
-            recipe("htpasswd", &["user", "of"], &[&[user()][..], &hashed].concat()),
-            recipe(
-                "argon2id",
-                &["of"],
-                &[of(), ("memory", "In KiB", whole(19_456, 1 << 20)), ("iterations", "", whole(2, 16)), ("parallelism", "", whole(1, 16))],
-            ),
-            recipe(
-                "key-pair",
-                &[],
-                &[("algorithm", "", algorithms()), ("format", "", words(&[KeyFormat::Pem, KeyFormat::Jwk], KeyFormat::as_str)), public()],
-            ),
-            recipe("ssh-key", &[], &[("algorithm", "", algorithms()), public()]),
-            recipe(
-                "tls",
-                &["days"],
-                &[
-                    ("names", "DNS names and IP addresses", list(text())),
-                    ("days", "", whole(1, 36_500)),
-                    ("algorithm", "", algorithms()),
-                    ("authority", "It may sign other certificates", boolean()),
-                    ("issued-by", "The Secret of the authority", name()),
-                    ("crt", "The data key of the certificate", text()),
-                    ("ca", "The data key of the authority's certificate", text()),
-                ],
-            ),
-            recipe("dockerconfigjson", &["registry", "user", "of"], &[("registry", "", text()), user(), of()]),
-            object(&["template"], &[("template", "A text with `{DATAKEY}`", text()), ("escape", "", words(Escape::ALL, Escape::as_str))]),
-            object(&["plain"], &[("plain", "A text that is no secret", json!({ "type": "string" }))]),
-        ]);
+        all.extend(later_recipes(&hashed));
     }
     json!({ "oneOf": all })
+}
+
+/// Those that version 2 brought; `hashed` are the fields of a hash.
+fn later_recipes(hashed: &[Field<'_>]) -> Vec<Value> {
+    let of = || ("of", "The value that it is made of", text());
+    let user = || ("user", "", text());
+    let algorithms = || words(Algorithm::ALL, Algorithm::as_str);
+    let public = || ("public", "The data key of its public half", text());
+    vec![
+        recipe("base64", &["bytes"], &[("bytes", "", whole(1, 512))]),
+        recipe(
+            "password",
+            &["length"],
+            &[
+                ("length", "", whole(1, 1024)),
+                ("classes", "At least one character of each", list(words(Class::ALL, Class::as_str))),
+                ("without", "Characters that it never has", text()),
+            ],
+        ),
+        recipe("uuid", &[], &[]),
+        recipe("htpasswd", &["user", "of"], &[&[user()][..], hashed].concat()),
+        recipe(
+            "argon2id",
+            &["of"],
+            &[of(), ("memory", "In KiB", whole(19_456, 1 << 20)), ("iterations", "", whole(2, 16)), ("parallelism", "", whole(1, 16))],
+        ),
+        recipe(
+            "key-pair",
+            &[],
+            &[("algorithm", "", algorithms()), ("format", "", words(&[KeyFormat::Pem, KeyFormat::Jwk], KeyFormat::as_str)), public()],
+        ),
+        recipe("ssh-key", &[], &[("algorithm", "", algorithms()), public()]),
+        recipe(
+            "tls",
+            &["days"],
+            &[
+                ("names", "DNS names and IP addresses", list(text())),
+                ("days", "", whole(1, 36_500)),
+                ("algorithm", "", algorithms()),
+                ("authority", "It may sign other certificates", boolean()),
+                ("issued-by", "The Secret of the authority", name()),
+                ("crt", "The data key of the certificate", text()),
+                ("ca", "The data key of the authority's certificate", text()),
+            ],
+        ),
+        recipe("dockerconfigjson", &["registry", "user", "of"], &[("registry", "", text()), user(), of()]),
+        object(&["template"], &[("template", "A text with `{DATAKEY}`", text()), ("escape", "", words(Escape::ALL, Escape::as_str))]),
+        object(&["plain"], &[("plain", "A text that is no secret", json!({ "type": "string" }))]),
+    ]
+}
+
+fn whole(least: u32, most: u32) -> Value {
+    json!({ "type": "integer", "minimum": least, "maximum": most })
+}
+
+/// A recipe of one kind, with its fields.
+fn recipe(kind: &str, required: &[&str], fields: &[Field<'_>]) -> Value {
+    object(&[kind], &[(kind, "", object(required, fields))])
 }
 
 fn boolean() -> Value {
