@@ -366,11 +366,11 @@ fn swapped_values_are_found_where_their_recipes_differ() {
         // Two of one kind: each is a good private key, and none is that of the public half beside it.
         ("keys", "a", "b", vec![keys("wrong-value"), keys("wrong-value")]),
     ];
+    let place = regex::Regex::new("(:[0-9]+){2}$").unwrap();
     for (secret, one, two, expected) in rows {
         let sandbox = shop();
         swap(&sandbox, secret, one, two);
         let ran = run(&sandbox, &["verify", "--identity", "keys/operator.agekey"]).expect(1);
-        let place = regex::Regex::new("(:[0-9]+){2}$").unwrap();
         let found: Vec<String> = ran.findings().iter().map(|finding| place.replace(finding, "").into_owned()).collect();
         let found: Vec<String> = found.into_iter().filter(|finding| !finding.starts_with("few-")).collect();
         assert_eq!(found, expected, "{secret}: {one} and {two}: {}", ran.stdout);
