@@ -104,7 +104,11 @@ impl Key {
 
     /// Whether the line feed at the end of a single line belongs to its value.
     pub fn keeps_line_feed(&self) -> bool {
-        matches!(self.recipe, Recipe::Provided { lines: true, .. })
+        use Recipe::{Certificate, PrivateKey, Provided, PublicKey, Same, Text};
+        matches!(
+            self.recipe,
+            Provided { lines: true, .. } | PrivateKey { .. } | PublicKey { .. } | Certificate { .. } | Same { .. } | Text(_)
+        )
     }
 }
 
@@ -114,7 +118,12 @@ pub fn mark(keys: &[&Key]) -> Option<String> {
     match keys {
         [key, ..] if !key.write_once => None,
         [key] if key.name.property() == PROPERTY => Some(key.recipe.describe()),
-        keys => Some(keys.iter().map(of_several).collect::<Vec<_>>().join("; ")).filter(|_| !keys.is_empty()),
+        keys => {
+            // In whatever order the contract has them.
+            let mut all: Vec<String> = keys.iter().map(of_several).collect();
+            all.sort_unstable();
+            Some(all.join("; ")).filter(|_| !keys.is_empty())
+        }
     }
 }
 
@@ -233,6 +242,7 @@ impl Contract {
         for key in &terms.keys {
             key.recipe.sources().into_iter().try_for_each(|of| terms.check_derived(key, of, named.get(of).copied()))?;
         }
+        terms.check_depth()?;
         terms.check_units()?;
         let places = terms.places();
         Contract { terms, places }.with_consumers(consumers)
@@ -426,6 +436,23 @@ impl Terms {
             return fault(format!("`{}` is in another unit than `{of}`, {whose}", key.name), &help);
         }
         Ok(())
+    }
+
+    /// No value is made of itself, directly or through others.
+    fn check_depth(&self) -> Result<()> {
+        let mut made: BTreeSet<&KeyName> = BTreeSet::new();
+        for _ in 0..=MOST_DEPTH {
+            let ready = self.keys.iter().filter(|key| key.recipe.sources().iter().all(|of| made.contains(*of)));
+            let ready: Vec<&KeyName> = ready.map(|key| &key.name).collect();
+            made.extend(ready);
+        }
+        match self.keys.iter().find(|key| !made.contains(&key.name)) {
+            None => Ok(()),
+            Some(key) => {
+                let what = format!("`{}` is made of itself, or through more than {MOST_DEPTH} others", key.name);
+                Err(self.fault(key, what, "name a value that can be made first"))
+            }
+        }
     }
 
     /// No two Secrets share a unit without a reason, and no Secret of another unit has a unit's name.

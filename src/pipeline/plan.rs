@@ -166,17 +166,15 @@ fn plan_sealed(
     let replaced = unit.together(&wishes.replaced);
     check_given(unit, &replaced, wishes)?;
     let added = inventory::missing(inventory, unit, secrets, &replaced)?;
-    let offered = |key: &&&Key| wishes.provided.contains(&key.name);
-    let with_offered = unit.together(&added.iter().filter(|key| offered(key)).map(|key| key.name.clone()).collect());
-    let (given, made): (Vec<&Key>, Vec<&Key>) = added.into_iter().partition(|key| key.is_provided());
-    plan.awaited.extend(given.iter().filter(|key| !offered(key) && wishes.extent == Extent::All).map(|key| key.name.clone()));
-    let given = given.iter().filter(|key| offered(key) && wishes.extent != Extent::Replaced);
-    let made = made.iter().filter(|key| match wishes.extent {
-        Extent::All => true,
-        Extent::Provided => with_offered.contains(&key.name),
-        Extent::Replaced => false,
-    });
-    let added: BTreeSet<&KeyName> = given.chain(made).map(|key| &key.name).collect();
+    let names: BTreeSet<&KeyName> = added.iter().map(|key| &key.name).collect();
+    let (awaited, ready) = ready(unit, names, wishes)?;
+    let with_offered = unit.together(&ready.iter().filter(|name| wishes.provided.contains(**name)).map(|name| (*name).clone()).collect());
+    let added = match wishes.extent {
+        Extent::All => ready,
+        Extent::Provided => &ready & &with_offered,
+        Extent::Replaced => BTreeSet::new(),
+    };
+    plan.awaited.extend(awaited.into_iter().filter(|_| wishes.extent == Extent::All));
     let keys: Vec<KeyName> =
         unit.keys.iter().map(|key| &key.name).filter(|name| replaced.contains(name) || added.contains(name)).cloned().collect();
     let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name) && !keys.contains(&key.name));
@@ -193,6 +191,20 @@ fn plan_sealed(
     let copies = keys.iter().filter(copied).cloned().collect();
     plan.changes.push(Change::Seal { unit: unit.name.clone(), file: unit.file(), keys, copies, reason });
     Ok(())
+}
+
+/// Those of these keys of a unit that only the operator has and that do not come with this run, in the contract's order; and those
+/// that can be made without them.
+fn ready<'u>(unit: &Unit<'u>, mut keys: BTreeSet<&'u KeyName>, wishes: &Wishes) -> Result<(Vec<KeyName>, BTreeSet<&'u KeyName>)> {
+    let is_awaited = |key: &&&Key| key.is_provided() && keys.contains(&key.name) && !wishes.provided.contains(&key.name);
+    let awaited: Vec<KeyName> = unit.keys.iter().filter(is_awaited).map(|key| key.name.clone()).collect();
+    let waits = unit.together(&awaited.iter().cloned().collect());
+    if let Some(name) = waits.iter().find(|name| wishes.provided.contains(**name)) {
+        let help = format!("provide both: `--provide {}=FILE` as well", awaited[0]);
+        return Err(Error::usage(format!("`{name}` is sealed together with `{}`, which is yours to provide too", awaited[0]), help));
+    }
+    keys.retain(|name| !waits.contains(name));
+    Ok((awaited, keys))
 }
 
 /// A value that only the operator has comes with this run if it is among those that are replaced.
@@ -276,10 +288,10 @@ fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) -> 
         return Ok(());
     }
     let keys = if wishes.extent == Extent::All { all } else { unit.together(&wishes.provided) };
-    let is_awaited = |key: &&&Key| key.is_provided() && keys.contains(&key.name) && !wishes.provided.contains(&key.name);
-    let mut awaited = unit.keys.iter().filter(is_awaited).peekable();
-    if awaited.peek().is_some() {
-        plan.awaited.extend(awaited.map(|key| key.name.clone()));
+    let (awaited, keys) = ready(unit, keys, wishes)?;
+    let waits = !offered && !awaited.is_empty();
+    plan.awaited.extend(awaited);
+    if waits {
         return Ok(());
     }
     let reason = match (offered, known) {

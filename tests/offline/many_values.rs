@@ -297,6 +297,54 @@ fn what_is_made_of_a_provided_value_rotates_with_that_in_hand() {
     settled(&sandbox);
 }
 
+/// Two values of the operator's, what is made of one of them, and what is made of both.
+const LICENSES: &str = "  - name: app
+    about: x
+    values:
+      license: { provided: {} }
+      voucher: { provided: {} }
+      token: { hex: { bytes: 16 } }
+  - name: one
+    about: x
+    values: { line: { template: '{app/voucher} {app/token}' } }
+";
+
+#[test]
+fn what_the_operator_has_not_provided_yet_is_awaited_and_the_rest_is_made_once_one_is() {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("c.yaml", contract(&(LICENSES.to_owned() + ONCE)).as_bytes());
+    sandbox.write_secret("license", LICENSE.as_bytes());
+    sandbox.write_secret("voucher", b"a voucher of ours");
+    let yours = "yours to add, with `seal-secrets --contract c.yaml bootstrap --provide KEY=FILE`:\n";
+    // Nothing of a new Secret is sealed before the operator provides something of it.
+    let ran = run(&sandbox, &["bootstrap"]).expect(0);
+    assert!(ran.stdout.contains(&format!("{yours}  app/license\n  app/voucher\n")), "{}", ran.stdout);
+    assert_eq!(blobs(&sandbox).into_keys().collect::<BTreeSet<_>>(), names(&["vault/key", "vault/salt"]));
+    run(&sandbox, &["verify"]).finds(&["few-recipients keys/sealing.key.age".to_owned(), format!("not-yet-provided {APP}")]);
+    // One of two: what waits for the other is left, and the rest is made.
+    let ran = run(&sandbox, &["bootstrap", "--provide", "app/license=license"]).expect(0);
+    assert!(ran.stdout.starts_with(&format!("seal   {APP} (provided): app/license\n")), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&format!("{yours}  app/voucher\n")), "{}", ran.stdout);
+    run(&sandbox, &["bootstrap"]).expect(0);
+    let ran = run(&sandbox, &["bootstrap", "--provide", "app/voucher=voucher"]).expect(0);
+    assert!(ran.stdout.starts_with(&format!("seal   {APP} (provided): app/voucher, app/token, one/line\n")), "{}", ran.stdout);
+    settled(&sandbox);
+    let values = opened(&sandbox);
+    assert_eq!(text(&values, "one", "line"), format!("a voucher of ours {}", text(&values, "app", "token")));
+}
+
+#[test]
+fn two_values_that_are_sealed_together_are_provided_together() {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("c.yaml", contract(&LICENSES.replace("{app/token}", "{app/license}")).as_bytes());
+    sandbox.write_secret("license", LICENSE.as_bytes());
+    let ran = run(&sandbox, &["bootstrap", "--provide", "app/license=license"]).expect(2);
+    assert!(ran.stderr.contains("`app/license` is sealed together with `app/voucher`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`--provide app/voucher=FILE` as well"), "{}", ran.stderr);
+    run(&sandbox, &["bootstrap", "--provide", "app/license=license", "--provide", "app/voucher=license"]).expect(0);
+    settled(&sandbox);
+}
+
 /// Two values of a SealedSecret, each under the other's data key.
 fn swap(sandbox: &Sandbox, secret: &str, one: &str, two: &str) {
     let all = blobs(sandbox);
@@ -318,11 +366,11 @@ fn swapped_values_are_found_where_their_recipes_differ() {
         // Two of one kind: each is a good private key, and none is that of the public half beside it.
         ("keys", "a", "b", vec![keys("wrong-value"), keys("wrong-value")]),
     ];
+    let place = regex::Regex::new("(:[0-9]+){2}$").unwrap();
     for (secret, one, two, expected) in rows {
         let sandbox = shop();
         swap(&sandbox, secret, one, two);
         let ran = run(&sandbox, &["verify", "--identity", "keys/operator.agekey"]).expect(1);
-        let place = regex::Regex::new("(:[0-9]+){2}$").unwrap();
         let found: Vec<String> = ran.findings().iter().map(|finding| place.replace(finding, "").into_owned()).collect();
         let found: Vec<String> = found.into_iter().filter(|finding| !finding.starts_with("few-")).collect();
         assert_eq!(found, expected, "{secret}: {one} and {two}: {}", ran.stdout);
@@ -481,7 +529,9 @@ fn an_import_that_does_not_fit_is_refused() {
 #[test]
 fn what_unseal_prints_can_be_imported_with_all_that_is_made_of_it() {
     let (from, to) = (shop(), Sandbox::with_keys());
-    to.write("c.yaml", contract(SHOP).as_bytes());
+    let lines = "  - name: lines\n    about: values of one line each, with its end\n    values:\n      id: { ssh-key: { public: id.pub } }\n      jwk: { key-pair: { format: jwk } }\n  - { name: line, about: x, recipe: { template: \"{lines/id.pub}\\n\" } }\n";
+    [&from, &to].iter().for_each(|sandbox| sandbox.write("c.yaml", contract(&(SHOP.to_owned() + lines)).as_bytes()));
+    run(&from, &["bootstrap"]).expect(0);
     to.write_secret("backup", from.run(["unseal"]).expect(0).stdout.as_bytes());
     run(&to, &["import", "-f", "backup"]).expect(0);
     assert_eq!(opened(&from), opened(&to));
@@ -544,8 +594,8 @@ const ONCE: &str = "  - name: vault
     about: encrypts the documents
     write-once: true
     values:
-      key: { base64: { bytes: 32 } }
       salt: { hex: { bytes: 16 } }
+      key: { base64: { bytes: 32 } }
 ";
 
 #[test]
@@ -561,6 +611,11 @@ fn a_write_once_secret_may_get_values_and_keeps_their_recipes() {
     assert_eq!(changed(&before, &blobs(&sandbox)), names(&["vault/pepper"]));
     settled(&sandbox);
     let text = sandbox.read("c.yaml");
+    // Their order in the contract does not matter.
+    with(&sandbox, ("      key: { base64: { bytes: 32 } }\n", ""));
+    with(&sandbox, ("    values:\n", "    values:\n      key: { base64: { bytes: 32 } }\n"));
+    settled(&sandbox);
+    sandbox.write("c.yaml", text.as_bytes());
     for (from, to, says) in [
         ("salt: { hex: { bytes: 16 } }", "salt: { hex: { bytes: 32 } }", "its recipe in the contract has changed"),
         ("    write-once: true\n", "", "the contract no longer says so"),
@@ -581,6 +636,21 @@ fn a_write_once_secret_may_get_values_and_keeps_their_recipes() {
     let before = blobs(&sandbox);
     run(&sandbox, &["rotate", "--destroys-data", "vault/salt", "--yes"]).expect(0);
     assert_eq!(changed(&before, &blobs(&sandbox)), names(&["vault/salt"]));
+    settled(&sandbox);
+}
+
+/// Values of a write-once Secret, one of which is made of another Secret's, and is written last.
+#[test]
+fn a_write_once_secret_may_hold_what_is_made_of_others() {
+    let sandbox = Sandbox::with_keys();
+    let secrets = "  - name: vault
+    about: encrypts the documents
+    write-once: true
+    values: { a: { template: '{pepper} {z}' }, z: { hex: { bytes: 16 } } }
+  - { name: pepper, about: x, write-once: true, recipe: { uuid: {} } }
+";
+    sandbox.write("c.yaml", contract(secrets).as_bytes());
+    run(&sandbox, &["bootstrap"]).expect(0);
     settled(&sandbox);
 }
 

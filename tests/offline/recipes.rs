@@ -225,10 +225,13 @@ fn key_pairs_are_read_by_their_consumers() {
     }
 }
 
+/// Members of a JWK, each with the number of its bytes.
+type Members = &'static [(&'static str, usize)];
+
 /// RFC 7517, 7518 and 8037: the members of each kind, each with so many bytes, and nothing private in the public half.
 fn is_jwk(key: &str, text: &str, is_public: bool) {
     let jwk: BTreeMap<String, String> = serde_json::from_str(text).unwrap();
-    let (public, private): (&[(&str, usize)], &[(&str, usize)]) = match jwk["kty"].as_str() {
+    let (public, private): (Members, Members) = match jwk["kty"].as_str() {
         "OKP" => (&[("x", 32)], &[("d", 32)]),
         "EC" => (&[("x", 32), ("y", 32)], &[("d", 32)]),
         "RSA" => (&[("n", 256), ("e", 3)], &[("d", 256), ("p", 128), ("q", 128), ("dp", 128), ("dq", 128), ("qi", 128)]),

@@ -146,6 +146,12 @@ fn types_without_their_keys() -> Vec<Row> {
     rows
 }
 
+const TWO_TEMPLATES: &str = "{ template: '{push} {app/password}' }
+  - name: push
+    about: another
+    recipe: { template: '{pull}' }
+";
+
 /// Y43: what a recipe is made of.
 fn sources_that_are_wrong() -> Vec<Row> {
     let source = |what: &str, edit, says: &[&str]| spoiled("Y43", what, edit, says);
@@ -190,6 +196,19 @@ fn sources_that_are_wrong() -> Vec<Row> {
             &["contract.yaml:6:5: a template of `app` reads `uri`, which is a template itself"],
         ),
         source("a template of another Secret's template", ("of: app/password", "of: app/uri"), &["contract.yaml:20:5: ", "app/uri"]),
+        source(
+            "a template of itself",
+            (
+                "{ dockerconfigjson: { registry: registry.example.org, user: shop, of: app/password } }",
+                "{ template: '{pull} {app/password}' }",
+            ),
+            &["contract.yaml:20:5: `pull` is made of itself, or through more than 8 others"],
+        ),
+        source(
+            "two templates of each other",
+            ("{ dockerconfigjson: { registry: registry.example.org, user: shop, of: app/password } }\n", TWO_TEMPLATES),
+            &["contract.yaml:20:5: `pull` is made of itself"],
+        ),
         source(
             "issued by no authority",
             ("issued-by: ca", "issued-by: app"),
