@@ -706,6 +706,75 @@ fn a_copy_for_another_cluster_has_the_same_values() {
     run(&both, &["verify", "--cluster", "b", "--identity", "keys/b/operator.agekey"]).finds(&["few-recipients keys/b/sealing.key.age"]);
 }
 
+/// A contract of up to three Secrets with up to four values each, made in any way and of any other; and the values of the operator's.
+fn random_contract(seed: u64) -> (String, Vec<String>) {
+    let mut entropy = TestEntropy(seed);
+    let mut draw = |below: u64| {
+        let mut bytes = [0; 8];
+        entropy.fill(&mut bytes);
+        u64::from_le_bytes(bytes) % below
+    };
+    let sizes: Vec<u64> = (0..=draw(3)).map(|_| 1 + draw(4)).collect();
+    let all: Vec<String> = sizes.iter().enumerate().flat_map(|(s, size)| (0..*size).map(move |k| format!("s{s}/k{k}"))).collect();
+    let (mut text, mut provided) = (String::new(), Vec::new());
+    for (s, size) in sizes.iter().enumerate() {
+        let write_once = if draw(6) == 0 { "    write-once: true\n" } else { "" };
+        text += &format!("  - name: s{s}\n    about: about s{s}\n{write_once}    values:\n");
+        for k in 0..*size {
+            let mut other = || all[draw(all.len() as u64) as usize].clone();
+            let (of, and) = (other(), other());
+            let recipe = match draw(12) {
+                0 | 1 => "provided: {}".to_owned(),
+                2 => "plain: hello".to_owned(),
+                3 => format!("template: 'a {{{of}}} b {{{and}}}'"),
+                4 => format!("template: '{{{{{of}', escape: json").replace(&of, &format!("{{{of}}}")),
+                5 => format!("bcrypt: {{ of: {of}, cost: 10 }}"),
+                6 => format!("dockerconfigjson: {{ registry: r, user: u, of: {of} }}"),
+                7 => format!("key-pair: {{ public: k{k}.pub }}"),
+                8 => format!("tls: {{ authority: true, days: 9, crt: k{k}.crt }}"),
+                9 => format!("ssh-key: {{ public: k{k}.pub }}"),
+                _ => "hex: { bytes: 16 }".to_owned(),
+            };
+            provided.extend(recipe.starts_with("provided").then(|| format!("s{s}/k{k}")));
+            text += &format!("      k{k}: {{ {recipe} }}\n");
+        }
+    }
+    (text, provided)
+}
+
+#[test]
+fn whatever_contract_is_valid_can_be_made_rotated_and_imported() {
+    let mut made = 0;
+    for seed in 0..50 {
+        let (secrets, provided) = random_contract(seed);
+        let (sandbox, other) = (Sandbox::with_keys(), Sandbox::with_keys());
+        [&sandbox, &other].iter().for_each(|sandbox| sandbox.write("c.yaml", contract(&secrets).as_bytes()));
+        let ran = run(&sandbox, &["contract"]);
+        if ran.code == 3 {
+            continue;
+        }
+        println!("{seed}:\n{secrets}");
+        made += 1;
+        sandbox.write_secret("given", b"what only the operator has");
+        let provide: Vec<String> = provided.iter().map(|name| format!("--provide={name}=given")).collect();
+        run(&sandbox, &["bootstrap"]).expect(0);
+        run(&sandbox, &[&["bootstrap"], &provide.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat()).expect(0);
+        settled(&sandbox);
+        for name in ["s0", "s1", "s2"].iter().take(secrets.matches("  - name: ").count()) {
+            // Some are write-once, or need what only the operator has.
+            if run(&sandbox, &["rotate", name, "--yes"]).code == 0 {
+                settled(&sandbox);
+            }
+        }
+        other.write_secret("backup", sandbox.run(["unseal"]).expect(0).stdout.as_bytes());
+        run(&other, &["import", "-f", "backup"]).expect(0);
+        run(&other, &["bootstrap"]).expect(0);
+        settled(&other);
+        assert_eq!(opened(&sandbox), opened(&other), "{seed}");
+    }
+    assert!(made > 15, "{made}");
+}
+
 /// The platform's contract in version 2: `keys` are called `secrets`.
 #[test]
 fn the_platforms_contract_in_version_2_gives_the_same_output() {
