@@ -31,7 +31,11 @@ fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -
     for unit in contract.units() {
         // A hash goes with its password, whichever of the two was named.
         if names.is_empty() || unit.keys.iter().any(|key| names.contains(&key.name)) {
-            let secrets = inventory::unit(&inventory, contract, &unit).map_err(|error| error.within(&from.places.out))?;
+            let in_out = |error: Error| error.within(&from.places.out);
+            let secrets = inventory::unit(&inventory, contract, &unit).map_err(in_out)?;
+            if let Some(secrets) = &secrets {
+                inventory::missing(&inventory, &unit, secrets, &BTreeSet::new()).map_err(in_out)?;
+            }
             let all = || unit.keys.iter().map(|key| key.name.clone()).collect();
             wanted.extend(if names.is_empty() { all() } else { unit.together(&names).into_iter().cloned().collect::<BTreeSet<_>>() });
             sealed.extend(secrets.into_iter().flatten().map(|secret| (unit.file(), secret)));

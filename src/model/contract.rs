@@ -492,6 +492,11 @@ fn unfit(recipe: &Recipe, of: &KeyName, source: &Recipe) -> Option<&'static str>
         Recipe::Certificate { issuer: Issuer::By { certificate, .. }, .. } if certificate == of && !is_authority => {
             Some("no certificate of an authority")
         }
+        Recipe::Certificate { issuer: Issuer::By { certificate, .. }, days, .. }
+            if certificate == of && matches!(source, Recipe::Certificate { days: of_authority, .. } if days > of_authority) =>
+        {
+            Some("a certificate of fewer days")
+        }
         _ => None,
     }
 }

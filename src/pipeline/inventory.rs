@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::remembered::Remembered;
 use super::render::{RUNBOOK, is_derived};
-use crate::manifest::sealed_secret::{self, SealedSecret};
+use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
 use crate::manifest::text;
 use crate::model::{CertificateDigest, Code, Contract, Error, Key, KeyName, Name, Result, Unit, quoted};
 
@@ -239,23 +239,9 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
         }
     }
     let Some(secrets) = inventory.sealed.get(&file) else { return Ok(None) };
-    let mut found = Vec::new();
-    for (name, keys) in unit.secrets() {
-        match secrets.iter().find(|secret| secret.name.as_str() == name) {
-            Some(secret) => found.push(secret),
-            None => {
-                let together = unit.together(&keys.into_iter().map(|key| key.name.clone()).collect());
-                let has_some = |secret: &&SealedSecret| {
-                    let mut others = together.iter().filter(|of| of.secret() == secret.name.as_str());
-                    others.any(|of| secret.value(of.property()).is_some())
-                };
-                let present: Vec<&str> = secrets.iter().filter(has_some).map(|secret| secret.name.as_str()).collect();
-                if !present.is_empty() {
-                    return Err(half_missing(inventory, unit, name, &present));
-                }
-            }
-        }
-    }
+    let of_unit = unit.secrets();
+    let of_file = |name: &str| secrets.iter().find(|secret| secret.name.as_str() == name);
+    let found: Vec<&SealedSecret> = of_unit.iter().filter_map(|(name, _)| of_file(name)).collect();
     if let Some(secret) = found.iter().find(|secret| secret.namespace.as_ref() != Some(&contract.namespace)) {
         let help = "restore the file from git, or name the contract it was made with";
         return Err(Error::refused(format!("`{}` is sealed for another namespace than `{}`", secret.name, contract.namespace), help)
@@ -278,12 +264,42 @@ pub fn missing<'u>(
         of_key.into_iter().any(|secret| secret.value(key.name.property()).is_some())
     };
     let missing: Vec<&Key> = unit.keys.iter().copied().filter(|key| !holds(key) && !replaced.contains(&key.name)).collect();
+    for key in &missing {
+        let of_key = secrets.iter().find(|secret| secret.name.as_str() == key.name.secret());
+        let unknown =
+            |one: &&Encrypted| unit.keys.iter().all(|key| key.name.secret() != of_name(of_key) || key.name.property() != one.key.as_str());
+        if let Some(other) = of_key.and_then(|secret| secret.encrypted.iter().find(unknown)) {
+            return Err(renamed(unit, key, other));
+        }
+    }
     let names: BTreeSet<KeyName> = missing.iter().map(|key| key.name.clone()).collect();
     let present: Vec<&str> = unit.together(&names).into_iter().filter(|name| !names.contains(*name)).map(KeyName::as_str).collect();
     match missing.first() {
-        Some(key) if !present.is_empty() => Err(value_missing(inventory, unit, key, &present)),
+        Some(key) if !present.is_empty() => {
+            let is_there = secrets.iter().any(|secret| secret.name.as_str() == key.name.secret());
+            Err(if is_there {
+                value_missing(inventory, unit, key, &present)
+            } else {
+                half_missing(inventory, unit, key.name.secret(), &present)
+            })
+        }
         _ => Ok(missing),
     }
+}
+
+fn of_name<'s>(secret: Option<&&'s SealedSecret>) -> &'s str {
+    secret.map_or("", |secret| secret.name.as_str())
+}
+
+/// A value under a data key that the contract does not have, beside one that the contract has and the file does not: it may be the same
+/// value, and a second one would be made.
+fn renamed(unit: &Unit<'_>, missing: &Key, other: &Encrypted) -> Error {
+    let (secret, wanted) = (missing.name.secret(), missing.name.property());
+    let what = format!("`{secret}` holds `{}`, which the contract does not have, and not `{wanted}`", other.key);
+    let help = format!(
+        "if it is that value, rename it: in the contract, or in this file, where it opens under any data key; if not, put it back into the contract, or remove its line, and `{wanted}` is made"
+    );
+    Error::refused(what, help).why("if the data key was renamed, it would get a second value").at(other.position).in_file(&unit.file())
 }
 
 fn value_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &Key, present: &[&str]) -> Error {
@@ -297,11 +313,18 @@ fn value_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &Key, present:
         .in_file(&unit.file())
 }
 
+/// A key that a missing Secret is made of.
+fn present_key<'u>(unit: &Unit<'u>, missing: &str) -> &'u KeyName {
+    let names = unit.keys.iter().filter(|key| key.name.secret() == missing).map(|key| key.name.clone()).collect();
+    let together = unit.together(&names);
+    together.into_iter().find(|name| name.secret() != missing).unwrap_or(&unit.keys[0].name)
+}
+
 fn half_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &str, present: &[&str]) -> Error {
     let present: Vec<String> = present.iter().map(|name| format!("`{name}`")).collect();
     let mut help = format!("restore it: {}", inventory.git("checkout --", &[unit.file()]));
     if !unit.write_once() {
-        help += &format!("; or remove the file, and `seal-secrets rotate {}` generates all of it again", unit.keys[0].name);
+        help += &format!("; or take it out of the contract; or make both again: `seal-secrets rotate {}`", present_key(unit, missing));
     }
     Error::refused(format!("`{missing}` is missing from its unit, and cannot be made alone"), help)
         .why(format!("it belongs to {}, sealed already, which cannot be read back", present.join(", ")))

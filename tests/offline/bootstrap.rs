@@ -283,11 +283,48 @@ fn half_a_pair_is_refused_with_its_remedy() {
     let half = whole.split("---\n").next().unwrap().to_owned();
     sandbox.write(file, half.as_bytes());
     let ran = sandbox.run(["bootstrap"]).expect(4);
-    assert!(ran.stderr.contains("is missing from its unit") && ran.stderr.contains("remove the file"), "{}", ran.stderr);
-    sandbox.remove(file);
-    sandbox.run(["rotate", "dex-admin-hash", "--yes"]).expect(0);
+    assert!(
+        ran.stderr.contains("is missing from its unit") && ran.stderr.contains("make both again: `seal-secrets rotate dex-admin-password`"),
+        "{}",
+        ran.stderr
+    );
+    sandbox.run(["rotate", "dex-admin-password", "--yes"]).expect(0);
     assert!(bcrypt::verify(sandbox.value("dex-admin-password"), &sandbox.value("dex-admin-hash")).unwrap());
     assert_eq!(sandbox.read("secrets/dex-admin-password"), sandbox.value("dex-admin-password"));
+}
+
+#[test]
+fn a_renamed_data_key_gets_no_second_value() {
+    let sandbox = Sandbox::bootstrapped();
+    let file = "out/secret-source/vllm-api-key.sealed.yaml";
+    sandbox.edit(file, "    value: ", "    values: ");
+    let before = sandbox.snapshot();
+    for args in [&["bootstrap"][..], &["plan"], &["bootstrap", "--dry-run"], &["rotate", "hf-token", "--provide", "hf-token=x"]] {
+        let ran = sandbox.run(args);
+        assert!(ran.code == 4 || args[0] == "rotate", "{args:?}: {}", ran.stderr);
+    }
+    let ran = sandbox.run(["bootstrap"]).expect(4);
+    assert!(ran.stderr.contains("`vllm-api-key` holds `values`, which the contract does not have, and not `value`"), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot(), "nothing changed");
+    // The label binds namespace and name only, so it opens under its old data key again.
+    sandbox.edit(file, "    values: ", "    value: ");
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.contains("nothing to do"));
+}
+
+#[test]
+fn what_stands_around_the_values_is_written_again_and_the_values_stay() {
+    let sandbox = Sandbox::bootstrapped();
+    let file = "out/secret-source/vllm-api-key.sealed.yaml";
+    let whole = sandbox.read(file);
+    sandbox.edit(file, "type: Opaque", "type: kubernetes.io/basic-auth");
+    let said = sandbox.run(["bootstrap"]).expect(0).stdout;
+    assert!(said.contains("write  out/secret-source/vllm-api-key.sealed.yaml (updated): the same values\n"), "{said}");
+    assert_eq!(sandbox.read(file), whole);
+    // One of another scope opens only as it stands: it is left, and `verify` tells.
+    sandbox.edit(file, "  annotations:\n", "  annotations:\n    sealedsecrets.bitnami.com/cluster-wide: \"true\"\n");
+    let wide = sandbox.read(file);
+    assert!(sandbox.run(["bootstrap"]).expect(0).stdout.contains("nothing to do"));
+    assert_eq!(sandbox.read(file), wide);
 }
 
 #[test]

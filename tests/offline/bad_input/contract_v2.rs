@@ -226,6 +226,11 @@ fn sources_that_are_wrong() -> Vec<Row> {
             &["`web/tls.crt` is made of `ca/tls.crt`, which is no certificate of an authority"],
         ),
         source(
+            "a certificate that outlives its authority",
+            ("days: 90, issued-by", "days: 36000, issued-by"),
+            &["`web/tls.crt` is made of `ca/tls.crt`, which is a certificate of fewer days"],
+        ),
+        source(
             "authority and issued-by",
             ("issued-by: ca", "issued-by: ca, authority: true"),
             &["contract.yaml:19:", "stands beside `authority`"],
