@@ -45,16 +45,23 @@ fn add(workspace: &Workspace, args: &ContractAdd, world: &mut World) -> Result<O
     let about = args.about.clone().unwrap_or_else(|| args.name.to_string());
     let addition = Addition { name: args.name.clone(), about, kind: args.kind.clone(), values };
     let file = &workspace.places.contract;
-    let new = contract_edit::add(&text, &addition).map_err(|error| error.in_file(file))?;
-    // A line of what would be written is no place in the file.
-    contract_file::read(file, &new).map_err(|error| Error::usage(error.what(), error.help()))?;
+    let add = |text: &str| -> Result<String> {
+        let new = contract_edit::add(text, &addition).map_err(|error| error.in_file(file))?;
+        // A line of what would be written is no place in the file.
+        contract_file::read(file, &new).map_err(|error| Error::usage(error.what(), error.help()))?;
+        Ok(new)
+    };
+    let (new, remark) = match (add(&text), contract_edit::upgraded(&text)) {
+        (Err(_), Some(second)) => (add(&second)?, ", and it is of version 2 now, with `secrets` instead of `keys`"),
+        (new, _) => (new?, ""),
+    };
     if args.dry_run {
         world.terminal.print(&new)?;
         return Ok(Outcome::Done);
     }
     workspace.write_contract(&text, &new)?;
     let next = workspace.command("bootstrap");
-    world.terminal.print(&format!("write  {}: added `{}`\nnext: {next}\n", visible(file), args.name))?;
+    world.terminal.print(&format!("write  {}: added `{}`{remark}\nnext: {next}\n", visible(file), args.name))?;
     Ok(Outcome::Done)
 }
 

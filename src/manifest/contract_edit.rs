@@ -91,6 +91,17 @@ pub fn add(text: &str, addition: &Addition) -> Result<String> {
     Ok(new + &lines[end..].concat())
 }
 
+/// A contract of version 1 as one of version 2, which says the same; none where it cannot be changed line by line.
+pub fn upgraded(text: &str) -> Option<String> {
+    let root = yaml::read_one(text).ok()?;
+    let version = root.get("version").filter(|node| node.word() == Some("1"))?.range.clone();
+    let named = |line: &&str| line.starts_with("keys:");
+    let line = text.split_inclusive('\n').find(named).filter(|_| text.split_inclusive('\n').filter(named).count() == 1)?;
+    let mut new = text.to_owned();
+    new.replace_range(version, "2");
+    Some(new.replacen(line, &line.replacen("keys:", "secrets:", 1), 1))
+}
+
 fn written(addition: &Addition) -> String {
     let mut text = yaml::write(&json!({ "name": addition.name.as_str() }));
     text += &yaml::write(&json!({ "about": addition.about }));

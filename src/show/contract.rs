@@ -6,7 +6,7 @@ use super::{findings, pretty};
 use crate::manifest::contract_recipes::EXAMPLES;
 #[cfg(feature = "cluster")]
 use crate::model::Consumer;
-use crate::model::{Contract, Entry, Finding, KeyName, Name, PROPERTY, Places};
+use crate::model::{Contract, DataKey, Entry, Finding, KeyName, Name, PROPERTY, Places, Text};
 
 /// Every recipe, with an example.
 pub fn recipes() -> String {
@@ -33,11 +33,26 @@ pub fn table(contract: &Contract) -> String {
             some => some.join(", "),
         };
         rows.push([key.name.to_string(), recipe, when.to_owned(), readers]);
+        let is_last = contract.values_of(key.name.secret()).last().is_some_and(|last| last.name == key.name);
+        rows.extend(texts(contract, key.name.secret(), when).into_iter().filter(|_| is_last));
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let [first, second, third] = [0, 1, 2].map(width);
     let line = |row: &[String; 4]| format!("{:first$}  {:second$}  {:third$}  {}\n", row[0], row[1], row[2], row[3]);
     rows.iter().map(line).collect()
+}
+
+/// The rows of what a Secret holds beside its values.
+fn texts(contract: &Contract, secret: &str, when: &str) -> Vec<[String; 4]> {
+    let name = |property: &DataKey| KeyName::new(&format!("{secret}/{property}"));
+    let row = |(property, text): (&DataKey, &Text)| {
+        let reads: Vec<&str> = text.reads().map(DataKey::as_str).collect();
+        let recipe = if reads.is_empty() { "plain".to_owned() } else { format!("template with {}", reads.join(", ")) };
+        let name = name(property).ok()?;
+        let readers = consumers(contract, &name).join(", ");
+        Some([name.to_string(), recipe, when.to_owned(), if readers.is_empty() { "-".to_owned() } else { readers }])
+    };
+    contract.form(secret).texts.iter().filter_map(row).collect()
 }
 
 pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> String {

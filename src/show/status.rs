@@ -18,7 +18,7 @@ pub fn line(pinned: CertificateDigest, file: &str, one: &ForeignSealedSecret, ke
         Some(others) => ("another", format!(", sealed to {}", others.join(" and "))),
         None => ("unknown", String::new()),
     };
-    let since = visible(one.annotation(SEALED_ON).unwrap_or("unknown"));
+    let since = since(one.annotation(SEALED_ON));
     format!("{word} {}: {}, since {since}{others}\n", visible(file), visible(&one.full_name()))
 }
 
@@ -56,6 +56,17 @@ fn are(count: usize, noun: &str) -> String {
 
 fn was(count: usize, noun: &str) -> String {
     format!("{} {}", counted(count, noun), if count == 1 { "was" } else { "were" })
+}
+
+/// The day of a SealedSecret; where its values have several, the first and the last.
+fn since(days: Option<&str>) -> String {
+    let Some(text) = days else { return "unknown".to_owned() };
+    let days: Option<BTreeSet<&str>> = text.split(' ').map(|one| one.split_once('=').map(|(_, day)| day)).collect();
+    match days.as_ref().and_then(|days| Some((days.first()?, days.last()?))) {
+        Some((first, last)) if first != last => format!("{} to {}", visible(first), visible(last)),
+        Some((only, _)) => visible(only),
+        None => visible(text),
+    }
 }
 
 fn escrowed(status: &Status, KeyStatus { pair, begins, count, needed }: &KeyStatus<'_>) -> String {

@@ -160,6 +160,31 @@ fn a_secret_is_added_and_every_other_line_stays() {
 }
 
 #[test]
+fn a_contract_of_version_1_is_one_of_version_2_once_that_is_needed() {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("c.yaml", sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout.as_bytes());
+    sandbox.run(["bootstrap", "--contract", "c.yaml"]).expect(0);
+    let before = sandbox.read("c.yaml");
+    let add = |args: &[&str]| sandbox.run([&["contract", "add"], args, &["--contract", "c.yaml"]].concat()).expect(0).stdout;
+    assert_eq!(add(&["one", "--recipe", "hex"]), "write  c.yaml: added `one`\nnext: seal-secrets --contract c.yaml bootstrap\n");
+    assert!(sandbox.read("c.yaml").contains("\nversion: 1\n"));
+    let said = add(&["argocd-repository", "--value", "sshPrivateKey=ssh-key", "--value", "url=plain:git@git.example.org:a.git"]);
+    let expected = "added `argocd-repository`, and it is of version 2 now, with `secrets` instead of `keys`\n";
+    assert!(said.contains(expected), "{said}");
+    let after = sandbox.read("c.yaml");
+    assert!(after.contains("\nversion: 2\n") && after.contains("\nsecrets:\n"), "{after}");
+    let changed = after.lines().zip(before.lines()).take_while(|(_, before)| !before.starts_with("consumers:"));
+    let changed: Vec<&str> = changed.filter(|(after, before)| after != before).map(|(after, _)| after).collect();
+    assert!(
+        changed.starts_with(&["version: 2", "secrets:"]) && !changed.iter().skip(2).any(|line| line.starts_with(char::is_alphabetic)),
+        "{changed:?}"
+    );
+    // What is sealed stays; only the two are made.
+    let made = sandbox.run(["bootstrap", "--contract", "c.yaml"]).expect(0).stdout;
+    assert_eq!(made.matches("seal   ").count(), 2, "{made}");
+}
+
+#[test]
 fn every_recipe_is_shown_with_an_example_that_works() {
     use seal_secrets::manifest::contract_recipes::{ALL, EXAMPLES};
     let sandbox = Sandbox::with_keys();
