@@ -165,6 +165,13 @@ fn by_file(name: &str) -> Option<Guess> {
         let instead = "{ dockerconfigjson: { registry: registry.example.org, user: USER, of: SECRET/DATAKEY } }".to_owned();
         return Some(open("it holds credentials of a registry", "provide the file, or write how it is made", Some(instead)));
     }
+    let of_tls = Words(words(name)).any(&["cert", "certificate", "tls", "ssl", "ca", "server", "client", "private", "rsa"]);
+    if ends(&[".pem", ".crt", ".cer", ".p12", ".pfx", ".jks", ".keystore", ".truststore"]) || lower.ends_with(".key") && of_tls {
+        let instead = "{ tls: { names: [app.example.org], days: 365 } }".to_owned();
+        let mut guess = open("it is a key or a certificate", "provide the file, or write how it is made", Some(instead));
+        guess.made = provided(None, true);
+        return Some(guess);
+    }
     if ends(&[".json", ".yaml", ".yml", ".env", ".toml", ".conf", ".cfg", ".ini", ".properties", ".xml", "kubeconfig"]) {
         let instead = "{ template: \"text with {DATAKEY}\" }".to_owned();
         let mut guess = open("it is a whole file", "provide the file, or write its template", Some(instead));

@@ -223,3 +223,43 @@ fn a_key_is_renamed_where_it_is_read_and_nowhere_else() {
     sandbox.write("q/x.yaml", text.replace("\"prod/db\"", "&k \"prod/db\"").replace("'prod/db'", "*k").as_bytes());
     assert!(run(&["--write"]).expect(1).stderr.contains("write `prod-db` there by hand"));
 }
+
+#[test]
+fn a_guess_follows_the_name() {
+    let rows = [
+        ("password", "32 alphanumeric"),
+        ("DB_PASS", "32 alphanumeric"),
+        ("redis-password", "32 alphanumeric"),
+        ("clientSecret", "64 hex"),
+        ("CLIENT_SECRET", "64 hex"),
+        ("jwtSecret", "64 hex"),
+        ("encryption-key", "64 hex"),
+        ("cookie-secret", "32 alphanumeric"),
+        ("username", "plain"),
+        ("ADMIN_EMAIL", "plain"),
+        ("cloudflare-api-token", "provided"),
+        ("OPENAI_API_KEY", "provided"),
+        ("sshPrivateKey", "ed25519 private key, openssh"),
+        ("id_ed25519", "ed25519 private key, openssh"),
+        ("signing-key", "rsa-2048 private key, pem"),
+        ("cert.key", "provided"),
+        ("server.pem", "provided"),
+        ("known_hosts", "provided"),
+        ("config.yaml", "provided"),
+        ("DATABASE_URL", "provided"),
+        ("hostname", "provided"),
+        ("client-id", "provided"),
+        ("password-hash", "bcrypt 10 of app/DB_PASS"),
+        (".htpasswd", "htpasswd 10 of admin and app/DB_PASS"),
+        ("instance-uuid", "uuid"),
+        (".dockerconfigjson", "provided"),
+    ];
+    let entry = |(name, _): &(&str, &str)| format!("    - {{ secretKey: \"{name}\", remoteRef: {{ key: app, property: \"{name}\" }} }}\n");
+    let head = "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: { name: app, namespace: shop }\nspec:\n  secretStoreRef: { kind: ClusterSecretStore, name: s }\n  data:\n";
+    let sandbox = Sandbox::empty();
+    sandbox.write("q/x.yaml", (head.to_owned() + &rows.iter().map(entry).collect::<String>()).as_bytes());
+    let draft = sandbox.run(["contract", "--from-platform", "q"]).expect(0).stdout;
+    for (name, made) in rows {
+        assert!(draft.contains(&format!("  # guess: {name}: {made}, because ")), "{name}: {made}\n{draft}");
+    }
+}
