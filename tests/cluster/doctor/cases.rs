@@ -113,7 +113,15 @@ try_to_create() {
     "$(test "$2" = secrets && echo Secret || echo ConfigMap)" "$(test "$2" = secrets && echo $NAME || echo kube-root-ca.crt)x" "$1" |
     kubectl create --dry-run=server -f - 2>&1 || true
 }
-allow() { kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy "$1"; }
+allow() { kubectl delete validatingadmissionpolicybinding,validatingadmissionpolicy "$1" && lets_create "$2" "$3"; }
+# What forbade it works until the API server has seen that it is gone, and the controller gives up before.
+lets_create() { wait_until "created (server dry run)" try_to_create "$1" "$2"; }
+# A right comes and goes a little later too.
+ESO_ACCOUNT=external-secrets:external-secrets
+CONTROLLER_ACCOUNT=kube-system:sealed-secrets-controller
+may() { # yes|no ACCOUNT VERB RESOURCE NAMESPACE
+  wait_until "$1" eval "kubectl auth can-i $3 $4 --namespace=$5 --as=system:serviceaccount:$2 || true"
+}
 "#;
 
 const REAPPLY_CONTROLLER: &str = "kubectl apply -f $CHARTS/kube-system.yaml && controller_is_up";
@@ -249,8 +257,8 @@ pub const CASES: &[Case] = &[
         "secret-store",
     )
     .by_hand(
-        "allow no-ca
-         for _ in {1..60}; do # until the API server has forgotten the policy
+        "allow no-ca external-secrets configmaps
+         for _ in {1..60}; do
            kubectl -n external-secrets get configmap kube-root-ca.crt && break
            kubectl -n default get configmap kube-root-ca.crt -o yaml | sed 's/^  namespace: .*/  namespace: external-secrets/;/^  uid:/d;/^  resourceVersion:/d' |
              kubectl create -f - || true
@@ -568,7 +576,7 @@ pub const CASES: &[Case] = &[
         "quota-exceeded",
         "n8n-encryption-key",
     )
-    .by_hand("kubectl -n secret-source delete quota few && restart_controller")
+    .by_hand("kubectl -n secret-source delete quota few && lets_create secret-source secrets && restart_controller")
     .then(STALE),
     case(
         "a policy for source Secrets",
@@ -577,7 +585,7 @@ pub const CASES: &[Case] = &[
         "admission-denied",
         "vllm-api-key",
     )
-    .by_hand("allow no-vllm && restart_controller")
+    .by_hand("allow no-vllm secret-source secrets && restart_controller")
     .then(STALE),
     case(
         "a webhook for Secrets that is gone",
@@ -599,7 +607,7 @@ EOF
         "admission-denied",
         "n8n-encryption-key",
     )
-    .by_hand("kubectl delete validatingwebhookconfiguration gone && restart_controller")
+    .by_hand("kubectl delete validatingwebhookconfiguration gone && lets_create secret-source secrets && restart_controller")
     .then(STALE),
     case(
         "a namespace of source Secrets that does not end",
@@ -708,7 +716,7 @@ EOF
         "quota-exceeded",
         "n8n/n8n-core-secrets",
     )
-    .by_hand("kubectl -n n8n delete quota few && sync_all"),
+    .by_hand("kubectl -n n8n delete quota few && lets_create n8n secrets && sync_all"),
     case(
         "a policy for targets",
         "deny no-target n8n secrets \"!object.metadata.name.startsWith('n8n')\"
@@ -716,7 +724,7 @@ EOF
         "admission-denied",
         "n8n/n8n-core-secrets",
     )
-    .by_hand("allow no-target && sync_all"),
+    .by_hand("allow no-target n8n secrets && sync_all"),
     // The operator.
     case(
         "ESO is down",
@@ -749,22 +757,23 @@ EOF
     case(
         "ESO may not make tokens",
         r#"kubectl get clusterrole external-secrets-controller -o yaml | sed 's|serviceaccounts/token|serviceaccounts/nothing|' | kubectl replace -f -
+         may no $ESO_ACCOUNT create 'serviceaccounts --subresource=token' external-secrets
          sync_store"#,
         "operator-forbidden",
         "secret-store",
     )
-    .by_hand("kubectl apply -f $CHARTS/external-secrets.yaml && sync_store")
+    .by_hand("kubectl apply -f $CHARTS/external-secrets.yaml && may yes $ESO_ACCOUNT create 'serviceaccounts --subresource=token' external-secrets && sync_store")
     .then(&["external-secret-failed"]),
     case(
         "ESO may not make Secrets",
         r#"rule=$(kubectl get clusterrole external-secrets-controller -o 'jsonpath={range .rules[*]}{.resources}{.verbs}{"\n"}{end}' | grep -n '"secrets".*"create"' | cut -d: -f1)
          kubectl patch clusterrole external-secrets-controller --type=json -p '[{"op":"replace","path":"/rules/'$((rule - 1))'/verbs","value":["get","list","watch"]}]'
-         wait_until no eval 'kubectl auth can-i create secrets -n n8n --as=system:serviceaccount:external-secrets:external-secrets || true'
+         may no $ESO_ACCOUNT create secrets n8n
          kubectl -n n8n delete secret n8n-core-secrets"#,
         "operator-forbidden",
         "n8n/n8n-core-secrets",
     )
-    .by_hand("kubectl apply -f $CHARTS/external-secrets.yaml && sync_all")
+    .by_hand("kubectl apply -f $CHARTS/external-secrets.yaml && may yes $ESO_ACCOUNT create secrets n8n && sync_all")
     .then(&["external-secret-failed"]),
     case(
         "a webhook of ESO without its Service, and a missing property",
@@ -807,12 +816,12 @@ EOF"#,
     case(
         "the controller may not make Secrets",
         r#"kubectl get clusterrole secrets-unsealer -o yaml | sed '/^  - create$/d' | kubectl replace -f -
-         wait_until no eval 'kubectl auth can-i create secrets -n secret-source --as=system:serviceaccount:kube-system:sealed-secrets-controller || true'
+         may no $CONTROLLER_ACCOUNT create secrets secret-source
          kubectl -n secret-source delete secret $NAME"#,
         "controller-forbidden",
         "n8n-encryption-key",
     )
-    .by_hand("kubectl apply -f $CHARTS/kube-system.yaml && restart_controller")
+    .by_hand("kubectl apply -f $CHARTS/kube-system.yaml && may yes $CONTROLLER_ACCOUNT create secrets secret-source && restart_controller")
     .then(STALE),
     case(
         "the controller's Service is gone",
