@@ -175,11 +175,10 @@ fn plan_sealed(
         Extent::Replaced => BTreeSet::new(),
     };
     plan.awaited.extend(awaited.into_iter().filter(|_| wishes.extent == Extent::All));
-    let keys: Vec<KeyName> =
-        unit.keys.iter().map(|key| &key.name).filter(|name| replaced.contains(name) || added.contains(name)).cloned().collect();
-    let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name) && !keys.contains(&key.name));
+    let keys = &replaced | &added;
+    let kept = unit.keys.iter().filter(|key| wishes.provided.contains(&key.name) && !keys.contains(&&key.name));
     plan.kept.extend(kept.map(|key| key.name.clone()));
-    let reason = match (replaced.is_empty(), keys.iter().any(|name| wishes.provided.contains(name)), keys.is_empty()) {
+    let reason = match (replaced.is_empty(), keys.iter().any(|name| wishes.provided.contains(*name)), keys.is_empty()) {
         (false, ..) => Reason::Replaced,
         (true, true, _) => Reason::Provided,
         (true, false, false) => Reason::New,
@@ -187,9 +186,7 @@ fn plan_sealed(
         (true, false, true) => return Ok(()),
     };
     check_alone(inventory, unit)?;
-    let copied = |name: &&KeyName| unit.keys.iter().any(|key| key.operator_copy && key.name == **name);
-    let copies = keys.iter().filter(copied).cloned().collect();
-    plan.changes.push(Change::Seal { unit: unit.name.clone(), file: unit.file(), keys, copies, reason });
+    plan.changes.push(seal(unit, &keys, reason));
     Ok(())
 }
 
@@ -224,11 +221,11 @@ fn differs(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>) -> bool 
     let file = unit.file();
     let secrets = &inventory.sealed[&file];
     // Of another scope, its values open only as it stands.
-    let document = |secret| difference::document(contract, secret, expected_mark(contract, secret));
-    let expected: Vec<Option<String>> = secrets.iter().map(document).collect();
     if secrets.iter().any(|secret| secret.scope != Contract::SCOPE) {
         return false;
     }
+    let document = |secret| difference::document(contract, secret, expected_mark(contract, secret));
+    let expected: Vec<Option<String>> = secrets.iter().map(document).collect();
     difference::of_unit(&expected, &inventory.texts[&file], secrets).is_some()
 }
 
@@ -236,8 +233,8 @@ fn differs(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>) -> bool 
 fn check_alone(inventory: &Inventory, unit: &Unit<'_>) -> Result<()> {
     let file = unit.file();
     let known = unit.secrets();
-    let other = inventory.sealed.get(&file).into_iter().flatten();
-    match other.into_iter().find(|secret| known.iter().all(|(name, _)| *name != secret.name.as_str())) {
+    let mut sealed = inventory.sealed.get(&file).into_iter().flatten();
+    match sealed.find(|secret| known.iter().all(|(name, _)| *name != secret.name.as_str())) {
         None => Ok(()),
         Some(other) => {
             let help = "add it to the contract, or move it into a file of its own, so that it is not lost";

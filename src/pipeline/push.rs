@@ -1,5 +1,5 @@
 //! PushSecrets (`external-secrets.io/v1alpha1`): the operator copies each source Secret into another store, which a team uses from then
-//! on. A value that is there already stays.
+//! on. A value that the other store has stays.
 
 use std::collections::BTreeSet;
 

@@ -7,7 +7,7 @@ use seal_secrets::world::World;
 
 use crate::common::{Drawing, KEY, Sandbox, Shared, key_entropy};
 
-/// Whoever waits for nothing sees every line at once, and whoever waits forever sees none.
+/// With no delay every line is shown at once, and with an endless one none is.
 const AT_ONCE: Duration = Duration::ZERO;
 const NEVER: Duration = Duration::MAX;
 
