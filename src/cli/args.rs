@@ -119,7 +119,8 @@ pub enum Command {
     Patch(Patch),
     /// Print PushSecrets that copy every value into another store
     ///
-    /// For a team that moves on to a hosted store: the operator copies each source Secret there, and what is there already stays.
+    /// For a team that moves on to a hosted store: the operator copies each source Secret there, and what the store has stays. The store has
+    /// to tell the operator what it has: those of AWS, Azure, Google and Vault do.
     Export(Export),
     /// Show SealedSecrets in git's diffs without their ciphertexts, and never merge derived files
     ///
@@ -794,6 +795,12 @@ pub struct Export {
     /// The kind of that store
     #[arg(long = "kind", value_name = "KIND", default_value = "ClusterSecretStore", value_parser = one_of(StoreKind::ALL, StoreKind::as_str))]
     pub store_kind_there: StoreKind,
+    /// Copy a Secret of one value as that value alone
+    ///
+    /// Without it each Secret becomes a JSON object of its data keys, which ExternalSecrets read by `property`, as they do now. With it they
+    /// read without one: take the patches out. Vault keeps no bare values.
+    #[arg(long)]
+    pub bare_values: bool,
 }
 
 #[derive(Args)]
@@ -909,8 +916,10 @@ pub enum ContractFormat {
     Json,
     /// What `--contract` takes
     Yaml,
-    /// A picture: key → source Secret → ExternalSecret → target Secret
+    /// A picture: SealedSecret → source Secret → ExternalSecret → target Secret
     Mermaid,
+    /// A web page with that picture, which needs no network
+    Html,
 }
 
 /// One of these kinds, by its word.

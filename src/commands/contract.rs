@@ -32,6 +32,7 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Contract, world: &mut World
         ContractFormat::Json => show::contract::json(&workspace.places, &contract, &coverage),
         ContractFormat::Yaml => settings_file::with_schema("contract", text),
         ContractFormat::Mermaid => show::contract::mermaid(&contract),
+        ContractFormat::Html => show::page::page(&contract),
     })?;
     Ok(Outcome::Done)
 }

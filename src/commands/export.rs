@@ -11,6 +11,6 @@ pub(super) fn run(workspace: &Workspace, args: &Export, world: &mut World) -> Re
     let (_, contract) = workspace.contract(world)?;
     let sealed = workspace.sealed("make the values first: `seal-secrets bootstrap`")?;
     let names = sealed.sealed.values().flatten().map(|secret| secret.name.as_str()).collect();
-    world.terminal.print(&push::push_secrets(&contract, &args.push_secrets, args.store_kind_there, &names))?;
+    world.terminal.print(&push::push_secrets(&contract, &args.push_secrets, args.store_kind_there, args.bare_values, &names))?;
     Ok(Outcome::Done)
 }

@@ -68,8 +68,8 @@ fn read_keys(node: &Node) -> Result<Vec<Key>> {
 
 /// What is made of another value lives in that one's unit, unless its own is said.
 fn settle_units(keys: &mut [Key], said: &BTreeSet<KeyName>) {
-    // A certificate's key follows the certificate, which follows its authority.
-    for _ in 0..4 {
+    // A certificate's key follows the certificate, which follows its authority: a chain may be as long as there are keys.
+    for _ in 0..keys.len() {
         let units: BTreeMap<KeyName, Name> = keys.iter().map(|key| (key.name.clone(), key.unit.clone())).collect();
         let mut moved: BTreeMap<String, Name> = BTreeMap::new();
         for key in keys.iter().filter(|key| !said.contains(&key.name)) {
@@ -77,10 +77,14 @@ fn settle_units(keys: &mut [Key], said: &BTreeSet<KeyName>) {
             let unit = others.filter_map(|of| units.get(of)).next();
             moved.extend(unit.map(|unit| (key.name.secret().to_owned(), unit.clone())));
         }
+        let mut settled = true;
         for key in keys.iter_mut() {
-            if let Some(unit) = moved.get(key.name.secret()) {
-                key.unit = unit.clone();
+            if let Some(unit) = moved.get(key.name.secret()).filter(|unit| **unit != key.unit) {
+                (key.unit, settled) = (unit.clone(), false);
             }
+        }
+        if settled {
+            return;
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The recipes of a contract file.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value, json};
 
 use super::yaml::{Fields, Node, parsed};
 use crate::model::{
     Algorithm, BcryptVersion, Class, DataKey, Error, Escape, Issuer, Key, KeyFormat, KeyName, Name, Part, Recipe, Result, Text, meant,
-    visible,
+    ranges, visible,
 };
 
 /// The least entropy that a generated value may have, in bits.
@@ -13,26 +15,6 @@ const LEAST_BITS: u32 = 128;
 
 /// The recipes of version 1.
 pub const FIRST: &[&str] = &["hex", "base64url", "alphanumeric", "bcrypt", "provided"];
-
-/// All of them.
-pub const ALL: &[&str] = &[
-    "hex",
-    "base64",
-    "base64url",
-    "alphanumeric",
-    "password",
-    "uuid",
-    "bcrypt",
-    "htpasswd",
-    "argon2id",
-    "key-pair",
-    "ssh-key",
-    "tls",
-    "dockerconfigjson",
-    "template",
-    "plain",
-    "provided",
-];
 
 /// Each recipe: what it makes, and an example.
 pub const EXAMPLES: &[(&str, &str, &str)] = &[
@@ -85,6 +67,17 @@ pub const EXAMPLES: &[(&str, &str, &str)] = &[
         "{ provided: { pattern: \"hf_[A-Za-z0-9]+\", hint: your account's settings } }",
     ),
 ];
+
+/// All of them, by name.
+pub const ALL: &[&str] = &{
+    let mut names = [""; EXAMPLES.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = EXAMPLES[at].0;
+        at += 1;
+    }
+    names
+};
 
 /// Where a recipe stands.
 pub struct Place<'p> {
@@ -170,18 +163,18 @@ fn read_one(kind: &str, fields: &mut Fields<'_>, body: &Node, path: &str, place:
     let enough = |bits: u32| enough(bits, body, path);
     Ok(match kind {
         "hex" => {
-            let bytes = number(fields, "bytes", 1, 512)?;
+            let bytes = number(fields, "bytes", ranges::BYTES)?;
             enough(8 * bytes)?;
             Recipe::Hex { bytes: bytes as usize, prefix: read_prefix(fields)? }
         }
         "base64" | "base64url" => {
-            let bytes = number(fields, "bytes", 1, 512)?;
+            let bytes = number(fields, "bytes", ranges::BYTES)?;
             enough(8 * bytes)?;
             let bytes = bytes as usize;
             if kind == "base64" { Recipe::Base64 { bytes } } else { Recipe::Base64Url { bytes } }
         }
         "alphanumeric" => {
-            let length = number(fields, "length", 1, 1024)?;
+            let length = number(fields, "length", ranges::LENGTH)?;
             enough((f64::from(length) * 62f64.log2()) as u32)?;
             Recipe::Alphanumeric { length: length as usize }
         }
@@ -189,19 +182,19 @@ fn read_one(kind: &str, fields: &mut Fields<'_>, body: &Node, path: &str, place:
         "uuid" => Recipe::Uuid,
         "bcrypt" => Recipe::Bcrypt {
             of: fields.parsed("of", |text| place.other(text))?,
-            cost: number(fields, "cost", 10, 16)?,
+            cost: number(fields, "cost", ranges::COST)?,
             version: read_version(fields)?,
         },
         "htpasswd" => Recipe::Htpasswd {
             user: read_user(fields)?,
             of: fields.parsed("of", |text| place.other(text))?,
-            cost: optional_number(fields, "cost", 10, 16)?.unwrap_or(10),
+            cost: optional_number(fields, "cost", ranges::COST)?.unwrap_or(10),
         },
         "argon2id" => Recipe::Argon2id {
             of: fields.parsed("of", |text| place.other(text))?,
-            memory: optional_number(fields, "memory", 19_456, 1 << 20)?.unwrap_or(65_536),
-            iterations: optional_number(fields, "iterations", 2, 16)?.unwrap_or(3),
-            parallelism: optional_number(fields, "parallelism", 1, 16)?.unwrap_or(4),
+            memory: optional_number(fields, "memory", ranges::MEMORY)?.unwrap_or(65_536),
+            iterations: optional_number(fields, "iterations", ranges::ITERATIONS)?.unwrap_or(3),
+            parallelism: optional_number(fields, "parallelism", ranges::PARALLELISM)?.unwrap_or(4),
         },
         _ => Recipe::Provided {
             pattern: match fields.optional("pattern") {
@@ -223,7 +216,7 @@ fn read_version(fields: &mut Fields<'_>) -> Result<BcryptVersion> {
 }
 
 fn read_password(fields: &mut Fields<'_>, body: &Node, path: &str) -> Result<Recipe> {
-    let length = number(fields, "length", 1, 1024)?;
+    let length = number(fields, "length", ranges::LENGTH)?;
     let classes = match fields.optional("classes") {
         None => Class::ALL.to_vec(),
         Some(node) => {
@@ -269,7 +262,7 @@ fn pair(fields: &mut Fields<'_>, place: &Place<'_>, algorithm: Algorithm, format
 /// A private key, its certificate, and that of the authority that it is checked with.
 fn read_tls(fields: &mut Fields<'_>, place: &Place<'_>) -> Result<Vec<Made>> {
     let algorithm = optional_word(fields, "algorithm", Algorithm::ALL, Algorithm::as_str)?.unwrap_or(Algorithm::P256);
-    let days = number(fields, "days", 1, 36_500)?;
+    let days = number(fields, "days", ranges::DAYS)?;
     let authority = fields.flag("authority")?;
     let path = fields.path("issued-by");
     let issuer = match fields.optional("issued-by") {
@@ -403,14 +396,14 @@ fn optional_word<K: Copy>(fields: &mut Fields<'_>, field: &'static str, all: &[K
     fields.optional(field).map(|node| parsed(node, &path, |text| word(text, all, as_str))).transpose()
 }
 
-fn number(fields: &mut Fields<'_>, field: &'static str, least: u32, most: u32) -> Result<u32> {
+fn number(fields: &mut Fields<'_>, field: &'static str, range: RangeInclusive<u32>) -> Result<u32> {
     let path = fields.path(field);
-    fields.required(field)?.number(&path, least..=most)
+    fields.required(field)?.number(&path, range)
 }
 
-fn optional_number(fields: &mut Fields<'_>, field: &'static str, least: u32, most: u32) -> Result<Option<u32>> {
+fn optional_number(fields: &mut Fields<'_>, field: &'static str, range: RangeInclusive<u32>) -> Result<Option<u32>> {
     let path = fields.path(field);
-    fields.optional(field).map(|node| node.number(&path, least..=most)).transpose()
+    fields.optional(field).map(|node| node.number(&path, range)).transpose()
 }
 
 fn read_prefix(fields: &mut Fields<'_>) -> Result<String> {

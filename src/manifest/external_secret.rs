@@ -49,6 +49,13 @@ pub struct ExternalSecret {
     pub position: Position,
 }
 
+impl ExternalSecret {
+    /// The store of each entry and each `dataFrom`.
+    pub fn stores(&self) -> impl Iterator<Item = &StoreRef> {
+        self.entries.iter().map(|entry| &entry.store).chain(self.whole.iter().map(|whole| &whole.store))
+    }
+}
+
 /// What makes an ExternalSecret of something that is none yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Made {

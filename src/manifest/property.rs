@@ -45,11 +45,9 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: Wanted<'_, '_>) -> Edite
         }
     }
     let Some(first) = first else { return edited };
-    changes.sort_by_key(|(range, _)| range.start);
-    let after = foreign::spliced(body, changes.iter().map(|(range, new)| (range, new.as_str())));
     let properties = found.secrets.iter().flat_map(|secret| &secret.entries).filter_map(|entry| wanted(entry)?).collect();
     let allowed = Allowed { kind, properties };
-    match after.filter(|after| check(body, &before, after, &allowed, changes.len())) {
+    match changed(body, &before, changes, |before, after, found| grown(before, after, &allowed, found)) {
         Some(after) => edited.text = Some(format!("{mark}{after}")),
         None => {
             let what = "the property cannot be added here without changing something else";
@@ -60,8 +58,8 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: Wanted<'_, '_>) -> Edite
     edited
 }
 
-/// Gives keys of the store other names, in every entry and `dataFrom.extract` that reads them; `names` has the old and the new ones. What is left as it is
-/// is refused, as in [`add`].
+/// Gives keys of the store other names, in every entry and `dataFrom.extract` that reads them; `names` has the old and the new ones.
+/// What is left as it is is refused, as in [`add`].
 pub fn rename(text: &str, names: &[(String, Name)]) -> Edited {
     let (mark, body) = foreign::split_mark(text);
     let before = yaml::documents(body);
@@ -91,21 +89,28 @@ pub fn rename(text: &str, names: &[(String, Name)]) -> Edited {
     }
     changes.sort_by_key(|(range, _)| range.start);
     changes.dedup();
-    let after = foreign::spliced(body, changes.iter().map(|(range, new)| (range, new.as_str())));
-    let mut count = 0;
-    let mut holds = |after: &String| {
-        let alike = foreign::alike(body, &before, after, &yaml::documents(after), &mut |one, other| renamed(one, other, names, &mut count));
-        alike && count == changes.len() && (!is_json(body) || is_json(after))
-    };
-    match after.filter(|_| !changes.is_empty()).map(|after| (holds(&after), after)) {
-        Some((true, after)) => (edited.added, edited.text) = (changes.len(), Some(format!("{mark}{after}"))),
-        Some((false, _)) => {
+    if changes.is_empty() {
+        return edited;
+    }
+    let count = changes.len();
+    match changed(body, &before, changes, |before, after, found| renamed(before, after, names, found)) {
+        Some(after) => (edited.added, edited.text) = (count, Some(format!("{mark}{after}"))),
+        None => {
             let what = "a key cannot be renamed here without changing something else";
             edited.refused.push(Error::bad_input(what, "rename it by hand in this file").at((1, 1)));
         }
-        None => {}
     }
     edited
+}
+
+/// The text with these changes, if it then reads as before but for exactly them, as `alike` finds and counts them. What cannot be read
+/// stays, and JSON stays JSON.
+fn changed(body: &str, before: &[Document], mut changes: Vec<Change>, alike: impl Fn(&Node, &Node, &mut usize) -> bool) -> Option<String> {
+    changes.sort_by_key(|(range, _)| range.start);
+    let after = foreign::spliced(body, changes.iter().map(|(range, new)| (range, new.as_str())))?;
+    let mut found = 0;
+    let same = foreign::alike(body, before, &after, &yaml::documents(&after), &mut |before, after| alike(before, after, &mut found));
+    (same && found == changes.len() && (!is_json(body) || is_json(&after))).then_some(after)
 }
 
 fn new_name<'n>(names: &'n [(String, Name)], key: &str) -> Option<&'n str> {
@@ -217,14 +222,6 @@ fn is_json(text: &str) -> bool {
 struct Allowed<'a> {
     kind: Option<StoreKind>,
     properties: BTreeSet<&'a str>,
-}
-
-/// Whether the new text reads as the old one, but for exactly this many properties and kinds. What cannot be read stays, and JSON
-/// stays JSON.
-fn check(old: &str, before: &[Document], new: &str, allowed: &Allowed<'_>, changes: usize) -> bool {
-    let mut found = 0;
-    let alike = foreign::alike(old, before, new, &yaml::documents(new), &mut |before, after| grown(before, after, allowed, &mut found));
-    alike && found == changes && (!is_json(old) || is_json(new))
 }
 
 /// Whether `after` is `before` with one of these properties added to some mappings that have a `key`, and the kind of some stores.

@@ -1,9 +1,13 @@
 //! The JSON Schemas (draft 2020-12) of the settings and the contract, for editors. The words and bounds are those that the readers use;
 //! a test holds each field against them.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value, json};
 
-use crate::model::{Algorithm, BcryptVersion, Class, Code, Escape, GitOps, Isolation, KeyFormat, Rbac, Severity, StoreKind, WorkloadKind};
+use crate::model::{
+    Algorithm, BcryptVersion, Class, Code, Escape, GitOps, Isolation, KeyFormat, Rbac, Severity, StoreKind, WorkloadKind, ranges,
+};
 
 /// A mapping's field: its name, what it says, its value's schema.
 type Field<'f> = (&'f str, &'f str, Value);
@@ -152,7 +156,7 @@ fn secret() -> Value {
 /// Every recipe that a version has.
 fn recipes(first: bool) -> Value {
     let of = || ("of", "The value that it is made of", text());
-    let hashed: Vec<Field<'_>> = vec![of(), ("cost", "", whole(10, 16))];
+    let hashed: Vec<Field<'_>> = vec![of(), ("cost", "", whole(ranges::COST))];
     let mut provided: Vec<Field<'_>> =
         vec![("pattern", "A regular expression for the whole value", text()), ("hint", "Where the value is found", text())];
     let mut bcrypt = hashed.clone();
@@ -161,9 +165,9 @@ fn recipes(first: bool) -> Value {
         bcrypt.push(("version", "", words(BcryptVersion::ALL, BcryptVersion::as_str)));
     }
     let mut all = vec![
-        recipe("hex", &["bytes"], &[("bytes", "", whole(1, 512)), ("prefix", "What the value begins with", text())]),
-        recipe("base64url", &["bytes"], &[("bytes", "", whole(1, 512))]),
-        recipe("alphanumeric", &["length"], &[("length", "", whole(1, 1024))]),
+        recipe("hex", &["bytes"], &[("bytes", "", whole(ranges::BYTES)), ("prefix", "What the value begins with", text())]),
+        recipe("base64url", &["bytes"], &[("bytes", "", whole(ranges::BYTES))]),
+        recipe("alphanumeric", &["length"], &[("length", "", whole(ranges::LENGTH))]),
         recipe("bcrypt", &["of", "cost"], &bcrypt),
         recipe("provided", &[], &provided),
     ];
@@ -180,12 +184,12 @@ fn later_recipes(hashed: &[Field<'_>]) -> Vec<Value> {
     let algorithms = || words(Algorithm::ALL, Algorithm::as_str);
     let public = || ("public", "The data key of its public half", text());
     vec![
-        recipe("base64", &["bytes"], &[("bytes", "", whole(1, 512))]),
+        recipe("base64", &["bytes"], &[("bytes", "", whole(ranges::BYTES))]),
         recipe(
             "password",
             &["length"],
             &[
-                ("length", "", whole(1, 1024)),
+                ("length", "", whole(ranges::LENGTH)),
                 ("classes", "At least one character of each", list(words(Class::ALL, Class::as_str))),
                 ("without", "Characters that it never has", text()),
             ],
@@ -195,7 +199,12 @@ fn later_recipes(hashed: &[Field<'_>]) -> Vec<Value> {
         recipe(
             "argon2id",
             &["of"],
-            &[of(), ("memory", "In KiB", whole(19_456, 1 << 20)), ("iterations", "", whole(2, 16)), ("parallelism", "", whole(1, 16))],
+            &[
+                of(),
+                ("memory", "In KiB", whole(ranges::MEMORY)),
+                ("iterations", "", whole(ranges::ITERATIONS)),
+                ("parallelism", "", whole(ranges::PARALLELISM)),
+            ],
         ),
         recipe(
             "key-pair",
@@ -208,7 +217,7 @@ fn later_recipes(hashed: &[Field<'_>]) -> Vec<Value> {
             &["days"],
             &[
                 ("names", "DNS names and IP addresses", list(text())),
-                ("days", "", whole(1, 36_500)),
+                ("days", "", whole(ranges::DAYS)),
                 ("algorithm", "", algorithms()),
                 ("authority", "It may sign other certificates", boolean()),
                 ("issued-by", "The Secret of the authority", name()),
@@ -222,8 +231,8 @@ fn later_recipes(hashed: &[Field<'_>]) -> Vec<Value> {
     ]
 }
 
-fn whole(least: u32, most: u32) -> Value {
-    json!({ "type": "integer", "minimum": least, "maximum": most })
+fn whole(range: RangeInclusive<u32>) -> Value {
+    json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() })
 }
 
 /// A recipe of one kind, with its fields.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use super::{DataKey, Error, Form, Issuer, KeyName, Name, Namespace, Position, Recipe, Result, Scope, meant};
+use super::{DataKey, Error, Form, Issuer, KeyName, Name, Namespace, Position, Recipe, Result, Scope, SecretValue, meant};
 
 /// The data key of a value where the contract names none, and its ExternalSecret's `remoteRef.property`. With `password` or `token`
 /// gitleaks' rule generic-api-key fires on most SealedSecrets; with `value` on none.
@@ -102,13 +102,16 @@ impl Key {
         matches!(self.recipe, Recipe::Provided { .. })
     }
 
-    /// Whether the line feed at the end of a single line belongs to its value.
-    pub fn keeps_line_feed(&self) -> bool {
+    /// A value as it is meant, of one as people and other tools leave it: without the line feed behind a single line, where that does
+    /// not belong to it; whether it was removed.
+    pub fn as_meant(&self, value: SecretValue) -> (SecretValue, bool) {
         use Recipe::{Certificate, PrivateKey, Provided, PublicKey, Same, Text};
-        matches!(
-            self.recipe,
-            Provided { lines: true, .. } | PrivateKey { .. } | PublicKey { .. } | Certificate { .. } | Same { .. } | Text(_)
-        )
+        match self.recipe {
+            Provided { lines: true, .. } | PrivateKey { .. } | PublicKey { .. } | Certificate { .. } | Same { .. } | Text(_) => {
+                (value, false)
+            }
+            _ => value.without_line_feed(),
+        }
     }
 }
 

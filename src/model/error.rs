@@ -225,7 +225,16 @@ pub fn visible(text: &str) -> String {
 
 /// So many of these: `1 value`, `2 values`.
 pub fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+    format!(
+        "{count} {noun}{}",
+        if count == 1 {
+            ""
+        } else if noun.ends_with('s') {
+            "es"
+        } else {
+            "s"
+        }
+    )
 }
 
 /// The help for a word that is not known: the known one that was meant, or else this.

@@ -35,7 +35,7 @@ pub use name::{DataKey, Hints, KeyName, Name, Namespace, Scope};
 pub use places::{LiveFlags, Places, quoted};
 pub use plan::{Change, Plan, Reason};
 pub use quietly::{drawing_itself, is_quiet, quietly};
-pub use recipe::{Algorithm, BcryptVersion, Class, Issuer, KeyFormat, Recipe};
+pub use recipe::{Algorithm, BcryptVersion, Class, Issuer, KeyFormat, Recipe, ranges};
 pub use secret_value::SecretValue;
 pub use settings::{ClusterSettings, Controller, GitOps, Live, SETTINGS, Settings, Store, Way};
 pub use threads::on_threads;

@@ -4,6 +4,23 @@ use std::collections::BTreeSet;
 
 use super::{KeyName, Text};
 
+/// What the numbers of recipes may be.
+pub mod ranges {
+    use std::ops::RangeInclusive;
+
+    pub const BYTES: RangeInclusive<u32> = 1..=512;
+    /// In characters.
+    pub const LENGTH: RangeInclusive<u32> = 1..=1024;
+    /// bcrypt's, the binary logarithm of its rounds: what Dex accepts.
+    pub const COST: RangeInclusive<u32> = 10..=16;
+    /// Argon2's, in KiB.
+    pub const MEMORY: RangeInclusive<u32> = 19_456..=1 << 20;
+    pub const ITERATIONS: RangeInclusive<u32> = 2..=16;
+    pub const PARALLELISM: RangeInclusive<u32> = 1..=16;
+    /// How long a certificate holds.
+    pub const DAYS: RangeInclusive<u32> = 1..=36_500;
+}
+
 #[derive(Clone, Debug)]
 pub enum Recipe {
     /// `prefix` and `bytes` random bytes in lower-case hex.

@@ -64,7 +64,7 @@ impl Adopted {
 
     /// The same for a value as people and other tools leave it.
     pub fn take(&mut self, key: &Key, value: SecretValue, from: String) -> Result<()> {
-        let (value, trimmed) = if key.keeps_line_feed() { (value, false) } else { value.without_line_feed() };
+        let (value, trimmed) = key.as_meant(value);
         if trimmed {
             self.trimmed.insert(key.name.clone());
         }

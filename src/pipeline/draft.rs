@@ -337,8 +337,7 @@ impl<'s> Draft<'s> {
         contract_file::read(DRAFT, &body)?;
         let head: String = self.head.iter().map(|line| format!("# {}\n", visible(line))).collect();
         let count = |begin: &str| self.comments.values().flatten().chain(&self.head).filter(|line| line.starts_with(begin)).count();
-        let last =
-            format!("# {}, {}\n", counted(count("guess:"), "guess"), counted(count("open:"), "open point")).replace("guesss", "guesses");
+        let last = format!("# {}, {}\n", counted(count("guess:"), "guess"), counted(count("open:"), "open point"));
         let title = "# A draft, from the ExternalSecrets of this checkout. Review it, complete it, and pass it with `--contract`.\n";
         Ok(format!("{title}{head}{body}{last}"))
     }
@@ -439,8 +438,7 @@ fn chosen(source: &Source<'_>) -> Name {
     }
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for manifest in source.platform.manifests.iter().chain(&source.platform.made) {
-        let stores = manifest.secret.entries.iter().map(|entry| &entry.store).chain(manifest.secret.whole.iter().map(|whole| &whole.store));
-        stores.for_each(|store| *votes.entry(&store.name).or_default() += 1);
+        manifest.secret.stores().for_each(|store| *votes.entry(&store.name).or_default() += 1);
     }
     let known = &source.known.store;
     if votes.contains_key(known.as_str()) {
@@ -494,9 +492,7 @@ pub fn stores(files: &Files) -> Vec<(String, Store)> {
 
 /// The error of a flag that names no store.
 pub fn unknown_store(store: &Name, platform: &Platform) -> Option<Error> {
-    let secrets = platform.manifests.iter().chain(&platform.made).map(|manifest| &manifest.secret);
-    let stores =
-        secrets.flat_map(|secret| secret.entries.iter().map(|entry| &entry.store).chain(secret.whole.iter().map(|whole| &whole.store)));
+    let stores = platform.manifests.iter().chain(&platform.made).flat_map(|manifest| manifest.secret.stores());
     let stores: BTreeSet<&str> = stores.map(|store| store.name.as_str()).filter(|name| !name.is_empty()).collect();
     (!stores.contains(store.as_str())).then(|| {
         let list: Vec<String> = stores.iter().map(|name| format!("`{}`", visible(name))).collect();

@@ -9,7 +9,9 @@ use zeroize::Zeroizing;
 
 use super::key_pair::PrivateKey;
 use super::tls;
-use crate::model::{BcryptVersion, Class, Entropy, Error, Escape, Issuer, Key, KeyName, Part, Recipe, Result, SecretValue, Text, Unit};
+use crate::model::{
+    BcryptVersion, Class, Entropy, Error, Escape, Issuer, Key, KeyName, Part, Recipe, Result, SecretValue, Text, Unit, ranges,
+};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 const ALPHANUMERIC: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -178,11 +180,8 @@ fn argon2id(password: &SecretValue, memory: u32, iterations: u32, parallelism: u
     let mut salt = [0; 16];
     entropy.try_fill_bytes(&mut salt)?;
     let failed = || Error::cryptography("hashing with Argon2id failed", "nothing was written; try again, and report it if it stays");
-    let parameters = argon2::Params::new(memory, iterations, parallelism, Some(32)).map_err(|_| failed())?;
-    let hasher = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
-    let mut hash = Zeroizing::new([0; 32]);
-    hasher.hash_password_into(password.expose(), &salt, &mut *hash).map_err(|_| failed())?;
-    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), Zeroizing::new(STANDARD_NO_PAD.encode(*hash)));
+    let hash = argon2id_of(password, &salt, (memory, iterations, parallelism), 32).ok_or_else(failed)?;
+    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), Zeroizing::new(STANDARD_NO_PAD.encode(hash)));
     let text = format!("$argon2id$v=19$m={memory},t={iterations},p={parallelism}${salt}${}", *hash);
     Ok(SecretValue::new(Zeroizing::new(text.into_bytes())))
 }
@@ -194,19 +193,26 @@ fn is_argon2id_of(hash: &[u8], password: &SecretValue) -> Option<bool> {
     let number = |name: &str| parameters.split(',').find_map(|one| one.strip_prefix(name)?.strip_prefix('=')?.parse::<u32>().ok());
     let (memory, iterations) = (number("m")?, number("t")?);
     // What would take minutes is none of ours.
-    let fair = memory <= MOST_MEMORY && iterations <= MOST_ITERATIONS;
+    if memory > *ranges::MEMORY.end() || iterations > *ranges::ITERATIONS.end() {
+        return None;
+    }
     let (salt, hash) = (STANDARD_NO_PAD.decode(salt).ok()?, STANDARD_NO_PAD.decode(hash).ok()?);
-    let parameters = argon2::Params::new(memory, iterations, number("p")?, Some(hash.len())).ok().filter(|_| fair)?;
-    let hasher = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
-    let mut computed = Zeroizing::new(vec![0; hash.len()]);
-    hasher.hash_password_into(password.expose(), &salt, &mut computed).ok()?;
-    Some(*computed == hash)
+    Some(*argon2id_of(password, &salt, (memory, iterations, number("p")?), hash.len())? == hash)
 }
 
-/// The most memory that an Argon2id hash may take, in KiB.
-pub const MOST_MEMORY: u32 = 1 << 20;
-/// The most passes that an Argon2id hash may take.
-pub const MOST_ITERATIONS: u32 = 16;
+/// None where these parameters are not possible.
+fn argon2id_of(
+    password: &SecretValue,
+    salt: &[u8],
+    (memory, iterations, parallelism): (u32, u32, u32),
+    bytes: usize,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let parameters = argon2::Params::new(memory, iterations, parallelism, Some(bytes)).ok()?;
+    let hasher = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
+    let mut hash = Zeroizing::new(vec![0; bytes]);
+    hasher.hash_password_into(password.expose(), salt, &mut hash).ok()?;
+    Some(hash)
+}
 
 /// Whether a value is one that its recipe could have made of those.
 pub fn agrees(recipe: &Recipe, value: &SecretValue, known: Known<'_>) -> bool {

@@ -259,36 +259,25 @@ pub fn missing<'u>(
     secrets: &[&SealedSecret],
     replaced: &BTreeSet<&KeyName>,
 ) -> Result<Vec<&'u Key>> {
-    let holds = |key: &Key| {
-        let of_key = secrets.iter().filter(|secret| secret.name.as_str() == key.name.secret());
-        of_key.into_iter().any(|secret| secret.value(key.name.property()).is_some())
-    };
+    let secret_of = |key: &Key| secrets.iter().find(|secret| secret.name.as_str() == key.name.secret());
+    let holds = |key: &Key| secret_of(key).is_some_and(|secret| secret.value(key.name.property()).is_some());
     let missing: Vec<&Key> = unit.keys.iter().copied().filter(|key| !holds(key) && !replaced.contains(&key.name)).collect();
     for key in &missing {
-        let of_key = secrets.iter().find(|secret| secret.name.as_str() == key.name.secret());
-        let unknown =
-            |one: &&Encrypted| unit.keys.iter().all(|key| key.name.secret() != of_name(of_key) || key.name.property() != one.key.as_str());
-        if let Some(other) = of_key.and_then(|secret| secret.encrypted.iter().find(unknown)) {
+        let of_secret = || unit.keys.iter().filter(|other| other.name.secret() == key.name.secret());
+        let unknown = |one: &&Encrypted| of_secret().all(|other| other.name.property() != one.key.as_str());
+        if let Some(other) = secret_of(key).and_then(|secret| secret.encrypted.iter().find(unknown)) {
             return Err(renamed(unit, key, other));
         }
     }
     let names: BTreeSet<KeyName> = missing.iter().map(|key| key.name.clone()).collect();
     let present: Vec<&str> = unit.together(&names).into_iter().filter(|name| !names.contains(*name)).map(KeyName::as_str).collect();
     match missing.first() {
-        Some(key) if !present.is_empty() => {
-            let is_there = secrets.iter().any(|secret| secret.name.as_str() == key.name.secret());
-            Err(if is_there {
-                value_missing(inventory, unit, key, &present)
-            } else {
-                half_missing(inventory, unit, key.name.secret(), &present)
-            })
-        }
+        Some(key) if !present.is_empty() => Err(match secret_of(key) {
+            Some(_) => value_missing(inventory, unit, key, &present),
+            None => half_missing(inventory, unit, key.name.secret(), &present),
+        }),
         _ => Ok(missing),
     }
-}
-
-fn of_name<'s>(secret: Option<&&'s SealedSecret>) -> &'s str {
-    secret.map_or("", |secret| secret.name.as_str())
 }
 
 /// A value under a data key that the contract does not have, beside one that the contract has and the file does not: it may be the same

@@ -24,14 +24,11 @@ use zeroize::Zeroizing;
 use super::certificate::{FitCertificate, SealingCertificate};
 use super::private_key::{self, SealingKey};
 use super::seal::Sealer;
-use super::{pem, rsa_soundness, unseal};
+use super::{rsa_soundness, tls, unseal};
 use crate::model::{Entropy, EntropyFailed, Error, Result, Scope, SecretValue};
 
 /// How long the certificate holds: ten years of 365 days, as the controller's do.
 const VALID_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
-/// How far back it begins, so that a cluster whose clock is behind accepts it.
-const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
 
 /// What it is to wait for one.
 pub const MAKING: &str = "making a sealing key";
@@ -82,12 +79,8 @@ fn new_key(entropy: &mut Entropy) -> Result<PrivateKey> {
 /// years from five minutes before `now`, a random serial number of 128 bits. It begins later than `after`: of several keys
 /// the controller serves the one whose certificate began last.
 fn new_certificate(key: &PrivateKey, now: SystemTime, after: Option<SystemTime>, entropy: &mut Entropy) -> Result<String> {
-    let mut serial = [0; 16];
-    entropy.try_fill_bytes(&mut serial)?;
-    // Positive, and never shortened by a leading zero.
-    serial[0] = serial[0] & 0x7f | 0x40;
-    let failed = || Error::cryptography("no certificate could be made", "check this machine's clock with `date`, and try again");
-    let begins = now.checked_sub(BEGINS_BEFORE).ok_or_else(failed)?;
+    let serial = tls::serial(entropy)?;
+    let begins = tls::begins(now)?;
     let begins = after.map_or(begins, |after| begins.max(after + Duration::from_secs(1)));
     let build = || -> builder::Result<Vec<u8>> {
         let validity = Validity::new(Time::try_from(begins)?, Time::try_from(begins + VALID_FOR)?);
@@ -97,12 +90,7 @@ fn new_certificate(key: &PrivateKey, now: SystemTime, after: Option<SystemTime>,
         let signer = SigningKey::<Sha256>::new(key.clone());
         Ok(builder.build(&signer)?.to_der()?)
     };
-    let der = build().map_err(|error| match error {
-        // A sound key fails to sign only where its blinding gets no randomness, which the library draws itself.
-        builder::Error::Signature(_) => EntropyFailed.into(),
-        _ => failed(),
-    })?;
-    Ok(pem::write("CERTIFICATE", &der).to_string())
+    Ok(tls::built(build())?.to_string())
 }
 
 struct LikeTheControllers(X509Name);

@@ -29,8 +29,36 @@ use super::key_pair::PrivateKey;
 use super::pem;
 use crate::model::{Entropy, EntropyFailed, Error, Result, SecretValue};
 
-/// How far back a certificate begins, for clocks that are behind.
+/// How far back a certificate begins, so that a machine whose clock is behind accepts it.
 const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
+
+/// When a certificate begins that is made now.
+pub fn begins(now: SystemTime) -> Result<SystemTime> {
+    now.checked_sub(BEGINS_BEFORE).ok_or_else(failed)
+}
+
+/// A random serial number of 128 bits.
+pub fn serial(entropy: &mut Entropy) -> Result<[u8; 16]> {
+    let mut serial = [0; 16];
+    entropy.try_fill_bytes(&mut serial)?;
+    // Positive, and never shortened by a leading zero.
+    serial[0] = serial[0] & 0x7f | 0x40;
+    Ok(serial)
+}
+
+/// A certificate in PEM, as it was built.
+pub fn built(der: builder::Result<Vec<u8>>) -> Result<Zeroizing<String>> {
+    let der = der.map_err(|error| match error {
+        // A sound key fails to sign only where its blinding gets no randomness, which the library draws itself.
+        builder::Error::Signature(_) => EntropyFailed.into(),
+        _ => failed(),
+    })?;
+    Ok(pem::write("CERTIFICATE", &der))
+}
+
+fn failed() -> Error {
+    Error::cryptography("no certificate could be made", "check this machine's clock with `date`, and try again")
+}
 
 /// Whose certificate it is.
 pub struct Subject<'s> {
@@ -55,13 +83,9 @@ pub fn issue(
     now: SystemTime,
     entropy: &mut Entropy,
 ) -> Result<SecretValue> {
-    let mut serial = [0; 16];
-    entropy.try_fill_bytes(&mut serial)?;
-    // Positive, and never shortened by a leading zero.
-    serial[0] = serial[0] & 0x7f | 0x40;
-    let failed = || Error::cryptography("no certificate could be made", "check this machine's clock with `date`, and try again");
+    let serial = serial(entropy)?;
     let authority = by.map(|by| read(by.certificate).ok_or_else(failed)).transpose()?;
-    let begins = now.checked_sub(BEGINS_BEFORE).ok_or_else(failed)?;
+    let begins = begins(now)?;
     let ends = begins + Duration::from_secs(u64::from(subject.days) * 24 * 60 * 60);
     let public = subject.key.public_der()?;
     let build = || -> builder::Result<Vec<u8>> {
@@ -74,11 +98,7 @@ pub fn issue(
         let signer = By(by.map_or(&subject.key, |by| &by.key));
         Ok(builder.build::<_, Signature>(&signer)?.to_der()?)
     };
-    let der = build().map_err(|error| match error {
-        builder::Error::Signature(_) => EntropyFailed.into(),
-        _ => failed(),
-    })?;
-    Ok(SecretValue::new(Zeroizing::new(pem::write("CERTIFICATE", &der).as_bytes().to_vec())))
+    Ok(SecretValue::new(Zeroizing::new(built(build())?.as_bytes().to_vec())))
 }
 
 /// Whether a certificate is for this key, and signed by that authority; `certificate` may be its own.

@@ -21,6 +21,15 @@ fn consumers(contract: &Contract, key: &KeyName) -> Vec<String> {
 }
 
 pub fn table(contract: &Contract) -> String {
+    let rows = table_rows(contract);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let [first, second, third] = [0, 1, 2].map(width);
+    let line = |row: &[String; 4]| format!("{:first$}  {:second$}  {:third$}  {}\n", row[0], row[1], row[2], row[3]);
+    rows.iter().map(line).collect()
+}
+
+/// The heads of the columns, then a row for each value.
+pub(super) fn table_rows(contract: &Contract) -> Vec<[String; 4]> {
     let mut rows = vec![["KEY", "RECIPE", "NEEDED WHEN", "READ BY"].map(str::to_owned)];
     for key in &contract.keys {
         let mut recipe = key.recipe.describe();
@@ -36,10 +45,7 @@ pub fn table(contract: &Contract) -> String {
         let is_last = contract.values_of(key.name.secret()).last().is_some_and(|last| last.name == key.name);
         rows.extend(texts(contract, key.name.secret(), when).into_iter().filter(|_| is_last));
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let [first, second, third] = [0, 1, 2].map(width);
-    let line = |row: &[String; 4]| format!("{:first$}  {:second$}  {:third$}  {}\n", row[0], row[1], row[2], row[3]);
-    rows.iter().map(line).collect()
+    rows
 }
 
 /// The rows of what a Secret holds beside its values.
@@ -111,7 +117,7 @@ pub(super) fn node(contract: &Contract, category: &str, name: &str) -> Option<St
 }
 
 /// The source Secrets, in the contract's order.
-fn secrets(contract: &Contract) -> Vec<&str> {
+pub(super) fn secrets(contract: &Contract) -> Vec<&str> {
     let mut secrets: Vec<&str> = contract.keys.iter().map(|key| key.name.secret()).collect();
     secrets.dedup();
     secrets

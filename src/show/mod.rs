@@ -6,6 +6,7 @@ pub mod contract;
 pub mod drill;
 pub mod escrow;
 pub mod findings;
+pub mod page;
 pub mod plan;
 pub mod reports;
 pub mod status;

@@ -16,7 +16,7 @@ use crate::pipeline::platform::{self, Platform};
 use crate::pipeline::render;
 use crate::pipeline::resolve::{self, Resolved};
 use crate::world::disk::{Kind, Links};
-use crate::world::folder::{Existing, Folder, Writer, changed_meanwhile};
+use crate::world::folder::{Folder, Writer, changed_meanwhile};
 use crate::world::{World, files, git, tree};
 
 impl Workspace {
@@ -158,9 +158,8 @@ impl Workspace {
         let folder = self.open_folder(parent(path))?.ok_or_else(|| changed_meanwhile().in_file(&shown))?;
         let _lock = folder.lock()?;
         folder.remove_leftovers_here()?;
-        let mode = folder.mode(name)?.unwrap_or(0o644);
         let mut writer = Writer::new(&folder);
-        writer.write(name, new.as_bytes(), mode, Existing::AsRead(Some(before.as_bytes())))?;
+        writer.replace(name, new.as_bytes(), Some(before.as_bytes()))?;
         writer.finish().map(|_| ())
     }
 
@@ -213,9 +212,8 @@ impl Workspace {
         let folder = checkout.create_beneath(Path::new(parent), 0o755)?;
         let _lock = folder.lock()?;
         folder.remove_leftovers_here()?;
-        let mode = folder.mode(name)?.unwrap_or(0o644);
         let mut writer = Writer::new(&folder);
-        writer.write(name, edit.after.as_bytes(), mode, Existing::AsRead(edit.before.as_deref()))?;
+        writer.replace(name, edit.after.as_bytes(), edit.before.as_deref())?;
         if last { writer.finish().map(|_| ()) } else { writer.sync() }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Workspace;
 use crate::model::{Error, Result, quoted, visible};
 use crate::pipeline::git_setup::{self, Variable};
-use crate::world::folder::{Existing, Folder, Writer};
+use crate::world::folder::{Folder, Writer};
 use crate::world::{files, git};
 
 const ATTRIBUTES: &str = ".gitattributes";
@@ -71,10 +71,14 @@ impl Workspace {
         if !lines.is_empty() {
             let before = String::from_utf8_lossy(attributes.as_deref().unwrap_or_default()).into_owned();
             let text = git_setup::with_lines(&before, lines);
-            write(out, ATTRIBUTES, &text, attributes.as_deref())?.sync()?;
+            let mut writer = Writer::new(out);
+            writer.replace(ATTRIBUTES, text.as_bytes(), attributes.as_deref())?;
+            writer.sync()?;
         }
         if setup.configures() {
-            write(folder, CONFIGURATION, changed, Some(configuration))?.finish()?;
+            let mut writer = Writer::new(folder);
+            writer.replace(CONFIGURATION, changed.as_bytes(), Some(configuration))?;
+            writer.finish()?;
         }
         Ok(())
     }
@@ -90,12 +94,4 @@ impl GitSetup {
     pub fn is_needed(&self) -> bool {
         self.configures() || !self.lines.is_empty()
     }
-}
-
-/// Writes a file whole: what was read is what is replaced.
-fn write<'f>(folder: &'f Folder, name: &str, text: &str, before: Option<&[u8]>) -> Result<Writer<'f>> {
-    let mode = folder.mode(name)?.unwrap_or(0o644);
-    let mut writer = Writer::new(folder);
-    writer.write(name, text.as_bytes(), mode, Existing::AsRead(before))?;
-    Ok(writer)
 }

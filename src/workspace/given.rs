@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::{Workspace, tracked};
-use crate::model::{Contract, Error, Key, KeyName, MOST_PROVIDED_BYTES, Plan, Recipe, Result, SecretValue};
+use crate::model::{Contract, Error, KeyName, MOST_PROVIDED_BYTES, Plan, Recipe, Result, SecretValue};
 use crate::pipeline::fit;
 use crate::world::disk::Disk;
 use crate::world::folder::Folder;
@@ -107,17 +107,16 @@ impl Workspace {
     ) -> Result<BTreeMap<KeyName, SecretValue>> {
         let sealed: BTreeSet<&KeyName> = plan.sealed().collect();
         let mut values = BTreeMap::new();
-        for (name, file) in provide.iter().filter(|(name, _)| sealed.contains(name)) {
-            let keeps = contract.key(name.as_str()).is_some_and(Key::keeps_line_feed);
-            let value = self.read_value(name, file.as_deref(), world)?;
-            let (value, removed) = if keeps { (value, false) } else { value.without_line_feed() };
+        let given = provide.iter().filter(|(name, _)| sealed.contains(name));
+        for (key, file) in given.filter_map(|(name, file)| Some((contract.key(name.as_str())?, file))) {
+            let (value, removed) = key.as_meant(self.read_value(&key.name, file.as_deref(), world)?);
             if removed {
-                warn_of_line_feed(name, world);
+                warn_of_line_feed(&key.name, world);
             }
-            if let Some(key) = contract.key(name.as_str()).filter(|_| !accepted.contains(name)) {
+            if !accepted.contains(&key.name) {
                 fit::check(contract, key, &value)?;
             }
-            values.insert(name.clone(), value);
+            values.insert(key.name.clone(), value);
         }
         Ok(values)
     }

@@ -451,6 +451,12 @@ impl<'f> Writer<'f> {
         written.map_err(|error| error.in_file(&shown))
     }
 
+    /// Writes one file in place of what was read of it, with the mode that it has.
+    pub fn replace(&mut self, name: &str, bytes: &[u8], before: Option<&[u8]>) -> Result<()> {
+        let mode = self.root.mode(name)?.unwrap_or(0o644);
+        self.write(name, bytes, mode, Existing::AsRead(before))
+    }
+
     /// Opens, or makes, the subfolder of a path; returns the last part.
     fn enter<'p>(&mut self, path: &'p str) -> Result<&'p str> {
         let Some((parent, name)) = path.rsplit_once('/') else { return Ok(path) };

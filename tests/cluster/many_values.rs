@@ -40,6 +40,9 @@ secrets:
   - name: pull-elsewhere
     about: of the type dockerconfigjson, of another Secret
     recipe: { dockerconfigjson: { registry: registry.example.org, user: puller, of: pull/password } }
+  - name: token
+    about: a Secret of one value
+    recipe: { hex: { bytes: 32 } }
 consumers:
   - namespace: shop
     name: app-db
@@ -47,11 +50,14 @@ consumers:
     data:
       - { secretKey: url, key: app-db, property: uri }
       - { secretKey: crt, key: web-tls, property: tls.crt }
+      - { secretKey: token, key: token, property: value }
   - namespace: shop
     name: everything
     target: everything
     extract: [app-db, deploy-key, pull-elsewhere]
 "#;
+
+const SECRETS: [&str; 6] = ["app-db", "web-tls", "deploy-key", "pull", "pull-elsewhere", "token"];
 
 #[test]
 fn every_source_and_every_target_is_what_unseal_says() {
@@ -67,7 +73,7 @@ fn every_source_and_every_target_is_what_unseal_says() {
         all["items"].as_array().expect("a List").iter().find(|one| one["metadata"]["name"] == name).expect("it is there").clone()
     };
     let before = unsealed(&repository);
-    for name in ["app-db", "web-tls", "deploy-key", "pull", "pull-elsewhere"] {
+    for name in SECRETS {
         let (live, ours) = (get("secret-source", name), of(&before, name));
         assert_eq!((&live["data"], &live["type"]), (&ours["data"], &ours["type"]), "{name}");
         assert_eq!(live["immutable"] == true, ours["immutable"] == true, "{name}");
@@ -94,6 +100,58 @@ fn every_source_and_every_target_is_what_unseal_says() {
     cluster.wait_for("the target everything", SOON, arrived);
     targets(&cluster, &after);
     repository.run(&["doctor", "--kubeconfig", &kubeconfig]);
+    pushed(&cluster, &repository, &after);
+}
+
+/// What `export` prints, applied: another store has each source Secret whole, and a third one the single value as it is.
+fn pushed(cluster: &Cluster, repository: &Repository, unsealed: &Value) {
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&cluster.kubectl(args)).expect("kubectl prints JSON") };
+    let apply = |manifests: &str| cluster.kubectl_with_input(&["apply", "-f", "-"], manifests);
+    let export = |args: &[&str]| String::from_utf8(repository.run(&[&["export", "--push-secrets"], args].concat())).expect("YAML");
+    let store = |name: &str, provider: Value| {
+        serde_json::json!({
+            "apiVersion": "external-secrets.io/v1", "kind": "ClusterSecretStore",
+            "metadata": { "name": name }, "spec": { "provider": provider },
+        })
+    };
+    cluster.create_namespace("hosted");
+    cluster.kubectl(&["-n", "hosted", "create", "role", "writer", "--verb=*", "--resource=secrets"]);
+    cluster.kubectl(&["-n", "hosted", "create", "rolebinding", "writer", "--role=writer", "--serviceaccount=external-secrets:eso-reader"]);
+    let mut provider = json(&["get", "clustersecretstore", "secret-store", "-o", "json"])["spec"]["provider"].clone();
+    provider["kubernetes"]["remoteNamespace"] = "hosted".into();
+    apply(&store("whole", provider).to_string());
+    // This provider cannot say what it has.
+    apply(&export(&["whole"]).replace("updatePolicy: IfNotExists", "updatePolicy: Replace"));
+    for name in SECRETS {
+        let of = |list: &Value| list["items"].as_array()?.iter().find(|one| one["metadata"]["name"] == name).map(|one| one["data"].clone());
+        let ours = of(unsealed).expect("it is sealed");
+        let copied = || of(&json(&["-n", "hosted", "get", "secret", "-o", "json"])).filter(|data| *data == ours).map(drop);
+        cluster.wait_for(name, SOON, copied);
+    }
+    cluster.kubectl(&["-n", "secret-source", "delete", "pushsecret", "--all"]);
+    // The operator keeps what this provider has in its memory.
+    apply(&store("bare", serde_json::json!({ "fake": { "data": [{ "key": "other", "value": "x" }] } })).to_string());
+    let bare = export(&["bare", "--bare-values"]);
+    apply(bare.split("---\n").find(|one| one.contains("  name: token\n")).expect("one for the token"));
+    let reader = serde_json::json!({
+        "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+        "metadata": { "name": "token", "namespace": "hosted" },
+        "spec": {
+            "refreshInterval": "1s",
+            "secretStoreRef": { "kind": "ClusterSecretStore", "name": "bare" },
+            "data": [{ "secretKey": "copy", "remoteRef": { "key": "token" } }],
+            "target": { "name": "bare-token" },
+        },
+    });
+    apply(&reader.to_string());
+    let ours = unsealed["items"].as_array().expect("a List").iter().find(|one| one["metadata"]["name"] == "token").expect("it is sealed");
+    let value = &ours["data"]["value"];
+    let arrived = || {
+        let text = cluster.try_kubectl(&["-n", "hosted", "get", "secret", "bare-token", "-o", "json"]).ok()?;
+        let secret: Value = serde_json::from_str(&text).expect("kubectl prints JSON");
+        (secret["data"]["copy"] == *value).then_some(())
+    };
+    cluster.wait_for("the bare value", SOON, arrived);
 }
 
 /// Each target has the bytes of its sources.

@@ -45,6 +45,15 @@ fn the_yaml_is_what_the_flag_takes() {
     ] {
         assert!(picture.contains(link), "{link}\n{picture}");
     }
+    let page = same("html");
+    let count = |what: &str| page.matches(what).count();
+    let entries = json["consumers"].as_array().unwrap().iter().map(|one| one["data"].as_array().unwrap().len()).sum::<usize>();
+    assert_eq!(count("<rect "), 2 * 18 + 2 * 16, "{page}");
+    assert_eq!(count("<path "), 18 + entries + 16, "{page}");
+    assert_eq!(count("<tr>"), 1 + 18, "{page}");
+    assert!(page.contains("<title>value → LITELLM_MASTER_KEY</title>") && page.contains("<td>64 hex, write-once</td>"), "{page}");
+    // Whoever opens it has no network.
+    assert_eq!(["://", "<script", "<link", "src="].map(count), [0; 4], "{page}");
 }
 
 fn named(name: &str) -> Name {

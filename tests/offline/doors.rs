@@ -73,13 +73,18 @@ fn what_is_no_mapping_is_told_and_never_quoted() {
 fn values_are_pushed_to_another_store() {
     let sandbox = sandbox();
     run(&sandbox, &["bootstrap"]).expect(0);
-    let pushed = run(&sandbox, &["export", "--push-secrets", "hosted"]).expect(0).stdout;
-    let app = "apiVersion: external-secrets.io/v1alpha1\nkind: PushSecret\nmetadata:\n  name: app\n  namespace: source\nspec:\n  data:\n  - match:\n      remoteRef:\n        property: pw\n        remoteKey: app\n      secretKey: pw\n";
-    let single = "  - match:\n      remoteRef:\n        remoteKey: single\n      secretKey: value\n  deletionPolicy: None\n  refreshInterval: 1h\n  secretStoreRefs:\n  - kind: SecretStore\n    name: hosted\n  selector:\n    secret:\n      name: single\n  updatePolicy: IfNotExists\n";
-    assert!(pushed.starts_with(app), "{pushed}");
-    assert_eq!(pushed.matches("kind: PushSecret").count(), 2, "{pushed}");
-    let kind = run(&sandbox, &["export", "--push-secrets", "hosted", "--kind", "SecretStore"]).expect(0).stdout;
-    assert!(kind.ends_with(single), "{kind}");
+    let one = |name: &str, from: &str, kind: &str| {
+        format!(
+            "apiVersion: external-secrets.io/v1alpha1\nkind: PushSecret\nmetadata:\n  name: {name}\n  namespace: source\nspec:\n  data:\n  - match:\n      remoteRef:\n        remoteKey: {name}\n{from}  deletionPolicy: None\n  refreshInterval: 1h\n  secretStoreRefs:\n  - kind: {kind}\n    name: hosted\n  selector:\n    secret:\n      name: {name}\n  updatePolicy: IfNotExists\n"
+        )
+    };
+    let export = |args: &[&str]| run(&sandbox, &[&["export", "--push-secrets", "hosted"], args].concat()).expect(0).stdout;
+    let kind = "ClusterSecretStore";
+    assert_eq!(export(&[]), format!("{}---\n{}", one("app", "", kind), one("single", "", kind)));
+    let bare = "      secretKey: value\n";
+    let kind = "SecretStore";
+    let expected = format!("{}---\n{}", one("app", "", kind), one("single", bare, kind));
+    assert_eq!(export(&["--bare-values", "--kind", kind]), expected);
     let none = Sandbox::with_keys();
     none.write("c.yaml", CONTRACT.as_bytes());
     run(&none, &["export", "--push-secrets", "hosted"]).expect(3);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::common::{Ran, Sandbox, TestEntropy, fixture_text};
-use crate::recipes::{Opened, contract, good, opened, run, text};
+use crate::recipes::{Opened, contract, good, opened, run, sealed, text};
 
 /// A Secret with one of each kind of value, one that is made of it, pairs of one kind, and certificates.
 const SHOP: &str = "  - name: app
@@ -331,6 +331,18 @@ fn what_the_operator_has_not_provided_yet_is_awaited_and_the_rest_is_made_once_o
     settled(&sandbox);
     let values = opened(&sandbox);
     assert_eq!(text(&values, "one", "line"), format!("a voucher of ours {}", text(&values, "app", "token")));
+}
+
+#[test]
+fn a_long_chain_of_values_is_sealed_in_the_unit_of_its_first() {
+    let link = |i: usize| format!("  - name: a{i}\n    about: x\n    recipe: {{ template: '{{a{}/value}}!' }}\n", i + 1);
+    let secrets: String = (0..8).map(link).collect::<String>() + "  - name: a8\n    about: x\n    recipe: { hex: { bytes: 32 } }\n";
+    let sandbox = sealed(&secrets, &[]);
+    settled(&sandbox);
+    let files = std::fs::read_dir(sandbox.path("out/secret-source")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(files.filter(|file| file.ends_with(".sealed.yaml")).collect::<Vec<_>>(), ["a8.sealed.yaml"]);
+    let values = opened(&sandbox);
+    assert_eq!(text(&values, "a0", "value"), format!("{}!!!!!!!!", text(&values, "a8", "value")));
 }
 
 #[test]
