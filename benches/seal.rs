@@ -168,7 +168,8 @@ fn pipeline(contract: &Contract, certificate: &FitCertificate, world: &mut World
     let mut values = Vec::with_capacity(MANY);
     for unit in &units {
         let names: Vec<KeyName> = unit.keys.iter().map(|key| key.name.clone()).collect();
-        let made = generate(unit, &names, &mut Default::default(), SystemTime::UNIX_EPOCH, world.entropy.as_mut()).unwrap();
+        let made =
+            generate(unit, &names, &mut Default::default(), &Default::default(), SystemTime::UNIX_EPOCH, world.entropy.as_mut()).unwrap();
         let label = |name: &str| Contract::SCOPE.label(contract.namespace.as_str(), name);
         values.extend(made.into_iter().map(|(key, value)| (label(key.name.secret()), value)));
     }

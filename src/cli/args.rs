@@ -230,10 +230,10 @@ pub struct Wishes {
     /// All data that was encrypted with the old value can no longer be read.
     #[arg(long, value_name = "KEY", value_parser = key)]
     pub destroys_data: Vec<KeyName>,
-    /// Compare your copies with the sealed values too
+    /// Open sealed values, with this age identity
     ///
-    /// With the age identity that opens the escrow; copies that differ are restored [default: operator.agekey in the keys folder, to
-    /// restore missing copies only].
+    /// Copies that differ from them are restored, and a value that the contract adds may be made of them [default: operator.agekey in the
+    /// keys folder, to restore missing copies only].
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     #[command(flatten)]
@@ -401,7 +401,7 @@ pub struct Copy {
 )]
 #[group(id = "chosen", required = true, multiple = true)]
 pub struct Rotate {
-    /// Keys to rotate; a hash and its password rotate together
+    /// Keys to rotate; a value rotates with what is made of it
     #[arg(value_name = "KEY", value_parser = key, group = "chosen")]
     pub names: Vec<KeyName>,
     /// Rotate generated keys older than this, such as 90d
@@ -421,6 +421,11 @@ pub struct Rotate {
     /// All data that was encrypted with the old value can no longer be read.
     #[arg(long, value_name = "KEY", value_parser = key, group = "chosen")]
     pub destroys_data: Vec<KeyName>,
+    /// Keep what a value is made of, opened with this age identity
+    ///
+    /// A certificate keeps its authority, a hash its password. Without it they rotate together, since no sealed value can be read.
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
     #[command(flatten)]
     pub replacing: Replacing,
 }

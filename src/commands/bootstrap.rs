@@ -21,8 +21,8 @@ pub(super) fn plan(workspace: &Workspace, args: &cli::Plan, world: &mut World) -
 }
 
 fn options(wishes: &cli::Wishes, yes: bool, dry_run: bool, json: bool) -> Options<'_> {
-    let cli::Wishes { provide, as_is, destroys_data, certificate, .. } = wishes;
-    Options { certificate, provide, accept_as_is: &as_is.accept_as_is, destroys_data, yes, dry_run, json }
+    let cli::Wishes { provide, as_is, destroys_data, certificate, identity, .. } = wishes;
+    Options { certificate, provide, accept_as_is: &as_is.accept_as_is, destroys_data, identity: identity.as_deref(), yes, dry_run, json }
 }
 
 struct Bootstrap<'a>(&'a cli::Wishes);
@@ -31,7 +31,8 @@ impl Job for Bootstrap<'_> {
     fn wishes(&mut self, contract: &Contract, _: &Inventory, _: &mut World) -> Result<Wishes> {
         let destroyed = contract.write_once_keys(&self.0.destroys_data)?;
         contract.all_named("--accept-as-is", &self.0.as_is.accept_as_is)?;
-        Ok(Wishes { provided: provided_names(contract, &self.0.provide)?, destroyed, ..Wishes::default() })
+        let provided = provided_names(contract, &self.0.provide)?;
+        Ok(Wishes { provided, destroyed, opens: self.0.identity.is_some(), ..Wishes::default() })
     }
 
     fn begins(&self) -> bool {

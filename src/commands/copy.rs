@@ -34,7 +34,7 @@ fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -
             let in_out = |error: Error| error.within(&from.places.out);
             let secrets = inventory::unit(&inventory, contract, &unit).map_err(in_out)?;
             if let Some(secrets) = &secrets {
-                inventory::missing(&inventory, &unit, secrets, &BTreeSet::new()).map_err(in_out)?;
+                inventory::missing(&inventory, &unit, secrets, &BTreeSet::new(), false).map_err(in_out)?;
             }
             let all = || unit.keys.iter().map(|key| key.name.clone()).collect();
             wanted.extend(if names.is_empty() { all() } else { unit.together(&names).into_iter().cloned().collect::<BTreeSet<_>>() });

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Outcome;
-use super::sealing::{self, Job, Ready};
+use super::sealing::{self, Job, Options, Ready};
 use crate::cli::Rotate;
 use crate::model::{Contract, Error, KeyName, Result, Unit};
 use crate::pipeline::inventory::{self, Inventory};
@@ -14,7 +14,10 @@ use crate::workspace::given::provided_names;
 use crate::world::World;
 
 pub(super) fn run(workspace: &Workspace, args: &Rotate, world: &mut World) -> Result<Outcome> {
-    let options = args.replacing.options(&args.provide, &args.as_is.accept_as_is, &args.destroys_data);
+    let options = Options {
+        identity: args.identity.as_deref(),
+        ..args.replacing.options(&args.provide, &args.as_is.accept_as_is, &args.destroys_data)
+    };
     sealing::run(workspace, &options, &mut Rotation { args, workspace }, world)
 }
 
@@ -65,7 +68,7 @@ impl Rotation<'_> {
             }
         }
         let replaced = named.iter().chain(&provided).chain(&destroyed).cloned().collect();
-        Ok(Wishes { extent: Extent::Replaced, provided, destroyed, replaced })
+        Ok(Wishes { extent: Extent::Replaced, provided, destroyed, replaced, opens: self.args.identity.is_some() })
     }
 
     /// Adds the values of a unit that were sealed before a day, or whose day is not known.
@@ -77,7 +80,8 @@ impl Rotation<'_> {
             return world.terminal.warn(&format!("`{}` is older, and stays: it is write-once", unit.name));
         }
         for key in unit.keys.iter().filter(|key| old.contains(&key.name)) {
-            let together = unit.together(&BTreeSet::from([key.name.clone()]));
+            let alone = Wishes { replaced: BTreeSet::from([key.name.clone()]), opens: wishes.opens, ..Wishes::default() };
+            let together = alone.replaced_in(unit);
             let yours = unit.keys.iter().find(|one| one.is_provided() && together.contains(&one.name));
             if let Some(yours) = yours {
                 let itself = if key.is_provided() { String::new() } else { format!(" {}", key.name) };

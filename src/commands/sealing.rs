@@ -1,6 +1,7 @@
 //! What every command that seals does, in this order: open, inventory, plan, nothing to do?, check, ask, provide, carry out, next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::Outcome;
 use crate::cli::{Adoption, Certificate, Consent, Replacing};
@@ -11,7 +12,7 @@ use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::make::{Basis, make};
 use crate::pipeline::plan::{self, Extent, Setting, Wishes};
-use crate::pipeline::render;
+use crate::pipeline::{render, unseal};
 use crate::show;
 use crate::workspace::Workspace;
 use crate::workspace::given::Provide;
@@ -65,6 +66,8 @@ pub(super) struct Options<'o> {
     /// The keys whose provided value is not judged.
     pub(super) accept_as_is: &'o [KeyName],
     pub(super) destroys_data: &'o [KeyName],
+    /// What opens sealed values that others are made of.
+    pub(super) identity: Option<&'o Path>,
     pub(super) yes: bool,
     pub(super) dry_run: bool,
     pub(super) json: bool,
@@ -74,7 +77,7 @@ impl Replacing {
     pub(super) fn options<'o>(&'o self, provide: &'o Provide, accept_as_is: &'o [KeyName], destroys_data: &'o [KeyName]) -> Options<'o> {
         let Consent { yes, dry_run, ref printed } = self.consent;
         let json = printed.is_json();
-        Options { certificate: &self.certificate, provide, accept_as_is, destroys_data, yes, dry_run, json }
+        Options { certificate: &self.certificate, provide, accept_as_is, destroys_data, identity: None, yes, dry_run, json }
     }
 }
 
@@ -174,11 +177,12 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     let mut values = workspace.read_provided(options.provide, options.accept_as_is, &ready.contract, &ready.plan, world)?;
     values.extend(job.values());
     workspace.check_new_copies(&ready.plan, &ready.before.inventory, &values)?;
+    let sources = open_sources(workspace, options.identity, &ready, world)?;
     let keys = ready.plan.remembers().then(|| workspace.change_keys()).transpose()?;
     let today = world.day(0)?;
     let sealed_on = |name: &KeyName| job.sealed_on(name, &today);
     let (contract, inventory, certificate) = (&ready.contract, &ready.before.inventory, &ready.certificate);
-    let basis = Basis { contract, inventory, certificate, sealed_on: &sealed_on };
+    let basis = Basis { contract, inventory, certificate, sources: &sources, sealed_on: &sealed_on };
     let mut made = make(&basis, &ready.plan, values, (world.clock)(), world.entropy.as_mut(), world.threads)?;
     made.copies.extend(std::mem::take(&mut ready.copies).into_iter().map(|(key, value)| (key, value.into_bytes())));
     out.carry_out(&ready.plan, &ready.before, made, keys.as_ref(), world)?;
@@ -187,6 +191,32 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
     }
     world.terminal.print_report(&(text(workspace, &ready, true, job) + &job.next(workspace)))?;
     Ok(disagreement(&ready.plan))
+}
+
+/// Sealed values that stay, and that those of the plan are made of, in the clear.
+fn open_sources(
+    workspace: &Workspace,
+    identity: Option<&Path>,
+    ready: &Ready<'_>,
+    world: &mut World,
+) -> Result<BTreeMap<KeyName, SecretValue>> {
+    let sealed: BTreeSet<&KeyName> = ready.plan.sealed().collect();
+    let keys = ready.contract.keys.iter().filter(|key| sealed.contains(&key.name));
+    let wanted: BTreeSet<&KeyName> = keys.flat_map(|key| key.recipe.sources()).filter(|name| !sealed.contains(name)).collect();
+    let mut found = BTreeMap::new();
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    let escrow = workspace.escrow(identity, world)?;
+    for (file, secret) in ready.before.inventory.sealed.iter().flat_map(|(file, secrets)| secrets.iter().map(move |one| (file, one))) {
+        if wanted.iter().all(|name| name.secret() != secret.name.as_str()) {
+            continue;
+        }
+        let values = unseal::open_all(&escrow.pairs.openers, secret).map_err(|error| error.in_file(&workspace.places.in_out(file)))?;
+        let names = secret.encrypted.iter().map(|one| KeyName::of(&secret.name, &one.key));
+        found.extend(names.zip(values).map(|(name, (_, value))| (name, value)).filter(|(name, _)| wanted.contains(name)));
+    }
+    Ok(found)
 }
 
 /// Everything is done: that this machine may forget it is worth a warning, and no error.

@@ -544,6 +544,15 @@ impl<'a> Unit<'a> {
 
     /// These keys, those that theirs are made of, and those that are made of one of them: they are made together.
     pub fn together(&self, names: &BTreeSet<KeyName>) -> BTreeSet<&'a KeyName> {
+        self.closure(names, true)
+    }
+
+    /// These keys, and those that are made of one of them.
+    pub fn made_of(&self, names: &BTreeSet<KeyName>) -> BTreeSet<&'a KeyName> {
+        self.closure(names, false)
+    }
+
+    fn closure(&self, names: &BTreeSet<KeyName>, with_sources: bool) -> BTreeSet<&'a KeyName> {
         let mut found: BTreeSet<&'a KeyName> = self.keys.iter().map(|key| &key.name).filter(|name| names.contains(*name)).collect();
         loop {
             let before = found.len();
@@ -551,7 +560,8 @@ impl<'a> Unit<'a> {
                 let sources = key.recipe.sources();
                 if found.contains(&key.name) || sources.iter().any(|of| found.contains(of)) {
                     found.insert(&key.name);
-                    found.extend(self.keys.iter().map(|key| &key.name).filter(|name| sources.contains(name)));
+                    let of_unit = self.keys.iter().map(|key| &key.name);
+                    found.extend(of_unit.filter(|name| with_sources && sources.contains(name)));
                 }
             }
             if found.len() == before {

@@ -16,12 +16,13 @@ use crate::model::{
 const HEX: &[u8; 16] = b"0123456789abcdef";
 const ALPHANUMERIC: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The values of these keys of a unit, each with its key, in the unit's order; `provided` holds those that exist already, and `now` is
-/// when certificates begin.
+/// The values of these keys of a unit, each with its key, in the unit's order; `provided` holds those that exist already, `sources` those
+/// that stay and that others are made of, and `now` is when certificates begin.
 pub fn generate<'k>(
     unit: &Unit<'k>,
     keys: &[KeyName],
     provided: &mut BTreeMap<KeyName, SecretValue>,
+    sources: &BTreeMap<KeyName, SecretValue>,
     now: SystemTime,
     entropy: &mut Entropy,
 ) -> Result<Vec<(&'k Key, SecretValue)>> {
@@ -30,7 +31,7 @@ pub fn generate<'k>(
         let value = match provided.remove(&key.name) {
             Some(value) => value,
             None if key.recipe.is_derived() => {
-                let made = |name: &KeyName| values.iter().find(|(key, _)| key.name == *name).map(|(_, value)| value);
+                let made = |name: &KeyName| values.iter().find(|(key, _)| key.name == *name).map(|(_, value)| value).or(sources.get(name));
                 derive(&key.recipe, &made, now, entropy)?
             }
             None => draw(&key.recipe, entropy)?,
@@ -45,7 +46,7 @@ type Known<'v> = &'v dyn Fn(&KeyName) -> Option<&'v SecretValue>;
 
 /// A value that is made of others.
 fn derive(recipe: &Recipe, known: Known<'_>, now: SystemTime, entropy: &mut Entropy) -> Result<SecretValue> {
-    let of = |name: &KeyName| known(name).expect("a plan makes a value together with what it is made of");
+    let of = |name: &KeyName| known(name).expect("a plan makes a value together with what it is made of, or that is open");
     match recipe {
         Recipe::Bcrypt { of: name, cost, version } => hash(of(name), *cost, *version, entropy),
         Recipe::Htpasswd { user, of: name, cost } => {
@@ -60,7 +61,7 @@ fn derive(recipe: &Recipe, known: Known<'_>, now: SystemTime, entropy: &mut Entr
             let subject = tls::Subject { key: PrivateKey::read(of(name))?, names, days: *days };
             match issuer {
                 Issuer::By { key, certificate } => {
-                    let authority = tls::Authority { key: PrivateKey::read(of(key))?, certificate: of(certificate) };
+                    let authority = tls::Authority { name: certificate, key: PrivateKey::read(of(key))?, certificate: of(certificate) };
                     tls::issue(&subject, Some(&authority), false, now, entropy)
                 }
                 issuer => tls::issue(&subject, None, *issuer == Issuer::Authority, now, entropy),

@@ -251,13 +251,14 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
     Ok(Some(found))
 }
 
-/// The keys of a unit's SealedSecrets that they do not hold yet, but for those that are `replaced`. One that is made of a value that they
-/// hold, or the other way round, is an error.
+/// The keys of a unit's SealedSecrets that they do not hold yet, but for those that are `replaced`. One is an error if a value that they
+/// hold is made of it, or it of such a value and nothing `opens` that. A write-once unit is never opened: what is missing there may be lost.
 pub fn missing<'u>(
     inventory: &Inventory,
     unit: &Unit<'u>,
     secrets: &[&SealedSecret],
     replaced: &BTreeSet<&KeyName>,
+    opens: bool,
 ) -> Result<Vec<&'u Key>> {
     let secret_of = |key: &Key| secrets.iter().find(|secret| secret.name.as_str() == key.name.secret());
     let holds = |key: &Key| secret_of(key).is_some_and(|secret| secret.value(key.name.property()).is_some());
@@ -270,12 +271,18 @@ pub fn missing<'u>(
         }
     }
     let names: BTreeSet<KeyName> = missing.iter().map(|key| key.name.clone()).collect();
-    let present: Vec<&str> = unit.together(&names).into_iter().filter(|name| !names.contains(*name)).map(KeyName::as_str).collect();
+    let present =
+        |of: BTreeSet<&'u KeyName>| -> Vec<&str> { of.into_iter().filter(|name| !names.contains(*name)).map(KeyName::as_str).collect() };
+    let sources_only = !unit.write_once() && present(unit.made_of(&names)).is_empty();
+    let present = present(unit.together(&names));
     match missing.first() {
-        Some(key) if !present.is_empty() => Err(match secret_of(key) {
-            Some(_) => value_missing(inventory, unit, key, &present),
-            None => half_missing(inventory, unit, key.name.secret(), &present),
-        }),
+        Some(key) if !(present.is_empty() || opens && sources_only) => {
+            let first = if sources_only { "open what it is made of: `seal-secrets bootstrap --identity FILE`; or " } else { "" };
+            Err(match secret_of(key) {
+                Some(_) => value_missing(inventory, unit, key, &present, first),
+                None => half_missing(inventory, unit, key.name.secret(), &present, first),
+            })
+        }
         _ => Ok(missing),
     }
 }
@@ -291,9 +298,10 @@ fn renamed(unit: &Unit<'_>, missing: &Key, other: &Encrypted) -> Error {
     Error::refused(what, help).why("if the data key was renamed, it would get a second value").at(other.position).in_file(&unit.file())
 }
 
-fn value_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &Key, present: &[&str]) -> Error {
+/// `first` is the better help, where there is one.
+fn value_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &Key, present: &[&str], first: &str) -> Error {
     let (name, secret) = (&missing.name, missing.name.secret());
-    let mut help = format!("take it out of the contract, or restore the file: {}", inventory.git("checkout --", &[unit.file()]));
+    let mut help = format!("{first}take it out of the contract, or restore the file: {}", inventory.git("checkout --", &[unit.file()]));
     if !unit.write_once() {
         help += &format!("; or make both again: `seal-secrets rotate {}`", present[0]);
     }
@@ -309,9 +317,9 @@ fn present_key<'u>(unit: &Unit<'u>, missing: &str) -> &'u KeyName {
     together.into_iter().find(|name| name.secret() != missing).unwrap_or(&unit.keys[0].name)
 }
 
-fn half_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &str, present: &[&str]) -> Error {
+fn half_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &str, present: &[&str], first: &str) -> Error {
     let present: Vec<String> = present.iter().map(|name| format!("`{name}`")).collect();
-    let mut help = format!("restore it: {}", inventory.git("checkout --", &[unit.file()]));
+    let mut help = format!("{first}restore it: {}", inventory.git("checkout --", &[unit.file()]));
     if !unit.write_once() {
         help += &format!("; or take it out of the contract; or make both again: `seal-secrets rotate {}`", present_key(unit, missing));
     }

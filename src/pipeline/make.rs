@@ -29,6 +29,8 @@ pub struct Basis<'b> {
     /// What is sealed already: values that are not made stay as they are.
     pub inventory: &'b Inventory,
     pub certificate: &'b FitCertificate,
+    /// Sealed values that stay, and that new ones are made of.
+    pub sources: &'b BTreeMap<KeyName, SecretValue>,
     pub sealed_on: SealedOn<'b>,
 }
 
@@ -47,7 +49,7 @@ pub fn make(
     for change in &plan.changes {
         let Change::Seal { unit, file, keys, copies: copied, .. } = change else { continue };
         let unit = &units[unit];
-        let values = generate::generate(unit, keys, &mut provided, now, entropy)?;
+        let values = generate::generate(unit, keys, &mut provided, basis.sources, now, entropy)?;
         copies.extend(values.iter().filter(|(key, _)| copied.contains(&key.name)).map(|(key, value)| {
             let value = Zeroizing::new(value.expose().to_vec());
             (key.name.clone(), value)

@@ -30,6 +30,15 @@ pub struct Wishes {
     pub replaced: BTreeSet<KeyName>,
     /// Write-once keys that may be made again, though that destroys what the old value protects.
     pub destroyed: BTreeSet<KeyName>,
+    /// Sealed values can be opened, so that others are made of them and they stay.
+    pub opens: bool,
+}
+
+impl Wishes {
+    /// The keys of a unit that are replaced together with those of `replaced`.
+    pub fn replaced_in<'u>(&self, unit: &Unit<'u>) -> BTreeSet<&'u KeyName> {
+        if self.opens { unit.made_of(&self.replaced) } else { unit.together(&self.replaced) }
+    }
 }
 
 /// How much a run does.
@@ -163,9 +172,9 @@ fn plan_sealed(
     if unit.has_any(&wishes.replaced) && unit.write_once() && !unit.has_any(&wishes.destroyed) {
         return Err(write_once_replaced(unit));
     }
-    let replaced = unit.together(&wishes.replaced);
+    let replaced = wishes.replaced_in(unit);
     check_given(unit, &replaced, wishes)?;
-    let added = inventory::missing(inventory, unit, secrets, &replaced)?;
+    let added = inventory::missing(inventory, unit, secrets, &replaced, wishes.opens)?;
     let names: BTreeSet<&KeyName> = added.iter().map(|key| &key.name).collect();
     let (awaited, ready) = ready(unit, names, wishes)?;
     let with_offered = unit.together(&ready.iter().filter(|name| wishes.provided.contains(**name)).map(|name| (*name).clone()).collect());

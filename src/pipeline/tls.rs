@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use super::key_pair::PrivateKey;
 use super::pem;
-use crate::model::{Entropy, EntropyFailed, Error, Result, SecretValue};
+use crate::model::{Entropy, EntropyFailed, Error, KeyName, Result, SecretValue};
 
 /// How far back a certificate begins, so that a machine whose clock is behind accepts it.
 const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
@@ -70,6 +70,7 @@ pub struct Subject<'s> {
 
 /// Who signs it.
 pub struct Authority<'a> {
+    pub name: &'a KeyName,
     pub key: PrivateKey,
     /// In PEM.
     pub certificate: &'a SecretValue,
@@ -87,6 +88,7 @@ pub fn issue(
     let authority = by.map(|by| read(by.certificate).ok_or_else(failed)).transpose()?;
     let begins = begins(now)?;
     let ends = begins + Duration::from_secs(u64::from(subject.days) * 24 * 60 * 60);
+    by.zip(authority.as_ref()).map_or(Ok(()), |(by, authority)| check_outlived(authority, by.name, ends))?;
     let public = subject.key.public_der()?;
     let build = || -> builder::Result<Vec<u8>> {
         let validity = Validity::new(Time::try_from(begins)?, Time::try_from(ends)?);
@@ -99,6 +101,19 @@ pub fn issue(
         Ok(builder.build::<_, Signature>(&signer)?.to_der()?)
     };
     Ok(SecretValue::new(Zeroizing::new(built(build())?.as_bytes().to_vec())))
+}
+
+/// No program accepts a certificate whose authority has ended.
+fn check_outlived(authority: &Certificate, name: &KeyName, ends: SystemTime) -> Result<()> {
+    let until = authority.tbs_certificate().validity().not_after;
+    // A certificate's times are whole seconds.
+    if until.to_system_time() + Duration::from_secs(1) > ends {
+        return Ok(());
+    }
+    let day = until.to_date_time();
+    let (year, month, day) = (day.year(), day.month(), day.day());
+    let what = format!("`{name}` ends on {year}-{month:02}-{day:02}, before a certificate that it signs now would");
+    Err(Error::refused(what, format!("rotate the authority too: `seal-secrets rotate {name}`")))
 }
 
 /// Whether a certificate is for this key, and signed by that authority; `certificate` may be its own.

@@ -276,7 +276,7 @@ impl Cluster {
 }
 
 /// Where `tests/cluster/build` put the parts.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let home = || Path::new(&std::env::var_os("HOME").expect("HOME is set")).join(".cache/seal-secrets-cluster");
     std::env::var_os("SEAL_SECRETS_CLUSTER_CACHE").map_or_else(home, PathBuf::from)
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod doctor;
+mod gitops;
 mod harness;
 mod kubectl;
 mod many_values;

@@ -30,10 +30,15 @@ impl Repository {
         ONE.get_or_init(Repository::new)
     }
 
+    /// One with nothing in it.
+    pub fn empty() -> Repository {
+        let folder = tempfile::Builder::new().prefix("seal-secrets-cluster").tempdir().expect("a temporary folder");
+        Repository { folder, values: BTreeMap::new() }
+    }
+
     /// One with a contract of its own, which its settings name.
     pub fn with_contract(contract: &str) -> Repository {
-        let folder = tempfile::Builder::new().prefix("seal-secrets-cluster").tempdir().expect("a temporary folder");
-        let repository = Repository { folder, values: BTreeMap::new() };
+        let repository = Repository::empty();
         std::fs::create_dir(repository.path(".git")).expect("a repository");
         std::fs::write(repository.path("contract.yaml"), contract).expect("the contract is written");
         std::fs::write(repository.path("seal-secrets.yaml"), "version: 1\ncontract: contract.yaml\n").expect("the settings are written");
@@ -44,8 +49,7 @@ impl Repository {
 
     /// One that a test may change.
     pub fn new() -> Repository {
-        let folder = tempfile::Builder::new().prefix("seal-secrets-cluster").tempdir().expect("a temporary folder");
-        let mut repository = Repository { folder, values: BTreeMap::new() };
+        let mut repository = Repository::empty();
         repository.run(&["keygen"]);
         repository.run(&["bootstrap"]);
         let secrets: Value = serde_json::from_slice(&repository.run(&["unseal", "-o", "json"])).expect("`unseal -o json` is JSON");

@@ -228,6 +228,84 @@ fn one_value_rotates_with_what_is_made_of_it_and_nothing_else() {
     settled(&sandbox);
 }
 
+const OPENED: [&str; 2] = ["--identity", "keys/operator.agekey"];
+
+#[test]
+fn what_a_value_is_made_of_stays_where_it_can_be_opened() {
+    let sandbox = shop();
+    for (name, all) in [
+        ("web", &["web/ca.crt", "web/tls.crt", "web/tls.key"][..]),
+        ("web/tls.crt", &["web/tls.crt"]),
+        ("ca", &["ca/tls.crt", "ca/tls.key", "web/ca.crt", "web/tls.crt"]),
+        ("app/hash", &["app/hash"]),
+        ("app/password", &["app/hash", "app/password", "pull/.dockerconfigjson"]),
+        ("pull", &["pull/.dockerconfigjson"]),
+        ("keys/b", &["keys/b", "keys/b.pub"]),
+    ] {
+        let (before, old) = (blobs(&sandbox), opened(&sandbox));
+        run(&sandbox, &[&["rotate", name, "--yes"], &OPENED[..]].concat()).expect(0);
+        assert_eq!(changed(&before, &blobs(&sandbox)), names(all), "{name}");
+        let new = opened(&sandbox);
+        assert_eq!(new["ca"] == old["ca"], name != "ca", "{name}");
+        assert_eq!(new["app"]["password"] == old["app"]["password"], name != "app/password", "{name}");
+        settled(&sandbox);
+    }
+    // By the day of each value.
+    on(|| day(10), &sandbox, &["rotate", "ca", "app/password", "--yes"]).expect(0);
+    let before = blobs(&sandbox);
+    on(|| day(12), &sandbox, &[&["rotate", "--older-than", "5d", "--yes"], &OPENED[..]].concat()).warned(&[
+        "`app/license` is older, and only you can replace it: `seal-secrets --contract c.yaml rotate --provide app/license=FILE`",
+    ]);
+    let old = ["app/token", "keys/a", "keys/a.pub", "keys/b", "keys/b.pub", "keys/id"];
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&old));
+    // An authority that ends first signs nothing any more.
+    let before = sandbox.snapshot();
+    let ran = on(|| day(3600), &sandbox, &[&["rotate", "web", "--yes"], &OPENED[..]].concat()).expect(4);
+    let says = "`ca/tls.crt` ends on 2037-07-08, before a certificate that it signs now would";
+    assert!(ran.stderr.contains(says) && ran.stderr.contains("`seal-secrets --contract c.yaml rotate ca/tls.crt`"), "{}", ran.stderr);
+    // What opens nothing changes nothing.
+    let (_, other) = seal_secrets::pipeline::escrow::new_identity().map(|(identity, public)| (public, identity.to_string())).unwrap();
+    sandbox.write_secret("other.agekey", other.as_bytes());
+    let ran = run(&sandbox, &["rotate", "web", "--yes", "--identity", "other.agekey"]).expect(4);
+    assert!(ran.stderr.contains("other.agekey"), "{}", ran.stderr);
+    sandbox.remove("other.agekey");
+    let after = sandbox.snapshot();
+    let files = |all: &BTreeMap<std::path::PathBuf, (u32, i64, i64, Vec<u8>)>| -> Vec<_> {
+        all.iter().map(|(path, (mode, _, _, bytes))| (path.clone(), *mode, bytes.clone())).collect()
+    };
+    assert_eq!(files(&before), files(&after));
+}
+
+#[test]
+fn a_value_that_the_contract_makes_of_sealed_ones_needs_an_identity() {
+    let sandbox = shop();
+    sandbox.write("c.yaml", contract(&(SHOP.to_owned() + MIXED)).as_bytes());
+    let (before, old) = (blobs(&sandbox), opened(&sandbox));
+    let ran = run(&sandbox, &["bootstrap"]).expect(4);
+    let help = "open what it is made of: `seal-secrets --contract c.yaml bootstrap --identity FILE`; or restore it";
+    assert!(ran.stderr.contains(help), "{}", ran.stderr);
+    run(&sandbox, &[&["bootstrap"], &OPENED[..]].concat()).expect(0);
+    let (after, new) = (blobs(&sandbox), opened(&sandbox));
+    assert_eq!(changed(&before, &after), names(&["both/line"]));
+    assert_eq!(text(&new, "both", "line"), format!("{} {LICENSE}", text(&old, "app", "password")));
+    settled(&sandbox);
+    // Of two sources one is replaced, and the other one stays.
+    sandbox.write_secret("license", b"another license of the shop");
+    run(&sandbox, &[&["rotate", "--provide", "app/license=license", "--yes"], &OPENED[..]].concat()).expect(0);
+    assert_eq!(changed(&after, &blobs(&sandbox)), names(&["app/license", "both/line"]));
+    settled(&sandbox);
+    // What a write-once Secret lacks may be lost: it gets no second value.
+    let contract = contract("  - name: app\n    about: x\n    write-once: true\n    values: { a: { hex: { bytes: 16 } } }\n");
+    let sandbox = crate::recipes::sealed_by(&contract, &[]);
+    sandbox.write("c.yaml", contract.replace("{ a:", "{ b: { bcrypt: { of: a, cost: 10 } }, a:").as_bytes());
+    let before = sandbox.snapshot();
+    for args in [&["bootstrap"][..], &[&["bootstrap"], &OPENED[..]].concat()] {
+        let ran = run(&sandbox, args).expect(4);
+        assert!(ran.stderr.contains("cannot be made alone") && !ran.stderr.contains("--identity FILE"), "{}", ran.stderr);
+    }
+    assert_eq!(before, sandbox.snapshot());
+}
+
 #[test]
 fn what_is_older_rotates_by_the_day_of_each_value() {
     let sandbox = shop();

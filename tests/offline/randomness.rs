@@ -112,7 +112,7 @@ fn made(recipe: &str, mut bytes: impl Iterator<Item = u8> + 'static) -> String {
     });
     let names: Vec<KeyName> = contract.keys.iter().map(|key| key.name.clone()).collect();
     let now = std::time::SystemTime::UNIX_EPOCH;
-    let values = generate(&contract.units()[0], &names, &mut BTreeMap::new(), now, &mut entropy).unwrap();
+    let values = generate(&contract.units()[0], &names, &mut BTreeMap::new(), &BTreeMap::new(), now, &mut entropy).unwrap();
     String::from_utf8(values[0].1.expose().to_vec()).unwrap()
 }
 
