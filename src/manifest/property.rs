@@ -190,7 +190,7 @@ fn insertion(text: &str, entry: &Entry, property: &str) -> Result<Change> {
     Ok((at..at, inserted))
 }
 
-/// The field after `key` in flow style, in its layout: quoted as in JSON, on its own line, or without spaces, like `key`.
+/// The field after `key` in flow style, in its layout: quoted as in JSON, on its own line, without spaces, whichever `key` is.
 fn inline(text: &str, value: &Range<usize>, property: &str) -> String {
     let plain = format!(", property: {property}");
     let before = &text[..value.start];

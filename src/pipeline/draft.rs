@@ -15,7 +15,7 @@ use crate::model::{
     Result, Severity, Terms, counted, quoted, visible,
 };
 
-/// How errors name it.
+/// Its name in errors.
 const DRAFT: &str = "the draft";
 
 /// What a draft is made from.

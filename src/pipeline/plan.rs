@@ -261,7 +261,7 @@ fn seal(unit: &Unit<'_>, keys: &BTreeSet<&KeyName>, reason: Reason) -> Change {
     Change::Seal { unit: unit.name.clone(), file: unit.file(), keys: names(&mut keys.iter()), copies, reason }
 }
 
-/// Whether a unit was sealed before and its missing file stops this run: its value may be in use.
+/// Whether a unit that was sealed before, and whose file is gone, stops this run: its value may be in use.
 fn is_gone(unit: &Unit<'_>, wishes: &Wishes) -> bool {
     let offered = unit.has_any(&wishes.provided);
     match (unit.write_once(), wishes.extent) {

@@ -42,7 +42,7 @@ pub struct Platform {
     patch_files: HashSet<String>,
     /// What kustomizations change, each with its file.
     patches: Vec<(String, Patch)>,
-    /// Where a file, taken as a patch, changes an ExternalSecret or a store: one that it selects, and one of that kind.
+    /// By file: where it, taken as a patch, changes an ExternalSecret or a store, first if a selector selects that, then by its own kind.
     changing: HashMap<String, [Option<Change>; 2]>,
     /// Earlier results of [`Platform::kustomized`].
     moves: RefCell<HashMap<String, BTreeSet<Moved>>>,

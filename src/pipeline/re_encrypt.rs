@@ -62,7 +62,7 @@ fn position(keys: &[SealingKey], digest: CertificateDigest) -> Option<usize> {
 }
 
 impl<'w> Work<'w> {
-    /// Opens with these keys, or with `only` that one. Without a sealer it only reports what would be done.
+    /// Opens with these keys, or, if `only` is set, with that one. Without a sealer it only reports what would be done.
     pub fn new(keys: &'w [SealingKey], to: CertificateDigest, sealer: Option<&'w Sealer>, only: Option<CertificateDigest>) -> Self {
         Work { keys, to, sealer, only, last: AtomicUsize::new(0) }
     }

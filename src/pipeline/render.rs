@@ -264,7 +264,8 @@ struct Patch<'c> {
     operations: serde_json::Value,
 }
 
-/// JSON 6902, each `add` guarded by two `test`s: after a reorder the build fails, instead of putting the property somewhere else.
+/// JSON 6902, each `add` guarded by two `test`s: after a reorder the build fails, instead of putting the property
+/// somewhere else.
 fn patches<'c>(contract: &'c Contract, delivery: &Delivery) -> Vec<Patch<'c>> {
     let named: Vec<(&Consumer, &Name)> = contract
         .consumers

@@ -1,4 +1,4 @@
-//! Certificates among the contract's secrets: self-signed, of an own authority, or issued by that authority.
+//! Certificates among the contract's secrets: self-signed ones, those of a private authority, and those that it issues.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -101,7 +101,7 @@ pub fn issue(
     Ok(SecretValue::new(Zeroizing::new(built(build())?.as_bytes().to_vec())))
 }
 
-/// Whether a certificate is for this key and signed by that authority, which may be itself.
+/// Whether a certificate is for this key and signed by `authority`, which may be the same certificate.
 pub fn fits(certificate: &SecretValue, key: &PrivateKey, authority: &SecretValue) -> bool {
     let verified = || {
         let (certificate, authority) = (read(certificate)?, read(authority)?);

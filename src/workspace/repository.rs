@@ -11,8 +11,9 @@ use crate::pipeline::unseal::Opened;
 use crate::world::{files, git, tree};
 
 impl Workspace {
-    /// The secrets in the clear in the repository around the working directory, in every file that git does not ignore. `opened` are values
-    /// to search for, and what they were opened from. Without a repository this is an error: nothing would say what is never committed.
+    /// The secrets in the clear in the repository around the working directory, in every file that git does not leave out. `opened` are
+    /// values to search for, and what they were opened from. Without a repository this is an error: nothing would say what is never
+    /// committed.
     pub fn exposed(&self, opened: Option<(&Opened, &Inventory)>, threads: NonZeroUsize) -> Result<Vec<Finding>> {
         let here = Path::new(".");
         let around = git::root(&*self.disk, here)?;

@@ -31,7 +31,7 @@ pub fn is_leftover(name: &str) -> bool {
 /// What to do if the file already exists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Existing<'b> {
-    /// Replace it in one step, if it is still what was read, or still missing if it was; otherwise the run has to be repeated.
+    /// Replace it in one step, if it is still what was read, or still missing if it was missing; otherwise the run has to be repeated.
     AsRead(Option<&'b [u8]>),
     /// Fail: the existing file is kept.
     Keep,

@@ -1,5 +1,5 @@
-//! The terminal policy: data and results go to standard output, warnings and errors to standard error; a secret is asked for on the
-//! terminal itself, without echo; without a terminal nothing prompts.
+//! The terminal policy: data and results go to standard output, warnings and errors to standard error; a secret is
+//! asked for on the terminal itself, without echo; without a terminal nothing prompts.
 
 use std::io::{IsTerminal, Read, Write};
 

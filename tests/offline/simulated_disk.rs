@@ -1,5 +1,5 @@
-//! A disk in memory that knows what a loss of power would leave. It keeps the operations of a run with the state before each, and can fail
-//! one of them.
+//! A disk in memory that knows what a loss of power would leave. It keeps the operations of a run with the state before each,
+//! and can fail one of them.
 //!
 //! It has no links. It assumes that a file's content is durable once the file is synced, and a name once its folder is. Until then a loss
 //! of power may lose or keep each of them separately: a name whose file was not synced may be left empty.
