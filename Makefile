@@ -1,7 +1,7 @@
-# `make` prints what there is. Everything here works offline once `cargo fetch` has run.
+# `make` lists the targets. Everything here works offline once `cargo fetch` has run.
 CARGO ?= cargo
 BINARY ?= target/first/seal-secrets
-# Folders: only those that are given here are passed on. Copies of another set of values get a folder of their own, which ignores itself.
+# Folders: only those that are set here are passed on. Copies of another set of values get a separate folder, which git ignores.
 KEYS ?=
 OUT ?=
 OTHER := $(lastword $(filter-out keys out,$(patsubst %/,%,$(KEYS) $(OUT))))
@@ -16,7 +16,7 @@ SKIP ?=
 help: ## print this
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
 
-# What a newcomer waits for; `install` and `dist` build slowly, for a small program.
+# A fast build for newcomers; `install` and `dist` build slowly, for a small program.
 build:
 	@$(CARGO) build --profile first --locked
 
@@ -36,7 +36,7 @@ verify: build ## does everything in out/ agree?
 install: ## the binary into cargo's bin folder
 	SEAL_SECRETS_COMMIT=$$(git rev-parse HEAD || echo unknown) cargo install --locked --path .
 
-# What a test could not find is printed last; with REQUIRE_TOOLS=1 that is a failure. One thread more than there are cores: one test waits.
+# Missing programs are listed last; with REQUIRE_TOOLS=1 they are a failure. One thread more than there are cores: one test waits.
 test: ## everything that needs no cluster; needs Rust and a C compiler
 	@mkdir -p target && : > target/left-out
 	@LEFT_OUT=$(CURDIR)/target/left-out RUST_TEST_THREADS=$$(($$(nproc) + 1)) $(CARGO) test --locked; ended=$$?; \

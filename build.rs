@@ -1,4 +1,4 @@
-//! What `--version` says beside the number: the commit, the features and the target of this binary.
+//! The build details in `--version`: the commit, the features and the target of this binary.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

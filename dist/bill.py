@@ -17,7 +17,7 @@ def packages(target: str, variant: str) -> tuple[dict, list[tuple[dict, bool]]]:
     metadata = json.loads(read("cargo", "metadata", "--format-version=1", "--locked"))
     by_name = {(package["name"], package["version"]): package for package in metadata["packages"]}
 
-    # `cargo metadata` counts optional dependencies that are switched off; `cargo tree` does not.
+    # Unlike `cargo tree`, `cargo metadata` includes optional dependencies that are switched off.
     def tree(edges: str) -> set[tuple[str, str]]:
         command = ["cargo", "tree", "--locked", f"--target={target}", f"--edges={edges}", "--prefix=none", "--format={p}", *VARIANTS[variant]]
         words = (line.split() for line in read(*command).splitlines())
@@ -35,7 +35,7 @@ def below(target: str) -> list[tuple[str, str, str, list[str]]]:
     found = [("rust-std", read("rustc", "--version").split()[1], "MIT OR Apache-2.0", texts)]
     if "musl" in target:
         musl = next(ROOT.glob("target/dist-tools/lib/python*/site-packages/ziglang/lib/libc/musl"))
-        # Its VERSION file is not among zig's; this is the one of zig and of Rust.
+        # zig ships no VERSION file of musl; zig and Rust use this version.
         found.append(("musl", "1.2.5", "MIT", [(musl / "COPYRIGHT").read_text().strip()]))
     return found
 
@@ -55,7 +55,7 @@ def bill(target: str, variant: str) -> str:
     itself = component(root, True, digests) | {"type": "application"}
     del itself["scope"]
     itself["properties"] = [{"name": "target", "value": target}, {"name": "features", "value": "none" if variant else "cluster"}]
-    # From what it says, so that two builds give one number.
+    # Derived from the content, so that two builds give the same number.
     serial = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps([itself, components]))
     written = {
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
@@ -75,7 +75,7 @@ def component(package: dict, linked: bool, digests: dict) -> dict:
     digest = digests.get((name, version))
     return {
         "type": "library", "bom-ref": purl, "name": name, "version": version,
-        # CycloneDX's word for what is not in the binary.
+        # CycloneDX's word for parts that are not in the binary.
         "scope": "required" if linked else "excluded",
         **({"hashes": [{"alg": "SHA-256", "content": digest}]} if digest else {}),
         "licenses": [{"expression": expression(package)}], "purl": purl,
@@ -83,7 +83,7 @@ def component(package: dict, linked: bool, digests: dict) -> dict:
 
 
 def expression(package: dict) -> str:
-    # Older crates write a slash for OR.
+    # Older crates write OR as a slash.
     return (package["license"] or "").replace("/", " OR ").replace("  ", " ")
 
 

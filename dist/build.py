@@ -9,14 +9,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "target" / "dist"
 
-# The targets, and what Debian and OCI images call their processors; none where there is no such package.
+# The targets, with the processor's name in Debian and in OCI images; none if there is no such package.
 TARGETS = {
     "x86_64-unknown-linux-musl": "amd64",
     "aarch64-unknown-linux-musl": "arm64",
     "x86_64-apple-darwin": None,
     "aarch64-apple-darwin": None,
 }
-# What a name ends with, and cargo's flags for it.
+# The suffix of a variant's name, and cargo's flags for it.
 VARIANTS = {"": [], "-offline": ["--no-default-features"]}
 
 

@@ -113,7 +113,7 @@ Description: {ABOUT}
 
 def image(binaries: dict[str, File], time: int) -> bytes:
     """The image from scratch, as a tar archive of an OCI layout."""
-    # Whatever user it runs as may write what it mounts there; /state remembers the accepted certificates.
+    # Any user that it runs as may write to what is mounted there; /state remembers the accepted certificates.
     folders = {"tmp": 0o1777, "state": 0o1777, "work": 0o1777}
     second = {SECOND_NAME: File(link="seal-secrets")}
     layers = {name: pack.tar({"seal-secrets": file} | second, time, folders) for name, file in binaries.items()}

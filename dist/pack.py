@@ -7,7 +7,7 @@ import json
 import tarfile
 from dataclasses import dataclass
 
-# A folder's files by their paths.
+# A folder's files, by path.
 Tree = dict[str, "File"]
 
 
@@ -15,7 +15,7 @@ Tree = dict[str, "File"]
 class File:
     content: bytes = b""
     mode: int = 0o644
-    # Where a symbolic link leads.
+    # A symbolic link's target.
     link: str = ""
 
     @staticmethod

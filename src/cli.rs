@@ -14,12 +14,12 @@ use crate::model::{Error, Live, meant};
 mod args;
 mod examples;
 
-/// What can be typed, with its helps.
+/// The grammar of the command line, with its help texts.
 pub fn grammar() -> clap::Command {
     examples::with_examples(Cli::command())
 }
 
-/// The command line, or clap's complaint about it in our words; `Err(Ok(text))` is help that was asked for.
+/// Parses the command line, or returns clap's complaint in our words; `Err(Ok(text))` is requested help.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<String, Error>> {
     let args: Vec<OsString> = args.into_iter().collect();
     if args.get(1).is_some_and(|arg| arg == "-h") {
@@ -49,7 +49,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
 }
 
 impl Cli {
-    /// Whether words are to be colored; none = where a person reads them.
+    /// Whether to color words; none = if a person reads them.
     pub fn colors(&self) -> Option<bool> {
         match self.color {
             clap::ColorChoice::Auto => None,
@@ -57,7 +57,7 @@ impl Cli {
         }
     }
 
-    /// Whether a flag with a path was typed, and not taken from the environment.
+    /// Whether a flag with a path was typed, rather than taken from the environment.
     pub fn has_typed(&self, flag: &str) -> bool {
         self.typed.iter().any(|typed| typed.flag.as_deref() == Some(flag))
     }
@@ -76,7 +76,7 @@ fn typed(grammar: &clap::Command, matches: &ArgMatches) -> Vec<Typed> {
         let is_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
         let Some(value_name) = value_name.filter(|_| is_typed(arg.get_id().as_str())) else { continue };
         let flag = arg.get_long().map(|long| format!("--{long}"));
-        // A kubeconfig may be several.
+        // A kubeconfig may be several paths.
         let several = |byte: &u8| *byte == b':' && arg.get_id() == "kubeconfig";
         let split =
             |raw: &OsStr| -> Vec<PathBuf> { raw.as_bytes().split(several).map(|path| PathBuf::from(OsStr::from_bytes(path))).collect() };
@@ -87,7 +87,7 @@ fn typed(grammar: &clap::Command, matches: &ArgMatches) -> Vec<Typed> {
 }
 
 impl Command {
-    /// The live cluster that is named.
+    /// The selected live cluster.
     #[cfg(feature = "cluster")]
     pub fn live(&self) -> Live {
         let (access, namespace, name) = match self {
@@ -120,7 +120,7 @@ impl Command {
         Live { controller_namespace, ..Live::default() }
     }
 
-    /// With `--json`, whether only a plan is shown, where the command could carry it out as well.
+    /// With `--json`, whether only a plan is shown, if the command could also carry it out.
     fn plans_in_json(&self) -> Option<bool> {
         let (json, dry_run) = match self {
             Command::Bootstrap(args) => (args.printed.is_json(), args.dry_run),
@@ -141,7 +141,7 @@ impl Consent {
     }
 }
 
-/// clap takes a global flag once before the command and once behind it, and forgets the first.
+/// clap accepts a global flag once before and once after the command, and forgets the first.
 fn given_once(args: &[OsString]) -> Result<(), Error> {
     for flag in ["--settings", "--keys", "--out", "--secrets", "--cluster", "--contract", "--platform", "--environment"] {
         let is_flag = |arg: &&OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(flag));
@@ -152,12 +152,12 @@ fn given_once(args: &[OsString]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether this is a flag that no help shows.
+/// Whether no help shows this flag.
 fn is_hidden(flag: &str) -> bool {
     grammar().get_arguments().any(|arg| arg.is_hide_set() && arg.get_long() == flag.strip_prefix("--"))
 }
 
-/// `see` is the help of the command that was typed.
+/// `see` is the help of the typed command.
 fn explain(kind: ClapError, error: &clap::Error, see: &str) -> Error {
     let context = |wanted: ContextKind| {
         error.context().find(|(kind, _)| *kind == wanted).map(|(_, value)| match value {
@@ -165,7 +165,7 @@ fn explain(kind: ClapError, error: &clap::Error, see: &str) -> Error {
             other => other.to_string(),
         })
     };
-    // Names of flags are clap's or start with a dash; anything else that was typed is not repeated.
+    // Names of flags are clap's or start with a dash; nothing else that was typed is repeated.
     let flag = |text: String| text.split(['=', ' ']).next().filter(|word| word.starts_with(['-', '<', '['])).map(str::to_owned);
     let named = context(ContextKind::InvalidArg).and_then(flag).map(|flag| format!("`{flag}`"));
     let argument = named.clone().unwrap_or("an argument".to_owned());
@@ -202,7 +202,7 @@ fn explain(kind: ClapError, error: &clap::Error, see: &str) -> Error {
         },
         ClapError::InvalidUtf8 => Error::usage("an argument is not UTF-8", "rename the file, or write its path in another way"),
         ClapError::MissingRequiredArgument => {
-            // `<--one <FILE>|--other>` where one of several is needed.
+            // `<--one <FILE>|--other>` if one of several is needed.
             let flags = context(ContextKind::InvalidArg).unwrap_or_default();
             let flags: Vec<&str> = flags.split(['<', '>', '|', ' ']).filter(|word| word.starts_with("--")).collect();
             match flags.as_slice() {

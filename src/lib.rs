@@ -24,14 +24,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &mut World) -> u8 {
         #[cfg(feature = "cluster")]
         Ok(Outcome::NotReached) => model::ErrorKind::Cluster.exit_code(),
         Err(error) => {
-            // Where even this cannot be written, the exit code still tells.
+            // If even this cannot be written, the exit code still tells.
             world.terminal.tell(&format!("{error}\n"));
             error.kind.exit_code()
         }
     }
 }
 
-/// Where a command line works: each place with its name, the same wherever it is typed. Nothing is done.
+/// The places that a command line works on, each with its name, the same from any folder. Nothing is done.
 pub fn places(args: impl IntoIterator<Item = OsString>, world: &World) -> Result<Vec<(&'static str, String)>> {
     let nowhere = |_| model::Error::usage("it asks for help only", "name a command");
     let cli = cli::parse(args).map_err(|other| other.map_or_else(|error| error, nowhere))?;
@@ -39,7 +39,7 @@ pub fn places(args: impl IntoIterator<Item = OsString>, world: &World) -> Result
 }
 
 fn outcome(args: impl IntoIterator<Item = OsString>, world: &mut World) -> Result<Outcome> {
-    // First of all, while nothing is made. The standard library draws the seed of a thread's hash maps once.
+    // Before anything is made. The standard library draws the seed of a thread's hash maps once.
     world.know_terminal(None);
     model::check_entropy(world.entropy.as_mut())?;
     model::drawing_itself(std::hash::RandomState::new)?;

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Which build this is. `-V`, and what prints the version elsewhere, has the number alone.
+/// Which build this is. `-V`, and other output with the version, has only the number.
 fn version(world: &mut World) -> u8 {
     let printed = world.terminal.print(concat!("seal-secrets ", env!("SEAL_SECRETS_BUILD"), "\n"));
     printed.map_or_else(
@@ -28,14 +28,14 @@ fn version(world: &mut World) -> u8 {
     )
 }
 
-/// Where programs keep their state, as the XDG Base Directory Specification says; a relative path there counts as none.
+/// The folder for state, by the XDG Base Directory Specification; a relative path counts as none.
 fn state() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let state = named.or_else(|| Some(std::env::home_dir()?.join(".local/state")).filter(|path| path.is_absolute()))?;
     Some(state.join("seal-secrets"))
 }
 
-/// What is not UTF-8 in it is replaced: nothing that is set counts as not set.
+/// Anything that is not UTF-8 is replaced, so that a variable that is set does not count as unset.
 fn variable(name: &str) -> Option<String> {
     Some(std::env::var_os(name)?.to_string_lossy().into_owned())
 }

@@ -1,4 +1,4 @@
-//! The architecture's rules, as tests: who may name whom, where plaintext may be touched, what a pure ring may not do.
+//! The architecture's rules, as tests: which ring may name which, where plaintext may be touched, what a pure ring may not do.
 
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 rm -rf charts.yaml images ./*.tgz
-# As out/INSTALL.md says it.
+# As in out/INSTALL.md.
 {fetch}
 test -s images.txt
 mkdir images

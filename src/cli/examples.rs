@@ -1,6 +1,6 @@
-//! What stands below the options of each help: examples that a test runs through the parser, and exit codes.
+//! What follows the options in each help: examples, which a test runs through the parser, and exit codes.
 
-/// What the exit codes mean, in the order of the codes; docs/exit-codes.md says more of each.
+/// The meaning of the exit codes, in order; docs/exit-codes.md says more about each.
 pub const EXIT_CODES: [(u8, &str); 10] = [
     (0, "done, and nothing found"),
     (1, "found what it looked for: a fault, a difference, a value that does not open"),
@@ -39,7 +39,7 @@ Usage: seal-secrets [OPTIONS] COMMAND
 
 type Examples = &'static [(&'static str, &'static str)];
 
-/// Each command's examples: what is typed behind `seal-secrets`, and what it does.
+/// Each command's examples: the arguments after `seal-secrets`, and what they do.
 pub const EXAMPLES: &[(&str, Examples)] = &[
     (
         "",
@@ -130,7 +130,7 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
     ("man", &[("man | man -l -", "read the manual page"), ("man verify > seal-secrets-verify.1", "write one")]),
 ];
 
-/// The same commands, with what stands below their options.
+/// The same commands, with examples and exit codes after their options.
 pub fn with_examples(command: clap::Command) -> clap::Command {
     let command =
         command.after_help("`seal-secrets help COMMAND` shows every option of a command, with examples.").after_long_help(below(""));
@@ -139,7 +139,7 @@ pub fn with_examples(command: clap::Command) -> clap::Command {
             one.after_help(format!("`seal-secrets help {name}` shows the other options, examples, and exit codes."))
                 .after_long_help(below(name))
         }),
-        // Without its feature.
+        // Built without its feature.
         None => command,
     })
 }

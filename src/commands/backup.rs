@@ -1,4 +1,4 @@
-//! `backup`: every active sealing key of a live controller into the escrow, and the proof that the escrow opens `out/`.
+//! `backup`: adds every active sealing key of a live controller to the escrow, and proves that the escrow opens `out/`.
 
 use super::Outcome;
 use crate::cli::Backup;
@@ -34,7 +34,7 @@ pub(super) fn run(workspace: &Workspace, args: &Backup, world: &mut World) -> Re
     }
     let name = workspace.places.in_keys(ESCROW);
     if added.openers.is_empty() {
-        // What an interrupted run put there lasts before it is said to be held.
+        // What an interrupted run wrote is made durable before it is reported as held.
         drop(workspace.change_keys()?);
         world.terminal.print(&format!("nothing to add: {name} holds all {} active keys\n", found.len()))?;
     } else {
@@ -47,7 +47,7 @@ pub(super) fn run(workspace: &Workspace, args: &Backup, world: &mut World) -> Re
     prove(workspace, &held.into_iter().chain(added.openers).collect::<Vec<_>>(), world)
 }
 
-/// For whom the first escrow is going to be encrypted; `None` = for an identity that is yet to be made.
+/// For whom the first escrow will be encrypted; `None` = for an identity that is still to be made.
 fn first_recipients(workspace: &Workspace, args: &Backup, world: &mut World) -> Result<Option<Vec<Recipient>>> {
     match (workspace.listed()?, args.identity.as_deref()) {
         (Some(listed), _) => Ok(Some(listed.recipients)),
@@ -56,7 +56,7 @@ fn first_recipients(workspace: &Workspace, args: &Backup, world: &mut World) -> 
     }
 }
 
-/// Encrypts for the recipients of the escrow that exists, or for the first recipients, and writes.
+/// Encrypts to the existing escrow's recipients, or to the first recipients, and writes.
 fn store(
     workspace: &Workspace,
     more: &[&str],
@@ -85,7 +85,7 @@ fn store(
     keys.write_escrow(&NewEscrow::encrypt(&grown("", more), &first, world)?, None).map(drop)
 }
 
-/// Opens every value of the output folder, and names what does not open.
+/// Opens every value of the output folder, and reports what does not open.
 fn prove(workspace: &Workspace, keys: &[SealingKey], world: &mut World) -> Result<Outcome> {
     let out = workspace.out()?;
     if out.folder().is_none() {

@@ -1,4 +1,4 @@
-//! `completions`: what completes the command line in a shell.
+//! `completions`: prints a shell's completion script.
 
 use super::Outcome;
 use crate::cli::{self, Completions};

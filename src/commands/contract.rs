@@ -37,7 +37,7 @@ pub(super) fn run(workspace: &Workspace, args: &cli::Contract, world: &mut World
     Ok(Outcome::Done)
 }
 
-/// One more Secret in the operator's contract file, which is read again before it is written.
+/// Adds a Secret to the operator's contract file; the new text is read again before it is written.
 fn add(workspace: &Workspace, args: &ContractAdd, world: &mut World) -> Result<Outcome> {
     let (text, _) = workspace.contract(world)?;
     let typed =
@@ -48,7 +48,7 @@ fn add(workspace: &Workspace, args: &ContractAdd, world: &mut World) -> Result<O
     let file = &workspace.places.contract;
     let add = |text: &str| -> Result<String> {
         let new = contract_edit::add(text, &addition).map_err(|error| error.in_file(file))?;
-        // A line of what would be written is no place in the file.
+        // A position in the new text is not one in the file.
         contract_file::read(file, &new).map_err(|error| Error::usage(error.what(), error.help()))?;
         Ok(new)
     };
@@ -66,7 +66,7 @@ fn add(workspace: &Workspace, args: &ContractAdd, world: &mut World) -> Result<O
     Ok(Outcome::Done)
 }
 
-/// A contract for another platform: what its manifests read, known keys with their recipe.
+/// Drafts a contract for another platform: what its manifests read, known keys with their recipe.
 fn draft(workspace: &Workspace, args: &cli::Contract, world: &mut World) -> Result<Outcome> {
     let (_, known) = workspace.contract(world)?;
     let (platform, files) = match (&args.from_platform, &args.from_manifests) {

@@ -1,4 +1,4 @@
-//! `copy`: the values of one cluster, sealed for another: a staging copy, a migration.
+//! `copy`: seals the values of one cluster for another: a staging copy, a migration.
 
 use std::collections::BTreeSet;
 
@@ -24,12 +24,12 @@ pub(super) fn run(workspace: &Workspace, args: &Copy, world: &mut World) -> Resu
 fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -> Result<Adopted> {
     let names = contract.all_named("copy", &args.names)?;
     let inventory = from.out()?.inventory(from.remembered()?)?;
-    // A copy that is not marked would be replaced without a word.
+    // A copy without its mark would be replaced without warning.
     check_write_once(contract, &inventory, &BTreeSet::new()).map_err(|error| error.within(&from.places.out))?;
     let mut sealed: Vec<(String, &SealedSecret)> = Vec::new();
     let mut wanted: BTreeSet<KeyName> = BTreeSet::new();
     for unit in contract.units() {
-        // A hash goes with its password, whichever of the two was named.
+        // A hash and its password go together, whichever of the two was given.
         if names.is_empty() || unit.keys.iter().any(|key| names.contains(&key.name)) {
             let in_out = |error: Error| error.within(&from.places.out);
             let secrets = inventory::unit(&inventory, contract, &unit).map_err(in_out)?;
@@ -59,7 +59,7 @@ fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -
     Ok(found)
 }
 
-/// Everything that was named is there, and there is something.
+/// Checks that every given key exists, and that there is at least one.
 fn check_named(names: &BTreeSet<KeyName>, sealed: &[(String, &SealedSecret)]) -> Result<()> {
     let holds = |secret: &SealedSecret, name: &KeyName| secret.name.as_str() == name.secret() && secret.value(name.property()).is_some();
     match names.iter().find(|name| !sealed.iter().any(|(_, secret)| holds(secret, name))) {

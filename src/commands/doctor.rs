@@ -51,7 +51,7 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     Ok(if unreachable { Outcome::NotReached } else { Outcome::found(checks.iter().any(|check| check.status == Status::Bad)) })
 }
 
-/// Looks until all is well, at most so long.
+/// Looks again until all is well, at most for this long.
 fn wait(cluster: &Cluster, wanted: &Wanted<'_>, most: Option<Duration>, world: &mut World) -> Result<Vec<Check>> {
     let began = (world.clock)();
     let mut told = usize::MAX;

@@ -1,8 +1,8 @@
-//! `escrow`: who may open it.
+//! `escrow`: who can open it.
 //!
-//! If `recipients.txt` exists, it lists everyone who can open the escrow: a recipient is listed before being added and unlisted after
-//! being removed. So a crash in between leaves a list that names too many, a later write of the escrow locks nobody out by
-//! mistake, and the same command run again finishes what was begun.
+//! If `recipients.txt` exists, it lists everyone who can open the escrow: a recipient is listed before being added and unlisted after being
+//! removed. So a crash in between leaves a list with too many, a later write of the escrow locks nobody out by mistake, and running the
+//! same command again completes it.
 
 use super::Outcome;
 use crate::cli::{Escrow, EscrowChange, ListRecipients};
@@ -48,7 +48,7 @@ pub(super) fn run(workspace: &Workspace, args: &Escrow, world: &mut World) -> Re
     report(workspace, adds, after.len(), world)
 }
 
-/// Reads only, and without an identity decrypts nothing.
+/// Only reads, and decrypts nothing without an identity.
 fn list(workspace: &Workspace, args: &ListRecipients, world: &mut World) -> Result<Outcome> {
     let encrypted = workspace.encrypted_escrow()?;
     let able = escrow::count_recipients(&encrypted).map_err(|error| error.in_file(&workspace.places.in_keys(ESCROW)))?;

@@ -1,4 +1,4 @@
-//! `explain`: what the documents say of a code.
+//! `explain`: prints what the documents say about a code.
 
 use super::Outcome;
 use crate::cli::Explain;
@@ -19,7 +19,7 @@ pub(super) fn run(args: &Explain, world: &mut World) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Each code, and what is said of it.
+/// Each code with its section.
 fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
     let sections = DOCUMENTS.iter().flat_map(|document| document.split("\n## ").skip(1));
     sections.filter_map(|section| section.split_once('\n')).map(|(code, text)| (code.trim(), text.trim()))

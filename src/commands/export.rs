@@ -1,4 +1,4 @@
-//! `export`: a door out, for a team that has outgrown source Secrets.
+//! `export`: a way out, for a team that has outgrown source Secrets.
 
 use super::Outcome;
 use crate::cli::Export;

@@ -1,4 +1,4 @@
-//! `fetch-cert`: pins the certificate of a controller whose key exists already.
+//! `fetch-cert`: pins the certificate of a controller that already has a key.
 
 use super::Outcome;
 use crate::cli::FetchCert;
@@ -57,7 +57,7 @@ pub(super) fn run(workspace: &Workspace, args: &FetchCert, world: &mut World) ->
     Ok(Outcome::Done)
 }
 
-/// A certificate is not taken on trust: the operator says yes, or names its digest.
+/// A certificate is not taken on trust: the operator says yes, or passes its digest.
 fn accept(
     named: Option<CertificateDigest>,
     pinned: Option<CertificateDigest>,

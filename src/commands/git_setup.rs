@@ -1,4 +1,4 @@
-//! `git-setup`: how git shows SealedSecrets, and what it does with derived files that both sides of a merge changed.
+//! `git-setup`: how git shows SealedSecrets, and how it merges derived files that both sides changed.
 
 use super::Outcome;
 use crate::cli::GitSetup;
@@ -34,7 +34,7 @@ pub(super) fn run(workspace: &Workspace, args: &GitSetup, world: &mut World) -> 
     world.terminal.print_report(&text).map(|()| Outcome::Done)
 }
 
-/// The same command, writing.
+/// The same command with writing.
 fn again(args: &GitSetup) -> String {
     let identity = args.identity.as_ref().map(|path| format!(" --identity {}", crate::model::quoted(&path.to_string_lossy())));
     let reveal = if args.reveal { " --reveal" } else { "" };

@@ -1,4 +1,4 @@
-//! `import`: adopts values that exist already. What is sealed wins, unless it is named.
+//! `import`: adopts existing values. A sealed value wins, unless it is to be replaced.
 
 use super::{Outcome, sealing};
 use crate::cli::Import;
@@ -44,7 +44,7 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
         add_cluster(workspace, contract, args, &mut found, world)?;
     }
     found.trimmed.iter().for_each(|name| warn_of_line_feed(name, world));
-    // What is in use in a cluster cannot be edited.
+    // Values in use in a cluster cannot be edited.
     #[cfg(feature = "cluster")]
     let halves = if args.from_cluster { Halves::LeftOut } else { Halves::Refused };
     #[cfg(not(feature = "cluster"))]
@@ -64,7 +64,7 @@ fn find(workspace: &Workspace, contract: &Contract, args: &Import, world: &mut W
     Ok(found)
 }
 
-/// The fields of a mapping, for the values of a Secret of these data keys.
+/// Adds the fields of a mapping, for the values of a Secret with these data keys.
 fn add_mapping(contract: &Contract, secret: &Name, bytes: &[u8], name: &str, found: &mut Adopted) -> Result<()> {
     if contract.secret(secret.as_str()).is_none() {
         let help = meant(secret.as_str(), contract.secrets(), "see `seal-secrets contract`");
@@ -84,7 +84,7 @@ fn add_mapping(contract: &Contract, secret: &Name, bytes: &[u8], name: &str, fou
     Ok(())
 }
 
-/// Single fields of a document, each for its key.
+/// Adds single fields of a document, each for its key.
 fn add_fields(contract: &Contract, keys: &[(KeyName, String)], bytes: &[u8], name: &str, found: &mut Adopted) -> Result<()> {
     let text = text::decode(bytes)?;
     for (key, field) in keys {
@@ -110,7 +110,7 @@ fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopte
     secrets.into_iter().try_for_each(|secret| found.add_secret(contract, secret, name))
 }
 
-/// The source Secrets of the contract's keys, and the target Secrets of its consumers; no list is asked for.
+/// Adds the source Secrets of the contract's keys, and the target Secrets of its consumers; no list is requested.
 #[cfg(feature = "cluster")]
 fn add_cluster(workspace: &Workspace, contract: &Contract, args: &Import, found: &mut Adopted, world: &mut World) -> Result<()> {
     let sources = contract.secrets().into_iter().map(|secret| (&contract.namespace, secret));

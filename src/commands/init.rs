@@ -1,4 +1,4 @@
-//! `init`: the settings file for a checkout of the platform. It asks nothing.
+//! `init`: writes the settings file for a checkout of the platform. It asks nothing.
 
 use super::Outcome;
 use crate::manifest::settings_file::{self, NewSettings};
@@ -49,14 +49,14 @@ pub(super) fn run(workspace: &Workspace, world: &mut World) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The store that the checkout has already, unless flags say otherwise; and what the operator should know of it.
+/// Takes over the checkout's existing store, unless flags say otherwise; returns remarks for the operator.
 fn take_over_store(platform: &Platform, files: &Files, contract: &Contract, settings: &mut NewSettings) -> Vec<String> {
     let Some((kind, file)) = init::store(platform, &contract.store) else { return Vec::new() };
     let text = files.get(file).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
     let path = join(settings.platform.as_deref().unwrap_or("."), file);
     let mut notes = init::differences(&path, &text, contract);
     let chosen = settings.store.entry("kind").or_insert_with(|| kind.as_str().to_owned());
-    // A file for one namespace cannot hold the stores of all.
+    // A file for one namespace cannot hold the stores of all namespaces.
     let is_for_all = [kind.as_str(), chosen].iter().all(|kind| *kind == StoreKind::ClusterSecretStore.as_str());
     if !is_for_all || settings.store.contains_key("file") {
         return notes;

@@ -1,4 +1,4 @@
-//! `key-secret`: the controller's key Secrets from the escrow, to standard output and nowhere else.
+//! `key-secret`: the controller's key Secrets from the escrow, only to standard output.
 
 use super::Outcome;
 use crate::cli::KeySecret;

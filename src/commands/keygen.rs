@@ -1,8 +1,8 @@
 //! `keygen`: the sealing key pair, before any cluster exists.
 //!
-//! The order makes every crash harmless: identity or list of recipients, pin, escrow, proof, and the certificate last. Until the
-//! certificate exists nothing can be sealed, and a run that finds an escrow without one finishes what was begun: the pin tells that
-//! the key in the escrow was made here.
+//! The order makes every crash harmless: identity or list of recipients, pin, escrow, proof, and the certificate last. Without the
+//! certificate nothing can be sealed. A run that finds an escrow without one completes it: the pin proves that the key in the escrow was
+//! made here.
 
 use super::Outcome;
 use crate::cli::Keygen;
@@ -41,7 +41,7 @@ pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Re
         return Err(Error::refused("an earlier run was interrupted; its escrow exists, and is not encrypted again here", help)
             .in_file(&workspace.places.in_keys(ESCROW)));
     }
-    // What is there is judged before the first folder or file is made.
+    // Existing files are judged before the first folder or file is created.
     let listed = workspace.listed()?;
     let named = match begun || !named.is_empty() || listed.is_some() {
         true => named,
@@ -56,7 +56,7 @@ pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Re
     }
 }
 
-/// For the default identity, which is made where it does not exist.
+/// For the default identity, which is created if it does not exist.
 fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> {
     let found = workspace.has(IDENTITY)?.then(|| workspace.identities(None, world)).transpose()?;
     let keys = workspace.change_keys()?;
@@ -71,13 +71,13 @@ fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> 
     let escrow = NewEscrow::encrypt(&pair.pem, &identities.recipients()?, world)?;
     workspace.trust(None, world)?.settle(pair.certificate.digest, How::Keygen, world)?;
     let read_back = keys.write_escrow(&escrow, None)?;
-    // What opens it is on the disk: the identity that was read back, too.
+    // Both were read back from disk: the escrow, and the identity that opens it.
     let escrow = workspace.open(read_back, &identities)?;
     try_pair(&escrow.pairs.list[0].key, &pair.certificate_pem, (world.clock)(), world.entropy.as_mut())?;
     done(workspace, &keys, &pair.certificate, &pair.certificate_pem, &own(workspace), world)
 }
 
-/// For those that are named or listed.
+/// For the recipients on the command line or in the list.
 fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipient], world: &mut World) -> Result<Outcome> {
     let keys = workspace.change_keys()?;
     let pair = world.terminal.while_working(MAKING, || new_pair((world.clock)(), None, world.entropy.as_mut()))?;
@@ -93,7 +93,7 @@ fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipi
     done(workspace, &keys, &pair.certificate, &pair.certificate_pem, &others(workspace, recipients.len()), world)
 }
 
-/// An earlier run was ended between escrow and certificate: the escrow holds both.
+/// An earlier run was interrupted between escrow and certificate: the escrow holds both.
 fn finish(workspace: &Workspace, args: &Keygen, own_identity: bool, world: &mut World) -> Result<Outcome> {
     let (path, identity) = (workspace.places.in_keys(ESCROW), workspace.places.in_keys(IDENTITY));
     if workspace.default_identity()?.is_none() {
@@ -109,17 +109,17 @@ fn finish(workspace: &Workspace, args: &Keygen, own_identity: bool, world: &mut 
     let alone = || {
         Error::bad_input("no certificate is in it", "restore `sealing.crt` from git, or from the controller with `seal-secrets fetch-cert`")
     };
-    // After a `renew` everything is sealed to the newest.
+    // After a `renew` everything is sealed to the newest key.
     let (_, key, pem) = escrow.pairs.newest(|_| Some(())).ok_or_else(|| in_escrow(alone()))?;
     let (_, certificate) = try_pair(key, pem, (world.clock)(), world.entropy.as_mut()).map_err(in_escrow)?;
-    // The escrow is no proof: anybody can encrypt one to a recipient, with a key of their own in it.
+    // The escrow is no proof: anyone can encrypt one to a recipient, with their own key in it.
     workspace.trust(args.accepted.accept_certificate, world)?.accept(&certificate, ESCROW, world)?;
     let count = escrow::count_recipients(&escrow.encrypted)?;
     let whose = if own_identity { own(workspace) } else { others(workspace, count) };
     done(workspace, &keys, &certificate, pem, &whose, world)
 }
 
-/// For whom the escrow is encrypted, and what is kept offline.
+/// For whom the escrow is encrypted, and what to keep offline.
 fn own(workspace: &Workspace) -> [String; 2] {
     let path = |name| workspace.places.in_keys(name);
     [format!("the identity in {}", path(IDENTITY)), format!("{} and {}", path(IDENTITY), path(ESCROW))]

@@ -19,7 +19,7 @@ pub(super) fn run(args: &cli::Man, world: &mut World) -> Result<Outcome> {
     }
     let name = [&["seal-secrets".to_owned()], args.command.as_slice()].concat().join("-");
     let mut text = Vec::new();
-    // What is written to memory is always written.
+    // Writing to memory never fails.
     Man::new(page.clone().display_name(name)).render(&mut text).map_err(|_| Error::usage("no manual page", "see `seal-secrets --help`"))?;
     world.terminal.print(&String::from_utf8_lossy(&text))?;
     Ok(Outcome::Done)

@@ -1,4 +1,4 @@
-//! One file per command: it joins rooms, and opens no path. `sealing.rs` is what four of them have in common.
+//! One file per command: it connects the other rings, and opens no path. `sealing.rs` is what four of them share.
 
 #[cfg(feature = "cluster")]
 mod backup;
@@ -35,13 +35,13 @@ use crate::workspace::given::without_typed;
 use crate::workspace::{Flags, StoreFlags, Workspace, settings};
 use crate::world::World;
 
-/// How a run ended that did not fail.
+/// The result of a run that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// It looked for something, and found it.
+    /// It searched for something, and found it.
     Found,
-    /// It looked for something in a cluster that it did not reach.
+    /// It searched for something in a cluster that it did not reach.
     #[cfg(feature = "cluster")]
     NotReached,
 }
@@ -62,7 +62,7 @@ pub fn run(cli: Cli, world: &mut World) -> Result<Outcome> {
 }
 
 fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
-    // What only says something works on nothing.
+    // A command that only prints needs no workspace.
     match &cli.command {
         Command::Explain(args) => return explain::run(args, world),
         Command::Completions(args) => return completions::run(args, world),
@@ -70,7 +70,7 @@ fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
         _ => {}
     }
     let workspace = &workspace(&cli, world)?;
-    // Of `init`, flags are what goes into the settings.
+    // With `init`, the flags go into the settings.
     if !matches!(cli.command, Command::Init) {
         workspace.tell_flags(world);
     }
@@ -105,7 +105,7 @@ fn run_typed(cli: Cli, world: &mut World) -> Result<Outcome> {
     outcome.map_err(|error| error.with_commands(&workspace.places))
 }
 
-/// What a command line works on.
+/// The workspace of a command line.
 pub fn workspace(cli: &Cli, world: &World) -> Result<Workspace> {
     let live = cli.command.live();
     let Folders { settings, keys, out, secrets, cluster, contract, platform, environment, store } = cli.folders.clone();
@@ -123,7 +123,7 @@ pub fn workspace(cli: &Cli, world: &World) -> Result<Workspace> {
         environment,
         live,
     };
-    // It makes the settings, and looks for the platform; and settings in conflict are no reason to show no diff.
+    // It makes the settings, and finds the platform itself. A diff is also shown if the settings are in conflict.
     if matches!(cli.command, Command::Init | Command::Textconv(cli::Textconv { reveal: false, .. })) {
         return Workspace::new(flags, None, world.disk.clone());
     }

@@ -1,4 +1,4 @@
-//! `patch`: the property into a platform's ExternalSecrets, as a diff, in place, or as a filter.
+//! `patch`: adds the property to a platform's ExternalSecrets, as a diff, in place, or as a filter.
 
 use super::Outcome;
 use crate::cli::{Patch, PatchFormat};
@@ -33,7 +33,7 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
             let (platform, files) = workspace.read_platform(root, &contract, &[], world)?;
             patch::renamed(&platform, &files, &args.rename)
         }
-        // Which consumer reads what, where: only this format depends on it.
+        // Only this format depends on which consumer reads which key, and where.
         PatchFormat::Component => {
             let (setting, _) = workspace.setting(world)?;
             workspace.component_edits(root, render::component_files(&setting.contract, &setting.delivery))?
@@ -70,7 +70,7 @@ pub(super) fn run(workspace: &Workspace, args: &Patch, world: &mut World) -> Res
     Ok(Outcome::found(!edits.refused.is_empty()))
 }
 
-/// The runbook says which steps are done: after this one it is written again, where there is one.
+/// Rewrites the runbook, if it exists, because it says which steps are done.
 fn update_runbook(workspace: &Workspace, edits: &[patch::Edit], world: &mut World) -> Result<String> {
     if edits.is_empty() {
         return Ok(String::new());

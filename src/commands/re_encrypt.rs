@@ -1,5 +1,5 @@
-//! `re-encrypt`: the same values for the current certificate, wherever they stand; with `--via-controller` a live cluster's
-//! controller opens and seals them.
+//! `re-encrypt`: re-seals the same values to the current certificate, in any file; with `--via-controller` a live cluster's controller
+//! opens and seals them.
 
 use super::Outcome;
 use crate::cli::ReEncrypt;
@@ -19,7 +19,7 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
     if args.paths.is_empty() {
         workspace.check_folder()?;
     }
-    // Found first: while it holds the locks, nobody changes the certificate.
+    // Found first: while this holds the locks, nobody changes the certificate.
     let sealed = workspace.sealed_files(&args.paths, args.bound.hints(), !args.consent.dry_run, world)?;
     let mut trust = workspace.trust(args.certificate.accepted.accept_certificate, world)?;
     let certificate = workspace.fit_certificate(&trust, args.certificate.allow_rsa_bits, world)?;
@@ -46,7 +46,7 @@ pub(super) fn run(workspace: &Workspace, args: &ReEncrypt, world: &mut World) ->
     run.over(&sealed, &mut |files, world| with_keys(files, &work, &mut session_keys, world), world)
 }
 
-/// What is sealed and cannot be opened may be lost: nobody but the operator can say that somebody else holds its key.
+/// A sealed value that cannot be opened may be lost: only the operator can confirm that someone else holds its key.
 fn check_opens(opens: bool, otherwise: &str, trust: &Trust<'_>, to: CertificateDigest) -> Result<()> {
     if opens || trust.names(to) {
         return Ok(());
@@ -76,7 +76,7 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    /// Tells of each event, at once for people, at the end for programs; then the runbook, where it goes with what was done.
+    /// Reports each event, at once for people, at the end for programs; then updates the runbook, if the results require it.
     fn over(mut self, sealed: &SealedFiles, each: &mut Each<'_>, world: &mut World) -> Result<Outcome> {
         let (places, consent, record) = (&self.workspace.places, &self.args.consent, &mut self.record);
         let mut tell = |event: Event, world: &mut World| {

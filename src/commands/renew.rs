@@ -1,7 +1,7 @@
-//! `renew`: a new sealing key pair, and everything in `out/` sealed to it.
+//! `renew`: makes a new sealing key pair, and seals everything in `out/` to it.
 //!
-//! The order makes every crash harmless: first the escrow gets the new key beside the old ones, then each value moves, and
-//! the certificate comes last. A run that finds a key in the escrow which is newer than the certificate completes what was begun.
+//! The order makes every crash harmless: first the escrow gets the new key besides the old ones, then each value moves, and the certificate
+//! comes last. A run that finds a key in the escrow which is newer than the certificate completes the renewal.
 
 use super::Outcome;
 use crate::cli::Renew;
@@ -24,11 +24,11 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     workspace.check_identity_kept_out(world)?;
     let dry = args.consent.dry_run;
     let sealed = workspace.sealed_files_of_out(!dry, world)?;
-    // One that has ended is just what is renewed: it is not judged.
+    // A certificate that has ended is the very reason to renew: it is not judged.
     let before = workspace.certificate()?;
     let pinned = before.sealing.clone();
     let ChangedEscrow { mut escrow, recipients, .. } = workspace.escrow_to_change(args.identity.as_deref(), world)?;
-    // Fit to be sealed to today: `backup` may have brought others.
+    // Values may be sealed to it today: `backup` may have brought others.
     let now = (world.clock)();
     let fit = |certificate: &SealingCertificate| certificate.clone().judge_of_pair(now, USUAL_BITS).ok();
     let found = escrow.pairs.newer_than(&pinned, fit).map(|(certificate, pem)| (certificate, pem.to_owned()));
@@ -81,7 +81,7 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     report(workspace, &certificate, &tally, escrow.pairs.list.len(), world)
 }
 
-/// Opens everything before anything is made: what does not open now would be lost to sight later.
+/// Opens everything before anything is made: what does not open now would go unnoticed later.
 fn look(
     workspace: &Workspace,
     sealed: &SealedFiles,
@@ -90,7 +90,7 @@ fn look(
     record: &mut show::tally::Record,
     world: &mut World,
 ) -> Result<Tally> {
-    // A digest that no key has: every value is going to move.
+    // A digest that no key has: every value will move.
     let to = begun.unwrap_or_else(|| CertificateDigest::new([0; 32]));
     let work = Work::new(&escrow.pairs.openers, to, None, None);
     let mut tally = Tally::default();
@@ -107,7 +107,7 @@ fn look(
     Err(Error::refused(format!("{} or files do not open with the escrow", counted(tally.failed, "SealedSecret")), help))
 }
 
-/// Tells what does not open, while the others are tried; a disk that fails says nothing about that.
+/// Reports what does not open, and goes on with the others; a failing disk proves nothing about a value.
 fn failed(workspace: &Workspace, error: Error, world: &mut World) -> Result<()> {
     if error.kind == ErrorKind::InputOutput {
         return Err(error);

@@ -1,4 +1,4 @@
-//! `rotate`: new values for keys that are sealed, and what has to happen in the cluster for them to be used.
+//! `rotate`: new values for sealed keys, and what has to happen in the cluster before they are used.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +71,7 @@ impl Rotation<'_> {
         Ok(Wishes { extent: Extent::Replaced, provided, destroyed, replaced, opens: self.args.identity.is_some() })
     }
 
-    /// Adds the values of a unit that were sealed before a day, or whose day is not known.
+    /// Adds the values of a unit that were sealed before a day, or whose day is unknown.
     fn add_old(&self, unit: &Unit<'_>, old: BTreeSet<KeyName>, wishes: &mut Wishes, world: &mut World) {
         if old.is_empty() || unit.has_any(&wishes.replaced) {
             return;
@@ -94,7 +94,7 @@ impl Rotation<'_> {
     }
 }
 
-/// There is nothing to rotate where nothing was ever sealed.
+/// Refuses to rotate a value that was never sealed.
 fn check_sealed(contract: &Contract, inventory: &Inventory, name: &KeyName) -> Result<()> {
     let unit = contract.units().into_iter().find(|unit| unit.keys.iter().any(|key| key.name == *name));
     let unit = unit.expect("each key of a contract is in a unit");
@@ -104,7 +104,7 @@ fn check_sealed(contract: &Contract, inventory: &Inventory, name: &KeyName) -> R
     Err(Error::bad_input(format!("`{name}` is not sealed yet"), "make it first: `seal-secrets bootstrap`").in_file(&unit.file()))
 }
 
-/// The values of a unit that were sealed before a day, or whose day is not known.
+/// The values of a unit that were sealed before a day, or whose day is unknown.
 fn older(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>, before: &str) -> Result<BTreeSet<KeyName>> {
     let secrets = inventory::unit(inventory, contract, unit)?.unwrap_or_default();
     let values = secrets.iter().flat_map(|secret| secret.encrypted.iter().map(|one| (KeyName::of(&secret.name, &one.key), one)));

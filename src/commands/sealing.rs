@@ -1,4 +1,4 @@
-//! What every command that seals does, in this order: open, inventory, plan, nothing to do?, check, ask, provide, carry out, next.
+//! The steps of every command that seals, in this order: open, inventory, plan, nothing to do?, check, ask, provide, carry out, next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,22 +21,22 @@ use crate::workspace::out::{Before, Out};
 use crate::workspace::trust::Trust;
 use crate::world::World;
 
-/// What is particular about one of them.
+/// What is specific to one of these commands.
 pub(super) trait Job {
-    /// What it asks for, once contract and inventory are known.
+    /// What it asks for, given contract and inventory.
     fn wishes(&mut self, contract: &Contract, inventory: &Inventory, world: &mut World) -> Result<Wishes>;
 
-    /// Values that exist already, beside those of `--provide`.
+    /// Existing values, besides those of `--provide`.
     fn values(&mut self) -> BTreeMap<KeyName, SecretValue> {
         BTreeMap::new()
     }
 
-    /// Sealed values whose operator's copies are to be written.
+    /// Sealed values whose operator's copies it writes.
     fn copies(&mut self, _: &Workspace, _: &Contract, _: &Inventory, _: &mut World) -> Result<Vec<(KeyName, SecretValue)>> {
         Ok(Vec::new())
     }
 
-    /// The day on which the value of a key was sealed first, where that is known.
+    /// The day on which a key's value was first sealed, where known.
     fn sealed_on(&self, _: &KeyName, today: &str) -> Option<String> {
         Some(today.to_owned())
     }
@@ -45,12 +45,12 @@ pub(super) trait Job {
         String::new()
     }
 
-    /// Whether it makes a first set of values, where none is known.
+    /// Whether it makes a first set of values, if none is known.
     fn begins(&self) -> bool {
         false
     }
 
-    /// What is to be done next, where something was sealed.
+    /// What to do next, if something was sealed.
     fn next(&self, _: &Workspace) -> String {
         String::new()
     }
@@ -63,7 +63,7 @@ pub(super) trait Job {
 pub(super) struct Options<'o> {
     pub(super) certificate: &'o Certificate,
     pub(super) provide: &'o Provide,
-    /// The keys whose provided value is not judged.
+    /// The keys whose provided values are not judged.
     pub(super) accept_as_is: &'o [KeyName],
     pub(super) destroys_data: &'o [KeyName],
     /// What opens sealed values that others are made of.
@@ -97,7 +97,7 @@ impl Adoption {
     }
 }
 
-/// Seals values that exist already: those that `find` finds.
+/// Seals the existing values that `find` returns.
 struct Adopting<'a, F> {
     args: &'a Adoption,
     find: F,
@@ -131,14 +131,14 @@ impl<F: FnMut(&Contract, &mut World) -> Result<Adopted>> Job for Adopting<'_, F>
     }
 }
 
-/// Everything that is carried out.
+/// Everything needed to carry out a plan.
 pub(super) struct Ready<'w> {
     pub(super) contract: Contract,
     pub(super) plan: Plan,
     certificate: FitCertificate,
     trust: Trust<'w>,
     before: Before,
-    /// Values whose operator's copies are written, beside those that are sealed.
+    /// Values whose operator's copies are written, besides those of the sealed ones.
     copies: Vec<(KeyName, SecretValue)>,
 }
 
@@ -167,7 +167,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options<'_>, job: &mut dyn Jo
         }
         return world.terminal.print_report(&text(workspace, &ready, true, job)).map(|()| disagreement(&ready.plan));
     }
-    // Everything that can be refused is refused here, before the first folder or file is made.
+    // Everything that can be refused is refused here, before the first folder or file is created.
     workspace.check_provided(options.provide, out.folder())?;
     out.check(&ready.plan)?;
     ask(workspace, options, &ready, job, world)?;
@@ -219,14 +219,14 @@ fn open_sources(
     Ok(found)
 }
 
-/// Everything is done: that this machine may forget it is worth a warning, and no error.
+/// Everything is done, so a failure to remember it on this machine is a warning, not an error.
 fn remember_sealed(trust: &mut Trust<'_>, world: &mut World) {
     if let Err(error) = trust.remember_sealed() {
         world.terminal.warn(&format!("this machine could not remember that values were sealed: {}", error.what()));
     }
 }
 
-/// Whether contract and platform disagree on something that has to be settled; what was to be done is done all the same.
+/// Whether contract and platform disagree on something that has to be settled; the work is done all the same.
 pub(super) fn disagreement(plan: &Plan) -> Outcome {
     Outcome::found(show::findings::errors(&plan.coverage) > 0)
 }
@@ -273,7 +273,7 @@ fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, j
     Ok(Ready { contract, plan, certificate, trust, before: Before { inventory, store: delivery.store_file }, copies })
 }
 
-/// Before a value is replaced, or more can read it, the operator agrees: with `--yes`, or at the terminal, where the plan is shown first.
+/// Before a value is replaced, or more can read it, the operator agrees: with `--yes`, or at the terminal, after seeing the plan.
 fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dyn Job, world: &mut World) -> Result<()> {
     let replaced = ready.plan.changes.iter().filter_map(|change| match change {
         Change::Seal { keys, reason: Reason::Replaced, .. } => Some(keys),
@@ -304,7 +304,7 @@ fn ask(workspace: &Workspace, options: &Options<'_>, ready: &Ready<'_>, job: &dy
     store.into_iter().chain(form).try_for_each(|what| world.terminal.confirm(&what, false))
 }
 
-/// The platform's store that the plan replaces, and that this tool did not write, as an imperative.
+/// The platform's store that the plan replaces, if this tool did not write it, as an imperative.
 fn replaced_store(ready: &Ready<'_>) -> Option<String> {
     let is_placed = ready.plan.changes.iter().any(|change| matches!(change, Change::Place { .. }));
     let file = ready.before.store.as_ref().filter(|_| is_placed)?;

@@ -1,4 +1,4 @@
-//! `textconv`: a file of SealedSecrets as text for git's diff.
+//! `textconv`: converts a file of SealedSecrets to text for git's diff.
 
 use super::Outcome;
 use crate::cli::Textconv;
@@ -12,7 +12,7 @@ pub(super) fn run(workspace: &Workspace, args: &Textconv, world: &mut World) -> 
     let keys = args.reveal.then(|| workspace.openers(args.identity.as_deref(), &[], world)).transpose()?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => world.terminal.print_bytes(textconv::render(text, keys.as_deref()).as_bytes())?,
-        // Whatever it is, a diff shows it as it is.
+        // Anything else is shown unchanged in a diff.
         Err(_) => world.terminal.print_bytes(&bytes)?,
     }
     Ok(Outcome::Done)

@@ -44,7 +44,7 @@ pub(super) fn run(workspace: &Workspace, args: &Unseal, world: &mut World) -> Re
     Ok(Outcome::Done)
 }
 
-/// Whether a value is printed: all are, unless some of its Secret are named.
+/// Whether a value is printed: all are, unless some of its Secret's values were selected.
 fn is_asked(args: &Unseal, secret: &str, data_key: &str) -> bool {
     let mut named = args.names.iter().chain(&args.value).filter(|name| name.secret() == secret).peekable();
     let whole = named.peek().is_none() || args.names.iter().chain(&args.value).any(|name| name.as_str() == secret);

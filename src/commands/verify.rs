@@ -81,7 +81,7 @@ fn print(text: &str, args: &Verify, world: &mut World) -> Result<()> {
     if args.form() == Report::Human { world.terminal.print_report(text) } else { world.terminal.print(text) }
 }
 
-/// The findings in the form that was asked for.
+/// The findings in the requested format.
 fn text(workspace: &Workspace, args: &Verify, findings: &[Finding], opened: bool) -> String {
     let places = &workspace.places;
     match args.form() {
@@ -123,17 +123,17 @@ fn detail(args: &Verify) -> Detail {
     }
 }
 
-/// The escrow as far as it was asked for.
+/// The escrow, as far as it was requested.
 struct Looked {
-    /// How many can open it, where it lies here; that it is damaged is a finding.
+    /// How many recipients can open it, if it is here; a damaged escrow is a finding.
     able: Option<Result<usize>>,
-    /// Opened, with `--identity` or `--drill`.
+    /// Opened with `--identity` or `--drill`.
     escrow: Option<Escrow>,
-    /// For the drill: whose identity opened it, and how many keys it holds; or why it is of no use.
+    /// For the drill: whose identity opened it, and how many keys it holds; or why it cannot be used.
     opened: Result<(String, usize)>,
 }
 
-/// Reads the escrow once. In a drill one that does not open is a result, and no error.
+/// Reads the escrow once. In a drill, failing to open it is a result, not an error.
 fn look(workspace: &Workspace, args: &Verify, world: &World) -> Result<Looked> {
     let identity = args.identity.as_deref();
     let (there, asked) = (workspace.has(ESCROW)?, args.drill || identity.is_some());
@@ -143,7 +143,7 @@ fn look(workspace: &Workspace, args: &Verify, world: &World) -> Result<Looked> {
     let able = able.map(unless_unreadable).transpose()?;
     let Some(encrypted) = encrypted.filter(|_| asked) else { return Ok(Looked { able, escrow: None, opened: Ok(Default::default()) }) };
     let opened = match encrypted {
-        // An identity that cannot be read is an error in a drill, too.
+        // An identity that cannot be read is an error even in a drill.
         Ok(encrypted) => workspace.open(encrypted, &workspace.identities(identity, world)?),
         Err(error) => Err(error),
     };
@@ -157,7 +157,7 @@ fn look(workspace: &Workspace, args: &Verify, world: &World) -> Result<Looked> {
     }
 }
 
-/// The operator's copies, and the command that restores them with the identity of this run.
+/// The operator's copies, and the command that restores them with this run's identity.
 fn copies(workspace: &Workspace, contract: &Contract, args: &Verify) -> Result<Copies> {
     let default = workspace.default_identity()?;
     let identity = args.identity.as_ref().or(default.as_ref()).map_or(String::new(), |path| quoted(&path.to_string_lossy()));
@@ -174,7 +174,7 @@ fn key_secret(certificate: Result<&Certificate, &Error>, escrow: Option<&Escrow>
     key_secrets::check(&secrets.stream(), &certificate.sealing)
 }
 
-/// What was read, or what is wrong with it; that the disk does not answer is an error at once.
+/// What was read, or what is wrong with it; a disk that does not answer is an error at once.
 fn unless_unreadable<T>(read: Result<T>) -> Result<Result<T>> {
     match read {
         Err(error) if error.kind == ErrorKind::InputOutput => Err(error),
@@ -182,7 +182,7 @@ fn unless_unreadable<T>(read: Result<T>) -> Result<Result<T>> {
     }
 }
 
-/// What was read; what is damaged is a finding.
+/// What was read; damage becomes a finding.
 fn or_damaged<T>(read: Result<T>, damaged: &mut Vec<Error>) -> Result<Option<T>> {
     Ok(unless_unreadable(read)?.map_err(|error| damaged.push(error)).ok())
 }

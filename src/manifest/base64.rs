@@ -1,5 +1,5 @@
-//! Base64 as Go's `StdEncoding` reads it, and so Kubernetes, the controller and kubeseal do: line feeds and carriage returns are
-//! skipped wherever they stand, and the unused bits of the last character may be anything.
+//! Base64 as Go's `StdEncoding` reads it, and so Kubernetes, the controller and kubeseal: line feeds and carriage returns are skipped
+//! anywhere, and the unused bits of the last character may be anything.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -10,7 +10,7 @@ use crate::model::{Error, Result};
 
 const GO: GeneralPurpose = GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
-/// The bytes of a text; an error says what is wrong with it, and quotes nothing.
+/// The bytes of a text; an error says what is wrong, and quotes nothing.
 pub fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>> {
     let mut joined = Zeroizing::new(Vec::with_capacity(text.len()));
     joined.extend(text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));

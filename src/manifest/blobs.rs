@@ -1,6 +1,5 @@
-//! The sealed values in anyone's files: those of SealedSecrets, wherever they stand, and those that stand by themselves, as
-//! `kubeseal --raw` prints them. Each is found, and replaced by byte range; the result is read again and compared with the original
-//! before it is used.
+//! The sealed values in anyone's files: those of SealedSecrets, at any depth, and bare ones, as `kubeseal --raw` prints them. They are
+//! found and replaced by byte range; the result is read again and compared with the original before it is used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,22 +14,22 @@ use super::yaml::{self, Node};
 use super::{base64, text};
 use crate::model::{CertificateDigest, Error, Hints, Name, Namespace, Position, Result, Scope};
 
-/// Sealed values in a text that need not be ours, with one binding: those of a SealedSecret, or one that stands by itself.
+/// Sealed values with one binding in a text that need not be ours: those of a SealedSecret, or a bare one.
 pub struct ForeignSealedSecret {
     pub kind: Kind,
-    /// `metadata.name`; of a value by itself the path of its field; empty where it cannot be read.
+    /// `metadata.name`; for a bare value the path of its field; empty if it cannot be read.
     pub name: String,
-    /// `metadata.namespace`, or the only one that it can get.
+    /// `metadata.namespace`, or the only namespace that it can get.
     pub namespace: Option<String>,
     pub scope: Scope,
     /// The certificate in our annotation.
     pub certificate: Option<CertificateDigest>,
-    /// The place of our annotation.
+    /// The position of our annotation.
     pub mark: Option<Spot>,
     /// `spec.encryptedData`, in its order.
     pub blobs: Vec<Blob>,
-    /// The labels that its values may be bound to (see [`Scope::label`]), the likeliest first. The one under which a value opens is
-    /// the right one: opening is the proof.
+    /// The labels that its values may be bound to (see [`Scope::label`]), the likeliest first. The one under which a value opens is right:
+    /// opening is the proof.
     pub labels: Vec<String>,
     /// What the unsealed Secret has besides its data.
     pub template: Template,
@@ -45,11 +44,11 @@ pub struct ForeignSealedSecret {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     SealedSecret,
-    /// A sealed value by itself.
+    /// A bare sealed value.
     Alone,
-    /// A SealedSecret that a template makes: its values stand elsewhere.
+    /// A SealedSecret that a template makes: its values are elsewhere.
     Template,
-    /// Something that may hold sealed values, and cannot be read; [`ForeignSealedSecret::fault`] says why.
+    /// Something unreadable that may hold sealed values; [`ForeignSealedSecret::fault`] says why.
     Unread,
 }
 
@@ -63,12 +62,12 @@ pub struct Blob {
 #[derive(Clone)]
 pub struct Spot {
     pub position: Position,
-    /// Their bytes, without quotes, header and indentation; none where they cannot be replaced.
+    /// Their bytes, without quotes, header and indentation; none if they cannot be replaced.
     content: Option<Range<usize>>,
 }
 
 impl Spot {
-    /// Characters in the layer of a site; `position` is their place in its text.
+    /// Characters in the layer of a site; `position` is their position in its text.
     fn new(site: &Site<'_>, position: Position, content: Option<Range<usize>>) -> Self {
         let position = match (site.layer.within, &content) {
             (None, _) => position,
@@ -84,7 +83,7 @@ impl Spot {
 }
 
 impl ForeignSealedSecret {
-    /// The label that what it says of itself leads to.
+    /// The label that follows from its own name, namespace and scope.
     pub fn label(&self) -> String {
         self.scope.label(self.namespace.as_deref().unwrap_or(""), &self.name)
     }
@@ -105,7 +104,7 @@ impl ForeignSealedSecret {
         self.annotations.get(name).map(String::as_str)
     }
 
-    /// Without anything, found here.
+    /// An empty one, found at this site.
     fn new(kind: Kind, name: String, site: Option<&Site<'_>>) -> Self {
         ForeignSealedSecret {
             kind,
@@ -129,21 +128,21 @@ impl ForeignSealedSecret {
     }
 }
 
-/// How a sealed value begins: the length of an RSA ciphertext of a usual size, then base64. In JSON a slash may be escaped.
+/// The beginning of a sealed value: the length of an RSA ciphertext of a usual size, then base64. In JSON a slash may be escaped.
 const BEGINS: &str = r"(?:A[QYgw]|BA)[A-D][A-Za-z0-9+/\\]{37}";
 
-/// What a file with sealed values has: a SealedSecret, or such a beginning.
+/// What a file with sealed values contains: a SealedSecret, or such a beginning.
 static EITHER: LazyLock<bytes::Regex> =
     LazyLock::new(|| bytes::Regex::new(&format!("SealedSecret|{BEGINS}")).expect("it is a regular expression"));
 
-/// The same in a file's bytes, where an escape may stand before it.
+/// The same in a file's bytes, where an escape may precede it.
 static ANYWHERE: LazyLock<bytes::Regex> = LazyLock::new(|| bytes::Regex::new(BEGINS).expect("it is a regular expression"));
 
-/// The same in a text, and not in the midst of a longer word, such as a public key.
+/// The same in a text, but not inside a longer word, such as a public key.
 static AS_A_WORD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(&format!(r"(?:^|[^A-Za-z0-9+/]|\\[nrt]){BEGINS}")).expect("it is a regular expression"));
 
-/// A run of base64 that is long enough for a sealed value.
+/// A run of base64 that is long enough to be a sealed value.
 static RUN: LazyLock<Regex> = LazyLock::new(|| Regex::new("[A-Za-z0-9+/]{364,}={0,2}").expect("it is a regular expression"));
 
 /// Whether a file's bytes, or a part of them, may hold sealed values.
@@ -165,8 +164,8 @@ fn is_base64(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '+' || c == '/'
 }
 
-/// Where words of a text begin as sealed values do. A line that goes on with the base64 of the line before it, as in a certificate,
-/// begins nothing.
+/// Where a word of a text begins like a sealed value. A line that continues the base64 of the previous line, as in a certificate, does not
+/// count.
 fn begins(text: &str) -> impl Iterator<Item = usize> {
     const LENGTH: usize = 40;
     let goes_on = |at: usize| {
@@ -177,13 +176,13 @@ fn begins(text: &str) -> impl Iterator<Item = usize> {
     AS_A_WORD.find_iter(text).map(|found| found.end() - LENGTH).filter(move |at| !goes_on(*at))
 }
 
-/// Whether a text is a sealed value: base64 of the length of an RSA ciphertext, that, and an AES-GCM ciphertext with its tag
+/// Whether a text is a sealed value: base64 of the length of an RSA ciphertext, that ciphertext, and an AES-GCM ciphertext with its tag
 /// (sealed-secrets `pkg/crypto/crypto.go`).
 pub fn is_blob(text: &str) -> bool {
     shape(text).is_some_and(|(rsa, rest)| matches!(rsa, 256 | 384 | 512 | 768 | 1024) && rest >= 16)
 }
 
-/// How long the two parts of a sealed value are: the RSA ciphertext, and the AES-GCM one with its tag.
+/// The lengths of the two parts of a sealed value: the RSA ciphertext, and the AES-GCM one with its tag.
 pub fn shape(blob: &str) -> Option<(usize, usize)> {
     let bytes = base64::decode(blob).ok()?;
     let (length, rest) = bytes.split_first_chunk::<2>()?;
@@ -191,7 +190,7 @@ pub fn shape(blob: &str) -> Option<(usize, usize)> {
     Some((rsa, rest.len().checked_sub(rsa)?))
 }
 
-/// All sealed values of a text, at any depth, in its order; none is not an error.
+/// All sealed values of a text, at any depth, in order; none is not an error.
 pub fn find(text: &str, hints: &Hints) -> Vec<ForeignSealedSecret> {
     let (_, body) = split_mark(text);
     let mut found = Vec::new();
@@ -215,7 +214,7 @@ pub fn find(text: &str, hints: &Hints) -> Vec<ForeignSealedSecret> {
     found
 }
 
-/// The first beginning of a sealed value that nothing accounts for: in a comment, a field's name, an expression.
+/// The first beginning of a sealed value outside of those that were found: in a comment, a field's name, an expression.
 fn missed(body: &str, found: &[ForeignSealedSecret]) -> Option<ForeignSealedSecret> {
     let spots = found.iter().flat_map(|one| &one.blobs).map(|blob| blob.spot.content.clone());
     let mut spots = spots.collect::<Option<Vec<_>>>().filter(|_| found.iter().all(|one| one.fault.is_none()))?;
@@ -230,14 +229,14 @@ fn missed(body: &str, found: &[ForeignSealedSecret]) -> Option<ForeignSealedSecr
     Some(ForeignSealedSecret::unread(error, None))
 }
 
-/// A SealedSecret, or what is one but for its kind, as the items of a SealedSecretList.
+/// Whether it is a SealedSecret, or one without a kind, such as the items of a SealedSecretList.
 fn is_sealed_secret(node: &Node) -> bool {
     let word = |name: &str| node.get(name).and_then(Node::word);
     let is = word("kind") == Some("SealedSecret") && word("apiVersion").is_some_and(|version| version.starts_with("bitnami.com/"));
     is || node.at(&["spec", "encryptedData"]).is_some_and(|data| !data.entries().is_empty())
 }
 
-/// Whether a value was read with its SealedSecret.
+/// Whether a value was already read with its SealedSecret.
 fn of_sealed_secret(site: &Site<'_>) -> bool {
     let of = |spec: Option<&Site<'_>>| {
         let spec = spec.filter(|spec| spec.field == "spec");
@@ -253,7 +252,7 @@ fn is_document(text: &str) -> bool {
     text.trim().contains('\n') || text.trim_start().starts_with(['{', '[', '"', '\''])
 }
 
-/// Tries a scalar as a sealed value by itself, or as text with some; whether it is done with.
+/// Tries a scalar as a bare sealed value, or as a text that contains some; returns whether it was one.
 fn alone(site: &Site<'_>, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -> bool {
     let text = site.node.word().unwrap_or_default();
     if begins(text).next().is_none() {
@@ -272,7 +271,7 @@ fn alone(site: &Site<'_>, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -
     !is_document(text) && tokens(site, text, 0, hints, found)
 }
 
-/// The sealed values among other characters of a scalar's text, which begins there in its layer; whether there are any.
+/// Adds the sealed values among other characters of a scalar's text, which begins at `begin` in its layer; returns whether there are any.
 fn tokens(site: &Site<'_>, text: &str, begin: usize, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) -> bool {
     let before = found.len();
     let inner = Layer::of(site, site.node.word().unwrap_or_default());
@@ -284,12 +283,12 @@ fn tokens(site: &Site<'_>, text: &str, begin: usize, hints: &Hints, found: &mut 
     found.len() > before
 }
 
-/// What cannot be read: the values that can be told in it, or that there may be some.
+/// Adds what is known about an unreadable document: its recognizable values, or that there may be some.
 fn unread(layer: &Layer<'_>, range: Range<usize>, error: Error, hints: &Hints, found: &mut Vec<ForeignSealedSecret>) {
     let text = &layer.text[range.clone()];
     let holds = begins(text).next().is_some();
     let Some(site) = layer.within else {
-        // A template without a sealed value has none that could be lost.
+        // A template without a sealed value has none to lose.
         if holds || text.contains("SealedSecret") && !text::says_nothing(text) && !yaml::is_template(text) {
             found.push(ForeignSealedSecret::unread(error, None));
         }
@@ -315,7 +314,7 @@ fn white_space(position: Position) -> Error {
     Error::cryptography("a sealed value does not open: it has white space inside, as a folded scalar leaves it", help).at(position)
 }
 
-/// A SealedSecret; none where no value is sealed in it, as in a template.
+/// Reads a SealedSecret; none if it has no sealed value, as in a template.
 fn read(site: &Site<'_>, hints: &Hints) -> Option<ForeignSealedSecret> {
     let (node, layer) = (site.node, site.layer);
     let word = |path: &[&str]| node.at(path).and_then(Node::word);
@@ -360,7 +359,7 @@ fn read(site: &Site<'_>, hints: &Hints) -> Option<ForeignSealedSecret> {
     (!found.blobs.is_empty() || found.fault.is_some()).then_some(found)
 }
 
-/// Why what stands in the place of a sealed value is none.
+/// Why the text in the place of a sealed value is not one.
 fn not_sealed(key: &str, blob: &str, position: Position) -> Option<Error> {
     if yaml::is_template(blob) {
         return Some(yaml::template(position));
@@ -374,7 +373,7 @@ fn not_sealed(key: &str, blob: &str, position: Position) -> Option<Error> {
     })
 }
 
-/// The mappings that a SealedSecret is made of.
+/// The mappings of a SealedSecret.
 fn parts(node: &Node) -> Vec<&Node> {
     let paths: [&[&str]; 7] = [
         &[],
@@ -388,7 +387,7 @@ fn parts(node: &Node) -> Vec<&Node> {
     paths.iter().filter_map(|path| node.at(path)).collect()
 }
 
-/// What keeps the values of a SealedSecret from being read.
+/// Why the values of a SealedSecret cannot be read.
 fn hidden(node: &Node) -> Option<Error> {
     let parts = parts(node);
     let values = node.at(&["spec", "encryptedData"]).map(Node::entries).unwrap_or_default().iter().map(|(_, value)| value);
@@ -401,7 +400,7 @@ fn hidden(node: &Node) -> Option<Error> {
     Some(Error::bad_input("`spec.data`, the format before v0.2, is not supported", help).at(old.position))
 }
 
-/// What keeps the values of a SealedSecret from being replaced by themselves: an alias elsewhere repeats one.
+/// Why the values of a SealedSecret cannot be replaced alone: an alias elsewhere repeats one.
 fn shared(node: &Node) -> Option<Error> {
     let parts = parts(node);
     let values = parts.iter().flat_map(|part| part.entries()).map(|(_, value)| value);
@@ -410,15 +409,15 @@ fn shared(node: &Node) -> Option<Error> {
     Some(Error::bad_input("a YAML anchor repeats a part of this SealedSecret", "write it out, without `&`").at(place.position))
 }
 
-/// An anchored name is often repeated in the template, and is not replaced.
+/// The template often repeats an anchored name, which is not replaced.
 fn is_of_metadata(node: &Node, value: &Node) -> bool {
     node.get("metadata").is_some_and(|metadata| metadata.entries().iter().any(|(_, one)| one.range.start == value.range.start))
 }
 
-/// The most names, and the most namespaces, that are tried.
+/// How many names, and how many namespaces, are tried.
 const MOST_TRIED: usize = 8;
 
-/// The names and namespaces that stand around sealed values, the nearest first.
+/// The names and namespaces around sealed values, the nearest first.
 struct Surroundings {
     names: Vec<String>,
     namespaces: Vec<String>,
@@ -442,13 +441,13 @@ impl Surroundings {
         Surroundings { names, namespaces }
     }
 
-    /// The namespace of what says none: what was given, the nearest, or the only one that a kustomization sets.
+    /// The namespace for values without one: the given one, the nearest, or the only one that a kustomization sets.
     fn namespace(&self, hints: &Hints) -> Option<String> {
         let only = || hints.namespaces.first().filter(|_| hints.namespaces.len() == 1);
         hints.namespace.as_ref().map(ToString::to_string).or_else(|| self.namespaces.first().or_else(only).cloned())
     }
 
-    /// The labels to try: first that of what a SealedSecret says of itself.
+    /// The labels to try, beginning with the one that a SealedSecret names.
     fn labels(&self, one: Option<&ForeignSealedSecret>, hints: &Hints) -> Vec<String> {
         let (given, own) = (hints.name.as_ref().map(Name::as_str), one.map(|one| one.name.as_str()));
         // A SealedSecret has its name; only its namespace may be set elsewhere.
@@ -488,7 +487,7 @@ fn elsewhere(position: Position) -> Error {
         .at(position)
 }
 
-/// The text with these characters replaced, for a person to read; those that cannot be replaced stay.
+/// The text with these characters replaced, for people; those that cannot be replaced stay.
 pub fn shown(text: &str, mut replacements: Vec<(&Spot, Zeroizing<String>)>) -> String {
     let (mark, body) = split_mark(text);
     replacements.sort_by_key(|(spot, _)| spot.begin());
@@ -496,8 +495,7 @@ pub fn shown(text: &str, mut replacements: Vec<(&Spot, Zeroizing<String>)>) -> S
     foreign::spliced(body, placed).map_or(text.to_owned(), |shown| format!("{mark}{shown}"))
 }
 
-/// The text with these characters replaced and nothing else changed: neither a byte outside of them, nor the meaning of any
-/// other scalar.
+/// The text with these characters replaced and nothing else changed: no other byte, and not the meaning of any other scalar.
 pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<String> {
     let (mark, body) = split_mark(text);
     replacements.sort_by_key(|(spot, _)| spot.begin());
@@ -512,14 +510,14 @@ pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<Stri
     if same && left.replacements.is_empty() { Ok(format!("{mark}{replaced}")) } else { Err(elsewhere(first.position)) }
 }
 
-/// The replacements that were not met yet, in the order of the text.
+/// The replacements that were not found yet, in the order of the text.
 struct Left<'r> {
     body: &'r str,
     replacements: &'r [(Spot, String)],
 }
 
 impl Left<'_> {
-    /// Whether `after` means the same as `before`, except for the next replacements that stand in it.
+    /// Whether `after` means the same as `before`, except for the next replacements in it.
     fn differ_only(&mut self, before: &Node, after: &Node) -> bool {
         if let (Some(old), Some(new)) = (before.word(), after.word()) {
             let range = &before.range;

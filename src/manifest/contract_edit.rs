@@ -1,4 +1,4 @@
-//! One more Secret in a contract file: its text stays as it is, and the new Secret stands behind the last one.
+//! Adds a Secret to a contract file: its text stays, and the new Secret follows the last one.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ pub struct Addition {
     pub values: Vec<(Option<String>, Value)>,
 }
 
-/// A recipe as it is typed: `KIND`, `KIND:TEXT`, or `KIND,FIELD=VALUE,…` with `+` between several values.
+/// Parses a typed recipe: `KIND`, `KIND:TEXT`, or `KIND,FIELD=VALUE,…` with `+` between several values.
 pub fn recipe(typed: &str) -> Result<Value> {
     let (kind, rest) = typed.find([':', ',']).map_or((typed, ""), |at| typed.split_at(at));
     if !contract_recipes::ALL.contains(&kind) {
@@ -37,7 +37,7 @@ pub fn recipe(typed: &str) -> Result<Value> {
     Ok(json!({ kind: fields }))
 }
 
-/// What a recipe asks for and hardly anybody changes.
+/// The required fields of a recipe that hardly anyone changes.
 fn defaults(kind: &str) -> Map<String, Value> {
     let fields = match kind {
         "hex" | "base64" | "base64url" => json!({ "bytes": 32 }),
@@ -69,7 +69,7 @@ pub fn add(text: &str, addition: &Addition) -> Result<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let (line, column) = last.position;
     let before = lines.get(line - 1).and_then(|line| line.get(..column - 1)).ok_or_else(|| by_hand().at(last.position))?;
-    // The dash, and what stands before it.
+    // The dash and its indentation.
     let dash = before.trim_end().strip_suffix('-').filter(|indent| indent.trim().is_empty()).ok_or_else(|| by_hand().at(last.position))?;
     let inside = |line: &&str| {
         let rest = line.trim_start_matches(' ');
@@ -91,7 +91,7 @@ pub fn add(text: &str, addition: &Addition) -> Result<String> {
     Ok(new + &lines[end..].concat())
 }
 
-/// A contract of version 1 as one of version 2, which says the same; none where it cannot be changed line by line.
+/// A contract of version 1 as an equivalent one of version 2; none if it cannot be converted line by line.
 pub fn upgraded(text: &str) -> Option<String> {
     let root = yaml::read_one(text).ok()?;
     let version = root.get("version").filter(|node| node.word() == Some("1"))?.range.clone();

@@ -1,4 +1,4 @@
-//! The contract file: YAML to a valid `Contract`, or one error with its place.
+//! The contract file: YAML to a valid `Contract`, or one error with its position.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::model::{
 /// The platform's contract, as shipped.
 pub const EMBEDDED: &str = include_str!("../contract.yaml");
 
-/// Reads a contract; `file` is how errors and findings name its file.
+/// Reads a contract; `file` is the file's name in errors and findings.
 pub fn read(file: &str, text: &str) -> Result<Contract> {
     read_contract(file, text).map_err(|error| error.in_file(file))
 }
@@ -66,9 +66,9 @@ fn read_keys(node: &Node) -> Result<Vec<Key>> {
     Ok(keys)
 }
 
-/// What is made of another value lives in that one's unit, unless its own is said.
+/// A value that is made from another one belongs to that one's unit, unless it names its own.
 fn settle_units(keys: &mut [Key], said: &BTreeSet<KeyName>) {
-    // A certificate's key follows the certificate, which follows its authority: a chain may be as long as there are keys.
+    // A certificate's key follows the certificate, which follows its authority: a chain may be as long as the number of keys.
     for _ in 0..keys.len() {
         let units: BTreeMap<KeyName, Name> = keys.iter().map(|key| (key.name.clone(), key.unit.clone())).collect();
         let mut moved: BTreeMap<String, Name> = BTreeMap::new();
@@ -129,7 +129,7 @@ fn optional_when(fields: &mut Fields<'_>) -> Result<Option<When>> {
     fields.optional("when").map(|node| parsed(node, &path, read_when)).transpose()
 }
 
-/// What a Secret has beside its values, or all of them have: labels, annotations, whether it is immutable, or managed.
+/// Reads what a Secret, or every Secret, has besides its values: labels, annotations, whether it is immutable, or managed.
 fn read_form(fields: &mut Fields<'_>) -> Result<Form> {
     let mut strings = |field: &'static str| -> Result<BTreeMap<String, String>> {
         let path = fields.path(field);
@@ -151,10 +151,10 @@ fn read_form(fields: &mut Fields<'_>) -> Result<Form> {
     Ok(Form { labels, annotations, immutable: fields.flag("immutable")?, ..Form::default() })
 }
 
-/// The controller takes over a Secret that exists already and says this.
+/// With this annotation, the controller takes over an existing Secret.
 const MANAGED: &str = "sealedsecrets.bitnami.com/managed";
 
-/// The values of version 2's Secrets, and the forms of these.
+/// The values of version 2's Secrets, and the forms of those Secrets.
 fn read_secrets(node: &Node, all: &Form) -> Result<(Vec<Key>, BTreeMap<Name, Form>)> {
     let nodes = node.list("secrets")?;
     if nodes.is_empty() {
@@ -187,13 +187,13 @@ fn read_secrets(node: &Node, all: &Form) -> Result<(Vec<Key>, BTreeMap<Name, For
     Ok((keys, forms))
 }
 
-/// A Secret of version 2, as it stands in the file.
+/// A Secret of version 2, as written in the file.
 struct Secret {
     name: Name,
     form: Form,
     /// What all of its values share.
     shared: Key,
-    /// The data keys whose values the operator gets; none = all.
+    /// The data keys whose values are copied for the operator; none = all.
     copied: Option<Vec<DataKey>>,
     made: Vec<Made>,
 }
@@ -313,7 +313,7 @@ fn read_values((recipe, values): (Option<&Node>, Option<&Node>), path: &str, nam
 }
 
 impl Secret {
-    /// The names of its values, and of its texts.
+    /// The names of its values and texts.
     fn names(&self) -> Vec<KeyName> {
         let property = |made: &Made| match made {
             Made::Value(property, _) | Made::Text(property, _) => KeyName::of(&self.name, property),
@@ -330,7 +330,7 @@ impl Secret {
         self.made.iter().filter_map(plain).collect()
     }
 
-    /// With what it reads by its names: `known` are those of all values, `plain` those that are no secret.
+    /// Resolves the names that it reads: `known` are the names of all values, `plain` the texts that are not secret.
     fn settled(self, known: &BTreeSet<KeyName>, plain: &BTreeMap<KeyName, String>, node: &Node) -> Result<(Vec<Key>, Name, Form)> {
         // `of: NAME` is a data key of this Secret, or else the value of another one.
         let named = |of: &KeyName| match KeyName::new(of.property()) {
@@ -377,7 +377,7 @@ impl Secret {
     }
 }
 
-/// A text with the names of its values settled, and what is no secret written out.
+/// A text with the names of its values resolved, and texts that are not secret filled in.
 fn filled(text: &Text<KeyName>, named: &dyn Fn(&KeyName) -> KeyName, plain: &BTreeMap<KeyName, String>) -> Text<KeyName> {
     let part = |part: &Part<KeyName>| match part {
         Part::Plain(text) => Part::Plain(text.clone()),
@@ -390,7 +390,7 @@ fn filled(text: &Text<KeyName>, named: &dyn Fn(&KeyName) -> KeyName, plain: &BTr
     Text(text.0.iter().map(part).collect()).joined()
 }
 
-/// What an API server asks of a Secret's type (`pkg/apis/core/validation`, `ValidateSecret`).
+/// What an API server requires of a Secret's type (`pkg/apis/core/validation`, `ValidateSecret`).
 fn check_type(secret: &Name, kind: Option<&str>, keys: &BTreeSet<&str>) -> Result<()> {
     let needs: &[&str] = match kind {
         Some("kubernetes.io/tls") => &["tls.crt", "tls.key"],
@@ -494,7 +494,7 @@ fn read_consumer(node: &Node, path: &str, known: &KnownKeys<'_>) -> Result<Consu
     Ok(consumer)
 }
 
-/// A contract as text, with comment lines above each Secret that has some.
+/// A contract as text, with comment lines above the Secrets that have some.
 pub fn write(contract: &Contract, comments: &BTreeMap<String, Vec<String>>) -> String {
     let reader = Ordered(vec![("name", json!(contract.reader.name.as_str())), ("namespace", json!(contract.reader.namespace.as_str()))]);
     let head = vec![("version", json!(2)), ("store", json!(contract.store.as_str())), ("namespace", json!(contract.namespace.as_str()))];
@@ -517,7 +517,7 @@ pub fn write(contract: &Contract, comments: &BTreeMap<String, Vec<String>>) -> S
     if consumers.is_empty() { text } else { text + "consumers:\n" + &indented(&yaml::write(&consumers)) }
 }
 
-/// A mapping whose fields stay in this order.
+/// A mapping whose fields keep this order.
 struct Ordered(Vec<(&'static str, serde_json::Value)>);
 
 impl serde::Serialize for Ordered {
@@ -530,7 +530,7 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-/// The Secret of a key, which is its first.
+/// The Secret of a key, which is its first one.
 fn secret_value(contract: &Contract, key: &Key) -> Ordered {
     let secret = key.name.secret();
     let form = contract.form(secret);

@@ -79,10 +79,10 @@ pub const ALL: &[&str] = &{
     names
 };
 
-/// Where a recipe stands.
+/// Where a recipe is.
 pub struct Place<'p> {
     pub secret: &'p Name,
-    /// The data key that it is for; none = the recipe says itself.
+    /// The data key that it is for; none = the recipe names it itself.
     pub property: Option<&'p DataKey>,
     pub kinds: &'static [&'static str],
 }
@@ -112,7 +112,7 @@ impl Place<'_> {
     }
 }
 
-/// What a recipe makes: one value, or a key with its public half.
+/// Reads a recipe: it makes one value, or a key with its public half.
 pub fn read(node: &Node, path: &str, place: &Place<'_>) -> Result<Vec<Made>> {
     let kinds = place.kinds;
     let all = node.fields(path)?.all();
@@ -158,7 +158,7 @@ fn one_kind(path: &str, kinds: &[&str]) -> Error {
     Error::bad_input(format!("`{path}` should have exactly one field, the recipe's kind"), format!("write one of {}", kinds.join(", ")))
 }
 
-/// The recipes that make one value.
+/// Reads a recipe that makes one value.
 fn read_one(kind: &str, fields: &mut Fields<'_>, body: &Node, path: &str, place: &Place<'_>) -> Result<Recipe> {
     let enough = |bits: u32| enough(bits, body, path);
     Ok(match kind {
@@ -207,7 +207,7 @@ fn read_one(kind: &str, fields: &mut Fields<'_>, body: &Node, path: &str, place:
     })
 }
 
-/// Without quotes too, though some reader of YAML may take `2b` for a number.
+/// Accepts it without quotes too, although some YAML readers take `2b` for a number.
 fn read_version(fields: &mut Fields<'_>) -> Result<BcryptVersion> {
     let path = fields.path("version");
     let Some(node) = fields.optional("version") else { return Ok(BcryptVersion::TwoA) };
@@ -248,7 +248,7 @@ fn read_ssh_key(fields: &mut Fields<'_>, place: &Place<'_>) -> Result<Vec<Made>>
     pair(fields, place, algorithm, KeyFormat::OpenSsh)
 }
 
-/// A private key, and its public half where `public` names its data key.
+/// A private key, and its public half if `public` names its data key.
 fn pair(fields: &mut Fields<'_>, place: &Place<'_>, algorithm: Algorithm, format: KeyFormat) -> Result<Vec<Made>> {
     let private = place.property(crate::model::PROPERTY);
     let of = KeyName::of(place.secret, &private);
@@ -259,7 +259,7 @@ fn pair(fields: &mut Fields<'_>, place: &Place<'_>, algorithm: Algorithm, format
     Ok(made)
 }
 
-/// A private key, its certificate, and that of the authority that it is checked with.
+/// A private key, its certificate, and the certificate of the authority that verifies it.
 fn read_tls(fields: &mut Fields<'_>, place: &Place<'_>) -> Result<Vec<Made>> {
     let algorithm = optional_word(fields, "algorithm", Algorithm::ALL, Algorithm::as_str)?.unwrap_or(Algorithm::P256);
     let days = number(fields, "days", ranges::DAYS)?;
@@ -295,7 +295,7 @@ fn read_tls(fields: &mut Fields<'_>, place: &Place<'_>) -> Result<Vec<Made>> {
     Ok(made)
 }
 
-/// The data keys of a Secret of the type `kubernetes.io/tls`, and where its authority usually stands.
+/// The data keys of a Secret of the type `kubernetes.io/tls`, and the usual data key of its authority.
 pub const TLS_KEY: &str = "tls.key";
 pub const TLS_CRT: &str = "tls.crt";
 pub const CA_CRT: &str = "ca.crt";
@@ -340,7 +340,7 @@ fn read_docker_config(fields: &mut Fields<'_>, place: &Place<'_>) -> Result<Vec<
     Ok(vec![Made::Text(place.property(DOCKER_CONFIG), text)])
 }
 
-/// A text with `{NAME}` for values; `{{` and `}}` are braces. Braces around anything that cannot be a name stand for themselves.
+/// A text with `{NAME}` for values; `{{` and `}}` are braces. Braces around anything that cannot be a name are literal.
 fn read_template(text: &str, escape: Escape, place: &Place<'_>) -> Result<Text<KeyName>> {
     let (mut parts, mut rest) = (Vec::new(), text);
     let legal = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/".contains(&b));
@@ -373,7 +373,7 @@ fn property(fields: &mut Fields<'_>, field: &'static str) -> Result<Option<DataK
     fields.optional(field).map(|node| parsed(node, &path, DataKey::new)).transpose()
 }
 
-/// A user's name, which can stand in JSON, in a Go template and before a colon.
+/// A user's name that is safe in JSON, in a Go template and before a colon.
 fn read_user(fields: &mut Fields<'_>) -> Result<String> {
     fields.parsed("user", |text| {
         let legal = !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic() && !b":\"\\".contains(&b));
@@ -431,7 +431,7 @@ fn enough(bits: u32, node: &Node, path: &str) -> Result<()> {
     Err(Error::bad_input(format!("`{path}` makes a value of {bits} bits, which can be guessed"), help).at(node.position))
 }
 
-/// A recipe as it is written; `keys` are all those of its Secret.
+/// A recipe as it is written; `keys` are all keys of its Secret.
 pub fn value(key: &Key, keys: &[&Key]) -> Value {
     let of = |of: &KeyName| if of.secret() == key.name.secret() { of.property().to_owned() } else { of.to_string() };
     let certificate = || keys.iter().find(|one| matches!(&one.recipe, Recipe::Certificate { of, .. } if *of == key.name));
@@ -461,7 +461,7 @@ pub fn value(key: &Key, keys: &[&Key]) -> Value {
         },
         Recipe::Provided { pattern, hint, lines } => {
             let mut fields = Map::new();
-            // As `read_pattern` found it.
+            // Undoes what `read_pattern` added.
             let bare = |pattern: &regex::bytes::Regex| pattern.as_str().trim_start_matches("^(?:").trim_end_matches(")$").to_owned();
             fields.extend(pattern.as_ref().map(|pattern| ("pattern".to_owned(), json!(bare(pattern)))));
             fields.extend(hint.as_ref().map(|hint| ("hint".to_owned(), json!(hint))));
@@ -514,7 +514,7 @@ fn tls_value(certificate: &Key, keys: &[&Key], algorithm: Algorithm) -> Value {
     json!({ "tls": fields })
 }
 
-/// A text of the controller's as it is written.
+/// A text that the controller renders, as it is written.
 pub fn text_value(text: &Text) -> Value {
     match text.as_plain() {
         Some(plain) => json!({ "plain": plain }),

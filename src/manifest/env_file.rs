@@ -1,5 +1,5 @@
-//! Files of `KEY=VALUE` lines, as shells, systemd and `docker compose --env-file` take them. No value is expanded, and no
-//! crate is used: those that exist expand `$NAME` from the process's environment, and keep values in memory that is not wiped.
+//! Files of `KEY=VALUE` lines, as shells, systemd and `docker compose --env-file` read them. No value is expanded. No crate is used,
+//! because the existing ones expand `$NAME` from the process's environment, and keep values in memory that is not wiped.
 
 use zeroize::Zeroizing;
 
@@ -14,9 +14,9 @@ pub struct Variable<'t> {
     pub line: usize,
 }
 
-/// Every assignment of a text. Blank lines and `#` comments are skipped, `export ` is allowed, a value may be in quotes.
-/// Single quotes take everything literally; in double quotes `\n`, `\r`, `\t`, `\"`, `\\` and `\$` are escapes. Both
-/// may span several lines. Without quotes, a value ends with its line or before a `#` behind white space.
+/// Every assignment of a text. Blank lines and `#` comments are skipped, `export ` is allowed, a value may be quoted. Single quotes take
+/// everything literally; in double quotes `\n`, `\r`, `\t`, `\"`, `\\` and `\$` are escapes. Both may span several lines. Without quotes, a
+/// value ends with its line or before a `#` after white space.
 pub fn read(text: &str) -> Result<Vec<Variable<'_>>> {
     let mut found = Vec::new();
     let (mut rest, mut line) = (text, 1);

@@ -1,5 +1,5 @@
-//! ExternalSecrets of the platform (`external-secrets.io`, any version), however deep they stand: which keys they read from
-//! which store, and where in the text a property would go. And PushSecrets, which write.
+//! ExternalSecrets of the platform (`external-secrets.io`, any version), at any depth: which keys they read from which store, and where in
+//! the text a property would go. Also PushSecrets, which write.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -12,39 +12,38 @@ use super::gitops::{self, Patch};
 use super::yaml::{self, Document, Node};
 use crate::model::{Error, Position};
 
-/// How the names of templates end that no reader of YAML reads.
+/// File name endings of templates that no YAML reader can read.
 pub const TEMPLATES: [&str; 8] = [".tpl", ".gotmpl", ".tmpl", ".j2", ".jinja", ".erb", ".jsonnet", ".libsonnet"];
 
-/// One ExternalSecret, or the template of a ClusterExternalSecret. Names are as written, and not yet checked; a missing one
-/// is empty.
+/// One ExternalSecret, or the template of a ClusterExternalSecret. Names are as written and unchecked; a missing one is empty.
 pub struct ExternalSecret {
     pub name: String,
-    /// `metadata.namespace`, or else that of what it stands in; for a ClusterExternalSecret each of `spec.namespaces`.
+    /// `metadata.namespace`, or else that of the enclosing object; for a ClusterExternalSecret each of `spec.namespaces`.
     pub namespaces: Vec<String>,
-    /// kustomize does not move it: an Application or a HelmRelease holds it.
+    /// kustomize does not move it, because an Application or a HelmRelease holds it.
     pub fixed: bool,
-    /// It is no object of its own before helm or Argo CD makes it one, so no patch by name reaches it.
+    /// It is no separate object until helm or Argo CD makes it one, so a patch by name cannot reach it.
     pub nested: bool,
-    /// What makes an ExternalSecret of it; none = it is applied as it stands.
+    /// What makes an ExternalSecret from it; none = it is applied as it is.
     pub made: Option<Made>,
     pub tool: Tool,
-    /// It says another version than `v1`, which alone ESO serves.
+    /// Its version is not `v1`, the only one that ESO serves.
     pub outdated: bool,
     /// It is a ClusterExternalSecret, so selectors decide on its namespaces.
     pub cluster: bool,
-    /// The bytes of `spec.secretStoreRef.kind`, and what it says.
+    /// The bytes of `spec.secretStoreRef.kind`, and its text.
     pub kind: Option<(Range<usize>, String)>,
     /// `spec.target.name`, or else the ExternalSecret's own name.
     pub target: String,
     /// `spec.data`, in its order.
     pub entries: Vec<Entry>,
-    /// Where an alias or a merge key hides a part of it, so that what it reads cannot be determined.
+    /// The position of an alias or a merge key that hides a part of it, so that what it reads cannot be determined.
     pub hidden: Option<Position>,
     /// `spec.dataFrom`, in its order, without generators.
     pub whole: Vec<Whole>,
     /// The fields that `spec.target.template` uses, sorted.
     pub fields: BTreeSet<String>,
-    /// It stands in the file's own YAML or JSON, so a property can be put into its text.
+    /// It is in the file's own YAML or JSON, so a property can be added to its text.
     pub written_out: bool,
     pub position: Position,
 }
@@ -56,10 +55,10 @@ impl ExternalSecret {
     }
 }
 
-/// What makes an ExternalSecret of something that is none yet.
+/// What makes an ExternalSecret from something that is not one yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// Whatever unpacks the text in which it stands.
+    /// Whatever unpacks the text that contains it.
     Text,
     /// Whatever fills in a template.
     Template,
@@ -69,32 +68,32 @@ pub enum Made {
     By(String),
 }
 
-/// What runs helm, as far as the text says.
+/// The tool that runs helm, as far as the text says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
     ArgoCd,
-    /// And whether a post-renderer of the HelmRelease adds a property.
+    /// With whether a post-renderer of the HelmRelease adds a property.
     Flux(bool),
     Unknown,
 }
 
 #[derive(Clone)]
 pub struct StoreRef {
-    /// `SecretStore`, which is the default, or `ClusterSecretStore`; empty where helm values do not say it.
+    /// `SecretStore`, which is the default, or `ClusterSecretStore`; empty if helm values do not set it.
     pub kind: String,
-    /// Empty where nothing says it.
+    /// Empty if nothing sets it.
     pub name: String,
 }
 
 pub struct Entry {
-    /// Its place in `spec.data`, from 0.
+    /// Its index in `spec.data`, from 0.
     pub index: usize,
     pub secret_key: String,
     pub key: String,
     pub property: Option<String>,
-    /// The field of its `remoteRef` that has ESO give something other than the value as it is.
+    /// The field of its `remoteRef` that makes ESO change the value.
     pub otherwise: Option<&'static str>,
-    /// The bytes of its own store's kind, and what it says.
+    /// The bytes of its own store's kind, and its text.
     pub own_kind: Option<(Range<usize>, String)>,
     pub own_store: bool,
     /// Its own `sourceRef.storeRef`, or else the ExternalSecret's.
@@ -110,17 +109,17 @@ pub struct Whole {
     pub key: Option<String>,
     /// Its own `sourceRef.storeRef`, or else the ExternalSecret's.
     pub store: StoreRef,
-    /// The bytes of `extract.key`, where nothing repeats them elsewhere.
+    /// The bytes of `extract.key`, if nothing repeats them elsewhere.
     pub place: Option<Range<usize>>,
-    /// Whether its data keys get other names (`rewrite`), or their values another form (`decodingStrategy`, `conversionStrategy`).
+    /// Whether its data keys are renamed (`rewrite`), or their values changed (`decodingStrategy`, `conversionStrategy`).
     pub changed: bool,
     pub position: Position,
 }
 
-/// Where `property` can be put into the text.
+/// Where `property` can be added to the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// `remoteRef` in block style: a line of its own, after the line in which this value ends.
+    /// `remoteRef` in block style: on its own line, after the line in which this value ends.
     Line {
         /// The bytes of the key's value.
         value: Range<usize>,
@@ -136,21 +135,21 @@ pub enum Slot {
     Shared,
 }
 
-/// What a text says of secrets in a store.
+/// What a text contains about secrets in a store.
 #[derive(Default)]
 pub struct Found {
     pub secrets: Vec<ExternalSecret>,
-    /// What PushSecrets write: the store, the key, and its place.
+    /// What PushSecrets write: the store, the key, and its position.
     pub pushed: Vec<(StoreRef, String, Position)>,
-    /// Each `remoteKey` of helm values, and its place.
+    /// Each `remoteKey` of helm values, and its position.
     pub remote_keys: Vec<(String, Position)>,
-    /// What changes objects on their way to the cluster.
+    /// Patches that change objects before they reach the cluster.
     pub patches: Vec<Patch>,
     /// Why documents that mention an ExternalSecret cannot be read.
     pub unread: Vec<Error>,
 }
 
-/// Everything of these documents, at any depth, also in a text that is YAML or JSON itself.
+/// Finds all of this in these documents, at any depth, including texts that are YAML or JSON themselves.
 pub fn find(text: &str, documents: &[Document]) -> Found {
     let mut found = Found::default();
     let is_text = |text: &str| text.contains([':', '{']) && (mentions(text) || is_named(text));
@@ -170,7 +169,7 @@ pub fn find(text: &str, documents: &[Document]) -> Found {
     found
 }
 
-/// Why a document with an ExternalSecret cannot be read, if there is such a one.
+/// Why a document with an ExternalSecret cannot be read, if there is one.
 pub fn unread(text: &str) -> Option<Error> {
     let names_one = |text: &str| without_comments(text).any(|line| line.contains("ExternalSecret"));
     let (_, body) = foreign::split_mark(text);
@@ -178,18 +177,18 @@ pub fn unread(text: &str) -> Option<Error> {
     yaml::documents(body).into_iter().find_map(unread)
 }
 
-/// Whether a text says something of secrets, and not only in comments.
+/// Whether a text mentions secrets outside of comments.
 pub fn mentions(text: &str) -> bool {
     without_comments(text).any(|line| ["ExternalSecret", "remoteRef", "remoteKey", "dataFrom"].iter().any(|word| line.contains(word)))
 }
 
-/// Whether a field's name, or a text, has ExternalSecrets in it, however that is spelled.
+/// Whether a field's name, or a text, mentions ExternalSecrets, in any spelling.
 fn is_named(text: &str) -> bool {
     let plain = || text.chars().filter(|c| !"-_".contains(*c)).map(|c| c.to_ascii_lowercase()).collect::<String>();
     ["xternal", "XTERNAL"].iter().any(|part| text.contains(part)) && plain().contains("externalsecret")
 }
 
-/// Whether a text that no reader of YAML reads makes an ExternalSecret.
+/// Whether a text that no YAML reader can read makes an ExternalSecret.
 pub fn makes_one(text: &str) -> bool {
     let makes = |line: &str| line.contains("external-secrets.io/") || line.contains("kind") && line.contains("ExternalSecret");
     without_comments(text).any(makes)
@@ -199,7 +198,7 @@ fn without_comments(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.trim_start().starts_with('#'))
 }
 
-/// Whether a text is one of helm, Jinja or cookiecutter, and not what they make of it. In quotes, it may be ESO's own template.
+/// Whether a text is a helm, Jinja or cookiecutter template, and not its output. In quotes, it may be ESO's own template.
 pub fn is_template(text: &str) -> bool {
     let stands = |line: &str, begin: &str| {
         let before = line.split_once(begin).map(|(before, _)| before.trim_start_matches([' ', '-']));
@@ -208,7 +207,7 @@ pub fn is_template(text: &str) -> bool {
     yaml::MARKS.iter().any(|(begin, end)| text.contains(end) && without_comments(text).any(|line| stands(line, begin)))
 }
 
-/// What a template, in this part of a text, may read: every word after `key:`.
+/// What a template in this part of a text may read: every word after `key:`.
 pub fn template(text: &str, part: Range<usize>) -> ExternalSecret {
     let first = yaml::position_of(text, part.start).0;
     let lines = text[part].lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
@@ -222,7 +221,7 @@ pub fn template(text: &str, part: Range<usize>) -> ExternalSecret {
     ExternalSecret { made: Some(Made::Template), nested: true, position: (first, 1), entries, ..ExternalSecret::default() }
 }
 
-/// A text in a scalar that cannot be read, if it looks like a manifest or names keys.
+/// An unreadable text in a scalar, if it looks like a manifest or contains keys.
 fn unread_text(site: &Site<'_>, part: &str) -> Option<ExternalSecret> {
     let mut secret = template(part, 0..part.len());
     secret.made = (!is_template(part) || !part.contains("external-secrets.io/")).then_some(Made::Text).or(secret.made);
@@ -236,24 +235,24 @@ fn unread_text(site: &Site<'_>, part: &str) -> Option<ExternalSecret> {
     })
 }
 
-/// The kind of an object of ESO's.
+/// The kind of an ESO object.
 fn kind_of(node: &Node) -> Option<&str> {
     let word = |name: &str| node.get(name).and_then(Node::word);
     (word("apiVersion")?.split('/').next()? == "external-secrets.io").then(|| word("kind"))?
 }
 
-/// Whether it says that it is an ExternalSecret, or one for the cluster.
+/// Whether its kind is ExternalSecret or ClusterExternalSecret.
 pub fn is_secret(node: &Node) -> bool {
     matches!(kind_of(node), Some("ExternalSecret" | "ClusterExternalSecret"))
 }
 
-/// Whether it says that it is a store.
+/// Whether its kind is that of a store.
 pub fn is_store(node: &Node) -> bool {
     matches!(kind_of(node), Some("SecretStore" | "ClusterSecretStore"))
 }
 
 impl Found {
-    /// Takes a node in; whether what it holds is of interest as well.
+    /// Records a node; returns whether to visit its content too.
     fn visit(&mut self, site: &Site<'_>) -> bool {
         let node = site.node;
         let inside = |patch: Patch| Patch { position: site.layer.within.map_or(patch.position, Site::position), ..patch };
@@ -278,7 +277,7 @@ impl Found {
         };
         if let Some(spec) = spec {
             self.secrets.push(read(site, spec));
-            // What has neither is no ExternalSecret yet: a chart makes one of it.
+            // Without either it is no ExternalSecret yet: a chart makes one from it.
             return spec.get("data").is_none() && spec.get("dataFrom").is_none();
         }
         if let Some(remote) = node.get("remoteRef").filter(|remote| remote.get("key").is_some()) {
@@ -288,7 +287,7 @@ impl Found {
             let whole = read_whole(node, &store_around(site)).map(|whole| whole_of_values(site, whole));
             self.secrets.extend(whole);
         }
-        // One whose name ends so refers to a Secret that exists.
+        // A field whose name ends like this refers to an existing Secret.
         let refers = site.field.to_ascii_lowercase().ends_with("ref");
         if is_named(site.field) && !refers && node.word().is_none() && !says_what_is_read(node) {
             let mut entries = Vec::new();
@@ -315,7 +314,7 @@ impl Found {
     }
 }
 
-/// What a PushSecret writes. A store that it selects by label has no name.
+/// What a PushSecret writes. A store selected by label has no name.
 fn pushed(site: &Site<'_>, spec: &Node) -> Vec<(StoreRef, String, Position)> {
     let stores: Vec<StoreRef> =
         spec.get("secretStoreRefs").map(Node::items).unwrap_or_default().iter().map(|one| store_ref(Some(one))).collect();
@@ -325,11 +324,11 @@ fn pushed(site: &Site<'_>, spec: &Node) -> Vec<(StoreRef, String, Position)> {
     keys.flat_map(|(key, position)| stores.iter().map(move |store| (store.clone(), key.clone(), position))).collect()
 }
 
-/// What stands around an ExternalSecret, as far as it says what becomes of it.
+/// What surrounds an ExternalSecret, as far as it decides what happens to it.
 struct Around {
     namespace: Option<String>,
     fixed: bool,
-    /// Flux or k3s makes it of a HelmRelease, whose values kustomize does not look into.
+    /// Flux or k3s makes it from a HelmRelease, and kustomize does not look into its values.
     released: bool,
     nested: bool,
     by: Option<String>,
@@ -374,7 +373,7 @@ impl Around {
         around
     }
 
-    /// What makes an ExternalSecret of what stands here, if it is not applied as it stands.
+    /// What makes an ExternalSecret from this node, if it is not applied as it is.
     fn made(&self, site: &Site<'_>) -> Option<Made> {
         let text = site.layer.within.map(|_| Made::Text);
         text.or_else(|| self.by.clone().map(Made::By))
@@ -393,29 +392,29 @@ fn of_values(site: &Site<'_>, remote: &Node) -> ExternalSecret {
     loose(site, vec![entry])
 }
 
-/// The store that helm values say here or further out.
+/// The store that helm values set here or further out.
 fn store_around(site: &Site<'_>) -> StoreRef {
     std::iter::once(site).chain(site.around()).find_map(|site| store_of_values(site.node, &STORES)).unwrap_or_else(StoreRef::unsaid)
 }
 
-/// What charts call the store.
+/// The fields in which charts name the store.
 const STORES: [&str; 3] = ["secretStoreRef", "storeRef", "secretStore"];
 
-/// The store that a mapping of helm values says in one of these fields.
+/// The store in one of these fields of a mapping of helm values.
 fn store_of_values(node: &Node, names: &[&str]) -> Option<StoreRef> {
     let store = node.at(&["sourceRef", "storeRef"]).or_else(|| names.iter().find_map(|name| node.get(name)))?;
     let name = store.said().map_or_else(|| word(store, &["name"]), |name| Some(name.to_owned()));
     Some(StoreRef { kind: word(store, &["kind"]).unwrap_or_default(), name: name.unwrap_or_default() })
 }
 
-/// Whether helm values say what is read in a shape that is known, or hold an ExternalSecret.
+/// Whether helm values say in a known form what is read, or hold an ExternalSecret.
 fn says_what_is_read(node: &Node) -> bool {
     let known = |name: &str| matches!(name, "remoteRef" | "remoteKey" | "extract" | "find");
     let field = |(name, node): &(String, Node)| known(name) || says_what_is_read(node);
     is_secret(node) || node.entries().iter().any(field) || node.items().iter().any(says_what_is_read)
 }
 
-/// Each scalar of a field that is named after ExternalSecrets: it may be a key of the nearest store.
+/// Adds each scalar of a field that is named after ExternalSecrets: it may be a key of the nearest store.
 fn named_keys(site: &Site<'_>, node: &Node, around: &StoreRef, entries: &mut Vec<Entry>) {
     let names = [&STORES[..], &["store", "secretStoreName", "storeName"]].concat();
     let store = store_of_values(node, &names).unwrap_or_else(|| around.clone());
@@ -426,7 +425,7 @@ fn named_keys(site: &Site<'_>, node: &Node, around: &StoreRef, entries: &mut Vec
     below.for_each(|node| named_keys(site, node, &store, entries));
 }
 
-/// A reader of a whole Secret, or of several, in helm values.
+/// A reader in helm values that reads one whole Secret, or several.
 fn whole_of_values(site: &Site<'_>, whole: Whole) -> ExternalSecret {
     let key = site.node.at(&["extract", "key"]).unwrap_or(site.node);
     ExternalSecret { whole: vec![Whole { position: site.place(key), ..whole }], ..loose(site, Vec::new()) }
@@ -447,7 +446,7 @@ fn loose(site: &Site<'_>, entries: Vec<Entry>) -> ExternalSecret {
 }
 
 impl Default for ExternalSecret {
-    /// One of which nothing is known.
+    /// A reader about which nothing is known.
     fn default() -> Self {
         ExternalSecret {
             name: String::new(),
@@ -477,7 +476,7 @@ impl StoreRef {
 }
 
 impl Entry {
-    /// One without a slot, of a store that nothing says.
+    /// An entry without a slot, whose store nothing sets.
     fn unplaced(key: &str, position: Position) -> Self {
         let (slot, store) = (Slot::Shared, StoreRef::unsaid());
         let (secret_key, key) = (String::new(), key.to_owned());
@@ -489,7 +488,7 @@ fn word(node: &Node, path: &[&str]) -> Option<String> {
     node.at(path).and_then(Node::said).map(str::to_owned)
 }
 
-/// A property's text: `null` is written, so that none can be added.
+/// A property's text; `null` counts as written, so that no property is added.
 fn property(remote: &Node) -> Option<String> {
     remote.get("property").and_then(Node::word).map(str::to_owned)
 }
@@ -551,7 +550,7 @@ fn read(site: &Site<'_>, spec: &Node) -> ExternalSecret {
     }
 }
 
-/// The fields that Go's templates use: `.FIELD` and `index . "FIELD"`, inside braces.
+/// The fields that Go templates use: `.FIELD` and `index . "FIELD"`, inside braces.
 fn template_fields(node: &Node) -> BTreeSet<String> {
     static ACTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?s)\{\{(.*?)\}\}").expect("a constant pattern"));
     static FIELD: LazyLock<Regex> =
@@ -573,12 +572,12 @@ fn template_fields(node: &Node) -> BTreeSet<String> {
     found
 }
 
-/// The field of a `remoteRef` that has ESO give the metadata, or the value decoded.
+/// The field of a `remoteRef` that makes ESO return the metadata, or the decoded value.
 fn otherwise(remote: &Node) -> Option<&'static str> {
     ["metadataPolicy", "decodingStrategy"].into_iter().find(|name| word(remote, &[name]).is_some_and(|word| word != "None"))
 }
 
-/// Whether a name or key is still to be filled in: by helm or Jinja, or by envsubst and Flux, whose `$` no such name has.
+/// Whether a template still fills in a name or key: helm or Jinja, or envsubst and Flux, whose `$` no such name contains.
 fn has_gaps(node: &Node, spec: &Node, text: &str) -> bool {
     let names = [&["metadata", "name"][..], &["metadata", "namespace"]].into_iter().filter_map(|path| node.at(path));
     let of_spec = [&["secretStoreRef", "name"][..], &["secretStoreRef", "kind"], &["target", "name"]];

@@ -1,12 +1,12 @@
-//! What others wrote, however deep it stands: inside lists, helm values, Applications, policies, and in a text that is YAML or
-//! JSON itself. Whatever is found knows what surrounds it, and where its characters stand in the file.
+//! Documents that others wrote, at any depth: inside lists, helm values, Applications, policies, and in a text that is YAML or JSON itself.
+//! Every node knows what surrounds it, and where its characters are in the file.
 
 use std::ops::Range;
 
 use super::yaml::{self, Document, Node, Style};
 use crate::model::{Error, Position};
 
-/// How many texts may stand inside each other: an Application's values in a ConfigMap of a chart are three.
+/// How many texts may be nested: an Application's values in a ConfigMap of a chart are three.
 const MOST_LAYERS: usize = 4;
 
 /// A text with documents: the file itself, or a scalar that is one.
@@ -14,11 +14,11 @@ pub struct Layer<'a> {
     pub text: &'a str,
     /// The scalar that holds it; none for the file.
     pub within: Option<&'a Site<'a>>,
-    /// For each of its bytes where that stands in the file. `None` for the file itself, and where that cannot be told.
+    /// For each of its bytes the place in the file. `None` for the file itself, and if it cannot be determined.
     origins: Option<Vec<Origin>>,
 }
 
-/// Where a character stands: the bytes of its source. White space, which YAML folds, stands nowhere.
+/// The source bytes of a character. White space, which YAML folds, has none.
 type Origin = Option<(u32, u32)>;
 
 /// A node, and what surrounds it.
@@ -33,18 +33,18 @@ pub struct Site<'a> {
 
 /// A step of [`walk`].
 pub enum Step<'s, 'a> {
-    /// A node; the answer says whether what it holds is of interest too.
+    /// A node; the answer says whether to visit its content too.
     Node(&'s Site<'a>),
     /// A document of a text that cannot be read, or its text in a scalar.
     Unread { layer: &'s Layer<'a>, range: Range<usize>, error: Error },
 }
 
-/// Visits each node of a text, outermost first, and those of every text in a scalar that `is_text` accepts.
+/// Visits each node of a text, outermost first, including those of every text in a scalar that `is_text` accepts.
 pub fn walk(text: &str, is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(Step<'_, '_>) -> bool) {
     walk_documents(text, &yaml::documents(text), is_text, visit);
 }
 
-/// The same, of a text whose documents are read already.
+/// The same, for a text whose documents were already read.
 pub fn walk_documents(text: &str, documents: &[Document], is_text: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(Step<'_, '_>) -> bool) {
     walk_layer(&Layer { text, within: None, origins: None }, documents, is_text, visit);
 }
@@ -98,8 +98,8 @@ impl<'a> Layer<'a> {
         self.within.map_or(0, |within| within.layer.depth() + 1)
     }
 
-    /// Where a range of this text stands in the file, from its first character to its last that are not white space; none where
-    /// that cannot be told.
+    /// The range in the file of a range of this text, from its first character to its last that is not white space; none if it cannot be
+    /// determined.
     pub fn in_file(&self, range: Range<usize>) -> Option<Range<usize>> {
         match (&self.origins, self.within) {
             (Some(origins), _) => span(&origins[range]),
@@ -108,24 +108,24 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// The characters of a scalar of it in the file, without quotes, header and indentation; none where that cannot be told.
+    /// The range in the file of one of its scalars, without quotes, header and indentation; none if it cannot be determined.
     pub fn content(&self, node: &Node) -> Option<Range<usize>> {
         span(&origins(self, node)?)
     }
 }
 
 impl<'a> Site<'a> {
-    /// Where it stands; inside a text, where that begins.
+    /// Its position; inside a text, that of the text's beginning.
     pub fn position(&self) -> Position {
         self.place(self.node)
     }
 
-    /// The same of another node of its text.
+    /// The same for another node of its text.
     pub fn place(&self, node: &Node) -> Position {
         self.layer.within.map_or(node.position, Site::position)
     }
 
-    /// The mappings and lists around it, nearest first, those around a text that holds it as well.
+    /// The mappings and lists around it, nearest first, including those around a text that holds it.
     pub fn around(&self) -> impl Iterator<Item = &Site<'a>> {
         let mut next = self.outer();
         std::iter::from_fn(move || {
@@ -140,7 +140,7 @@ impl<'a> Site<'a> {
     }
 }
 
-/// Which part of a scalar's text stands at each of these places of the file.
+/// The parts of a scalar's text that are at these places of the file.
 pub fn parts(file: &str, node: &Node, places: &[Range<usize>]) -> Option<Vec<Range<usize>>> {
     let origins = origins(&Layer { text: file, within: None, origins: None }, node)?;
     let part = |place: &Range<usize>| {
@@ -158,7 +158,7 @@ fn span(origins: &[Origin]) -> Option<Range<usize>> {
     Some(first.0 as usize..last.1 as usize)
 }
 
-/// For each byte of a scalar's text where that stands in the file; none where its source does not read as that text.
+/// For each byte of a scalar's text its place in the file; none if its source does not read as that text.
 fn origins(layer: &Layer<'_>, node: &Node) -> Option<Vec<Origin>> {
     let text = node.word()?;
     let mut origins = vec![None; text.len()];
@@ -175,14 +175,14 @@ fn origins(layer: &Layer<'_>, node: &Node) -> Option<Vec<Origin>> {
     Some(origins)
 }
 
-/// The characters that a scalar's source stands for, and the bytes of each.
+/// The characters that a scalar's source stands for, with the bytes of each.
 fn written(source: &str, style: Style) -> Vec<(Range<usize>, char)> {
     let inner = source.char_indices().map(|(at, c)| (at..at + c.len_utf8(), c));
     match style {
         Style::DoubleQuoted => unescaped(source),
         Style::SingleQuoted => {
             let mut quote = false;
-            // Of two quotes the second counts.
+            // Of two consecutive quotes the second counts.
             let counts = |c: char, quote: &mut bool| {
                 *quote = c == '\'' && !*quote;
                 !*quote
@@ -193,7 +193,7 @@ fn written(source: &str, style: Style) -> Vec<(Range<usize>, char)> {
     }
 }
 
-/// The characters of a double-quoted scalar (YAML 1.2, 5.7), and the bytes of each.
+/// The characters of a double-quoted scalar (YAML 1.2, 5.7), with the bytes of each.
 fn unescaped(source: &str) -> Vec<(Range<usize>, char)> {
     let mut found = Vec::with_capacity(source.len());
     let mut rest = source.char_indices().skip(1).peekable();
@@ -205,7 +205,7 @@ fn unescaped(source: &str) -> Vec<(Range<usize>, char)> {
     found
 }
 
-/// The character of an escape; of white space only that it is white space.
+/// The character of an escape; for white space only that it is white space.
 fn escaped(escape: char, rest: &mut impl Iterator<Item = (usize, char)>) -> char {
     let mut code = |digits: usize| {
         let hex: String = rest.by_ref().take(digits).map(|(_, c)| c).collect();
@@ -224,7 +224,7 @@ fn escaped(escape: char, rest: &mut impl Iterator<Item = (usize, char)>) -> char
     }
 }
 
-/// The text with these parts replaced, which are in its order; none where two of them overlap.
+/// The text with these parts, which are in order, replaced; none if two of them overlap.
 pub fn spliced<'c>(text: &str, changes: impl IntoIterator<Item = (&'c Range<usize>, &'c str)>) -> Option<String> {
     let (mut after, mut done) = (String::with_capacity(text.len() + text.len() / 4), 0);
     for (range, new) in changes {
@@ -236,7 +236,7 @@ pub fn spliced<'c>(text: &str, changes: impl IntoIterator<Item = (&'c Range<usiz
     Some(after)
 }
 
-/// Whether the documents of two texts are alike, as `same` finds their nodes; what cannot be read has to be the same text.
+/// Whether the documents of two texts are alike, as `same` compares their nodes; an unreadable document has to be the same text.
 pub fn alike(old: &str, before: &[Document], new: &str, after: &[Document], same: &mut dyn FnMut(&Node, &Node) -> bool) -> bool {
     let mut is_like = |before: &Document, after: &Document| match (&before.nodes, &after.nodes) {
         (Ok(before), Ok(after)) => before.len() == after.len() && before.iter().zip(after).all(|(before, after)| same(before, after)),
@@ -246,12 +246,12 @@ pub fn alike(old: &str, before: &[Document], new: &str, after: &[Document], same
     before.len() == after.len() && before.iter().zip(after).all(|(before, after)| is_like(before, after))
 }
 
-/// A text without its byte-order mark, and that mark.
+/// A text without its byte order mark, and that mark.
 pub fn split_mark(text: &str) -> (&str, &str) {
     text.split_at(if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 })
 }
 
-/// The path of fields that leads to a node, such as `spec.values.db`, for people.
+/// The path of fields to a node, such as `spec.values.db`, for people.
 pub fn path(site: &Site<'_>) -> String {
     let mut names: Vec<&str> =
         std::iter::once(site).chain(site.around()).map(|site| site.field).filter(|field| !field.is_empty()).collect();

@@ -1,5 +1,5 @@
-//! What surrounds ExternalSecrets in a GitOps repository: kustomizations, Argo CD's Applications and AppProjects, and helm
-//! values, as far as they decide which ExternalSecret reads what, and where.
+//! What surrounds ExternalSecrets in a GitOps repository: kustomizations, Argo CD's Applications and AppProjects, and helm values, as far
+//! as they decide which ExternalSecret reads which key, and in which namespace.
 
 use super::external_secret::{is_secret, is_store, mentions};
 use super::foreign::Site;
@@ -9,7 +9,7 @@ use crate::model::{Configuration, Error, PROPERTY, Position, Result};
 /// The names that kustomize looks for.
 pub const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// A `kustomization.yaml` (kustomize v5), as far as it moves or lists things.
+/// A `kustomization.yaml` (kustomize v5), as far as it moves or lists files.
 pub struct Kustomization {
     pub namespace: Option<String>,
     /// `resources` and `bases`, as written.
@@ -18,7 +18,7 @@ pub struct Kustomization {
     pub patch_files: Vec<String>,
     /// The values of its `helmCharts`.
     pub values_files: Vec<String>,
-    /// Where its transformers stand that may change what is read.
+    /// The positions of its transformers that may change what is read.
     pub transformers: Vec<Position>,
 }
 
@@ -44,7 +44,7 @@ pub fn kustomization(documents: &[Node]) -> Option<Kustomization> {
     })
 }
 
-/// Whether a transformer is written out here, and one of kustomize's own that changes nothing that is read.
+/// Whether a transformer is written inline, and is one of kustomize's own that does not change what is read.
 fn is_harmless(transformer: &Node) -> bool {
     const KINDS: [&str; 4] = ["LabelTransformer", "AnnotationsTransformer", "ImageTagTransformer", "ReplicaCountTransformer"];
     let is = |node: &Node| {
@@ -58,7 +58,7 @@ fn is_harmless(transformer: &Node) -> bool {
 /// The fields of a kustomization that change objects.
 const PATCHES: [&str; 4] = ["patches", "patchesStrategicMerge", "patchesJson6902", "replacements"];
 
-/// Whether it is a list of such changes: in a kustomization, in Flux's, or in an Application or HelmRelease.
+/// Whether it is a list of such changes: in a kustomization, in a Flux Kustomization, or in an Application or HelmRelease.
 pub fn is_patches(site: &Site<'_>) -> bool {
     let kind = |site: &Site<'_>| site.node.get("kind").and_then(Node::word).map(str::to_owned);
     let holds = |up: &Site<'_>| match (up.field, up.up) {
@@ -72,27 +72,27 @@ pub fn is_patches(site: &Site<'_>) -> bool {
 
 /// One change of a kustomization.
 pub struct Patch {
-    /// The file that says it, as written; none = it is written out here.
+    /// The file that contains it, as written; none = it is inline.
     pub path: Option<String>,
-    /// The folder from which an Application has that path; none = its own.
+    /// The folder that an Application resolves that path from; none = its own.
     pub from: Option<String>,
-    /// The store that it changes, if it says which.
+    /// The store that it changes, if it names one.
     pub store: Option<String>,
-    /// Whether what it selects may be an ExternalSecret; none if it selects nothing, so that its own kind decides.
+    /// Whether its selector may match an ExternalSecret; none if it has no selector, so that its own kind decides.
     pub selects: Option<bool>,
-    /// Whether it is written out here, and may change what an ExternalSecret reads.
+    /// Whether it is inline, and may change what an ExternalSecret reads.
     pub changes: bool,
     pub position: Position,
 }
 
 impl Patch {
-    /// One that is written out here.
+    /// An inline patch.
     pub fn here(changes: bool, position: Position) -> Self {
         Patch { path: None, from: None, store: None, selects: None, changes, position }
     }
 }
 
-/// The folder from which an Application's source takes the paths of its patches.
+/// The folder that an Application's source resolves the paths of its patches from.
 pub fn folder_of_patches(site: &Site<'_>) -> Option<String> {
     let source = site.up.filter(|up| up.field == "kustomize")?.up?;
     source.node.get("path").and_then(Node::said).map(str::to_owned)
@@ -119,7 +119,7 @@ fn mutates(mutate: &Node) -> bool {
     operations || merged || mutate.get("foreach").is_some()
 }
 
-/// Each change of such a list.
+/// Each change in such a list.
 pub fn patches(list: &Node) -> Vec<Patch> {
     let one = |patch: &Node| {
         let word = |name: &str| patch.get(name).and_then(Node::word);
@@ -139,12 +139,12 @@ pub fn patches(list: &Node) -> Vec<Patch> {
     list.items().iter().map(one).collect()
 }
 
-/// A word of a selector of kustomize, unless it is an expression.
+/// A field of a kustomize selector, unless it is an expression.
 fn selected<'n>(target: &'n Node, name: &str) -> Option<&'n str> {
     target.get(name).and_then(Node::said).filter(|word| word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)))
 }
 
-/// Whether a selector of kustomize may select an ExternalSecret or a store: it takes expressions, too.
+/// Whether a kustomize selector, which may contain expressions, may select an ExternalSecret or a store.
 fn may_select(target: &Node) -> bool {
     let fits = |name: &str, known: &[&str]| selected(target, name).is_none_or(|word| known.contains(&word));
     let kinds = ["ExternalSecret", "ClusterExternalSecret", "SecretStore", "ClusterSecretStore"];
@@ -157,10 +157,10 @@ fn store_of(target: &Node) -> Option<String> {
     name.filter(|_| matches!(selected(target, "kind"), Some("SecretStore" | "ClusterSecretStore")))
 }
 
-/// Where something is changed, and the store that is named there.
+/// The position of a change, and the store that it names.
 pub type Change = (Position, Option<String>);
 
-/// Where a patch may change what an ExternalSecret reads, and where from. `selects` as in [`Patch`].
+/// The position where a patch may change what an ExternalSecret reads, and from which store. `selects` as in [`Patch`].
 pub fn changed(documents: &[Node], selects: Option<bool>) -> Option<Change> {
     let merges = |node: &Node| {
         let specs = [Some(node), node.get("spec"), node.at(&["spec", "externalSecretSpec"])].into_iter().flatten();
@@ -187,7 +187,7 @@ fn replaces(node: &Node) -> bool {
     node.get("targets").map(Node::items).unwrap_or_default().iter().any(hits)
 }
 
-/// Whether an operation of JSON 6902 may do so: to add our property changes nothing that we judge.
+/// Whether a JSON 6902 operation may do so; adding our property changes nothing that we judge.
 fn touches(operation: &Node) -> bool {
     let word = |name: &str| operation.get(name).and_then(Node::word).unwrap_or_default();
     let adds = || word("path").ends_with("/remoteRef/property") && word("value") == PROPERTY && matches!(word("op"), "add" | "replace");
@@ -195,7 +195,7 @@ fn touches(operation: &Node) -> bool {
     word("op") != "test" && !adds() && (is_read(word("path")) || moves())
 }
 
-/// Whether a path of an ExternalSecret leads to what decides on what it reads, or one of a store to what it gives.
+/// Whether a path of an ExternalSecret decides what it reads, or one of a store what it provides.
 fn is_read(path: &str) -> bool {
     let of_secret = ["/spec/data", "/spec/dataFrom", "/spec/secretStoreRef", "/spec/externalSecretSpec", "/metadata/namespace"];
     let mut deciding = of_secret.into_iter().chain(["/spec/provider", "/spec/conditions"]);
@@ -203,12 +203,12 @@ fn is_read(path: &str) -> bool {
         || deciding.any(|at| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
-/// Whether something below, such as a post-renderer's patch, speaks of a property of a `remoteRef`.
+/// Whether anything below, such as a post-renderer's patch, mentions a property of a `remoteRef`.
 pub fn adds_property(node: &Node) -> bool {
     has_word(node, &|text| text.contains("remoteRef") && text.contains("property"))
 }
 
-/// Whether some scalar below is like that.
+/// Whether any scalar below fits.
 fn has_word(node: &Node, is_like: &dyn Fn(&str) -> bool) -> bool {
     let within = |node: &Node| has_word(node, is_like);
     node.word().is_some_and(is_like) || node.entries().iter().any(|(_, node)| within(node)) || node.items().iter().any(within)
@@ -229,9 +229,9 @@ pub struct Application {
 pub struct Applied {
     /// As written.
     pub path: String,
-    /// `spec.destination.namespace` of an Application: for what has no namespace.
+    /// `spec.destination.namespace` of an Application: for objects without a namespace.
     pub destination: Option<String>,
-    /// `kustomize.namespace` of an Application's source, `spec.targetNamespace` of Flux's Kustomization: for everything.
+    /// `kustomize.namespace` of an Application's source, `spec.targetNamespace` of a Flux Kustomization: for everything.
     pub moved_to: Option<String>,
     /// The Components that it adds, as written.
     pub components: Vec<String>,
@@ -306,7 +306,7 @@ fn git_source(node: &Node) -> Option<(String, Option<String>, String)> {
     Some((word("repoURL")?, word("targetRevision"), word("path")?))
 }
 
-/// A platform's configuration: the words at the ends of its paths. `features` and `dns`, which decide on keys, must be
+/// A platform's configuration: the words at the ends of its paths. `features` and `dns`, which decide which keys are needed, must be
 /// unambiguous; the rest does not matter.
 pub fn configuration(documents: &[Node]) -> Result<Configuration> {
     let mut found = Configuration::new();

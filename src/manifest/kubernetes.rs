@@ -1,4 +1,4 @@
-//! The Kubernetes documents that this tool writes, as they are serialized. No field is ever `null`. And which object any document is.
+//! The Kubernetes documents that this tool writes, in serialized form; no field is ever `null`. Also the identity of any object.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,13 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Without labels and annotations.
+    /// Metadata without labels and annotations.
     pub fn new(name: impl ToString, namespace: Option<&str>) -> Self {
         Metadata { name: name.to_string(), namespace: namespace.map(str::to_owned), labels: BTreeMap::new(), annotations: BTreeMap::new() }
     }
 }
 
-/// Any object: apiVersion, kind, metadata, and the rest of its fields side by side with them.
+/// Any object: apiVersion, kind, metadata, and its remaining fields next to them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Object<T: Serialize> {
@@ -38,18 +38,18 @@ pub struct Object<T: Serialize> {
     pub rest: T,
 }
 
-/// Which object a document is: an API server has only one of each.
+/// The identity of an object: an API server has only one of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Of its apiVersion; empty for the core group.
+    /// The group of its apiVersion; empty for the core group.
     pub group: String,
     pub kind: String,
-    /// As written: what is cluster-wide has none, and kustomize may set it.
+    /// As written: a cluster-wide object has none, and kustomize may set it.
     pub namespace: Option<String>,
     pub name: String,
 }
 
-/// Every object of these documents, also those inside a List, and where it begins.
+/// Every object of these documents, including those in a List, and its position.
 pub fn identities(documents: &[Node]) -> Vec<(Identity, Position)> {
     let mut found = Vec::new();
     documents.iter().for_each(|node| collect(node, &mut found));

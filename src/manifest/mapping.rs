@@ -5,10 +5,10 @@ use zeroize::Zeroizing;
 use super::yaml::{self, Node};
 use crate::model::{Error, Position, Result, SecretValue};
 
-/// A field, its value, and its place; no value where it is no scalar.
+/// A field, its value, and its position; no value if it is not a scalar.
 pub type Field = (String, Option<SecretValue>, Position);
 
-/// The fields of a mapping; of an answer of Vault, those of its secret.
+/// The fields of a mapping; for an answer of Vault, those of its secret.
 pub fn fields(text: &str) -> Result<Vec<Field>> {
     let root = yaml::read_foreign(text)?;
     let [root] = root.as_slice() else {
@@ -22,14 +22,14 @@ pub fn fields(text: &str) -> Result<Vec<Field>> {
     Ok(root.entries().iter().map(|(field, node)| (field.clone(), value(node), node.position)).collect())
 }
 
-/// The field that these names, joined by dots, lead to; a number counts the items of a list from 0.
+/// The field at this path of names, joined by dots; a number is the index of a list item, from 0.
 pub fn field(text: &str, path: &str) -> Result<Option<(SecretValue, Position)>> {
     let root = yaml::read_foreign(text)?;
     let at = root.first().and_then(|root| below(root, path));
     Ok(at.and_then(|node| Some((value(node)?, node.position))))
 }
 
-/// A name may hold dots itself: the longest one counts.
+/// A name may contain dots itself: the longest one counts.
 fn below<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     if path.is_empty() {
         return Some(node);

@@ -1,5 +1,5 @@
-//! Adds `property` to ExternalSecrets in their own text: only bytes are added, and the result is read again and compared
-//! with the original before it is used.
+//! Adds `property` to ExternalSecrets in their own text. It only adds bytes, and reads the result again and compares it with the original
+//! before use.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -9,24 +9,23 @@ use super::foreign;
 use super::yaml::{self, Document, Node};
 use crate::model::{Error, Name, Result, StoreKind};
 
-/// What became of a text.
+/// The result for a text.
 pub struct Edited {
     /// The new text; none = nothing to do.
     pub text: Option<String>,
     pub added: usize,
-    /// The ExternalSecrets that were left as they are, and why.
+    /// The ExternalSecrets that were left unchanged, and why.
     pub refused: Vec<Error>,
 }
 
 /// A replacement of some bytes.
 type Change = (Range<usize>, String);
 
-/// What an entry is to read: none = it is none of ours; otherwise the property that it gets where it has none, if that is certain.
+/// What an entry should read: none = it is not ours; otherwise the property to add if it has none, if that is certain.
 pub type Wanted<'f, 'w> = &'f dyn Fn(&Entry) -> Option<Option<&'w str>>;
 
-/// Adds the property to every `wanted` entry that has none, and changes the store's kind if it is another one. An ExternalSecret
-/// that shares its text with other places is refused; so is the whole text, if the new one would not read as the old one with
-/// these changes.
+/// Adds the property to every `wanted` entry that has none, and changes the store's kind if it differs. It refuses an ExternalSecret whose
+/// text is shared with other places, and the whole text if the new one would not read as the old one with these changes.
 pub fn add(text: &str, kind: Option<StoreKind>, wanted: Wanted<'_, '_>) -> Edited {
     let (mark, body) = foreign::split_mark(text);
     let before = yaml::documents(body);
@@ -58,8 +57,8 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: Wanted<'_, '_>) -> Edite
     edited
 }
 
-/// Gives keys of the store other names, in every entry and `dataFrom.extract` that reads them; `names` has the old and the new ones.
-/// What is left as it is is refused, as in [`add`].
+/// Renames keys of the store in every entry and `dataFrom.extract` that reads them; `names` has the old and the new ones. It refuses what
+/// it must leave unchanged, as [`add`] does.
 pub fn rename(text: &str, names: &[(String, Name)]) -> Edited {
     let (mark, body) = foreign::split_mark(text);
     let before = yaml::documents(body);
@@ -78,7 +77,7 @@ pub fn rename(text: &str, names: &[(String, Name)]) -> Edited {
         for (key, place, position) in entries.chain(whole) {
             let Some(new) = key.and_then(|key| new_name(names, key)) else { continue };
             match place.filter(|_| secret.written_out && secret.hidden.is_none()) {
-                // What stands behind a block scalar is not touched.
+                // The text after a block scalar is not touched.
                 Some(place) => changes.push((place.start..place.start + body[place.clone()].trim_end().len(), new.to_owned())),
                 None => {
                     let what = "a key here is inside a text, a template or an anchor, and is not renamed";
@@ -103,8 +102,8 @@ pub fn rename(text: &str, names: &[(String, Name)]) -> Edited {
     edited
 }
 
-/// The text with these changes, if it then reads as before but for exactly them, as `alike` finds and counts them. What cannot be read
-/// stays, and JSON stays JSON.
+/// The text with these changes, if it then reads as before except for exactly them, as `alike` finds and counts them. Unreadable documents
+/// stay, and JSON stays JSON.
 fn changed(body: &str, before: &[Document], mut changes: Vec<Change>, alike: impl Fn(&Node, &Node, &mut usize) -> bool) -> Option<String> {
     changes.sort_by_key(|(range, _)| range.start);
     let after = foreign::spliced(body, changes.iter().map(|(range, new)| (range, new.as_str())))?;
@@ -136,7 +135,7 @@ fn renamed(before: &Node, after: &Node, names: &[(String, Name)], found: &mut us
         && items.iter().zip(others).all(|(old, new)| alike((old, new), found))
 }
 
-/// How many properties one ExternalSecret lacks, and what changes for them, and for the kind of its store.
+/// How many properties one ExternalSecret lacks, and the changes that add them and set the kind of its store.
 fn changes_of(text: &str, secret: &ExternalSecret, kind: Option<StoreKind>, wanted: Wanted<'_, '_>) -> Result<(usize, Vec<Change>)> {
     if let Some(position) = secret.hidden {
         let first = secret.entries.iter().find_map(|entry| wanted(entry)?).unwrap_or(crate::model::PROPERTY);
@@ -172,7 +171,7 @@ fn insertion(text: &str, entry: &Entry, property: &str) -> Result<Change> {
         }
         Slot::Inline { value } => (value.end, inline(text, value, property)),
         Slot::Line { value, indent } => {
-            // A block scalar's range may reach past its last line.
+            // A block scalar's range may extend past its last line.
             let end = value.start + text[value.clone()].trim_end().len();
             let indent = " ".repeat(*indent);
             match text[end..].find('\n') {
@@ -180,7 +179,7 @@ fn insertion(text: &str, entry: &Entry, property: &str) -> Result<Change> {
                     let ending = if text[..end + at].ends_with('\r') { "\r\n" } else { "\n" };
                     (end + at + 1, format!("{indent}property: {property}{ending}"))
                 }
-                // The last line of the text has no ending, and keeps none.
+                // The last line of the text has no line ending, and gets none.
                 None => {
                     let ending = if text.contains("\r\n") { "\r\n" } else { "\n" };
                     (text.len(), format!("{ending}{indent}property: {property}"))
@@ -191,14 +190,14 @@ fn insertion(text: &str, entry: &Entry, property: &str) -> Result<Change> {
     Ok((at..at, inserted))
 }
 
-/// The field after `key` in flow style, in its layout: quoted as in JSON, on a line of its own, without spaces, as `key` is.
+/// The field after `key` in flow style, in its layout: quoted as in JSON, on its own line, without spaces, whichever `key` is.
 fn inline(text: &str, value: &Range<usize>, property: &str) -> String {
     let plain = format!(", property: {property}");
     let before = &text[..value.start];
     let Some(named) = before.trim_end().strip_suffix(':') else { return plain };
     let named = named.trim_end();
     let colon = &before[named.len()..];
-    // In quotes it may be written with escapes.
+    // A quoted key may contain escapes.
     let quoted = named.strip_suffix('"').and_then(|open| open.rfind('"'));
     let Some(named) = quoted.map(|at| &named[..at]).or_else(|| named.strip_suffix("key")) else { return plain };
     let space = &named[named.trim_end().len()..];
@@ -218,7 +217,7 @@ fn is_json(text: &str) -> bool {
     serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>().all(|value| value.is_ok())
 }
 
-/// What may change.
+/// The changes that are allowed.
 struct Allowed<'a> {
     kind: Option<StoreKind>,
     properties: BTreeSet<&'a str>,

@@ -1,5 +1,5 @@
-//! The JSON Schemas (draft 2020-12) of the settings and the contract, for editors. The words and bounds are those that the readers use;
-//! a test holds each field against them.
+//! The JSON Schemas (draft 2020-12) of the settings and the contract, for editors. The words and bounds are those that the readers use; a
+//! test compares each field with them.
 
 use std::ops::RangeInclusive;
 
@@ -9,7 +9,7 @@ use crate::model::{
     Algorithm, BcryptVersion, Class, Code, Escape, GitOps, Isolation, KeyFormat, Rbac, Severity, StoreKind, WorkloadKind, ranges,
 };
 
-/// A mapping's field: its name, what it says, its value's schema.
+/// A mapping's field: its name, its description, its value's schema.
 type Field<'f> = (&'f str, &'f str, Value);
 
 /// The schema of `seal-secrets.yaml`.
@@ -61,7 +61,7 @@ pub fn settings() -> String {
     document("seal-secrets.yaml", object(&["version"], &fields))
 }
 
-/// The codes that may be left out.
+/// The codes that may be ignored.
 fn warnings() -> Vec<Code> {
     Code::ALL.iter().copied().filter(|code| code.severity() == Severity::Warning).collect()
 }
@@ -103,7 +103,7 @@ fn contract_of(version: u32) -> Value {
     object(&["version", "store", "namespace", "reader", list_of], &fields)
 }
 
-/// What every key, and every Secret, may say.
+/// The fields that every key and every Secret may have.
 fn shared() -> Vec<Field<'static>> {
     vec![
         ("name", "The source Secret's name, and the ExternalSecret's remoteRef.key", name()),
@@ -122,7 +122,7 @@ fn key(recipe: Value) -> Value {
     object(&["name", "about", "recipe"], &fields)
 }
 
-/// What stands around the values of a Secret, or of all.
+/// The fields besides the values of a Secret, or of all.
 fn form() -> [Field<'static>; 4] {
     let strings = || json!({ "type": "object", "additionalProperties": { "type": "string" } });
     [
@@ -153,7 +153,7 @@ fn secret() -> Value {
     object(&["name", "about"], &fields)
 }
 
-/// Every recipe that a version has.
+/// Every recipe of a version.
 fn recipes(first: bool) -> Value {
     let of = || ("of", "The value that it is made of", text());
     let hashed: Vec<Field<'_>> = vec![of(), ("cost", "", whole(ranges::COST))];
@@ -177,7 +177,7 @@ fn recipes(first: bool) -> Value {
     json!({ "oneOf": all })
 }
 
-/// Those that version 2 brought; `hashed` are the fields of a hash.
+/// The recipes that version 2 added; `hashed` are the fields of a hash.
 fn later_recipes(hashed: &[Field<'_>]) -> Vec<Value> {
     let of = || ("of", "The value that it is made of", text());
     let user = || ("user", "", text());

@@ -11,18 +11,18 @@ use super::template as rendered;
 use super::yaml::{self, Fields, Node};
 use crate::model::{CertificateDigest, DataKey, Error, Form, Name, Namespace, Position, Result, Scope, Text};
 
-/// The annotation with the certificate that it is sealed to: the format itself has no key id.
+/// The annotation with the certificate that it is sealed to: the format has no key id.
 pub const CERTIFICATE: &str = "seal-secrets/certificate";
 
-/// Marks a write-once value in its own file, so that it is not lost if the contract drops or changes its key. Its text
-/// describes the recipe.
+/// Marks a write-once value in its own file, so that the mark is not lost if the contract drops or changes its key. Its text describes the
+/// recipe.
 pub const WRITE_ONCE: &str = "seal-secrets/write-once";
 
-/// Marks values that were imported, so that they need not be what their recipes make: `true`, or the data keys of some of several.
+/// Marks imported values, which need not match their recipes: `true`, or the data keys if only some were imported.
 pub const IMPORTED: &str = "seal-secrets/imported";
 
-/// The day on which the values were first sealed, `YYYY-MM-DD`; or, where they differ, `KEY=YYYY-MM-DD` for each whose day is known.
-/// Absent if unknown, because the value was imported.
+/// The day on which the values were first sealed, `YYYY-MM-DD`; if they differ, `KEY=YYYY-MM-DD` for each whose day is known. Absent if
+/// unknown, because the value was imported.
 pub const SEALED_ON: &str = "seal-secrets/made";
 
 /// etcd's limit for a request (`--max-request-bytes`).
@@ -73,7 +73,7 @@ pub struct Template {
     pub immutable: bool,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
-    /// What the controller renders beside the values, where it is in a form of ours.
+    /// The texts that the controller renders besides the values, if they have a form of ours.
     pub texts: BTreeMap<DataKey, Text>,
     /// Whether the controller renders more data from it.
     pub renders: bool,
@@ -279,7 +279,7 @@ fn read_scope(annotations: &BTreeMap<String, String>, template: &Template) -> Re
 pub struct Sealed<'s> {
     pub name: &'s str,
     pub values: Vec<Encrypted>,
-    /// How the values are made, where they are write-once.
+    /// The recipes of the values, if they are write-once.
     pub write_once: Option<String>,
     pub form: &'s Form,
 }
@@ -308,7 +308,7 @@ struct TemplateBody<'s> {
     data: BTreeMap<&'s str, String>,
 }
 
-/// What stands between two documents of a unit.
+/// The separator between two documents of a unit.
 pub const SEPARATOR: &str = "---\n";
 
 /// A unit's file: one SealedSecret for each of its Secrets.

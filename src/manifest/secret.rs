@@ -1,4 +1,4 @@
-//! Secrets in the clear: the controller's key Secret, and what `unseal` prints. Nothing here is written to a file.
+//! Secrets in the clear: the controller's key Secret, and what `unseal` prints. Nothing here writes to a file.
 
 use std::collections::BTreeMap;
 
@@ -13,24 +13,24 @@ use super::sealed_secret::{Template, strings};
 use super::yaml::{self, Fields, Node};
 use crate::model::{DataKey, Error, Name, Namespace, Position, Result, SecretValue};
 
-/// The label by which the controller finds its keys; it uses those with the value `active`.
+/// The label by which the controller finds its keys; it uses those whose value is `active`.
 pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
 const KEY_SECRET: &str = "sealed-secrets-key";
 const ACTIVE: &str = "active";
 
-/// A value for a person who compares it, behind a colon: as a string of JSON, or in base64 if it is no text.
+/// A value for a person who compares it, to be printed after a colon: as a JSON string, or in base64 if it is no text.
 pub fn in_clear(value: &SecretValue) -> Zeroizing<String> {
     let text = std::str::from_utf8(value.expose()).ok().and_then(|text| serde_json::to_string(text).ok().map(Zeroizing::new));
     let shown = text.unwrap_or_else(|| Zeroizing::new(format!("base64 {}", BASE64_STANDARD.encode(value.expose()))));
     Zeroizing::new(format!(": {}", *shown))
 }
 
-/// The name of the key Secret of the escrow's n-th key, from 0. The escrow only ever grows, so a key keeps its name.
+/// The name of the key Secret of the escrow's n-th key, from 0. The escrow only grows, so a key keeps its name.
 pub fn key_secret_name(n: usize) -> String {
     if n == 0 { KEY_SECRET.to_owned() } else { format!("{KEY_SECRET}-{}", n + 1) }
 }
 
-/// Whether a key Secret has a name that this tool gives; the controller's own have no dash there.
+/// Whether this tool gives a key Secret such a name; the controller's own have no dash there.
 pub fn is_key_secret_name(name: &str) -> bool {
     let number = name.strip_prefix(KEY_SECRET).map(|rest| rest.strip_prefix('-').unwrap_or(if rest.is_empty() { "1" } else { "" }));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
@@ -45,12 +45,12 @@ pub struct KeySecret {
     pub position: Position,
 }
 
-/// The key Secrets of a text that this tool wrote: one, or several documents.
+/// The key Secrets of a text that this tool wrote, in one document or several.
 pub fn read_key_secrets(text: &str) -> Result<Vec<KeySecret>> {
     yaml::read(text)?.iter().map(read_key_secret).collect()
 }
 
-/// The key Secrets of a SecretList, as the API server answers it: its items do not repeat their kind.
+/// The key Secrets of a SecretList, as the API server returns it: its items do not repeat their kind.
 pub fn read_key_list(text: &str) -> Result<Vec<KeySecret>> {
     let list = yaml::read_one(text)?;
     let mut fields = list.fields("")?;
@@ -65,7 +65,7 @@ pub struct PlainSecret {
     pub position: Position,
 }
 
-/// The Secrets of a text that others wrote, also those in a List, in YAML or JSON; and how many other objects are in it.
+/// The Secrets of a text that others wrote, in YAML or JSON, including those in a List; and how many other objects it contains.
 pub fn read_plain(text: &str) -> Result<(Vec<PlainSecret>, usize)> {
     let apart = apart(text);
     let (documents, mut secrets) = (yaml::read_foreign(apart.as_ref().map_or(text, |apart| apart))?, Vec::new());
@@ -80,7 +80,7 @@ pub fn read_plain(text: &str) -> Result<(Vec<PlainSecret>, usize)> {
     Ok((secrets.into_iter().map(read_plain_secret).collect::<Result<_>>()?, others))
 }
 
-/// A Secret of a backup of the controller's keys.
+/// A Secret from a backup of the controller's keys.
 pub struct BackupSecret {
     /// Its label says that the controller does not use its key.
     pub out_of_use: bool,
@@ -89,7 +89,7 @@ pub struct BackupSecret {
     pub position: Position,
 }
 
-/// The Secrets of a text that others wrote, whatever their type and label, each as far as it can be read.
+/// The Secrets of a text that others wrote, of any type and label, each as far as it can be read.
 pub fn read_backup(text: &str) -> Vec<Result<BackupSecret>> {
     let (apart, mut found) = (apart(text), Vec::new());
     for document in yaml::documents(apart.as_ref().map_or(text, |apart| apart)) {
@@ -112,7 +112,7 @@ fn read_backup_secret(node: &Node) -> Result<BackupSecret> {
     Ok(BackupSecret { out_of_use: label.is_some_and(|label| label != ACTIVE), values: values.collect(), position: node.position })
 }
 
-/// JSON values that follow each other, as `jq` prints them, as documents; none where the text is something else.
+/// Consecutive JSON values, as `jq` prints them, as documents; none if the text is something else.
 fn apart(text: &str) -> Option<Zeroizing<String>> {
     const BETWEEN: &str = "}\n{";
     let more = text.matches(BETWEEN).count();
@@ -126,12 +126,12 @@ fn apart(text: &str) -> Option<Zeroizing<String>> {
     Some(apart)
 }
 
-/// A part of a document that others wrote; `null` is none, as for Kubernetes.
+/// A field of a document that others wrote; `null` counts as absent, as in Kubernetes.
 fn part<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     node.get(name).filter(|part| !part.is_absent())
 }
 
-/// Adds the Secrets of a document; the number of its other objects.
+/// Adds the Secrets of a document; returns the number of its other objects.
 fn collect<'n>(node: &'n Node, secrets: &mut Vec<&'n Node>) -> Result<usize> {
     let word = |name| part(node, name).and_then(Node::word);
     let items = part(node, "items").map(Node::items).unwrap_or_default();
@@ -153,7 +153,7 @@ fn collect<'n>(node: &'n Node, secrets: &mut Vec<&'n Node>) -> Result<usize> {
 /// A data key, its node, and its bytes, or why they cannot be read.
 type Entry<'n> = (&'n str, &'n Node, Result<Zeroizing<Vec<u8>>>);
 
-/// What a Secret holds in `data`, and in `stringData`.
+/// The entries of a Secret's `data` and `stringData`.
 fn entries(secret: &Node) -> Result<Vec<Entry<'_>>> {
     let mut found = Vec::new();
     for field in ["data", "stringData"] {
@@ -266,13 +266,13 @@ fn secret<'s>(metadata: Metadata, kind: &'s str, immutable: bool, data: BTreeMap
 /// How `unseal` prints Secrets: kubectl's `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Several as a stream of documents.
+    /// Several Secrets as a stream of documents.
     Yaml,
-    /// Several as a List.
+    /// Several Secrets as a List.
     Json,
 }
 
-/// A Secret that the controller would make of a SealedSecret, as far as its values were sealed.
+/// The Secret that the controller would make from a SealedSecret, as far as its values were sealed.
 pub struct Unsealed {
     pub name: String,
     pub namespace: Option<String>,

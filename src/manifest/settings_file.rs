@@ -1,4 +1,4 @@
-//! `seal-secrets.yaml`: YAML to [`Settings`], or one error with its place.
+//! `seal-secrets.yaml`: YAML to [`Settings`], or one error with its position.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::model::{
     ClusterSettings, Code, Controller, Error, GitOps, Isolation, Name, Namespace, Rbac, Result, Settings, Store, StoreKind, Way,
 };
 
-/// Reads the settings; the caller names the file.
+/// Reads the settings; the caller adds the file's name to errors.
 pub fn read(text: &str) -> Result<Settings> {
     let root = yaml::read_one(text)?;
     let mut fields = root.fields("")?;
@@ -40,7 +40,7 @@ pub fn read(text: &str) -> Result<Settings> {
     Ok(settings)
 }
 
-/// What is said of a checkout means nothing without one.
+/// Refuses settings about a checkout without one.
 fn check_needs_platform(settings: &Settings, root: &Node) -> Result<()> {
     let said = ["environment", "exclude", "default-namespace"].into_iter().find_map(|field| Some((field, root.get(field)?)));
     match said.filter(|_| settings.platform.is_none()) {
@@ -52,7 +52,7 @@ fn check_needs_platform(settings: &Settings, root: &Node) -> Result<()> {
     }
 }
 
-/// A path from the file's folder. That it stays in the checkout is seen where the disk is.
+/// A path from the file's folder. `workspace/settings.rs` checks that it stays in the checkout.
 fn way(fields: &mut Fields<'_>, field: &'static str) -> Result<Option<Way>> {
     let path = fields.path(field);
     let Some(node) = fields.optional(field) else { return Ok(None) };
@@ -63,7 +63,7 @@ fn way(fields: &mut Fields<'_>, field: &'static str) -> Result<Option<Way>> {
             text if text.starts_with('~') || Path::new(text).is_absolute() => {
                 Err(Error::bad_input("not a path from this file's folder", relative))
             }
-            // Behind a folder that does not exist, or is a link, nobody sees where it leads.
+            // After a folder that does not exist, or is a link, it is unclear where `..` leads.
             text if leads_back(Path::new(text)) => Err(Error::bad_input("a path with `..` behind a folder", "write the path without it")),
             text => Ok(plain(Path::new(text))),
         }
@@ -175,7 +175,7 @@ fn read_clusters(fields: &mut Fields<'_>) -> Result<BTreeMap<Namespace, ClusterS
     node.fields("clusters")?.all().iter().map(read).collect()
 }
 
-/// What `init` says in a new file, in this order.
+/// The settings that `init` writes to a new file, in this order.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct NewSettings {
@@ -195,7 +195,7 @@ pub struct NewSettings {
     pub gitops: Option<&'static str>,
 }
 
-/// The text of a new file. `environments` are those to choose from, where the checkout does not tell which.
+/// The text of a new file. `environments` are the choices, if the checkout does not tell which.
 pub fn write(settings: &NewSettings, environments: &[&str]) -> String {
     let choose = match environments {
         [] => String::new(),
@@ -208,11 +208,11 @@ pub fn write(settings: &NewSettings, environments: &[&str]) -> String {
     with_schema("settings", text)
 }
 
-/// The text with the line by which an editor finds its schema, which lies beside the settings.
+/// The text with the line by which an editor finds its schema, which is next to the settings.
 pub fn with_schema(schema: &str, text: String) -> String {
     const LINE: &str = "# yaml-language-server: $schema=";
     if text.contains(LINE) { text } else { format!("{LINE}{SCHEMAS}/{schema}.json\n{text}") }
 }
 
-/// The folder of the schemas, beside the settings.
+/// The folder of the schemas, next to the settings.
 pub const SCHEMAS: &str = ".seal-secrets";

@@ -1,9 +1,9 @@
-//! The stores of the External Secrets Operator that a platform has already.
+//! Existing stores of the External Secrets Operator on a platform.
 
 use super::text;
 use super::yaml::{self, Node};
 
-/// What a store says of where its values come from.
+/// Where a store takes its values from.
 #[derive(Debug)]
 pub struct Store {
     pub name: Option<String>,
@@ -15,12 +15,12 @@ pub struct Store {
     pub remote_namespace: Option<String>,
 }
 
-/// The stores that a text holds, as far as it can be read.
+/// The stores in a text, as far as it can be read.
 pub fn find(text: &str) -> Vec<Store> {
     yaml::read_foreign(text).unwrap_or_default().iter().filter(|node| is_store(node)).map(read).collect()
 }
 
-/// Whether a text holds only stores, or only comments.
+/// Whether a text contains only stores, or only comments.
 pub fn has_only_stores(text: &str) -> bool {
     text::says_nothing(text) || yaml::read_foreign(text).is_ok_and(|documents| documents.iter().all(is_store))
 }

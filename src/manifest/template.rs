@@ -1,9 +1,9 @@
-//! Texts that the controller renders: Go's templates, in the few forms that this tool writes. sealed-secrets executes each entry of
+//! Texts that the controller renders: Go templates, in the few forms that this tool writes. sealed-secrets executes each entry of
 //! `spec.template.data` with the opened values and sprig's functions (`sealedsecret_expansion.go`, `unseal`).
 
 use crate::model::{DataKey, Escape, Part, Text};
 
-/// What stands behind a value, for each way to write it. `urlquery` writes `+` for a space, which only forms decode.
+/// The pipe after a value, for each escape. `urlquery` writes `+` for a space, which only forms decode.
 fn pipe(escape: Escape) -> &'static str {
     match escape {
         Escape::None => "",
@@ -13,10 +13,10 @@ fn pipe(escape: Escape) -> &'static str {
     }
 }
 
-/// What Go would take for the begin of an action: two braces, and one before an action.
+/// What Go would take for the beginning of an action: two braces, and one before an action.
 const BRACES: [(&str, &str); 2] = [("{{", r#"{{ "{{" }}"#), ("{", r#"{{ "{" }}"#)];
 
-/// As the controller reads it.
+/// The text as the controller reads it.
 pub fn write(text: &Text) -> String {
     let [(two, both), (one, alone)] = BRACES;
     let plain = |text: &str, is_last: bool| {
@@ -34,7 +34,7 @@ pub fn write(text: &Text) -> String {
     text.0.iter().enumerate().map(part).collect()
 }
 
-/// What [`write`] wrote; none where it is anything else.
+/// Reads what [`write`] wrote; none for anything else.
 pub fn read(text: &str) -> Option<Text> {
     let (mut parts, mut rest) = (Vec::new(), text);
     while let Some((before, after)) = rest.split_once("{{") {

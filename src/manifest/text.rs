@@ -1,16 +1,16 @@
-//! Bytes to text: UTF-8, with or without a byte-order mark.
+//! Bytes to text: UTF-8, with or without a byte order mark.
 
 use crate::model::{Error, Position, Result, quoted};
 
-/// How a conflict is resolved in a file of which nothing else is known.
+/// How to resolve a conflict in a file about which nothing else is known.
 pub const RESOLVE: &str = "keep what is right of both sides, and remove the lines that begin with `<<<<<<<`, `=======` and `>>>>>>>`";
 
-/// The text of a file's bytes, without its byte-order mark.
+/// The text of a file's bytes, without its byte order mark.
 pub fn decode(bytes: &[u8]) -> Result<&str> {
     decode_or(bytes, RESOLVE)
 }
 
-/// The same; `help` says how a conflict of this kind of file is resolved.
+/// The same; `help` says how to resolve a conflict in this kind of file.
 pub fn decode_or<'b>(bytes: &'b [u8], help: &str) -> Result<&'b str> {
     if bytes.is_empty() {
         return Err(Error::bad_input("empty file", "restore it, or pass another file"));
@@ -26,11 +26,11 @@ pub fn decode_or<'b>(bytes: &'b [u8], help: &str) -> Result<&'b str> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// Where git's first conflict begins (git-merge(1), with or without the third part of `diff3`): markers stand at the beginning of a line,
-/// in this order, and are seven characters long unless an attribute says otherwise.
+/// The position of git's first conflict (git-merge(1), with or without the third part of `diff3`). Its markers are at the beginning of a
+/// line, in this order, and seven characters long unless an attribute says otherwise.
 pub fn conflict(bytes: &[u8]) -> Option<Position> {
     const MARKERS: [&[u8]; 3] = [b"<<<<<<<", b"=======", b">>>>>>>"];
-    // Of all files only these few are looked at line by line.
+    // Only these few files are searched line by line.
     memchr::memmem::find(bytes, MARKERS[0])?;
     let is = |line: &[u8], marker: &[u8]| line.strip_prefix(marker).is_some_and(|rest| matches!(rest.first(), None | Some(b' ' | b'\r')));
     let mut begun = None;
@@ -48,18 +48,18 @@ pub fn conflict(bytes: &[u8]) -> Option<Position> {
     None
 }
 
-/// How a conflict in a file of sealed values is resolved: a unit's values belong together.
+/// How to resolve a conflict in a file of sealed values: a unit's values belong together.
 pub fn one_side(file: &str) -> String {
     let file = quoted(file);
     format!("take one side, whole, and never mix the two: `git checkout --ours -- {file}` or `git checkout --theirs -- {file}`")
 }
 
-/// Whether bytes begin with a byte-order mark of UTF-16.
+/// Whether bytes begin with a UTF-16 byte order mark.
 pub fn is_utf_16(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
 }
 
-/// Whether a file's name ends with one of these, in small letters or capitals.
+/// Whether a file's name ends with one of these, in lower or upper case.
 pub fn ends(name: &str, endings: &[&str]) -> bool {
     let ends =
         |end: &&str| name.len().checked_sub(end.len()).is_some_and(|from| name.as_bytes()[from..].eq_ignore_ascii_case(end.as_bytes()));

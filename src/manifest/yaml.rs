@@ -1,8 +1,8 @@
-//! A strict reader of YAML into a tree that knows where everything stands, and the writer.
+//! A strict reader of YAML into a tree that knows every position, and the writer.
 //!
-//! Strict, because what two readers understand differently must not get into a secret's manifest: no aliases, merge
-//! keys, tags, duplicate keys or unquoted words that some reader takes for a number or a boolean. No error quotes a
-//! scalar: it may be a secret. Foreign documents, which others wrote and apply, are read less strictly.
+//! Strict, because a secret's manifest must not contain what two readers understand differently: no aliases, merge keys, tags, duplicate
+//! keys or unquoted words that some reader takes for a number or a boolean. No error quotes a scalar: it may be a secret. Foreign
+//! documents, which others wrote and apply, are read less strictly.
 
 use std::ops::Range;
 
@@ -12,15 +12,15 @@ use zeroize::Zeroizing;
 
 use crate::model::{Error, Position, Result, meant, near};
 
-/// The most that a document may be nested.
+/// How deep a document may be nested.
 const MOST_DEPTH: usize = 64;
 
 /// The largest text that is read, in bytes. Kubernetes' own limit for one object is 1.5 MiB.
 pub const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// A piece of YAML and where it begins: line and column, from 1.
+/// A piece of YAML and its position: line and column, from 1.
 pub struct Node {
-    /// Where it begins. A block mapping begins with its first field.
+    /// Its position. A block mapping begins with its first field.
     pub position: Position,
     /// Its bytes in the text; the end of a collection in block style is only a bound.
     pub range: Range<usize>,
@@ -42,7 +42,7 @@ pub enum Style {
 }
 
 enum Value {
-    /// The text, and how it is written.
+    /// The text and its style.
     Scalar(Zeroizing<String>, Style),
     Sequence(Vec<Node>),
     Mapping(Vec<(String, Node)>),
@@ -56,8 +56,8 @@ pub fn read(text: &str) -> Result<Vec<Node>> {
     some(read_piece(text, &(0..text.len()), 0, true)?)
 }
 
-/// The documents of a text that others wrote: anchors, aliases, tags, merge keys and field names that are not text are
-/// allowed. A field that appears twice is an error here too, because readers disagree on it.
+/// The documents of a text that others wrote: anchors, aliases, tags, merge keys and field names that are not text are allowed. A duplicate
+/// field is an error here too, because readers disagree on it.
 pub fn read_foreign(text: &str) -> Result<Vec<Node>> {
     check_size(text)?;
     let documents = documents(text).into_iter().map(|document| document.nodes).collect::<Result<Vec<_>>>()?;
@@ -66,13 +66,13 @@ pub fn read_foreign(text: &str) -> Result<Vec<Node>> {
 
 /// A document of a text that others wrote, as far as it can be read.
 pub struct Document {
-    /// Its bytes, from the line `---` that begins it to the next one. All ranges together are the text.
+    /// Its bytes, from its first line `---` to the next one. All ranges together are the text.
     pub range: Range<usize>,
-    /// Its content: one node, or none where it holds only comments; places and ranges are those of the whole text.
+    /// Its content: one node, or none if it has only comments; positions and ranges are those of the whole text.
     pub nodes: Result<Vec<Node>>,
 }
 
-/// The documents of a text that others wrote, each read by itself: what is wrong with one is not wrong with the others.
+/// The documents of a text that others wrote, each read separately, so that an error in one does not hide the others.
 pub fn documents(text: &str) -> Vec<Document> {
     let (mut documents, mut lines) = (Vec::new(), 0);
     for range in pieces(text) {
@@ -83,7 +83,7 @@ pub fn documents(text: &str) -> Vec<Document> {
     documents
 }
 
-/// Where the documents of a text are. A line that begins with `---` or `...` is a marker wherever it stands (YAML 1.2, 9.1.2).
+/// The ranges of the documents of a text. A line that begins with `---` or `...` is a marker anywhere (YAML 1.2, 9.1.2).
 fn pieces(text: &str) -> Vec<Range<usize>> {
     let is = |line: &str, marker: &str| {
         line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
@@ -126,14 +126,14 @@ fn some(documents: Vec<Node>) -> Result<Vec<Node>> {
     Ok(documents)
 }
 
-/// The documents of a part of a text, before which these many lines stand.
+/// The documents of a part of a text that follows this many lines.
 fn read_piece(whole: &str, range: &Range<usize>, lines: usize, strict: bool) -> Result<Vec<Node>> {
     let text = &whole[range.clone()];
     if let Some(at) = text.find('\0') {
         return Err(Error::bad_input("a NUL character, which YAML does not allow", "remove it; a text file never has one")
             .at(position_of(whole, range.start + at)));
     }
-    // Such as a licence: the parser looks at each of its characters.
+    // Skips comments such as a licence, because the parser would examine each character.
     let begin = comments(text);
     let (lines, text) = (lines + line_ends(&text[..begin]), &text[begin..]);
     let mut options = Options::default();
@@ -166,7 +166,7 @@ pub fn read_one(text: &str) -> Result<Node> {
     Ok(documents.remove(0))
 }
 
-/// How many bytes of a text are lines of comment at its beginning, in printable ASCII.
+/// How many bytes at the beginning of a text are comment lines, in printable ASCII.
 fn comments(text: &str) -> usize {
     let is_comment = |line: &&str| line.starts_with('#') && line.trim_end_matches('\n').bytes().all(|byte| (b' '..=b'~').contains(&byte));
     text.split_inclusive('\n').take_while(is_comment).map(str::len).sum()
@@ -187,7 +187,7 @@ pub fn position_of(text: &str, offset: usize) -> Position {
 struct Events<'t> {
     parser: Parser<'t, granit_parser::StrInput<'t>>,
     text: &'t str,
-    /// What stands before the text: so many lines and bytes.
+    /// How many lines and bytes precede the text.
     lines: usize,
     bytes: usize,
     strict: bool,
@@ -327,21 +327,21 @@ fn explain(error: &granit_parser::ScanError, text: &str, lines: usize) -> Error 
     Error::bad_input(what, help).at((position.0 + lines, position.1))
 }
 
-/// What a template engine would replace, in the place of what it makes.
+/// The error for a template that is not rendered yet.
 pub fn template(position: Position) -> Error {
     let help = "render it, and pass what comes out, such as that of `helm template CHART`";
     Error::bad_input("a template (`{{ … }}` or `{% … %}`), which is no manifest yet", help).at(position)
 }
 
-/// What stands around the expressions of helm, Jinja and cookiecutter.
+/// The delimiters of helm, Jinja and cookiecutter expressions.
 pub const MARKS: [(&str, &str); 2] = [("{{", "}}"), ("{%", "%}")];
 
-/// Whether a text is a template, and not what comes out of it.
+/// Whether a text is a template, and not its output.
 pub fn is_template(text: &str) -> bool {
     MARKS.iter().any(|(begin, end)| text.find(begin).is_some_and(|at| text[at..].contains(end)))
 }
 
-/// Where a field or an item up to a line (from 1) begins with an expression.
+/// The position, up to a line (from 1), of a field or an item that begins with an expression.
 fn template_before(text: &str, line: usize) -> Option<Position> {
     text.lines().enumerate().take(line).find_map(|(i, line)| {
         let before =
@@ -359,7 +359,7 @@ fn tab_near(text: &str, line: usize) -> Option<Position> {
         .find_map(|(line, column)| Some((line, column? + 1)))
 }
 
-/// Whether some reader of YAML 1.1 or 1.2 takes this unquoted word for something other than text.
+/// Whether some YAML 1.1 or 1.2 reader takes this unquoted word for something other than text.
 fn is_ambiguous(plain: &str) -> bool {
     const WORDS: &[&str] =
         &["", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", "-.inf", "+.inf", ".nan", "<<", "="];
@@ -367,8 +367,8 @@ fn is_ambiguous(plain: &str) -> bool {
     let number = lower.bytes().next().is_some_and(|b| b.is_ascii_digit() || b"+-.".contains(&b))
         && lower.bytes().any(|b| b.is_ascii_digit())
         && lower.bytes().all(|b| b.is_ascii_hexdigit() || b"+-._:xot zTZ".contains(&b));
-    // A sequence of hex digits that begins with a digit is a number only if it is decimal, octal (0o), hex (0x),
-    // binary (0b), sexagesimal, a float or a timestamp: letters a-f may stand in it after 0x, or as one exponent `e`.
+    // Hex digits that begin with a digit are a number only if they are decimal, octal (0o), hex (0x), binary (0b), sexagesimal, a float or
+    // a timestamp: letters a-f can occur after 0x, or as one exponent `e`.
     let based = ["0x", "0o", "0b"].iter().any(|base| lower.trim_start_matches(['+', '-']).starts_with(base));
     let letters: String = lower.chars().filter(char::is_ascii_alphabetic).collect();
     WORDS.contains(&lower.as_str()) || (number && (based || matches!(letters.as_str(), "" | "e" | "t" | "z" | "tz")))
@@ -393,7 +393,7 @@ impl Node {
         }
     }
 
-    /// A scalar's text, whatever a reader may take it for.
+    /// A scalar's text, even if a reader may take it for another type.
     pub fn word(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(text, _) => Some(text),
@@ -401,7 +401,7 @@ impl Node {
         }
     }
 
-    /// A scalar's text, unless that is empty or `null`.
+    /// A scalar's text, unless it is empty or `null`.
     pub fn said(&self) -> Option<&str> {
         self.word().filter(|text| !text.is_empty() && !self.is_absent())
     }
@@ -464,7 +464,7 @@ impl Node {
             }
     }
 
-    /// An error at this place; `path` is the field's full path.
+    /// An error at this position; `path` is the field's full path.
     fn wrong_type(&self, path: &str, expected: &str) -> Error {
         let what = if path.is_empty() { "the document".to_owned() } else { format!("`{path}`") };
         let (found, help) = match &self.value {
@@ -533,7 +533,7 @@ impl Node {
     }
 }
 
-/// A mapping's fields. It remembers which were asked for, so that [`Fields::finish`] can report the unknown ones.
+/// A mapping's fields. It remembers which were read, so that [`Fields::finish`] can report the unknown ones.
 pub struct Fields<'n> {
     path: String,
     pub position: Position,
@@ -586,7 +586,7 @@ impl<'n> Fields<'n> {
         self.optional(field).map_or(Ok(false), |node| node.boolean(&path))
     }
 
-    /// A required field, read by `parse`; an error gets the field's place.
+    /// A required field, read by `parse`; an error gets the field's position.
     pub fn parsed<T>(&mut self, field: &'static str, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
         let node = self.required(field)?;
         parsed(node, &self.path(field), parse)
@@ -597,7 +597,7 @@ impl<'n> Fields<'n> {
         self.fields
     }
 
-    /// An error if there is a field that was not asked for; it suggests a similar known one.
+    /// An error if a field was not read; it suggests a similar known one.
     pub fn finish(self) -> Result<()> {
         let unknown = self.fields.iter().find(|(name, _)| !self.asked.contains(&name.as_str()));
         let Some((name, node)) = unknown else {
@@ -608,7 +608,7 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// A node's text, read by `parse`; an error gets the field's name and place.
+/// A node's text, read by `parse`; an error gets the field's name and position.
 pub fn parsed<T>(node: &Node, path: &str, parse: impl Fn(&str) -> Result<T>) -> Result<T> {
     let text = node.text(path)?;
     parse(text).map_err(|error| match is_template(text) {

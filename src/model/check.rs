@@ -1,4 +1,4 @@
-//! What `doctor` reports: one check after the other, along the way of a value.
+//! What `doctor` reports: one check after another, along a value's way.
 
 words! {
     /// A failed check's stable code; each has one heading in `docs/troubleshooting.md`.
@@ -74,7 +74,7 @@ words! {
 }
 
 words! {
-    /// How a check ended; `Skipped` depends on one that failed.
+    /// The result of a check; `Skipped` depends on one that failed.
     Status { Good "good" Warning "warning" Bad "bad" Skipped "skipped" }
 }
 
@@ -82,7 +82,7 @@ words! {
 pub struct Check {
     /// The stage on a value's way, such as `stores`.
     pub category: &'static str,
-    /// What was checked: an object's name, or those of all that have the same fault.
+    /// What was checked: an object's name, or the names of all objects with the same fault.
     pub what: Vec<String>,
     pub status: Status,
     /// None for a check that is good or skipped.
@@ -95,7 +95,7 @@ pub struct Check {
 /// What to do about a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// No command of this operator's heals it: who can, and what.
+    /// No command of this operator fixes it: who can, and how.
     Advice(String),
     /// Commands to paste, in their order.
     Commands(Vec<String>),
@@ -115,7 +115,7 @@ impl Remedy {
         matches!(self, Remedy::Commands(commands) if !commands.is_empty()).then(|| self.text())
     }
 
-    /// What heals both, run once: what both begin with first, what both end with last. None where one of the two is no command.
+    /// Fixes both, run once: their common beginning first, their common end last. None if one of the two is no command.
     fn and(&self, other: &Remedy) -> Option<Remedy> {
         if self == other {
             return Some(self.clone());
@@ -142,7 +142,7 @@ impl<const N: usize> From<[String; N]> for Remedy {
 }
 
 impl Check {
-    /// Takes in a check of the same fault, if it is one.
+    /// Merges a check with the same fault; returns whether it was one.
     fn takes(&mut self, other: &Check) -> bool {
         let key = |check: &Check| (check.category, check.status, check.symptom, check.cause.clone());
         if self.symptom.is_none() || key(self) != key(other) {
@@ -155,11 +155,11 @@ impl Check {
     }
 }
 
-/// The same checks, with one for each cause.
+/// The same checks, merged into one for each cause.
 pub fn one_for_each_cause(checks: Vec<Check>) -> Vec<Check> {
     let mut all: Vec<Check> = Vec::with_capacity(checks.len());
     for check in checks {
-        // A category's checks stand together.
+        // A category's checks are adjacent.
         let before = all.iter_mut().rev().take_while(|one| one.category == check.category);
         if !{ before }.any(|one| one.takes(&check)) {
             all.push(check);

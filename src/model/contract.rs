@@ -5,26 +5,25 @@ use std::ops::Range;
 
 use super::{DataKey, Error, Form, Issuer, KeyName, Name, Namespace, Position, Recipe, Result, Scope, SecretValue, meant};
 
-/// The data key of a value where the contract names none, and its ExternalSecret's `remoteRef.property`. With `password` or `token`
-/// gitleaks' rule generic-api-key fires on most SealedSecrets; with `value` on none.
+/// The data key of a value if the contract names none, and its ExternalSecret's `remoteRef.property`. With `password` or `token` gitleaks'
+/// rule generic-api-key fires on most SealedSecrets; with `value` on none.
 pub const PROPERTY: &str = "value";
 
-/// The longest value that an operator may provide, in bytes: sealed, and base64-encoded twice, it still fits into an
-/// object of etcd (1.5 MiB).
+/// The longest value that an operator may provide, in bytes: sealed, and base64-encoded twice, it still fits into an etcd object (1.5 MiB).
 pub const MOST_PROVIDED_BYTES: usize = 512 * 1024;
 
-/// The longest password that bcrypt takes whole, in bytes: 72 with its NUL.
+/// The longest password that bcrypt hashes whole, in bytes: 72 with its NUL.
 const MOST_BCRYPT_BYTES: usize = 71;
 
-/// A valid contract: no key appears twice, every reference leads to a key, and what is made of another value is in that one's unit.
+/// A valid contract: no key appears twice, every reference leads to a key, and a value made from another one is in that one's unit.
 #[derive(Debug)]
 pub struct Contract {
     terms: Terms,
-    /// Where the values of each source Secret stand among the keys.
+    /// The range of each source Secret's values among the keys.
     places: HashMap<String, Range<usize>>,
 }
 
-/// What a contract says, unchecked: [`Contract::new`] checks it.
+/// The content of a contract, unchecked: [`Contract::new`] checks it.
 #[derive(Clone, Debug)]
 pub struct Terms {
     pub file: String,
@@ -33,9 +32,9 @@ pub struct Terms {
     pub reader: Reader,
     /// Lines of the platform's `.gitignore` that none of our files may match.
     pub ignored: Vec<String>,
-    /// The form of each source Secret that has not the default one.
+    /// The form of each source Secret that differs from the default.
     pub forms: BTreeMap<Name, Form>,
-    /// Every value; those of one source Secret stand side by side.
+    /// Every value; those of one source Secret are adjacent.
     pub keys: Vec<Key>,
     pub consumers: Vec<Consumer>,
 }
@@ -63,13 +62,13 @@ pub struct Key {
     pub write_once: bool,
     /// Its value is also kept in the folder `secrets`, for the operator.
     pub operator_copy: bool,
-    /// The unit whose file it lives in.
+    /// The unit whose file contains it.
     pub unit: Name,
     /// What to restart after its value changed.
     pub after_rotation: Option<String>,
     /// The workloads to restart, in this order.
     pub restart: Vec<Workload>,
-    /// Where it begins in the contract's file; none = a draft, which is not written yet.
+    /// Its position in the contract's file; none = a draft, which is not written yet.
     pub position: Option<Position>,
 }
 
@@ -102,8 +101,8 @@ impl Key {
         matches!(self.recipe, Recipe::Provided { .. })
     }
 
-    /// A value as it is meant, of one as people and other tools leave it: without the line feed behind a single line, where that does
-    /// not belong to it; whether it was removed.
+    /// The value without the line feed that people and other tools leave after a single line, unless it belongs to the value; and whether
+    /// one was removed.
     pub fn as_meant(&self, value: SecretValue) -> (SecretValue, bool) {
         use Recipe::{Certificate, PrivateKey, Provided, PublicKey, Same, Text};
         match self.recipe {
@@ -115,14 +114,14 @@ impl Key {
     }
 }
 
-/// What marks a SealedSecret with these keys as write-once: how their values are made. None where they are not write-once.
+/// The mark that makes a SealedSecret with these keys write-once: how their values are made. None if they are not write-once.
 pub fn mark(keys: &[&Key]) -> Option<String> {
     let of_several = |key: &&Key| format!("{}: {}", key.name.property(), key.recipe.describe());
     match keys {
         [key, ..] if !key.write_once => None,
         [key] if key.name.property() == PROPERTY => Some(key.recipe.describe()),
         keys => {
-            // In whatever order the contract has them.
+            // In any order in which the contract has them.
             let mut all: Vec<String> = keys.iter().map(of_several).collect();
             all.sort_unstable();
             Some(all.join("; ")).filter(|_| !keys.is_empty())
@@ -143,7 +142,7 @@ pub struct When {
 }
 
 impl When {
-    /// Whether every condition holds; what the configuration does not mention is off.
+    /// Whether every condition holds; anything that the configuration does not mention is off.
     pub fn holds(&self, configuration: &Configuration) -> bool {
         self.conditions.iter().all(|(path, word)| {
             let found = configuration.get(path).map(String::as_str);
@@ -158,7 +157,7 @@ impl When {
 /// An ExternalSecret that reads keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consumer {
-    /// Where it is, and where its target Secret will be.
+    /// Its namespace, which is also that of its target Secret.
     pub namespace: Namespace,
     /// Its name; none if a helm chart renders it, so that there is no manifest to patch.
     pub name: Option<Name>,
@@ -174,7 +173,7 @@ pub struct Consumer {
 /// One entry of an ExternalSecret's `spec.data`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place in `spec.data`, from 0.
+    /// Its index in `spec.data`, from 0.
     pub index: usize,
     /// `secretKey`: its key in the target Secret.
     pub secret_key: DataKey,
@@ -204,8 +203,8 @@ impl Consumer {
         self.entries.iter().any(|entry| entry.reads(key)) || self.whole.iter().any(|secret| secret.as_str() == key.secret())
     }
 
-    /// The command that makes ESO write its target now, and not at the next refresh. `found` is the name in the cluster, which
-    /// the contract does not know if a chart renders it.
+    /// The command that makes ESO write its target now, instead of at the next refresh. `found` is the name in the cluster, which the
+    /// contract does not know if a chart renders it.
     pub fn force_sync(&self, found: Option<&str>) -> String {
         let name = found.or(self.name.as_ref().map(Name::as_str)).unwrap_or("--all");
         format!("kubectl -n {} annotate externalsecret {name} force-sync=$(date +%s) --overwrite", self.namespace)
@@ -272,7 +271,7 @@ impl Contract {
         self
     }
 
-    /// The file and the place in it where a key stands, such as `contract.yaml:12:5`.
+    /// The file and position of a key, such as `contract.yaml:12:5`.
     pub fn place(&self, key: &Key) -> String {
         self.fault(key, String::new(), "").place()
     }
@@ -295,7 +294,7 @@ impl Contract {
         units
     }
 
-    /// How many values have to be made before this one, one of the other.
+    /// How many values have to be made before this one, each from the next.
     fn depth(&self, key: &Key, so_far: usize) -> usize {
         let sources = key.recipe.sources().into_iter().filter_map(|of| self.key(of.as_str())).filter(|of| of.name != key.name);
         if so_far > MOST_DEPTH { so_far } else { sources.map(|of| 1 + self.depth(of, so_far + 1)).max().unwrap_or(0) }
@@ -308,12 +307,12 @@ impl Contract {
         self.forms.get(secret).unwrap_or(&DEFAULT)
     }
 
-    /// The values of a source Secret; none where the contract does not have it.
+    /// The values of a source Secret; none if the contract does not have it.
     pub fn values_of(&self, secret: &str) -> impl Iterator<Item = &Key> {
         self.places.get(secret).map_or(&[][..], |range| &self.keys[range.clone()]).iter()
     }
 
-    /// The first value of a source Secret, which says what all of them share.
+    /// The first value of a source Secret, which holds what all of them share.
     pub fn secret(&self, secret: &str) -> Option<&Key> {
         self.values_of(secret).next()
     }
@@ -340,7 +339,7 @@ impl Contract {
         self.values_of(secret).find(|key| key.name.as_str() == name)
     }
 
-    /// The source Secrets that a consumer reads: those that the store's account may get.
+    /// The source Secrets that a consumer reads: those that the store's account may read.
     pub fn read_secrets(&self) -> BTreeSet<&Name> {
         self.consumers.iter().flat_map(Consumer::reads).collect()
     }
@@ -360,7 +359,7 @@ impl Contract {
 pub struct KnownKeys<'c>(BTreeMap<&'c str, BTreeSet<&'c str>>);
 
 impl KnownKeys<'_> {
-    /// An error if this is not one of them; `who` reads it.
+    /// An error if this is not one of them; `who` is its reader.
     pub fn check(&self, who: &str, secret: &Name, property: Option<&DataKey>) -> Result<()> {
         let Some(known) = self.0.get(secret.as_str()) else {
             let help = meant(secret.as_str(), self.0.keys().copied(), "add it under `keys`");
@@ -378,7 +377,7 @@ impl KnownKeys<'_> {
 }
 
 impl Terms {
-    /// Where the values of each source Secret stand, side by side.
+    /// The range of each source Secret's values, which are adjacent.
     fn places(&self) -> HashMap<String, Range<usize>> {
         let mut places: HashMap<String, Range<usize>> = HashMap::new();
         for (i, key) in self.keys.iter().enumerate() {
@@ -406,7 +405,7 @@ impl Terms {
         }
     }
 
-    /// A value that is made of another one lives in that one's unit.
+    /// Checks that a value made from another one is in that one's unit.
     fn check_derived(&self, key: &Key, of: &KeyName, source: Option<&Key>) -> Result<()> {
         let fault = |what: String, help: &str| Err(self.fault(key, what, help));
         let what = if key.recipe.is_hash() { "the hash of" } else { "made of" };
@@ -441,7 +440,7 @@ impl Terms {
         Ok(())
     }
 
-    /// No value is made of itself, directly or through others.
+    /// Checks that no value is made from itself, directly or through others.
     fn check_depth(&self) -> Result<()> {
         let mut made: BTreeSet<&KeyName> = BTreeSet::new();
         for _ in 0..=MOST_DEPTH {
@@ -458,7 +457,7 @@ impl Terms {
         }
     }
 
-    /// No two Secrets share a unit without a reason, and no Secret of another unit has a unit's name.
+    /// Checks that no two Secrets share a unit without a reason, and that no Secret of another unit has a unit's name.
     fn check_units(&self) -> Result<()> {
         let mut units: BTreeMap<&Name, &Key> = BTreeMap::new();
         let derives = |key: &Key| self.keys.iter().any(|other| other.name.secret() == key.name.secret() && other.recipe.is_derived());
@@ -481,10 +480,10 @@ impl Terms {
     }
 }
 
-/// How many values may be made one of the other: a certificate's copy, the certificate, its authority's, and that one's key.
+/// How long a chain of values, each made from the next, may be: a certificate's copy, the certificate, its authority's, and that one's key.
 const MOST_DEPTH: usize = 8;
 
-/// What is wrong with a source that cannot be that of a recipe; none where it can.
+/// Why a source does not fit a recipe; none if it does.
 fn unfit(recipe: &Recipe, of: &KeyName, source: &Recipe) -> Option<&'static str> {
     let is_key = matches!(source, Recipe::PrivateKey { .. });
     let is_authority = matches!(source, Recipe::Certificate { issuer: Issuer::Authority, .. });
@@ -542,7 +541,7 @@ impl<'a> Unit<'a> {
         secrets
     }
 
-    /// These keys, those that theirs are made of, and those that are made of one of them: they are made together.
+    /// These keys, those that they are made from, and those that are made from one of them: they are made together.
     pub fn together(&self, names: &BTreeSet<KeyName>) -> BTreeSet<&'a KeyName> {
         self.closure(names, true)
     }

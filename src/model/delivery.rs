@@ -4,25 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Contract, Controller, Name, Namespace, Places};
 
-/// The store's form. The default is one ClusterSecretStore with one account, which may get the keys that consumers read.
+/// The store's form. The default is one ClusterSecretStore with one account, which may read the keys that consumers read.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
     /// ClusterSecretStore, or a SecretStore in each namespace.
     pub store_kind: StoreKind,
-    /// Whether the kind was asked for: then ExternalSecrets are changed to use it, and those of the other kind are ours too.
+    /// Whether a kind was given: then ExternalSecrets are changed to use it, and those of the other kind are ours too.
     pub names_kind: bool,
     /// One account for all namespaces, or one per namespace that can read only its keys.
     pub isolation: Isolation,
     pub rbac: Rbac,
-    /// A file of the platform's that holds the store instead of `secret-store/`.
+    /// A file of the platform that holds the store instead of `secret-store/`.
     pub store_file: Option<StoreFile>,
     /// The sealed-secrets controller.
     pub controller: Controller,
-    /// The same folders, as named from the output folder.
+    /// The same folders, as seen from the output folder.
     pub here: Places,
-    /// The run knows the platform's checkout.
+    /// Whether the run knows the platform's checkout.
     pub platform: bool,
-    /// The platform's manifests were read, and each entry has the property.
+    /// Whether the platform's manifests were read, and each entry has the property.
     pub patched: bool,
     /// The Argo CD Application for the result.
     pub application: Option<Application>,
@@ -31,7 +31,7 @@ pub struct Delivery {
 }
 
 words! {
-    /// The store's kind, as an ExternalSecret's `secretStoreRef` names it.
+    /// The store's kind, as in an ExternalSecret's `secretStoreRef`.
     #[derive(Default)]
     StoreKind {
         /// One, for the whole cluster.
@@ -43,7 +43,7 @@ words! {
 }
 
 words! {
-    /// Whose account reads.
+    /// Which account reads.
     #[derive(Default)]
     Isolation {
         /// One account for all namespaces.
@@ -55,7 +55,7 @@ words! {
 }
 
 words! {
-    /// What a Role names.
+    /// What a Role grants.
     #[derive(Default)]
     Rbac {
         /// `resourceNames`: only the keys that are read.
@@ -70,15 +70,15 @@ words! {
 #[derive(Clone, Debug)]
 pub struct StoreFile {
     pub path: String,
-    /// The same from the output folder.
+    /// Its path from the output folder.
     pub from_out: String,
     /// Its content; none = it does not exist.
     pub present: Option<Vec<u8>>,
-    /// What the line `# projectID: <id>` says.
+    /// The value of the line `# projectID: <id>`.
     pub project_id: String,
 }
 
-/// An Argo CD Application, in the conventions of the platform's own.
+/// An Argo CD Application, following the platform's own.
 #[derive(Clone, Debug)]
 pub struct Application {
     pub project: String,
@@ -95,7 +95,7 @@ pub struct Application {
     pub installs_controller: bool,
 }
 
-/// What Flux's Kustomizations of the platform are made from.
+/// What the platform's Flux Kustomizations are made from.
 #[derive(Clone, Debug)]
 pub struct FluxSource {
     /// The output folder in the repository.
@@ -112,17 +112,17 @@ pub struct FluxSource {
 }
 
 impl Delivery {
-    /// The store's kind, if it was asked for.
+    /// The store's kind, if one was given.
     pub fn kind_asked_for(&self) -> Option<StoreKind> {
         self.names_kind.then_some(self.store_kind)
     }
 
-    /// Whether each namespace has an account of its own.
+    /// Whether each namespace has its own account.
     pub fn accounts_of_their_own(&self) -> bool {
         self.isolation == Isolation::Namespace || self.store_kind == StoreKind::SecretStore
     }
 
-    /// The namespace of each account that reads, and the keys that it may get.
+    /// The namespace of each account that reads, and the keys that it may read.
     pub fn accounts<'c>(&self, contract: &'c Contract) -> BTreeMap<&'c Namespace, BTreeSet<&'c Name>> {
         if self.accounts_of_their_own() {
             return contract.consumer_namespaces().into_iter().map(|namespace| (namespace, contract.secrets_read_in(namespace))).collect();

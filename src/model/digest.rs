@@ -1,11 +1,11 @@
-//! Which sealing key: the format of sealed-secrets has no key id of its own.
+//! Identifies a sealing key: the format of sealed-secrets has no key id.
 
 use std::fmt;
 
 use super::{Error, Result};
 
-/// SHA-256 of a certificate's DER `SubjectPublicKeyInfo`, written `sha256:` and 64 lower-case hex digits.
-/// Of the public key and not of the certificate, so that a renewed certificate of the same key keeps it.
+/// SHA-256 of a certificate's DER `SubjectPublicKeyInfo`, written as `sha256:` and 64 lower-case hex digits. It covers only the public key,
+/// so that a renewed certificate of the same key keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CertificateDigest([u8; 32]);
 
@@ -31,7 +31,7 @@ impl CertificateDigest {
 
 impl fmt::Display for CertificateDigest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As one string: every sealed file has it.
+        // Written as one string, because every sealed file has it.
         let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
         let hex: String = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
         write!(out, "sha256:{hex}")

@@ -1,4 +1,4 @@
-//! Randomness, as the stages see it: they are handed it, so that a test can hand them something else.
+//! Randomness as an argument of the stages, so that a test can pass something else.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::{Error, Result};
 /// A cryptographic source of randomness that may fail.
 pub type Entropy = dyn TryCryptoRng<Error = EntropyFailed>;
 
-/// Tries a source before anything is made of it: one that fails, or that is stuck, is an error.
+/// Tries a source before use: one that fails, or is stuck, is an error.
 pub fn check_entropy(entropy: &mut Entropy) -> Result<()> {
     let mut draws = [[0; 32]; 2];
     draws.iter_mut().try_for_each(|draw| entropy.try_fill_bytes(draw))?;
     if draws[0] == draws[1] { Err(repeats()) } else { Ok(()) }
 }
 
-/// The same bytes came twice.
+/// The error that the same bytes came twice.
 pub fn repeats() -> Error {
     Error::cryptography(
         "the randomness repeats itself",

@@ -1,4 +1,4 @@
-//! One error: what, why, help. And the one function from its kind to an exit code.
+//! The error: what, why, help. Also the only mapping from its kind to an exit code.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ pub enum ErrorKind {
     Usage,
     /// A file or value cannot be used as it is.
     BadInput,
-    /// It could be done, but would do harm.
+    /// It is possible, but would do harm.
     Refused,
-    /// The operating system said no.
+    /// The operating system refused.
     InputOutput,
     /// A value cannot be opened, or there is no randomness.
     Cryptography,
-    /// A live cluster cannot be reached, or says no.
+    /// A live cluster cannot be reached, or refuses.
     Cluster,
     /// An API server rejects the credentials.
     Unauthorized,
@@ -29,7 +29,7 @@ pub enum ErrorKind {
     Busy,
     /// Everything is written, but the disk did not confirm it.
     Unconfirmed,
-    /// This signal came at a prompt, or the operator pressed Ctrl-C, which stands for SIGINT.
+    /// This signal arrived at a prompt, or the operator pressed Ctrl-C, which counts as SIGINT.
     Interrupted(u8),
 }
 
@@ -50,11 +50,11 @@ impl ErrorKind {
     }
 }
 
-/// What is wrong, why, and what to do. It never holds a value: names of files, keys and fields only.
+/// What is wrong, why, and what to do. It never contains a value: only names of files, keys and fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     pub kind: ErrorKind,
-    // In a box, so that a `Result` is small where nothing is wrong.
+    // Boxed, so that a `Result` without an error is small.
     text: Box<Text>,
 }
 
@@ -107,33 +107,33 @@ impl Error {
         self
     }
 
-    /// At a line and column (from 1) of a text whose file the caller fills in with [`Error::in_file`].
+    /// Adds the line and column (from 1) in a text; the caller adds its file with [`Error::in_file`].
     pub fn at(mut self, position: Position) -> Self {
         self.text.position = Some(position);
         self
     }
 
-    /// In this file, unless it already has one.
+    /// Adds the file, unless it already has one.
     pub fn in_file(mut self, file: &str) -> Self {
         self.text.file.get_or_insert_with(|| file.to_owned());
         self
     }
 
-    /// Its file, if it has one, is relative to this folder.
+    /// Makes its file, if it has one, relative to this folder.
     pub fn within(mut self, folder: &str) -> Self {
         self.text.file = self.text.file.map(|file| std::path::Path::new(folder).join(file).to_string_lossy().into_owned());
         self
     }
 
-    /// The same, with commands that work on the folders of this run.
+    /// The same, with commands that work on this run's folders.
     pub fn with_commands(mut self, places: &super::Places) -> Self {
         self.text.help = places.pasteable(&self.text.help);
         self
     }
 
-    /// The same without a path that was typed and may be a secret: `name` stands for it, and in commands `value_name`.
+    /// The same without a typed path that may be a secret: `name` replaces it, in commands `value_name`.
     pub fn without(mut self, typed: &str, flag: &str, value_name: &str, name: &str) -> Self {
-        /// Shorter ones could be a part of any word.
+        /// Shorter ones could be part of any word.
         const LEAST: usize = 8;
         let text = &mut *self.text;
         if let Some(rest) = text.file.as_deref().and_then(|file| file.strip_prefix(typed)) {
@@ -152,7 +152,7 @@ impl Error {
         self
     }
 
-    /// What is wrong, in one line, without the place.
+    /// What is wrong, in one line, without the position.
     pub fn what(&self) -> String {
         visible(&self.text.what)
     }
@@ -223,7 +223,7 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-/// So many of these: `1 value`, `2 values`.
+/// A count and its noun: `1 value`, `2 values`.
 pub fn counted(count: usize, noun: &str) -> String {
     format!(
         "{count} {noun}{}",
@@ -237,12 +237,12 @@ pub fn counted(count: usize, noun: &str) -> String {
     )
 }
 
-/// The help for a word that is not known: the known one that was meant, or else this.
+/// The help for an unknown word: suggests the known one that was meant, or else is `otherwise`.
 pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
     near(word, known).map_or(otherwise.to_owned(), |meant| format!("did you mean `{meant}`?"))
 }
 
-/// The word of `known` that is nearest to `word`, if it is near enough to be what was meant.
+/// The nearest word of `known` to `word`, if it is near enough to be what was meant.
 pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()

@@ -104,10 +104,10 @@ impl Code {
         }
     }
 
-    /// The warning of this name; an error is never left out.
+    /// The warning of this name; an error can never be ignored.
     ///
     /// # Errors
-    /// [`ErrorKind::BadInput`](super::ErrorKind::BadInput) where there is no such code, or it is an error's.
+    /// [`ErrorKind::BadInput`](super::ErrorKind::BadInput) if the code does not exist, or is an error's.
     pub fn warning(word: &str) -> Result<Code> {
         let found = Code::ALL.iter().copied().find(|code| code.as_str() == word);
         match found {
@@ -120,7 +120,7 @@ impl Code {
         }
     }
 
-    /// Whether it tells of something that was seen and not understood: nothing is called good over it.
+    /// Whether it reports something that was seen but not understood: nothing is called good despite it.
     pub fn leaves_open(self) -> bool {
         matches!(self, Code::PatchedElsewhere | Code::HelmTemplate | Code::LinkPassedOver)
     }

@@ -1,4 +1,4 @@
-//! What a source Secret holds beside its sealed values: nothing of it is secret.
+//! What a source Secret holds besides its sealed values: none of it is secret.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::DataKey;
 
-/// The form of a source Secret. The default one is of the type Opaque, and holds sealed values only.
+/// The form of a source Secret. The default is the type Opaque, with sealed values only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Form {
     /// Its type; none = Opaque.
@@ -18,17 +18,17 @@ pub struct Form {
     /// On the SealedSecret and on the Secret.
     pub annotations: BTreeMap<String, String>,
     pub immutable: bool,
-    /// What the controller writes into it beside the sealed values, by data key.
+    /// What the controller writes into it besides the sealed values, by data key.
     pub texts: BTreeMap<DataKey, Text>,
 }
 
-/// A text with values in it: the controller renders one that reads only values of its own Secret, which are data keys.
+/// A text with values in it. The controller renders it if it reads only values of its own Secret, by their data keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text<K = DataKey>(pub Vec<Part<K>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part<K = DataKey> {
-    /// As it stands.
+    /// Literal text.
     Plain(String),
     /// A sealed value.
     Value { of: K, escape: Escape },
@@ -56,7 +56,7 @@ impl<K> Text<K> {
         Text(vec![Part::Plain(text.to_owned())])
     }
 
-    /// The values that it holds.
+    /// The values that it contains.
     pub fn reads(&self) -> impl Iterator<Item = &K> {
         self.0.iter().filter_map(|part| match part {
             Part::Plain(_) => None,
@@ -64,7 +64,7 @@ impl<K> Text<K> {
         })
     }
 
-    /// All of a text that holds no value.
+    /// The whole text, if it contains no value.
     pub fn as_plain(&self) -> Option<&str> {
         match self.0.as_slice() {
             [] => Some(""),
@@ -73,7 +73,7 @@ impl<K> Text<K> {
         }
     }
 
-    /// The same, with what stands between two values in one piece.
+    /// The same, with adjacent plain parts joined.
     pub fn joined(self) -> Self {
         let mut parts: Vec<Part<K>> = Vec::new();
         for part in self.0 {
@@ -86,7 +86,7 @@ impl<K> Text<K> {
         Text(parts)
     }
 
-    /// The same, with other names for the values; none if one of them has none.
+    /// The same, with the values renamed; none if one of them has no new name.
     pub fn renamed<L>(&self, name: impl Fn(&K) -> Option<L>) -> Option<Text<L>> {
         let part = |part: &Part<K>| {
             Some(match part {
@@ -102,7 +102,7 @@ impl<K> Text<K> {
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
 impl Escape {
-    /// As Go's `urlquery` (but for a space), `encoding/json` and `encoding/base64` write it.
+    /// Escapes like Go's `urlquery` (except for a space), `encoding/json` and `encoding/base64`.
     pub fn apply(self, value: &[u8]) -> Zeroizing<Vec<u8>> {
         let mut text = Zeroizing::new(Vec::with_capacity(6 * value.len() + 2));
         match self {

@@ -1,4 +1,4 @@
-//! The words of the product. This ring depends on nothing: no file, no YAML, no cipher.
+//! The types of the domain. This ring depends on nothing: no file, no YAML, no cipher.
 
 #[macro_use]
 mod words;

@@ -1,4 +1,4 @@
-//! Names as Kubernetes takes them, and the scope that binds a sealed value to them.
+//! Names as Kubernetes accepts them, and the scope that binds a sealed value to them.
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::{Error, PROPERTY, Result};
 
-/// Texts that were checked when they were made.
+/// Strings that were checked when they were created.
 macro_rules! checked {
     ($($(#[$about:meta])* $kind:ident)*) => { $(
         $(#[$about])*
@@ -44,11 +44,11 @@ checked! {
     DataKey
 }
 
-/// A value of the contract: `SECRET`, or `SECRET/DATAKEY` where it is not under the data key `value`.
+/// A value of the contract: `SECRET`, or `SECRET/DATAKEY` if its data key is not `value`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName {
     text: String,
-    /// How long the Secret's name is, in bytes.
+    /// The length of the Secret's name, in bytes.
     secret: usize,
 }
 
@@ -80,7 +80,7 @@ impl KeyName {
         &self.text
     }
 
-    /// As a file's name. No Secret's name has a `_`.
+    /// As a file name. No Secret's name contains a `_`.
     pub fn file_name(&self) -> String {
         self.text.replacen('/', "_", 1)
     }
@@ -158,7 +158,7 @@ impl Scope {
     }
 }
 
-/// What sealed values may be bound to, beside what their files say.
+/// What sealed values may be bound to, besides what their files say.
 #[derive(Clone, Default)]
 pub struct Hints {
     pub name: Option<Name>,

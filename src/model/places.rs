@@ -1,36 +1,36 @@
-//! How the operator names what a run works on: for texts, and for commands that can be pasted. Nothing is opened by these names.
+//! How the operator names the folders of a run: for texts, and for commands to paste. Nothing is opened by these names.
 
 use std::path::Path;
 
 use super::visible;
 
-/// The folders of a run, as the operator names them, and the flags that lead another run to the same ones.
+/// The folders of a run, as the operator writes them, and the flags that make another run use them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     pub keys: String,
     pub out: String,
     pub secrets: String,
-    /// The contract: its file, or that it is the built-in one.
+    /// The contract: its file, or a note that it is the built-in one.
     pub contract: String,
     flags: Vec<String>,
     live: LiveFlags,
 }
 
-/// The flags by which a command that talks to a cluster reaches the same one, each after a space.
+/// The flags that make a command reach the same cluster, each after a space.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveFlags {
     /// Kubeconfig and context.
     pub access: String,
-    /// The same for what hands out the private key: it takes them from the command line only.
+    /// The same for a command that hands out the private key: it takes them from the command line only.
     pub named_access: String,
-    /// The controller's namespace for that.
+    /// The controller's namespace for such a command.
     pub named_namespace: String,
     pub controller_namespace: String,
     pub controller_name: String,
 }
 
 impl LiveFlags {
-    /// Those that this command takes, given as it is typed behind `seal-secrets`.
+    /// The flags that this command accepts; `args` follow `seal-secrets`.
     fn of(&self, args: &str) -> String {
         let words: Vec<&str> = args.split_whitespace().collect();
         let has = |flag: &str| words.iter().any(|word| *word == flag || word.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')));
@@ -68,7 +68,7 @@ impl Places {
         }
     }
 
-    /// The same, with the flags that lead another run to the same cluster.
+    /// The same, with the flags that make another run reach the same cluster.
     pub fn with_live(self, live: LiveFlags) -> Self {
         Places { live, ..self }
     }
@@ -88,8 +88,8 @@ impl Places {
         below(&self.secrets, key)
     }
 
-    /// A command of this tool that works on the same folders and the same cluster: `args` as they are typed behind `seal-secrets`,
-    /// with what a shell does with its output.
+    /// A command of this tool that works on the same folders and the same cluster; `args` follow `seal-secrets`, and may include
+    /// redirections for a shell.
     pub fn command(&self, args: &str) -> String {
         let end = [" | ", " && ", " > "].iter().filter_map(|then| args.find(then)).min().unwrap_or(args.trim_end().len());
         let (own, rest) = args.split_at(end);
@@ -99,10 +99,10 @@ impl Places {
         format!("{PROGRAM}{flags}{own}{}{rest}", self.live.of(own))
     }
 
-    /// A text in which every command of this tool (`` `seal-secrets bootstrap` ``) works on the same folders.
+    /// A text in which every command of this tool (`` `seal-secrets bootstrap` ``) gets the flags for the same folders.
     pub fn pasteable(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
-        // Every second part stands in backticks; what is none of our commands there has no place for our flags.
+        // Every second part is in backticks; one that is no command of ours takes no flags.
         for (i, part) in text.split('`').enumerate() {
             out.push_str(if i > 0 { "`" } else { "" });
             if i % 2 == 0 {
@@ -129,7 +129,7 @@ fn below(folder: &str, path: &str) -> String {
     visible(&Path::new(folder).join(path).to_string_lossy())
 }
 
-/// A word as a shell takes it, and as a terminal can show it.
+/// A word as a shell reads it, and as a terminal can show it.
 pub fn quoted(word: &str) -> String {
     let word = visible(word);
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);

@@ -1,4 +1,4 @@
-//! What a run would do: one value that is printed, turned to JSON, and carried out.
+//! What a run would do: one value that is printed, converted to JSON, and carried out.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ words! {
         Provided "provided"
         /// It exists, and is replaced by another value.
         Replaced "replaced"
-        /// What it follows from changed.
+        /// Something that it follows from changed.
         Updated "updated"
         /// It was edited by hand.
         Restored "restored"
@@ -25,13 +25,13 @@ words! {
 /// One step. Paths are relative to `out/`, with `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Seal values of a unit into its file. Those that it holds already stay, unless they are among the keys.
+    /// Seal values of a unit into its file. Its existing values stay, unless they are among the keys.
     Seal {
         unit: Name,
         file: String,
-        /// Whose values are made; none = only what stands around the sealed values changes.
+        /// The keys whose values are made; none = only the text around the sealed values changes.
         keys: Vec<KeyName>,
-        /// Those of the keys whose value is also kept for the operator.
+        /// The keys whose value is also copied for the operator.
         copies: Vec<KeyName>,
         reason: Reason,
     },
@@ -42,7 +42,7 @@ pub enum Change {
         text: String,
         reason: Reason,
     },
-    /// Write the store into a file of the platform's, outside of `out/`.
+    /// Write the store to a file of the platform, outside of `out/`.
     Place {
         file: String,
         /// Its whole new content; no secret, by construction.
@@ -51,10 +51,10 @@ pub enum Change {
     },
     /// Write an operator's copy from the sealed value.
     Copy { key: KeyName, file: String, reason: Reason },
-    /// Remember units outside of `out/`, beside the certificate.
+    /// Remember units outside of `out/`, next to the certificate.
     Remember {
         file: String,
-        /// All units of this output folder that are remembered afterwards, and whether each is write-once.
+        /// All remembered units of this output folder afterwards, and whether each is write-once.
         units: BTreeMap<Name, bool>,
         reason: Reason,
     },
@@ -109,10 +109,10 @@ pub struct Plan {
     pub orphans: Vec<String>,
     /// Where contract and platform disagree.
     pub coverage: Vec<Finding>,
-    /// How many keys more can be read, by namespace, once a changed form is written.
+    /// How many more keys can be read, by namespace, once a changed form is written.
     pub readers: BTreeMap<String, usize>,
-    /// Keys that the operator provided although they are sealed already; their sealed values stay.
+    /// Keys that the operator provided although they are already sealed; their sealed values stay.
     pub kept: Vec<KeyName>,
-    /// The file that should remember sealed units, and cannot be written.
+    /// The file that should remember sealed units, if it cannot be written.
     pub not_remembered: Option<String>,
 }

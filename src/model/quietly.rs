@@ -1,4 +1,4 @@
-//! A library that panics where it should fail.
+//! Catches the panic of a library that should return an error.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,12 +9,12 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread is being caught: then nobody has to be shown it.
+/// Whether a panic of this thread is being caught, so that it is not shown.
 pub fn is_quiet() -> bool {
     QUIET.get()
 }
 
-/// What a library made; none if it panicked.
+/// The result of a library call; none if it panicked.
 pub fn quietly<T>(make: impl FnOnce() -> T) -> Option<T> {
     let before = QUIET.replace(true);
     let made = catch_unwind(AssertUnwindSafe(make));
@@ -22,7 +22,7 @@ pub fn quietly<T>(make: impl FnOnce() -> T) -> Option<T> {
     made.ok()
 }
 
-/// What a library made that draws its randomness itself, and panics if it gets none.
+/// The result of a library call that draws its own randomness, and panics if it gets none.
 pub fn drawing_itself<T>(make: impl FnOnce() -> T) -> Result<T> {
     quietly(make).ok_or_else(|| {
         let help = "try again once `head -c 32 /dev/urandom` works on this machine; if it does, report it";

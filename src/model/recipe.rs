@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 
 use super::{KeyName, Text};
 
-/// What the numbers of recipes may be.
+/// The allowed numbers in recipes.
 pub mod ranges {
     use std::ops::RangeInclusive;
 
     pub const BYTES: RangeInclusive<u32> = 1..=512;
     /// In characters.
     pub const LENGTH: RangeInclusive<u32> = 1..=1024;
-    /// bcrypt's, the binary logarithm of its rounds: what Dex accepts.
+    /// The binary logarithm of bcrypt's rounds: what Dex accepts.
     pub const COST: RangeInclusive<u32> = 10..=16;
-    /// Argon2's, in KiB.
+    /// Argon2's memory, in KiB.
     pub const MEMORY: RangeInclusive<u32> = 19_456..=1 << 20;
     pub const ITERATIONS: RangeInclusive<u32> = 2..=16;
     pub const PARALLELISM: RangeInclusive<u32> = 1..=16;
-    /// How long a certificate holds.
+    /// A certificate's lifetime.
     pub const DAYS: RangeInclusive<u32> = 1..=36_500;
 }
 
@@ -38,10 +38,10 @@ pub enum Recipe {
     /// A private key.
     PrivateKey { algorithm: Algorithm, format: KeyFormat },
     Provided {
-        /// The whole value must match it.
+        /// A pattern that the whole value must match.
         pattern: Option<regex::bytes::Regex>,
         hint: Option<String>,
-        /// Whether the line feed at the end of a single line belongs to it.
+        /// Whether the final line feed of a single line belongs to the value.
         lines: bool,
     },
     /// The bcrypt hash of another value.
@@ -53,7 +53,7 @@ pub enum Recipe {
     },
     /// A line of Apache's htpasswd with the bcrypt hash of another value, version `2y`.
     Htpasswd { user: String, of: KeyName, cost: u32 },
-    /// The Argon2id hash of another value, in PHC's form.
+    /// The Argon2id hash of another value, as a PHC string.
     Argon2id {
         of: KeyName,
         /// In KiB.
@@ -112,13 +112,13 @@ words! {
 }
 
 words! {
-    /// In which form a key is written.
+    /// The format of a key.
     KeyFormat {
         /// PKCS#8, and SubjectPublicKeyInfo.
         Pem "pem"
         /// A JSON Web Key (RFC 7517).
         Jwk "jwk"
-        /// What `ssh-keygen` writes.
+        /// The format of `ssh-keygen`.
         OpenSsh "openssh"
     }
 }
@@ -130,12 +130,12 @@ pub enum Issuer {
     Own,
     /// Its own key; it may sign others.
     Authority,
-    /// Another private key, with that key's certificate.
+    /// Another private key, with its certificate.
     By { key: KeyName, certificate: KeyName },
 }
 
 impl Recipe {
-    /// The values that it is made of, each once; none where it needs nothing but randomness, or the operator.
+    /// The values that it is made from, each once; none if it needs only randomness, or the operator.
     pub fn sources(&self) -> Vec<&KeyName> {
         match self {
             Recipe::Bcrypt { of, .. }
@@ -150,7 +150,7 @@ impl Recipe {
         }
     }
 
-    /// The same, made of other values.
+    /// The same, made from other values.
     pub fn renamed(self, name: &dyn Fn(&KeyName) -> KeyName) -> Recipe {
         match self {
             Recipe::Bcrypt { of, cost, version } => Recipe::Bcrypt { of: name(&of), cost, version },
@@ -169,12 +169,12 @@ impl Recipe {
         }
     }
 
-    /// Whether it is made of other values.
+    /// Whether it is made from other values.
     pub fn is_derived(&self) -> bool {
         !self.sources().is_empty()
     }
 
-    /// Whether it is a hash of a password, so that its value can be another one for the same password.
+    /// Whether it is a hash of a password, so that several values fit the same password.
     pub fn is_hash(&self) -> bool {
         matches!(self, Recipe::Bcrypt { .. } | Recipe::Htpasswd { .. } | Recipe::Argon2id { .. })
     }

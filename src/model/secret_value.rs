@@ -1,12 +1,12 @@
-//! Plaintext.
+//! The type of plaintext values.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-/// A secret in the clear. It is wiped when dropped, and deliberately is neither `Debug`, `Display`, `Clone`,
-/// `PartialEq` nor `Serialize`: the only way to its bytes is `.expose()`, and `tests/tidy.rs` says where that may be.
+/// A secret in the clear. It is wiped when dropped, and deliberately implements neither `Debug`, `Display`, `Clone`, `PartialEq` nor
+/// `Serialize`: only `.expose()` gives access to its bytes, and `tests/tidy.rs` lists where that is allowed.
 pub struct SecretValue(Zeroizing<Vec<u8>>);
 
 impl SecretValue {
@@ -29,22 +29,22 @@ impl SecretValue {
         self.0.len()
     }
 
-    /// Whether the two are the same; how long that takes does not tell where they differ.
+    /// Whether the two are equal, in a time that does not reveal where they differ.
     pub fn same_as(&self, other: &SecretValue) -> bool {
         same(&self.0, &other.0)
     }
 
-    /// Whether a copy holds this value, as people keep one: an editor may have left a line feed behind a single line.
+    /// Whether a person's copy holds this value: an editor may have added a line feed to a single line.
     pub fn is_in(&self, copy: &SecretValue) -> bool {
         self.same_as(copy) || copy.before_line_feed().is_some_and(|line| same(&self.0, line))
     }
 
-    /// The same in base64, as in a Secret.
+    /// The value in base64, as in a Secret.
     pub fn encoded(&self) -> SecretValue {
         SecretValue(Zeroizing::new(BASE64_STANDARD.encode(&*self.0).into_bytes()))
     }
 
-    /// Where it stands in these bytes.
+    /// Where these bytes contain it.
     pub fn stands_in(&self, bytes: &[u8]) -> Option<usize> {
         memmem::find(bytes, &self.0)
     }
@@ -54,8 +54,8 @@ impl SecretValue {
         self.0.as_slice() == word.as_bytes()
     }
 
-    /// Removes the line feed (LF or CRLF) behind a single line, which editors and `echo` leave there; whether there was one. A value of
-    /// several lines keeps its last: without it a key in PEM, or one of SSH, is broken.
+    /// Removes the line feed (LF or CRLF) after a single line, which editors and `echo` add; returns whether there was one. A value of
+    /// several lines keeps its last one: without it a PEM or SSH key is broken.
     pub fn without_line_feed(self) -> (Self, bool) {
         match self.before_line_feed() {
             Some(line) => (SecretValue(Zeroizing::new(line.to_vec())), true),
@@ -63,7 +63,7 @@ impl SecretValue {
         }
     }
 
-    /// The single line that stands before a line feed; none where there is no line feed, or more than one line.
+    /// The single line before a line feed; none if there is no line feed, or more than one line.
     fn before_line_feed(&self) -> Option<&[u8]> {
         let line = self.0.strip_suffix(b"\r\n").or_else(|| self.0.strip_suffix(b"\n"));
         line.filter(|line| !line.contains(&b'\n'))

@@ -1,4 +1,4 @@
-//! What `seal-secrets.yaml` says: where a run works, and in which form the values are delivered.
+//! The content of `seal-secrets.yaml`: where a run works, and in which form the values are delivered.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use super::{Code, Isolation, Name, Namespace, Position, Rbac, StoreKind};
 /// The file's name.
 pub const SETTINGS: &str = "seal-secrets.yaml";
 
-/// The settings. What a file does not say is as it is without the file.
+/// The settings. Anything that a file does not set is as without the file.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The checkout of the platform.
     pub platform: Option<Way>,
-    /// Which of its `environments/`.
+    /// The selected one of its `environments/`.
     pub environment: Option<String>,
     /// Without it, the built-in contract.
     pub contract: Option<Way>,
@@ -21,11 +21,11 @@ pub struct Settings {
     pub out: Option<Way>,
     /// The operator's copies.
     pub secrets: Option<Way>,
-    /// What of the checkout is not looked at: patterns as in `.gitignore`, from the checkout's root.
+    /// The excluded paths of the checkout: patterns as in `.gitignore`, from the checkout's root.
     pub exclude: Vec<String>,
-    /// Where manifests of the checkout go for which nothing else says it.
+    /// The namespace of manifests of the checkout for which nothing else sets one.
     pub default_namespace: Option<Namespace>,
-    /// The warnings of `verify` that are meant.
+    /// The warnings of `verify` to ignore.
     pub ignore: Vec<Code>,
     pub store: Store,
     pub controller: Controller,
@@ -35,7 +35,7 @@ pub struct Settings {
     pub clusters: BTreeMap<Namespace, ClusterSettings>,
 }
 
-/// A path as the file has it, from the file's folder, and its place there.
+/// A path as written in the file, from the file's folder, and its position there.
 #[derive(Clone, Debug)]
 pub struct Way {
     pub path: PathBuf,
@@ -45,13 +45,13 @@ pub struct Way {
 /// The form of the store.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    /// None = a ClusterSecretStore, and consumers keep the kind that they name.
+    /// None = a ClusterSecretStore, and consumers keep their kind.
     pub kind: Option<StoreKind>,
     pub isolation: Isolation,
     pub rbac: Rbac,
     /// The platform's own file for it.
     pub file: Option<Way>,
-    /// What the line `# projectID: <id>` of that file says.
+    /// The value of the line `# projectID: <id>` in that file.
     pub project_id: Option<String>,
 }
 
@@ -74,13 +74,13 @@ impl Default for Controller {
 }
 
 impl Controller {
-    /// Its namespace, where that is not the usual one.
+    /// Its namespace, if it is not the usual one.
     pub fn own_namespace(&self) -> Option<&Namespace> {
         Some(&self.namespace).filter(|own| **own != Controller::default().namespace)
     }
 }
 
-/// What a command line says of a live cluster.
+/// The command line's flags for a live cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     pub kubeconfig: Option<String>,
@@ -89,7 +89,7 @@ pub struct Live {
     pub controller_name: Option<Name>,
 }
 
-/// What differs in one of several clusters.
+/// The settings that differ in one of several clusters.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterSettings {
     pub environment: Option<String>,
@@ -100,13 +100,13 @@ pub struct ClusterSettings {
 }
 
 words! {
-    /// Who applies what the checkout holds.
+    /// The tool that applies the checkout.
     GitOps {
-        /// Argo CD: an Application is written, in the form of the platform's own.
+        /// Argo CD: an Application is written, like the platform's own.
         ArgoCd "argocd"
         /// Flux.
         Flux "flux"
-        /// Nobody: files are applied by hand.
+        /// None: files are applied by hand.
         None "none"
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use super::{Error, ErrorKind, Result};
 
-/// Does this work for each item, on up to so many threads; the results come in the order of the items. A thread that panics is an
-/// error: nothing of its share goes missing in silence.
+/// Does this work for each item, on up to this many threads; the results are in the order of the items. A thread that panics is an error,
+/// so none of its share is lost silently.
 pub fn on_threads<T: Send, U: Send>(items: Vec<T>, threads: NonZeroUsize, work: impl Fn(T) -> U + Sync) -> Result<Vec<U>> {
     let threads = threads.get().min(items.len());
     let queue = Mutex::new(items.into_iter().enumerate());

@@ -1,4 +1,4 @@
-//! Kinds that have one word each: the same as printed, in JSON, and in the documents.
+//! Enums whose variants have one word each: the same in output, in JSON, and in the documents.
 
 macro_rules! words {
     ($(#[$meta:meta])* $kind:ident { $($(#[$about:meta])* $variant:ident $word:literal)* }) => {

@@ -1,4 +1,4 @@
-//! Values that exist already: which key of the contract each is for, and whether they fit together.
+//! Existing values: which key of the contract each is for, and whether they fit together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use crate::manifest::env_file::Variable;
 use crate::manifest::secret::PlainSecret;
 use crate::model::{Contract, Error, Key, KeyName, MOST_PROVIDED_BYTES, Name, Recipe, Result, SecretValue, Unit, counted, visible};
 
-/// bcrypt hashes no more of a password than this, in bytes.
+/// bcrypt hashes only this many bytes of a password.
 const MOST_PASSWORD_BYTES: usize = 72;
 
-/// What becomes of a value that is found without another one of its unit.
+/// What happens to a value when another one of its unit is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Halves {
     Refused,
@@ -18,26 +18,27 @@ pub enum Halves {
     LeftOut,
 }
 
-/// What was found so far.
+/// The values found so far.
 #[derive(Default)]
 pub struct Adopted {
     pub values: BTreeMap<KeyName, SecretValue>,
-    /// Where each was found.
+    /// Where each value was found.
     pub from: BTreeMap<KeyName, String>,
-    /// The day on which each was sealed first, where that is known.
+    /// The day on which each value was first sealed, where known.
     pub sealed_on: BTreeMap<KeyName, String>,
-    /// Those that are not what their recipe makes, and what it makes.
+    /// The values that do not match their recipe, and what the recipe makes.
     pub unlike: BTreeMap<KeyName, String>,
-    /// Those that lost the line feed at their end.
+    /// The values whose final line feed was removed.
     pub trimmed: BTreeSet<KeyName>,
-    /// What the operator should know besides.
+    /// Further remarks for the operator.
     pub remarks: Vec<String>,
-    /// How many values were for no key of the contract.
+    /// How many values belong to no key of the contract.
     pub skipped: usize,
 }
 
 impl Adopted {
-    /// Takes a value for a key, to the byte. A second, different one for the same key is an error: only the operator knows which is right.
+    /// Adds a value for a key, byte for byte. A second, different value for the same key is an error: only the operator knows which one is
+    /// right.
     pub fn add(&mut self, key: &Key, value: SecretValue, from: String) -> Result<()> {
         if value.is_empty() {
             self.remarks.push(format!("`{}` is empty in {from}, and skipped", key.name));
@@ -62,7 +63,7 @@ impl Adopted {
         }
     }
 
-    /// The same for a value as people and other tools leave it.
+    /// Adds a value as people and other tools write it.
     pub fn take(&mut self, key: &Key, value: SecretValue, from: String) -> Result<()> {
         let (value, trimmed) = key.as_meant(value);
         if trimmed {
@@ -71,7 +72,7 @@ impl Adopted {
         self.add(key, value, from)
     }
 
-    /// Takes what a variable holds: its name is a key's, or a key's in upper case with `_`.
+    /// Adds the value of a variable, whose name is a key's, or a key's in upper case with `_`.
     pub fn add_variable(&mut self, contract: &Contract, variable: Variable<'_>, file: &str) -> Result<()> {
         let same = |key: &&Key| {
             let name = key.name.as_str();
@@ -87,7 +88,7 @@ impl Adopted {
         }
     }
 
-    /// Takes what a Secret holds: a source Secret's values, or a target Secret's, by what its ExternalSecret reads.
+    /// Adds the values of a Secret: directly if it is a source Secret; a target Secret's by what its ExternalSecret reads.
     pub fn add_secret(&mut self, contract: &Contract, secret: PlainSecret, file: &str) -> Result<()> {
         let namespace = secret.namespace.as_ref();
         let in_source = namespace.is_none_or(|namespace| *namespace == contract.namespace);
@@ -106,7 +107,7 @@ impl Adopted {
             let whole = || consumers.iter().flat_map(|consumer| &consumer.whole).find_map(under);
             match source().or_else(read).or_else(whole) {
                 Some(key) => self.take(key, value, place(&secret.name, &data_key.to_string(), file, secret.position.0))?,
-                // What the controller renders is in the contract.
+                // The contract has the texts that the controller renders.
                 None if in_source && contract.form(secret.name.as_str()).texts.contains_key(&data_key) => {}
                 None => self.skipped += 1,
             }
@@ -114,14 +115,14 @@ impl Adopted {
         Ok(())
     }
 
-    /// Refuses a value that is a stand-in, or that its consumer refuses, unless it is accepted as it is.
+    /// Refuses a placeholder, and a value that its consumer refuses, unless it is accepted as it is.
     pub fn judge(&self, contract: &Contract, accepted: &[KeyName]) -> Result<()> {
         let keys = contract.keys.iter().filter(|key| !accepted.contains(&key.name));
         let mut values = keys.filter_map(|key| Some((key, self.values.get(&key.name)?)));
         values.try_for_each(|(key, value)| fit::check(contract, key, value).map_err(|error| self.placed(&key.name, error)))
     }
 
-    /// Compares the values with the contract: a pair is whole and matches.
+    /// Compares the values with the contract: a pair has to be whole and to match.
     pub fn settle(&mut self, contract: &Contract, halves: Halves) -> Result<()> {
         for unit in contract.units() {
             if unit.keys.iter().any(|key| self.values.contains_key(&key.name)) && self.is_whole(&unit, halves)? {
@@ -134,7 +135,7 @@ impl Adopted {
         Ok(())
     }
 
-    /// Whether what the values of a unit are made of is there, or can be computed.
+    /// Whether every value that the unit's values are made of was found, or can be computed.
     fn is_whole(&mut self, unit: &Unit<'_>, halves: Halves) -> Result<bool> {
         let together: BTreeSet<KeyName> = unit.together(&self.names()).into_iter().cloned().collect();
         let mut keys = unit.keys.iter().filter(|key| together.contains(&key.name));
@@ -151,7 +152,7 @@ impl Adopted {
         Ok(false)
     }
 
-    /// Each value of a unit that is here without another one.
+    /// The error for a unit's values that were found without another one.
     fn half(&self, unit: &Unit<'_>, missing: &Key) -> Error {
         let here: Vec<&Key> = unit.keys.iter().copied().filter(|key| self.values.contains_key(&key.name)).collect();
         let whose = |key: &Key| match &key.recipe {
@@ -195,7 +196,7 @@ impl Adopted {
         Ok(())
     }
 
-    /// The error, where the value of that key was found.
+    /// Gives the error the place where the key's value was found.
     fn placed(&self, name: &KeyName, error: Error) -> Error {
         self.from.get(name).into_iter().fold(error, |error, from| error.in_file(from))
     }
@@ -210,7 +211,7 @@ fn place(secret: &Name, data_key: &str, file: &str, line: usize) -> String {
     format!("{}:{line} ({secret}, {data_key})", visible(file))
 }
 
-/// A hash of some other tool's: its form, a cost that does not take hours, and that the password is its own.
+/// Checks a hash that another tool made: its form, a cost that does not take hours, and that it is the password's.
 fn check_hash(key: &Key, hash: &SecretValue, password: &SecretValue) -> Result<()> {
     const MOST_COST: u32 = 16;
     let cost = std::str::from_utf8(hash.expose()).ok().and_then(|text| {

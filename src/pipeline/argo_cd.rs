@@ -1,5 +1,5 @@
-//! What is written where Argo CD applies the platform: the Application of `out/`, that of the controller, and ExternalSecrets in place of
-//! those that a helm chart renders, since Argo CD runs no helm post-renderer.
+//! The files for a platform that Argo CD applies: the Application of `out/`, the controller's Application, and ExternalSecrets that replace
+//! those of helm charts, since Argo CD runs no helm post-renderer.
 
 use serde_json::{Value, json};
 
@@ -9,21 +9,21 @@ use crate::model::{Application, Consumer, Contract, Delivery, Entry, Namespace};
 
 pub const APPLICATION: &str = "argocd-application.yaml";
 pub const CONTROLLER: &str = "argocd-sealed-secrets.yaml";
-/// The folder of the ExternalSecrets that stand in for those of helm charts.
+/// The folder of the ExternalSecrets that replace those of helm charts.
 pub const EXTERNAL_SECRETS: &str = "external-secrets/";
 
-/// The chart of sealed-secrets, its version, and the image's: the chart's own default is an older image.
+/// The chart of sealed-secrets, its version, and the image's version: the chart's default image is older.
 pub const CHART: (&str, &str, &str) = ("https://bitnami.github.io/sealed-secrets", "2.19.3", "0.40.0");
 
 const SERVER: &str = "https://kubernetes.default.svc";
 
-/// What `out/` holds.
+/// The Application of `out/`.
 pub fn application(contract: &Contract, wanted: &Application) -> String {
     let source = json!({ "repoURL": wanted.repository, "targetRevision": wanted.revision, "path": wanted.path });
     one(contract.namespace.as_str(), wanted, wanted.wave, &wanted.project, source, &contract.namespace)
 }
 
-/// The controller: a project that allows its chart and nothing else, and its Application. The key Secret has to be there before.
+/// The controller: a project that allows only its chart, and its Application. The key Secret has to exist before.
 pub fn controller(delivery: &Delivery, wanted: &Application) -> [String; 2] {
     let (repository, chart, image) = CHART;
     let (namespace, name) = (&delivery.controller.namespace, "sealed-secrets");
@@ -46,7 +46,7 @@ pub fn controller(delivery: &Delivery, wanted: &Application) -> [String; 2] {
     [project, one(name, wanted, wanted.wave - 1, name, source, namespace)]
 }
 
-/// Nothing is pruned: what is gone from git by mistake must not be gone from the cluster.
+/// An Application that prunes nothing: what was removed from git by mistake must stay in the cluster.
 fn one(name: &str, wanted: &Application, wave: i64, project: &str, source: Value, namespace: &Namespace) -> String {
     let mut metadata = Metadata::new(name, Some(wanted.namespace.as_str()));
     metadata.annotations.insert("argocd.argoproj.io/sync-wave".to_owned(), wave.to_string());
@@ -63,7 +63,7 @@ fn one(name: &str, wanted: &Application, wave: i64, project: &str, source: Value
     object("argoproj.io/v1alpha1", "Application", metadata, json!({ "spec": spec }))
 }
 
-/// An ExternalSecret that makes the target of one that a chart renders.
+/// An ExternalSecret that makes the same target as a chart's.
 pub fn external_secret(contract: &Contract, delivery: &Delivery, consumer: &Consumer) -> String {
     let entry = |entry: &Entry| {
         let remote = json!({ "key": entry.key.as_str(), "property": entry.property.as_str() });

@@ -1,4 +1,4 @@
-//! The sealing certificate: read, judged, and the only thing that values are sealed to.
+//! The sealing certificate, read and judged: values are sealed to nothing else.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,10 +18,10 @@ const SHA256_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.11354
 const SHA384_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
 const SHA512_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
 
-/// How long before its end a certificate is worth a warning.
+/// How long before its end a certificate gets a warning.
 const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// A certificate that was read. Only [`SealingCertificate::judge`] makes of it one that may be sealed to.
+/// A certificate that was read. Only [`SealingCertificate::judge`] turns it into one that may be sealed to.
 #[derive(Clone)]
 pub struct SealingCertificate {
     certificate: Certificate,
@@ -32,7 +32,7 @@ pub struct SealingCertificate {
     exponent: Vec<u8>,
 }
 
-/// A certificate that was judged: values may be sealed to it.
+/// A certificate that passed all checks: values may be sealed to it.
 pub struct FitCertificate {
     certificate: SealingCertificate,
     /// Whether it ends within 30 days.
@@ -48,7 +48,7 @@ impl std::ops::Deref for FitCertificate {
 }
 
 impl SealingCertificate {
-    /// Reads a PEM text with exactly one certificate, of an RSA key.
+    /// Reads a PEM text with exactly one certificate, for an RSA key.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let der = one_certificate(bytes)?;
         let certificate = Certificate::from_der(&der).map_err(|_| {
@@ -58,7 +58,7 @@ impl SealingCertificate {
         if tbs.version() != x509_cert::Version::V3 {
             return Err(Error::bad_input("not an X.509 version 3 certificate", "make one with `seal-secrets keygen`"));
         }
-        // RFC 5280, 4.1.2.2: the number is positive. The DER's first content octet carries the sign.
+        // RFC 5280, 4.1.2.2: the serial number is positive. The DER's first content octet carries the sign.
         if tbs.serial_number().as_bytes().first().is_none_or(|first| first & 0x80 != 0) {
             return Err(Error::bad_input("the certificate's serial number is negative", "make one with `seal-secrets keygen`"));
         }
@@ -78,17 +78,17 @@ impl SealingCertificate {
         Ok(SealingCertificate { certificate, public_key, digest, modulus, exponent })
     }
 
-    /// The same, once it is fit to be sealed to at this time: sound RSA of at least so many bits, signature, dates.
+    /// Judges whether values may be sealed to it at this time: sound RSA of at least `least_bits`, signature, dates.
     pub fn judge(self, now: SystemTime, least_bits: u32) -> Result<FitCertificate> {
         self.judged(now, least_bits, |modulus| rsa_soundness::check_factors(modulus).and_then(|()| rsa_soundness::check_not_prime(modulus)))
     }
 
-    /// The same where its private key is at hand: a modulus whose factors are known is no prime, which takes longest to find out.
+    /// Judges it where the private key is known. A modulus with known factors is no prime, so the slowest check is skipped.
     pub fn judge_of_pair(self, now: SystemTime, least_bits: u32) -> Result<FitCertificate> {
         self.judged(now, least_bits, rsa_soundness::check_factors)
     }
 
-    /// The same for one whose modulus passed all checks before.
+    /// Judges it where the modulus passed all checks before.
     pub fn judge_again(self, now: SystemTime, least_bits: u32) -> Result<FitCertificate> {
         self.judged(now, least_bits, |_| Ok(()))
     }
@@ -116,7 +116,7 @@ impl SealingCertificate {
         self.modulus.len()
     }
 
-    /// When it begins: the controller serves the one that began last.
+    /// When it begins: the controller serves the certificate that began last.
     pub fn not_before(&self) -> SystemTime {
         self.certificate.tbs_certificate().validity().not_before.to_system_time()
     }
@@ -131,7 +131,7 @@ impl SealingCertificate {
         self.certificate.tbs_certificate().validity().not_after.to_string()
     }
 
-    /// Where it signed itself, the signature has to be right: a changed certificate is not the one that was pinned.
+    /// If it is self-signed, the signature has to be right: a changed certificate is not the one that was pinned.
     fn check_signature(&self) -> Result<()> {
         let tbs = self.certificate.tbs_certificate();
         if tbs.issuer() != tbs.subject() {

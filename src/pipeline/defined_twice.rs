@@ -1,11 +1,11 @@
-//! What a checkout defines, and the output folder as well: an API server has only one object of a kind, namespace and name.
+//! Objects that both the checkout and the output folder define: an API server holds only one object of a kind, namespace and name.
 
 use super::platform::{self, Platform};
 use super::render;
 use crate::manifest::kubernetes::Identity;
 use crate::model::{Application, Code, Contract, Delivery, Finding, Position};
 
-/// The objects of the checkout that have the name of one of ours; `store_file` is the path of our own store there.
+/// The checkout's objects that have the name of one of ours; `store_file` is the path of our own store in the checkout.
 pub fn find(contract: &Contract, delivery: &Delivery, platform: &Platform, store_file: Option<&str>) -> Vec<Finding> {
     let ours = render::objects(contract, delivery);
     let twice = platform.objects.iter().filter(|(file, object, _)| {
@@ -17,7 +17,7 @@ pub fn find(contract: &Contract, delivery: &Delivery, platform: &Platform, store
     twice.map(|(file, object, position)| finding(platform, file, object, *position)).collect()
 }
 
-/// Whether an object of this file is that one of ours. Where nothing tells its namespace, it may be.
+/// Whether an object of this file is the same as ours. If nothing sets its namespace, it may be.
 fn is_the_same(platform: &Platform, ours: &Identity, file: &str, object: &Identity) -> bool {
     if (&ours.group, &ours.kind, &ours.name) != (&object.group, &object.kind, &object.name) {
         return false;
@@ -26,7 +26,7 @@ fn is_the_same(platform: &Platform, ours: &Identity, file: &str, object: &Identi
     platform.namespaces(file, object.namespace.as_deref()).iter().any(|placed| placed.as_ref().is_none_or(|placed| placed == namespace))
 }
 
-/// Whether it is an Application that applies the output folder: that is ours, wherever it was moved to.
+/// Whether it is an Application that applies the output folder: that one is ours, wherever it was moved.
 fn applies(platform: &Platform, wanted: &Application, object: &Identity) -> bool {
     let source = |path: &str| path.trim_start_matches("./").trim_end_matches('/') == wanted.path;
     let named = platform.applications.iter().filter(|application| object.kind == "Application" && application.name == object.name);

@@ -1,6 +1,6 @@
-//! Compares what a cluster showed with what it should have: follows each value from its SealedSecret to its target, and asks at
-//! each place whether it is ours, not only whether it is ready. It knows the messages of sealed-secrets 0.36 to 0.40, and of the
-//! External Secrets Operator 0.20 to 2.9.
+//! Compares a cluster with what it should have. It follows each value from its SealedSecret to its target, and asks at each place whether
+//! the object is ours, not only whether it is ready. It knows the messages of sealed-secrets 0.36 to 0.40, and of the External Secrets
+//! Operator 0.20 to 2.9.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,52 +21,52 @@ mod sealed;
 pub use object::target_of;
 pub use sealed::SealedHere;
 
-/// What was looked at. No value of any Secret is in it.
+/// What was read from the cluster. It holds no value of any Secret.
 #[derive(Default)]
 pub struct Snapshot {
     pub user: String,
     pub version: String,
-    /// The API server's time and ours, if it told its own.
+    /// The API server's time, if it sent one, and ours.
     pub clocks: Option<(SystemTime, SystemTime)>,
     /// Whether the resources of sealed-secrets and ESO are served.
     pub apis: BTreeMap<&'static str, bool>,
-    /// The namespaces that were asked for; none = it does not exist.
+    /// The namespaces that were asked for; none = the namespace does not exist.
     pub namespaces: BTreeMap<String, Option<Value>>,
     /// The controller's Deployment.
     pub controller: Option<Value>,
     /// Every Deployment of a sealed-secrets controller in the cluster.
     pub controllers: Vec<Value>,
-    /// The Services in the controller's namespace that may be its own.
+    /// The Services in the controller's namespace that may be the controller's.
     pub services: Vec<String>,
-    /// The certificate that it serves, if it serves one.
+    /// The certificate that the controller serves, if any.
     pub served: Option<CertificateDigest>,
-    /// Whether every account of the cluster may call it through the API server.
+    /// Whether every account of the cluster may call the controller through the API server.
     pub open_to_all: Option<bool>,
     /// The key Secrets with the label `active`.
     pub keys: Vec<Value>,
-    /// The Secret with the name that the controller loads whatever its label.
+    /// The Secret whose name the controller loads whatever its label.
     pub first_key: Option<Value>,
     pub sealed: Vec<Value>,
     pub sources: BTreeMap<Name, Option<Value>>,
     /// The Deployments of the External Secrets Operator.
     pub operators: Vec<Value>,
-    /// Those of its webhook.
+    /// The Deployments of ESO's webhook.
     pub webhooks: Vec<Value>,
-    /// What sends objects to that webhook.
+    /// The configurations that send objects to that webhook.
     pub webhook_configurations: Vec<Value>,
-    /// Whether the reader's account exists, by namespace.
+    /// By namespace, whether the reader's account exists.
     pub accounts: BTreeMap<Namespace, bool>,
-    /// Which keys the account of a namespace may get.
+    /// Which keys the account of a namespace may read.
     pub access: BTreeMap<(Namespace, Name), bool>,
     pub stores: Vec<Store>,
     pub consumers: Vec<LiveConsumer>,
     /// The warnings about stores and ExternalSecrets.
     pub events: Vec<Value>,
-    /// The rights that this account lacks, and for which part of the way.
+    /// The rights that this account lacks, by the part of the way that needs them.
     pub forbidden: BTreeMap<Part, BTreeSet<String>>,
 }
 
-/// A part of a value's way that one right gives access to.
+/// A part of a value's way that one right opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "they are the fields of a snapshot")]
 pub enum Part {
@@ -93,7 +93,7 @@ pub struct Store {
     pub object: Option<Value>,
 }
 
-/// One consumer in the cluster.
+/// A consumer in the cluster.
 pub struct LiveConsumer {
     pub index: usize,
     pub object: Option<Value>,
@@ -105,7 +105,7 @@ pub struct Wanted<'w> {
     pub contract: &'w Contract,
     pub delivery: &'w Delivery,
     pub certificate: CertificateDigest,
-    /// Whether the escrow with its private key is here: the key Secret is then ours to apply.
+    /// Whether the escrow with its private key is here: then the key Secret is ours to apply.
     pub own_key: bool,
     /// The SealedSecrets of the output folder.
     pub sealed: &'w BTreeMap<Name, SealedHere>,
@@ -113,7 +113,7 @@ pub struct Wanted<'w> {
     pub places: &'w Places,
 }
 
-/// The APIs that have to be served: the product, the group, its resources.
+/// The APIs that the cluster has to serve: the product, the group, its resources.
 pub fn apis(delivery: &Delivery) -> [(&'static str, &'static str, Vec<&'static str>); 2] {
     [
         ("sealed-secrets", "bitnami.com/v1alpha1", vec!["sealedsecrets"]),
@@ -121,7 +121,7 @@ pub fn apis(delivery: &Delivery) -> [(&'static str, &'static str, Vec<&'static s
     ]
 }
 
-/// Every check, in the order of a value's way; one cause is one check.
+/// Runs every check, in the order of a value's way; one cause gives one check.
 pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     let namespace = wanted.contract.namespace.as_str();
     let here = snapshot.sealed.iter().filter(|object| text(object, "/metadata/namespace") == namespace);
@@ -154,7 +154,7 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     if checks.may(Part::Consumers, "external secrets", "every ExternalSecret") {
         let start = checks.list.len();
         snapshot.consumers.iter().for_each(|live| checks.consumer(live, operator, &ready));
-        // The targets after all ExternalSecrets.
+        // The targets come after all ExternalSecrets.
         checks.list[start..].sort_by_key(|check| check.category);
     }
     one_for_each_cause(checks.list)
@@ -163,12 +163,12 @@ pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
 struct Checks<'c> {
     snapshot: &'c Snapshot,
     wanted: &'c Wanted<'c>,
-    /// The SealedSecrets in the namespace of the contract, by name.
+    /// The SealedSecrets in the contract's namespace, by name.
     sealed: BTreeMap<&'c str, &'c Value>,
     list: Vec<Check>,
 }
 
-/// What is wrong: the code, why, what to do.
+/// A fault: its code, why, what to do.
 struct Fault(Symptom, String, Remedy);
 
 impl Fault {
@@ -181,10 +181,10 @@ fn advice(text: impl Into<String>) -> Remedy {
     Remedy::Advice(text.into())
 }
 
-/// What an object of ours that is being deleted waits for.
+/// The help for an object of ours that is being deleted.
 const GOES_FIRST: &str = "who owns its finalizers has to remove them; once it is gone, apply it again";
 
-/// What makes a Deployment run again, as far as a command can.
+/// The command that starts a Deployment, if a command can.
 fn start(deployment: &Value) -> Remedy {
     let (namespace, name) = place(deployment);
     match is_wanted(deployment) {
@@ -193,7 +193,7 @@ fn start(deployment: &Value) -> Remedy {
     }
 }
 
-/// What the API server refuses alike to every controller, and what makes that controller try again afterwards.
+/// A refusal that the API server gives to any controller; `again` makes that controller try again.
 fn refused(message: &str, again: &str) -> Option<Fault> {
     let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
     let (symptom, who) = if has(&["exceeded quota"]) {
@@ -221,7 +221,7 @@ impl Checks<'_> {
         self.add(category, what.into(), Status::Good, None);
     }
 
-    /// Whether a fault of a key was found before its source Secret, or there.
+    /// Whether a fault was found at or before the key's source Secret.
     fn is_faulty(&self, key: &Name) -> bool {
         let of_it = |check: &&Check| ["sealed secrets", "source secrets"].contains(&check.category) && check.what[0] == key.as_str();
         self.list.iter().filter(of_it).any(|check| check.status == Status::Bad)
@@ -240,12 +240,12 @@ impl Checks<'_> {
         self.add(category, what.into(), Status::Warning, Some(fault));
     }
 
-    /// The output folder, as a shell takes it.
+    /// The output folder, quoted for a shell.
     fn out(&self) -> String {
         quoted(&self.wanted.places.out)
     }
 
-    /// The command that applies the sealed secrets and the Roles.
+    /// The command that applies the SealedSecrets and the Roles.
     fn apply_source(&self) -> String {
         format!("kubectl apply -k {}/secret-source", self.out())
     }
@@ -256,7 +256,7 @@ impl Checks<'_> {
         [format!("kubectl apply -k {}/secret-store", self.out())].into_iter().chain(file).collect()
     }
 
-    /// Whether a namespace can hold something; true if that is unknown.
+    /// Whether a namespace exists and can hold objects; true if unknown.
     fn is_there(&self, namespace: &str) -> bool {
         self.snapshot.namespaces.get(namespace).is_none_or(|found| found.as_ref().is_some_and(|found| stuck(found).is_none()))
     }
@@ -267,7 +267,7 @@ impl Checks<'_> {
         Some(theirs.duration_since(UNIX_EPOCH).ok()?.as_secs())
     }
 
-    /// Whether this account may look at a part of the way; if not, its checks are skipped.
+    /// Whether this account may read a part of the way; if not, its checks are skipped.
     fn may(&mut self, part: Part, category: &'static str, what: &str) -> bool {
         let may = !self.snapshot.forbidden.contains_key(&part);
         if !may {
@@ -276,7 +276,7 @@ impl Checks<'_> {
         may
     }
 
-    /// What this account may not look at.
+    /// Reports what this account may not read.
     fn forbidden(&mut self) {
         let rights: BTreeSet<&str> = self.snapshot.forbidden.values().flatten().map(String::as_str).collect();
         if rights.is_empty() {
@@ -297,7 +297,7 @@ impl Checks<'_> {
         self.bad("api server", user.clone(), Fault::new(Symptom::Forbidden, cause, remedy));
     }
 
-    /// Whether this machine and the API server agree on the time, which certificates depend on.
+    /// Checks that this machine and the API server agree on the time, because certificates depend on it.
     fn clocks(&mut self) {
         const MOST: Duration = Duration::from_secs(5 * 60);
         let Some((theirs, ours)) = self.snapshot.clocks else { return };
@@ -347,14 +347,14 @@ impl Checks<'_> {
                     let remedy = Remedy::Commands([create].into_iter().chain(self.apply_store()).collect());
                     self.warn(CATEGORY, name, Fault::new(Symptom::NamespaceMissing, "the namespace does not exist", remedy));
                 }
-                // Without an account in it, it is missed where its ExternalSecrets are.
+                // Without accounts in it, its ExternalSecrets report that it is missing.
                 None => {}
             }
         }
     }
 }
 
-/// Why a namespace that is being deleted is still there.
+/// Why a namespace that is being deleted still exists.
 fn stuck(namespace: &Value) -> Option<Fault> {
     let since =
         leaving(namespace).or_else(|| (text(namespace, "/status/phase") == "Terminating").then(|| "it is being deleted".to_owned()))?;

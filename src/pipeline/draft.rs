@@ -1,4 +1,4 @@
-//! A first contract for a platform, from what its manifests read. It never ends in an error: what cannot be known is marked.
+//! Drafts a first contract for a platform, from what its manifests read. It never fails: whatever is unknown is marked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,26 +15,25 @@ use crate::model::{
     Result, Severity, Terms, counted, quoted, visible,
 };
 
-/// How errors name it.
+/// Its name in errors.
 const DRAFT: &str = "the draft";
 
-/// What a draft is made of.
+/// What a draft is made from.
 pub struct Source<'s> {
-    /// What keeps its recipe.
+    /// The known contract, whose recipes are kept.
     pub known: Contract,
     pub platform: &'s Platform,
-    /// The files that were looked at.
+    /// The files that were read.
     pub files: &'s Files,
-    /// The stores of the checkout, each with its file.
+    /// The checkout's stores, each with its file.
     pub stores: &'s [(String, Store)],
-    /// Only what is read from this one.
+    /// If set, only what is read from this store.
     pub store: Option<&'s Name>,
     /// The platform's `.gitignore`.
     pub ignored: &'s str,
 }
 
-/// The text of a contract: keys that are known keep their recipe, those of the others are guessed. Its last line counts the guesses and
-/// the open points.
+/// The text of a contract: known keys keep their recipe, the others get a guess. Its last line counts the guesses and the open points.
 pub fn draft(source: Source<'_>) -> Result<String> {
     let store = chosen(&source);
     let mut draft = Draft { source: &source, store, keys: Vec::new(), forms: BTreeMap::new(), comments: BTreeMap::new(), head: Vec::new() };
@@ -49,7 +48,7 @@ pub fn draft(source: Source<'_>) -> Result<String> {
     draft.written()
 }
 
-/// Everything that reads one key of a store.
+/// All that reads one key of a store.
 #[derive(Default)]
 struct Reads<'p> {
     entries: Vec<(&'p Manifest, &'p Entry)>,
@@ -80,7 +79,7 @@ fn reads<'s>(source: &Source<'s>) -> Vec<(String, Reads<'s>)> {
     found
 }
 
-/// Whether a key is one, and not what a template will fill in.
+/// Whether a key is literal, and not something that a template fills in.
 fn is_said(key: &str) -> bool {
     !key.is_empty() && !key.contains(['{', '}', '$', '\n', ' ']) && !key.starts_with(['.', '('])
 }
@@ -91,7 +90,7 @@ struct Draft<'s> {
     keys: Vec<Key>,
     forms: BTreeMap<Name, Form>,
     comments: BTreeMap<String, Vec<String>>,
-    /// Comment lines above all.
+    /// Comment lines at the top.
     head: Vec<String>,
 }
 
@@ -100,7 +99,7 @@ impl<'s> Draft<'s> {
         self.comments.entry(secret.to_owned()).or_default().push(line);
     }
 
-    /// One key of the store: known, or guessed.
+    /// Adds one key of the store, known or guessed.
     fn secret(&mut self, key: &str, reads: &Reads<'s>) {
         let name = self.named(key);
         let known = self.source.known.secret(key).filter(|_| asks_for_value(reads));
@@ -154,7 +153,7 @@ impl<'s> Draft<'s> {
         self.values(&name, &about, reads, if fields.is_empty() { &only } else { &fields });
     }
 
-    /// The name of a source Secret for a key that may be none.
+    /// A name for the source Secret, since a key may not be a valid name.
     fn named(&self, key: &str) -> Name {
         if let Ok(name) = Name::new(key) {
             return name;
@@ -184,7 +183,7 @@ impl<'s> Draft<'s> {
         }
     }
 
-    /// The values of a Secret, each guessed.
+    /// Guesses each value of a Secret.
     fn values(&mut self, name: &Name, about: &str, reads: &Reads<'_>, fields: &BTreeSet<String>) {
         let legal: Vec<DataKey> = fields.iter().filter_map(|field| DataKey::new(field).ok()).collect();
         let mut form = Form::default();
@@ -225,7 +224,7 @@ impl<'s> Draft<'s> {
             }
         }
         if keys.is_empty() {
-            // A Secret without a secret is no contract.
+            // A Secret without any secret value is no contract.
             let Some((property, _)) = form.texts.pop_first() else { return };
             self.comment(name.as_str(), format!("open: {property}: nothing in it seems secret: provide it, or put it into a ConfigMap"));
             keys.push(key(&property, Recipe::Provided { pattern: None, hint: None, lines: false }));
@@ -236,7 +235,7 @@ impl<'s> Draft<'s> {
         self.add(keys);
     }
 
-    /// Keys of helm values that are known.
+    /// Adds the known keys of helm values.
     fn helm(&mut self) {
         for (_, key, _) in &self.source.platform.helm {
             if let Some(known) = self.source.known.secret(key) {
@@ -251,7 +250,7 @@ impl<'s> Draft<'s> {
         self.keys.extend(more.into_iter().filter(|key| !known.contains(key.name.secret())));
     }
 
-    /// What is found where no ExternalSecret is: the Secrets that workloads name, or else an example to begin with.
+    /// Adds the Secrets that workloads name if there is no ExternalSecret, or else an example to begin with.
     fn nothing_read(&mut self) {
         let named = workload_secrets(self.source.files);
         let stores = if self.source.store.is_some() { " that reads from this store" } else { "" };
@@ -284,7 +283,7 @@ impl<'s> Draft<'s> {
         self.source.stores.iter().find(|(_, store)| store.name.as_deref() == Some(self.store.as_str()))
     }
 
-    /// What the checkout's own store says.
+    /// Takes over what the checkout's own store says.
     fn take_store(&mut self) {
         let Some((file, store)) = self.own_store() else { return };
         let provider = store.provider.as_deref().unwrap_or("kubernetes");
@@ -295,7 +294,7 @@ impl<'s> Draft<'s> {
         ));
     }
 
-    /// The namespace and the account of the checkout's own store, where it is one that reads from Secrets.
+    /// The namespace and the account of the checkout's own store, if it reads from Secrets.
     fn source_and_reader(&self) -> (Namespace, Reader) {
         let known = &self.source.known;
         let own = self.own_store().map(|(_, store)| store).filter(|store| store.provider.as_deref() == Some("kubernetes"));
@@ -308,7 +307,7 @@ impl<'s> Draft<'s> {
     }
 
     fn written(mut self) -> Result<String> {
-        // A unit of the known contract may have the name of a Secret here.
+        // A unit of the known contract may have the same name as a Secret here.
         let names: BTreeSet<String> = self.keys.iter().map(|key| key.name.secret().to_owned()).collect();
         for key in self.keys.iter_mut().filter(|key| key.unit.as_str() != key.name.secret() && names.contains(key.unit.as_str())) {
             let of = key.recipe.sources().first().map_or(key.name.secret(), |of| of.secret()).to_owned();
@@ -342,14 +341,14 @@ impl<'s> Draft<'s> {
         Ok(format!("{title}{head}{body}{last}"))
     }
 
-    /// The contract with the platform's consumers; what contract and platform disagree on is open.
+    /// The contract with the platform's consumers; disagreements between contract and platform become open points.
     fn with_consumers(&mut self, contract: Contract) -> Result<Contract> {
         let again = Contract::new(Terms::clone(&contract))?;
         let Ok(resolved) = resolve::resolve(contract, self.source.platform, None, None, Some(Default::default())) else { return Ok(again) };
-        // One of a name and namespace is enough: what a second one reads is reported above.
+        // One consumer of a name and namespace is enough: what a second one reads is reported above.
         let (mut consumers, mut seen) = (resolved.contract.consumers.clone(), BTreeSet::new());
         consumers.retain(|one| one.name.is_none() || seen.insert((one.namespace.clone(), one.name.clone())));
-        // What the comments of each Secret say is not said again.
+        // The comments of each Secret already say these.
         let said = [Code::PropertyMissing, Code::ReadsWholeSecret, Code::KeyUnknown];
         let is_open = |code: Code| code.severity() == Severity::Error && !said.contains(&code);
         let open = resolved.coverage.iter().filter(|finding| is_open(finding.code));
@@ -358,18 +357,18 @@ impl<'s> Draft<'s> {
     }
 }
 
-/// Whether only the value under the data key `value` is asked for.
+/// Whether all reads ask only for the data key `value`.
 fn asks_for_value(reads: &Reads<'_>) -> bool {
     reads.entries.iter().all(|(_, entry)| entry.property.as_deref().is_none_or(|property| property == PROPERTY)) && reads.whole.is_empty()
 }
 
-/// The data keys that are read: the properties, and for what is read whole the fields of its templates.
+/// The data keys that are read: the properties, and the templates' fields for a Secret that is read whole.
 fn fields(reads: &Reads<'_>) -> BTreeSet<String> {
     let mut fields: BTreeSet<String> = reads.entries.iter().filter_map(|(_, entry)| entry.property.clone()).collect();
     for (manifest, whole) in reads.whole.iter().filter(|(_, whole)| !whole.changed) {
         let others: BTreeSet<&str> = manifest.secret.entries.iter().map(|entry| entry.secret_key.as_str()).collect();
         let alone = manifest.secret.whole.iter().filter(|one| one.key.is_some()).count() == 1;
-        // Of several that are read whole, nothing tells which one has a field.
+        // If several are read whole, nothing tells which one has a field.
         let first = manifest.secret.whole.iter().find(|one| one.key.is_some()).is_some_and(|one| std::ptr::eq(one, *whole));
         fields.extend(manifest.secret.fields.iter().filter(|field| (alone || first) && !others.contains(field.as_str())).cloned());
     }
@@ -379,7 +378,7 @@ fn fields(reads: &Reads<'_>) -> BTreeSet<String> {
     fields
 }
 
-/// The names of a value: its data key, the names in the targets, that of its Secret.
+/// The names of a value: its data key, its names in the targets, its Secret's name.
 fn names(property: &DataKey, secret: &Name, reads: &Reads<'_>) -> Vec<String> {
     let says_nothing = property.as_str() == PROPERTY;
     let of = reads.entries.iter().map(|(_, entry)| *entry);
@@ -390,10 +389,10 @@ fn names(property: &DataKey, secret: &Name, reads: &Reads<'_>) -> Vec<String> {
     own.into_iter().chain(secret).chain(targets).map(str::to_owned).collect()
 }
 
-/// A data key, and how its value is made.
+/// A data key and its recipe.
 type Property = (DataKey, Recipe);
 
-/// The key and the certificate of a Secret that has both, and its other data keys.
+/// The private key and the certificate of a Secret that has both, and its other data keys.
 fn tls<'k>(name: &Name, fields: &'k [DataKey]) -> Option<(Vec<Property>, Vec<&'k DataKey>)> {
     let of = |wanted: &str| fields.iter().find(|field| field.as_str() == wanted);
     let (key, crt) = (of(contract_recipes::TLS_KEY)?, of(contract_recipes::TLS_CRT)?);
@@ -409,7 +408,7 @@ fn tls<'k>(name: &Name, fields: &'k [DataKey]) -> Option<(Vec<Property>, Vec<&'k
     Some((made, rest))
 }
 
-/// The key; before it, the keys that it is made of.
+/// The key, after the keys that it is made of.
 fn with_source(known: &Contract, key: &Key) -> Vec<Key> {
     let sources = key.recipe.sources().into_iter().filter_map(|of| known.key(of.as_str()));
     sources.chain([key]).cloned().collect()
@@ -431,7 +430,7 @@ fn new_key(name: KeyName, unit: &Name, about: &str, recipe: Recipe) -> Key {
     }
 }
 
-/// The store that is asked for; else the known contract's if something reads from it, else the one that most entries use.
+/// The store that was asked for; else the known contract's if anything reads from it; else the one that most entries use.
 fn chosen(source: &Source<'_>) -> Name {
     if let Some(store) = source.store {
         return store.clone();
@@ -450,10 +449,10 @@ fn chosen(source: &Source<'_>) -> Name {
     most.map(|(name, _)| name).or_else(declared).unwrap_or_else(|| known.clone())
 }
 
-/// What speaks of Secrets beside ExternalSecrets: a file that holds one of these is looked at too.
+/// Words that refer to Secrets outside of ExternalSecrets: a file with one of these is read too.
 pub const WORDS: [&str; 3] = ["secretKeyRef", "secretRef", "secretName"];
 
-/// The Secrets that workloads name, each with the first file that does, and the data keys that they read.
+/// The Secrets that workloads name, each with the first file that names it, and the data keys that they read.
 fn workload_secrets(files: &Files) -> BTreeMap<Name, (String, BTreeSet<String>)> {
     let mut found: BTreeMap<Name, (String, BTreeSet<String>)> = BTreeMap::new();
     for (path, bytes) in files {
@@ -483,14 +482,14 @@ fn named_below(node: &Node, path: &str, found: &mut BTreeMap<Name, (String, BTre
     node.items().iter().for_each(|item| named_below(item, path, found));
 }
 
-/// The stores that files hold.
+/// The stores in these files.
 pub fn stores(files: &Files) -> Vec<(String, Store)> {
     let holds = |bytes: &[u8]| memchr::memmem::find(bytes, b"SecretStore").is_some();
     let texts = files.iter().filter(|(_, bytes)| holds(bytes)).filter_map(|(path, bytes)| Some((path, std::str::from_utf8(bytes).ok()?)));
     texts.flat_map(|(path, text)| store::find(text).into_iter().map(|store| (path.clone(), store))).collect()
 }
 
-/// The error of a flag that names no store.
+/// The error for a flag whose store does not exist.
 pub fn unknown_store(store: &Name, platform: &Platform) -> Option<Error> {
     let stores = platform.manifests.iter().chain(&platform.made).flat_map(|manifest| manifest.secret.stores());
     let stores: BTreeSet<&str> = stores.map(|store| store.name.as_str()).filter(|name| !name.is_empty()).collect();

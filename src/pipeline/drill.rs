@@ -1,15 +1,15 @@
-//! The drill: could everything be restored from the files alone? It does what recovery would do, and keeps only numbers.
+//! The drill: could everything be restored from the files alone? It performs the recovery, and keeps only numbers.
 
 use super::generate;
 use super::inventory::Inventory;
 use super::unseal::Opened;
 use crate::model::{Contract, KeyName, Result, SecretValue};
 
-/// What came of each part of the recovery.
+/// The result of each part of the recovery.
 pub struct Drill {
-    /// When it was held, in UTC.
+    /// When the drill took place, in UTC.
     pub time: String,
-    /// The escrow: the recipient whose identity opened it, and how many keys it holds; or why it is of no use.
+    /// The escrow: the recipient whose identity opened it, and how many keys it holds; or why it cannot be used.
     pub escrow: Result<(String, usize)>,
     /// The controller's key Secret: rendered, and fit for the controller; or why not.
     pub key_secret: Result<()>,
@@ -38,16 +38,16 @@ impl Share {
     }
 }
 
-/// How much of what is sealed opens.
+/// How many sealed values open.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tries {
     pub units: Share,
-    /// Values that open; those of a file that cannot be read are not known, and not counted.
+    /// Values that open. A file that cannot be read adds none, because its values are unknown.
     pub values: Share,
     pub pairs: Share,
 }
 
-/// Counts what opened, whether the contract knows it or not; `None` = there was no key to open anything with.
+/// Counts what opened, in the contract or not; `None` = no key was available.
 pub fn count(opened: Option<&Opened>, contract: &Contract, inventory: &Inventory) -> Tries {
     let mut tries = Tries::default();
     inventory.unreadable().for_each(|_| tries.units.count(false));

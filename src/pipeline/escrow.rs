@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::model::{Error, Result, drawing_itself};
 
-/// The largest escrow that is read, in bytes: hundreds of keys.
+/// The largest escrow that is read, in bytes: room for hundreds of keys.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A new age identity: the text of its file, and its recipient.
@@ -25,8 +25,8 @@ pub fn new_identity() -> Result<(Zeroizing<String>, String)> {
     Ok((Zeroizing::new(text), recipient))
 }
 
-/// Proof, later, that what came back from the disk is the escrow that was written, even where the operators' identities
-/// are elsewhere: it remembers the file key in memory, and opens the payload with it.
+/// Proves later that the bytes read back from disk are the escrow that was written, even if the operators' identities are elsewhere: it
+/// keeps the file key in memory, and opens the payload with it.
 pub struct Proof(Zeroizing<[u8; 16]>);
 
 /// Encrypts to these recipients.
@@ -41,7 +41,7 @@ fn encrypt_with_age(plaintext: &str, recipients: &[&dyn Recipient]) -> Result<(V
     let witness = Witness { of: *first, seen: RefCell::new(None) };
     let all = std::iter::once(&witness as &dyn Recipient).chain(rest.iter().copied());
     let encryptor = age::Encryptor::with_recipients(all).map_err(|error| match error {
-        // age's own rule: the weaker kind would undo what the stronger one is for.
+        // age's own rule: a weaker kind would defeat the stronger one.
         EncryptError::IncompatibleRecipients { .. } => Error::bad_input(
             "post-quantum recipients cannot stand beside others",
             "name only post-quantum ones in `recipients.txt`, or none; then `seal-secrets escrow add-recipient` with any of them",
@@ -83,11 +83,11 @@ impl Identity for Proof {
     }
 }
 
-/// To how many recipients an escrow is encrypted. That is all that an age file tells without an identity: not to whom.
+/// How many recipients an escrow is encrypted to. Without an identity, an age file tells only their number, not who they are.
 pub fn count_recipients(escrow: &[u8]) -> Result<usize> {
     let count = Count(Cell::new(0));
     let identity: &dyn Identity = &count;
-    // It opens nothing, and says so.
+    // It opens nothing, so this fails.
     let _ = read_header(escrow)?.decrypt(std::iter::once(identity));
     Ok(count.0.get())
 }
@@ -100,7 +100,7 @@ impl Identity for Count {
     }
 
     fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
-        // age adds stanzas of nobody, so that readers go on passing over what they do not know.
+        // age adds stanzas for no recipient, so that readers keep skipping what they do not know.
         self.0.set(stanzas.iter().filter(|stanza| !stanza.tag.ends_with("-grease")).count());
         None
     }

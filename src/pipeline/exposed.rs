@@ -1,4 +1,4 @@
-//! Secrets in the clear, in whatever file of a repository: what nobody means to commit. What is sealed or encrypted is none.
+//! Secrets in the clear in any file of a repository, committed by mistake. Sealed or encrypted values do not count.
 
 use std::sync::LazyLock;
 
@@ -10,29 +10,29 @@ use crate::manifest::foreign::{self, Site, Step};
 use crate::manifest::{base64, text, yaml};
 use crate::model::Position;
 
-/// Something in the clear: where, and what it is.
+/// A secret in the clear: where, and what it is.
 pub type Exposed = (Position, &'static str);
 
-/// A private key in PEM that no passphrase protects, with at least one line of it; a document that only names the form is none.
+/// A PEM private key without a passphrase, with at least one line of it; a document that only names the format does not count.
 static PEM: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"-----BEGIN (?:RSA |EC |DSA |OPENSSH )?PRIVATE KEY-----(?:\\n|\s)+[A-Za-z0-9+/]{40}").expect("it is an expression")
 });
 
 static AGE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{50}").expect("it is an expression"));
 
-/// A line of a file of variables whose name is that of a secret.
+/// A line of an env file whose variable is named like a secret.
 static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
     let name = r"[A-Za-z0-9_]*(?i:password|passwd|secret|token|api_?key|access_?key|private_?key|credential)[A-Za-z0-9_]*";
     Regex::new(&format!(r#"(?m)^[ \t]*(?:export[ \t]+)?{name}[ \t]*=[ \t]*["']?([^\s"'#]{{6,}})"#)).expect("it is an expression")
 });
 
-/// Whether a file has to be looked at: few files of a repository hold any of these words.
+/// Whether a file has to be searched: few files of a repository contain any of these words.
 pub fn matters(path: &str, bytes: &[u8]) -> bool {
     let has = |word: &str| memmem::find(bytes, word.as_bytes()).is_some();
     is_variables(path) || is_for_sops(path) || has("PRIVATE KEY-----") || has("AGE-SECRET-KEY-") || has("Secret")
 }
 
-/// What stands in the clear in a file.
+/// The secrets in the clear in a file.
 pub fn find(path: &str, bytes: &[u8]) -> Vec<Exposed> {
     let mut found = Vec::new();
     found.extend(PEM.find_iter(bytes).map(|key| (position(bytes, key.start()), "a private key that nothing protects")));
@@ -58,7 +58,7 @@ pub fn find(path: &str, bytes: &[u8]) -> Vec<Exposed> {
     found
 }
 
-/// Files of variables, but for examples of them.
+/// Whether it is an env file, and not an example of one.
 fn is_variables(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let is_example = ["example", "sample", "template", "dist", "defaults"].iter().any(|word| name.contains(word));
@@ -72,7 +72,7 @@ fn is_for_sops(path: &str) -> bool {
         && name != ".sops.yaml"
 }
 
-/// The Secrets at any depth of a manifest, also those in texts, that hold a value that is none of the usual placeholders.
+/// The Secrets at any depth of a manifest, texts included, that hold a value which is not a usual placeholder.
 fn secrets(text: &str, found: &mut Vec<Exposed>) {
     let (_, body) = foreign::split_mark(text);
     let is_text = |text: &str| text.contains("kind") && text.contains("Secret");
@@ -100,7 +100,7 @@ fn is_secret(site: &Site<'_>) -> bool {
             || values("data").iter().any(|(_, value)| value.word().is_some_and(encoded)))
 }
 
-/// The line and column, from 1, of a place in a file.
+/// The line and column, from 1, of an offset in a file.
 pub fn position(bytes: &[u8], at: usize) -> Position {
     let before = String::from_utf8_lossy(&bytes[..at]);
     yaml::position_of(&before, before.len())

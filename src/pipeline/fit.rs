@@ -1,4 +1,4 @@
-//! Whether a value that exists already may be sealed: it is no stand-in for one, and its consumer takes it.
+//! Whether an existing value may be sealed: it is no placeholder, and its consumer accepts it.
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
@@ -12,10 +12,10 @@ use crate::manifest::base64::decode;
 use crate::manifest::{blobs, yaml};
 use crate::model::{Contract, Error, Key, PROPERTY, Recipe, Result, SecretValue};
 
-/// What is wrong with a value, as the rest of a sentence about it, and where to get the right one.
+/// What is wrong with a value, as the rest of a sentence, and where to get the right one.
 type Fault = (String, &'static str);
 
-/// Refuses a stand-in, and a value that the consumer of its key is known to refuse.
+/// Refuses a placeholder, and a value that the key's consumer is known to refuse.
 pub fn check(contract: &Contract, key: &Key, value: &SecretValue) -> Result<()> {
     let stand_in = || stand_in(value.expose()).map(|(what, help)| (what.to_owned(), help));
     let as_it_is = |help: &str| format!("{help}; to seal it all the same, add `--accept-as-is {}`", key.name);
@@ -28,7 +28,7 @@ pub fn check(contract: &Contract, key: &Key, value: &SecretValue) -> Result<()> 
     }
 }
 
-/// What a value begins with that is still encrypted, or lies elsewhere.
+/// Beginnings of a value that is still encrypted, or is stored elsewhere.
 const BEGINNINGS: &[(&[&str], &str, &str)] = &[
     (&["$ANSIBLE_VAULT;"], "is still encrypted with ansible-vault", "decrypt it first: `ansible-vault view FILE`"),
     (
@@ -74,7 +74,7 @@ const BEGINNINGS: &[(&[&str], &str, &str)] = &[
     (&["TODO:", "TODO ", "FIXME:", "FIXME "], PLACEHOLDER, REAL),
 ];
 
-/// What stands around the whole of a value that is yet to be filled in, and how that happens.
+/// What encloses a value that is still to be filled in, and what fills it in.
 const AROUND: &[(&str, &str, &str, &str)] = &[
     ("{{", "}}", TEMPLATE, RENDER),
     ("{%", "%}", TEMPLATE, RENDER),
@@ -96,13 +96,13 @@ const EXPAND: &str = "expand it first, as `envsubst` does, and pass what comes o
 const PLACEHOLDER: &str = "is a placeholder or a well-known example";
 const REAL: &str = "pass the real value";
 
-/// Whether it only stands where a secret will: a placeholder, a template, what is still encrypted.
+/// Whether it only takes the place of a secret: a placeholder, a template, encrypted data.
 pub fn is_stand_in(bytes: &[u8]) -> bool {
     stand_in(bytes).is_some()
 }
 
 fn stand_in(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-    // With deflate, its only method: two bytes alone may be random.
+    // With deflate, gzip's only method: two bytes alone may be random.
     if bytes.starts_with(b"\x1f\x8b\x08") {
         return Some(("is compressed with gzip", "unpack it first: `gzip -dc FILE`"));
     }
@@ -154,13 +154,13 @@ fn stand_in_text(text: &str) -> Option<(&'static str, &'static str)> {
     is_placeholder(text).then_some((PLACEHOLDER, REAL))
 }
 
-/// All of a source Secret's data, as External Secrets reads it without `property`.
+/// Whether it is all of a source Secret's data, as External Secrets reads it without `property`.
 fn is_property(text: &str) -> bool {
     let node = Some(text).filter(|text| text.starts_with('{')).and_then(|text| yaml::read_one(text).ok());
     node.is_some_and(|node| matches!(node.entries(), [(field, value)] if field == PROPERTY && value.word().is_some()))
 }
 
-/// Whether `NAME=…` or `export NAME=…` is all of a text. Base64 has only `=` behind its `=`; connection strings have more fields.
+/// Whether a text is only `NAME=…` or `export NAME=…`. In base64 only `=` follows `=`; connection strings have more fields.
 fn is_assignment(text: &str) -> bool {
     let (exported, line) = text.strip_prefix("export ").map_or((false, text), |line| (true, line));
     let Some((name, value)) = line.split_once('=') else { return false };
@@ -169,7 +169,7 @@ fn is_assignment(text: &str) -> bool {
     is_name && !value.trim_matches('=').is_empty() && !has_fields && !value.contains('\n')
 }
 
-/// A name as shells and compose files have them: what is drawn at random mixes cases, or letters and digits.
+/// A name as in shells and compose files: a random value mixes cases, or letters and digits.
 fn is_variable(name: &str) -> bool {
     let all = |may: fn(u8) -> bool| name.bytes().all(may);
     let is_short = name.len() <= 12 && !name.bytes().any(|b| b.is_ascii_digit());
@@ -178,10 +178,10 @@ fn is_variable(name: &str) -> bool {
         && (all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') || all(|b| b.is_ascii_lowercase() || b == b'_'))
 }
 
-/// What tokens begin with, which a placeholder often keeps.
+/// Beginnings of tokens; a placeholder often keeps them.
 const PREFIXES: &[&str] = &["sk-ant-api03-", "sk-ant-", "sk-proj-", "sk-", "hf_", "ghp_", "github_pat_", "glpat-", "AKIA"];
 
-/// Whole values, without case and what is neither letter nor digit.
+/// Whole values, ignoring case and all but letters and digits.
 const WORDS: &[&str] = &[
     "1234",
     "12345",
@@ -230,10 +230,10 @@ const WORDS: &[&str] = &[
     "wjalrxutnfemik7mdengbpxrficyexamplekey",
 ];
 
-/// What nothing that was drawn at random begins with.
+/// Beginnings that no random value has.
 const PHRASES: &[&str] = &["changeme", "changethis", "replaceme", "replacethis", "replacewith", "placeholder", "insertyour", "enteryour"];
 
-/// What a placeholder asks for, or says of itself.
+/// What a placeholder asks for, or calls itself.
 const ASKS: &[&str] = &[
     "change",
     "dummy",
@@ -256,7 +256,7 @@ const ASKS: &[&str] = &[
     "your",
 ];
 
-/// What else it is made of; longer words stand before those that they begin with.
+/// Its other words; a longer word comes before one that it begins with.
 const FOR: &[&str] = &[
     "access",
     "actual",
@@ -287,7 +287,7 @@ const FOR: &[&str] = &[
     "with",
 ];
 
-/// Whether a text without separators is made of nothing but these words, and asks.
+/// Whether a text without separators consists only of these words, and asks for something.
 fn is_request(word: &str, asks: bool) -> bool {
     let rest_of = |words: &[&str]| words.iter().find_map(|part| word.strip_prefix(part));
     match (rest_of(ASKS), rest_of(FOR)) {
@@ -297,7 +297,8 @@ fn is_request(word: &str, asks: bool) -> bool {
     }
 }
 
-/// Whether a text is `your`, at most one other word, such as a vendor's name, and what is asked for: a passphrase may begin so too.
+/// Whether a text is `your`, at most one other word, such as a vendor's name, and what is asked for: a passphrase may begin with `your`
+/// too.
 fn is_yours(text: &str) -> bool {
     let mut words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let known = |word: &&str| ASKS.iter().chain(FOR).any(|known| known.eq_ignore_ascii_case(word));
@@ -322,7 +323,7 @@ fn is_placeholder(text: &str) -> bool {
     is_filler || rest.is_ascii() && (is_word() || is_yours(rest))
 }
 
-/// What the consumer of a key is known to refuse, whatever a recipe makes.
+/// What the key's consumer is known to refuse, whatever the recipe.
 fn misfit(contract: &Contract, key: &Key, value: &SecretValue) -> Option<Fault> {
     let bytes = value.expose();
     let cookie = is_cookie_secret(contract, key);
@@ -344,7 +345,7 @@ fn misfit(contract: &Contract, key: &Key, value: &SecretValue) -> Option<Fault> 
 
 const IN_USE: &str = "pass the value that is in use, or leave it out and make a new one with `seal-secrets bootstrap`";
 
-/// Whether a value is what the recipe makes only once its base64 is decoded.
+/// Whether a value matches the recipe only after base64 decoding.
 fn is_encoded(key: &Key, value: &SecretValue) -> bool {
     let decoded = std::str::from_utf8(value.expose()).ok().and_then(|text| decode(text.trim()).ok());
     let decoded = decoded.map(|bytes| SecretValue::new(bytes).without_line_feed().0);
@@ -357,8 +358,8 @@ fn is_cookie_secret(contract: &Contract, key: &Key) -> bool {
     says(key.name.as_str()) || entries.any(|entry| entry.reads(&key.name) && says(entry.secret_key.as_str()))
 }
 
-/// Whether oauth2-proxy makes an AES key of these bytes (its `pkg/encryption`, `SecretBytes`): base64url if that has the length of one,
-/// or else the bytes themselves.
+/// Whether oauth2-proxy makes an AES key from these bytes (its `pkg/encryption`, `SecretBytes`): base64url if that decodes to a key's
+/// length, or else the bytes themselves.
 fn fits_a_cipher(bytes: &[u8]) -> bool {
     const LENGTHS: [usize; 3] = [16, 24, 32];
     let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(Indifferent);
@@ -366,7 +367,7 @@ fn fits_a_cipher(bytes: &[u8]) -> bool {
     LENGTHS.contains(&bytes.len()) || decoded.is_ok_and(|decoded| LENGTHS.contains(&decoded.len()))
 }
 
-/// Whether a hash, whose form is checked elsewhere, has a cost of at least 10, as Dex asks.
+/// Whether a hash has a cost of at least 10, as Dex requires; its form is checked elsewhere.
 fn is_costly(hash: &[u8]) -> bool {
     hash.get(4..6).is_some_and(|cost| cost >= b"10".as_slice())
 }

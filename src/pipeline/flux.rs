@@ -1,5 +1,5 @@
-//! Flux's Kustomizations for the output folder: the sources first, then the store, each waited for, so that what depends on them begins
-//! with its values (`kustomize.toolkit.fluxcd.io/v1`).
+//! Flux's Kustomizations for the output folder (`kustomize.toolkit.fluxcd.io/v1`): the sources first, then the store. Flux waits for each,
+//! so that dependents start with their values.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub const KUSTOMIZATIONS: &str = "flux-kustomizations.yaml";
 
 const API: &str = "kustomize.toolkit.fluxcd.io/v1";
 
-/// The two Kustomizations. Nothing is pruned: what is gone from git by mistake must not be gone from the cluster.
+/// The two Kustomizations. They prune nothing: what was removed from git by mistake must stay in the cluster.
 pub fn kustomizations(wanted: &FluxSource) -> [String; 2] {
     let one = |name: &str, depends_on: &[String], checks: Value| {
         let depends_on: Vec<Value> = depends_on.iter().map(|name| json!({ "name": name })).collect();
@@ -37,7 +37,7 @@ pub fn kustomizations(wanted: &FluxSource) -> [String; 2] {
         }
         object(API, "Kustomization", Metadata::new(name, Some(wanted.namespace.as_str())), json!({ "spec": spec }))
     };
-    // A SealedSecret has no condition Ready, which Flux looks for otherwise.
+    // A SealedSecret has no condition Ready, which Flux looks for by default.
     let synced = |status: &str| format!("status.conditions.filter(e, e.type == 'Synced').all(e, e.status == '{status}')");
     let sealed = json!([{
         "apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret",
@@ -48,7 +48,7 @@ pub fn kustomizations(wanted: &FluxSource) -> [String; 2] {
     [one("secret-source", &source, sealed), one("secret-store", &store, Value::Null)]
 }
 
-/// What most of the platform's own Kustomizations are made from, for an output folder at this path; the usual one where there are none.
+/// The source that most of the platform's own Kustomizations use, for an output folder at this path; the usual one if there are none.
 pub fn source(files: &Files, path: &str) -> FluxSource {
     let mut votes: BTreeMap<(String, String, String), usize> = BTreeMap::new();
     let (mut controller, mut operator) = (None, None);
@@ -75,5 +75,5 @@ pub fn source(files: &Files, path: &str) -> FluxSource {
     FluxSource { path: path.to_owned(), kind, name, namespace, controller, operator }
 }
 
-/// What `flux bootstrap` calls its namespace and its repository.
+/// The names that `flux bootstrap` gives its namespace and its repository.
 const USUAL: &str = "flux-system";

@@ -1,4 +1,4 @@
-//! Making values, and holding a value against the recipe that should have made it.
+//! Makes values, and compares a value with its recipe.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -16,8 +16,8 @@ use crate::model::{
 const HEX: &[u8; 16] = b"0123456789abcdef";
 const ALPHANUMERIC: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The values of these keys of a unit, each with its key, in the unit's order; `provided` holds those that exist already, `sources` those
-/// that stay and that others are made of, and `now` is when certificates begin.
+/// The values of these keys of a unit, each with its key, in the unit's order. `provided` holds the existing ones, `sources` sealed values
+/// that stay and that others are made from; certificates begin at `now`.
 pub fn generate<'k>(
     unit: &Unit<'k>,
     keys: &[KeyName],
@@ -41,10 +41,10 @@ pub fn generate<'k>(
     Ok(values)
 }
 
-/// A value that exists already, by its name.
+/// Looks up an existing value by its name.
 type Known<'v> = &'v dyn Fn(&KeyName) -> Option<&'v SecretValue>;
 
-/// A value that is made of others.
+/// A value that is made from others.
 fn derive(recipe: &Recipe, known: Known<'_>, now: SystemTime, entropy: &mut Entropy) -> Result<SecretValue> {
     let of = |name: &KeyName| known(name).expect("a plan makes a value together with what it is made of, or that is open");
     match recipe {
@@ -71,7 +71,7 @@ fn derive(recipe: &Recipe, known: Known<'_>, now: SystemTime, entropy: &mut Entr
     }
 }
 
-/// A fresh value of a recipe that needs nothing but randomness.
+/// A new value of a recipe that needs only randomness.
 fn draw(recipe: &Recipe, entropy: &mut Entropy) -> Result<SecretValue> {
     let mut text = Zeroizing::new(Vec::with_capacity(recipe.length().unwrap_or_default()));
     match recipe {
@@ -98,10 +98,10 @@ fn draw(recipe: &Recipe, entropy: &mut Entropy) -> Result<SecretValue> {
     Ok(SecretValue::new(text))
 }
 
-/// Adds so many characters, each as likely as any other.
+/// Appends `length` characters, each equally likely.
 fn draw_of(characters: &[u8], length: usize, text: &mut Vec<u8>, entropy: &mut Entropy) -> Result<()> {
     let all = characters.len();
-    // What lies above the largest multiple would make the first characters likelier.
+    // Bytes above the largest multiple would make the first characters likelier.
     let fair = 256 / all * all;
     let end = text.len() + length;
     while text.len() < end {
@@ -124,7 +124,7 @@ fn has_each(password: &[u8], classes: &[Class]) -> bool {
     classes.iter().all(|class| password.iter().any(|byte| class.characters().as_bytes().contains(byte)))
 }
 
-/// A password with a character of each class, as likely as any other such password.
+/// A password with a character of each class; all such passwords are equally likely.
 fn draw_password(length: usize, classes: &[Class], without: &str, text: &mut Vec<u8>, entropy: &mut Entropy) -> Result<()> {
     let alphabet = alphabet(classes, without);
     loop {
@@ -150,7 +150,7 @@ fn random(bytes: usize, entropy: &mut Entropy) -> Result<Zeroizing<Vec<u8>>> {
     Ok(random)
 }
 
-/// A bcrypt hash, verified before it is used: a hash that no password matches locks everybody out.
+/// A bcrypt hash, verified before use: a hash that matches no password locks everyone out.
 fn hash(password: &SecretValue, cost: u32, version: BcryptVersion, entropy: &mut Entropy) -> Result<SecretValue> {
     let mut salt = [0; 16];
     entropy.try_fill_bytes(&mut salt)?;
@@ -166,7 +166,7 @@ fn hash(password: &SecretValue, cost: u32, version: BcryptVersion, entropy: &mut
     if matches(&value, password) { Ok(value) } else { Err(failed()) }
 }
 
-/// Whether this is a bcrypt hash of that password.
+/// Whether it is a bcrypt hash of that password.
 pub fn matches(hash: &SecretValue, password: &SecretValue) -> bool {
     is_bcrypt_of(hash.expose(), password)
 }
@@ -176,7 +176,7 @@ fn is_bcrypt_of(hash: &[u8], password: &SecretValue) -> bool {
     hash.is_ok_and(|hash| bcrypt::non_truncating_verify(password.expose(), hash).unwrap_or(false))
 }
 
-/// An Argon2id hash, in PHC's form.
+/// An Argon2id hash, as a PHC string.
 fn argon2id(password: &SecretValue, memory: u32, iterations: u32, parallelism: u32, entropy: &mut Entropy) -> Result<SecretValue> {
     let mut salt = [0; 16];
     entropy.try_fill_bytes(&mut salt)?;
@@ -187,13 +187,13 @@ fn argon2id(password: &SecretValue, memory: u32, iterations: u32, parallelism: u
     Ok(SecretValue::new(Zeroizing::new(text.into_bytes())))
 }
 
-/// Whether this is an Argon2id hash of that password, in PHC's form.
+/// Whether it is an Argon2id hash of that password, as a PHC string.
 fn is_argon2id_of(hash: &[u8], password: &SecretValue) -> Option<bool> {
     let text = std::str::from_utf8(hash).ok()?.strip_prefix("$argon2id$v=19$")?;
     let [parameters, salt, hash] = text.split('$').collect::<Vec<_>>().try_into().ok()?;
     let number = |name: &str| parameters.split(',').find_map(|one| one.strip_prefix(name)?.strip_prefix('=')?.parse::<u32>().ok());
     let (memory, iterations) = (number("m")?, number("t")?);
-    // What would take minutes is none of ours.
+    // A hash that would take minutes is not ours.
     if memory > *ranges::MEMORY.end() || iterations > *ranges::ITERATIONS.end() {
         return None;
     }
@@ -201,7 +201,7 @@ fn is_argon2id_of(hash: &[u8], password: &SecretValue) -> Option<bool> {
     Some(*argon2id_of(password, &salt, (memory, iterations, number("p")?), hash.len())? == hash)
 }
 
-/// None where these parameters are not possible.
+/// None if these parameters are impossible.
 fn argon2id_of(
     password: &SecretValue,
     salt: &[u8],
@@ -215,7 +215,7 @@ fn argon2id_of(
     Some(hash)
 }
 
-/// Whether a value is one that its recipe could have made of those.
+/// Whether the recipe could have made this value from the known ones.
 pub fn agrees(recipe: &Recipe, value: &SecretValue, known: Known<'_>) -> bool {
     let of = |name: &KeyName| known(name);
     let agreed = match recipe {
@@ -243,7 +243,7 @@ pub fn agrees(recipe: &Recipe, value: &SecretValue, known: Known<'_>) -> bool {
     agreed.unwrap_or(true)
 }
 
-/// Whether a value is one that the key's recipe could have made; what it is made of is a matter of [`agrees`].
+/// Whether the key's recipe could have made this value; [`agrees`] also looks at the values that it is made from.
 pub fn check(key: &Key, value: &SecretValue) -> Result<()> {
     let bytes = value.expose();
     let right_length = key.recipe.length().is_none_or(|length| length == bytes.len());
@@ -290,7 +290,7 @@ fn is_like(recipe: &Recipe, value: &SecretValue) -> bool {
     }
 }
 
-/// A text with its values, as the controller writes it.
+/// A text with its values filled in, as the controller renders it.
 pub fn written<'v, K>(text: &Text<K>, value: impl Fn(&K) -> &'v SecretValue) -> SecretValue {
     let mut written = Zeroizing::new(Vec::new());
     for part in &text.0 {

@@ -1,21 +1,21 @@
-//! How a value is likely made, from the names that its readers give it. A guess says its reason; what is not even that is open.
+//! Guesses how a value is made, from the names that its readers give it. A guess states its reason; a value without a guess stays open.
 
 use crate::model::{Algorithm, BcryptVersion, DataKey, KeyFormat, KeyName, Recipe, Text};
 
 /// What a value is likely to be.
 pub struct Guess {
     pub made: Made,
-    /// Why, as the end of a sentence; empty where it is not even a guess.
+    /// Why, as the end of a sentence; empty if it is no guess.
     pub reason: &'static str,
-    /// What the reader of the draft has to decide; none = it is good as it stands.
+    /// What the reader of the draft has to decide; none = nothing.
     pub open: Option<String>,
-    /// What it could be instead, as it would be written.
+    /// An alternative, as it would be written.
     pub instead: Option<String>,
 }
 
 pub enum Made {
     Value(Recipe),
-    /// No secret: it stands in the contract.
+    /// No secret: the contract holds it.
     Text(Text),
 }
 
@@ -23,13 +23,13 @@ pub enum Made {
 pub struct Read<'r> {
     /// The name of its source Secret.
     pub secret: &'r KeyName,
-    /// The names that it has: its data key, unless that says nothing, then those in the targets, then its Secret's.
+    /// Its names: its data key, unless that is meaningless, then those in the targets, then its Secret's.
     pub names: Vec<&'r str>,
     /// The other data keys of its Secret.
     pub siblings: Vec<&'r str>,
 }
 
-/// What only its vendor gives out.
+/// Values that only a vendor issues.
 const VENDORS: &[&str] = &[
     "anthropic",
     "aws",
@@ -94,7 +94,7 @@ const VENDORS: &[&str] = &[
     "zerotier",
 ];
 
-/// The words of a name: `clientSecret`, `CLIENT_SECRET` and `client-secret` have the same.
+/// The words of a name: the same for `clientSecret`, `CLIENT_SECRET` and `client-secret`.
 fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];
     let mut lower = false;
@@ -112,7 +112,7 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// The words of a name, and whether some stand in it.
+/// The words of a name.
 struct Words(Vec<String>);
 
 impl Words {
@@ -120,7 +120,7 @@ impl Words {
         self.0.iter().any(|word| of.contains(&word.as_str()))
     }
 
-    /// Whether one of these stands in it, also joined from two words, or as the end of one.
+    /// Whether the name contains one of these: as a word, as two words joined, or as the end of a word.
     fn says(&self, of: &[&str]) -> bool {
         let joined = self.0.concat();
         self.any(of) || of.iter().any(|word| word.len() > 5 && joined.contains(word))
@@ -153,7 +153,7 @@ fn sure(recipe: Recipe, reason: &'static str, instead: Option<&str>) -> Guess {
     Guess { made: Made::Value(recipe), reason, open: None, instead: instead.map(str::to_owned) }
 }
 
-/// By what a data key is as a file's name.
+/// Guesses by the data key as a file name.
 fn by_file(name: &str) -> Option<Guess> {
     let lower = name.to_ascii_lowercase();
     let ends = |ends: &[&str]| ends.iter().any(|end| lower.ends_with(end));
@@ -185,7 +185,7 @@ fn by_words(words: &Words, read: &Read<'_>, of_vendor: bool) -> Option<Guess> {
     by_form(words, read).or_else(|| by_place(words, read)).or_else(|| by_secret(words, of_vendor))
 }
 
-/// Keys and hashes, which have a form.
+/// Guesses keys and hashes, which have a form.
 fn by_form(words: &Words, read: &Read<'_>) -> Option<Guess> {
     let password = read.siblings.iter().find(|name| Words(self::words(name)).any(&["password", "passwd", "pass", "pwd"]));
     let of = || DataKey::new(password.copied().unwrap_or_default()).ok().map(|of| KeyName::of(&secret(read), &of));
@@ -228,7 +228,7 @@ fn secret(read: &Read<'_>) -> crate::model::Name {
     crate::model::Name::new(read.secret.secret()).expect("a name that was checked")
 }
 
-/// What is no secret, and what is made of a secret.
+/// Guesses what is no secret, and what is made from a secret.
 fn by_place(words: &Words, read: &Read<'_>) -> Option<Guess> {
     let is_name = ["username", "user", "login", "email", "owner", "role"].contains(&words.last()) || words.says(&["username"]);
     if is_name && !words.any(&["password", "token", "key", "secret"]) {
@@ -258,7 +258,7 @@ fn by_place(words: &Words, read: &Read<'_>) -> Option<Guess> {
     None
 }
 
-/// What is drawn at random, unless its vendor gives it out.
+/// Guesses a random value, unless a vendor issues it.
 fn by_secret(words: &Words, of_vendor: bool) -> Option<Guess> {
     const SECRETS: &[&str] = &[
         "password",

@@ -1,4 +1,4 @@
-//! What a checkout says of the settings that fit it.
+//! The settings that fit a checkout, from what it contains.
 
 use super::platform::Platform;
 use crate::manifest::external_secret::StoreRef;
@@ -6,7 +6,7 @@ use crate::manifest::kubernetes::Identity;
 use crate::manifest::store::{self, Store};
 use crate::model::{Contract, GitOps, Name, StoreKind, visible};
 
-/// The environment: the only one, or the one for production; none where the checkout does not tell.
+/// The environment: the only one, or the production one; none if the checkout does not tell.
 pub fn environment(platform: &Platform) -> Option<&str> {
     let names = || platform.configurations.keys().map(String::as_str);
     match platform.configurations.len() {
@@ -15,7 +15,7 @@ pub fn environment(platform: &Platform) -> Option<&str> {
     }
 }
 
-/// Who applies what the checkout holds, as far as its objects tell.
+/// The tool that applies the checkout, as far as its objects tell.
 pub fn gitops(platform: &Platform) -> Option<GitOps> {
     let flux = |group: &str| group == "toolkit.fluxcd.io" || group.ends_with(".toolkit.fluxcd.io");
     match platform.objects.iter().any(|(_, object, _)| flux(&object.group)) {
@@ -24,8 +24,8 @@ pub fn gitops(platform: &Platform) -> Option<GitOps> {
     }
 }
 
-/// The store of this name that the checkout has already: its kind, and its file. One for a single namespace counts only where no
-/// ExternalSecret refers to one for all.
+/// The checkout's existing store of this name: its kind and its file. A SecretStore counts only if no ExternalSecret refers to a
+/// ClusterSecretStore.
 pub fn store<'p>(platform: &'p Platform, name: &Name) -> Option<(StoreKind, &'p str)> {
     let found = |kind: StoreKind| {
         let is_store =
@@ -42,7 +42,7 @@ pub fn store<'p>(platform: &'p Platform, name: &Name) -> Option<(StoreKind, &'p 
     found(StoreKind::ClusterSecretStore).or_else(|| found(StoreKind::SecretStore).filter(|_| !is_read()))
 }
 
-/// Where a store of the platform's and the contract differ.
+/// The differences between the platform's store and the contract.
 pub fn differences(file: &str, text: &str, contract: &Contract) -> Vec<String> {
     let account = format!("{}/{}", contract.reader.namespace, contract.reader.name);
     let differing = |what: &str, ours: &str, theirs: Option<String>| {

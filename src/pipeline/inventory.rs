@@ -1,4 +1,4 @@
-//! What is there: the files of `out/`, and which of them hold sealed units.
+//! The existing files of `out/`, and which of them hold sealed units.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -20,21 +20,21 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 #[derive(Default)]
 pub struct Inventory {
     pub sealed: BTreeMap<String, Vec<SealedSecret>>,
-    /// The same files as they lie there.
+    /// The sealed files' bytes.
     pub texts: Files,
-    /// In which of these files each name stands.
+    /// Which of these files holds each name.
     homes: HashMap<String, String>,
     /// Every other file.
     pub others: Files,
-    /// What is wrong with sealed files: those that cannot be read, and names that stand in two.
+    /// Faults of sealed files: those that cannot be read, and names that occur in two files.
     pub faults: Vec<Fault>,
     /// The units that the keys folder remembers.
     pub remembered: Remembered,
-    /// Sealed files that git tracks, and that are gone.
+    /// Sealed files that git tracks and that no longer exist.
     pub tracked: BTreeSet<String>,
 }
 
-/// A fault of a sealed file; its error names the file by its path below `out/`.
+/// A fault of a sealed file; its error gives the file's path below `out/`.
 pub struct Fault {
     pub code: Code,
     pub path: String,
@@ -42,7 +42,7 @@ pub struct Fault {
 }
 
 impl Inventory {
-    /// Takes the files apart as far as they can be read.
+    /// Parses the files as far as they can be read.
     pub fn new(files: Files, remembered: Remembered) -> Self {
         let (sealed, others): (Files, Files) = files.into_iter().partition(|(path, _)| is_sealed(path));
         let mut inventory = Inventory { others, remembered, ..Inventory::default() };
@@ -56,7 +56,7 @@ impl Inventory {
         inventory
     }
 
-    /// The same, without a fault: where a sealed file cannot be read, we do not know what it holds.
+    /// The inventory, if it has no fault: if a sealed file cannot be read, we do not know what it holds.
     pub fn sound(mut self) -> Result<Self> {
         if self.faults.is_empty() { Ok(self) } else { Err(self.faults.remove(0).error) }
     }
@@ -89,7 +89,7 @@ impl Inventory {
         self.sealed.keys().map(String::as_str).chain(self.unreadable()).map(str::to_owned).collect()
     }
 
-    /// Whether no unit is known, sealed or gone.
+    /// Whether it knows no unit, sealed or gone.
     pub fn knows_nothing(&self) -> bool {
         self.sealed.is_empty() && self.ever_sealed().is_empty()
     }
@@ -99,8 +99,8 @@ impl Inventory {
         self.sealed.is_empty() && self.others.is_empty() && self.faults.is_empty()
     }
 
-    /// The files of all units that were ever there: those that the list of resources names, which is written after the units,
-    /// and those that the keys folder remembers. A damaged list still tells the rest.
+    /// The files of all units that ever existed: those in the list of resources, which is written after the units, and those that the keys
+    /// folder remembers. A damaged list still tells the rest.
     pub fn ever_sealed(&self) -> BTreeSet<String> {
         let list = self.others.get(RESOURCES).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
         let file_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
@@ -108,7 +108,7 @@ impl Inventory {
         listed.chain(self.remembered.units.keys().map(file_of)).chain(self.tracked.iter().cloned()).collect()
     }
 
-    /// The folders below this one that hold another set, such as that of another cluster.
+    /// The subfolders that hold another set, such as another cluster's.
     pub fn other_sets(&self) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
         for (path, bytes) in &self.others {
@@ -118,13 +118,13 @@ impl Inventory {
         found
     }
 
-    /// Refuses an output folder beside the one that the keys folder knows.
+    /// Refuses an output folder other than the one that the keys folder knows.
     pub fn check_folder(&self) -> Result<()> {
         let holds = self.remembered.units.keys().any(|name| self.sealed.contains_key(&file_of(name)));
         self.remembered.check_folder(!self.sealed.is_empty(), holds)
     }
 
-    /// Why units that were sealed, and whose files are gone, are not generated again; and what to do.
+    /// Why sealed units whose files are gone are not generated again, and what to do.
     pub fn gone(&self, units: &[Unit<'_>]) -> Error {
         const SHOWN: usize = 5;
         let names: Vec<String> = units.iter().map(|unit| format!("`{}`", unit.name)).collect();
@@ -143,7 +143,7 @@ impl Inventory {
         Error::refused(what, self.restore(units)).why(why).in_file(&file)
     }
 
-    /// How units that are gone come back, and how they are made again on purpose.
+    /// How to restore units that are gone, and how to make them again on purpose.
     fn restore(&self, units: &[Unit<'_>]) -> String {
         let mut help = match self.is_empty() {
             true => "restore the output folder from git (docs/recovery.md says how)".to_owned(),
@@ -171,10 +171,10 @@ impl Inventory {
         help
     }
 
-    /// How files of the output folder come back from git: those that it tracks by one command.
+    /// How to restore files of the output folder from git; one command for those that it tracks.
     fn restored_by_git(&self, units: &[Unit<'_>]) -> String {
         let files: Vec<String> = units.iter().map(Unit::file).collect();
-        // Outside of a repository nobody can tell.
+        // Outside of a repository this is unknown.
         let is_tracked = |file: &String| self.remembered.git.is_none() || self.tracked.contains(file);
         let (tracked, others): (Vec<String>, Vec<String>) = files.into_iter().partition(is_tracked);
         let it = |files: &[String]| if files.len() == 1 { "it" } else { "them" };
@@ -189,14 +189,14 @@ impl Inventory {
         }
     }
 
-    /// A command of git's on these files of the output folder.
+    /// A git command on these files of the output folder.
     fn git(&self, command: &str, files: &[String]) -> String {
         let (git, out) = self.remembered.git.as_ref().map_or(("git", &self.remembered.out), |(git, out)| (git, out));
         let paths: String = files.iter().map(|file| format!(" {}", quoted(&Path::new(out).join(file).to_string_lossy()))).collect();
         format!("`{git} {command}{paths}`")
     }
 
-    /// What the keys folder remembers, and the contract no longer has, or no longer calls write-once.
+    /// The units that the keys folder remembers and the contract no longer has, or no longer calls write-once.
     pub fn dropped<'i>(&'i self, contract: &'i Contract) -> impl Iterator<Item = &'i Name> {
         let kept =
             |name: &Name| contract.keys.iter().any(|key| key.write_once && (key.name.secret() == name.as_str() || key.unit == *name));
@@ -213,7 +213,7 @@ pub fn name_of(file: &str) -> Option<Name> {
     Name::new(file.strip_prefix(SOURCE)?.strip_suffix(SEALED)?).ok()
 }
 
-/// Whether a unit is among those that were ever there: under its own name or, before the contract gave it that, a key's.
+/// Whether a unit ever existed: under its own name, or under a key's, which it had before the contract named the unit.
 pub fn was_sealed(unit: &Unit<'_>, ever_sealed: &BTreeSet<String>) -> bool {
     let mut names = unit.secrets().into_iter().map(|(secret, _)| secret).chain([unit.name.as_str()]);
     names.any(|name| ever_sealed.contains(&file_of(name)))
@@ -227,8 +227,8 @@ pub fn is_sealed(path: &str) -> bool {
 /// The derived file that lists every unit, and so remembers one that was deleted.
 const RESOURCES: &str = "secret-source/kustomization.yaml";
 
-/// A unit's SealedSecrets, in the order of its keys; `None` where its file is not there. A SealedSecret of the unit that
-/// stands in another file, or one that is missing beside what it is made of, is an error.
+/// A unit's SealedSecrets, in the order of its keys; `None` if its file does not exist. A SealedSecret of the unit in another file, or for
+/// another namespace, is an error.
 pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) -> Result<Option<Vec<&'i SealedSecret>>> {
     let file = unit.file();
     for (secret, _) in unit.secrets() {
@@ -251,8 +251,8 @@ pub fn unit<'i>(inventory: &'i Inventory, contract: &Contract, unit: &Unit<'_>) 
     Ok(Some(found))
 }
 
-/// The keys of a unit's SealedSecrets that they do not hold yet, but for those that are `replaced`. One is an error if a value that they
-/// hold is made of it, or it of such a value and nothing `opens` that. A write-once unit is never opened: what is missing there may be lost.
+/// The keys that a unit's SealedSecrets lack, apart from the `replaced` ones. A missing key is an error if an existing value is made from it,
+/// or it from an existing value that nothing `opens`. In a write-once unit nothing is opened: what is missing there may be lost.
 pub fn missing<'u>(
     inventory: &Inventory,
     unit: &Unit<'u>,
@@ -287,7 +287,7 @@ pub fn missing<'u>(
     }
 }
 
-/// A value under a data key that the contract does not have, beside one that the contract has and the file does not: it may be the same
+/// The error for a value under a data key that the contract lacks, when the contract has one that the file lacks: they may be the same
 /// value, and a second one would be made.
 fn renamed(unit: &Unit<'_>, missing: &Key, other: &Encrypted) -> Error {
     let (secret, wanted) = (missing.name.secret(), missing.name.property());
@@ -310,7 +310,7 @@ fn value_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &Key, present:
         .in_file(&unit.file())
 }
 
-/// A key that a missing Secret is made of.
+/// An existing key that a missing Secret is made from.
 fn present_key<'u>(unit: &Unit<'u>, missing: &str) -> &'u KeyName {
     let names = unit.keys.iter().filter(|key| key.name.secret() == missing).map(|key| key.name.clone()).collect();
     let together = unit.together(&names);
@@ -328,7 +328,7 @@ fn half_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &str, present: 
         .in_file(&unit.file())
 }
 
-/// The certificates that the contract's units say they are sealed to, each with a file; none where one does not say it.
+/// The certificates that the contract's units name as their own, each with a file; none if a unit names none.
 pub fn certificates(inventory: &Inventory, contract: &Contract) -> BTreeMap<Option<CertificateDigest>, String> {
     let files: Vec<String> = contract.units().iter().map(Unit::file).collect();
     let secrets = files.iter().filter_map(|file| Some((file, inventory.sealed.get(file)?)));

@@ -1,4 +1,4 @@
-//! Key pairs of the contract's secrets: a private key, and its public half, in the forms that their consumers read.
+//! Key pairs among the contract's secrets: a private key and its public half, in the formats that their consumers read.
 
 use aws_lc_rs::agreement;
 use aws_lc_rs::encoding::{AsBigEndian, AsDer, Curve25519SeedBin, EcPrivateKeyBin, EcPublicKeyUncompressedBin, PublicKeyX509Der};
@@ -40,14 +40,14 @@ fn unread() -> Error {
 }
 
 impl PrivateKey {
-    /// A new one.
+    /// Generates a key.
     pub fn new(algorithm: Algorithm, entropy: &mut Entropy) -> Result<Self> {
         let bits = match algorithm {
             Algorithm::Ed25519 | Algorithm::P256 => {
                 let mut seed = Zeroizing::new([0; 32]);
                 entropy.try_fill_bytes(&mut *seed)?;
                 let read = if algorithm == Algorithm::Ed25519 { ed25519 } else { p256 };
-                // Of 2³² seeds about one is no key of P-256.
+                // About one of 2³² seeds is not a valid P-256 key.
                 return read(&*seed).ok_or_else(failed);
             }
             Algorithm::Rsa2048 => 2048,
@@ -61,7 +61,7 @@ impl PrivateKey {
         Ok(PrivateKey::Rsa(Box::new(key)))
     }
 
-    /// Reads one in any of the forms; a passphrase or another kind is an error that does not quote it.
+    /// Reads a key in any of the formats; a passphrase or another kind is an error that does not quote it.
     pub fn read(value: &SecretValue) -> Result<Self> {
         let text = std::str::from_utf8(value.expose()).map_err(|_| unread())?;
         let key = match text.trim_start() {
@@ -72,7 +72,7 @@ impl PrivateKey {
         key.ok_or_else(unread)
     }
 
-    /// Which kind it is; none for RSA of another size.
+    /// Its algorithm; none for RSA of another size.
     pub fn algorithm(&self) -> Option<Algorithm> {
         match self {
             PrivateKey::Ed25519(_) => Some(Algorithm::Ed25519),
@@ -86,7 +86,7 @@ impl PrivateKey {
         }
     }
 
-    /// Whether a value looks like a private key in this form.
+    /// Whether a value looks like a private key in this format.
     pub fn is_in(value: &SecretValue, format: KeyFormat) -> bool {
         let begins = match format {
             KeyFormat::Pem => "-----BEGIN PRIVATE KEY-----",
@@ -96,7 +96,7 @@ impl PrivateKey {
         value.expose().starts_with(begins.as_bytes())
     }
 
-    /// As its consumer reads it.
+    /// The private key, as its consumer reads it.
     pub fn private(&self, format: KeyFormat) -> Result<SecretValue> {
         let text = match format {
             KeyFormat::Pem => Some(pem::write("PRIVATE KEY", &self.pkcs8().ok_or_else(failed)?)),
@@ -120,7 +120,7 @@ impl PrivateKey {
         Ok(SecretValue::new(Zeroizing::new(text.as_bytes().to_vec())))
     }
 
-    /// Whether that is its public half, in any of the forms, and with any comment.
+    /// Whether that is its public half, in any of the formats, and with any comment.
     pub fn has_public(&self, public: &SecretValue) -> bool {
         let words = |value: &SecretValue| {
             let text = String::from_utf8_lossy(value.expose()).trim().to_owned();
@@ -154,7 +154,7 @@ impl PrivateKey {
             }
             PrivateKey::Rsa(key) => {
                 let signer = SigningKey::<rsa::sha2::Sha256>::new((**key).clone());
-                // A sound key fails to sign only where its blinding gets no randomness.
+                // A sound key fails to sign only if its blinding gets no randomness.
                 signer.try_sign(message).map(|signature| signature.to_vec()).map_err(|_| EntropyFailed.into())
             }
         }
@@ -289,7 +289,7 @@ fn read_openssh(text: &str) -> Option<PrivateKey> {
     }
 }
 
-/// The fields of a JWK that are read. serde copies no text that needs no unescaping.
+/// The fields of a JWK that are read. serde does not copy a text that needs no unescaping.
 #[derive(serde::Deserialize)]
 struct Jwk<'t> {
     kty: &'t str,

@@ -1,4 +1,4 @@
-//! The controller's key Secrets, all from the escrow's keys, and read again as the controller reads them.
+//! The controller's key Secrets, made from all of the escrow's keys, and read back as the controller reads them.
 
 use zeroize::Zeroizing;
 
@@ -7,18 +7,18 @@ use super::private_key::{self, Pairs};
 use crate::manifest::secret::{self, read_key_secrets};
 use crate::model::{CertificateDigest, Error, Result};
 
-/// The key Secrets, one for each key of the escrow: what is sealed to an old one opens as well, and of several the controller
-/// serves the one whose certificate began last.
+/// One key Secret for each key of the escrow. Values sealed to an old key open too; of several keys the controller serves the one whose
+/// certificate began last.
 pub struct KeySecrets {
     pub secrets: Vec<(String, Zeroizing<String>)>,
-    /// A key that began later than the certificate.
+    /// A key whose certificate began later than the pinned one.
     pub newer: Option<CertificateDigest>,
-    /// Keys without a certificate, which are in none of the Secrets.
+    /// Keys without a certificate: none of the Secrets holds them.
     pub left_out: Vec<CertificateDigest>,
 }
 
 impl KeySecrets {
-    /// From keys that were judged: one that the controller cannot use would crash it at start. `pem` is the certificate's text.
+    /// Builds them from judged keys: an unusable key would crash the controller at start. `pem` is the certificate's text.
     pub fn new(pairs: &Pairs, certificate: &SealingCertificate, pem: &str, namespace: &str) -> Result<Self> {
         if pairs.list.iter().all(|pair| pair.digest != certificate.digest) {
             let digests: Vec<String> = pairs.list.iter().map(|pair| pair.digest.to_string()).collect();
@@ -47,15 +47,15 @@ impl KeySecrets {
         Ok(all)
     }
 
-    /// As one stream of documents.
+    /// The Secrets as one stream of documents.
     pub fn stream(&self) -> Zeroizing<String> {
         let texts: Vec<&str> = self.secrets.iter().map(|(_, text)| text.as_str()).collect();
         Zeroizing::new(texts.join("---\n"))
     }
 }
 
-/// Reads rendered key Secrets as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): their type and label,
-/// an RSA key and a certificate in PEM; and one has to be the pair that everything is sealed to.
+/// Reads rendered key Secrets as the controller does (sealed-secrets `pkg/controller/keys.go`, `readKey`): type, label, RSA key and
+/// certificate in PEM. One of them has to be the pair that everything is sealed to.
 pub fn check(yaml: &str, certificate: &SealingCertificate) -> Result<()> {
     let secrets = read_key_secrets(yaml)?;
     let keys = secrets.iter().map(private_key::of_secret).collect::<Result<Vec<_>>>()?;
@@ -66,7 +66,7 @@ pub fn check(yaml: &str, certificate: &SealingCertificate) -> Result<()> {
     Err(Error::refused("the key Secret is not one that the controller would take", "restore the escrow of this certificate"))
 }
 
-/// Whether what a cluster gave back holds exactly the key Secret that was applied.
+/// Whether the cluster returned exactly the key Secret that was applied.
 pub fn same(applied: &str, read_back: &str) -> Result<bool> {
     let (ours, theirs) = (read_key_secrets(applied)?, read_key_secrets(read_back)?);
     let equal = |(ours, theirs): (&secret::KeySecret, &secret::KeySecret)| {

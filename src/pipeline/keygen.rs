@@ -1,4 +1,4 @@
-//! A new sealing key pair, and its certificate as the controller would make it.
+//! A new sealing key pair, with a certificate like the controller's.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -27,13 +27,13 @@ use super::seal::Sealer;
 use super::{rsa_soundness, tls, unseal};
 use crate::model::{Entropy, EntropyFailed, Error, Result, Scope, SecretValue};
 
-/// How long the certificate holds: ten years of 365 days, as the controller's do.
+/// The certificate's lifetime: ten years of 365 days, like the controller's.
 const VALID_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// What it is to wait for one.
+/// What the progress line says meanwhile.
 pub const MAKING: &str = "making a sealing key";
 
-/// A new sealing key pair, tried out.
+/// A new sealing key pair that was tried out.
 pub struct NewPair {
     pub key: PrivateKey,
     pub opener: SealingKey,
@@ -42,7 +42,7 @@ pub struct NewPair {
     pub pem: Zeroizing<String>,
 }
 
-/// Makes a pair whose certificate begins later than `after`.
+/// Makes a key pair whose certificate begins later than `after`.
 pub fn new_pair(now: SystemTime, after: Option<SystemTime>, entropy: &mut Entropy) -> Result<NewPair> {
     let key = new_key(entropy)?;
     let certificate_pem = new_certificate(&key, now, after, entropy)?;
@@ -75,9 +75,9 @@ fn new_key(entropy: &mut Entropy) -> Result<PrivateKey> {
     })
 }
 
-/// A certificate like the controller's own (sealed-secrets `pkg/crypto/keys.go`), in PEM: self-signed, SHA-256, ten
-/// years from five minutes before `now`, a random serial number of 128 bits. It begins later than `after`: of several keys
-/// the controller serves the one whose certificate began last.
+/// A certificate like the controller's (sealed-secrets `pkg/crypto/keys.go`), in PEM: self-signed, SHA-256, ten years from five minutes
+/// before `now`, a random serial number of 128 bits. It begins later than `after`: of several keys the controller serves the one whose
+/// certificate began last.
 fn new_certificate(key: &PrivateKey, now: SystemTime, after: Option<SystemTime>, entropy: &mut Entropy) -> Result<String> {
     let serial = tls::serial(entropy)?;
     let begins = tls::begins(now)?;

@@ -1,4 +1,4 @@
-//! generate → seal: from a plan to the texts of its sealed units. Plaintext lives in here, and in the operator's copies.
+//! generate → seal: from a plan to the texts of its sealed units. Plaintext exists only here and in the operator's copies.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -12,21 +12,21 @@ use super::seal::{Labelled, Sealer};
 use crate::manifest::sealed_secret::{self, Encrypted, Sealed};
 use crate::model::{Change, Contract, DataKey, Entropy, Key, KeyName, Plan, Result, SecretValue, Unit, mark};
 
-/// What a plan's units hold.
+/// The content of a plan's units.
 pub struct Made {
-    /// Their files' texts, in the order of the plan.
+    /// The texts of their files, in the order of the plan.
     pub files: Vec<String>,
-    /// In the clear, where the operator gets a copy.
+    /// The values of the operator's copies, in the clear.
     pub copies: Vec<(KeyName, Zeroizing<Vec<u8>>)>,
 }
 
-/// The day on which the value of a key was sealed first, where that is known.
+/// The day on which a key's value was first sealed, where known.
 pub type SealedOn<'d> = &'d dyn Fn(&KeyName) -> Option<String>;
 
-/// What a run goes by.
+/// The inputs of a run.
 pub struct Basis<'b> {
     pub contract: &'b Contract,
-    /// What is sealed already: values that are not made stay as they are.
+    /// The sealed values: those that are not made again stay as they are.
     pub inventory: &'b Inventory,
     pub certificate: &'b FitCertificate,
     /// Sealed values that stay, and that new ones are made of.
@@ -34,7 +34,7 @@ pub struct Basis<'b> {
     pub sealed_on: SealedOn<'b>,
 }
 
-/// Makes every value that a plan seals; `provided` are those that exist already.
+/// Makes every value that a plan seals; `provided` holds the existing ones.
 pub fn make(
     basis: &Basis<'_>,
     plan: &Plan,
@@ -65,7 +65,8 @@ pub fn make(
     Ok(Made { files: files.collect(), copies })
 }
 
-/// The Secrets of a unit: what is sealed already, and the new values, whose blobs are still empty; these are `labelled` in this order.
+/// The Secrets of a unit, with its sealed values and its new ones, whose blobs are still empty. `labelled` gets the new values, in this
+/// order.
 fn secrets<'b>(
     basis: &'b Basis<'_>,
     unit: &Unit<'b>,
@@ -89,7 +90,7 @@ fn secrets<'b>(
             });
             labelled.push((Contract::SCOPE.label(contract.namespace.as_str(), name), value));
         }
-        // Nothing of it is sealed yet.
+        // None of its values is sealed yet.
         if values.is_empty() {
             continue;
         }

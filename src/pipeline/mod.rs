@@ -1,4 +1,4 @@
-//! The stages, pure: no file, no terminal, no clock; randomness is handed to them.
+//! The stages, pure: no file, no terminal, no clock; randomness is an argument.
 //!
 //! contract + inventory → plan → generate → seal → render; verify and unseal go the other way.
 

@@ -1,4 +1,4 @@
-//! `remoteRef.property` into a platform's own files: which files change, and to what.
+//! Adds `remoteRef.property` to a platform's own files: which files change, and how.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub struct Edit {
     pub after: String,
 }
 
-/// What a run would change, and what it leaves alone.
+/// What a run would change, and what it leaves as it is.
 #[derive(Default)]
 pub struct Edits {
     pub edits: Vec<Edit>,
@@ -27,7 +27,7 @@ pub struct Edits {
     pub refused: Vec<Finding>,
 }
 
-/// What an entry that is ours to deliver reads where it does not say it.
+/// What our entries should read if they do not say it.
 fn wanted<'c>(contract: &'c Contract, kind: Option<StoreKind>) -> impl Fn(&Entry) -> Option<Option<&'c str>> {
     move |entry| {
         let ours = resolve::is_ours(contract, kind, &entry.store) && contract.secret(&entry.key).is_some();
@@ -35,7 +35,7 @@ fn wanted<'c>(contract: &'c Contract, kind: Option<StoreKind>) -> impl Fn(&Entry
     }
 }
 
-/// Standard input to standard output: the same manifests, with the property.
+/// Filters manifests from standard input to standard output, adding the property.
 pub fn filter(contract: &Contract, delivery: &Delivery, bytes: &[u8]) -> Result<Vec<u8>> {
     text::decode(bytes)?;
     let whole = std::str::from_utf8(bytes).unwrap_or_default();
@@ -65,7 +65,7 @@ pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, 
     found
 }
 
-/// The manifests with other names for keys of the store.
+/// Renames keys of the store in the manifests.
 pub fn renamed(platform: &Platform, files: &Files, names: &[(String, Name)]) -> Edits {
     let mut found = Edits::unreadable(platform);
     let all = platform.manifests.iter().chain(&platform.made);
@@ -83,7 +83,7 @@ pub fn renamed(platform: &Platform, files: &Files, names: &[(String, Name)]) -> 
 }
 
 impl Edits {
-    /// No edits, and the files that cannot be read.
+    /// No edits, only the files that cannot be read.
     fn unreadable(platform: &Platform) -> Edits {
         let refused = platform.notes.iter().filter(|note| note.code == Code::Unreadable).cloned().collect();
         Edits { refused, ..Edits::default() }
@@ -112,7 +112,7 @@ pub fn diff(edits: &[Edit]) -> String {
     out
 }
 
-/// A name as git writes it (`quote_c_style`): in quotes, with escapes, if a line could not hold it otherwise.
+/// A name as git writes it (`quote_c_style`): quoted and escaped if a line could not hold it otherwise.
 fn quoted(name: &str) -> String {
     let plain = |c: char| !c.is_control() && c != '"' && c != '\\';
     if name.chars().all(plain) {

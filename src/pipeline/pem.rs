@@ -1,4 +1,4 @@
-//! PEM text (RFC 7468): which blocks are there, and their bytes.
+//! PEM text (RFC 7468): its blocks and their bytes.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,16 +8,16 @@ use crate::model::{Error, Result};
 
 /// One block between its BEGIN and END lines.
 pub struct Block<'t> {
-    /// What stands after BEGIN, such as `CERTIFICATE`.
+    /// The text after BEGIN, such as `CERTIFICATE`.
     pub label: &'t str,
     pub der: Zeroizing<Vec<u8>>,
-    /// Whether a passphrase is needed to read it, as its header says (RFC 1421).
+    /// Whether it needs a passphrase, as its header says (RFC 1421).
     pub encrypted: bool,
     /// The line of its BEGIN, from 1.
     pub line: usize,
 }
 
-/// The blocks of a text; whatever stands around them is skipped, as openssl and kubeseal do.
+/// The blocks of a text; text around them is skipped, as openssl and kubeseal do.
 pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
     let mut blocks = Vec::new();
     let mut open: Option<(&str, usize, bool, Zeroizing<String>)> = None;
@@ -37,7 +37,7 @@ pub fn read(text: &str) -> Result<Vec<Block<'_>>> {
                 blocks.push(Block { label, der: Zeroizing::new(der), encrypted, line: begin });
                 continue;
             }
-            // A header stands before the base64, and an empty line behind it.
+            // A header precedes the base64, followed by an empty line.
             if body.is_empty() && (trimmed.is_empty() || trimmed.contains(": ")) {
                 open = Some((label, begin, encrypted || trimmed.starts_with("Proc-Type: 4,ENCRYPTED"), body));
                 continue;
@@ -72,14 +72,14 @@ fn on_one_line() -> Error {
     Error::bad_input("the line feeds of this PEM are missing", help)
 }
 
-/// A block's label, where it is a usual one: any other may be a secret that was pasted there.
+/// A block's label, if it is a usual one: any other may be a secret that was pasted there.
 pub fn shown(label: &str) -> String {
     let usual =
         ["CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "PUBLIC KEY", "CERTIFICATE REQUEST"];
     if usual.contains(&label) { format!("`{label}`") } else { "PEM block".to_owned() }
 }
 
-/// PEM of these bytes.
+/// Encodes these bytes as PEM.
 pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
     let body = Zeroizing::new(BASE64_STANDARD.encode(der));
     let mut text = Zeroizing::new(String::with_capacity(body.len() + body.len() / 64 + 2 * label.len() + 40));

@@ -1,5 +1,5 @@
-//! The pins: the sealing certificates that were accepted on this machine, one line per keys folder. The file lies in the operator's
-//! state folder, as ssh keeps `known_hosts`: a person who writes to a repository does not decide what is sealed to.
+//! The pins: the sealing certificates that this machine accepted, one line per keys folder. The file is in the operator's state folder, as
+//! ssh keeps `known_hosts`: whoever writes to a repository does not decide what is sealed to.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -10,16 +10,16 @@ use crate::model::{CertificateDigest, Error, Result, visible};
 const HEADER: &str = "# The sealing certificates that were accepted on this machine, one line per keys folder:\n\
      # certificate, the next one, when and how it was accepted, which checks its key passed, whether values were sealed, keys folder\n";
 
-/// How a certificate came to be accepted.
+/// How a certificate was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// Made here, or confirmed when it was rebuilt from the escrow.
     Keygen,
     Renew,
     FetchCert,
-    /// At the terminal, on its first use.
+    /// Confirmed at the terminal, on first use.
     Confirmed,
-    /// With `--accept-certificate`.
+    /// Passed with `--accept-certificate`.
     Named,
 }
 
@@ -37,12 +37,12 @@ impl How {
     }
 }
 
-/// Whether a certificate is one that was accepted.
+/// Whether a certificate is the accepted one.
 pub enum Verdict {
     Accepted,
-    /// None was, for this keys folder.
+    /// This keys folder has no accepted certificate.
     Unknown,
-    /// Another one was.
+    /// Another certificate was accepted.
     Refused(Error),
 }
 
@@ -50,32 +50,32 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
     pub certificate: CertificateDigest,
-    /// The one that is about to replace it: accepted as well, until that is done.
+    /// The certificate that is about to replace it: accepted too until that is done.
     pub next: Option<CertificateDigest>,
-    /// `YYYY-MM-DDTHH:MM:SSZ`, in UTC, of the last of these.
+    /// When the last of these was accepted: `YYYY-MM-DDTHH:MM:SSZ`, in UTC.
     pub time: String,
     pub how: How,
-    /// Which checks of an RSA key it passed: [`CHECKS`] where these are today's.
+    /// Which checks of an RSA key it passed; [`CHECKS`] if these are today's.
     checks: u32,
-    /// Whether a run sealed values here, so that a first run is none.
+    /// Whether a run sealed values here before; otherwise the next one is the first run.
     pub sealed: bool,
 }
 
-/// Stands behind the checks where values were sealed.
+/// Follows the checks if values were sealed.
 const SEALED: &str = "+sealed";
 
 impl Pin {
-    /// Of a certificate that was judged.
+    /// The pin of a certificate that was judged.
     pub fn new(certificate: CertificateDigest, time: String, how: How) -> Self {
         Pin { certificate, next: None, time, how, checks: CHECKS, sealed: false }
     }
 
-    /// The same, and another one that is about to replace it.
+    /// The pin with a certificate that is about to replace its own.
     pub fn with_next(self, next: CertificateDigest) -> Self {
         Pin { next: (self.certificate != next).then_some(next), ..self }
     }
 
-    /// The same, and whether values were sealed.
+    /// The pin, with whether values were sealed.
     pub fn with_sealed(self, sealed: bool) -> Self {
         Pin { sealed, ..self }
     }
@@ -89,7 +89,7 @@ impl Pin {
         self.checks == CHECKS && self.accepts(certificate)
     }
 
-    /// Whether it accepts the same; when and how does not matter.
+    /// Whether it accepts the same certificates; when and how does not matter.
     pub fn is_as_good_as(&self, other: &Pin) -> bool {
         (self.certificate, self.next, self.checks, self.sealed) == (other.certificate, other.next, other.checks, other.sealed)
     }
@@ -110,7 +110,7 @@ impl Pin {
     }
 }
 
-/// A keys folder's one spelling, in one line: bytes that a line cannot show are escaped.
+/// A keys folder's canonical spelling, in one line: bytes that a line cannot show are escaped.
 pub fn folder(path: &Path) -> String {
     match path.to_str() {
         Some(text) if visible(text) == text && !text.contains('\\') => text.to_owned(),
@@ -118,7 +118,7 @@ pub fn folder(path: &Path) -> String {
     }
 }
 
-/// The pin of a keys folder; a line that is not one is an error, whichever folder it is for.
+/// The pin of a keys folder; a malformed line is an error, whichever folder it is for.
 pub fn read(text: &str, folder: &str) -> Result<Option<Pin>> {
     let mut found = None;
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
@@ -139,7 +139,7 @@ pub fn read(text: &str, folder: &str) -> Result<Option<Pin>> {
     Ok(found)
 }
 
-/// The text with this pin for a keys folder, in the place of its line or at the end.
+/// The text with this pin for a keys folder, replacing its line or added at the end.
 pub fn with(text: &str, folder: &str, pin: &Pin) -> String {
     let text = if text.is_empty() { HEADER } else { text };
     let is_its = |line: &&str| !line.starts_with('#') && line.trim_end_matches('\n').splitn(6, ' ').nth(5) == Some(folder);

@@ -1,4 +1,4 @@
-//! From what is there to what the contract asks for.
+//! From the existing files to what the contract asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +11,24 @@ use crate::model::{
     CertificateDigest, Change, Contract, Delivery, Error, Finding, Key, KeyName, Plan, Reason, Result, Unit, mark, visible,
 };
 
-/// What a run goes by: the contract, how its values get to their consumers, and where contract and platform disagree.
+/// The basis of a run: the contract, how its values reach their consumers, and where contract and platform disagree.
 pub struct Setting {
-    /// With the platform's own consumers, where a platform is named.
+    /// With the platform's own consumers if a platform was given.
     pub contract: Contract,
     pub delivery: Delivery,
     pub coverage: Vec<Finding>,
 }
 
-/// What the operator asks for beside the contract.
+/// What the operator asks for besides the contract.
 #[derive(Default)]
 pub struct Wishes {
     /// How much is done.
     pub extent: Extent,
-    /// Keys whose values come with this run.
+    /// Keys whose values are passed to this run.
     pub provided: BTreeSet<KeyName>,
     /// Keys whose sealed value is replaced by a new one.
     pub replaced: BTreeSet<KeyName>,
-    /// Write-once keys that may be made again, though that destroys what the old value protects.
+    /// Write-once keys that may be made again, although that destroys what the old value protects.
     pub destroyed: BTreeSet<KeyName>,
     /// Sealed values can be opened, so that others are made of them and they stay.
     pub opens: bool,
@@ -47,13 +47,13 @@ pub enum Extent {
     /// Every unit that is missing, and every derived file.
     #[default]
     All,
-    /// Of the units only those whose values come with this run, and every derived file.
+    /// Only units whose values are passed to this run, and every derived file.
     Provided,
     /// Only the units whose values are replaced.
     Replaced,
 }
 
-/// The plan, or why there cannot be one. Nothing that is there is ever changed.
+/// The plan, or why there cannot be one. It never changes an existing value unless asked to.
 pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDigest, wishes: &Wishes) -> Result<Plan> {
     let contract = &setting.contract;
     check_certificates(contract, inventory, certificate)?;
@@ -92,7 +92,7 @@ pub fn plan(setting: &Setting, inventory: &Inventory, certificate: CertificateDi
     Ok(plan)
 }
 
-/// Nothing is sealed beside values that another key opens: nobody would notice until the cluster is rebuilt.
+/// Refuses to seal next to values that another key opens: the mix would go unnoticed until the cluster is rebuilt.
 fn check_certificates(contract: &Contract, inventory: &Inventory, present: CertificateDigest) -> Result<()> {
     let sealed_to = inventory::certificates(inventory, contract);
     let Some((other, file)) = sealed_to.iter().find(|(digest, _)| **digest != Some(present)) else {
@@ -110,8 +110,8 @@ fn orphans(contract: &Contract, inventory: &Inventory) -> Vec<String> {
     inventory.sealed.keys().filter(|path| !known.contains(*path)).cloned().collect()
 }
 
-/// What any file knows to be write-once, sealed or gone: the contract still says so, and that it is made as it was. A new recipe is
-/// fine for those that are made again though that destroys data.
+/// Checks that the contract still says write-once for each value that any file knows to be so, sealed or gone, with the same recipe. A new
+/// recipe is fine for keys whose data may be destroyed.
 pub fn check_write_once(contract: &Contract, inventory: &Inventory, destroyed: &BTreeSet<KeyName>) -> Result<()> {
     for (path, secrets) in &inventory.sealed {
         secrets.iter().try_for_each(|secret| check_mark(contract, secret, destroyed).map_err(|error| error.in_file(path)))?;
@@ -145,7 +145,7 @@ fn check_mark(contract: &Contract, sealed: &SealedSecret, destroyed: &BTreeSet<K
     .at(sealed.position))
 }
 
-/// What should mark a SealedSecret as write-once, by the values that it holds.
+/// The write-once mark that a SealedSecret should have, by the values that it holds.
 pub fn expected_mark(contract: &Contract, sealed: &SealedSecret) -> Option<String> {
     let keys: Vec<&Key> = contract.values_of(sealed.name.as_str()).filter(|key| sealed.value(key.name.property()).is_some()).collect();
     mark(&keys)
@@ -160,7 +160,7 @@ fn write_once_dropped(sealed: &SealedSecret) -> Error {
         .at(sealed.position)
 }
 
-/// A sealed unit: values of it that are replaced, those that the contract added, and what stands around them.
+/// Plans a sealed unit: its replaced values, those that the contract added, and the text around them.
 fn plan_sealed(
     plan: &mut Plan,
     contract: &Contract,
@@ -199,8 +199,8 @@ fn plan_sealed(
     Ok(())
 }
 
-/// Those of these keys of a unit that only the operator has and that do not come with this run, in the contract's order; and those
-/// that can be made without them.
+/// Splits these keys of a unit: those that only the operator has and did not pass to this run, in the contract's order; and those that can
+/// be made without them.
 fn ready<'u>(unit: &Unit<'u>, mut keys: BTreeSet<&'u KeyName>, wishes: &Wishes) -> Result<(Vec<KeyName>, BTreeSet<&'u KeyName>)> {
     let is_awaited = |key: &&&Key| key.is_provided() && keys.contains(&key.name) && !wishes.provided.contains(&key.name);
     let awaited: Vec<KeyName> = unit.keys.iter().filter(is_awaited).map(|key| key.name.clone()).collect();
@@ -213,7 +213,7 @@ fn ready<'u>(unit: &Unit<'u>, mut keys: BTreeSet<&'u KeyName>, wishes: &Wishes) 
     Ok((awaited, keys))
 }
 
-/// A value that only the operator has comes with this run if it is among those that are replaced.
+/// Checks that each value which only the operator has, and which is replaced, was passed to this run.
 fn check_given(unit: &Unit<'_>, replaced: &BTreeSet<&KeyName>, wishes: &Wishes) -> Result<()> {
     let awaited = |key: &&&Key| key.is_provided() && replaced.contains(&key.name) && !wishes.provided.contains(&key.name);
     match unit.keys.iter().find(awaited) {
@@ -225,11 +225,11 @@ fn check_given(unit: &Unit<'_>, replaced: &BTreeSet<&KeyName>, wishes: &Wishes) 
     }
 }
 
-/// Whether what stands around a unit's values is not what the contract asks for.
+/// Whether the text around a unit's values differs from what the contract asks for.
 fn differs(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>) -> bool {
     let file = unit.file();
     let secrets = &inventory.sealed[&file];
-    // Of another scope, its values open only as it stands.
+    // With another scope, its values open only as the file is.
     if secrets.iter().any(|secret| secret.scope != Contract::SCOPE) {
         return false;
     }
@@ -238,7 +238,7 @@ fn differs(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>) -> bool 
     difference::of_unit(&expected, &inventory.texts[&file], secrets).is_some()
 }
 
-/// A file that is written again holds nothing else.
+/// Refuses to rewrite a file that holds anything besides the unit.
 fn check_alone(inventory: &Inventory, unit: &Unit<'_>) -> Result<()> {
     let file = unit.file();
     let known = unit.secrets();
@@ -270,14 +270,14 @@ fn seal(unit: &Unit<'_>, keys: &BTreeSet<&KeyName>, reason: Reason) -> Change {
     Change::Seal { unit: unit.name.clone(), file: unit.file(), keys: names(&mut keys.iter()), copies, reason }
 }
 
-/// Whether a unit that was sealed before, and whose file is gone, stands in the way: its value may be in use.
+/// Whether a unit that was sealed before, and whose file is gone, stops this run: its value may be in use.
 fn is_gone(unit: &Unit<'_>, wishes: &Wishes) -> bool {
     let offered = unit.has_any(&wishes.provided);
     match (unit.write_once(), wishes.extent) {
         (true, _) if unit.has_any(&wishes.destroyed) => false,
         (true, Extent::All) => true,
         (false, Extent::All) => unit.needed() && !offered,
-        // Where only given values are sealed, it stays as it is: gone, and remembered.
+        // If only given values are sealed, it stays as it is: gone, and remembered.
         (write_once, Extent::Provided) => write_once && offered,
         (write_once, Extent::Replaced) => write_once && unit.has_any(&wishes.replaced),
     }
@@ -286,7 +286,7 @@ fn is_gone(unit: &Unit<'_>, wishes: &Wishes) -> bool {
 fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
     let all: BTreeSet<&KeyName> = unit.keys.iter().map(|key| &key.name).collect();
     if wishes.extent == Extent::Replaced {
-        // Its value is replaced, though its file is gone.
+        // Its value is replaced even though its file is gone.
         if known && unit.has_any(&wishes.replaced) {
             check_given(unit, &all, wishes)?;
             plan.changes.push(seal(unit, &all, Reason::Replaced));
@@ -313,7 +313,7 @@ fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) -> 
     Ok(())
 }
 
-/// A folder that was never ours, and holds a file of someone's where one of ours would go.
+/// Refuses a folder that was never ours and has someone's file where one of ours would go.
 fn check_foreign(inventory: &Inventory, derived: &BTreeMap<String, String>) -> Result<()> {
     let ours = inventory.others.values().any(|bytes| is_derived(bytes));
     match inventory.others.keys().find(|path| derived.contains_key(*path)) {
@@ -326,7 +326,7 @@ fn check_foreign(inventory: &Inventory, derived: &BTreeMap<String, String>) -> R
     }
 }
 
-/// The sealed files once the plan is carried out.
+/// The sealed files after the plan was carried out.
 fn sealed_afterwards(inventory: &Inventory, plan: &Plan) -> BTreeSet<String> {
     let seals = plan.changes.iter().filter_map(|change| match change {
         Change::Seal { file, .. } => Some(file.clone()),
@@ -335,11 +335,11 @@ fn sealed_afterwards(inventory: &Inventory, plan: &Plan) -> BTreeSet<String> {
     inventory.sealed.keys().cloned().chain(seals).collect()
 }
 
-/// The derived files that tell which units there are.
+/// The derived files that depend on which units exist.
 const LISTS: [&str; 2] = ["secret-source/kustomization.yaml", RUNBOOK];
 
-/// After the units: a crash between the two leaves units that no list names yet, and the next run adds them; the other
-/// way round a list would remember a write-once unit that never was.
+/// Plans the derived files after the units. A crash between the two leaves units that no list names yet, and the next run adds them; in the
+/// other order a list would remember a write-once unit that never existed.
 fn plan_derived(plan: &mut Plan, setting: &Setting, inventory: &Inventory, derived: BTreeMap<String, String>) {
     let known = derived.keys().any(|path| inventory.others.contains_key(path));
     let (contract, delivery) = (&setting.contract, &setting.delivery);
@@ -362,7 +362,7 @@ fn plan_derived(plan: &mut Plan, setting: &Setting, inventory: &Inventory, deriv
     }
 }
 
-/// The store among the platform's own files.
+/// Plans the store among the platform's own files.
 fn plan_store(plan: &mut Plan, contract: &Contract, delivery: &Delivery) {
     let Some(file) = &delivery.store_file else { return };
     let text = store_file(contract, delivery, &file.project_id);
@@ -372,12 +372,12 @@ fn plan_store(plan: &mut Plan, contract: &Contract, delivery: &Delivery) {
     }
 }
 
-/// Last of all: only what is in its place is remembered. Only the certificate is needed to seal, so a keys folder that cannot be
-/// written is no reason not to.
+/// Comes last: only units that are in place are remembered. Sealing needs only the certificate, so it goes on even if the keys folder
+/// cannot be written.
 fn plan_remembered(plan: &mut Plan, contract: &Contract, inventory: &Inventory, ever_sealed: &BTreeSet<String>) {
     let remembered = &inventory.remembered;
     let sealed = sealed_afterwards(inventory, plan);
-    // What is sealed and the contract does not know, what was remembered where the folder was before, and the contract's own.
+    // Sealed units that the contract does not know, those remembered from the folder's earlier place, and the contract's own.
     let mut units: Units = sealed.iter().filter_map(|file| Some((inventory::name_of(file)?, false))).collect();
     units.extend(remembered.units.clone());
     for unit in contract.units() {

@@ -1,5 +1,5 @@
-//! Takes a platform's checkout apart: its ExternalSecrets, the kustomizations that move them, its Applications, helm values
-//! and configurations. `resolve` draws the conclusions.
+//! Reads a platform's checkout: its ExternalSecrets, the kustomizations that move them, its Applications, helm values and configurations.
+//! `resolve` draws the conclusions.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,28 +12,28 @@ use crate::manifest::kubernetes::{self, Identity};
 use crate::manifest::{text, yaml};
 use crate::model::{Code, Configuration, Error, Finding, Namespace, Position, Result, on_threads};
 
-/// What a checkout's files say about secrets.
+/// What a checkout's files contain about secrets.
 #[derive(Default)]
 pub struct Platform {
     pub root: String,
-    /// What is applied as it stands.
+    /// The manifests that are applied as they are.
     pub manifests: Vec<Manifest>,
-    /// What something else makes an ExternalSecret of.
+    /// What another tool makes ExternalSecrets from.
     pub made: Vec<Manifest>,
-    /// What PushSecrets write: file, store, key, place.
+    /// What PushSecrets write: file, store, key, position.
     pub pushed: Vec<(String, StoreRef, String, Position)>,
-    /// Every object in the files that matter, each with its file and place.
+    /// Every object in the relevant files, each with its file and position.
     pub objects: Vec<(String, Identity, Position)>,
-    /// Keys in helm values: file, key, place.
+    /// Keys in helm values: file, key, position.
     pub helm: Vec<(String, String, Position)>,
     pub kustomizations: BTreeMap<String, Kustomization>,
     pub applications: Vec<Application>,
-    /// The folders that they, or Flux, apply.
+    /// The folders that Applications or Flux apply.
     applied: Vec<Applied>,
     pub projects: Vec<(String, AppProject)>,
-    /// Where manifests go for which nothing else says it.
+    /// The namespace of manifests for which nothing else sets one.
     pub otherwise: Option<Namespace>,
-    /// By environment: `environments/<name>/config.yaml`.
+    /// By environment, from `environments/<name>/config.yaml`.
     pub configurations: BTreeMap<String, Result<Configuration>>,
     /// What could not be read, or was skipped.
     pub notes: Vec<Finding>,
@@ -42,17 +42,17 @@ pub struct Platform {
     patch_files: HashSet<String>,
     /// What kustomizations change, each with its file.
     patches: Vec<(String, Patch)>,
-    /// Where a file, taken as a patch, changes an ExternalSecret or a store: one that selects it, and one of that kind.
+    /// By file: where it, taken as a patch, changes an ExternalSecret or a store, first if a selector selects that, then by its own kind.
     changing: HashMap<String, [Option<Change>; 2]>,
-    /// What [`Platform::kustomized`] knows already.
+    /// Earlier results of [`Platform::kustomized`].
     moves: RefCell<HashMap<String, BTreeSet<Moved>>>,
 }
 
 /// How deep components may include each other.
 const MOST_COMPONENTS: usize = 8;
 
-/// Where kustomize puts something: the namespace of the outermost kustomization that sets one, and the folder of the
-/// outermost kustomization of all.
+/// Where kustomize puts an object: the namespace of the outermost kustomization that sets one, and the folder of the outermost
+/// kustomization of all.
 pub type Moved = (Option<String>, String);
 
 /// An ExternalSecret, and the file that holds it.
@@ -62,8 +62,8 @@ pub struct Manifest {
     pub secret: ExternalSecret,
 }
 
-/// Which files are worth parsing: those that say something about secrets, or may define one of the objects of these names. One pass
-/// over each file looks for all words at once.
+/// Which files to parse: those that mention secrets, or may define an object with one of these names. One pass over each file searches for
+/// all words.
 pub fn mattering(names: &[&str]) -> impl Fn(&str, &[u8]) -> bool + Sync + use<> {
     let words = WORDS.iter().chain(names).map(|word| regex::escape(word));
     let words: Vec<String> = words.chain(["(?i-u:external[-_]?secret)".to_owned()]).collect();
@@ -74,7 +74,7 @@ pub fn mattering(names: &[&str]) -> impl Fn(&str, &[u8]) -> bool + Sync + use<> 
     }
 }
 
-/// What a file says that speaks of secrets, or of what applies and patches them.
+/// Words about secrets, or about what applies and patches them.
 const WORDS: [&str; 9] =
     ["remoteRef", "remoteKey", "argoproj.io/", "toolkit.fluxcd.io/", "secretStoreRef", "dataFrom", "/spec", "/metadata", "fieldPaths"];
 
@@ -82,7 +82,7 @@ fn is_kustomization(name: &str) -> bool {
     gitops::KUSTOMIZATIONS.contains(&name)
 }
 
-/// The environment whose configuration this is.
+/// The environment that this configuration belongs to.
 fn environment(path: &str) -> Option<&str> {
     path.strip_prefix("environments/")?.strip_suffix("/config.yaml").filter(|name| !name.contains('/'))
 }
@@ -92,7 +92,7 @@ pub fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Takes the files apart, on this many threads.
+/// Parses the files, on this many threads.
 pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform> {
     let charts: BTreeSet<String> = files.keys().filter(|path| path.ends_with("Chart.yaml")).map(|path| folder(path).to_owned()).collect();
     let mut whole = take_apart(root, files, threads, &charts)?;
@@ -102,7 +102,7 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform
                 whole.listed_by.entry(path).or_default().insert(folder.clone());
             }
         }
-        // What its own text and its charts' values hold is moved as what it lists is.
+        // The objects in its own text and in its charts' values move like those that it lists.
         let own = gitops::KUSTOMIZATIONS.into_iter().map(str::to_owned);
         for path in own.chain(kustomization.values_files.iter().cloned()).filter_map(|entry| joined(folder, &entry)) {
             whole.listed_by.entry(path).or_default().insert(folder.clone());
@@ -113,14 +113,14 @@ pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform
         let Some(entry) = patch.path.take() else { continue };
         let of_application = patch.from.is_some();
         patch.path = joined(patch.from.as_deref().unwrap_or(folder(file)), &entry).filter(|path| files.contains_key(path));
-        // What cannot be found may change anything that it selects.
+        // A patch file that cannot be found may change anything that it selects.
         whole.patch_files.extend(patch.path.clone().filter(|_| of_application));
         patch.changes |= of_application && patch.path.is_none() && patch.selects != Some(false);
     }
     Ok(whole)
 }
 
-/// What each file adds; every thread takes one share of them.
+/// Parses each file; every thread takes one share of them.
 fn take_apart(root: &str, files: &Files, threads: NonZeroUsize, charts: &BTreeSet<String>) -> Result<Platform> {
     let empty = || Platform { root: root.to_owned(), ..Platform::default() };
     let all: Vec<(&String, &Vec<u8>)> = files.iter().collect();
@@ -175,7 +175,7 @@ impl Platform {
         self.take_in(path, text);
     }
 
-    /// What the documents of a file say.
+    /// Adds what the documents of a file contain.
     fn take_in(&mut self, path: &str, text: &str) {
         let documents = yaml::documents(text);
         let here = |secret| Manifest { file: path.to_owned(), secret };
@@ -207,7 +207,7 @@ impl Platform {
         }
     }
 
-    /// Of a configuration it is an error once it is asked for.
+    /// An unreadable configuration is an error only once it is asked for.
     fn unreadable(&mut self, path: &str, error: Error) {
         match environment(path) {
             Some(environment) => {
@@ -218,7 +218,7 @@ impl Platform {
         }
     }
 
-    /// Notes these links and large files, which were skipped.
+    /// Notes these skipped links and large files.
     pub fn pass_over(&mut self, links: &[String]) {
         for path in links {
             let (what, help) =
@@ -237,7 +237,7 @@ impl Platform {
             return known.clone();
         }
         let itself = BTreeSet::from([(None, path.to_owned())]);
-        // For a kustomization that lists itself by a detour; kustomize refuses it.
+        // Guards against a kustomization that lists itself through others; kustomize refuses it.
         self.moves.borrow_mut().insert(path.to_owned(), itself.clone());
         let mut found = BTreeSet::new();
         for (folder, kustomization) in self.listing(path) {
@@ -250,7 +250,7 @@ impl Platform {
         found
     }
 
-    /// The namespace that a kustomization sets: its own, or else that of the last of its components that sets one.
+    /// The namespace that a kustomization sets: its own, or else that of its last component that sets one.
     fn sets(&self, folder: &str, kustomization: &Kustomization, depth: usize) -> Option<String> {
         let own = kustomization.namespace.clone().or_else(|| self.components_set(folder, &kustomization.components, depth));
         own.filter(|_| depth < MOST_COMPONENTS)
@@ -263,8 +263,8 @@ impl Platform {
         })
     }
 
-    /// The namespaces in which an object of this file will be, whose own is this: from kustomize, the manifest or the Application, in
-    /// this order; none where none of them has one.
+    /// The namespaces in which an object of this file will be; `own` is the one in its manifest. They come from kustomize, the manifest or
+    /// the Application, in this order; none if none of them sets one.
     pub fn namespaces(&self, file: &str, own: Option<&str>) -> BTreeSet<Option<String>> {
         let place = |(moved, root): Moved| {
             let applied = self.applied_by(if root == file { folder(&root) } else { &root });
@@ -308,7 +308,7 @@ impl Platform {
         self.listing(path).next().is_none() && self.patch_files.contains(path)
     }
 
-    /// The patches that may change what an ExternalSecret reads from this store, or that store: file and place.
+    /// The patches that may change what an ExternalSecret reads from this store, or the store itself: file and position.
     pub fn changes(&self, store: &str) -> BTreeSet<(String, Position)> {
         let of_file = |path: &str, selects: Option<bool>| match (self.changing.get(path)?, selects) {
             (_, Some(false)) => None,
@@ -326,7 +326,7 @@ impl Platform {
         self.patches.iter().filter_map(place).collect()
     }
 
-    /// What applies this folder: that whose path is nearest.
+    /// What applies this folder: the entry with the nearest path.
     fn applied_by(&self, path: &str) -> Option<&Applied> {
         let holds =
             |source: &str| source.is_empty() || path == source || path.strip_prefix(source).is_some_and(|rest| rest.starts_with('/'));
@@ -351,7 +351,7 @@ pub fn joined(folder: &str, entry: &str) -> Option<String> {
     Some(steps.join("/"))
 }
 
-/// A file of the checkout, as the operator names it.
+/// A file of the checkout, with the checkout's path as the operator wrote it.
 pub fn shown(root: &str, path: &str) -> String {
     if root == "." { path.to_owned() } else { format!("{root}/{path}") }
 }

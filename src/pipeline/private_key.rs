@@ -24,7 +24,7 @@ pub struct SealingKey {
 }
 
 impl SealingKey {
-    /// Judges a key and makes it ready.
+    /// Judges a key and prepares it for opening.
     pub fn new(key: &PrivateKey) -> Result<Self> {
         check_private(key)?;
         let der = key.to_pkcs8_der().map_err(|_| unusable())?;
@@ -42,8 +42,8 @@ fn unusable() -> Error {
     Error::bad_input("the RSA private key cannot be used", "name the key with which the controller unseals")
 }
 
-/// Every sealing key of a file: PEM, or Secrets that others wrote, in YAML or JSON, as kubeseal's `--recovery-private-key` takes
-/// them. Beside the keys, what is odd about these Secrets; an error only if no key is left.
+/// Every sealing key of a file: PEM, or Secrets that others wrote, in YAML or JSON, as kubeseal's `--recovery-private-key` takes them. Also
+/// returns what is odd about these Secrets; an error only if no key is left.
 pub fn read(text: &str) -> Result<(Vec<SealingKey>, Vec<Error>)> {
     if is_pem(text) {
         return sound(text);
@@ -64,7 +64,7 @@ pub fn read(text: &str) -> Result<(Vec<SealingKey>, Vec<Error>)> {
     }
 }
 
-/// The text of a file's bytes; the error tells what a file is that is none.
+/// The text of a file's bytes; if they are no text, the error says what they are.
 pub fn decode(bytes: &[u8]) -> Result<&str> {
     let is_text = std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0) || text::is_utf_16(bytes);
     match bytes {
@@ -140,7 +140,7 @@ fn add_backup(secret: &BackupSecret, keys: &mut Vec<SealingKey>, odd: &mut Vec<E
     Ok(())
 }
 
-/// The keys of a key Secret, each judged, and that of its certificate.
+/// The keys of a key Secret, each judged, and the key of its certificate.
 pub fn of_secret(secret: &KeySecret) -> Result<Vec<(PrivateKey, SealingKey)>> {
     let at = |error: Error| error.at(secret.position);
     let certificate = SealingCertificate::read(secret.certificate.as_bytes()).map_err(at)?;
@@ -156,20 +156,20 @@ pub fn of_secret(secret: &KeySecret) -> Result<Vec<(PrivateKey, SealingKey)>> {
     read_pem(&secret.private_key).map_err(at)?.into_iter().map(judge).collect()
 }
 
-/// Whether a text is PEM, whatever stands around its blocks. In YAML a block is indented, in JSON it is in a string.
+/// Whether a text is PEM, whatever surrounds its blocks. In YAML a block is indented, in JSON it is in a string.
 fn is_pem(text: &str) -> bool {
     const BEGIN: &str = "-----BEGIN ";
     text.lines().any(|line| line.starts_with(BEGIN)) || text.contains(BEGIN) && !text.contains("apiVersion")
 }
 
-/// A sealing key of the escrow, and its certificate where that is in it too.
+/// A sealing key of the escrow, and its certificate if the escrow has that too.
 pub struct Pair {
     pub key: PrivateKey,
     pub digest: CertificateDigest,
     pub certificate: Option<(SealingCertificate, String)>,
 }
 
-/// The sealing keys of an escrow, each judged, in the order in which they came into it.
+/// The sealing keys of an escrow, each judged, in the order in which they were added.
 #[derive(Default)]
 pub struct Pairs {
     pub list: Vec<Pair>,
@@ -178,11 +178,11 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Of an escrow's text.
+    /// Reads an escrow's text.
     pub fn read(text: &str) -> Result<Self> {
         let blocks = pem::read(text)?;
         let texts = blocks.iter().filter(|block| block.label == "CERTIFICATE").map(|block| pem::write(block.label, &block.der).to_string());
-        // Only one that can be read can be handed to a controller.
+        // Only a certificate that can be read can be given to a controller.
         let mut certificates: Vec<_> = texts.filter_map(|text| Some((SealingCertificate::read(text.as_bytes()).ok()?, text))).collect();
         let mut pairs = Pairs::default();
         for key in read_pem(text)? {
@@ -193,7 +193,7 @@ impl Pairs {
         Ok(pairs)
     }
 
-    /// Adds a key; false where it is here already.
+    /// Adds a key; false if it is already known.
     pub fn add(&mut self, key: PrivateKey, opener: SealingKey, certificate: Option<(SealingCertificate, String)>) -> bool {
         let new = self.list.iter().all(|pair| pair.digest != opener.digest);
         if new {
@@ -203,7 +203,7 @@ impl Pairs {
         new
     }
 
-    /// Of those whose certificate is like that, the one whose certificate began last: the one that a controller serves.
+    /// Of the keys whose certificate `like` accepts, the one whose certificate began last: the one that a controller serves.
     pub fn newest<T>(&self, like: impl Fn(&SealingCertificate) -> Option<T>) -> Option<(T, &PrivateKey, &str)> {
         let certified = self.list.iter().filter_map(|pair| {
             let (certificate, pem) = pair.certificate.as_ref()?;
@@ -212,7 +212,7 @@ impl Pairs {
         certified.max_by_key(|(begins, _)| *begins).map(|(_, newest)| newest)
     }
 
-    /// The newest certificate that is newer than the pinned one, and its PEM: what a renewal began with.
+    /// The newest certificate that is newer than the pinned one, and its PEM: an interrupted renewal began with it.
     pub fn newer_than<T>(&self, pinned: &SealingCertificate, fit: impl Fn(&SealingCertificate) -> Option<T>) -> Option<(T, &str)> {
         let newer = |one: &SealingCertificate| one.not_before() > pinned.not_before() && one.digest != pinned.digest;
         self.newest(|one| if newer(one) { fit(one) } else { None }).map(|(fit, _, pem)| (fit, pem))
@@ -225,7 +225,7 @@ pub fn read_pem(text: &str) -> Result<Vec<PrivateKey>> {
     if keys.is_empty() { Err(no_key()) } else { Ok(keys) }
 }
 
-/// Each private key of a PEM text, or why it is no RSA key that can be read.
+/// Each private key of a PEM text, or why it is not a readable RSA key.
 fn read_each(text: &str) -> Result<Vec<Result<PrivateKey>>> {
     let read = |block: &pem::Block<'_>| match block.label {
         label if label.ends_with("PRIVATE KEY") && (block.encrypted || label == "ENCRYPTED PRIVATE KEY") => Err(Error::bad_input(
@@ -248,8 +248,8 @@ fn no_key() -> Error {
     Error::bad_input("no private key in it", help)
 }
 
-/// One key of two primes, whose numbers fit together: what openers compute with is written down several times over, and
-/// a file that contradicts itself was damaged or made to leak (Boneh, DeMillo and Lipton, 1997).
+/// Reads a key of two primes whose numbers fit together. Openers compute with numbers that the file repeats, so a file that contradicts
+/// itself was damaged or made to leak (Boneh, DeMillo and Lipton, 1997).
 fn read_pkcs1(der: &[u8]) -> Result<PrivateKey> {
     let written = pkcs1::RsaPrivateKeyRef::from_der(der).map_err(|_| not_rsa())?;
     if written.other_prime_infos.is_some() {
@@ -267,7 +267,7 @@ fn not_rsa() -> Error {
     Error::bad_input("not a sound RSA private key of two primes", help)
 }
 
-/// What the crates' own checks leave: they make sure that the numbers fit together.
+/// Checks what the crates do not: they make sure that the numbers fit together.
 fn check_private(key: &PrivateKey) -> Result<()> {
     let weak = |what: &str| {
         let help = "do not use it; if values are sealed to it, treat them as exposed and regenerate them";

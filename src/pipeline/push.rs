@@ -1,5 +1,5 @@
-//! PushSecrets (`external-secrets.io/v1alpha1`): the operator copies each source Secret into another store, which a team uses from then
-//! on. A value that the other store has stays.
+//! PushSecrets (`external-secrets.io/v1alpha1`): the operator copies each source Secret into another store, which a team uses from then on.
+//! Values that the other store already has stay.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use super::render::object;
 use crate::manifest::kubernetes::Metadata;
 use crate::model::{Contract, Name, PROPERTY, StoreKind};
 
-/// A PushSecret for each source Secret that is sealed, as a stream of documents. Each Secret is pushed whole, as a JSON object of its data
-/// keys: in one write, since most stores ask only for the Secret when they are asked whether it exists, and would never get a second
-/// property. `bare`: a Secret with nothing but the usual data key is pushed as that value alone.
+/// A PushSecret for each sealed source Secret, as a stream of documents. Each Secret is pushed whole, in one write, as a JSON object of its
+/// data keys: most stores check only whether the Secret exists, so a second property would never be pushed. `bare`: a Secret with only the
+/// usual data key is pushed as that value alone.
 pub fn push_secrets(contract: &Contract, store: &Name, kind: StoreKind, bare: bool, sealed: &BTreeSet<&str>) -> String {
     let secrets = contract.secrets().into_iter().filter(|secret| sealed.contains(secret));
     let one = |secret: &str| {

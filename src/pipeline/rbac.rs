@@ -1,5 +1,5 @@
-//! The rights that each command needs of a cluster, as Roles that give exactly these, limited to named objects where
-//! Kubernetes allows it. Applying them grants nothing until they are bound.
+//! The rights that each command needs in a cluster, as Roles that grant exactly these, limited to named objects where Kubernetes allows it.
+//! Applying them grants nothing until they are bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::manifest::secret::key_secret_name;
 use crate::model::{Contract, Delivery};
 
-/// The names that ESO's chart gives to what sends objects to its webhook.
+/// The names that ESO's chart gives to the configurations that send objects to its webhook.
 pub const WEBHOOKS: [&str; 2] = ["externalsecret-validate", "secretstore-validate"];
 
-/// `doctor`. Kubernetes has no right for metadata only, so the Secrets are listed by name.
+/// `doctor`. Kubernetes has no right to read metadata only, so the Secrets are listed by name.
 pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> Vec<Value> {
     let (namespace, service) = controller;
     let targets = contract.consumers.iter().map(|consumer| consumer.target.as_str());
@@ -23,7 +23,7 @@ pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)
         named("", "namespaces", &["get"], namespaces),
         named("", "serviceaccounts", &["get"], [contract.reader.name.as_str()].into()),
         named("external-secrets.io", delivery.store_kind.resource(), &["get"], [contract.store.as_str()].into()),
-        // The name of one that a helm chart renders is unknown.
+        // The name of an ExternalSecret that a helm chart renders is unknown.
         rule("external-secrets.io", "externalsecrets", &["list"]),
         rule("", "events", &["list"]),
         rule("apps", "deployments", &["list"]),
@@ -31,12 +31,12 @@ pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)
         rule("authorization.k8s.io", "subjectaccessreviews", &["create"]),
         named("admissionregistration.k8s.io", "validatingwebhookconfigurations", &["get"], WEBHOOKS.into()),
     ];
-    // To tell the operator the name of the right Service.
+    // To tell the operator the right Service's name.
     let there = [rule("", "services", &["get", "list"]), proxy(service), rule("", "secrets", &["list"])];
     vec![role("doctor", None, &everywhere), role("doctor", Some(namespace), &there)]
 }
 
-/// How many keys of an escrow the Role covers: only its identity could tell how many there are.
+/// How many keys of an escrow the Role covers: their number is known only to whoever opens it.
 const KEYS: usize = 8;
 
 /// `key-secret --apply`: server-side apply needs `create` for a new object, and even that right can have a name.

@@ -1,5 +1,5 @@
-//! The same values for another sealing key: opened, sealed anew, opened again and compared, and put where the old ones
-//! stood. Nothing else of a file changes.
+//! Re-seals the same values to another sealing key: opens, seals, opens again, compares, and replaces the old values. Nothing else of a
+//! file changes.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,45 +14,45 @@ use crate::manifest::blobs::{self, Blob, ForeignSealedSecret, Kind, Spot};
 use crate::manifest::sealed_secret::{CLUSTER_WIDE, NAMESPACE_WIDE, scope};
 use crate::model::{CertificateDigest, Error, Result, Scope};
 
-/// What opens, and what it is sealed to.
+/// The keys that open, and the key to seal to.
 pub struct Work<'w> {
     keys: &'w [SealingKey],
     to: CertificateDigest,
     sealer: Option<&'w Sealer>,
     only: Option<CertificateDigest>,
-    /// Which key fitted last: the next value is most likely sealed to the same one.
+    /// Index of the key that fitted last: the next value is most likely sealed to the same one.
     last: AtomicUsize,
 }
 
 /// What is, or would be, done with a SealedSecret.
 pub enum State {
-    /// It is sealed to the present key already.
+    /// It is already sealed to the current key.
     Present,
-    /// Its values were sealed to this key, where that is known.
+    /// Its values were sealed to this key, if known.
     Moved(Option<CertificateDigest>),
-    /// None of the keys that were asked for opens it.
+    /// Skipped: none of the chosen keys opens it.
     PassedOver,
-    /// Why it stays as it is.
+    /// It is unchanged, for this reason.
     Failed(Error),
 }
 
-/// What became of a text.
+/// The result for a text.
 pub struct Done {
-    /// Its SealedSecrets, in their order: `namespace/name`, or the name alone, and what became of each.
+    /// Its SealedSecrets, in their order: `namespace/name`, or the name alone, and what was done with each.
     pub secrets: Vec<(String, State)>,
-    /// The whole new text; none where nothing changes.
+    /// The whole new text; none if nothing changes.
     pub text: Option<String>,
 }
 
-/// To which of these keys the values of a SealedSecret are sealed, whatever it says of itself: `kubeseal --merge-into` may
-/// have sealed each to another one. `None` where there is no value, or one that none of the keys opens.
+/// To which of these keys the values of a SealedSecret are sealed, whatever it says itself: `kubeseal --merge-into` may have sealed each to
+/// another one. `None` if there is no value, or if none of the keys opens one.
 pub fn sealed_to(one: &ForeignSealedSecret, keys: &[SealingKey]) -> Option<BTreeSet<CertificateDigest>> {
     let first = marked(one, keys).unwrap_or(0);
     let key = |blob: &Blob| Some(keys[unseal::open_first(keys, first, &one.labels, &blob.text).ok()?.0].digest);
     one.blobs.iter().map(key).collect::<Option<BTreeSet<_>>>().filter(|keys| !keys.is_empty())
 }
 
-/// Where the key stands to which a SealedSecret says that it is sealed.
+/// The index of the key that a SealedSecret names as its own.
 fn marked(one: &ForeignSealedSecret, keys: &[SealingKey]) -> Option<usize> {
     one.certificate.and_then(|digest| position(keys, digest))
 }
@@ -62,7 +62,7 @@ fn position(keys: &[SealingKey], digest: CertificateDigest) -> Option<usize> {
 }
 
 impl<'w> Work<'w> {
-    /// Opens with these keys, or with the only one of them that was asked for. Without a sealer it only says what would be done.
+    /// Opens with these keys, or, if `only` is set, with that one. Without a sealer it only reports what would be done.
     pub fn new(keys: &'w [SealingKey], to: CertificateDigest, sealer: Option<&'w Sealer>, only: Option<CertificateDigest>) -> Self {
         Work { keys, to, sealer, only, last: AtomicUsize::new(0) }
     }
@@ -72,12 +72,12 @@ impl<'w> Work<'w> {
         position(self.keys, self.to).is_some()
     }
 
-    /// How many session keys these SealedSecrets take: none where it is only said what would be done.
+    /// How many session keys these SealedSecrets take: none if it only reports.
     pub fn needs(&self, found: &[ForeignSealedSecret]) -> usize {
         self.sealer.map_or(0, |_| found.iter().map(|one| one.blobs.len()).sum())
     }
 
-    /// Re-encrypts the SealedSecrets that were found in a text, with as many session keys as they need.
+    /// Re-encrypts the SealedSecrets that were found in a text; `session_keys` are as many as they need.
     pub fn re_encrypt(&self, text: &str, found: &[ForeignSealedSecret], session_keys: Vec<SessionKey>) -> Result<Done> {
         let mut session_keys = session_keys.into_iter();
         collect(text, found, self.sealer.is_some(), |one, new| self.re_encrypt_one(one, &mut session_keys, new))
@@ -95,7 +95,7 @@ impl<'w> Work<'w> {
             let first = marked.unwrap_or_else(|| self.last.load(Ordering::Relaxed));
             let (index, label, value) = match unseal::open_first(self.keys, first, &one.labels, &blob.text) {
                 Ok(opened) => opened,
-                // Sealed to a key that nobody asked for; what was asked for is named where it does not open.
+                // Sealed to a key that was not asked for. If it says it is sealed to the one that was, failing to open it is an error.
                 Err(_) if self.only.is_some() && one.certificate != self.only && from.is_none() => return Ok(State::PassedOver),
                 Err(error) => return Err(unseal::unattributed(one, error).at(blob.spot.position)),
             };
@@ -107,7 +107,7 @@ impl<'w> Work<'w> {
             }
             from = Some(sealed_to);
             let Some(sealer) = self.sealer else {
-                // Tried with what it says now: whether it could be replaced.
+                // Tried with the current text, to see whether it could be replaced.
                 new.push((blob.spot.clone(), blob.text.clone()));
                 continue;
             };
@@ -121,7 +121,7 @@ impl<'w> Work<'w> {
         }
         if let Some(mark) = one.mark.as_ref().filter(|_| one.certificate != Some(self.to)) {
             new.push((mark.clone(), self.to.to_string()));
-            // Where no value moved, it was sealed to the present key all along, and marked as if it were not.
+            // If no value moved, they were already sealed to the current key, and only the mark was wrong.
             from = from.or(one.certificate).or(Some(self.to));
         }
         replacements.append(&mut new);
@@ -129,7 +129,7 @@ impl<'w> Work<'w> {
     }
 }
 
-/// Each SealedSecret for itself: a controller takes all of one or nothing, and so does this.
+/// Handles each SealedSecret separately: like a controller, it takes all of one or nothing.
 fn collect(
     text: &str,
     found: &[ForeignSealedSecret],
@@ -140,7 +140,7 @@ fn collect(
     for one in found.iter().filter(|one| one.kind != Kind::Template) {
         let state = match one.fault.clone().or_else(|| one.fixed.clone()).map_or_else(|| each(one, &mut replacements), Err) {
             Ok(state) => state,
-            // Without the cluster there is no going on.
+            // Without the cluster it cannot continue.
             Err(error) if error.kind.is_of_the_cluster() => return Err(error),
             Err(error) if error.position().is_none() => State::Failed(error.at(one.position)),
             Err(error) => State::Failed(error),
@@ -151,12 +151,12 @@ fn collect(
     Ok(Done { secrets, text: text.filter(|_| writes) })
 }
 
-/// What a controller is asked: `None` = it does not open this one.
+/// Asks a controller: `None` = it does not open this SealedSecret.
 pub type Ask<'a> = &'a mut dyn FnMut(&Value) -> Result<Option<Value>>;
 
-/// Has a controller re-encrypt the SealedSecrets that were found in a text, but for those that say that they are sealed to
-/// the certificate which it serves. With keys at hand, that one's among them, old and new values are opened and compared, and
-/// what is sealed to it already is left alone. Nobody to ask = it only says what would be done.
+/// Has a controller re-encrypt the SealedSecrets that were found in a text, except those that name the certificate it serves. If keys are
+/// given, including that certificate's, old and new values are opened and compared, and values already sealed to it stay. Without `ask` it
+/// only reports what would be done.
 pub fn by_controller(
     text: &str,
     found: &[ForeignSealedSecret],
@@ -196,7 +196,7 @@ pub fn by_controller(
     })
 }
 
-/// As little as the controller can work with. Before it trusts the scope it copies our metadata into the template.
+/// The request: as little as the controller can work with. Before it trusts the scope it copies our metadata into the template.
 fn question(one: &ForeignSealedSecret) -> Value {
     let blobs: serde_json::Map<String, Value> = one.blobs.iter().map(|blob| (blob.key.clone(), json!(blob.text))).collect();
     let annotations = match one.scope {
@@ -214,8 +214,8 @@ fn question(one: &ForeignSealedSecret) -> Value {
     })
 }
 
-/// The ciphertexts of an answer, and nothing else of it: for the same name, namespace, scope and data keys, of values as
-/// long as the old ones, and sealed to a key of this size.
+/// Takes only the ciphertexts of an answer, after checking it: the same name, namespace, scope and data keys, values as long as the old
+/// ones, and sealed to a key of this size.
 fn answered(one: &ForeignSealedSecret, answer: &Value, to: &SealingCertificate) -> Result<Vec<(Spot, String)>> {
     let text = |path: &str| answer.pointer(path).and_then(Value::as_str);
     let scope = scope(|name| answer["metadata"]["annotations"][name].as_str());

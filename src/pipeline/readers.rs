@@ -1,5 +1,5 @@
-//! Who can read what, as the files of a form grant it: the account's Roles, and the store that reads with it. Only what is written
-//! exactly as this tool writes it counts, so an edited file grants less here than in a cluster: then the operator is asked once more.
+//! Who can read what, as the files grant it: the account's Roles, and the store that reads with it. Only what is written exactly as this
+//! tool writes it counts. So an edited file grants less here than in a cluster, and the operator is asked once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,12 @@ use super::render;
 use crate::manifest::yaml::{self, Node};
 use crate::model::{Contract, Delivery};
 
-/// Pairs of a namespace and a key that can be read there.
+/// Pairs of a namespace and a key that can be read in it.
 type Readers = BTreeSet<(String, String)>;
 
-/// In which namespaces how many of these keys can be read with the rendered files that cannot be with those that were found.
+/// By namespace, how many of these keys the rendered files make readable that the existing files do not.
 ///
-/// `agreed` says that this form was agreed to: then what is missing, or nothing of ours, is only restored.
+/// `agreed` says that this form was agreed to: then a missing or foreign file is only restored.
 pub fn added(contract: &Contract, delivery: &Delivery, found: &Files, keys: &BTreeSet<&str>, agreed: bool) -> BTreeMap<String, usize> {
     let text = |path: &str| found.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
     let listed = text("secret-store/kustomization.yaml");
@@ -25,7 +25,7 @@ pub fn added(contract: &Contract, delivery: &Delivery, found: &Files, keys: &BTr
     stores.extend(platforms.map(|bytes| String::from_utf8_lossy(bytes).into_owned()));
     let rbac = text("secret-source/rbac.yaml");
     if !found.contains_key(render::RUNBOOK) && (rbac.is_empty() || stores.is_empty()) {
-        // A first run that was interrupted.
+        // An interrupted first run.
         return BTreeMap::new();
     }
     if agreed && !(grants(&rbac, keys) && stores.iter().any(|store| is_store(store))) {
@@ -35,7 +35,7 @@ pub fn added(contract: &Contract, delivery: &Delivery, found: &Files, keys: &BTr
     let after = readers(&render::rbac(contract, delivery).join("---\n"), &render::stores(contract, delivery).join("---\n"), keys);
     let mut more = BTreeMap::new();
     for (namespace, key) in after {
-        // What every namespace could read, this one could.
+        // A key that every namespace could read is not new to this one.
         if ![&namespace, EVERY].iter().any(|before_in| before.contains(&((*before_in).to_owned(), key.clone()))) {
             *more.entry(namespace).or_default() += 1;
         }
@@ -43,13 +43,13 @@ pub fn added(contract: &Contract, delivery: &Delivery, found: &Files, keys: &BTr
     more
 }
 
-/// Stands for every namespace: no namespace has that name.
+/// Means every namespace: no namespace has that name.
 const EVERY: &str = "*";
 
 fn readers(rbac: &str, stores: &str, keys: &BTreeSet<&str>) -> Readers {
     let (rbac, stores) = (yaml::read_foreign(rbac).unwrap_or_default(), yaml::read_foreign(stores).unwrap_or_default());
     let accounts = accounts(&rbac, keys);
-    // Whatever runs in an account's own namespace can read with it directly.
+    // Anything that runs in an account's own namespace can read with it directly.
     let mut readers: Readers = accounts.iter().flat_map(|((namespace, _), keys)| pairs(namespace, keys)).collect();
     for store in &stores {
         for (user, account) in store_users(store).unwrap_or_default() {
@@ -59,7 +59,7 @@ fn readers(rbac: &str, stores: &str, keys: &BTreeSet<&str>) -> Readers {
     readers
 }
 
-/// Whether Roles of ours stand in it.
+/// Whether it has Roles of ours.
 fn grants(rbac: &str, keys: &BTreeSet<&str>) -> bool {
     accounts(&yaml::read_foreign(rbac).unwrap_or_default(), keys).values().any(|keys| !keys.is_empty())
 }
@@ -77,7 +77,7 @@ fn pairs(namespace: &str, keys: &BTreeSet<String>) -> Readers {
 /// A ServiceAccount: its namespace and name.
 type Account = (String, String);
 
-/// What each account may get, of these keys.
+/// The keys, of these, that each account may read.
 fn accounts(documents: &[Node], keys: &BTreeSet<&str>) -> BTreeMap<Account, BTreeSet<String>> {
     let mut roles: BTreeMap<Account, BTreeSet<String>> = BTreeMap::new();
     for role in of_kind(documents, "Role") {
@@ -111,7 +111,7 @@ fn name(object: &Node) -> Option<Account> {
     Some((text("namespace")?, text("name")?))
 }
 
-/// The keys that a rule names, or all where it names none; nothing where it is not a rule of ours.
+/// The keys that a rule names, or all if it names none; nothing if the rule is not ours.
 fn rule_keys(rule: &Node, keys: &BTreeSet<&str>) -> Option<Vec<String>> {
     let is = |(field, word): (&str, &str)| matches!(rule.get(field)?.items(), [one] if one.word() == Some(word)).then_some(());
     [("apiGroups", ""), ("resources", "secrets"), ("verbs", "get")].into_iter().try_for_each(is)?;
@@ -121,8 +121,8 @@ fn rule_keys(rule: &Node, keys: &BTreeSet<&str>) -> Option<Vec<String>> {
     })
 }
 
-/// The namespaces that may use a store, each with the account that it reads with; none where each reads with its own account, because
-/// that store adds nothing to what the account can read.
+/// The namespaces that may use a store, each with the account that it reads with. None if each namespace reads with its own account: then
+/// the store adds nothing to what the account can read.
 fn store_users(store: &Node) -> Option<Vec<(String, Account)>> {
     let account = store.at(&["spec", "provider", "kubernetes", "auth", "serviceAccount"])?;
     let text = |field| Some(account.get(field)?.word()?.to_owned());

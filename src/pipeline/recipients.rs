@@ -1,4 +1,4 @@
-//! Who may open the escrow, in age's words: recipients, the public halves, and identities, the secret ones.
+//! Who can open the escrow, in age's terms: recipients, the public halves, and identities, the secret ones.
 
 use std::fmt;
 use std::io::Read;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::model::{Error, Result};
 
-/// The most work that a passphrase may ask for, as an exponent of two: four times what `age -p` asks for, and 1 GiB of memory.
+/// The most work that a passphrase may require, as an exponent of two: four times that of `age -p`, and 1 GiB of memory.
 const MOST_WORK: u8 = 20;
 
 pub struct Recipient {
@@ -18,17 +18,17 @@ pub struct Recipient {
     pub kind: RecipientKind,
 }
 
-/// What encrypts to a recipient.
+/// How to encrypt to a recipient.
 pub enum RecipientKind {
     Native(Box<dyn age::Recipient>),
-    /// A program of its own, `age-plugin-NAME`.
+    /// A separate program, `age-plugin-NAME`.
     Plugin(age::plugin::Recipient),
 }
 
 impl Recipient {
-    /// One line of `recipients.txt`.
+    /// Parses a line of `recipients.txt`.
     pub fn parse(line: &str) -> Result<Self> {
-        // Bech32 is written in one case or the other, and means the same.
+        // Bech32 may be written in either case, with the same meaning.
         let text = line.to_ascii_lowercase();
         let native = |recipient: Box<dyn age::Recipient>| RecipientKind::Native(recipient);
         let kind = if let Ok(recipient) = text.parse::<age::x25519::Recipient>() {
@@ -45,7 +45,7 @@ impl Recipient {
         Ok(Recipient { text, kind })
     }
 
-    /// One of the command line's.
+    /// Parses an argument of the command line.
     pub fn argument(argument: &str, text: &str) -> Result<Self> {
         Self::parse(text).map_err(|error| {
             let usage = Error::usage(format!("{argument} is not an age recipient"), error.help());
@@ -79,19 +79,19 @@ fn not_a_recipient(line: &str) -> Error {
     Error::bad_input("not an age recipient", "write it as the `age1…` that `age-keygen -y` or its plugin prints")
 }
 
-/// Whether a line begins an SSH key, or another private key in PEM, as SSH has them too.
+/// Whether a line begins an SSH key, or another PEM private key, a format that SSH uses too.
 fn is_ssh(line: &str) -> bool {
     let public = ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.starts_with(kind));
     public || line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----")
 }
 
-/// The lines that say something, each with its number.
+/// The lines with content, each with its number.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// The recipients of a text: one `age1…` a line, `#` begins a comment. One that is named twice counts once.
+/// The recipients of a text: one `age1…` a line; `#` begins a comment. Duplicates count once.
 pub fn read_recipients(text: &str) -> Result<Vec<Recipient>> {
     let mut all = Vec::new();
     for (number, line) in lines(text) {
@@ -106,7 +106,7 @@ pub fn read_recipients(text: &str) -> Result<Vec<Recipient>> {
     Ok(all)
 }
 
-/// The text of `recipients.txt`, new or as it is, and behind it those that it does not name.
+/// The text of `recipients.txt`, new or existing, followed by those recipients that it does not list.
 pub fn with(text: Option<&str>, recipients: &[Recipient]) -> String {
     let mut text = text.unwrap_or("# Who may open sealing.key.age: age recipients, one a line.").trim_end().to_owned() + "\n";
     for recipient in recipients {
@@ -117,22 +117,22 @@ pub fn with(text: Option<&str>, recipients: &[Recipient]) -> String {
     text
 }
 
-/// The text of `recipients.txt` without this one.
+/// The text of `recipients.txt` without this recipient.
 pub fn without(text: &str, recipient: &Recipient) -> String {
     text.lines().filter(|line| !line.trim().eq_ignore_ascii_case(&recipient.text)).map(|line| format!("{line}\n")).collect()
 }
 
 pub enum Identity {
     X25519(age::x25519::Identity),
-    /// One that a program of its own uses, `age-plugin-NAME`.
+    /// An identity of a separate program, `age-plugin-NAME`.
     Plugin(age::plugin::Identity),
 }
 
-/// The identities of a text, as `age-keygen` and plugins write it.
+/// The identities of a text, in the format of `age-keygen` and of plugins.
 pub fn read_identities(text: &str) -> Result<Vec<Identity>> {
     const FILE: &str = "pass a file with an `AGE-SECRET-KEY-1…` or `AGE-PLUGIN-…`, as `keygen`, `age-keygen` or a plugin writes it";
     let identity = |(number, line): (usize, &str)| {
-        // Bech32 is written in one case or the other, and means the same.
+        // Bech32 may be written in either case, with the same meaning.
         let upper = Zeroizing::new(line.to_ascii_uppercase());
         if let Ok(identity) = upper.parse() {
             return Ok(Identity::X25519(identity));
@@ -155,7 +155,7 @@ pub fn read_identities(text: &str) -> Result<Vec<Identity>> {
     if identities.is_empty() {
         return Err(Error::bad_input("no age identity in it", FILE));
     }
-    // A plugin is asked last: it may want a touch, or not be installed.
+    // Plugins are asked last: one may want a touch, or not be installed.
     identities.sort_by_key(|identity| matches!(identity, Identity::Plugin(_)));
     Ok(identities)
 }
@@ -165,7 +165,7 @@ pub fn is_encrypted(bytes: &[u8]) -> bool {
     age_file(bytes).is_some()
 }
 
-/// The age file in these bytes. Around one in armour people and tools write comments.
+/// The age file in these bytes. People and tools write comments around armored ones.
 fn age_file(bytes: &[u8]) -> Option<&[u8]> {
     const END: &[u8] = b"-----END AGE ENCRYPTED FILE-----";
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
@@ -180,7 +180,7 @@ fn age_file(bytes: &[u8]) -> Option<&[u8]> {
     Some(&armoured[..end])
 }
 
-/// The text of an identity file that a passphrase protects, as `age -p` does.
+/// The text of an identity file that a passphrase protects, as `age -p` makes it.
 pub fn decrypt_identities(bytes: &[u8], passphrase: SecretString) -> Result<Zeroizing<String>> {
     let damaged = || Error::cryptography("a damaged age file", "restore the identity from where you keep a copy of it");
     let decryptor = age::Decryptor::new(ArmoredReader::new(age_file(bytes).unwrap_or(bytes))).map_err(|_| damaged())?;
@@ -200,7 +200,7 @@ pub fn decrypt_identities(bytes: &[u8], passphrase: SecretString) -> Result<Zero
         }
         _ => damaged(),
     })?;
-    // What is encrypted is shorter: the text never moves to a larger place, and leaves no copy behind.
+    // The plaintext is shorter than the file, so the buffer never grows and leaves no copy behind.
     let mut text = Zeroizing::new(String::with_capacity(bytes.len()));
     reader.read_to_string(&mut text).map_err(|_| damaged())?;
     Ok(text)

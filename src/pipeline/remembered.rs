@@ -1,5 +1,5 @@
-//! `keys/sealed.txt`: every unit that was sealed, with its output folder. It lies beside the certificate, so that it still tells what
-//! was there when all of the output folder is gone. It only grows, so that git can merge it line by line.
+//! `keys/sealed.txt`: every unit that was sealed, with its output folder. It is next to the certificate, so that it still lists the units
+//! when the whole output folder is gone. It only grows, so that git can merge it line by line.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ pub type Units = BTreeMap<Name, bool>;
 /// What the keys folder remembers of an output folder.
 #[derive(Default)]
 pub struct Remembered {
-    /// The units of the output folder; where it is not known, those of the folders that are gone: it may be one of them, moved.
+    /// The units of the output folder; if that is unknown, those of the folders that are gone: it may be one of them, moved.
     pub units: Units,
     /// Those of them that `file` itself lists for the output folder.
     pub listed: Units,
     /// Whether the output folder is known.
     pub known: bool,
-    /// The other output folders that are known, those that exist first.
+    /// The other known output folders, existing ones first.
     pub others: Vec<Other>,
-    /// The output folder, as the operator names it.
+    /// The output folder, as the operator wrote it.
     pub out: String,
-    /// The program and its flags that work on the output folder's repository, and that folder as they name it; none = there is none.
+    /// The program with the flags that make it work on the output folder's repository, and the folder's path for it; none = no repository.
     pub git: Option<(String, String)>,
-    /// The file that remembers them, as the operator names it.
+    /// The file that remembers them, as the operator wrote it.
     pub file: String,
     /// Whether that file exists.
     pub exists: bool,
@@ -43,11 +43,11 @@ pub struct Other {
 const HEADER: &str =
     "# Every unit that was sealed, with its output folder. None of them is generated again, even if that folder is gone.\n";
 
-/// Stands behind the name of a write-once unit. No name holds a colon.
+/// Follows the name of a write-once unit. No name contains a colon.
 const WRITE_ONCE: &str = ":write-once";
 
-/// The units that a text remembers, by their output folder, which is named by its path from the keys folder. A unit that one of its
-/// lines calls write-once is that.
+/// The units that a text remembers, by output folder, which is written as its path from the keys folder. A unit is write-once if any of its
+/// lines says so.
 pub fn read(text: &str) -> Result<BTreeMap<String, Units>> {
     let mut sets: BTreeMap<String, Units> = BTreeMap::new();
     for (i, line) in text.split_inclusive('\n').enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
@@ -60,17 +60,17 @@ pub fn read(text: &str) -> Result<BTreeMap<String, Units>> {
     Ok(sets)
 }
 
-/// How a list names an output folder.
+/// How a list writes an output folder's path.
 pub fn folder(way: &str) -> String {
     visible(way).trim_end().to_owned()
 }
 
-/// Whether all of these are remembered, and as write-once where they are.
+/// Whether all of these are remembered, the write-once ones as write-once.
 pub fn has_all(known: &Units, units: &Units) -> bool {
     units.iter().all(|(name, write_once)| known.get(name).is_some_and(|known| *known || !write_once))
 }
 
-/// The text that remembers these too; `None` where it does already.
+/// The text that remembers these too; `None` if it already does.
 pub fn with(text: Option<&str>, way: &str, units: &Units) -> Result<Option<String>> {
     let text = text.unwrap_or(HEADER);
     let folder = folder(way);
@@ -81,11 +81,11 @@ pub fn with(text: Option<&str>, way: &str, units: &Units) -> Result<Option<Strin
 }
 
 impl Remembered {
-    /// Refuses an output folder beside the one that these keys are used for: it would get a second set of values. `sealed` says
-    /// whether it has a sealed unit, and `holds` whether it has one of the remembered.
+    /// Refuses an output folder other than the one that these keys are used for: it would get a second set of values. `sealed` says whether
+    /// it has a sealed unit, and `holds` whether it has one of the remembered units.
     pub fn check_folder(&self, sealed: bool, holds: bool) -> Result<()> {
         let Some(other) = self.others.first() else { return Ok(()) };
-        // A folder that holds the units of one that is gone is that one, moved.
+        // A folder that holds the units of one that is gone is that folder, moved.
         let fine = if self.known { sealed || !other.exists } else { holds && !other.exists };
         if fine {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Everything in `out/` that follows from the contract and from which sealed files there are: byte for byte the same on
-//! each run, and free of secrets, for it is made of names only.
+//! Everything in `out/` that follows from the contract and from which sealed files exist: byte for byte the same on each run, and free of
+//! secrets, because it consists of names only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub const RUNBOOK: &str = "INSTALL.md";
 
 const HEADER: &str = "# Written by seal-secrets. Do not edit: the next run restores it.\n";
 
-/// Settings of gitleaks, for contracts whose data keys would alarm it.
+/// Settings of gitleaks, for contracts whose data keys would trigger it.
 pub const ALLOW_LIST: &str = "gitleaks.toml";
 
 /// Sealed values begin with the length of their RSA part: 2048, 3072 or 4096 bits.
@@ -34,7 +34,7 @@ description = \"values that are sealed for the sealed-secrets controller\"
 regexes = ['''A[QYg][A-D][A-Za-z0-9+/]{340,}={0,2}''']
 ";
 
-/// Whether gitleaks takes a sealed value for a secret: its rule generic-api-key looks for these words in the name of a field.
+/// Whether gitleaks mistakes a sealed value for a secret: its rule generic-api-key looks for these words in a field's name.
 fn trips_gitleaks(contract: &Contract) -> bool {
     const WORDS: [&str; 9] = ["access", "api", "auth", "key", "credential", "creds", "passw", "secret", "token"];
     contract.keys.iter().any(|key| WORDS.iter().any(|word| key.name.property().to_ascii_lowercase().contains(word)))
@@ -45,7 +45,7 @@ pub fn is_derived(bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, b"Written by seal-secrets").is_some()
 }
 
-/// How the runbook's last line begins, which tells what the derived files were rendered from.
+/// The beginning of the runbook's last line, a digest of what the derived files were rendered from.
 const FORM: &str = "<!-- form: ";
 
 /// The derived files, by path relative to `out/`; `sealed` are the paths of the sealed files.
@@ -62,12 +62,12 @@ pub fn render(
     files
 }
 
-/// A digest of what the derived files follow from, apart from certificate and units: it changes with the contract, the settings and the
-/// templates, and with nothing else.
+/// A digest of what the derived files follow from, apart from certificate and units: it changes only with the contract, the settings and
+/// the templates.
 pub fn form(contract: &Contract, delivery: &Delivery) -> CertificateDigest {
     let mut hasher = Sha256::new();
     let files = render_formless(contract, delivery, CertificateDigest::new([0; 32]), &BTreeSet::new());
-    // The store may lie among the platform's own files.
+    // The store may be among the platform's own files.
     let stores = ("store".to_owned(), stores(contract, delivery).concat());
     for part in files.into_iter().chain([stores]).flat_map(|(path, text)| [path, text]) {
         hasher.update((part.len() as u64).to_be_bytes());
@@ -76,7 +76,7 @@ pub fn form(contract: &Contract, delivery: &Delivery) -> CertificateDigest {
     CertificateDigest::new(hasher.finalize().into())
 }
 
-/// The form that a runbook says the files beside it have; none where an older version wrote it.
+/// The form that a runbook names for the files next to it; none if an older version wrote it.
 pub fn form_of(runbook: &[u8]) -> Option<CertificateDigest> {
     let text = String::from_utf8_lossy(runbook);
     let digest = text.lines().rev().find_map(|line| line.trim().strip_prefix(FORM)?.strip_suffix(" -->").map(str::to_owned));
@@ -131,7 +131,7 @@ fn render_formless(
     files
 }
 
-/// The objects that the derived files define, but for kustomize's own.
+/// The objects that the derived files define, except kustomize's own.
 pub fn objects(contract: &Contract, delivery: &Delivery) -> Vec<Identity> {
     let application = delivery.application.iter().flat_map(|wanted| {
         let controller = if wanted.installs_controller { argo_cd::controller(delivery, wanted).to_vec() } else { Vec::new() };
@@ -170,13 +170,12 @@ fn namespace(contract: &Contract) -> String {
     object("v1", "Namespace", Metadata::new(&contract.namespace, None), json!({}))
 }
 
-/// The store's file among the platform's own: its scripts look for the line with the project, even in a comment.
+/// The store's file among the platform's own: the platform's scripts look for the line with the project, even in a comment.
 pub fn store_file(contract: &Contract, delivery: &Delivery, project_id: &str) -> String {
     format!("# projectID: {project_id}\n{HEADER}{}", stores(contract, delivery).join("---\n"))
 }
 
-/// The Role names the keys that some ExternalSecret reads, sealed or not: a key that is not there yet is then "not
-/// found", and not "forbidden".
+/// The Role names the keys that some ExternalSecret reads, sealed or not, so that a missing key is "not found" and not "forbidden".
 pub(super) fn rbac(contract: &Contract, delivery: &Delivery) -> Vec<String> {
     let reader = &contract.reader.name;
     let name = |account| if delivery.accounts_of_their_own() { format!("{reader}-{account}") } else { reader.to_string() };
@@ -189,7 +188,7 @@ fn role(contract: &Contract, delivery: &Delivery, name: &str, account: &Namespac
     let names: BTreeSet<&str> = keys.iter().map(|name| name.as_str()).collect();
     let metadata = || Metadata::new(name, Some(contract.namespace.as_str()));
     let rules = match delivery.rbac {
-        // Nobody reads; and a rule without names would give every Secret of the namespace.
+        // Nothing reads a key; a rule without names would grant every Secret of the namespace.
         _ if names.is_empty() => json!([]),
         Rbac::Namespace => json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]),
         Rbac::Keys => json!([{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"] }]),
@@ -223,9 +222,9 @@ pub(super) fn stores(contract: &Contract, delivery: &Delivery) -> Vec<String> {
     delivery.stores(contract).into_iter().map(store).collect()
 }
 
-/// As ESO accepts it: `caProvider.namespace` is required in a ClusterSecretStore, and `server` has to be there for
-/// its url to have a default; in a SecretStore it is forbidden. Without a namespace the account is that of the
-/// ExternalSecret's own (ESO's referent form). Only the contract's namespaces may use it: without conditions every namespace might.
+/// The store's spec as ESO accepts it: a ClusterSecretStore requires `caProvider.namespace`, and needs `server` for its url to have a
+/// default; a SecretStore forbids that namespace. Without a namespace the account is that of the ExternalSecret's namespace (ESO's referent
+/// form). Only the contract's namespaces may use it: without conditions every namespace could.
 pub fn store_spec(contract: &Contract, delivery: &Delivery) -> serde_json::Value {
     let account = contract.reader.namespace.as_str();
     let mut spec = json!({
@@ -248,7 +247,7 @@ pub fn store_spec(contract: &Contract, delivery: &Delivery) -> serde_json::Value
     }
     let mut namespaces: Vec<&str> = contract.consumer_namespaces().iter().map(|namespace| namespace.as_str()).collect();
     if namespaces.is_empty() {
-        // Where the Secrets already are, nobody new is let in.
+        // The Secrets are in this namespace already, so nobody new gains access.
         namespaces.push(contract.namespace.as_str());
     }
     spec["conditions"] = json!([{ "namespaces": namespaces }]);
@@ -258,7 +257,7 @@ pub fn store_spec(contract: &Contract, delivery: &Delivery) -> serde_json::Value
 /// The patch of the ExternalSecrets of one name that read the same.
 struct Patch<'c> {
     file: String,
-    /// The target's namespaces, where the name alone does not tell.
+    /// The target's namespaces, if the name alone is ambiguous.
     consumer: &'c Consumer,
     name: &'c Name,
     by_namespace: bool,
@@ -277,8 +276,8 @@ fn patches<'c>(contract: &'c Contract, delivery: &Delivery) -> Vec<Patch<'c>> {
     let mut patches: Vec<Patch<'_>> = Vec::new();
     for (consumer, name) in &named {
         let alike = |other: &&(&Consumer, &Name)| other.1 == *name;
-        // A manifest often has no namespace of its own before kustomize sets it, and then a target that names one
-        // matches nothing, silently. So it is named only where two of the same name read differently.
+        // A manifest often has no namespace before kustomize sets it, and then a target with a namespace silently matches nothing. So the
+        // target gets one only if two of the same name read differently.
         let by_namespace = named.iter().filter(alike).any(|(other, _)| other.entries != consumer.entries);
         if !by_namespace && patches.iter().any(|patch| patch.name == *name) {
             continue;
@@ -292,7 +291,7 @@ fn patches<'c>(contract: &'c Contract, delivery: &Delivery) -> Vec<Patch<'c>> {
 
 fn operations(contract: &Contract, delivery: &Delivery, entries: &[Entry]) -> serde_json::Value {
     let store = contract.store.as_str();
-    // The store is tested as well: another store's ExternalSecret of that name is none of ours.
+    // The store is tested as well: an ExternalSecret of that name that uses another store is not ours.
     let shared = entries.iter().any(|entry| !entry.own_store).then_some("/spec/secretStoreRef".to_owned());
     let own = entries.iter().filter(|entry| entry.own_store).map(|entry| format!("/spec/data/{}/sourceRef/storeRef", entry.index));
     let stores = shared.into_iter().chain(own).flat_map(|at| {
@@ -363,7 +362,7 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
     filled.iter().fold(template.to_owned(), |text, (hole, value)| text.replace(hole, value))
 }
 
-/// The same runbook for another certificate; none where it names that one already, or none at all.
+/// The same runbook for another certificate; none if it already names that one, or none at all.
 pub fn runbook_for(text: &str, certificate: CertificateDigest) -> Option<String> {
     let named = certificate.to_string();
     let at = text.split(FORM).next()?.find("sha256:")?;
@@ -371,7 +370,7 @@ pub fn runbook_for(text: &str, certificate: CertificateDigest) -> Option<String>
     Some(text.replace(before, &named))
 }
 
-/// What is to be done so that each entry has the property, or that it is done.
+/// How to give each entry the property, or that all have it.
 fn property_step(contract: &Contract, delivery: &Delivery) -> String {
     let named = || contract.consumers.iter().filter_map(|consumer| Some((consumer, consumer.name.as_ref()?)));
     if delivery.patched {

@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 pub struct Resolved {
-    /// With the platform's own consumers, and keys that are marked as needed or not.
+    /// With the platform's own consumers, and keys marked as needed or not.
     pub contract: Contract,
     pub coverage: Vec<Finding>,
 }
@@ -37,8 +37,8 @@ pub fn configuration<'p>(platform: &'p Platform, environment: Option<&str>) -> R
     }
 }
 
-/// Replaces the contract's consumers by the platform's own. `patches` is the path in the checkout of the component that adds
-/// the property, if it is in the checkout; `kind` is the store's, if it was asked for.
+/// Replaces the contract's consumers by the platform's own. `patches` is the checkout path of the component that adds the property, if the
+/// checkout has it; `kind` is the store's, if it was given.
 pub fn resolve(
     contract: Contract,
     platform: &Platform,
@@ -105,12 +105,12 @@ fn nothing_read(contract: &Contract, platform: &Platform) -> Error {
         .in_file(&platform.root)
 }
 
-/// Whether a store is the contract's: a ClusterSecretStore, or of either kind if one was asked for.
+/// Whether a store is the contract's: a ClusterSecretStore, or the given kind.
 pub fn is_ours(contract: &Contract, kind: Option<StoreKind>, store: &StoreRef) -> bool {
     store.name == contract.store.as_str() && (kind.is_some() || store.kind == StoreKind::ClusterSecretStore.as_str())
 }
 
-/// The entries of an ExternalSecret that read keys of the contract from its store, with a property that is there.
+/// The entries of an ExternalSecret that read keys of the contract from its store, with an existing property.
 fn delivered(contract: &Contract, kind: Option<StoreKind>, manifest: &Manifest) -> Vec<Entry> {
     let ours = manifest.secret.entries.iter().filter(|read| is_ours(contract, kind, &read.store));
     let entry = |read: &Written| {
@@ -123,7 +123,7 @@ fn delivered(contract: &Contract, kind: Option<StoreKind>, manifest: &Manifest) 
     ours.filter_map(entry).collect()
 }
 
-/// The source Secrets that an ExternalSecret reads whole, and whose data keys it asks for.
+/// The source Secrets that an ExternalSecret reads whole, as they are meant to be read.
 fn extracted(contract: &Contract, kind: Option<StoreKind>, manifest: &Manifest) -> Vec<Name> {
     let ours = manifest.secret.whole.iter().filter(|whole| is_ours(contract, kind, &whole.store));
     let named = ours.filter_map(|whole| whole.key.as_deref()).filter(|key| is_meant_whole(contract, manifest, key));
@@ -132,7 +132,7 @@ fn extracted(contract: &Contract, kind: Option<StoreKind>, manifest: &Manifest) 
     secrets
 }
 
-/// Whether a source Secret can be read whole: its data keys have names of their own, or a template uses the one.
+/// Whether a source Secret may be read whole: its data keys have names of their own, or a template uses its only one.
 fn is_meant_whole(contract: &Contract, manifest: &Manifest, key: &str) -> bool {
     let only = contract.only_property(key);
     contract.secret(key).is_some() && (only != Some(PROPERTY) || manifest.secret.fields.contains(PROPERTY))
@@ -157,7 +157,7 @@ impl<'p> Coverage<'p> {
         is_ours(self.contract, self.kind, store)
     }
 
-    /// Whether it is a manifest that can be read, and not only a patch for one.
+    /// Whether it is a readable manifest, and not only a patch for one.
     fn is_manifest(&mut self, manifest: &Manifest) -> bool {
         let Manifest { file, secret } = manifest;
         if self.platform.is_patch(file) {
@@ -199,10 +199,10 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// Reports the fields of a template that nothing of what the ExternalSecret reads has.
+    /// Reports the template fields that nothing which the ExternalSecret reads provides.
     fn template(&mut self, manifest: &Manifest, whole: &[Name]) {
         let Manifest { file, secret } = manifest;
-        // What is renamed, or comes from elsewhere, is not known.
+        // Renamed data keys, and those from elsewhere, are unknown.
         let certain = secret.whole.iter().all(|one| !one.changed && one.key.is_some() && self.is_ours(&one.store));
         if whole.is_empty() || whole.len() < secret.whole.len() || !certain {
             return;
@@ -220,7 +220,7 @@ impl<'p> Coverage<'p> {
         self.add(Code::PropertyDiffers, file, secret.position, what, &help);
     }
 
-    /// Reports what reads whole source Secrets of our store.
+    /// Reports entries that read whole source Secrets of our store.
     fn whole(&mut self, manifest: &Manifest, is_ours: &dyn Fn(&Whole) -> bool) {
         let Manifest { file, secret } = manifest;
         let name = if secret.name.is_empty() { "an ExternalSecret".to_owned() } else { format!("`{}`", secret.name) };
@@ -246,7 +246,7 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// Reports entries that get no property, and a store of another kind than was asked for.
+    /// Reports entries that get no property, and a store of another kind than the given one.
     fn delivery(&mut self, manifest: &Manifest) {
         let Manifest { file, secret } = manifest;
         let ours: Vec<&Written> =
@@ -305,7 +305,7 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// Reports a property that the source Secret does not have, or that is missing where it has several.
+    /// Reports a property that the source Secret does not have, or a missing property where it has several.
     fn property(&mut self, manifest: &Manifest, read: &Written) {
         let (file, name) = (&manifest.file, &manifest.secret.name);
         let known = self.contract.properties(&read.key);
@@ -330,7 +330,7 @@ impl<'p> Coverage<'p> {
         self.add(Code::PropertyDiffers, file, read.position, what, &help);
     }
 
-    /// Reports what has ESO give something other than the value as it is.
+    /// Reports settings that make ESO change the value.
     fn otherwise(&mut self, manifest: &Manifest, read: &Written) {
         let Some(field) = read.otherwise else { return };
         let what = format!("`{}` is read with `{field}`: something other than its value arrives", read.key);
@@ -363,7 +363,8 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// From kustomize, the manifest, the Application, the contract or the settings, in this order; "" if none of them has one.
+    /// Its namespaces: from kustomize, the manifest, the Application, the contract or the settings, in this order; "" if none of them sets
+    /// one.
     fn namespaces(&self, manifest: &Manifest) -> BTreeSet<String> {
         let Manifest { file, secret } = manifest;
         if secret.cluster {
@@ -381,7 +382,7 @@ impl<'p> Coverage<'p> {
         placed.map(|namespace| namespace.or_else(known).or_else(otherwise).unwrap_or_default()).collect()
     }
 
-    /// Adds the consumers of keys in helm values: those that the contract has without a name.
+    /// Adds the consumers of keys in helm values: those that have no name in the contract.
     fn helm(&mut self) {
         for (file, key, position) in &self.platform.helm {
             if self.contract.secret(key).is_none() {
@@ -406,7 +407,7 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// Adds the consumers of what something else makes an ExternalSecret of, if the contract has them without a name.
+    /// Adds the consumers of ExternalSecrets that another tool makes, if the contract has them without a name.
     fn made(&mut self, manifest: &'p Manifest) {
         let Manifest { file, secret } = manifest;
         let Some(made) = secret.made.as_ref().filter(|_| !self.platform.is_patch(file)) else { return };
@@ -414,7 +415,7 @@ impl<'p> Coverage<'p> {
             let what = format!("`{}` uses a YAML alias or merge key, so what it reads cannot be determined", secret.name);
             return self.add(Code::Unreadable, file, position, what, "write it out");
         }
-        // A store that nothing says, or that is to be filled in, may be ours.
+        // A store that is unset, or that a template fills in, may be ours.
         let ours = self.contract.store.as_str();
         let unsaid = |store: &StoreRef| store.kind.is_empty() && store.name == ours;
         let may_be_ours =
@@ -440,17 +441,17 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// Whether the values of a template's chart say what it reads.
+    /// Whether a template's chart has values that say what it reads.
     fn is_told_by_values(&self, template: &str) -> bool {
         let chart = template.rsplit_once("templates/").map_or(template, |(chart, _)| chart);
         let chart = platform::shown(&self.platform.root, chart);
         self.found.iter().any(|finding| finding.code == Code::RenderedByHelm && finding.place.starts_with(&chart))
     }
 
-    /// One key that is read there.
+    /// Adds one key that such an ExternalSecret reads.
     fn made_reader(&mut self, manifest: &Manifest, made: &Made, key: &Key, position: Position, entry: Option<&Written>) {
         let Manifest { file, secret } = manifest;
-        // What is not said, or is to be filled in, may be anything.
+        // A text that is empty, or that a template fills in, may be anything.
         let may_be = |said: &str, name: &str| said.is_empty() || said.contains(['{', '$']) || said == name;
         let fits = |consumer: &&Consumer| {
             matches!(made, Made::By(_) | Made::Template)
@@ -473,7 +474,7 @@ impl<'p> Coverage<'p> {
             }
         };
         let declared = !known.is_empty();
-        // A chart or a template may add it.
+        // A chart or a template may add the property.
         let may_have_it = has_property || entry.is_some() && matches!(made, Made::Chart | Made::Template);
         let code = if declared && may_have_it { Code::RenderedByHelm } else { Code::RenderedElsewhere };
         self.add(
@@ -487,10 +488,10 @@ impl<'p> Coverage<'p> {
         self.consumers.extend(known);
     }
 
-    /// What a PushSecret writes over a source Secret of ours.
+    /// Reports PushSecrets that overwrite a source Secret of ours.
     fn pushed(&mut self) {
         for (file, store, key, position) in &self.platform.pushed {
-            // One that is selected by label may be ours.
+            // A store that is selected by label may be ours.
             if (store.name.is_empty() || self.is_ours(store)) && self.contract.secret(key).is_some() {
                 let what = format!("a PushSecret writes to `{key}` in our store: it replaces the whole source Secret");
                 self.add(
@@ -523,8 +524,8 @@ impl<'p> Coverage<'p> {
         self.found.extend(unread);
     }
 
-    /// If two of one name read differently, a patch needs the namespace in their manifests to tell them apart, because kustomize
-    /// patches before it sets namespaces. A ClusterExternalSecret cannot be patched at all.
+    /// Reports ExternalSecrets that a patch cannot address. If two of one name read differently, the patch needs the namespace in their
+    /// manifests, because kustomize patches before it sets namespaces. A ClusterExternalSecret cannot be patched at all.
     fn ambiguous(&mut self) {
         let mut alike: BTreeMap<Name, Vec<usize>> = BTreeMap::new();
         for (i, (manifest, consumer)) in self.consumers.iter().enumerate() {
@@ -551,7 +552,7 @@ impl<'p> Coverage<'p> {
         }
     }
 
-    /// Patches that others wrote: what they make of an ExternalSecret is not followed.
+    /// Reports patches that others wrote: how they change an ExternalSecret is not followed.
     fn patched(&mut self) {
         for (file, position) in self.platform.changes(self.contract.store.as_str()) {
             let what = "a patch here may change what an ExternalSecret reads, and is not followed".to_owned();
@@ -577,7 +578,7 @@ impl<'p> Coverage<'p> {
     }
 }
 
-/// What helps where an ExternalSecret is only made: by hand, or on its way through the tool that makes it.
+/// How to fix an ExternalSecret that another tool makes: by hand, or by filtering that tool's output.
 fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_property: bool, property: &str) -> String {
     let declare = if declared { "" } else { "add its consumer to the contract, without a `name`" };
     let and = if declared { "" } else { ", and " };
@@ -601,20 +602,20 @@ fn advice(secret: &ExternalSecret, entry: Option<&Written>, declared: bool, has_
     format!("write `property: {property}` beside its `key` by hand{and}{declare}{by_tool}")
 }
 
-/// What helps where a whole source Secret is read.
+/// How to fix an entry that reads a whole source Secret.
 const LIST_EACH: &str = "list each value in `spec.data`, with `remoteRef.key` and `remoteRef.property`";
 
-/// How the help of a finding begins that `patch` settles.
+/// The beginning of the help for a finding that `patch` fixes.
 const PATCH: &str = "run `seal-secrets patch --write";
 
-/// The same finding while `patch` may still come: what that settles is no error yet.
+/// The finding before `patch` has run: what `patch` fixes is no error yet.
 pub fn before_patch(finding: &Finding) -> Finding {
     let code = if finding.help.starts_with(PATCH) { Code::NotYetPatched } else { finding.code };
     Finding { code, ..finding.clone() }
 }
 
-/// The Argo CD Application for an output folder at this path of the checkout, in the conventions of the existing ones: the
-/// repository and project that most of them have, one wave after the two controllers. None if there are none.
+/// The Argo CD Application for an output folder at this path of the checkout, following the existing ones: the repository and project that
+/// most of them use, one wave after the two controllers. None if there are none.
 pub fn application(platform: &Platform, path: &str) -> Option<Application> {
     let mut votes: BTreeMap<(&str, &str, &str, &str), usize> = BTreeMap::new();
     for application in &platform.applications {

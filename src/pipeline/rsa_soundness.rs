@@ -1,4 +1,4 @@
-//! Whether an RSA key is one that can be sealed to: checks on the numbers themselves.
+//! Whether an RSA key is sound enough to seal to: checks on the numbers themselves.
 
 use std::cmp::Ordering;
 
@@ -7,32 +7,32 @@ use crypto_bigint::{BoxedUint, Limb, NonZero, Odd, Resize};
 
 use crate::model::{Error, Result};
 
-/// Which checks these are: the next number where one is added, so that every key is judged by it once.
+/// The number of this set of checks. Increase it with each new check, so that every key is judged again once.
 pub const CHECKS: u32 = 1;
 
 /// The number of bits that the controller's own keys have.
 pub const USUAL_BITS: u32 = 4096;
 
-/// Below this no flag helps.
+/// No flag allows fewer bits.
 pub const LEAST_BITS: u32 = 2048;
 
-/// Above this neither Go nor aws-lc take a key.
+/// Neither Go nor aws-lc accepts more.
 const MOST_BITS: u32 = 8192;
 
 /// Every prime below this is tried as a factor.
 const SMALL_PRIMES_BELOW: u64 = 8192;
 
-/// How far up from the square root Fermat's method looks for two factors that are close.
+/// How far up from the square root Fermat's method searches for two close factors.
 const FERMAT_STEPS: u32 = 1000;
 
-/// Judges a public key's size and exponent; `least_bits` is what the operator allows.
+/// Judges a public key's size and exponent; `least_bits` is the operator's minimum.
 pub fn check_form(n: &[u8], e: &[u8], least_bits: u32) -> Result<()> {
     let n = BoxedUint::from_be_slice_vartime(n);
     check_size(n.bit_width(), least_bits)?;
     check_exponent(e, &n)
 }
 
-/// Judges a modulus: whether its factors are known, or easily found.
+/// Judges a modulus: whether its factors are known or easily found.
 pub fn check_factors(n: &[u8]) -> Result<()> {
     let n = BoxedUint::from_be_slice_vartime(n);
     let unsound = |what: &str, why: &str| Err(unsound(what, why));
@@ -55,7 +55,7 @@ pub fn check_factors(n: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The same: whether it is itself a prime. This takes longer than all the rest.
+/// Judges whether the modulus is itself a prime. This takes longer than all other checks.
 pub fn check_not_prime(n: &[u8]) -> Result<()> {
     if is_probably_prime(&BoxedUint::from_be_slice_vartime(n)) {
         return Err(unsound("the RSA modulus is itself a prime", "then everybody can compute the private key"));
@@ -83,7 +83,7 @@ fn check_size(bits: u32, least_bits: u32) -> Result<()> {
     Ok(())
 }
 
-/// Odd, from 65537 to 2^32: what Go and aws-lc take, and large enough that no small-exponent attack works.
+/// Odd, from 65537 to 2^32: what Go and aws-lc accept, and large enough against small-exponent attacks.
 fn check_exponent(e: &[u8], n: &BoxedUint) -> Result<()> {
     let e = BoxedUint::from_be_slice_vartime(e);
     let problem = match e.bit_width() {
@@ -113,8 +113,8 @@ fn primes_below(limit: u64) -> impl Iterator<Item = u64> {
     (3..limit).step_by(2).filter(is_prime)
 }
 
-/// An odd prime below [`SMALL_PRIMES_BELOW`] that divides it. Primes are tried in products that fit 32 bits: each
-/// pass over the modulus then serves several.
+/// An odd prime below [`SMALL_PRIMES_BELOW`] that divides it. Primes are tried in products that fit 32 bits, so that each pass over the
+/// modulus tests several.
 fn small_factor(words: &[u64]) -> Option<u64> {
     let mut batch = Vec::new();
     let mut product = 1;
@@ -136,8 +136,8 @@ fn small_factor(words: &[u64]) -> Option<u64> {
     divisor(&batch, product)
 }
 
-/// The fingerprint of CVE-2017-15361 (Nemec et al., "The Return of Coppersmith's Attack", section 2): modulo each of
-/// the first odd primes the modulus is a power of 65537. A sound key passes for one with a chance below 2^-27.
+/// The fingerprint of CVE-2017-15361 (Nemec et al., "The Return of Coppersmith's Attack", section 2): modulo each of the first odd primes
+/// the modulus is a power of 65537. A sound key matches with a probability below 2^-27.
 fn is_roca(words: &[u64]) -> bool {
     primes_below(168).all(|prime| {
         let rest = modulo(words, prime);
@@ -149,8 +149,8 @@ fn is_roca(words: &[u64]) -> bool {
     })
 }
 
-/// Fermat's method: with a from the root of n upwards, a² − n is a square where the factors are close. A modulus that
-/// is a square itself shows at the first step.
+/// Fermat's method: with a from the root of n upwards, a² − n is a square if the factors are close. A modulus that is itself a square shows
+/// at the first step.
 fn fermat_factors(n: &BoxedUint) -> bool {
     // Room for the growth of a² beyond n.
     let n = n.resize(n.bits_precision() + 64);
@@ -172,7 +172,7 @@ fn fermat_factors(n: &BoxedUint) -> bool {
 }
 
 fn is_square(n: &BoxedUint) -> bool {
-    // Modulo 64 and modulo these primes few rests are those of squares: hardly a number needs its root taken.
+    // Modulo 64 and these primes few remainders are those of squares, so the root of hardly any number is needed.
     const MODULI: [u64; 6] = [64, 5, 7, 11, 13, 17];
     let may_be = |modulus: u64| {
         let rest = n.rem_limb(NonZero::new(Limb::from(modulus)).expect("none is zero")).0;
@@ -186,7 +186,7 @@ fn is_probably_prime(n: &BoxedUint) -> bool {
     let Some(modulus) = Odd::new(n.clone()).into_option() else { return false };
     let params = BoxedMontyParams::new_vartime(modulus);
     let one = BoxedMontyForm::one(&params);
-    // To the power of 2, doubling is multiplying: faster than for any base.
+    // To base 2, multiplying is doubling: faster than any other base.
     let power = (0..n.bit_width()).rev().fold(one.clone(), |power, bit| {
         let square = power.square();
         if bit > 0 && n.bit_vartime(bit) { square.double() } else { square }

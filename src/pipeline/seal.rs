@@ -19,9 +19,9 @@ use crate::model::{Entropy, EntropyFailed, Error, Result, SecretValue, on_thread
 
 /// The session key's length in bytes: AES-256.
 const SESSION_KEY: usize = 32;
-/// OAEP's seed, in bytes: as long as a SHA-256 (RFC 8017, 7.1.1).
+/// The length of OAEP's seed in bytes: that of a SHA-256 (RFC 8017, 7.1.1).
 const SEED: usize = 32;
-/// GCM's tag, in bytes.
+/// The length of GCM's tag in bytes.
 pub(super) const TAG: usize = 16;
 /// Twelve zero bytes: each session key seals exactly one value (sealed-secrets `pkg/crypto/crypto.go`).
 pub(super) const NONCE: [u8; 12] = [0; 12];
@@ -34,7 +34,7 @@ pub struct Sealer {
 /// A value and the label that binds it; see `Scope::label`.
 pub type Labelled = (String, SecretValue);
 
-/// All the randomness that sealing one value takes: the session key, then OAEP's seed. It can be neither copied nor used twice.
+/// All the randomness for sealing one value: the session key, then OAEP's seed. It can be neither copied nor used twice.
 pub struct SessionKey(Zeroizing<Vec<u8>>);
 
 /// The session keys of a run. All nonces are zero, so two values under one key would reveal each other.
@@ -45,7 +45,7 @@ pub struct SessionKeys {
 }
 
 impl SessionKeys {
-    /// Draws so many, each unlike all that this run drew before.
+    /// Draws `count` keys, each different from all that this run drew before.
     pub fn draw(&mut self, count: usize, entropy: &mut Entropy) -> Result<Vec<SessionKey>> {
         let mut random = Zeroizing::new(vec![0; count * (SESSION_KEY + SEED)]);
         entropy.try_fill_bytes(&mut random)?;
@@ -56,7 +56,7 @@ impl SessionKeys {
     }
 }
 
-/// Randomness that was drawn before, for a library that asks for it: once, and no more than there is.
+/// Randomness drawn earlier, for a library that asks for it: each byte once, and no more than there are.
 struct Drawn<'d>(&'d [u8]);
 
 impl TryRng for Drawn<'_> {
@@ -81,13 +81,13 @@ impl TryRng for Drawn<'_> {
 impl TryCryptoRng for Drawn<'_> {}
 
 impl Sealer {
-    /// For a certificate that was judged.
+    /// Prepares a judged certificate.
     pub fn new(certificate: &FitCertificate) -> Result<Self> {
         Ok(Sealer { key: PublicKey::from_public_key_der(&certificate.public_key).map_err(|_| failed())? })
     }
 
-    /// Seals each value under a session key of its own, on up to `threads` threads; the blobs come in the order of the
-    /// values. The values are wiped.
+    /// Seals each value under its own session key, on up to `threads` threads; the blobs are in the order of the values. The values are
+    /// wiped.
     pub fn seal_all(&self, values: Vec<Labelled>, entropy: &mut Entropy, threads: NonZeroUsize) -> Result<Vec<String>> {
         let session_keys = SessionKeys::default().draw(values.len(), entropy)?;
         let work: Vec<(Labelled, SessionKey)> = values.into_iter().zip(session_keys).collect();
@@ -106,7 +106,7 @@ impl Sealer {
         let encrypted = self.key.encrypt(&mut Drawn(seed), padding, session_key).map_err(|_| failed())?;
         rsa.copy_from_slice(&encrypted);
         let (text, tag) = body.split_at_mut(value.len());
-        // Encrypted where it lies: after this call no plaintext is left in the blob.
+        // Encrypted in place: afterwards the blob holds no plaintext.
         text.copy_from_slice(value.expose());
         let cipher = Aes256Gcm::new_from_slice(session_key).map_err(|_| failed())?;
         let computed: Tag = cipher.encrypt_inout_detached(&Nonce::from(NONCE), &[], text.into()).map_err(|_| failed())?;

@@ -10,24 +10,23 @@ use crate::model::CertificateDigest;
 /// The counts, by key.
 pub struct Status {
     pub pinned: CertificateDigest,
-    /// How many SealedSecrets have values that are sealed to each.
+    /// By key, how many SealedSecrets have values that are sealed to it.
     pub needed: BTreeMap<CertificateDigest, usize>,
-    /// How many SealedSecrets are sealed to a key that is not known.
+    /// How many SealedSecrets are sealed to an unknown key.
     pub unknown: usize,
     /// Files that could not be read, or were skipped.
     pub unread: usize,
-    /// The escrow's keys, where it was opened.
+    /// The escrow's keys, if it was opened.
     pub escrow: Option<Pairs>,
 }
 
 /// A key of the escrow.
 pub struct KeyStatus<'s> {
-    /// The key.
     pub pair: &'s Pair,
-    /// When its certificate began, where it has one.
+    /// When its certificate began, if it has one.
     pub begins: Option<String>,
     pub count: usize,
-    /// Whether it is needed; none = that cannot be told.
+    /// Whether it is needed; none = unknown.
     pub needed: Option<bool>,
 }
 
@@ -37,8 +36,8 @@ impl Status {
         Status { pinned, needed: BTreeMap::new(), unknown: 0, unread: 0, escrow }
     }
 
-    /// Counts a SealedSecret; the keys that it is sealed to, where they are known. What opens it is the truth; without keys there
-    /// is only what it says of itself.
+    /// Counts a SealedSecret, and returns the keys that it is sealed to, if known. The key that opens it decides; without keys, what it
+    /// says itself.
     pub fn count(&mut self, one: &ForeignSealedSecret) -> Option<BTreeSet<CertificateDigest>> {
         let keys = match &self.escrow {
             Some(escrow) => sealed_to(one, &escrow.openers),

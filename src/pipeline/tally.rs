@@ -1,4 +1,4 @@
-//! What a run over many SealedSecrets did, or would do: counted as it goes, so that memory does not grow with them.
+//! What a run over many SealedSecrets did, or would do: counted on the way, so that memory does not grow with their number.
 
 use super::re_encrypt::{Done, State};
 use crate::model::{CertificateDigest, Error, Result};
@@ -9,7 +9,7 @@ pub enum Event {
     Moved {
         file: String,
         name: String,
-        /// The key that it was sealed to, where that is known.
+        /// The key that it was sealed to, if known.
         from: Option<CertificateDigest>,
     },
     /// It cannot be read or opened.
@@ -20,7 +20,7 @@ pub enum Event {
 pub struct Tally {
     pub moved: usize,
     pub files: usize,
-    /// SealedSecrets that are sealed to the current certificate already.
+    /// SealedSecrets that are already sealed to the current certificate.
     pub current: usize,
     /// SealedSecrets and files that cannot be read or opened.
     pub failed: usize,
@@ -31,7 +31,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a file, and tells of each of its SealedSecrets.
+    /// Counts a file, and passes each of its SealedSecrets to `tell`.
     pub fn count(&mut self, file: &str, done: Result<Done>, tell: &mut dyn FnMut(Event) -> Result<()>) -> Result<()> {
         let done = match done {
             Ok(done) => done,

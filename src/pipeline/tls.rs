@@ -1,4 +1,4 @@
-//! Certificates for the contract's secrets: self-signed, of an authority of one's own, or issued by that.
+//! Certificates among the contract's secrets: self-signed ones, those of a private authority, and those that it issues.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -29,10 +29,10 @@ use super::key_pair::PrivateKey;
 use super::pem;
 use crate::model::{Entropy, EntropyFailed, Error, KeyName, Result, SecretValue};
 
-/// How far back a certificate begins, so that a machine whose clock is behind accepts it.
+/// How far back a certificate begins, so that a machine whose clock is slow accepts it.
 const BEGINS_BEFORE: Duration = Duration::from_secs(5 * 60);
 
-/// When a certificate begins that is made now.
+/// When a certificate that is made now begins.
 pub fn begins(now: SystemTime) -> Result<SystemTime> {
     now.checked_sub(BEGINS_BEFORE).ok_or_else(failed)
 }
@@ -46,10 +46,10 @@ pub fn serial(entropy: &mut Entropy) -> Result<[u8; 16]> {
     Ok(serial)
 }
 
-/// A certificate in PEM, as it was built.
+/// The PEM of a certificate that the builder made.
 pub fn built(der: builder::Result<Vec<u8>>) -> Result<Zeroizing<String>> {
     let der = der.map_err(|error| match error {
-        // A sound key fails to sign only where its blinding gets no randomness, which the library draws itself.
+        // A sound key fails to sign only if its blinding, for which the library draws randomness itself, gets none.
         builder::Error::Signature(_) => EntropyFailed.into(),
         _ => failed(),
     })?;
@@ -60,7 +60,7 @@ fn failed() -> Error {
     Error::cryptography("no certificate could be made", "check this machine's clock with `date`, and try again")
 }
 
-/// Whose certificate it is.
+/// Whom the certificate is for.
 pub struct Subject<'s> {
     pub key: PrivateKey,
     /// DNS names and IP addresses; the first is its common name.
@@ -68,7 +68,7 @@ pub struct Subject<'s> {
     pub days: u32,
 }
 
-/// Who signs it.
+/// The authority that signs it.
 pub struct Authority<'a> {
     pub name: &'a KeyName,
     pub key: PrivateKey,
@@ -76,7 +76,7 @@ pub struct Authority<'a> {
     pub certificate: &'a SecretValue,
 }
 
-/// A certificate in PEM. Without an authority it signs itself; `signs_others` makes it one.
+/// Makes a certificate in PEM. Without an authority it is self-signed; with `signs_others` it is an authority.
 pub fn issue(
     subject: &Subject<'_>,
     by: Option<&Authority<'_>>,
@@ -116,7 +116,7 @@ fn check_outlived(authority: &Certificate, name: &KeyName, ends: SystemTime) -> 
     Err(Error::refused(what, format!("rotate the authority too: `seal-secrets rotate {name}`")))
 }
 
-/// Whether a certificate is for this key, and signed by that authority; `certificate` may be its own.
+/// Whether a certificate is for this key and signed by `authority`, which may be the same certificate.
 pub fn fits(certificate: &SecretValue, key: &PrivateKey, authority: &SecretValue) -> bool {
     let verified = || {
         let (certificate, authority) = (read(certificate)?, read(authority)?);
@@ -134,7 +134,7 @@ fn read(certificate: &SecretValue) -> Option<Certificate> {
     Certificate::from_pem(certificate.expose()).ok()
 }
 
-/// Whether a signature is this key's, which is given as SubjectPublicKeyInfo.
+/// Whether a signature was made by the key with this SubjectPublicKeyInfo.
 fn verify(public: &[u8], message: &[u8], signature: &[u8]) -> bool {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm};
     let Ok(info) = SubjectPublicKeyInfoRef::from_der(public) else { return false };
@@ -207,7 +207,7 @@ impl BuilderProfile for Profile {
     }
 }
 
-/// A private key, as the builder asks for its signature.
+/// A private key as the builder's signer.
 struct By<'k>(&'k PrivateKey);
 
 #[derive(Clone)]

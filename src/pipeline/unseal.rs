@@ -17,13 +17,13 @@ use crate::manifest::sealed_secret::{Encrypted, SealedSecret};
 use crate::manifest::secret::Unsealed;
 use crate::model::{DataKey, Error, KeyName, Result, Scope, SecretValue, Text};
 
-/// Opens one blob with the first key that fits. Whatever is wrong, the answer is the same: a text that told a wrong
-/// key from a changed byte would be an oracle.
+/// Opens one blob with the first key that fits. Every failure gives the same answer: one that told a wrong key from a changed byte would be
+/// an oracle.
 pub fn open(keys: &[SealingKey], label: &str, blob: &str) -> Result<SecretValue> {
     open_first(keys, 0, &[label.to_owned()], blob).map(|(_, _, value)| value)
 }
 
-/// The same, under the first label that fits, beginning with a key that is likely to; says which key and which label did.
+/// Opens one blob with the first key and label that fit, starting with a likely key; returns the index of both.
 pub fn open_first(keys: &[SealingKey], first: usize, labels: &[String], blob: &str) -> Result<(usize, usize, SecretValue)> {
     let order = || std::iter::once(first).chain((0..keys.len()).filter(|i| *i != first)).filter_map(|i| Some((i, keys.get(i)?)));
     let opened = |bytes: &[u8]| {
@@ -40,7 +40,7 @@ fn does_not_open(keys: &[SealingKey]) -> Error {
     Error::cryptography("a sealed value does not open", help).why(format!("tried {}", tried.join(", ")))
 }
 
-/// sealed-secrets `pkg/crypto/crypto.go`, `HybridDecrypt`; stricter, in that the RSA part has to have the key's length.
+/// sealed-secrets `pkg/crypto/crypto.go`, `HybridDecrypt`; stricter, because the RSA part has to have the key's length.
 fn open_with(key: &SealingKey, label: &str, blob: &[u8]) -> Option<SecretValue> {
     let (length, rest) = blob.split_first_chunk::<2>()?;
     let size = usize::from(u16::from_be_bytes(*length));
@@ -50,7 +50,7 @@ fn open_with(key: &SealingKey, label: &str, blob: &[u8]) -> Option<SecretValue> 
     let (rsa, body) = rest.split_at(size);
     let mut buffer = Zeroizing::new(vec![0; key.opener.min_output_size()]);
     let session_key = key.opener.decrypt(&OAEP_SHA256_MGF1SHA256, rsa, &mut buffer, Some(label.as_bytes())).ok()?;
-    // A session key of another length than AES-256's is refused here.
+    // A session key that is not of AES-256's length is refused here.
     let cipher = Aes256Gcm::new_from_slice(session_key).ok()?;
     let (text, tag) = body.split_at(body.len() - TAG);
     let mut value = Zeroizing::new(text.to_vec());
@@ -86,7 +86,7 @@ pub fn unseal_foreign(keys: &[SealingKey], one: &ForeignSealedSecret) -> Result<
     for blob in &one.blobs {
         let opened = open_first(keys, 0, &one.labels, &blob.text);
         let (_, label, value) = opened.map_err(|error| unattributed(one, error).at(blob.spot.position))?;
-        // What it opens under is what it was sealed for.
+        // The label under which it opens is what it was sealed for.
         match one.labels[label].split_once('/') {
             Some((of, called)) => (namespace, name) = (Some(of.to_owned()), called.to_owned()),
             None if one.labels[label].is_empty() => {}
@@ -98,7 +98,7 @@ pub fn unseal_foreign(keys: &[SealingKey], one: &ForeignSealedSecret) -> Result<
     Ok(Unsealed { name, namespace, template: one.template.clone(), values })
 }
 
-/// Adds what the controller renders; a sealed value wins over a text of the same data key.
+/// Adds the texts that the controller renders; a sealed value wins over a text of the same data key.
 fn render(texts: &BTreeMap<DataKey, Text>, values: &mut Vec<(String, SecretValue)>) {
     let value = |name: &DataKey| values.iter().find(|(key, _)| key == name.as_str()).map(|(_, value)| value);
     let none = SecretValue::new(Zeroizing::new(Vec::new()));
@@ -108,7 +108,7 @@ fn render(texts: &BTreeMap<DataKey, Text>, values: &mut Vec<(String, SecretValue
     values.extend(rendered);
 }
 
-/// What does not open for want of a name says so.
+/// Explains that a value does not open because no name is known for it.
 pub fn unattributed(one: &ForeignSealedSecret, error: Error) -> Error {
     let (what, help) = match one.kind {
         Kind::Alone => (
@@ -127,10 +127,10 @@ pub fn unattributed(one: &ForeignSealedSecret, error: Error) -> Error {
 /// The values of a SealedSecret, in the order of its data keys, or why one of them does not open.
 pub type Values = Result<Vec<(String, SecretValue)>>;
 
-/// The shortest value that can be told from chance where it stands in a file, in bytes.
+/// The shortest value, in bytes, whose occurrence in a file cannot be chance.
 const LEAST_SOUGHT: usize = 12;
 
-/// A value that is looked for in files.
+/// A value to search for in files.
 pub struct Sought<'o> {
     pub name: KeyName,
     value: &'o SecretValue,
@@ -138,7 +138,7 @@ pub struct Sought<'o> {
 }
 
 impl Sought<'_> {
-    /// Where it stands in these bytes.
+    /// Where these bytes contain it.
     pub fn stands_in(&self, bytes: &[u8]) -> Option<usize> {
         self.value.stands_in(bytes).or_else(|| self.encoded.stands_in(bytes))
     }
@@ -148,14 +148,14 @@ impl Sought<'_> {
 pub struct Opened(HashMap<String, Vec<Values>>);
 
 impl Opened {
-    /// Opens them with these keys.
+    /// Opens the values with these keys.
     pub fn new(keys: &[SealingKey], inventory: &Inventory) -> Self {
         let open = |(path, secrets): (&String, &Vec<SealedSecret>)| (path.clone(), secrets.iter().map(|one| open_all(keys, one)).collect());
         Opened(inventory.sealed.iter().map(open).collect())
     }
 
-    /// What to look for in files where these values may stand in the clear: each as it is and in base64. `inventory` is what they were
-    /// opened from.
+    /// What to search for in files that may hold these values in the clear: each value as it is and in base64. `inventory` is what they
+    /// were opened from.
     pub fn sought<'o>(&'o self, inventory: &'o Inventory) -> Vec<Sought<'o>> {
         let of_file = inventory.sealed.iter().flat_map(|(path, secrets)| secrets.iter().zip(self.of(path)));
         let named = |secret: &SealedSecret, key: &str| DataKey::new(key).ok().map(|key| KeyName::of(&secret.name, &key));
@@ -166,7 +166,7 @@ impl Opened {
             .collect()
     }
 
-    /// Those of a file, in the order of its SealedSecrets.
+    /// The values of a file, in the order of its SealedSecrets.
     pub fn of(&self, file: &str) -> &[Values] {
         self.0.get(file).map(Vec::as_slice).unwrap_or_default()
     }

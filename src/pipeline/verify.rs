@@ -1,5 +1,4 @@
-//! Offline: do contract, sealed files, certificate and derived files agree? With the sealing key: is each value what its
-//! recipe makes?
+//! Offline: do contract, sealed files, certificate and derived files agree? With the sealing key: does each value match its recipe?
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,29 +21,29 @@ use crate::model::{
 };
 
 pub struct Evidence<'e> {
-    /// How the operator names the folders: the findings' places.
+    /// How the operator names the folders, for the findings' places.
     pub places: &'e Places,
     pub contract: &'e Contract,
     pub inventory: &'e Inventory,
     /// The certificate, or why it cannot be sealed to.
     pub certificate: Result<&'e FitCertificate, &'e Error>,
-    /// Whether this machine accepted it: none of them, or why not; none = what it accepted cannot be read.
+    /// Whether this machine accepted it, or why not; none = its pins cannot be read.
     pub accepted: Option<Verdict>,
     /// Which ignore rule a path below `out/` matches.
     pub ignored: &'e dyn Fn(&str) -> Option<String>,
     /// The keys of the escrow, and what they opened; none = no value is opened.
     pub opened: Option<(&'e [SealingKey], &'e Opened)>,
-    /// The operator's copies; none = they are not compared, as no value is opened.
+    /// The operator's copies; none = they are not compared, because no value is opened.
     pub copies: Option<&'e Copies>,
-    /// How many `recipients.txt` names, where it is there.
+    /// How many recipients `recipients.txt` lists, if it exists.
     pub listed: Option<usize>,
-    /// How many the escrow is encrypted to, where it is there.
+    /// How many recipients the escrow is encrypted to, if it exists.
     pub able: Option<&'e Result<usize>>,
-    /// Files of the keys folder that cannot be read as what they should be.
+    /// Files of the keys folder that are malformed.
     pub damaged: &'e [Error],
     /// Secrets that git tracks.
     pub tracked: &'e [Error],
-    /// The units, by path below `out/`, that git tracks and the working tree has lost, each with what brings it back.
+    /// The units, by path below `out/`, that git tracks and the working tree lacks, each with the command that restores it.
     pub lost: &'e BTreeMap<String, String>,
     pub delivery: &'e Delivery,
     pub coverage: &'e [Finding],
@@ -52,7 +51,7 @@ pub struct Evidence<'e> {
 
 /// The operator's copies.
 pub struct Copies {
-    /// Those that exist.
+    /// The existing copies.
     pub found: BTreeMap<KeyName, SecretValue>,
     /// The command that writes them from the sealed values.
     pub restore: String,
@@ -97,7 +96,7 @@ struct Findings<'e> {
 }
 
 const RESTORE: &str = "run `seal-secrets bootstrap`: it restores the file";
-/// The remedy where the escrow is encrypted to another number of recipients than are listed.
+/// The help if the escrow is encrypted to another number of recipients than are listed.
 pub const RECIPIENTS_DIFFER: &str =
     "run what was interrupted again: `seal-secrets escrow add-recipient RECIPIENT` or `seal-secrets escrow remove-recipient RECIPIENT`";
 const CHANGED: &str = "contract or settings changed since it was written: run `seal-secrets bootstrap` if that is intended, or pass those that it was written with";
@@ -178,7 +177,7 @@ impl Findings<'_> {
     fn unit(&mut self, evidence: &Evidence<'_>, unit: &Unit<'_>) {
         let (file, inventory) = (unit.file(), evidence.inventory);
         let Some(secrets) = inventory.sealed.get(&file) else {
-            // A file that cannot be read has its finding already.
+            // A file that cannot be read already has its finding.
             if inventory.unreadable().all(|path| path != file) {
                 self.missing_unit(evidence, unit);
             }
@@ -212,11 +211,11 @@ impl Findings<'_> {
         self.text(inventory, unit, secrets, documents);
     }
 
-    /// All of a unit's file. `documents` are those that should be in it, by the order of its keys, each with the place where it stands.
+    /// Compares a unit's whole file. `documents` are those that it should hold, in the order of its keys, each with its position.
     fn text(&mut self, inventory: &Inventory, unit: &Unit<'_>, secrets: &[SealedSecret], documents: Vec<(usize, Option<String>)>) {
         let file = unit.file();
         let mut text = inventory.texts[&file].as_slice();
-        // Cut off behind a separator: that the other half is missing is told.
+        // Cut off after a separator: the missing half is reported elsewhere.
         if documents.len() < unit.secrets().len() {
             text = text.strip_suffix(SEPARATOR.as_bytes()).unwrap_or(text);
         }
@@ -235,7 +234,7 @@ impl Findings<'_> {
         }
     }
 
-    /// The store among the platform's own files.
+    /// Compares the store among the platform's own files.
     fn store_file(&mut self, evidence: &Evidence<'_>, help: &str) {
         let Some(file) = &evidence.delivery.store_file else { return };
         let expected = store_file(evidence.contract, evidence.delivery, &file.project_id);
@@ -255,7 +254,7 @@ impl Findings<'_> {
             let code = if unit.write_once() { Code::WriteOnceMissing } else { Code::UnitMissing };
             let gone = inventory.gone(std::slice::from_ref(unit));
             let help = inventory.check_folder().map_or_else(|other| other.help(), |()| gone.help());
-            // git is asked about the very file: it may lie in another repository.
+            // git is asked about this very file: it may be in another repository.
             let otherwise = help.split_once("; or").map_or(String::new(), |(_, otherwise)| format!("; or{otherwise}"));
             let help = evidence.lost.get(&file).map_or(help, |lost| format!("{lost}{otherwise}"));
             return self.add(code, &file, None, gone.what(), &help);
@@ -270,7 +269,7 @@ impl Findings<'_> {
         self.add(code, &file, None, what.to_owned(), &help);
     }
 
-    /// One SealedSecret against the contract; whether it is worth opening.
+    /// Compares one SealedSecret with the contract; returns whether it is worth opening.
     fn sealed(&mut self, evidence: &Evidence<'_>, file: &str, keys: &[&Key], sealed: &SealedSecret) -> bool {
         let before = self.list.len();
         let (contract, name) = (evidence.contract, &sealed.name);
@@ -310,13 +309,13 @@ impl Findings<'_> {
         self.list.len() == before
     }
 
-    /// The data keys of a SealedSecret, and the shape of each value.
+    /// Checks the data keys of a SealedSecret, and the shape of each value.
     fn data(&mut self, evidence: &Evidence<'_>, file: &str, keys: &[&Key], sealed: &SealedSecret) {
         let (name, at) = (&sealed.name, Some(sealed.position));
         if let [key] = keys
             && key.name.property() == PROPERTY
         {
-            // The only one: another name for it is told as that.
+            // If it is the only one, another name for it is reported as such.
             let [Encrypted { key: data_key, position, .. }] = sealed.encrypted.as_slice() else {
                 let what = format!("`{name}` has {} data keys instead of only `{PROPERTY}`", sealed.encrypted.len());
                 return self.add(Code::WrongData, file, at, what, FROM_GIT);
@@ -353,7 +352,7 @@ impl Findings<'_> {
         }
     }
 
-    /// The blob's shape; the length of the value in it is public.
+    /// Checks the blob's shape; the length of its value is public.
     fn blob(&mut self, evidence: &Evidence<'_>, file: &str, key: &Key, blob: &str, length: Option<usize>, position: Position) {
         let Ok(certificate) = evidence.certificate else { return };
         let bytes = BASE64_STANDARD.decode(blob).unwrap_or_default();
@@ -370,7 +369,7 @@ impl Findings<'_> {
         }
     }
 
-    /// A value of a SealedSecret, compared with its recipe.
+    /// Compares a value of a SealedSecret with its recipe.
     fn value<'v>(&mut self, file: &str, key: &Key, sealed: &SealedSecret, opened: &'v [(String, SecretValue)]) -> Option<&'v SecretValue> {
         let (_, value) = opened.iter().find(|(data_key, _)| data_key == key.name.property())?;
         let imported = sealed.value(key.name.property()).is_some_and(|one| one.imported);
@@ -385,7 +384,7 @@ impl Findings<'_> {
         self.add(Code::CannotOpen, file, error.position(), what, FROM_GIT);
     }
 
-    /// What is made of other values is made of these.
+    /// Checks that derived values are made from these values.
     fn derived_values(&mut self, file: &str, values: &[(&Key, Option<&SecretValue>)]) {
         let known = |name: &KeyName| values.iter().find(|(key, _)| key.name == *name).and_then(|(_, value)| *value);
         for (key, value) in values {
@@ -396,7 +395,7 @@ impl Findings<'_> {
             let sources: Vec<String> = key.recipe.sources().into_iter().map(|of| format!("`{of}`")).collect();
             let (what, help) = match key.recipe.is_hash() {
                 true => (format!("`{}` is not a hash of {}: nobody could log in", key.name, sources.join(", ")), FROM_GIT.to_owned()),
-                // The contract may ask for something else now: another user, another name in a certificate.
+                // The contract may have changed: another user, another name in a certificate.
                 false => (
                     format!("`{}` is not what its recipe makes of {}", key.name, sources.join(" and ")),
                     format!("{FROM_GIT}; if its recipe was changed, `seal-secrets rotate {}` makes all of them again", key.name),
@@ -444,7 +443,7 @@ impl Findings<'_> {
                     self.add(Code::Orphan, path, at, what, "remove the file if nobody needs it, or add the key to the contract");
                 }
             }
-            // What it says of itself is taken for true.
+            // What it says itself is believed.
             let unknown = |secret: &&SealedSecret| contract.secret(secret.name.as_str()).is_none();
             let own = |secret: &SealedSecret| document(contract, Some(secret).filter(unknown)?, secret.write_once.clone());
             let expected: Vec<Option<String>> = secrets.iter().map(own).collect();
@@ -454,7 +453,7 @@ impl Findings<'_> {
         }
     }
 
-    /// What only the keys folder still knows to be write-once.
+    /// Reports what only the keys folder still knows to be write-once.
     fn dropped(&mut self, evidence: &Evidence<'_>) {
         let marked = |name: &Name| evidence.inventory.sealed.values().flatten().any(|one| one.name == *name && one.write_once.is_some());
         for name in evidence.inventory.dropped(evidence.contract).filter(|name| !marked(name)) {
@@ -464,7 +463,7 @@ impl Findings<'_> {
         }
     }
 
-    /// A file that is no unit: nothing in the clear stands in it, and no conflict, for which there is `help`.
+    /// Checks a file that is no unit: it holds nothing in the clear, and no conflict, for which `help` says what to do.
     fn other(&mut self, path: &str, bytes: &[u8], help: &str) {
         let is_manifest = [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end));
         if !is_manifest && (path != RUNBOOK || text::conflict(bytes).is_none()) {
@@ -492,7 +491,7 @@ impl Findings<'_> {
             let help = if expected.as_ref().is_none_or(|expected| expected.contains_key(path)) { RESTORE } else { text::RESOLVE };
             self.other(path, bytes, help);
         }
-        // Without a certificate the derived files cannot be known, but for its digest in the runbook.
+        // Without a certificate the derived files are unknown, because the runbook contains its digest.
         let Some(expected) = expected else { return };
         let found = inventory.others.get(RUNBOOK).and_then(|found| form_of(found));
         let changed = found.is_some_and(|found| found != form(evidence.contract, evidence.delivery));
@@ -502,7 +501,7 @@ impl Findings<'_> {
             let code = derived_code(path);
             match inventory.others.get(path) {
                 None => self.add(code, path, None, "it is not there".to_owned(), help),
-                // That there are two texts in it is told.
+                // The conflict is already reported.
                 Some(found) if text::conflict(found).is_some() => {}
                 Some(found) => {
                     if let Some((line, what)) = difference::first(expected, found) {

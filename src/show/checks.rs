@@ -1,11 +1,11 @@
-//! What `doctor` found: what is well in a few lines, then each fault, the worst last.
+//! What `doctor` found: good results in a few lines, then each fault, the worst last.
 
 use serde_json::{Value, json};
 
 use super::{contract, counted, pretty};
 use crate::model::{Check, Contract, Status, Symptom, visible};
 
-/// The most names, or lines of a category, that are shown one by one.
+/// How many names, or lines of a category, are listed individually.
 const FEW: usize = 4;
 
 pub fn text(checks: &[Check], verbose: bool) -> String {
@@ -63,7 +63,7 @@ fn names(check: &Check, verbose: bool) -> String {
     format!("{} and {} more", all[..FEW - 1].join(", "), all.len() - FEW + 1)
 }
 
-/// The contract's flow chart with each fault in it, which points at what is broken.
+/// The contract's flow chart with each fault pointing at what is broken.
 pub fn mermaid(contract: &Contract, checks: &[Check]) -> String {
     let mut text = contract::mermaid(contract);
     text.push_str("  classDef bad fill:#fdd,stroke:#c00\n  classDef warning fill:#ffd,stroke:#a80\n");
@@ -80,7 +80,7 @@ pub fn mermaid(contract: &Contract, checks: &[Check]) -> String {
     text
 }
 
-/// What stands in quotes there: the cluster's names may hold anything.
+/// A quoted label: the cluster's names may contain anything.
 fn label(text: &str) -> String {
     visible(text).replace('#', "#35;").replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;")
 }

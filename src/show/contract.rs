@@ -28,7 +28,7 @@ pub fn table(contract: &Contract) -> String {
     rows.iter().map(line).collect()
 }
 
-/// The heads of the columns, then a row for each value.
+/// The column headings, then a row for each value.
 pub(super) fn table_rows(contract: &Contract) -> Vec<[String; 4]> {
     let mut rows = vec![["KEY", "RECIPE", "NEEDED WHEN", "READ BY"].map(str::to_owned)];
     for key in &contract.keys {
@@ -48,7 +48,7 @@ pub(super) fn table_rows(contract: &Contract) -> Vec<[String; 4]> {
     rows
 }
 
-/// The rows of what a Secret holds beside its values.
+/// A row for each text that a Secret holds besides its values.
 fn texts(contract: &Contract, secret: &str, when: &str) -> Vec<[String; 4]> {
     let name = |property: &DataKey| KeyName::new(&format!("{secret}/{property}"));
     let row = |(property, text): (&DataKey, &Text)| {
@@ -100,7 +100,7 @@ pub fn json(places: &Places, contract: &Contract, coverage: &[Finding]) -> Strin
     pretty(contract)
 }
 
-/// The node of the flow chart that a check of this category is of.
+/// The flow chart's node for a check of this category.
 #[cfg(feature = "cluster")]
 pub(super) fn node(contract: &Contract, category: &str, name: &str) -> Option<String> {
     let key = || secrets(contract).iter().position(|secret| *secret == name);

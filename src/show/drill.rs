@@ -7,7 +7,7 @@ use crate::model::{Error, Finding, Places, Result, visible};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::drill::{Drill, Share};
 
-/// For people, to be filed as it is.
+/// For people, to file as it is.
 pub fn report(places: &Places, drill: &Drill, certificate: Result<&SealingCertificate, &Error>, list: &[Finding]) -> String {
     let failed = |error: &Error| format!("error: {}\n             help: {}", error.what(), places.pasteable(&error.help()));
     let certificate = certificate.map_or_else(failed, |certificate| format!("{}, until {}", certificate.digest, certificate.ends()));
@@ -55,7 +55,7 @@ pub fn json(places: &Places, drill: &Drill, certificate: Result<&SealingCertific
     pretty(json!({ "version": 1, "drill": report, "findings": findings::values(places, list) }))
 }
 
-/// Whether everything could be restored, and is as it should be.
+/// Whether everything could be restored, and nothing is wrong with it.
 pub fn passed(drill: &Drill, list: &[Finding]) -> bool {
     drill.succeeded() && findings::errors(list) == 0
 }

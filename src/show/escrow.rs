@@ -1,4 +1,4 @@
-//! Who can open the escrow, and with an identity also what is in it.
+//! Who can open the escrow, and with an identity also its content.
 
 use serde_json::{Value, json};
 
@@ -8,18 +8,18 @@ use crate::pipeline::private_key::{Pair, Pairs};
 use crate::pipeline::recipients::Recipient;
 use crate::pipeline::verify::RECIPIENTS_DIFFER;
 
-/// What the files tell.
+/// What the files say.
 pub struct Listing<'l> {
-    /// How many recipients the escrow is encrypted to: an age file does not tell to whom.
+    /// How many recipients the escrow is encrypted to; an age file does not say who they are.
     pub able: usize,
-    /// Those that `recipients.txt` names, if it exists.
+    /// The recipients in `recipients.txt`, if it exists.
     pub listed: Option<&'l [Recipient]>,
     /// Who opened the escrow, the keys in it, and which of them is pinned.
     pub opened: Option<(String, &'l Pairs, Option<CertificateDigest>)>,
 }
 
 impl Listing<'_> {
-    /// Whether list and escrow name as many.
+    /// Whether list and escrow have the same number.
     pub fn agrees(&self) -> Option<bool> {
         self.listed.map(|listed| listed.len() == self.able)
     }

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use super::{counted, pretty};
 use crate::model::{Finding, Places, visible};
 
-/// How many findings that are alike are shown one by one.
+/// How many similar findings are shown individually.
 const FEW: usize = 3;
 
-/// How much is shown.
+/// How much to show.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     Errors,
-    /// Those that are alike as one.
+    /// Similar findings as one.
     Kinds,
     Each,
 }
@@ -50,7 +50,7 @@ fn kinds(places: &Places, findings: &[&Finding]) -> String {
     kinds.iter().map(shown).collect()
 }
 
-/// The folder that all of them are in.
+/// The folder that contains all of them.
 fn common(findings: &[&Finding]) -> String {
     let first = findings[0].at().0;
     let ends = first.char_indices().filter(|(_, c)| *c == '/').map(|(at, _)| at + 1).rev();

@@ -1,4 +1,4 @@
-//! Values to text, for people, and to JSON, for programs: the interface, to be read in one place. JSON only ever grows.
+//! Converts values to text, for people, and to JSON, for programs: the whole output interface. JSON only ever grows.
 
 #[cfg(feature = "cluster")]
 pub mod checks;
@@ -14,7 +14,7 @@ pub mod tally;
 
 pub(crate) use crate::model::counted;
 
-/// What could not be done, and where.
+/// A failure and its place.
 fn failure(error: &crate::model::Error) -> serde_json::Value {
     let (line, column) = error.position().unzip();
     serde_json::json!({ "what": error.what(), "place": error.place(), "file": error.file(), "line": line, "column": column })

@@ -1,4 +1,4 @@
-//! The contract as a web page of its own: the chain as a picture, then what each value is. It needs no network and no script.
+//! The contract as a standalone web page: the chain as a picture, then what each value is. It needs no network and no script.
 
 use super::contract::{secrets, table_rows};
 use crate::model::{Consumer, Contract, Name};
@@ -10,13 +10,12 @@ svg{font:12px sans-serif}rect{fill:#f4f8ff;stroke:#88a}path{fill:none;stroke:#99
 /// The height of a row of the picture, and of a box in it.
 const ROW: usize = 30;
 const BOX: usize = 22;
-/// The width of a box, and where the boxes of each column begin.
+/// The width of a box, and the positions of the columns.
 const WIDTH: usize = 240;
 const COLUMNS: [usize; 4] = [5, 275, 610, 880];
 /// How many letters fit into a box.
 const LETTERS: usize = 34;
 
-/// The page.
 pub fn page(contract: &Contract) -> String {
     let title = format!("The secrets of <code>{}</code>", escaped(contract.store.as_str()));
     let mut rows = table_rows(contract).into_iter();
@@ -33,7 +32,7 @@ pub fn page(contract: &Contract) -> String {
     )
 }
 
-/// SealedSecret → source Secret → ExternalSecret → target Secret, each a column; a line is an entry, which its tooltip names.
+/// SealedSecret → source Secret → ExternalSecret → target Secret, each a column; a line is an entry, with its name in the tooltip.
 fn picture(contract: &Contract) -> String {
     let secrets = secrets(contract);
     let place = |secret: &Name| secrets.iter().position(|one| *one == secret.as_str()).expect("a contract's consumers read its keys");
@@ -42,7 +41,7 @@ fn picture(contract: &Contract) -> String {
         drawn += &line(0, row, row, "the controller opens it");
         drawn += &(boxed(0, row, secret) + &boxed(1, row, &format!("{}/{secret}", contract.namespace)));
     }
-    // Each beside what it reads, so that few lines cross.
+    // Each next to what it reads, so that few lines cross.
     let mut consumers: Vec<&Consumer> = contract.consumers.iter().collect();
     consumers.sort_by_key(|consumer| {
         let rows: Vec<usize> = consumer.reads().map(place).collect();
@@ -69,7 +68,7 @@ fn top(row: usize) -> usize {
 
 fn boxed(column: usize, row: usize, text: &str) -> String {
     let (x, y) = (COLUMNS[column], top(row));
-    // The rest stands in the tooltip.
+    // The rest is in the tooltip.
     let short: String =
         if text.chars().count() > LETTERS { text.chars().take(LETTERS - 1).chain(['…']).collect() } else { text.to_owned() };
     format!(
@@ -81,7 +80,7 @@ fn boxed(column: usize, row: usize, text: &str) -> String {
     )
 }
 
-/// From the right of a box to the left of one in the next column.
+/// A line from the right of a box to the left of one in the next column.
 fn line(column: usize, from: usize, to: usize, what: &str) -> String {
     let (x, y) = (COLUMNS[column] + WIDTH, top(from) + BOX / 2);
     let (end, below) = (COLUMNS[column + 1], top(to) + BOX / 2);

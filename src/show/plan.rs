@@ -20,7 +20,7 @@ pub fn text(places: &Places, contract: &Contract, plan: &Plan, done: bool) -> St
             Change::Seal { file, keys, copies, reason, .. } => {
                 text.push_str(&format!("seal   {} ({})", places.in_out(file), why(*reason)));
                 match keys.as_slice() {
-                    // The file's name says it.
+                    // The file's name already says it.
                     [one] if one.property() == PROPERTY => {}
                     keys => text.push_str(&format!(": {}", several(keys))),
                 }
@@ -62,7 +62,7 @@ fn several_of(keys: &[KeyName]) -> String {
     keys.iter().map(KeyName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// What a changed form lets in, as an imperative.
+/// The readers that a changed form adds, as an imperative.
 pub fn readers(plan: &Plan) -> String {
     format!("let {} read more: {}", counted(plan.readers.len(), "namespace"), more_readers(plan))
 }
@@ -99,7 +99,7 @@ fn last_line(plan: &Plan, done: bool) -> String {
     }
 }
 
-/// What a plan leaves: orphans, what only the operator has, and what contract and platform disagree on.
+/// What a plan leaves open: orphans, values that only the operator has, and disagreements between contract and platform.
 pub fn remarks(places: &Places, contract: &Contract, plan: &Plan) -> String {
     let mut text = String::new();
     for orphan in &plan.orphans {
@@ -146,7 +146,7 @@ pub fn json(places: &Places, plan: &Plan) -> String {
     pretty(value(places, plan))
 }
 
-/// The consumers whose targets change with a value: also those that read a text with it.
+/// The consumers whose targets change with a value, including those that read a text with it.
 fn consumers<'c>(contract: &'c Contract, name: &KeyName) -> impl Iterator<Item = &'c Consumer> {
     let name = name.clone();
     let texts = contract.form(name.secret()).texts.iter();
@@ -202,7 +202,7 @@ pub fn rotation_json(places: &Places, contract: &Contract, plan: &Plan) -> Strin
     pretty(value)
 }
 
-/// Where each adopted value that is sealed comes from, and what else there is to know.
+/// The source of each adopted value that is sealed, and further remarks.
 pub fn adopted(plan: &Plan, found: &Adopted) -> String {
     let line = |name| {
         let from = visible(found.from.get(name)?);

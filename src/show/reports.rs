@@ -1,4 +1,4 @@
-//! What `verify` found, in the forms that CI systems read.
+//! What `verify` found, in the formats that CI systems read.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::pretty;
 use crate::model::{Code, Finding, Places};
 
-/// A finding stays the same while its place moves within its file.
+/// A finding's fingerprint does not change when it moves within its file.
 fn fingerprint(finding: &Finding) -> String {
     let (file, ..) = finding.at();
     let digest = Sha256::digest([finding.code.as_str(), file, &finding.what].join("\n"));
@@ -85,7 +85,7 @@ pub fn gitlab(places: &Places, findings: &[Finding]) -> String {
     pretty(Value::Array(findings.iter().map(issue).collect()))
 }
 
-/// JUnit XML: a test case for each finding, and one that passes where there is none. A warning does not fail.
+/// JUnit XML: a test case for each finding, or one that passes if there is none. A warning does not fail.
 pub fn junit(places: &Places, findings: &[Finding]) -> String {
     let case = |finding: &Finding| {
         let (code, message) = (finding.code.as_str(), xml(&message(places, finding)));
@@ -106,7 +106,7 @@ pub fn junit(places: &Places, findings: &[Finding]) -> String {
     )
 }
 
-/// What XML 1.0 can hold, escaped.
+/// The characters that XML 1.0 allows, escaped.
 fn xml(text: &str) -> String {
     let escape = |c: char| match c {
         '&' => "&amp;".to_owned(),

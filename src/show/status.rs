@@ -22,7 +22,7 @@ pub fn line(pinned: CertificateDigest, file: &str, one: &ForeignSealedSecret, ke
     format!("{word} {}: {}, since {since}{others}\n", visible(file), visible(&one.full_name()))
 }
 
-/// `paths` are those that were asked about, quoted; none is the output folder.
+/// `paths` are the requested ones, quoted; none is the output folder.
 pub fn summary(places: &Places, status: &Status, paths: &[String]) -> String {
     let mut text = String::new();
     let re_encrypt = places.command(&[&["re-encrypt".to_owned()], paths].concat().join(" "));
@@ -58,7 +58,7 @@ fn was(count: usize, noun: &str) -> String {
     format!("{} {}", counted(count, noun), if count == 1 { "was" } else { "were" })
 }
 
-/// The day of a SealedSecret; where its values have several, the first and the last.
+/// The day of a SealedSecret; if its values have several, the first and the last.
 fn since(days: Option<&str>) -> String {
     let Some(text) = days else { return "unknown".to_owned() };
     let days: Option<BTreeSet<&str>> = text.split(' ').map(|one| one.split_once('=').map(|(_, day)| day)).collect();
@@ -79,7 +79,7 @@ fn escrowed(status: &Status, KeyStatus { pair, begins, count, needed }: &KeyStat
     format!("escrow: {}, from {}: {need}\n", pair.digest, begins.as_deref().unwrap_or("an unknown day"))
 }
 
-/// What is shown on the way, kept for programs.
+/// The lines, collected for programs.
 #[derive(Default)]
 pub struct Record {
     units: Vec<Value>,

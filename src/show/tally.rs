@@ -52,7 +52,7 @@ pub fn summary(places: &Places, tally: &Tally, to: CertificateDigest, dry: bool)
     text
 }
 
-/// What is told on the way, kept for programs.
+/// The events, collected for programs.
 #[derive(Default)]
 pub struct Record {
     changes: Vec<Value>,
@@ -70,7 +70,7 @@ impl Record {
         }
     }
 
-    /// The plan for programs. Where a new key is still to be made, there is no certificate yet.
+    /// The plan for programs. If a new key is still to be made, there is no certificate yet.
     pub fn json(&self, places: &Places, tally: &Tally, to: Option<CertificateDigest>) -> String {
         let runbook = tally.runbook.then(|| json!({ "action": "write", "file": places.in_out(RUNBOOK) }));
         let changes: Vec<&Value> = self.changes.iter().chain(&runbook).collect();

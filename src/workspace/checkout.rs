@@ -1,4 +1,4 @@
-//! The platform's checkout: its files, who reads what in them, and the store that it keeps.
+//! The platform's checkout: its files, which ExternalSecret reads which key, and the store that it keeps.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use crate::world::folder::{Folder, Writer, changed_meanwhile};
 use crate::world::{World, files, git, tree};
 
 impl Workspace {
-    /// What a run goes by, and the contract's own text.
+    /// The basis of a run, and the contract's own text.
     pub fn setting(&self, world: &mut World) -> Result<(Setting, String)> {
         let (text, contract) = self.contract(world)?;
         let mut delivery = self.delivery()?;
@@ -46,7 +46,7 @@ impl Workspace {
         Ok((Setting { contract, delivery, coverage }, text))
     }
 
-    /// How the values get to their consumers, as far as the settings say.
+    /// How the values reach their consumers, as far as the settings say.
     pub fn delivery(&self) -> Result<Delivery> {
         let Store { kind, isolation, rbac, project_id, .. } = &self.settings.store;
         let file = self.joined.store_file.as_deref();
@@ -69,7 +69,7 @@ impl Workspace {
         self.joined.environment.value.as_deref().and_then(Path::to_str)
     }
 
-    /// An environment that does not exist is named where it was said.
+    /// Adds the settings' position to an error about an environment that does not exist.
     fn in_settings(&self, error: Error) -> Error {
         match self.found.as_ref().filter(|_| self.environment().is_some() && self.flags.environment.is_none()) {
             Some(found) if error.kind == ErrorKind::Usage => {
@@ -84,7 +84,7 @@ impl Workspace {
         self.joined.platform.value.as_deref()
     }
 
-    /// The output folder's path in a checkout, with `/`; none where it lies outside. A link on the way there is refused.
+    /// The output folder's path in a checkout, with `/`; none if it is outside. A link on the way is refused.
     pub fn out_in(&self, root: &Path) -> Result<Option<String>> {
         Ok(self.path_in(root, &self.out)?.filter(|path| !path.is_empty()))
     }
@@ -98,9 +98,10 @@ impl Workspace {
         Ok(path.and_then(|path| path.to_str().map(str::to_owned)))
     }
 
-    /// A checkout, read and taken apart, and its files, also those that hold one of these words; what lies in our own output folder says nothing about the platform.
+    /// Reads and parses a checkout; also returns its files, including those that hold one of these words. Our own output folder says
+    /// nothing about the platform, and is skipped.
     pub fn read_platform(&self, root: &Path, contract: &Contract, words: &[&str], world: &World) -> Result<(Platform, Files)> {
-        // Only what is written there: a platform's own manifests may lie beside it.
+        // Only these paths: a platform's own manifests may be next to them.
         const OURS: [&str; 7] = [
             "secret-source/",
             "secret-store/",
@@ -121,7 +122,7 @@ impl Workspace {
         let matters = platform::mattering(&[&names, words].concat());
         let matters = |path: &str, bytes: &[u8]| {
             let rest = |folder: &Option<String>| Path::new(path).strip_prefix(folder.as_ref()?).ok()?.to_str();
-            // What another cluster gets is applied there, as is what one gets without `--cluster`.
+            // The sets of other clusters, and the one without `--cluster`, are applied from there too.
             let of_set = |rest: &str| ours(rest) || rest.split_once('/').is_some_and(|(_, rest)| ours(rest));
             let beside = || sets.iter().any(|set| rest(set).is_some_and(of_set));
             let is_written = || render::is_derived(bytes) || path.ends_with(".sealed.yaml");
@@ -137,7 +138,7 @@ impl Workspace {
         Ok((platform, tree.files))
     }
 
-    /// Rendered manifests, such as `helm template` prints them, as a platform of one file; `-` is standard input.
+    /// Rendered manifests, such as `helm template` prints, as a platform of one file; `-` is standard input.
     pub fn read_manifests(&self, path: &Path, world: &mut World) -> Result<(Platform, Files)> {
         let (name, bytes) = self.read_input(path, false, world)?;
         text::decode(&bytes).map_err(|error| error.in_file(&name))?;
@@ -163,8 +164,8 @@ impl Workspace {
         writer.finish().map(|_| ())
     }
 
-    /// Tells of a path below this folder whether the settings exclude it. Their patterns count from the platform's root; where that is
-    /// not known, or neither above the folder nor below it, nothing is excluded.
+    /// Returns a test whether the settings exclude a path below this folder. Their patterns count from the platform's root; if that is
+    /// unknown, or neither above nor below the folder, nothing is excluded.
     pub fn excluded_below(&self, folder: &Path) -> Result<impl Fn(&str) -> bool + Sync + use<>> {
         let excluded = git::Excluded::new(&self.settings.exclude)?;
         let root = self.platform_root().filter(|_| !self.settings.exclude.is_empty());
@@ -179,7 +180,7 @@ impl Workspace {
         Ok(move |path: &str| from_root(path).is_some_and(|path| excluded.has(&path)))
     }
 
-    /// A checkout's own `.gitignore`; empty where it has none.
+    /// A checkout's own `.gitignore`; empty if it has none.
     pub fn ignored_in(&self, root: &Path) -> Result<String> {
         let folder = Folder::open_root(&*self.disk, root)?;
         let rules = folder.map_or(Ok(None), |folder| folder.read_foreign(".gitignore"))?;
@@ -188,7 +189,7 @@ impl Workspace {
         Ok(text.to_owned())
     }
 
-    /// The Component's files, as edits of the checkout in which the output folder lies.
+    /// The Component's files, as edits of the checkout that contains the output folder.
     pub fn component_edits(&self, root: &Path, component: Vec<(String, String)>) -> Result<Edits> {
         let Some(out) = self.out_in(root)? else {
             let help = "pass a folder inside with `--out DIR`, or copy `out/property-patches` into it";
@@ -205,7 +206,7 @@ impl Workspace {
         Ok(found)
     }
 
-    /// Writes one edit, whole: what was read is what is replaced. It may be the last of a run.
+    /// Writes one edit as a whole file, if the file is still as it was read. It may be the last of a run.
     pub fn write_edit(&self, root: &Path, edit: &Edit, last: bool) -> Result<()> {
         let (parent, name) = edit.path.rsplit_once('/').unwrap_or(("", &edit.path));
         let checkout = Folder::open_root(&*self.disk, root)?.ok_or_else(|| changed_meanwhile().in_file(&root.to_string_lossy()))?;
@@ -217,7 +218,7 @@ impl Workspace {
         if last { writer.finish().map(|_| ()) } else { writer.sync() }
     }
 
-    /// The platform's store file, as it is now. Its scripts take the project from the first line that names one.
+    /// The platform's store file as it is now. The platform's scripts take the project from the first line that has one.
     fn read_store_file(&self, path: &Path, project_id: Option<&str>) -> Result<StoreFile> {
         let Some(shown) = path.to_str().filter(|path| path.ends_with(".yaml") || path.ends_with(".yml")) else {
             let help = "name the file in which the platform keeps its store";
@@ -250,7 +251,7 @@ impl Workspace {
         Ok(StoreFile { path: shown.to_owned(), from_out, present: present.map(String::into_bytes), project_id: id })
     }
 
-    /// A store is never written over what this tool keeps elsewhere, nor through a link.
+    /// A store never overwrites other files of this tool, and is never written through a link.
     fn check_store_file(&self, path: &Path) -> Result<()> {
         if files::stat(&*self.disk, path, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::Link) {
             return Err(Error::refused("a link, and links are not followed here", "pass the file itself"));

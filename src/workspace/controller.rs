@@ -26,7 +26,7 @@ impl Workspace {
 }
 
 impl Controller<'_> {
-    /// The way to it, through the API server's service proxy.
+    /// Its path, through the API server's service proxy.
     pub fn proxy(&self) -> Result<String> {
         let Controller { namespace, name, .. } = self;
         self.find_proxy()?.ok_or_else(|| {
@@ -39,7 +39,7 @@ impl Controller<'_> {
         })
     }
 
-    /// The same; none where there is no such Service. The port's name is the Service's first.
+    /// The same; none if there is no such Service. The port is the Service's first.
     pub fn find_proxy(&self) -> Result<Option<String>> {
         let Controller { cluster, namespace, name } = self;
         let service = cluster.get(&format!("/api/v1/namespaces/{namespace}/services/{name}"), "Service")?;
@@ -47,12 +47,12 @@ impl Controller<'_> {
         Ok(service.map(|service| format!("/api/v1/namespaces/{namespace}/services/http:{name}:{}/proxy", port(&service))))
     }
 
-    /// The certificate that it serves behind this way.
+    /// The certificate that it serves at this path.
     pub fn served(&self, proxy: &str) -> Result<Vec<u8>> {
         let Controller { cluster, namespace, name } = self;
         let answer = cluster.ask("get", &format!("{proxy}/v1/cert.pem"), "*/*")?;
         if answer.status == StatusCode::OK && !answer.body.is_empty() {
-            // Whatever else answers in its place is no controller; one that sends a private key is refused for that.
+            // Anything else that answers here is no controller; an answer with a private key is refused for that reason.
             return SealingCertificate::read(&answer.body).map(|_| answer.body).map_err(|mut error| {
                 if error.kind == ErrorKind::BadInput {
                     error.kind = ErrorKind::Cluster;
@@ -65,12 +65,12 @@ impl Controller<'_> {
             .why(format!("the API server answered {}", answer.status.as_u16())))
     }
 
-    /// Has it re-encrypt a SealedSecret; none where it cannot open what it was asked.
+    /// Has it re-encrypt a SealedSecret; none if it cannot open it.
     pub fn rotated(&self, proxy: &str, question: &Value) -> Result<Option<Value>> {
         let answer = self.cluster.post(&format!("{proxy}/v1/rotate"), question)?;
         match answer.status {
             StatusCode::OK => {
-                // The real one leaves out what kind it is (sealed-secrets, `Rotate`).
+                // The real one omits the kind (sealed-secrets, `Rotate`).
                 let is_one = |object: &Value| {
                     object["spec"]["encryptedData"].is_object() && matches!(object["kind"].as_str(), None | Some("SealedSecret"))
                 };
@@ -80,7 +80,7 @@ impl Controller<'_> {
                     Error::new(ErrorKind::Cluster, "the controller's answer is not a SealedSecret in JSON", help)
                 })
             }
-            // Whatever is wrong with what it was asked, this is its only other answer.
+            // Whatever is wrong with the request, this is its only other answer.
             StatusCode::INTERNAL_SERVER_ERROR => Ok(None),
             status => {
                 let help = "see whether the controller runs, then run again: what says that it is sealed to this certificate is left alone";
@@ -89,7 +89,7 @@ impl Controller<'_> {
         }
     }
 
-    /// Refuses one that can be made to tell what it re-encrypts, or to widen its scope.
+    /// Refuses a version that can be made to reveal what it re-encrypts, or to widen its scope.
     pub fn check_version(&self) -> Result<()> {
         let Controller { cluster, namespace, name } = self;
         let offline = "re-encrypt offline, without `--via-controller`";
@@ -117,7 +117,7 @@ impl Controller<'_> {
         let list = |selector: String| {
             let path = format!("/api/v1/namespaces/{namespace}/secrets?{selector}");
             let answer = self.cluster.read_secret("list", &path, "SecretList")?;
-            // The items of a List of one kind do not repeat it.
+            // The items of a List of one kind do not repeat the kind.
             let keys = secret::read_key_list(text::decode(&answer)?);
             keys.map_err(|error| error.in_file(&format!("the key Secrets of `{namespace}`")))
         };

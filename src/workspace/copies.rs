@@ -1,7 +1,7 @@
 //! The operator's copies, in the clear: each changes together with the unit that seals its value.
 //!
-//! A new one waits under a name that says for which text of its unit. Once that unit is in place, it gets its own name; the next run
-//! does that, or removes it, where this one was ended in between. So a copy under its own name always had a unit.
+//! A new copy waits under a name that says which text of its unit it belongs to. Once that unit is in place, the copy gets its own name. If
+//! a run is interrupted in between, the next one renames or removes it. So a copy under its own name always had a unit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,10 +28,10 @@ pub struct Waiting {
     key: KeyName,
 }
 
-/// Both ends of such a copy's name.
+/// The beginning and end of a waiting copy's name.
 const WAITING: (&str, &str) = (".seal-secrets.", ".waiting");
 
-/// So many hexadecimal digits of a digest, of these parts.
+/// The first hexadecimal digits of a digest of these parts.
 fn tag(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -41,13 +41,13 @@ fn tag(parts: &[&[u8]]) -> String {
     hasher.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Under which name a copy waits for this text of its unit.
+/// The name under which a copy waits for this text of its unit.
 fn waiting_name(begins: &str, key: &KeyName, unit: &[u8]) -> String {
     format!("{begins}{}{}", tag(&[key.as_str().as_bytes(), unit]), WAITING.1)
 }
 
 impl Workspace {
-    /// Whether the operator's copies can be written, where nobody commits them.
+    /// Checks that the operator's copies can be written where git does not commit them.
     pub(super) fn check_copies(&self, plan: &Plan) -> Result<()> {
         let names: Vec<String> = plan.copies().map(KeyName::file_name).collect();
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -62,7 +62,7 @@ impl Workspace {
         if let Some(secrets) = Folder::open(&*self.disk, &self.secrets)? {
             names.iter().try_for_each(|name| secrets.check(name, Existing::AsRead(None)))?;
         }
-        // While it is written, a copy has another name.
+        // While a copy is being written, it has another name.
         names.push(".seal-secrets.*");
         git::check_kept_out(&*self.disk, &self.secrets, &names)
     }
@@ -79,7 +79,7 @@ impl Workspace {
         Ok(found)
     }
 
-    /// The sealed values whose copies are missing or, with a named identity, differ: to compare them the escrow is opened, which
+    /// The sealed values whose copies are missing or, if an identity was given, differ: comparing them means opening the escrow, which
     /// would double the time of a run with nothing to do. The default identity is used only if it asks the operator for nothing.
     pub fn copies_to_restore(
         &self,
@@ -109,7 +109,7 @@ impl Workspace {
         let escrow = identity.map_or_else(|| self.escrow_unasked(world), |named| self.escrow(Some(named), world).map(Some));
         let opened = escrow.and_then(|escrow| escrow.map_or(Ok(Vec::new()), |escrow| self.open_each(&wanted, &escrow.pairs.openers)));
         match opened {
-            // Nothing else here needs the escrow: what is wrong with it does not stop the run.
+            // Nothing else here needs the escrow, so a fault of it does not stop the run.
             Err(error) if identity.is_none() && error.kind != ErrorKind::InputOutput => {
                 let place = error.place();
                 world.terminal.warn(&format!("a copy in {} is missing, and stays so: {place}: {}", self.places.secrets, error.what()));
@@ -133,14 +133,14 @@ impl Workspace {
         Ok(opened)
     }
 
-    /// How the waiting copies of this output folder begin: another one may have the same folder for its copies.
+    /// The beginning of this output folder's waiting copies: another one may keep its copies in the same folder.
     fn waiting_of_out(&self) -> Result<String> {
         let way = files::way(&*self.disk, &self.secrets, &self.out)?;
         Ok(format!("{}{}.", WAITING.0, tag(&[way.as_os_str().as_encoded_bytes()])))
     }
 
-    /// Refuses where a copy of another value would be replaced by that of a unit which this output folder never had: it is all that
-    /// the operator has of a value of another folder. `values` are those that come with this run.
+    /// Refuses to replace a copy by one of a unit that this output folder never had: it may be all that the operator has of another
+    /// folder's value. `values` are those that were passed to this run.
     pub fn check_new_copies(&self, plan: &Plan, inventory: &Inventory, values: &BTreeMap<KeyName, SecretValue>) -> Result<()> {
         let Some(folder) = Folder::open(&*self.disk, &self.secrets)? else { return Ok(()) };
         let ever_sealed = inventory.ever_sealed();
@@ -163,7 +163,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// Writes the copies of these units, each with its new text: they wait.
+    /// Writes the copies of these units, each with its new text, under their waiting names.
     pub(super) fn write_copies(
         &self,
         units: &[(&Change, &String)],
@@ -185,7 +185,7 @@ impl Workspace {
             }
             let unit = units.iter().find(|(unit, _)| matches!(unit, Change::Seal { copies, .. } if copies.contains(&key)));
             let Some((change, text)) = unit else {
-                // One that is restored: its unit is in place.
+                // A restored copy: its unit is in place.
                 writer.write(&key.file_name(), &value, MODE, Existing::AsRead(before.as_deref().map(Vec::as_slice)))?;
                 continue;
             };
@@ -201,10 +201,10 @@ impl Workspace {
         Ok(waiting)
     }
 
-    /// Puts copies in their places, whose units are in theirs.
+    /// Gives copies their own names, once their units are in place.
     pub(super) fn place_copies(&self, waiting: &[Waiting]) -> Result<()> {
         let Some(folder) = Folder::open(&*self.disk, &self.secrets)?.filter(|_| !waiting.is_empty()) else { return Ok(()) };
-        // Written once more, and not renamed: after a loss of power a name may be gone before the other one has changed.
+        // Written again instead of renamed: after a loss of power the old name may be gone before the new one has changed.
         let mut writer = Writer::new(&folder);
         for copy in waiting {
             let value = Zeroizing::new(folder.read_file(&copy.name)?);
@@ -216,9 +216,9 @@ impl Workspace {
         folder.sync()
     }
 
-    /// Ends what an interrupted run began, and makes it last: a copy whose unit is in place takes its place, any other one is removed.
+    /// Completes an interrupted run, durably: a copy whose unit is in place gets its own name, any other is removed.
     pub fn settle_copies(&self, contract: &Contract, out: Option<&Folder>) -> Result<()> {
-        // One that cannot be written holds nothing that a run of this user left.
+        // In a folder that cannot be written, no run of this user left anything.
         if !files::is_writable(&*self.disk, &self.secrets)? {
             return Ok(());
         }

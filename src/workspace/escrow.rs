@@ -1,4 +1,4 @@
-//! The escrow: read, decrypted and parsed once; and written for its recipients.
+//! The escrow: read, decrypted and parsed once, and written for its recipients.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -19,14 +19,15 @@ use crate::pipeline::recipients::{self, Identity, Recipient, RecipientKind};
 use crate::world::operator::Operator;
 use crate::world::{World, files};
 
-/// The identities that may open the escrow, ready to do so.
+/// Identities that are ready to open the escrow.
 pub struct Identities {
     list: Vec<Identity>,
     operator: Operator,
 }
 
 impl Identities {
-    /// An escrow's text, and the recipients of those that opened it; none of them where a plugin did, which alone knows its own.
+    /// An escrow's text, and the recipients of the identities that opened it; no recipients if a plugin opened it, because only the plugin
+    /// knows its own.
     fn open(&self, escrow: &[u8]) -> Result<(Zeroizing<String>, Vec<Recipient>)> {
         let trial = Trial { identities: self, able: RefCell::default() };
         let pem = escrow::decrypt(escrow, &[&trial]).map_err(|error| self.operator.failure().unwrap_or(error))?;
@@ -45,7 +46,7 @@ impl Identities {
     }
 }
 
-/// All of them as one: who can open an escrow shows while it is decrypted, once.
+/// All identities as one, so that a single decryption shows which of them can open the escrow.
 struct Trial<'i> {
     identities: &'i Identities,
     able: RefCell<Vec<age::x25519::Identity>>,
@@ -56,7 +57,7 @@ impl age::Identity for Trial<'_> {
         self.unwrap_stanzas(std::slice::from_ref(stanza))
     }
 
-    /// Tries each native identity; a plugin only where none of them opens.
+    /// Tries each native identity; a plugin only if none of them opens it.
     fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
         let (mut opened, mut plugins) = (None, Vec::new());
         for identity in &self.identities.list {
@@ -82,22 +83,22 @@ fn recipient_of(identity: &age::x25519::Identity) -> Result<Recipient> {
 
 pub struct Escrow {
     pub pairs: Pairs,
-    /// As it lies there.
+    /// The file's bytes.
     pub encrypted: Zeroizing<Vec<u8>>,
     /// Certificates and private keys.
     pub pem: Zeroizing<String>,
-    /// The recipients of the identities that opened it; empty where a plugin did.
+    /// The recipients of the identities that opened it; empty if a plugin did.
     opened_by: Vec<Recipient>,
 }
 
 impl Escrow {
-    /// Who opened it, for a report.
+    /// Which identity opened it, for a report.
     pub fn opener(&self) -> String {
         let names: Vec<String> = self.opened_by.iter().map(ToString::to_string).collect();
         if names.is_empty() { "a plugin".to_owned() } else { names.join(" and ") }
     }
 
-    /// Adds a pair that was written into it; returns its certificate, and that in PEM.
+    /// Adds a pair that was written into the escrow; returns its certificate, also in PEM.
     pub fn add(&mut self, pair: NewPair) -> (FitCertificate, String) {
         let (certificate, pem) = (pair.certificate, pair.certificate_pem);
         self.pairs.add(pair.key, pair.opener, Some(((*certificate).clone(), pem.clone())));
@@ -105,14 +106,14 @@ impl Escrow {
     }
 }
 
-/// An escrow's text with more in it; made in one piece, so that no copy of it is left behind.
+/// An escrow's text with more appended; allocated once, so that no copy is left behind.
 pub fn grown(before: &str, more: &[&str]) -> Zeroizing<String> {
     let parts = std::iter::once(before).filter(|before| !before.is_empty()).chain(more.iter().copied());
     let lines: Vec<&str> = parts.flat_map(|part| [part.trim_end(), "\n"]).collect();
     Zeroizing::new(lines.concat())
 }
 
-/// The escrow, opened for a change: it has to be known for whom it is written.
+/// The escrow, opened for a change: its recipients have to be known.
 pub struct ChangedEscrow {
     pub escrow: Escrow,
     pub list: Option<String>,
@@ -120,13 +121,13 @@ pub struct ChangedEscrow {
 }
 
 impl Workspace {
-    /// The escrow as it lies there, encrypted.
+    /// The encrypted escrow.
     pub fn encrypted_escrow(&self) -> Result<Zeroizing<Vec<u8>>> {
         self.check_escrow()?;
         self.read_public(&self.keys.join(ESCROW))
     }
 
-    /// Whether the escrow is here; the error says who has it. Everything that needs it says so in these words.
+    /// Checks that the escrow is here; the error says who has it. Everything that needs it reports its absence in these words.
     pub fn check_escrow(&self) -> Result<()> {
         if self.has(ESCROW)? {
             return Ok(());
@@ -147,14 +148,14 @@ impl Workspace {
         Err(Error::bad_input("no such file", help).why(why).in_file(&path))
     }
 
-    /// An error that says that there is no identity in the keys folder; `help` says how one is passed.
+    /// The error that the keys folder has no identity; `help` says how to pass one.
     pub fn no_identity(&self, help: &str) -> Error {
         let why = "each operator keeps an age identity of their own, and git never has one";
         let help = format!("{help}; if it is lost, another recipient can open the escrow: see docs/recovery.md#one-operator");
         Error::bad_input("no such file", help).why(why).in_file(&self.places.in_keys(IDENTITY))
     }
 
-    /// The identity that opens the escrow where none is named: that of the keys folder, or else, for one of several clusters, that of the
+    /// The identity that opens the escrow if none is given: that of the keys folder, or else, for one of several clusters, that of the
     /// folder above.
     pub fn default_identity(&self) -> Result<Option<PathBuf>> {
         for folder in [Some(self.keys.clone()), self.of_all()?.map(|all| all.keys)].into_iter().flatten() {
@@ -166,8 +167,8 @@ impl Workspace {
         Ok(None)
     }
 
-    /// For one of several clusters that has neither recipients nor an identity yet: those of the folder above, so that those who can open
-    /// one escrow can open the other.
+    /// For one of several clusters that has neither recipients nor an identity yet: the recipients of the folder above, so that whoever can
+    /// open one escrow can open the other.
     pub fn recipients_of_all(&self, world: &mut World) -> Result<Vec<Recipient>> {
         let has_own = self.has(IDENTITY)?;
         let Some(above) = self.of_all()?.filter(|_| !has_own) else { return Ok(Vec::new()) };
@@ -180,8 +181,8 @@ impl Workspace {
         Ok(recipients)
     }
 
-    /// The escrow, opened with the default identity; none where one of the two is missing, the identity is another
-    /// user's, or the operator would be asked for something.
+    /// The escrow, opened with the default identity; none if one of the two is missing, the identity is another user's, or the operator
+    /// would be asked for something.
     pub fn escrow_unasked(&self, world: &World) -> Result<Option<Escrow>> {
         let Some(path) = self.default_identity()? else { return Ok(None) };
         if !self.has(ESCROW)? || !files::is_readable(&*self.disk, &path)? {
@@ -198,7 +199,7 @@ impl Workspace {
         self.open(self.encrypted_escrow()?, &identities).map(Some)
     }
 
-    /// The identities of the file that `--identity` names, or of the default one. All that opens the escrow comes through here.
+    /// The identities of the file given with `--identity`, or of the default one. Everything that opens the escrow goes through here.
     pub fn identities(&self, named: Option<&Path>, world: &World) -> Result<Identities> {
         let missing = || self.no_identity("pass the age identity that opens the escrow with `--identity FILE`");
         let path = match named {
@@ -214,7 +215,7 @@ impl Workspace {
         self.open(encrypted, &self.identities(identity, world)?)
     }
 
-    /// The escrow that was read, opened.
+    /// Opens an escrow that was read.
     pub fn open(&self, encrypted: Zeroizing<Vec<u8>>, identities: &Identities) -> Result<Escrow> {
         let open = || {
             let (pem, opened_by) = identities.open(&encrypted)?;
@@ -234,7 +235,7 @@ impl Workspace {
         Ok(ChangedEscrow { escrow, list, recipients })
     }
 
-    /// What opens sealed values: the keys of these files (PEM, or backups of the controller's key Secrets), or else the escrow's.
+    /// The keys that open sealed values: those of these files (PEM, or backups of the controller's key Secrets), or else the escrow's.
     pub fn openers(&self, identity: Option<&Path>, recovery: &[PathBuf], world: &mut World) -> Result<Vec<SealingKey>> {
         if recovery.is_empty() {
             return Ok(self.escrow(identity, world)?.pairs.openers);
@@ -251,13 +252,13 @@ impl Workspace {
         Ok(all)
     }
 
-    /// What there is to do with copies of the escrow that was just replaced.
+    /// What to do with copies of the escrow that was just replaced.
     pub fn old_copies(&self) -> String {
         let escrow = visible(&self.places.in_keys(ESCROW));
         format!("copies of {escrow} that are kept offline are old now: replace each by this one")
     }
 
-    /// Tells for whom the escrow is going to be encrypted.
+    /// Reports for whom the escrow will be encrypted.
     pub fn tell_recipients(&self, to: &[Recipient], world: &mut World) {
         let names: String = to.iter().map(|recipient| format!("  {recipient}\n")).collect();
         world.terminal.tell(&format!("{} will open for:\n{names}", visible(&self.places.in_keys(ESCROW))));
@@ -278,8 +279,8 @@ fn identities_of(bytes: &[u8], name: &str, world: &World) -> Result<Identities> 
     Ok(Identities { list: list.map_err(|error| error.in_file(name))?, operator })
 }
 
-/// Who may open the escrow: those that are listed, or where there is no list the recipients of the identities that opened it.
-/// Someone we do not know of would be locked out by the next write. Without a list we refuse; with one we warn.
+/// Who can open the escrow: the listed recipients, or without a list those of the identities that opened it. Someone we do not know of
+/// would be locked out by the next write. Without a list we refuse; with one we warn.
 fn known_recipients(listed: Option<Vec<Recipient>>, escrow: &mut Escrow, world: &mut World) -> Result<Vec<Recipient>> {
     let (able, own) = (escrow::count_recipients(&escrow.encrypted)?, std::mem::take(&mut escrow.opened_by));
     if let Some(list) = listed {
@@ -302,7 +303,7 @@ fn known_recipients(listed: Option<Vec<Recipient>>, escrow: &mut Escrow, world: 
     Ok(own)
 }
 
-/// An escrow that is encrypted and not yet written: a plugin that is missing, or says no, has said so by now.
+/// An encrypted escrow that is not written yet: a plugin that is missing, or refuses, has failed by now.
 pub struct NewEscrow<'p> {
     pem: &'p str,
     pub(super) encrypted: Vec<u8>,
@@ -327,7 +328,7 @@ impl<'p> NewEscrow<'p> {
         Ok(NewEscrow { pem, encrypted, proof })
     }
 
-    /// Whether this is the same escrow, as it came back from the disk.
+    /// Whether the bytes read back from disk are this escrow.
     pub(super) fn is(&self, read_back: &[u8]) -> Result<bool> {
         Ok(*escrow::decrypt(read_back, &[&self.proof])? == *self.pem)
     }

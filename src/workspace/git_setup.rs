@@ -11,7 +11,7 @@ use crate::world::{files, git};
 const ATTRIBUTES: &str = ".gitattributes";
 const CONFIGURATION: &str = "config";
 
-/// What is missing in them.
+/// What these files lack.
 pub struct GitSetup {
     out: Folder,
     attributes: Option<Vec<u8>>,
@@ -19,21 +19,21 @@ pub struct GitSetup {
     pub lines: Vec<&'static str>,
     folder: Folder,
     configuration: Vec<u8>,
-    /// Where git keeps it, as texts show it.
+    /// The path of git's configuration, for output.
     pub file: String,
     pub variables: Vec<Variable>,
     changed: String,
 }
 
 impl Workspace {
-    /// What git still has to be told. `reveal` shows values in diffs, opened with this identity.
+    /// The settings that git still lacks. `reveal` shows values in diffs, opened with this identity.
     pub fn git_setup(&self, reveal: bool, identity: Option<&Path>) -> Result<GitSetup> {
         let no_out = || Error::bad_input("no such folder", "run `seal-secrets bootstrap` first").in_file(&self.places.out);
         let out = self.open_folder(&self.out)?.ok_or_else(no_out)?;
         let no_git = || Error::usage("the output folder is in no git repository", "run `git init` at the root of your checkout first");
         let path = git::configuration(&*self.disk, &self.out)?.ok_or_else(no_git)?;
         let folder = Folder::open(&*self.disk, super::parent(&path))?.ok_or_else(no_git)?;
-        // A file `.git` may name any folder: one that is no repository has a `config` of something else.
+        // A file `.git` may point to any folder: in one that is no repository, `config` belongs to something else.
         if !(folder.has("HEAD")? && folder.has("objects")? && folder.has("refs")?) {
             return Err(no_git());
         }
@@ -50,8 +50,8 @@ impl Workspace {
         Ok(GitSetup { out, attributes, lines, folder, configuration, file, variables, changed })
     }
 
-    /// The command that git runs at the root of the work tree. A value is opened with files that are named from the file system's root:
-    /// what it is said in holds for this clone only.
+    /// The command that git runs at the root of the work tree. With `reveal`, paths are absolute: the configuration that holds it applies
+    /// to this clone only.
     fn textconv(&self, reveal: bool, identity: Option<&Path>) -> Result<String> {
         if !reveal {
             return Ok("seal-secrets textconv".to_owned());
@@ -62,7 +62,7 @@ impl Workspace {
         Ok(format!("seal-secrets --keys {keys} textconv --reveal{identity}"))
     }
 
-    /// Writes what is missing, and ends what an interrupted run began.
+    /// Writes what is missing, and completes an interrupted run.
     pub fn write_git_setup(&self, setup: &GitSetup) -> Result<()> {
         let GitSetup { out, attributes, lines, folder, configuration, changed, .. } = setup;
         let _locks = (out.lock()?, folder.lock()?);

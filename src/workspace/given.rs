@@ -1,4 +1,4 @@
-//! What the operator gives with a command: files, standard input, values typed at the terminal.
+//! What the operator passes to a command: files, standard input, values typed at the terminal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ use crate::world::{World, files};
 /// Keys, each with the file of its value; `-` is standard input, none is the terminal.
 pub type Provide = [(KeyName, Option<PathBuf>)];
 
-/// Whether a folder's name could be a value: so many letters and digits in one run are rarely a word.
+/// Whether a folder's name could be a secret value: a run of so many letters and digits is rarely a word.
 fn may_be_secret(path: &Path) -> bool {
     const MOST: usize = 15;
     path.to_string_lossy().split(|c: char| !c.is_ascii_alphanumeric()).any(|run| run.len() > MOST)
 }
 
-/// An error without a path that was typed and does not exist, for it may be a secret in the wrong place: its flag is named.
+/// An error without the path, if it was typed and does not exist: it may be a secret in the wrong place. The error names the flag instead.
 pub fn without_typed(disk: &dyn Disk, error: Error, flag: Option<&str>, value_name: &str, path: &Path) -> Error {
-    // These are made by the run itself, and a command that is printed needs their names.
+    // The run creates these itself, and a printed command needs their names.
     let ours = matches!(flag, Some("--keys" | "--out" | "--secrets"));
-    // Nor is what git tracks a secret.
+    // What git tracks is no secret either.
     if ours && !may_be_secret(path) || matches!(tracked::restored(disk, path), Ok(Some(_))) {
         return error;
     }
@@ -64,7 +64,7 @@ impl Workspace {
         Ok((name, bytes))
     }
 
-    /// The values of a folder with a file for each key, and the name of each file.
+    /// The values of a folder with one file for each key, and the name of each file.
     pub fn read_folder(&self, path: &Path, contract: &Contract) -> Result<Vec<(KeyName, SecretValue, String)>> {
         if !files::is_folder(&*self.disk, path)? {
             return Err(Error::bad_input("no such folder", "pass a folder with one file per key").in_file(&path.to_string_lossy()));
@@ -80,7 +80,7 @@ impl Workspace {
         Ok(found)
     }
 
-    /// A file that is read must not be one of those that are written.
+    /// Refuses an input file that is also an output file.
     pub fn check_provided(&self, provide: &Provide, out: Option<&Folder>) -> Result<()> {
         let mut outputs = out.map_or(Ok(Vec::new()), Folder::identities)?;
         if let Some(secrets) = Folder::open(&*self.disk, &self.secrets)? {
@@ -124,7 +124,7 @@ impl Workspace {
     fn read_value(&self, name: &KeyName, file: Option<&Path>, world: &mut World) -> Result<SecretValue> {
         let value = match file {
             Some(file) if file.as_os_str() == "-" && !world.terminal.stdin_is_terminal => world.terminal.read_secret()?,
-            // What stands behind the `=` may be the value itself, by mistake: it is not repeated.
+            // What follows the `=` may be the value itself, by mistake: it is not repeated.
             Some(file) if file.as_os_str() != "-" => {
                 SecretValue::new(files::read(&*self.disk, file, &format!("the file of `--provide {name}`"), files::Kind::Secret)?)
             }
@@ -138,7 +138,7 @@ impl Workspace {
     }
 }
 
-/// The keys of `--provide`, which the contract has to have as provided.
+/// The keys of `--provide`; the contract has to have each as provided.
 pub fn provided_names(contract: &Contract, provide: &Provide) -> Result<BTreeSet<KeyName>> {
     let mut names = BTreeSet::new();
     for (name, _) in provide {
@@ -157,7 +157,7 @@ pub fn provided_names(contract: &Contract, provide: &Provide) -> Result<BTreeSet
     Ok(names)
 }
 
-/// Tells that a value lost the line feed at its end.
+/// Warns that a value's final line feed was removed.
 pub fn warn_of_line_feed(name: &KeyName, world: &mut World) {
     world.terminal.warn(&format!("removed the line feed at the end of `{name}`"));
 }

@@ -1,5 +1,4 @@
-//! The keys folder: the certificate, recipients, what is remembered of sealed units. Only [`KeysChange`], which holds the lock,
-//! writes to it.
+//! The keys folder: the certificate, the recipients, and the remembered units. Only [`KeysChange`], which holds the lock, writes to it.
 
 use std::path::Path;
 
@@ -25,19 +24,19 @@ pub const ESCROW: &str = "sealing.key.age";
 pub const IDENTITY: &str = "operator.agekey";
 pub const RECIPIENTS: &str = "recipients.txt";
 const REMEMBERED: &str = "sealed.txt";
-/// What older versions remembered: only write-once units. It is read, and stays as it is, for their sake.
+/// The list of older versions: only write-once units. It is read, and kept unchanged for them.
 const WRITE_ONCE: &str = "write-once.txt";
 
-/// The remedy where nothing was made yet.
+/// The help if there is no sealing key yet.
 pub(super) const KEYGEN: &str = "make the sealing key first: `seal-secrets keygen`";
 
-/// The escrow may be committed by a team with a private repository: it then removes that line.
+/// A team with a private repository may commit the escrow: it then removes that line.
 const GITIGNORE: &str = "*.agekey\nsealing.key.age\n*.tmp\n";
 
-/// Two branches that both added lines to the list have no conflict.
+/// Two branches that both added lines to the list do not conflict.
 const GITATTRIBUTES: &str = "sealed.txt merge=union\n";
 
-/// The sealing certificate, and the file's own text.
+/// The sealing certificate, and the text of its file.
 pub struct Certificate {
     pub sealing: SealingCertificate,
     pub pem: String,
@@ -67,8 +66,8 @@ impl Workspace {
         read().map_err(|error: Error| error.in_file(&name))
     }
 
-    /// Whether the certificate is here; the error says how it is restored. Another sealing key would be of no use: it opens nothing that
-    /// is sealed already.
+    /// Checks that the certificate is here; the error says how to restore it. Another sealing key would not help: it opens nothing that is
+    /// already sealed.
     pub fn check_certificate(&self) -> Result<()> {
         if self.has(CERTIFICATE)? {
             return Ok(());
@@ -85,7 +84,7 @@ impl Workspace {
         }
         if self.has_sealed()? {
             let why = "values are sealed already, and a new sealing key would not open them";
-            // Where there is not even a folder, another one is meant.
+            // If even the folder is missing, another one is meant.
             let checkout = if files::exists(&*self.disk, &self.keys)? { checkout } else { "restore it from git".to_owned() };
             let or = "or pass the keys folder with `--keys DIR`; if it is lost, see docs/recovery.md#the-private-part-of-keys";
             return Err(error(&format!("{checkout}; {or}")).why(why));
@@ -93,18 +92,18 @@ impl Workspace {
         Err(error(KEYGEN))
     }
 
-    /// Whether something was sealed already.
+    /// Whether anything was ever sealed.
     pub(super) fn has_sealed(&self) -> Result<bool> {
         let units = self.open_folder(&self.out.join(SOURCE))?.map_or(Ok(Vec::new()), |folder| folder.names())?;
         Ok(self.has(REMEMBERED)? || self.has(WRITE_ONCE)? || units.iter().any(|name| inventory::is_sealed(&format!("{SOURCE}{name}"))))
     }
 
-    /// Whether a new sealing key is to be made: there is neither one nor anything that is sealed to it.
+    /// Checks that a new sealing key may be made: there is none, and nothing is sealed to one.
     pub fn check_new_key(&self) -> Result<()> {
         if self.has_sealed()? { self.check_certificate() } else { Ok(()) }
     }
 
-    /// The sealing certificate, fit to be sealed to, and no other than the accepted one; one that ends soon is warned of.
+    /// The sealing certificate, judged and accepted; warns if it ends soon.
     pub fn fit_certificate(&self, trust: &Trust<'_>, least_bits: u32, world: &mut World) -> Result<FitCertificate> {
         let judged = trust.judge(self.certificate()?.sealing, world, least_bits);
         let fit = judged.map_err(|error| error.in_file(&self.places.in_keys(CERTIFICATE)))?;
@@ -115,7 +114,7 @@ impl Workspace {
         Ok(fit)
     }
 
-    /// Who is listed; `None` where there is no list.
+    /// The listed recipients; `None` if there is no list.
     pub fn listed(&self) -> Result<Option<Listed>> {
         let Some(text) = self.text(RECIPIENTS)? else { return Ok(None) };
         let recipients = recipients::read_recipients(&text).map_err(|error| error.in_file(&self.places.in_keys(RECIPIENTS)))?;
@@ -138,7 +137,7 @@ impl Workspace {
         others.sort_by_key(|other| !other.exists);
         let known = own.is_some();
         let mut units = own.unwrap_or_default();
-        // Where one of the others exists, this folder is none of them.
+        // If one of the others exists, this folder is not one of them.
         if !known && others.iter().all(|other| !other.exists) {
             for (name, write_once) in sets.into_values().flatten() {
                 *units.entry(name).or_default() |= write_once;
@@ -148,14 +147,14 @@ impl Workspace {
         Ok(Remembered { units, listed, known, others, out, git, file, exists: text.is_some(), writable })
     }
 
-    /// How git is called for the output folder, and how it names that; none outside of a repository.
+    /// How to call git for the output folder, and the folder's path for it; none outside of a repository.
     fn git_of_out(&self) -> Result<Option<(String, String)>> {
         let Some(root) = git::root(&*self.disk, &self.out)? else { return Ok(None) };
         let (git, out) = git_in(&*self.disk, &root, &self.out)?;
         Ok(Some((git, out.to_string_lossy().into_owned())))
     }
 
-    /// An output folder that is known, by its path from the keys folder.
+    /// A known output folder, by its path from the keys folder.
     fn other_out(&self, way: &str) -> Result<Other> {
         let (disk, place) = (&*self.disk, files::resolved(&*self.disk, &self.keys)?.join(way));
         let path = files::way(disk, Path::new("."), &place)?;
@@ -168,15 +167,15 @@ impl Workspace {
         Ok(Other { path: text(&path), flags, exists: files::exists(disk, &place)? })
     }
 
-    /// The text of a file of the keys folder; `None` where it does not exist.
+    /// The text of a file of the keys folder; `None` if it does not exist.
     fn text(&self, file: &str) -> Result<Option<String>> {
         let path = self.keys.join(file);
         let in_file = |error: Error| error.in_file(&path.to_string_lossy());
         if !self.has(file)? {
-            // One that git knows is no reason to begin another one.
+            // A file that git tracks must not be started afresh.
             let Some(help) = self.restored(&path)? else { return Ok(None) };
             let on_purpose = format!("; if it was removed on purpose, `git rm --cached {}`", quoted(&path.to_string_lossy()));
-            // Without the list nobody knows what was sealed.
+            // Without the list, what was sealed is unknown.
             let help = if file == RECIPIENTS { help + &on_purpose } else { help };
             return Err(in_file(Error::bad_input("no such file", help)));
         }
@@ -187,25 +186,25 @@ impl Workspace {
         Ok(Some(text::decode_or(&bytes, help).map_err(in_file)?.to_owned()))
     }
 
-    /// The output folder from the keys folder: the same wherever the repository lies.
+    /// The path from the keys folder to the output folder: the same wherever the repository is.
     fn way_to_out(&self) -> Result<String> {
         let way = files::way(&*self.disk, &self.keys, &self.out)?;
         Ok(if way.as_os_str().is_empty() { ".".to_owned() } else { way.to_string_lossy().into_owned() })
     }
 
-    /// Refuses where git would pick up an identity from the keys folder, or has done so.
+    /// Refuses if git would commit an identity from the keys folder, or has done so.
     pub fn check_identity_kept_out(&self, world: &mut World) -> Result<()> {
         self.check_untracked(&[], world)?;
         git::check_kept_out(&*self.disk, &self.keys, &[IDENTITY])
     }
 
-    /// Whether these files of the keys folder can be written; nothing is made.
+    /// Checks that these files of the keys folder can be written; creates nothing.
     pub fn check_keys(&self, files: &[&str]) -> Result<()> {
         let folder = Folder::open(&*self.disk, &self.keys)?;
         folder.map_or(Ok(()), |folder| files.iter().try_for_each(|name| folder.check(name, Existing::AsRead(None))))
     }
 
-    /// The keys folder, made where it does not exist, and this run's own until it is dropped.
+    /// The keys folder, created if it does not exist, and locked for this run until dropped.
     pub fn change_keys(&self) -> Result<KeysChange<'_>> {
         let folder = self.create(&self.keys, 0o755)?;
         let lock = folder.lock()?;
@@ -214,7 +213,7 @@ impl Workspace {
     }
 }
 
-/// The keys folder, locked: having one is the right to write to it.
+/// The locked keys folder: only its holder may write to it.
 pub struct KeysChange<'w> {
     workspace: &'w Workspace,
     folder: Folder,
@@ -222,12 +221,12 @@ pub struct KeysChange<'w> {
 }
 
 impl KeysChange<'_> {
-    /// Writes the first certificate, the last file of a run; one that exists is kept.
+    /// Writes the first certificate, the last file of a run; an existing one is kept.
     pub fn pin(&self, pem: &str) -> Result<()> {
         self.write_last(CERTIFICATE, pem.as_bytes(), Existing::Keep)
     }
 
-    /// Writes another certificate in its place; that this is settled comes after it.
+    /// Replaces the certificate; the pin is settled afterwards.
     pub fn pin_another(&self, pem: &str, before: &Certificate) -> Result<()> {
         self.write(CERTIFICATE, pem.as_bytes(), 0o644, Existing::AsRead(Some(before.pem.as_bytes())))
     }
@@ -237,19 +236,19 @@ impl KeysChange<'_> {
         self.write(RECIPIENTS, text.as_bytes(), 0o644, Existing::AsRead(before.map(str::as_bytes)))
     }
 
-    /// The same after the escrow.
+    /// Writes the list of recipients, after the escrow.
     pub fn write_recipients_last(&self, text: &str, before: Option<&str>) -> Result<()> {
         self.write_last(RECIPIENTS, text.as_bytes(), Existing::AsRead(before.map(str::as_bytes)))
     }
 
-    /// Makes the default identity, which does not exist yet.
+    /// Creates the default identity, which does not exist yet.
     pub fn make_identity(&self) -> Result<()> {
         let (text, _) = escrow::new_identity()?;
         git::keep_out(&self.folder, GITIGNORE)?;
         self.write(IDENTITY, text.as_bytes(), 0o600, Existing::Keep)
     }
 
-    /// Remembers these units, the last that a run does: another run may have written the list since the plan was made.
+    /// Remembers these units, as the last step of a run: another run may have written the list since the plan was made.
     pub fn remember(&self, units: &Units) -> Result<()> {
         let text = self.workspace.text(REMEMBERED)?;
         git::give(&self.folder, ".gitattributes", GITATTRIBUTES)?;
@@ -259,8 +258,7 @@ impl KeysChange<'_> {
         }
     }
 
-    /// Writes the escrow in one step, where the one that it grew out of still is, or none; reads it back and opens it. Returns what
-    /// was read back.
+    /// Writes the escrow in one step, if the previous one, or none, is unchanged; reads it back and opens it. Returns the bytes read back.
     pub fn write_escrow(&self, new: &NewEscrow<'_>, before: Option<&[u8]>) -> Result<Zeroizing<Vec<u8>>> {
         let existing = if before.is_some() { Existing::AsRead(before) } else { Existing::Keep };
         git::keep_out(&self.folder, GITIGNORE)?;
@@ -273,7 +271,7 @@ impl KeysChange<'_> {
         Err(Error::cryptography("the escrow that was read back is not the one that was written", help))
     }
 
-    /// Writes one file, and makes its name last, while more is to be written.
+    /// Writes one file and makes its name durable, while more files follow.
     fn write(&self, name: &str, bytes: &[u8], mode: u32, existing: Existing<'_>) -> Result<()> {
         let mut writer = Writer::new(&self.folder);
         writer.write(name, bytes, mode, existing)?;

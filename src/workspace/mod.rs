@@ -1,4 +1,5 @@
-//! The operator's places as values: each file is read once, and what it says goes on. A write to the keys folder needs its lock.
+//! The operator's folders and files as values: each file is read once, and its content is passed on. A write to the keys folder needs its
+//! lock.
 
 pub mod checkout;
 #[cfg(feature = "cluster")]
@@ -30,7 +31,7 @@ use crate::world::folder::Folder;
 use crate::world::{World, files};
 use settings::{Found, Joined, Said};
 
-/// What the command line says of the places.
+/// The folders and settings on the command line.
 #[derive(Clone, Default)]
 pub struct Flags {
     pub settings: Option<PathBuf>,
@@ -44,14 +45,14 @@ pub struct Flags {
     pub contract: Option<PathBuf>,
     pub platform: Option<PathBuf>,
     pub environment: Option<String>,
-    /// The form of the store, as flags said it before there were settings.
+    /// The form of the store, from the flags that older versions had.
     pub store: StoreFlags,
     pub live: Live,
-    /// The kubeconfig stands on the command line, and not in the environment.
+    /// The kubeconfig comes from the command line, not from the environment.
     pub is_kubeconfig_typed: bool,
 }
 
-/// The flags of before, one for each field of the settings' store.
+/// The flags of older versions, one for each field of the settings' store.
 #[derive(Clone, Default)]
 pub struct StoreFlags {
     pub kind: Option<StoreKind>,
@@ -64,9 +65,9 @@ pub struct StoreFlags {
 /// Everything that a run works on.
 pub struct Workspace {
     pub places: Places,
-    /// What the settings file says; without one, what holds then.
+    /// The settings from the file, or the defaults.
     pub settings: Settings,
-    /// The sealed-secrets controller, in whichever cluster.
+    /// The sealed-secrets controller, in any cluster.
     pub controller: Controller,
     flags: Flags,
     found: Option<Found>,
@@ -78,14 +79,14 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// As command line and settings name it; only the settings were opened yet.
+    /// Joins command line and settings; only the settings have been opened yet.
     pub fn new(flags: Flags, found: Option<Found>, disk: Arc<dyn Disk>) -> Result<Self> {
         let mut settings = found.as_ref().map(|found| found.settings.clone()).unwrap_or_default();
         flags.store.put_into(&mut settings.store, found.as_ref())?;
         let joined = Joined::new(&flags, &settings, found.as_ref())?;
         let path = |said: &Said| said.value.clone().unwrap_or_default();
         let (keys, out, secrets) = (path(&joined.keys), path(&joined.out), path(&joined.secrets));
-        // Each has a lock of its own.
+        // Each has its own lock.
         if keys.components().eq(out.components()) {
             let help = format!("name another folder: `--out DIR`, or `out` in `{SETTINGS}`");
             return Err(Error::usage("keys folder and output folder are the same", help).in_file(&out.to_string_lossy()));
@@ -99,17 +100,17 @@ impl Workspace {
         Ok(Workspace { places, settings, controller, flags, found, joined, keys, out, secrets, disk })
     }
 
-    /// Whether everything that is said of a checkout has one; `init` looks for it.
+    /// Checks that flags and settings about a checkout have one; `init` looks for it.
     pub fn check_needs_platform(&self) -> Result<()> {
         self.joined.check_needs_platform()
     }
 
-    /// The same for one of several clusters.
+    /// The same workspace for one of several clusters.
     pub fn of(&self, cluster: &Namespace) -> Result<Self> {
         Self::new(Flags { cluster: Some(cluster.clone()), ..self.flags.clone() }, self.found.clone(), self.disk.clone())
     }
 
-    /// Says which flags override the settings, and which belong in them.
+    /// Reports which flags override the settings, and which belong in them.
     pub fn tell_flags(&self, world: &mut World) {
         if let Some((found, flags)) = self.found.as_ref().zip(self.joined.overriding()) {
             world.terminal.tell(&format!("{flags} ({})\n", visible(&found.file.to_string_lossy())));
@@ -120,13 +121,13 @@ impl Workspace {
         }
     }
 
-    /// The command that writes the flags of this run into settings, where there are flags and no settings.
+    /// The command that writes the flags of this run into settings, if there are flags and no settings.
     pub fn to_settle(&self) -> Option<String> {
         let flags = self.found.is_none() && self.flags.cluster.is_none() && self.joined.differing().next().is_some();
         flags.then(|| self.command("init"))
     }
 
-    /// Anyone who writes to the repository can write the settings: they do not say where the private key goes.
+    /// Anyone who can write to the repository can write the settings: they do not decide where the private key goes.
     pub fn check_namespace_named(&self) -> Result<()> {
         let own = self.settings.controller.own_namespace();
         let Some(namespace) = own.filter(|_| self.flags.live.controller_namespace.is_none()) else { return Ok(()) };
@@ -134,7 +135,7 @@ impl Workspace {
         Err(Error::usage("the private key is handed out, and settings cannot say to which namespace", help))
     }
 
-    /// Every place with its name; a path begins at the root.
+    /// Every folder and file by its name, as an absolute path.
     pub fn whereabouts(&self) -> Result<Vec<(&'static str, String)>> {
         let path = |path: &Path| files::resolved(&*self.disk, path).map(|path| path.to_string_lossy().into_owned());
         let mut found = vec![("keys", path(&self.keys)?), ("out", path(&self.out)?), ("secrets", path(&self.secrets)?)];
@@ -151,7 +152,7 @@ impl Workspace {
         Ok(found)
     }
 
-    /// The same places from the output folder, for the runbook that lies there.
+    /// The same places relative to the output folder, for the runbook in it.
     fn places_from_out(&self) -> Result<Places> {
         let mut flags = match &self.found {
             Some(found) => vec![("--settings", self.way_from_out(&found.file)?)],
@@ -166,7 +167,7 @@ impl Workspace {
         for (flag, value) in self.joined.differing() {
             match flag {
                 "--environment" => flags.push((flag, value)),
-                // Those without settings stand there already; with a cluster, each flag names the folder above.
+                // Without settings they are already included; with a cluster, each flag names the folder above.
                 "--keys" | "--out" | "--secrets" if self.found.is_none() => {}
                 _ => flags.push((flag, self.way_from_out(Path::new(&value))?)),
             }
@@ -180,7 +181,7 @@ impl Workspace {
         Ok(if way.as_os_str().is_empty() { ".".to_owned() } else { way.to_string_lossy().into_owned() })
     }
 
-    /// How the cluster is reached.
+    /// How to reach the cluster.
     #[cfg(feature = "cluster")]
     pub fn access(&self) -> crate::world::cluster::Access<'_> {
         let context = self.flags.live.context.as_deref().or(self.joined.context.as_deref());
@@ -188,20 +189,20 @@ impl Workspace {
         crate::world::cluster::Access { kubeconfig, must_exist: self.flags.is_kubeconfig_typed, context }
     }
 
-    /// The folders that several clusters have in common; none where this is not one of them.
+    /// The folder that several clusters share; none if this is not one of them.
     fn of_all(&self) -> Result<Option<Self>> {
         let flags = || Flags { cluster: None, ..self.flags.clone() };
         self.flags.cluster.as_ref().map(|_| Self::new(flags(), self.found.clone(), self.disk.clone())).transpose()
     }
 
-    /// A command of this tool that works on the same folders: `args` as they are typed behind `seal-secrets`.
+    /// A command of this tool that works on the same folders; `args` follow `seal-secrets`.
     pub fn command(&self, args: &str) -> String {
         self.places.command(args)
     }
 
-    /// The contract's text and what it says; a hash that takes long is warned of.
+    /// The contract's text and its content; warns of a hash that takes long.
     pub fn contract(&self, world: &mut World) -> Result<(String, Contract)> {
-        /// From here on a hash takes more than a second on a usual machine.
+        /// From this cost on, a hash takes more than a second on a usual machine.
         const HIGH_COST: u32 = 13;
         let text = self.joined.contract.value.as_deref().map_or(Ok(contract_file::EMBEDDED.to_owned()), |path| self.read_text(path))?;
         let contract = contract_file::read(&self.places.contract, &text)?;
@@ -221,7 +222,7 @@ impl Workspace {
         Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
     }
 
-    /// Opens a folder, or finds none; inside the checkout no link on the way is followed.
+    /// Opens a folder if it exists; inside the checkout no link is followed.
     fn open_folder(&self, path: &Path) -> Result<Option<Folder>> {
         match self.in_checkout(path)? {
             Some((root, way)) => Ok(root.beneath(&way)?.map(|folder| folder.named(path))),
@@ -229,15 +230,15 @@ impl Workspace {
         }
     }
 
-    /// The root of the checkout, and the way from there to a path inside; none where the path lies outside.
+    /// The root of the checkout, and a path inside it; none if the path is outside.
     fn in_checkout(&self, path: &Path) -> Result<Option<(Folder, PathBuf)>> {
         let root = self.joined.platform.value.as_deref().map_or(Ok(None), |root| Folder::open_root(&*self.disk, root))?;
         let Some(root) = root else { return Ok(None) };
         Ok(root.way_to(&*self.disk, path)?.map(|way| (root, way)))
     }
 
-    /// A folder of ours; that of one of several clusters may be the first below its root. One that the settings name is made with those
-    /// on the way: they are no typing mistake.
+    /// Creates a folder of ours; that of one of several clusters may be the first in its parent. For a folder that the settings name,
+    /// missing parents are created too, since it is no typing mistake.
     fn create(&self, path: &Path, mode: u32) -> Result<Folder> {
         let Joined { keys, out, secrets, .. } = &self.joined;
         if self.found.is_some() && [keys, out, secrets].iter().any(|said| said.is_settled(path)) {
@@ -250,7 +251,7 @@ impl Workspace {
     }
 }
 
-/// A folder's path for a handle that opens it: the current folder has a name, too.
+/// A folder's parent as a path that can be opened: the current folder has a name, too.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

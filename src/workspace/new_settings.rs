@@ -1,4 +1,4 @@
-//! A new settings file: where it belongs, which folders it names, and how it is written.
+//! A new settings file: where it belongs, which folders it sets, and how it is written.
 
 use std::path::{Path, PathBuf};
 
@@ -13,23 +13,23 @@ use crate::world::{files, git};
 
 /// Where a new settings file belongs.
 pub struct Place {
-    /// The root of the checkout, which the file's paths never leave.
+    /// The root of the checkout: the file's paths never leave it.
     root: PathBuf,
-    /// The way there from the working directory.
+    /// The path to it from the working directory.
     pub folder: PathBuf,
-    /// The platform's checkout, from the working directory.
+    /// The path to the platform's checkout from the working directory.
     pub platform: PathBuf,
 }
 
 impl Place {
-    /// The file, from the working directory.
+    /// The path to the file from the working directory.
     pub fn file(&self) -> PathBuf {
         self.folder.join(SETTINGS)
     }
 }
 
 impl Workspace {
-    /// The root of the checkout that this was started in, unless the platform lies in another one.
+    /// The root of the checkout around the working directory, unless the platform is in another one.
     pub fn place_for_settings(&self) -> Result<Place> {
         if self.flags.settings.is_some() || self.flags.cluster.is_some() {
             let help = "start it in the checkout, or pass `--platform DIR`; clusters are added to the file by hand";
@@ -54,7 +54,7 @@ impl Workspace {
         Ok(place)
     }
 
-    /// What the command line says of the folders, or what is usual: each from the file's folder.
+    /// Sets the folders, from the command line or by default, as paths from the file's folder.
     pub fn name_folders(&self, place: &Place, contract: &Contract, has_platform: bool, settings: &mut NewSettings) -> Result<()> {
         let way = |flag: &str, path: &Path| self.way_from(place, flag, path);
         let platform = has_platform.then(|| way("--platform", &place.platform)).transpose()?;
@@ -70,14 +70,14 @@ impl Workspace {
         settings.contract = flags.contract.as_deref().map(|path| way("--contract", path)).transpose()?;
         settings.platform = platform;
         let store = &self.flags.store;
-        // The file is a path, and named from the settings.
+        // `file` is a path, given from the settings.
         settings.store.extend(store.said().map(|(_, field, value)| (field, value)).filter(|(field, _)| *field != "file"));
         let file = store.file.as_deref().map(|path| way("--store-file", path)).transpose()?;
         settings.store.extend(file.map(|file| ("file", file)));
         Ok(())
     }
 
-    /// A folder's usual name, unless a folder of that name is somebody else's.
+    /// A folder's default name, unless a folder of that name belongs to someone else.
     fn usual(&self, place: &Place, name: &str, ours: &[&str]) -> Result<String> {
         let path = place.root.join(name);
         let is_other = files::stat(&*self.disk, &path, Links::Follow)?.is_some_and(|stat| stat.kind != Kind::Folder);
@@ -97,7 +97,7 @@ impl Workspace {
         Ok(if way.is_empty() { ".".to_owned() } else { way.to_owned() })
     }
 
-    /// Writes the settings, after the schemas that their editor looks for.
+    /// Writes the settings, after the schemas that an editor looks for.
     pub fn write_settings(&self, place: &Place, text: &str) -> Result<()> {
         let missing = || Error::bad_input("no such folder", "make it first: `mkdir -p`").in_file(&place.root.to_string_lossy());
         let folder = Folder::open(&*self.disk, &place.root)?.ok_or_else(missing)?;
@@ -112,7 +112,7 @@ impl Workspace {
         writer.finish().map(|_| ())
     }
 
-    /// The commands that come after new settings.
+    /// The next commands after new settings.
     pub fn after_settings(&self, place: &Place, keys: &str) -> Result<String> {
         let cd = if place.is_above() { String::new() } else { format!("cd {} && ", quoted(&place.folder.to_string_lossy())) };
         let has_key = files::exists(&*self.disk, &place.root.join(keys).join(CERTIFICATE))?;
@@ -122,13 +122,13 @@ impl Workspace {
 }
 
 impl Place {
-    /// Whether a command finds the file that is started where this one was.
+    /// Whether a command that is started in the same place finds the file.
     fn is_above(&self) -> bool {
         self.folder.components().all(|part| part == std::path::Component::ParentDir)
     }
 }
 
-/// The way to what lies in a folder, from the settings.
+/// A path inside a folder, as the settings write it.
 pub fn join(folder: &str, name: &str) -> String {
     if folder == "." { name.to_owned() } else { format!("{folder}/{name}") }
 }

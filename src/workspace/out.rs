@@ -1,4 +1,4 @@
-//! The output folder: what is there, what stands where a plan will write, and the order in which it is written.
+//! The output folder: what exists, whether the plan can replace it, and the order in which files are written.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::world::folder::{Existing, Folder, Lock, Writer};
 use crate::world::git::IgnoreRules;
 use crate::world::{World, files};
 
-/// What a plan was made from: only that is replaced.
+/// What a plan was made from: a file is replaced only if it is unchanged since.
 pub struct Before {
     pub inventory: Inventory,
     /// The platform's store file.
@@ -39,19 +39,19 @@ pub struct Out<'w> {
 }
 
 impl Workspace {
-    /// The output folder, to be read.
+    /// Opens the output folder for reading.
     pub fn out(&self) -> Result<Out<'_>> {
         Ok(Out { workspace: self, folder: self.open_folder(&self.out)?, lock: None })
     }
 
-    /// The output folder, locked where it exists.
+    /// Opens the output folder, locked if it exists.
     pub fn out_to_change(&self) -> Result<Out<'_>> {
         let mut out = self.out()?;
         out.lock = out.folder.as_ref().map(Folder::lock).transpose()?;
         Ok(out)
     }
 
-    /// The output folder, of which there are sealed files; `help` says what to do where there are none.
+    /// The inventory of an output folder that has sealed files; `help` says what to do if there are none.
     pub fn sealed(&self, help: &str) -> Result<Inventory> {
         let inventory = self.out()?.inventory(Remembered::default())?;
         if inventory.sealed.is_empty() {
@@ -60,10 +60,10 @@ impl Workspace {
         Ok(inventory)
     }
 
-    /// Refuses an output folder beside the one that the keys folder knows, however damaged its files are.
+    /// Refuses an output folder other than the one that the keys folder knows, however damaged its files are.
     pub fn check_folder(&self) -> Result<()> {
         let remembered = self.remembered()?;
-        // Without another one there is nothing to tell apart, and no file to be read for it.
+        // Without another folder there is nothing to tell apart, so no file need be read.
         if remembered.others.is_empty() {
             return Ok(());
         }
@@ -87,17 +87,17 @@ impl Out<'_> {
         self.folder.as_ref().map_or(Ok(Files::new()), Folder::read_all)
     }
 
-    /// What is there, as far as it can be read.
+    /// The inventory, as far as the files can be read.
     pub fn look(&self, remembered: Remembered) -> Result<Inventory> {
         Ok(Inventory::new(self.files()?, remembered))
     }
 
-    /// What is there; a fault of a sealed file is an error.
+    /// The inventory; a fault of a sealed file is an error.
     pub fn inventory(&self, remembered: Remembered) -> Result<Inventory> {
         self.look(remembered)?.sound().map_err(|error| error.within(&self.workspace.places.out))
     }
 
-    /// Removes what an interrupted run left there.
+    /// Removes what an interrupted run left.
     pub fn clean(&self, world: &mut World) -> Result<()> {
         let removed = self.folder.as_ref().map_or(Ok(0), Folder::remove_leftovers)?;
         if removed > 0 {
@@ -106,7 +106,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    /// What stands where the plan will write.
+    /// Checks the files that the plan will write or replace.
     pub fn check(&self, plan: &Plan) -> Result<()> {
         let workspace = self.workspace;
         for change in &plan.changes {
@@ -122,7 +122,7 @@ impl Out<'_> {
                         return Err(Error::refused(what, "pass a file of the platform's").in_file(file));
                     }
                 }
-                // What stands there is looked at below, with the copies of the units.
+                // Existing copies are checked below, with those of the units.
                 Change::Copy { .. } => {}
                 Change::Remember { file, .. } => {
                     let keys = Folder::open(&*workspace.disk, &workspace.keys)?;
@@ -133,8 +133,8 @@ impl Out<'_> {
         workspace.check_copies(plan)
     }
 
-    /// Operator's copies → units → derived files → files of the platform's, and what is remembered of the units: only what is in
-    /// its place is remembered.
+    /// Operator's copies → units → derived files → the platform's files, and the list of remembered units: only units that are in place are
+    /// remembered.
     pub fn carry_out(self, plan: &Plan, before: &Before, made: Made, keys: Option<&KeysChange<'_>>, world: &mut World) -> Result<()> {
         let workspace = self.workspace;
         let (out, _lock) = match (self.folder, self.lock) {
@@ -142,7 +142,7 @@ impl Out<'_> {
             _ => workspace.new_out()?,
         };
         let units = || plan.changes.iter().filter(|change| matches!(change, Change::Seal { .. }));
-        // Before its unit: were the run ended between the two in the other order, nobody would ever write the copy.
+        // Before its unit: if the run ended between the two in the other order, the copy would never be written.
         let waiting = workspace.write_copies(&units().zip(&made.files).collect::<Vec<_>>(), made.copies, world)?;
         let mut writer = Writer::new(&out);
         for (n, (unit, text)) in units().zip(&made.files).enumerate() {
@@ -150,13 +150,13 @@ impl Out<'_> {
             writer.write(unit.file(), text.as_bytes(), 0o644, before.of(unit.file()))?;
         }
         world.terminal.progress_ends();
-        // A list that outlasts a loss of power without its units would say that somebody deleted them.
+        // If the list survived a loss of power and its units did not, it would say that somebody deleted them.
         writer.sync()?;
         workspace.place_copies(&waiting)?;
         for change in &plan.changes {
             if let Change::Write { file, text, .. } = change {
                 writer.write(file, text.as_bytes(), 0o644, before.of(file))?;
-                // It says which form was agreed to: after a loss of power nobody is asked again for what is left.
+                // The runbook says which form was agreed to: after a loss of power, nobody is asked again about the rest.
                 if file == render::RUNBOOK {
                     writer.sync()?;
                 }
@@ -178,14 +178,14 @@ impl Out<'_> {
         keys.remember(units)
     }
 
-    /// The derived file that names the certificate, as `bootstrap` would write it; whether it changes.
+    /// The derived file that names the certificate, as `bootstrap` would write it; returns whether it changes.
     pub fn update_runbook(&self, to: CertificateDigest, write: bool) -> Result<bool> {
         let Some(before) = self.folder.as_ref().map_or(Ok(None), |folder| folder.find_file(render::RUNBOOK))? else { return Ok(false) };
         let Some(after) = std::str::from_utf8(&before).ok().and_then(|text| render::runbook_for(text, to)) else { return Ok(false) };
         if write { self.write_runbook(&after) } else { Ok(true) }
     }
 
-    /// Writes the runbook alone, where there is one; whether it changes.
+    /// Writes only the runbook, if it exists; returns whether it changes.
     pub fn write_runbook(&self, after: &str) -> Result<bool> {
         let Some(folder) = &self.folder else { return Ok(false) };
         let Some(before) = folder.find_file(render::RUNBOOK)?.filter(|before| before.as_slice() != after.as_bytes()) else {
@@ -199,7 +199,7 @@ impl Out<'_> {
     }
 }
 
-/// Makes what was written last, while more is to be written, and tells of second names.
+/// Makes the files written so far durable while more follow, and reports second names.
 pub(super) fn sync(writer: Writer<'_>, world: &mut World) -> Result<()> {
     writer.sync()?;
     tell(&writer.unlinked, world);
@@ -219,10 +219,10 @@ fn tell(unlinked: &[String], world: &mut World) {
 }
 
 impl Workspace {
-    /// The output folder, which did not exist when the plan was made.
+    /// The output folder, if it did not exist when the plan was made.
     fn new_out(&self) -> Result<(Folder, Lock)> {
         let out = match self.in_checkout(&self.out)? {
-            // There the folders on the way are made as well.
+            // Then the folders above it are made as well.
             Some((root, way)) => root.create_beneath(&way, 0o755)?.named(&self.out),
             None => self.create(&self.out, 0o755)?,
         };
@@ -234,7 +234,7 @@ impl Workspace {
         Ok((out, lock))
     }
 
-    /// The folder of a file that the operator names, which has to exist, and the file's name.
+    /// The folder of a file that the operator named, which has to exist, and the file's name.
     fn folder_of<'f>(&self, file: &'f str) -> Result<(Folder, &'f str)> {
         let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
         let missing = || Error::new(ErrorKind::InputOutput, "its folder does not exist", "make the folder first: `mkdir -p`").in_file(file);

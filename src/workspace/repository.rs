@@ -1,4 +1,4 @@
-//! The whole repository, looked through for secrets in the clear.
+//! Searches the whole repository for secrets in the clear.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -11,8 +11,9 @@ use crate::pipeline::unseal::Opened;
 use crate::world::{files, git, tree};
 
 impl Workspace {
-    /// What stands in the clear in the repository around the working directory: in every file that git does not leave out. `opened` are
-    /// values to look for, and what they were opened from. Without a repository it is an error: nothing would say what is never committed.
+    /// The secrets in the clear in the repository around the working directory, in every file that git does not leave out. `opened` are
+    /// values to search for, and what they were opened from. Without a repository this is an error: nothing would say what is never
+    /// committed.
     pub fn exposed(&self, opened: Option<(&Opened, &Inventory)>, threads: NonZeroUsize) -> Result<Vec<Finding>> {
         let here = Path::new(".");
         let around = git::root(&*self.disk, here)?;

@@ -1,4 +1,4 @@
-//! Files with SealedSecrets, ours and others', a few at a time: however many there are, no more of them is in memory.
+//! Files with SealedSecrets, ours and others', a few at a time, so that memory does not grow with their number.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,21 +21,21 @@ use crate::world::{World, files, tree};
 
 const AT_ONCE: usize = 64;
 
-/// Which files, and the locks on their folders.
+/// The files, and the locks on their folders.
 pub struct SealedFiles<'w> {
     workspace: &'w Workspace,
     paths: Vec<PathBuf>,
-    /// How many links and files larger than any manifest are not read.
+    /// How many links, and files larger than any manifest, were skipped.
     pub skipped: Cell<usize>,
     pub with_out: bool,
-    /// Those that were named themselves.
+    /// The files that the operator listed themselves.
     named: BTreeSet<PathBuf>,
     hints: Hints,
     locked: Vec<(u64, u64)>,
     locks: Vec<Lock>,
 }
 
-/// A file as read: its whole text, and the SealedSecrets in it.
+/// A file that was read: its whole text, and its SealedSecrets.
 pub struct SealedFile {
     path: PathBuf,
     pub text: String,
@@ -49,20 +49,20 @@ impl SealedFile {
 }
 
 impl Workspace {
-    /// These folders and files, or the output folder, as texts show them.
+    /// These folders and files, or the output folder, for output.
     pub fn shown<'p>(&'p self, named: &'p [PathBuf]) -> String {
         let paths = if named.is_empty() { std::slice::from_ref(&self.out) } else { named };
         paths.iter().map(|path| visible(&path.to_string_lossy())).collect::<Vec<_>>().join(", ")
     }
 
-    /// The manifests below these folders, or below the output folder, and these files whatever they are called. Links are told
-    /// of, and not followed. Who will write gets the locks, that of the output folder as well where it is concerned, and removes
-    /// what an interrupted run left.
+    /// The manifests below these folders, or below the output folder, and these files whatever their names. Links are reported, and not
+    /// followed. With `writes`, takes the locks, including the output folder's if it is among them, and removes what an interrupted run
+    /// left.
     pub fn sealed_files(&self, named: &[PathBuf], hints: Hints, writes: bool, world: &mut World) -> Result<SealedFiles<'_>> {
         let paths = if named.is_empty() { std::slice::from_ref(&self.out) } else { named };
         let mut sealed = SealedFiles { hints, ..SealedFiles::none(self) };
         for path in paths {
-            // Without a slash at its end, which would follow a link.
+            // Without a final slash, which would follow a link.
             sealed.add(&path.components().collect::<PathBuf>(), writes, world)?;
         }
         if paths.len() > 1 {
@@ -79,7 +79,7 @@ impl Workspace {
         Ok(sealed)
     }
 
-    /// What the kustomizations beside these files say of their namespace.
+    /// The namespaces that kustomizations next to these files set.
     pub fn namespaces_beside(&self, paths: &[PathBuf]) -> Result<BTreeSet<String>> {
         let folders: BTreeSet<&Path> = by_folder(paths)
             .filter_map(|of_folder| of_folder.iter().find(|path| path.as_os_str() != "-"))
@@ -96,14 +96,14 @@ impl Workspace {
         Ok(namespaces)
     }
 
-    /// Any file that may hold SealedSecrets, as it is.
+    /// Any file that may hold SealedSecrets, unchanged.
     pub fn read_as_it_is(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
         let missing = || Error::bad_input("no such file", "pass one that exists").in_file(&path.to_string_lossy());
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?;
         self.folder_around(path)?.read_foreign(name)?.ok_or_else(missing)
     }
 
-    /// The folder that a file lies in; inside the checkout no link on the way is followed.
+    /// The folder of a file; inside the checkout no link is followed.
     fn folder_around(&self, path: &Path) -> Result<Folder> {
         let folder = match self.in_checkout(parent(path))? {
             Some((root, way)) => root.beneath(&way)?,
@@ -112,7 +112,7 @@ impl Workspace {
         Ok(folder.ok_or_else(removed_meanwhile)?.named(path.parent().unwrap_or(path)))
     }
 
-    /// Those of the output folder that the keys belong to, none where it does not exist.
+    /// The files of the keys' own output folder; none if it does not exist.
     pub fn sealed_files_of_out(&self, writes: bool, world: &mut World) -> Result<SealedFiles<'_>> {
         self.check_folder()?;
         match files::exists(&*self.disk, &self.out)? {
@@ -174,7 +174,7 @@ impl<'w> SealedFiles<'w> {
         world.terminal.warn(&format!("{} is a link or too large, and is skipped", path.display()));
     }
 
-    /// Twice is once, in whatever spelling: the second time would find nothing to do.
+    /// Drops repeated paths, in any spelling: the second time there would be nothing to do.
     fn drop_repeated(&mut self) -> Result<()> {
         let mut once = BTreeMap::new();
         for path in std::mem::take(&mut self.paths) {
@@ -193,7 +193,7 @@ impl<'w> SealedFiles<'w> {
         Ok(())
     }
 
-    /// Re-encrypts, a few files at a time, and tells of each. What was done when `each` came to an end is written.
+    /// Re-encrypts, a few files at a time, and reports each. If `each` stops early, what it did is written.
     pub fn handle(
         &self,
         tally: &mut Tally,
@@ -212,7 +212,7 @@ impl<'w> SealedFiles<'w> {
         })
     }
 
-    /// Writes what changed, each file whole: what was read is what is replaced.
+    /// Writes what changed, each as a whole file, if the file is still as it was read.
     fn write(&self, handled: &[Handled], world: &mut World) -> Result<()> {
         let changed: Vec<(&SealedFile, &str)> =
             handled.iter().filter_map(|one| Some((&one.file, one.done.as_ref().ok()?.text.as_deref()?))).collect();
@@ -230,7 +230,7 @@ impl<'w> SealedFiles<'w> {
         Ok(())
     }
 
-    /// Reads each file that holds SealedSecrets, a few at a time; says what cannot be read.
+    /// Reads each file that holds SealedSecrets, a few at a time; reports those that cannot be read.
     pub fn each(&self, world: &mut World, mut visit: impl FnMut(Vec<Result<SealedFile>>, &mut World) -> Result<()>) -> Result<()> {
         for (i, paths) in self.paths.chunks(AT_ONCE).enumerate() {
             if self.paths.len() > AT_ONCE {
@@ -243,7 +243,7 @@ impl<'w> SealedFiles<'w> {
         Ok(())
     }
 
-    /// Those files of one folder that hold SealedSecrets, and what cannot be read.
+    /// Reads the files of one folder that hold SealedSecrets, and reports those that cannot be read.
     fn read(&self, paths: &[PathBuf], world: &mut World) -> Vec<Result<SealedFile>> {
         let (folder, mut bytes) = (self.workspace.folder_around(&paths[0]), Zeroizing::default());
         let mut read = |path: &PathBuf| {
@@ -266,46 +266,46 @@ impl<'w> SealedFiles<'w> {
     }
 }
 
-/// Paths that lie in one folder, as far as they follow each other.
+/// Groups consecutive paths of one folder.
 fn by_folder(paths: &[PathBuf]) -> impl Iterator<Item = &[PathBuf]> {
-    // By their bytes: `Path::parent` takes each of them apart.
+    // By bytes: `Path::parent` parses each path.
     fn folder(path: &Path) -> Option<&[u8]> {
         path.as_os_str().as_bytes().rsplitn(2, |&byte| byte == b'/').nth(1)
     }
     paths.chunk_by(|one, other| folder(one) == folder(other))
 }
 
-/// A file that holds sealed values; none where it holds something else.
+/// A file that holds sealed values; none if it does not.
 fn sealed_file(path: &Path, bytes: &[u8], named: bool, hints: &Hints) -> Result<Option<SealedFile>> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let may_hold = match text::is_utf_16(bytes) {
-        // A NUL stands beside each character.
+        // A NUL is next to each character.
         true => blobs::may_hold(&bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<_>>()),
         false if tree::is_manifest(name) || named => blobs::may_hold(bytes),
-        // Whatever else a folder holds, such as a program, speaks of SealedSecrets without holding one.
+        // Other files of a folder, such as a program, may mention SealedSecrets without holding one.
         false => blobs::holds(bytes),
     };
     if !may_hold {
         return Ok(None);
     }
-    // What it begins with stays: a byte-order mark too.
+    // Its beginning is kept: a byte order mark too.
     text::decode_or(bytes, &text::one_side(&path.to_string_lossy()))?;
     let text = String::from_utf8_lossy(bytes).into_owned();
     let found = blobs::find(&text, hints);
     Ok((!found.is_empty()).then(|| SealedFile { path: path.to_owned(), text, found }))
 }
 
-/// A file, and what became of it.
+/// A file and its result.
 pub struct Handled {
     pub file: SealedFile,
-    /// Its new text, or why it stays as it is.
+    /// Its new text, or why it is unchanged.
     pub done: Result<Done>,
 }
 
-/// Re-encrypts some files: what became of them, and why it came to an end before the others.
+/// Re-encrypts some files: their results, and why it stopped before the rest.
 pub type Each<'e> = dyn FnMut(Vec<SealedFile>, &mut World) -> (Vec<Handled>, Result<()>) + 'e;
 
-/// Re-encrypts some files with keys that are here; nothing is written yet.
+/// Re-encrypts some files with local keys; nothing is written yet.
 pub fn with_keys(files: Vec<SealedFile>, work: &Work<'_>, session_keys: &mut SessionKeys, world: &mut World) -> (Vec<Handled>, Result<()>) {
     match in_parallel(files, work, session_keys, world) {
         Ok(handled) => (handled, Ok(())),

@@ -1,5 +1,4 @@
-//! The settings file: found from the working directory upwards to the root of the git checkout, and joined with what the command
-//! line says.
+//! The settings file: searched from the working directory upwards to the root of the git checkout, and joined with the command line.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,17 +10,17 @@ use crate::model::{
 use crate::world::disk::{Disk, Kind, Links};
 use crate::world::{files, git};
 
-/// A settings file, and the way to its folder from the working directory.
+/// A settings file, and the path to its folder from the working directory.
 #[derive(Clone)]
 pub struct Found {
-    /// As the operator names it.
+    /// As the operator writes it.
     pub file: PathBuf,
     pub folder: PathBuf,
     pub settings: Settings,
 }
 
-/// The settings that apply: those of `named`, or the nearest. One that a repository holds is read only if it is the operator's own, as
-/// git does it: what it names is written to.
+/// The settings that apply: those of `named`, or the nearest. A file in a repository is read only if the operator owns it, as git does,
+/// because the folders that it names are written to.
 pub fn find(disk: &dyn Disk, named: Option<&Path>) -> Result<Option<Found>> {
     let (file, kind) = match named {
         Some(file) => (file.to_owned(), files::Kind::Public),
@@ -56,7 +55,7 @@ fn owned_by_another(error: Error, file: &str) -> Error {
         .why("what another user wrote there would decide what you write, and where")
 }
 
-/// From the working directory upwards to the root of its repository; outside of one, only in the working directory.
+/// Searches from the working directory upwards to the root of its repository; outside of one, only the working directory.
 fn nearest(disk: &dyn Disk) -> Result<Option<PathBuf>> {
     let here = files::resolved(disk, Path::new("."))?;
     let levels = git::root(disk, Path::new("."))?.map_or(0, |root| here.strip_prefix(root).map_or(0, |below| below.components().count()));
@@ -66,7 +65,7 @@ fn nearest(disk: &dyn Disk) -> Result<Option<PathBuf>> {
             return Ok(Some(file(level)));
         }
     }
-    // One that git tracks was deleted: the defaults would lead elsewhere.
+    // A tracked one was deleted: the defaults would use other folders.
     for level in 0..=levels {
         if tracked::restored(disk, &file(level))?.is_some() {
             return Ok(Some(file(level)));
@@ -82,7 +81,8 @@ fn deleted(disk: &dyn Disk, file: &Path) -> Result<Error> {
     Ok(Error::bad_input("no such file", help).in_file(&shown))
 }
 
-/// Who writes to the repository writes this file: no path in it leaves the checkout, and secrets are not mixed with what is committed.
+/// Anyone who can write to the repository can write this file: no path in it leaves the checkout, and secrets are not mixed with what is
+/// committed.
 fn check_ways(disk: &dyn Disk, folder: &Path, settings: &Settings) -> Result<()> {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let root = git::root(disk, here)?.map_or_else(|| files::resolved(disk, here), Ok)?;
@@ -99,12 +99,12 @@ fn check_ways(disk: &dyn Disk, folder: &Path, settings: &Settings) -> Result<()>
     Ok(())
 }
 
-/// Something that the command line and the settings can both say.
+/// Something that both the command line and the settings can set.
 #[derive(Clone)]
 pub(super) struct Said {
     option: &'static str,
     flag: Option<PathBuf>,
-    /// What holds without the flag.
+    /// What applies without the flag.
     own: Option<PathBuf>,
     pub(super) value: Option<PathBuf>,
 }
@@ -114,19 +114,19 @@ impl Said {
         Said { option, flag: flag.cloned(), value: flag.cloned().or_else(|| own.clone()), own }
     }
 
-    /// Whether this path is what the settings say, or what holds without them.
+    /// Whether this path is what the settings, or the defaults, say.
     pub(super) fn is_settled(&self, path: &Path) -> bool {
         self.flag.is_none() && self.own.as_deref() == Some(path)
     }
 
-    /// The flag, where it says something else.
+    /// The flag, if it differs.
     fn differs(&self) -> Option<(&'static str, String)> {
         let flag = self.flag.as_ref().filter(|_| self.value != self.own)?;
         Some((self.option, flag.to_string_lossy().into_owned()))
     }
 }
 
-/// What the command line and the settings say together.
+/// The command line joined with the settings.
 #[derive(Clone)]
 pub(super) struct Joined {
     pub(super) keys: Said,
@@ -151,7 +151,7 @@ impl Joined {
         let path =
             |way: &Way| if way.path == Path::new(".") && folder != Path::new("") { folder.to_owned() } else { folder.join(&way.path) };
         let own = |way: &Option<Way>| way.as_ref().map(path);
-        // With a cluster, each has its own folder below.
+        // With a cluster, each has its own subfolder.
         let below = |folder: PathBuf| flags.cluster.as_ref().map_or(folder.clone(), |cluster| folder.join(cluster.as_str()));
         let ours = |option, name: &str, flag: &Option<PathBuf>, set: &Option<Way>, of_cluster: &Option<Way>| {
             let usual = || below(own(set).unwrap_or_else(|| folder.join(name)));
@@ -171,7 +171,7 @@ impl Joined {
         })
     }
 
-    /// What is said of a checkout means nothing without one.
+    /// Flags and settings about a checkout mean nothing without one.
     pub(super) fn check_needs_platform(&self) -> Result<()> {
         if self.environment.value.is_none() || self.platform.value.is_some() {
             return Ok(());
@@ -184,19 +184,19 @@ impl Joined {
         [&self.keys, &self.out, &self.secrets, &self.contract, &self.platform, &self.environment]
     }
 
-    /// The flags of a command that works on the same: none that the settings say as well.
+    /// The flags of a command that works on the same folders, without those that the settings already say.
     pub(super) fn printed(&self, flags: &Flags) -> Vec<(&'static str, String)> {
         let settings = flags.settings.as_ref().map(|file| ("--settings", file.to_string_lossy().into_owned()));
         let cluster = flags.cluster.as_ref().map(|cluster| ("--cluster", cluster.to_string()));
         settings.into_iter().chain(cluster).chain(self.differing()).chain(flags.store.printed()).collect()
     }
 
-    /// The flags by which the same cluster is reached.
+    /// The flags that reach the same cluster.
     pub(super) fn live(&self, flags: &Flags, settings: &Settings) -> LiveFlags {
         let Live { kubeconfig, context, controller_namespace, controller_name } = &flags.live;
         let flag = |flag: &str, value: Option<&str>| value.map_or(String::new(), |value| format!(" {flag} {}", quoted(value)));
         let file = flag("--kubeconfig", kubeconfig.as_deref().filter(|_| flags.is_kubeconfig_typed));
-        // What hands out the private key has its namespace named.
+        // A command that hands out the private key gets its namespace explicitly.
         let named_namespace = controller_namespace.as_ref().or_else(|| settings.controller.own_namespace());
         let is_reached = self.context.is_some() || kubeconfig.is_some();
         let placeholder = |needed: bool| flag("--context", context.as_deref().or(needed.then_some("NAME")));
@@ -209,21 +209,21 @@ impl Joined {
         }
     }
 
-    /// Which flag stands instead of what the settings say.
+    /// Which flag overrides the settings.
     pub(super) fn overriding(&self) -> Option<String> {
         let said = self.said().into_iter().filter_map(|said| Some((said.differs()?, said.own.as_ref()?)));
         let shown = said.map(|((flag, value), own)| format!("`{flag} {}` overrides `{}`", quoted(&value), visible(&own.to_string_lossy())));
         Some(shown.collect::<Vec<_>>().join(", ")).filter(|shown| !shown.is_empty())
     }
 
-    /// The flags that say something else than what holds without them.
+    /// The flags that differ from what applies without them.
     pub(super) fn differing(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.said().into_iter().filter_map(Said::differs)
     }
 }
 
 impl StoreFlags {
-    /// Each flag, the field of the settings that says the same, and its value.
+    /// Each flag, the corresponding field of the settings, and its value.
     pub(super) fn said(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> {
         let StoreFlags { kind, isolation, rbac, file, project_id } = self;
         let said = [
@@ -240,8 +240,7 @@ impl StoreFlags {
         self.said().map(|(flag, _, value)| (flag, value))
     }
 
-    /// What the settings would say instead; none where there is no such flag. What may be a secret that was typed by mistake is not
-    /// repeated.
+    /// The line for the settings instead; none if there is no such flag. What may be a secret typed by mistake is not repeated.
     pub(super) fn line(&self) -> Option<String> {
         let value = |field: &str, value: String| match field {
             "file" => "FILE".to_owned(),
@@ -252,7 +251,7 @@ impl StoreFlags {
         (!fields.is_empty()).then(|| format!("store: {{ {} }}", fields.join(", ")))
     }
 
-    /// Where there are settings, they alone say which form the store has: a flag that is forgotten once would change it.
+    /// If there are settings, they alone decide the form of the store: a flag that is forgotten once would change it.
     pub(super) fn put_into(&self, store: &mut Store, found: Option<&Found>) -> Result<()> {
         if let Some((found, (flag, ..))) = found.zip(self.said().next()) {
             let help =

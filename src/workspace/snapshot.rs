@@ -1,4 +1,4 @@
-//! What `doctor` gathers from a live cluster, many questions at a time. It never reads a value of a Secret: metadata only.
+//! Reads what `doctor` needs from a live cluster, many requests at a time. It never reads a value of a Secret: metadata only.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -52,7 +52,7 @@ fn metadata(path: String) -> Ask {
 }
 
 impl Gathering<'_> {
-    /// What a request brought; a right that this account lacks is remembered, and what it would show counts as not there.
+    /// The result of a request; if this account lacks the right, that is recorded and the object counts as missing.
     fn had<T>(&mut self, part: Part, right: impl FnOnce() -> String, result: Result<Option<T>>) -> Result<Option<T>> {
         match result {
             Err(error) if error.kind == ErrorKind::Forbidden => {
@@ -63,7 +63,7 @@ impl Gathering<'_> {
         }
     }
 
-    /// What each question brought, in their order.
+    /// The answer to each request, in their order.
     fn all(&mut self, part: Part, asks: Vec<Ask>) -> Result<Vec<Option<Value>>> {
         let answers = self.cluster.together(&asks);
         asks.iter().zip(answers).map(|(ask, answer)| self.had(part, || right(ask), answer)).collect()
@@ -100,7 +100,7 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// The controllers and the operators, wherever they are.
+    /// Reads the controllers and the operators, in any namespace.
     fn deployments(&mut self) -> Result<()> {
         let (namespace, name) = self.wanted.controller;
         let list = |path: &str| get(format!("/apis/apps/v1/{path}"), "DeploymentList");
@@ -136,20 +136,20 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Whether a Service leads to the controller's Pods. It has a second one, for its metrics.
+    /// Whether a Service selects the controller's Pods. It has a second one, for its metrics.
     fn is_its_service(&self, service: &Value) -> bool {
         let selects = self.snapshot.controller.as_ref().is_some_and(|controller| controller::leads_to(service, controller));
         selects && service["spec"]["ports"][0]["name"] != "metrics"
     }
 
-    /// The certificate that the controller serves, who may call it, and its key Secrets.
+    /// Reads the certificate that the controller serves, who may call it, and its key Secrets.
     fn certificate(&mut self) -> Result<()> {
         let (namespace, name) = self.wanted.controller;
         let controller = Controller { cluster: self.cluster, namespace, name };
         let proxying = || format!("get services/proxy in {namespace}");
         if let Some(proxy) = self.had(Part::Certificate, proxying, controller.find_proxy())? {
             let served = match controller.served(&proxy) {
-                // What is wrong with the controller is a check of its own.
+                // The controller's faults have a check of their own.
                 Err(error) if error.kind == ErrorKind::Cluster => Ok(None),
                 served => served.map(Some),
             };
@@ -255,7 +255,7 @@ fn name_of(object: &Value) -> Option<String> {
     Some(visible(object["metadata"]["name"].as_str()?))
 }
 
-/// Whether an ExternalSecret is this consumer. The name that a helm chart gives to its own is not known, but its target is.
+/// Whether an ExternalSecret is this consumer. If a helm chart names it, the name is unknown, but its target is known.
 fn is_of(object: &Value, consumer: &Consumer) -> bool {
     let called = match &consumer.name {
         Some(name) => object["metadata"]["name"] == name.as_str(),
@@ -264,14 +264,14 @@ fn is_of(object: &Value, consumer: &Consumer) -> bool {
     called && object["metadata"]["namespace"] == consumer.namespace.as_str()
 }
 
-/// The right that a question needs, in words.
+/// The right that a request needs, in words.
 fn right(ask: &Ask) -> String {
     let path = match ask {
         Ask::Get { path, .. } | Ask::Metadata { path } => path,
         Ask::Review { path, .. } => return format!("create {}", path.rsplit('/').next().unwrap_or(path)),
     };
     let parts: Vec<&str> = path.split('?').next().unwrap_or(path).trim_start_matches('/').split('/').collect();
-    // What stands before the resource: `api/v1`, or `apis/GROUP/VERSION`.
+    // What precedes the resource: `api/v1`, or `apis/GROUP/VERSION`.
     let version = if parts[0] == "api" { 2 } else { 3 };
     match parts.get(version..).unwrap_or_default() {
         ["namespaces", namespace, resource] => format!("list {resource} in {namespace}"),

@@ -1,4 +1,4 @@
-//! What git tracks: secrets, which no ignore rule keeps out of the next commit, and files of ours that are gone from the working tree.
+//! What git tracks: secrets, which no ignore rule keeps out of the next commit, and files of ours that the working tree lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::world::disk::Disk;
 use crate::world::{World, files, git};
 
 impl Workspace {
-    /// Each identity, and each operator's copy of these keys, that git tracks. Warns where git's index does not tell for certain.
+    /// Each identity, and each operator's copy of these keys, that git tracks. Warns if git's index is inconclusive.
     pub fn tracked(&self, keys: &[&KeyName], world: &mut World) -> Result<Vec<Error>> {
         let identities = self.tracked_in(&self.keys, &|name| name.ends_with(".agekey") && !name.contains('/'))?;
         let copies = self.tracked_in(&self.secrets, &|name| keys.iter().any(|copy| copy.file_name() == name))?;
@@ -27,7 +27,7 @@ impl Workspace {
         Ok(identities.chain(found.collect::<Vec<_>>().iter().map(copy)).collect())
     }
 
-    /// The same, refused.
+    /// Refuses if git tracks any of them.
     pub fn check_untracked(&self, copies: &[&KeyName], world: &mut World) -> Result<()> {
         self.tracked(copies, world)?.into_iter().next().map_or(Ok(()), Err)
     }
@@ -36,7 +36,7 @@ impl Workspace {
         tracked_in(&*self.disk, folder, wanted)
     }
 
-    /// Of these files, those that git tracks and the working tree has lost, each with the command that brings it back.
+    /// Those of these files that git tracks and the working tree lacks, each with the command that restores it.
     pub fn lost(&self, paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, String>> {
         lost(&*self.disk, paths)
     }
@@ -55,7 +55,7 @@ impl Workspace {
     }
 }
 
-/// How a file comes back that git tracks and the working tree has lost.
+/// How to restore a file that git tracks and the working tree lacks.
 pub(super) fn restored(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
     Ok(lost(disk, &[path.to_owned()])?.into_values().next())
 }
@@ -93,7 +93,7 @@ fn checkout_of(disk: &dyn Disk, path: &Path) -> Result<String> {
     Ok(format!("`{git} checkout -- {}`", quoted(&path.to_string_lossy())))
 }
 
-/// The program and its flags that work on the repository `root`, and a path in there as they name it: this may have been started in
+/// The program with the flags that make it work on the repository `root`, and a path for it in there: this command may have been started in
 /// another repository, or in none.
 pub(super) fn git_in(disk: &dyn Disk, root: &Path, path: &Path) -> Result<(String, PathBuf)> {
     if git::root(disk, Path::new("."))?.as_deref() == Some(root) {

@@ -1,5 +1,5 @@
 //! Which certificate this machine accepted for the keys folder. That is remembered in the operator's state folder and never in the
-//! repository: a person who writes to the repository does not decide what is sealed to.
+//! repository: whoever writes to the repository does not decide what is sealed to.
 
 use std::path::{Path, PathBuf};
 
@@ -13,28 +13,28 @@ use crate::world::disk::{Kind, Links};
 use crate::world::folder::{Existing, Folder, Writer};
 use crate::world::{World, files, git};
 
-/// In the state folder.
+/// The file in the state folder.
 const PINS: &str = "certificates";
 
 const ELSEWHERE: &str = "set `XDG_STATE_HOME` to a folder of your own, outside of the repository";
 
-/// What was accepted, before and on the command line.
+/// What was accepted, earlier and on the command line.
 pub struct Trust<'w> {
     workspace: &'w Workspace,
-    /// The keys folder, as its line names it.
+    /// The keys folder, as written in its line.
     folder: String,
-    /// Where it is remembered, or why nowhere.
+    /// The folder that remembers it, or why there is none.
     state: Result<PathBuf>,
     pub pin: Option<Pin>,
     named: Option<CertificateDigest>,
 }
 
 impl Workspace {
-    /// What this machine accepted for the keys folder; `named` is what the command line accepts.
+    /// What this machine accepted for the keys folder; `named` is the certificate that the command line accepts.
     pub fn trust(&self, named: Option<CertificateDigest>, world: &World) -> Result<Trust<'_>> {
         let folder = pins::folder(&files::resolved(&*self.disk, &self.keys)?);
         let state = self.state(world)?;
-        // Where nothing may be remembered, nothing that stands there is believed.
+        // If nothing may be remembered there, nothing in it is believed.
         let pin = match &state {
             Ok(state) => {
                 let path = state.join(PINS);
@@ -54,7 +54,8 @@ impl Workspace {
         Ok(text::decode(&bytes).map_err(|error| error.in_file(&name))?.to_owned())
     }
 
-    /// The state folder, or why nothing can be remembered: in the repository of the keys folder whom it guards against could write it.
+    /// The state folder, or why nothing can be remembered: inside the keys folder's repository, the people it guards against could write
+    /// it.
     fn state(&self, world: &World) -> Result<Result<PathBuf>> {
         let Some(state) = world.state.as_ref() else {
             let what = "there is no folder in which to remember the accepted certificate: `HOME` is not set";
@@ -71,7 +72,7 @@ impl Workspace {
 }
 
 impl Trust<'_> {
-    /// The certificate, fit to be sealed to: what is known of its key is not computed again.
+    /// The judged certificate: checks that its key already passed are not repeated.
     pub fn judge(&self, certificate: SealingCertificate, world: &World, least_bits: u32) -> Result<FitCertificate> {
         let now = (world.clock)();
         match self.pin.as_ref().is_some_and(|pin| pin.is_sound(certificate.digest)) {
@@ -80,22 +81,22 @@ impl Trust<'_> {
         }
     }
 
-    /// Whether this certificate was accepted, before or on the command line.
+    /// Whether this certificate was accepted, earlier or on the command line.
     pub fn accepts(&self, certificate: CertificateDigest) -> bool {
         self.names(certificate) || self.accepted(certificate)
     }
 
-    /// Whether it was accepted before.
+    /// Whether it was accepted earlier.
     pub fn accepted(&self, certificate: CertificateDigest) -> bool {
         self.pin.as_ref().is_some_and(|pin| pin.accepts(certificate))
     }
 
-    /// Whether the command line names exactly this one.
+    /// Whether the command line accepts exactly this one.
     pub fn names(&self, certificate: CertificateDigest) -> bool {
         self.named == Some(certificate)
     }
 
-    /// Refuses a certificate where another one was accepted; `file` of the keys folder holds it.
+    /// Refuses a certificate if another one was accepted; `file` of the keys folder holds it.
     pub fn check(&self, certificate: CertificateDigest, file: &str) -> Result<()> {
         let path = self.workspace.places.in_keys(file);
         match (self.named, &self.pin) {
@@ -110,7 +111,7 @@ impl Trust<'_> {
         }
     }
 
-    /// What there is to say of the certificate of the keys folder.
+    /// The verdict on the certificate of the keys folder.
     pub fn verdict(&self, certificate: CertificateDigest) -> Verdict {
         match self.check(certificate, CERTIFICATE) {
             Err(error) => Verdict::Refused(error),
@@ -119,7 +120,8 @@ impl Trust<'_> {
         }
     }
 
-    /// Before something is sealed to it: accepted already, named, or confirmed at the terminal; and remembered.
+    /// Before anything is sealed to it: it has to be accepted already, passed as a flag, or confirmed at the terminal; then it is
+    /// remembered.
     pub fn accept(&mut self, certificate: &SealingCertificate, file: &str, world: &mut World) -> Result<()> {
         self.check(certificate.digest, file)?;
         if self.is_pending(certificate.digest) {
@@ -158,12 +160,12 @@ impl Trust<'_> {
         self.write(Pin::new(before, world.time()?, how).with_next(certificate).with_sealed(sealed))
     }
 
-    /// Whether a run announced this certificate, and was ended before it settled it.
+    /// Whether an interrupted run announced this certificate and did not settle it.
     pub fn is_pending(&self, certificate: CertificateDigest) -> bool {
         self.pin.as_ref().is_some_and(|pin| pin.next == Some(certificate))
     }
 
-    /// Settles what a run announced that was ended before its last step: its certificate is in place.
+    /// Settles what an interrupted run announced, because its certificate is in place.
     pub fn complete(&mut self, certificate: CertificateDigest, world: &World) -> Result<()> {
         match &self.pin {
             Some(Pin { next: Some(next), how, .. }) if *next == certificate => self.settle(certificate, *how, world),
@@ -171,9 +173,9 @@ impl Trust<'_> {
         }
     }
 
-    /// Remembers the one certificate that is accepted from now on.
+    /// Remembers the only certificate that is accepted from now on.
     pub fn settle(&mut self, certificate: CertificateDigest, how: How, world: &World) -> Result<()> {
-        // A new key has sealed nothing.
+        // A new key has sealed nothing yet.
         let sealed = self.has_sealed() && how != How::Keygen;
         self.write(Pin::new(certificate, world.time()?, how).with_sealed(sealed))
     }
@@ -183,7 +185,7 @@ impl Trust<'_> {
         self.pin.as_ref().is_some_and(|pin| pin.sealed)
     }
 
-    /// The error where values were sealed, and nothing else knows of them.
+    /// The error if values were sealed and nothing else knows of them.
     pub fn begun_before(&self) -> Error {
         let keys = quoted(&self.workspace.places.keys);
         let help = format!(
@@ -210,7 +212,7 @@ impl Trust<'_> {
         }
     }
 
-    /// One line changes: another run may have written those of other keys folders since the file was read.
+    /// Changes one line: another run may have written those of other keys folders since the file was read.
     fn write(&mut self, pin: Pin) -> Result<()> {
         if self.pin.as_ref().is_some_and(|before| before.is_as_good_as(&pin)) {
             return self.make_last();
@@ -233,7 +235,7 @@ impl Trust<'_> {
     }
 }
 
-/// How a file of the keys folder is had back.
+/// How to get a file of the keys folder back.
 fn where_from(file: &str, path: &str) -> String {
     match file {
         CERTIFICATE => format!("restore `{file}` from git: `git log -p -- {}` shows who changed it", quoted(path)),

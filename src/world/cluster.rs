@@ -1,4 +1,4 @@
-//! A live cluster, through its API server: only the one that the operator named, with a limit on everything.
+//! A live cluster, through its API server: only the cluster that the operator selected, with a limit on everything.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
@@ -18,19 +18,19 @@ use crate::model::{Error, ErrorKind, Result, visible};
 /// The largest answer that is read, in bytes.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
-/// How often a request is repeated that the server had no time for.
+/// How often a request is repeated if the server had no time for it.
 const MOST_RETRIES: u32 = 3;
 
-/// How many questions are under way at a time.
+/// How many requests are under way at a time.
 const MOST_AT_ONCE: usize = 32;
 
 const JSON: &str = "application/json";
 
 /// Which cluster: `--kubeconfig` (or `KUBECONFIG`), `--context`.
 pub struct Access<'a> {
-    /// The kubeconfig files, separated by `:`; none = `~/.kube/config`, and then the context has to be named.
+    /// The kubeconfig files, separated by `:`; none = `~/.kube/config`, and then the context has to be given.
     pub kubeconfig: Option<&'a str>,
-    /// Whether each of these files must exist; one that `KUBECONFIG` lists need not, as for kubectl.
+    /// Whether each of these files must exist; those in `KUBECONFIG` need not, as for kubectl.
     pub must_exist: bool,
     /// The context; none = the kubeconfig's current one.
     pub context: Option<&'a str>,
@@ -40,22 +40,22 @@ pub struct Cluster {
     runtime: tokio::runtime::Runtime,
     connection: Connection,
     pub context: String,
-    /// How long one request may take, its answer included.
+    /// How long one request may take, including its answer.
     patience: Duration,
     time: Cell<Option<SystemTime>>,
     /// How often the server has answered, whatever it said.
     answers: Cell<usize>,
-    /// A request got no answer, and no other got one meanwhile.
+    /// A request got no answer, and no other got one in the meantime.
     is_gone: Cell<bool>,
 }
 
-/// One of many questions that are asked side by side.
+/// One of many requests that run concurrently.
 pub enum Ask {
-    /// An object of this kind.
+    /// Reads an object of this kind.
     Get { path: String, kind: &'static str },
-    /// An object's metadata, without values.
+    /// Reads an object's metadata, without values.
     Metadata { path: String },
-    /// A review: what the server says of it.
+    /// Posts a review and returns the server's verdict.
     Review { path: &'static str, object: Value },
 }
 
@@ -65,7 +65,7 @@ pub struct Answer {
 }
 
 impl Cluster {
-    /// Reads the kubeconfig and says which cluster it is; no request is made yet.
+    /// Reads the kubeconfig and reports which cluster it is; makes no request yet.
     pub fn connect(access: &Access<'_>, world: &mut World) -> Result<Cluster> {
         if access.kubeconfig.is_none() && access.context.is_none() {
             return Err(Error::usage("no cluster is named", "name it with `--context NAME`, `--kubeconfig FILE`, or both"));
@@ -80,22 +80,22 @@ impl Cluster {
         Ok(Cluster { runtime, connection, context, patience: world.server_patience, time, answers, is_gone })
     }
 
-    /// What comes of it; the timers of a request need the runtime.
+    /// The result of a future; a request's timers need the runtime.
     fn wait<T>(&self, coming: impl Future<Output = T>) -> T {
         self.runtime.block_on(coming)
     }
 
-    /// Lets the cluster work for a while.
+    /// Gives the cluster time to work.
     pub fn pause(&self, time: Duration) {
         self.wait(async { tokio::time::sleep(time).await });
     }
 
-    /// What time it was at the API server when it last answered, to the second.
+    /// The API server's time at its last answer, to the second.
     pub fn time(&self) -> Option<SystemTime> {
         self.time.get()
     }
 
-    /// The server's version, which is no object.
+    /// The server's version, which is not an object.
     pub fn version(&self) -> Result<String> {
         let path = "/version";
         let answer = self.ask("get", path, JSON)?;
@@ -107,8 +107,8 @@ impl Cluster {
         version.ok_or_else(|| not_kubernetes(path))
     }
 
-    /// The answers, in the order of the questions; none where there is no such object. Once the server is gone, the questions
-    /// that are left fail as the one that met it, and are not asked.
+    /// The answers, in the order of the requests; none if there is no such object. Once the server is gone, the remaining requests are not
+    /// sent, and fail like the one that noticed it.
     pub fn together(&self, asks: &[Ask]) -> Vec<Result<Option<Value>>> {
         self.is_gone.set(false);
         let mut answers: Vec<_> = asks.iter().map(|_| None).collect();
@@ -136,12 +136,12 @@ impl Cluster {
         }
     }
 
-    /// An object of this kind; none where there is none.
+    /// An object of this kind; none if it does not exist.
     pub fn get(&self, path: &str, kind: &str) -> Result<Option<Value>> {
         self.wait(self.read(path, kind, JSON))
     }
 
-    /// An object's metadata, without its values (`PartialObjectMetadata`); none where there is none.
+    /// An object's metadata, without its values (`PartialObjectMetadata`); none if it does not exist.
     pub fn metadata(&self, path: &str) -> Result<Option<Value>> {
         self.wait(self.read_metadata(path, "PartialObjectMetadata"))
     }
@@ -164,7 +164,7 @@ impl Cluster {
         }
     }
 
-    /// A Secret with its values, in bytes that are wiped; none where there is none.
+    /// A Secret with its values, in bytes that are wiped; none if it does not exist.
     pub fn find_secret(&self, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let answer = self.ask("get", path, JSON)?;
         match answer.status {
@@ -173,12 +173,13 @@ impl Cluster {
         }
     }
 
-    /// An object of this kind that holds secrets: bytes that are wiped.
+    /// An object of this kind that holds secrets, in bytes that are wiped.
     pub fn read_secret(&self, verb: &str, path: &str, kind: &str) -> Result<Zeroizing<Vec<u8>>> {
         secrets(verb, path, kind, self.ask(verb, path, JSON)?)
     }
 
-    /// Whatever a path answers, as it is, but for a "no" to this account. `verb` is what the path is asked for: `get`, `list`.
+    /// The answer of any path, unchanged, except that a refusal to this account is an error. `verb` is the request's, for that error:
+    /// `get`, `list`.
     pub fn ask(&self, verb: &str, path: &str, accept: &str) -> Result<Answer> {
         self.wait(self.request(verb, path, accept))
     }
@@ -195,7 +196,7 @@ impl Cluster {
         Ok(answer)
     }
 
-    /// Makes an object of a review: what the server says of it.
+    /// Posts a review: returns the object with the server's verdict.
     pub fn review(&self, path: &str, object: &Value) -> Result<Value> {
         self.wait(self.make(path, object))
     }
@@ -205,7 +206,7 @@ impl Cluster {
         made("create", path, object["kind"].as_str().unwrap_or_default(), &answer)
     }
 
-    /// Posts JSON, and gets whatever the path answers, but for a "no" to this account.
+    /// Posts JSON and returns the answer, whatever it is, except that a refusal to this account is an error.
     pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
         let answer = self.wait(self.send(&|| post(path, body)))?;
         match answer.status {
@@ -214,7 +215,7 @@ impl Cluster {
         }
     }
 
-    /// Server-side apply of a Secret; what is there is taken over.
+    /// Server-side apply of a Secret; takes over existing fields.
     pub fn apply(&self, path: &str, yaml: &str) -> Result<Value> {
         let path = format!("{path}?fieldManager=seal-secrets&force=true");
         let answer =
@@ -268,12 +269,12 @@ fn post(path: &str, body: &Value) -> http::Result<Request<Vec<u8>>> {
     Request::post(path).header(header::CONTENT_TYPE, JSON).body(body.to_string().into_bytes())
 }
 
-/// The object of this kind that a change made.
+/// The object of this kind that a change returned.
 fn made(verb: &str, path: &str, kind: &str, answer: &Answer) -> Result<Value> {
     if answer.status.is_success() { parse(path, kind, &answer.body) } else { Err(refusal(verb, path, answer)) }
 }
 
-/// Whether there is more of a list. No limit is asked for, so no API server does that; what is not seen would count as not there.
+/// Whether a list is incomplete. No limit is requested, so no API server should send a part; missing items would count as absent.
 fn is_part(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct List {
@@ -287,7 +288,7 @@ fn is_part(body: &[u8]) -> bool {
     serde_json::from_slice::<List>(body).is_ok_and(|list| !list.metadata.next.is_empty())
 }
 
-/// The kind that an object says it is of.
+/// The kind that an object claims to be.
 fn kind_of(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Object {
@@ -309,19 +310,20 @@ fn secrets(verb: &str, path: &str, kind: &str, answer: Answer) -> Result<Zeroizi
     if kind_of(&body).as_deref() == Some(kind) { Ok(body) } else { Err(not_kubernetes(path)) }
 }
 
-/// What "not found" means: that there is none, if it is Kubernetes that says so. Of a group that it does not serve it says it in text.
+/// What "not found" means: that the object does not exist, if it is Kubernetes that says so. For a group that it does not serve it says so
+/// in text.
 fn nothing<T>(path: &str, body: &[u8]) -> Result<Option<T>> {
     let is_its_own = kind_of(body).as_deref() == Some("Status") || body.starts_with(b"404 page not found");
     if is_its_own { Ok(None) } else { Err(not_kubernetes(path)) }
 }
 
-/// An answer that no API server gives: whatever it is, nothing is concluded from it.
+/// An answer that no API server gives: nothing is concluded from it.
 fn not_kubernetes(path: &str) -> Error {
     let what = format!("the answer to `{}` is not one of Kubernetes", visible(path.split('?').next().unwrap_or(path)));
     failed(what, "check what stands between this machine and the API server: a proxy, a login page")
 }
 
-/// A "no" in our words, with the server's own message: it holds names, never values.
+/// A refusal in our words, with the server's own message: it holds names, never values.
 fn refusal(verb: &str, path: &str, answer: &Answer) -> Error {
     let message = serde_json::from_slice::<Value>(&answer.body).ok().and_then(|status| Some(status["message"].as_str()?.to_owned()));
     let path = visible(path.split('?').next().unwrap_or(path));

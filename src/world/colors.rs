@@ -1,4 +1,4 @@
-//! Color for the words that say how good or bad something is. The words stay, so nothing is lost without it.
+//! Colors the words that say how good or bad something is. The words stay, so nothing is lost without color.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 const CYAN: u8 = 36;
 
-/// What a line of a report may begin with.
+/// Words that a line of a report may begin with.
 const WORDS: [(&str, u8); 12] = [
     ("error:", RED),
     ("error[", RED),
@@ -28,8 +28,8 @@ const WORDS: [(&str, u8); 12] = [
 ];
 
 impl World {
-    /// What the terminal can show. Words are colored as asked, or else where a person reads, unless `NO_COLOR` is set (no-color.org). One
-    /// that knows no control sequences (`TERM`) shows neither color nor how far a run is.
+    /// Finds out what the terminal can show. Words are colored if asked, or else if a person reads, unless `NO_COLOR` is set
+    /// (no-color.org). A terminal without control sequences (`TERM`) shows neither color nor progress.
     pub fn know_terminal(&mut self, colors: Option<bool>) {
         let set = |name: &str| (self.variable)(name).unwrap_or_default();
         let (is_dumb, plain) = (matches!(set("TERM").as_str(), "" | "dumb"), !set("NO_COLOR").is_empty());
@@ -49,7 +49,7 @@ impl Terminal {
     }
 }
 
-/// The text with color (ECMA-48, SGR). What others wrote can add none: it is always shown with its control characters escaped.
+/// The text with color (ECMA-48, SGR). Text of others cannot add any: its control characters are always escaped.
 pub(super) fn colored(text: &str) -> String {
     text.split_inclusive('\n').map(colored_line).collect()
 }

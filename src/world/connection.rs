@@ -1,4 +1,4 @@
-//! The connection to an API server, with or without a proxy, and why there is none.
+//! The connection to an API server, with or without a proxy, and why it failed.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -28,20 +28,20 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Readies it; no request is made yet.
+    /// Prepares the connection; makes no request yet.
     pub(super) async fn to(chosen: Chosen) -> Result<Self> {
         let Chosen { kubeconfig, context, proxy, proxy_url, .. } = chosen;
         let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|_| unusable(&context))?;
         let plugin = config.auth_info.exec.as_mut().map(|plugin| {
-            // Else it shares our terminal, and what it complains of may quote a secret.
+            // Otherwise it would share our terminal, and its messages may quote a secret.
             plugin.interactive_mode = Some(ExecInteractiveMode::Never);
             if let Some(cluster) = &mut plugin.cluster {
                 cluster.proxy_url = proxy_url;
             }
             plugin.command.clone().unwrap_or_default()
         });
-        // It panics over a token that no header can hold.
+        // It panics on a token that no header can hold.
         let made = quietly(|| client(&config, proxy.as_ref())).map_or(Err(None), |made| made.map_err(Some));
         let client = made.map_err(|error| match (&error, plugin) {
             (None | Some(kube::Error::Auth(_)), Some(plugin)) => no_credentials(&plugin, error.as_ref()),
@@ -60,7 +60,7 @@ impl Connection {
         self.by_its_way(failed(what, "check the network, and the server's load"))
     }
 
-    /// Why nothing answered, from the chain of causes; library texts are looked at, and not repeated.
+    /// Why no answer came, from the chain of causes; library texts are inspected, but not repeated.
     fn broken(&self, error: &kube::Error) -> Error {
         let mut chain = error.to_string();
         let mut cause = error.source();
@@ -91,7 +91,7 @@ fn client(config: &kube::Config, proxy: Option<&Proxy>) -> kube::Result<kube::Cl
     let Some(Proxy { kind, uri, credentials, .. }) = proxy else { return through(config, direct) };
     match (kind, credentials) {
         (Kind::Http, _) => through(config, tunnel(uri, credentials.as_ref(), direct)),
-        // The proxy's certificate has to be one that the kubeconfig trusts, as for kubectl.
+        // The kubeconfig has to trust the proxy's certificate, as for kubectl.
         (Kind::Https, _) => through(config, tunnel(uri, credentials.as_ref(), config.rustls_https_connector_with_connector(direct)?)),
         (Kind::Socks5, None) => through(config, SocksV5::new(uri.clone(), direct)),
         (Kind::Socks5, Some((user, password))) => {
@@ -111,7 +111,7 @@ fn tunnel<C>(proxy: &Uri, credentials: Option<&(String, String)>, connector: C) 
     }
 }
 
-/// A client whose connections this connector makes, for TLS to go through.
+/// A client whose connections this connector makes, with TLS on top.
 fn through<C>(config: &kube::Config, connector: C) -> kube::Result<kube::Client>
 where
     C: Service<Uri> + Clone + Send + Sync + 'static,
@@ -133,7 +133,8 @@ fn unusable(context: &str) -> Error {
     failed(format!("the context `{}` cannot be used", visible(context)), "try it with `kubectl --context NAME version`")
 }
 
-/// The kubeconfig's plugin for credentials is missing, or failed. Its name is enough: its arguments and words may hold secrets.
+/// The error of the kubeconfig's credential plugin: missing, or failed. It shows only the plugin's name, because arguments and output may
+/// hold secrets.
 fn no_credentials(plugin: &str, error: Option<&kube::Error>) -> Error {
     let plugin = visible(plugin);
     if let Some(kube::Error::Auth(AuthError::AuthExecStart(_))) = error {

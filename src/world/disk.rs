@@ -1,5 +1,5 @@
-//! The disk: what the file system is asked, and each change to it, one system call at a time. So a test's own disk can stop,
-//! fail or lose power at each of them.
+//! The disk: each query of the file system and each change to it, one system call at a time. So a test's own disk can stop, fail or lose
+//! power at each of them.
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RawMode, RenameFlags};
 use rustix::io::retry_on_intr;
 
-/// What to do with a link at the end of a path. Links on the way there are always followed.
+/// What to do with a symbolic link at the end of a path. Links before it are always followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Links {
     /// Go where it points.
@@ -23,7 +23,7 @@ pub enum Links {
     Keep,
 }
 
-/// What has a name in a folder.
+/// The kind of an entry in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     File,
@@ -34,7 +34,7 @@ pub enum Kind {
     Other,
 }
 
-/// What the file system knows of a file or folder.
+/// The metadata of a file or folder.
 #[derive(Clone, Copy, Debug)]
 pub struct Stat {
     pub kind: Kind,
@@ -42,7 +42,7 @@ pub struct Stat {
     pub mode: u32,
     /// Its size in bytes.
     pub size: u64,
-    /// Whether it has a second name.
+    /// Whether it has a second name (a hard link).
     pub shared: bool,
     /// The user that owns it.
     pub owner: u32,
@@ -54,37 +54,37 @@ pub trait FileHandle: Read + Write + Send {
     fn stat(&self) -> Result<Stat>;
     /// Sets its permissions, whatever the umask.
     fn set_mode(&self, mode: u32) -> Result<()>;
-    /// Makes its content last.
+    /// Makes its content durable.
     fn sync(&self) -> Result<()>;
-    /// Waits until a pipe has something to read, or its writers are gone; no longer than a second.
+    /// Waits until a pipe has something to read, or its writers are gone; at most one second.
     fn wait(&self) -> Result<()>;
 }
 
-/// An open folder. Relative paths start there, whatever its own path leads to by now.
+/// An open folder. Relative paths start in it, wherever its own path leads by now.
 pub trait FolderHandle: Send + Sync {
-    /// What stands at a path.
+    /// The metadata of the entry at a path.
     fn stat(&self, path: &Path, links: Links) -> Result<Stat>;
-    /// What has a name in the folder at a path.
+    /// The entries of the folder at a path.
     fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>>;
     fn open_folder(&self, path: &Path, links: Links) -> Result<Box<dyn FolderHandle>>;
-    /// Opens a file to read it; a pipe or device does not block.
+    /// Opens a file for reading; a pipe or device does not block.
     fn open_file(&self, path: &Path, links: Links) -> Result<Box<dyn FileHandle>>;
-    /// Makes an empty file with mode 0600 to write to; fails where the name is taken.
+    /// Creates an empty file with mode 0600 for writing; fails if the name is taken.
     fn create_file(&self, name: &str) -> Result<Box<dyn FileHandle>>;
-    /// Makes a folder; the umask applies.
+    /// Creates a folder; the umask applies.
     fn make_folder(&self, path: &Path, mode: u32) -> Result<()>;
     /// Sets permissions, whatever the umask; follows links.
     fn set_mode(&self, path: &Path, mode: u32) -> Result<()>;
-    /// Renames in one step. Without `replaces` it fails where the name is taken, or the file system cannot tell.
+    /// Renames in one step. Without `replaces` it fails if the name is taken, or if the file system cannot tell.
     fn rename(&self, from: &str, to: &str, replaces: bool) -> Result<()>;
-    /// Gives a file a second name; fails where the name is taken.
+    /// Gives a file a second name; fails if the name is taken.
     fn link(&self, from: &str, to: &str) -> Result<()>;
     fn unlink(&self, name: &str) -> Result<()>;
-    /// Makes the names in it last.
+    /// Makes the names in it durable.
     fn sync(&self) -> Result<()>;
-    /// Takes the folder's lock until the value is dropped; fails at once where it is taken.
+    /// Takes the folder's lock until the value is dropped; fails at once if it is taken.
     fn lock(&self) -> Result<Box<dyn Any + Send>>;
-    /// Fails where nothing may be written at a path.
+    /// Fails if nothing may be written at a path.
     fn check_writable(&self, path: &Path) -> Result<()>;
 }
 
@@ -92,7 +92,7 @@ pub trait FolderHandle: Send + Sync {
 pub trait Disk: FolderHandle {
     /// Where relative paths start.
     fn current_folder(&self) -> Result<PathBuf>;
-    /// A path's one spelling, without links.
+    /// A path's canonical spelling, without links.
     fn canonicalize(&self, path: &Path) -> Result<PathBuf>;
 }
 
@@ -214,7 +214,7 @@ fn to_the_medium(handle: BorrowedFd) -> rustix::io::Result<()> {
     fs::fsync(handle)
 }
 
-/// On macOS, fsync(2) leaves the content in the drive's own cache. A share (SMB) may know of nothing else, though.
+/// On macOS, fsync(2) leaves the content in the drive's own cache. A share (SMB) may support nothing else, though.
 #[cfg(target_vendor = "apple")]
 fn to_the_medium(handle: BorrowedFd) -> rustix::io::Result<()> {
     match fs::fcntl_fullfsync(handle) {

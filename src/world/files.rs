@@ -1,4 +1,4 @@
-//! Reading the files that an operator names.
+//! Reads the files that an operator passes.
 
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -9,21 +9,21 @@ use super::disk::{self, Disk, FileHandle, FolderHandle, Links, Stat};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, Result};
 
-/// Whether a file's content is a secret: then nobody else may be able to read it.
+/// How secret a file's content is; others must not be able to read a secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Public,
-    /// Public, and passed by the operator; a pipe as well, as the shell makes one of `<(…)`.
+    /// Public, and passed by the operator; also a pipe, such as the shell makes for `<(…)`.
     Input,
-    /// The operator's own, or root's: what a file of another owner says is not done.
+    /// Owned by the operator or root: another owner's file is not obeyed.
     Own,
-    /// Written by nobody but the operator.
+    /// Writable only by the operator.
     Trusted,
-    /// Mode 0600 or stricter, and the operator's own; or a pipe, which has no mode that matters.
+    /// Mode 0600 or stricter, and owned by the operator; or a pipe, whose mode does not matter.
     Secret,
 }
 
-/// A file's bytes. `name` stands for it in errors: for what an operator may mistake for a value, not its path.
+/// A file's bytes. `name` replaces its path in errors, because an operator may have typed a secret value as the path.
 pub fn read(disk: &dyn Disk, path: &Path, name: &str, kind: Kind) -> Result<Zeroizing<Vec<u8>>> {
     let file = disk.open_file(path, Links::Follow).map_err(|error| explain_absence(disk, path, name, &error).in_file(name))?;
     let mut bytes = Zeroizing::default();
@@ -34,7 +34,7 @@ pub fn read(disk: &dyn Disk, path: &Path, name: &str, kind: Kind) -> Result<Zero
     Ok(bytes)
 }
 
-/// The bytes of an open file, which may be empty, in place of what the buffer holds.
+/// Reads an open file, which may be empty, into the buffer, replacing its content.
 pub(super) fn content(file: Box<dyn FileHandle>, path: &Path, kind: Kind, into: &mut Zeroizing<Vec<u8>>) -> Result<()> {
     let stat = file.stat().map_err(|error| explain(&error, "read"))?;
     match stat.kind {
@@ -53,14 +53,14 @@ pub(super) fn content(file: Box<dyn FileHandle>, path: &Path, kind: Kind, into: 
     all(file, stat.size, into)
 }
 
-/// The whole content, of which this much is expected, in bytes.
+/// The whole content; `size` is the expected size in bytes.
 fn all(file: impl Read, size: u64, into: &mut Zeroizing<Vec<u8>>) -> Result<()> {
     let too_large = || Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "check where this file comes from");
     if size > MOST_BYTES as u64 {
         return Err(too_large());
     }
     into.clear();
-    // All of it at once: a vector that grows leaves copies behind.
+    // Allocated at once: a vector that grows leaves copies behind.
     if into.capacity() <= size as usize {
         *into = Zeroizing::new(Vec::with_capacity(size as usize + 1));
     }
@@ -76,7 +76,7 @@ fn from_pipe(pipe: Box<dyn FileHandle>, into: &mut Zeroizing<Vec<u8>>) -> Result
     Ok(())
 }
 
-/// A pipe that was opened without blocking: it is read until its writers are gone. Where none comes within a second it is empty.
+/// A pipe that was opened without blocking: it is read until its writers are gone. It is empty if none comes within a second.
 struct Pipe(Box<dyn FileHandle>);
 
 impl Read for Pipe {
@@ -96,7 +96,7 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// What an operation on the disk found; `None` where nothing has that name.
+/// The result of an operation on the disk; `None` if nothing has that name.
 pub(super) fn found<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
@@ -105,17 +105,17 @@ pub(super) fn found<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>> 
     }
 }
 
-/// What stands at a path, if anything does.
+/// The metadata of the entry at a path, if there is one.
 pub fn stat(disk: &dyn FolderHandle, path: &Path, links: Links) -> Result<Option<Stat>> {
     found(disk.stat(path, links), path)
 }
 
-/// Whether there is anything at that path, even a dangling link.
+/// Whether anything exists at that path, even a dangling link.
 pub fn exists(disk: &dyn FolderHandle, path: &Path) -> Result<bool> {
     Ok(stat(disk, path, Links::Keep)?.is_some())
 }
 
-/// Whether a folder is there, or a link to one.
+/// Whether the path is a folder, or a link to one.
 pub fn is_folder(disk: &dyn FolderHandle, path: &Path) -> Result<bool> {
     Ok(stat(disk, path, Links::Follow)?.is_some_and(|stat| stat.kind == disk::Kind::Folder))
 }
@@ -124,7 +124,7 @@ pub fn mode(disk: &dyn Disk, path: &Path) -> Result<Option<u32>> {
     Ok(stat(disk, path, Links::Follow)?.map(|stat| stat.mode))
 }
 
-/// Whether files can be made in a folder.
+/// Whether files can be created in a folder.
 pub fn is_writable(disk: &dyn Disk, folder: &Path) -> Result<bool> {
     match disk.check_writable(folder) {
         Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => Ok(false),
@@ -145,7 +145,7 @@ pub fn identity(disk: &dyn Disk, path: &Path) -> Result<Option<(u64, u64)>> {
     Ok(stat(disk, path, Links::Follow)?.map(|stat| stat.identity))
 }
 
-/// A path that starts at the root; links in it stay. The working directory's own path has none, so that `..` at the begin leads up.
+/// An absolute path; links in it stay. The working directory's own path has none, so that `..` at the beginning leads up.
 pub fn absolute(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     let gone = |error: io::Error| {
         let what = "the folder that this was started in cannot be found";
@@ -163,22 +163,22 @@ pub fn absolute(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     std::path::absolute(folder).map_err(gone)
 }
 
-/// The one spelling of a path, without links; `None` where nothing has that name.
+/// The canonical spelling of a path, without links; `None` if nothing has that name.
 pub fn canonical(disk: &dyn Disk, path: &Path) -> Result<Option<PathBuf>> {
     found(disk.canonicalize(path), path)
 }
 
-/// A path relative to a folder that it lies in, or is, with links followed as far as the paths exist.
+/// A path relative to a folder that contains it, or is it, with links followed as far as the paths exist.
 pub fn relative_to(disk: &dyn Disk, path: &Path, folder: &Path) -> Result<Option<PathBuf>> {
     Ok(resolved(disk, path)?.strip_prefix(resolved(disk, folder)?).ok().map(Path::to_owned))
 }
 
-/// Whether a path lies in a folder, or is it; links are followed as far as the paths exist.
+/// Whether a folder contains a path, or is it; links are followed as far as the paths exist.
 pub fn is_inside(disk: &dyn Disk, path: &Path, folder: &Path) -> Result<bool> {
     Ok(relative_to(disk, path, folder)?.is_some())
 }
 
-/// The way from one folder to another, with `..`; links are followed as far as the paths exist.
+/// The relative path from one folder to another, with `..`; links are followed as far as the paths exist.
 pub fn way(disk: &dyn Disk, from: &Path, to: &Path) -> Result<PathBuf> {
     let (from, to) = (resolved(disk, from)?, resolved(disk, to)?);
     let common = from.components().zip(to.components()).take_while(|(from, to)| from == to).count();
@@ -186,12 +186,12 @@ pub fn way(disk: &dyn Disk, from: &Path, to: &Path) -> Result<PathBuf> {
     Ok(up.chain(to.components().skip(common)).collect())
 }
 
-/// A path that starts at the root, with links followed as far as it exists.
+/// An absolute path, with links followed as far as it exists.
 pub fn resolved(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     let absolute = absolute(disk, path)?;
     for ancestor in absolute.ancestors() {
         if let Some(there) = canonical(disk, ancestor)? {
-            // Put together by their parts: joined with nothing, a path would end with a slash.
+            // Built from components: joined with an empty path, it would end with a slash.
             return Ok(there.components().chain(absolute.strip_prefix(ancestor).unwrap_or(Path::new("")).components()).collect());
         }
     }
@@ -230,12 +230,12 @@ fn check_owner(stat: &Stat) -> Result<()> {
     Ok(())
 }
 
-/// Whether it belongs to neither this user nor root.
+/// Whether its owner is neither this user nor root.
 fn is_foreign(stat: &Stat) -> bool {
     stat.owner != rustix::process::geteuid().as_raw() && stat.owner != 0
 }
 
-/// Why a file cannot be opened; of one that does not exist, which folder does.
+/// Why a file cannot be opened; if it does not exist, names the nearest folder that does.
 fn explain_absence(disk: &dyn Disk, path: &Path, name: &str, error: &io::Error) -> Error {
     if error.kind() != io::ErrorKind::NotFound {
         return explain_open(disk, path, error);
@@ -251,7 +251,7 @@ fn explain_absence(disk: &dyn Disk, path: &Path, name: &str, error: &io::Error) 
 /// Why a file that exists cannot be opened.
 pub(super) fn explain_open(at: &dyn FolderHandle, path: &Path, error: &io::Error) -> Error {
     match error.kind() {
-        // What open(2) says of a socket.
+        // What open(2) returns for a socket.
         _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => not_regular("a device or socket"),
         io::ErrorKind::PermissionDenied => {
             let mode = at.stat(path, Links::Follow).map_or(String::new(), |stat| format!(" (mode {:04o})", stat.mode));
@@ -261,13 +261,13 @@ pub(super) fn explain_open(at: &dyn FolderHandle, path: &Path, error: &io::Error
     }
 }
 
-/// For the help of an error that is told in any case.
+/// For the help of an error that is reported in any case.
 fn nearest_parent(disk: &dyn Disk, path: &Path) -> Option<PathBuf> {
     let absolute = absolute(disk, path).ok()?;
     absolute.ancestors().skip(1).find(|parent| is_folder(disk, parent).is_ok_and(|there| there)).map(Path::to_owned)
 }
 
-/// The operating system's "no", with what it usually means.
+/// The operating system's error, with what it usually means.
 pub fn explain(error: &io::Error, what: &str) -> Error {
     use io::ErrorKind as K;
     let help = match error.kind() {

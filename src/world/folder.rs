@@ -1,6 +1,6 @@
-//! A folder that is written to: locked, never through a link, and each file whole, old or new.
+//! A folder to write to: locked, never through a link, and each file whole, old or new.
 //!
-//! Every operation goes through a handle of the folder, so that a folder swapped for a link meanwhile is not followed.
+//! Every operation goes through a handle of the folder, so that a folder which is meanwhile replaced by a link is not followed.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -17,23 +17,23 @@ use super::files::{self, explain};
 use crate::manifest::yaml::MOST_BYTES;
 use crate::model::{Error, ErrorKind, Result};
 
-/// How deep `out/` may be nested; it is two deep as written.
+/// How deep `out/` may be nested; as written it has two levels.
 const MOST_DEPTH: usize = 8;
 
-/// Both ends of a temporary file's name. No platform commits `*.tmp`.
+/// The beginning and end of a temporary file's name. No platform commits `*.tmp`.
 const TEMPORARY: (&str, &str) = (".seal-secrets.", ".tmp");
 
-/// Whether a file of this name is what a run that was killed left behind.
+/// Whether a file of this name was left behind by a killed run.
 pub fn is_leftover(name: &str) -> bool {
     name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)
 }
 
-/// What to do where the file is there already.
+/// What to do if the file already exists.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Existing<'b> {
-    /// Take its place in one step, where it is still what was read, or where nothing was and still is: else the run has to be repeated.
+    /// Replace it in one step, if it is still what was read, or still missing if it was missing; otherwise the run has to be repeated.
     AsRead(Option<&'b [u8]>),
-    /// Fail: what is there stays.
+    /// Fail: the existing file is kept.
     Keep,
 }
 
@@ -42,17 +42,17 @@ pub struct Folder {
     path: PathBuf,
 }
 
-/// A lock on a folder, until it is dropped; the kernel frees it when the process ends, however it ends.
+/// A lock on a folder, held until it is dropped; the kernel frees it however the process ends.
 pub struct Lock(#[allow(dead_code, reason = "dropping it frees the lock")] Box<dyn Any + Send>);
 
 impl Folder {
-    /// Opens a folder; `None` where there is none.
+    /// Opens a folder; `None` if it does not exist.
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Folder>> {
         Self::open_at(disk, path, path)
     }
 
-    /// Opens a folder, or makes it, with this mode whatever the umask; its parent has to be there. Its name lasts: a run that
-    /// was killed may have made it.
+    /// Opens a folder, or creates it with this mode, whatever the umask; its parent has to exist. Makes its name durable, because a killed
+    /// run may have created it.
     pub fn create(disk: &dyn Disk, path: &Path, mode: u32) -> Result<Folder> {
         let found = Self::open(disk, path)?;
         let made = found.is_none();
@@ -61,7 +61,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The same, with the folders on the way there.
+    /// The same, including missing parents.
     pub fn create_all(disk: &dyn Disk, path: &Path, mode: u32) -> Result<Folder> {
         let up = path.parent().filter(|up| !up.as_os_str().is_empty());
         if let Some(up) = up
@@ -75,13 +75,13 @@ impl Folder {
         Self::create(disk, path, mode)
     }
 
-    /// Opens the root of a checkout, which the operator named: it may be a link, or lie behind links.
+    /// Opens the root of a checkout. The operator passed its path, so links are allowed in it.
     pub fn open_root(disk: &dyn Disk, path: &Path) -> Result<Option<Folder>> {
         let opened = files::found(disk.open_folder(path, Links::Follow), path)?;
         Ok(opened.map(|handle| Folder { handle, path: path.to_owned() }))
     }
 
-    /// Opens a folder below this one; no link is followed, wherever it stands in the path. `None` where nothing has that name.
+    /// Opens a folder below this one; no link is followed, anywhere in the path. `None` if nothing has that name.
     pub fn beneath(&self, path: &Path) -> Result<Option<Folder>> {
         let mut found: Option<Folder> = None;
         for part in self.parts(path)? {
@@ -94,7 +94,7 @@ impl Folder {
         found.map_or_else(|| Self::open_at(&*self.handle, Path::new("."), &self.path), |found| Ok(Some(found)))
     }
 
-    /// The same; folders that do not exist are made with this mode, and their names last.
+    /// The same; missing folders are created with this mode, and their names made durable.
     pub fn create_beneath(&self, path: &Path, mode: u32) -> Result<Folder> {
         let exists = self.beneath(path)?.is_some();
         let parts = self.parts(path)?;
@@ -102,7 +102,7 @@ impl Folder {
         for (i, part) in parts.iter().enumerate() {
             let at = found.as_ref().unwrap_or(self);
             let next = Self::create_at(&*at.handle, part, &at.path.join(part), mode)?;
-            // What exists below a folder was made after the folder's own name was made to last.
+            // An existing folder's entries were created after its own name became durable.
             if !exists || i + 1 == parts.len() {
                 at.sync()?;
             }
@@ -114,7 +114,7 @@ impl Folder {
         }
     }
 
-    /// The names that lead to a path below this folder.
+    /// The components of a path below this folder.
     fn parts<'p>(&self, path: &'p Path) -> Result<Vec<&'p Path>> {
         let name = |part| match part {
             Component::Normal(name) => Some(Ok(Path::new(name))),
@@ -127,8 +127,7 @@ impl Folder {
         path.components().filter_map(name).collect()
     }
 
-    /// The way from this folder to a path that lies in it, or is it; links inside the folder stay in it. `None` where the path
-    /// leads elsewhere.
+    /// The relative path from this folder to a path inside it, or to itself; links inside the folder stay. `None` if the path is elsewhere.
     pub fn way_to(&self, disk: &dyn Disk, path: &Path) -> Result<Option<PathBuf>> {
         let here = self.handle.stat(Path::new("."), Links::Keep).map_err(|error| self.failed(&error, "read"))?.identity;
         let absolute = files::absolute(disk, path)?;
@@ -147,7 +146,7 @@ impl Folder {
         files::relative_to(disk, path, &self.path)
     }
 
-    /// The same folder, shown as the operator named it.
+    /// The same folder, displayed as the operator wrote it.
     pub fn named(self, path: &Path) -> Self {
         Folder { path: path.to_owned(), ..self }
     }
@@ -169,14 +168,14 @@ impl Folder {
             Err(error) if error.kind() != IoKind::AlreadyExists => return Err(failed(error)),
             _ => {}
         }
-        // A umask may have taken away even the right to open it; a link of that name would not be followed.
+        // A umask may have removed even the right to open it; a link of that name is not followed.
         if at.stat(name, Links::Keep).map_err(failed)?.kind == Kind::Folder {
             at.set_mode(name, mode).map_err(failed)?;
         }
         Self::open_at(at, name, shown)?.ok_or_else(|| failed(Errno::NOENT.into()))
     }
 
-    /// How the operator named it.
+    /// Its path, as the operator wrote it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -195,7 +194,7 @@ impl Folder {
         }
     }
 
-    /// The same for a folder that other runs hold for an instant only: waits a second for it.
+    /// The same for a folder that other runs lock only for an instant: waits up to a second.
     pub fn lock_soon(&self) -> Result<Lock> {
         const TIMES: u32 = 100;
         for _ in 1..TIMES {
@@ -207,7 +206,7 @@ impl Folder {
         self.lock()
     }
 
-    /// The process that holds the lock, where the kernel tells (Linux: `/proc/locks`, proc(5)).
+    /// The process that holds the lock, if the kernel tells (Linux: `/proc/locks`, proc(5)).
     fn lock_holder(&self) -> Option<u32> {
         let inode = self.handle.stat(Path::new("."), Links::Keep).ok()?.identity.1.to_string();
         let locks = String::from_utf8(self.read_file("/proc/locks").ok()?).ok()?;
@@ -218,28 +217,28 @@ impl Folder {
         })
     }
 
-    /// Whether this folder has anything of that name, even a dangling link.
+    /// Whether anything in this folder has that name, even a dangling link.
     pub fn has(&self, name: &str) -> Result<bool> {
         Ok(self.stat(name)?.is_some())
     }
 
-    /// What has a name in this folder.
+    /// The entries of this folder.
     pub(super) fn list(&self) -> Result<Vec<(OsString, Kind)>> {
         self.handle.list(Path::new(".")).map_err(|error| self.failed(&error, "read"))
     }
 
-    /// Whether a folder has this name, or a link to one.
+    /// Whether this is the name of a folder, or of a link to one.
     pub(super) fn is_folder(&self, name: &str) -> Result<bool> {
         files::is_folder(&*self.handle, Path::new(name)).map_err(|error| error.within(&self.path.to_string_lossy()))
     }
 
-    /// What has this name in the folder; a link is not followed.
+    /// The entry of this name in the folder; a link is not followed.
     pub(super) fn stat(&self, name: impl AsRef<Path>) -> Result<Option<Stat>> {
         files::stat(&*self.handle, name.as_ref(), Links::Keep).map_err(|error| error.within(&self.path.to_string_lossy()))
     }
 
-    /// Whether a file can be written at that path: what stands there, and on the way there, is no link, pipe or device, and
-    /// no folder where a file belongs or the other way round.
+    /// Checks that a file can be written at that path: no entry on the way, nor the file, is a link, pipe or device, or a folder where a
+    /// file belongs, or the other way round.
     pub fn check(&self, path: &str, existing: Existing<'_>) -> Result<()> {
         let shown = self.path.join(path);
         match path.rsplit_once('/') {
@@ -251,7 +250,7 @@ impl Folder {
         }
     }
 
-    /// Every file below, by its path with `/`. Hidden ones are passed over; a link, pipe or device is refused.
+    /// Every file below, by its path with `/`. Hidden ones are skipped; a link, pipe or device is refused.
     pub fn read_all(&self) -> Result<BTreeMap<String, Vec<u8>>> {
         let mut files = BTreeMap::new();
         self.walk("", MOST_DEPTH, &mut |folder, name, path| {
@@ -263,14 +262,13 @@ impl Folder {
         Ok(files)
     }
 
-    /// Ends what a run that was killed began: removes its temporary files, and makes the names last that it put here. Says how
-    /// many it removed.
+    /// Cleans up after a killed run: removes its temporary files, and makes the names that it wrote durable. Returns how many it removed.
     pub fn remove_leftovers(&self) -> Result<usize> {
         sync_parent(&*self.handle, Path::new("."), false).map_err(|error| self.failed(&error, "confirmed by the disk"))?;
         self.recover(MOST_DEPTH)
     }
 
-    /// The same in this folder alone, whatever else may stand in it.
+    /// The same in this folder only, whatever else is in it.
     pub fn remove_leftovers_here(&self) -> Result<()> {
         self.recover(0).map(|_| ())
     }
@@ -338,7 +336,7 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// The same; none where nothing has that name.
+    /// The same; none if nothing has that name.
     pub fn find_file(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         self.has(name)?.then(|| self.read_file(name).map(Zeroizing::new)).transpose()
     }
@@ -350,7 +348,7 @@ impl Folder {
         folder.map_or(Ok(None), |folder| folder.find_file(name))
     }
 
-    /// What has a name in this folder, as far as that is UTF-8.
+    /// The entries' names that are UTF-8.
     pub fn names(&self) -> Result<Vec<String>> {
         Ok(self.list()?.into_iter().filter_map(|(name, _)| name.into_string().ok()).collect())
     }
@@ -359,18 +357,18 @@ impl Folder {
         self.handle.unlink(name).map_err(|error| explain(&error, "removed").in_file(&self.path.join(name).to_string_lossy()))
     }
 
-    /// Makes the names in it last.
+    /// Makes the names in it durable.
     pub fn sync(&self) -> Result<()> {
         self.handle.sync().map_err(|error| self.failed(&error, "confirmed by the disk"))
     }
 
-    /// A file that somebody else wrote, which may be empty; a link is refused. `None` where nothing has that name.
+    /// A file that someone else wrote, which may be empty; a link is refused. `None` if nothing has that name.
     pub fn read_foreign(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let mut bytes = Zeroizing::default();
         Ok(self.read_foreign_into(Path::new(name), &mut bytes)?.then_some(bytes))
     }
 
-    /// The same, in place of what the buffer holds; whether anything has that name.
+    /// The same, replacing the buffer's content; returns whether anything has that name.
     pub fn read_foreign_into(&self, name: &Path, into: &mut Zeroizing<Vec<u8>>) -> Result<bool> {
         let opened = match self.handle.open_file(name, Links::Keep) {
             Ok(file) => files::content(file, name, files::Kind::Public, into),
@@ -388,7 +386,7 @@ impl Folder {
         Ok(self.stat(name)?.map(|stat| stat.mode))
     }
 
-    /// Device and inode of each file below, to tell whether an input is one of them.
+    /// Device and inode of each file below, to detect an input that is one of them.
     pub fn identities(&self) -> Result<Vec<(u64, u64)>> {
         let mut found = Vec::new();
         self.walk("", MOST_DEPTH, &mut |folder, name, _| {
@@ -399,7 +397,7 @@ impl Folder {
     }
 }
 
-/// Makes a folder's own name last. In a parent that may not be read, nobody made it meanwhile.
+/// Makes a folder's own name durable. In a parent that may not be read, nobody created it meanwhile.
 fn sync_parent(at: &dyn FolderHandle, path: &Path, made: bool) -> io::Result<()> {
     match at.open_folder(&path.join(".."), Links::Follow).and_then(|parent| parent.sync()) {
         Err(error) if error.kind() == IoKind::PermissionDenied && !made => Ok(()),
@@ -416,12 +414,11 @@ fn not_a_folder(at: &dyn FolderHandle, name: &Path, error: &io::Error) -> Error 
     }
 }
 
-/// Writes into a folder and its subfolders. Each file is complete when its name appears; [`Writer::finish`] makes the
-/// names last.
+/// Writes into a folder and its subfolders. Each file is complete when its name appears; [`Writer::finish`] makes the names durable.
 pub struct Writer<'f> {
     root: &'f Folder,
     folders: BTreeMap<String, Folder>,
-    /// Files that had a second name, which now keeps the old content.
+    /// Files that had a second name (a hard link), which now keeps the old content.
     pub unlinked: Vec<String>,
     count: usize,
 }
@@ -431,7 +428,7 @@ impl<'f> Writer<'f> {
         Writer { root, folders: BTreeMap::new(), unlinked: Vec::new(), count: 0 }
     }
 
-    /// Writes one file, at a path of at most one subfolder; temporary file, fsync, rename.
+    /// Writes one file, at a path of at most one subfolder: temporary file, fsync, rename.
     pub fn write(&mut self, path: &str, bytes: &[u8], mode: u32, existing: Existing<'_>) -> Result<()> {
         let shown = self.root.path.join(path).to_string_lossy().into_owned();
         let name = self.enter(path)?;
@@ -445,19 +442,19 @@ impl<'f> Writer<'f> {
             .map_err(|error| explain(&error, &format!("written ({} bytes)", bytes.len())))
             .and_then(|()| put_in_place(folder, &temporary, name, existing));
         if written.is_err() {
-            // Where even that fails, the next run removes it.
+            // If this fails too, the next run removes it.
             let _ = folder.handle.unlink(&temporary);
         }
         written.map_err(|error| error.in_file(&shown))
     }
 
-    /// Writes one file in place of what was read of it, with the mode that it has.
+    /// Replaces one file, if it is still as it was read, keeping its mode.
     pub fn replace(&mut self, name: &str, bytes: &[u8], before: Option<&[u8]>) -> Result<()> {
         let mode = self.root.mode(name)?.unwrap_or(0o644);
         self.write(name, bytes, mode, Existing::AsRead(before))
     }
 
-    /// Opens, or makes, the subfolder of a path; returns the last part.
+    /// Opens or creates the subfolder of a path; returns the last component.
     fn enter<'p>(&mut self, path: &'p str) -> Result<&'p str> {
         let Some((parent, name)) = path.rsplit_once('/') else { return Ok(path) };
         if !self.folders.contains_key(parent) {
@@ -467,14 +464,14 @@ impl<'f> Writer<'f> {
         Ok(name)
     }
 
-    /// Makes the names last that were written so far, while more is to be written.
+    /// Makes the names written so far durable, while more files follow.
     pub fn sync(&self) -> Result<()> {
         let folders = || self.folders.values().chain([self.root]);
         folders().try_for_each(Folder::sync)
     }
 
-    /// The same for the last files of a run: if the disk does not confirm that, everything is written nevertheless. Returns the
-    /// files that had a second name, which now keeps the old content.
+    /// The same for the last files of a run: if the disk does not confirm it, everything is written nevertheless. Returns the files that
+    /// had a second name, which now keeps the old content.
     pub fn finish(self) -> Result<Vec<String>> {
         for folder in self.folders.values().chain([self.root]) {
             folder.handle.sync().map_err(|error| {
@@ -491,7 +488,7 @@ impl<'f> Writer<'f> {
     }
 }
 
-/// Whether the file is there under a second name as well; a link, folder, pipe or device in its place is refused.
+/// Whether the file has a second name too; a link, folder, pipe or device in its place is refused.
 fn check_target(folder: &Folder, name: &str, existing: Existing<'_>) -> Result<bool> {
     let Some(stat) = folder.stat(name)? else { return Ok(false) };
     match stat.kind {
@@ -515,7 +512,7 @@ fn write_temporary(folder: &Folder, name: &str, bytes: &[u8], mode: u32) -> io::
     file.sync()
 }
 
-/// The last thing before a file's name changes what it stands for: whether it is still what was read.
+/// The last step, just before the file's name changes: checks that it is still what was read.
 fn put_in_place(folder: &Folder, temporary: &str, name: &str, existing: Existing<'_>) -> Result<()> {
     let at = &folder.handle;
     let replaces = match existing {
@@ -524,9 +521,9 @@ fn put_in_place(folder: &Folder, temporary: &str, name: &str, existing: Existing
         Existing::AsRead(None) | Existing::Keep => false,
     };
     let renamed = match at.rename(temporary, name, replaces) {
-        // A file system without that flag (NFS): a hard link fails as well where the name is taken.
+        // A file system without that flag (NFS): a hard link also fails if the name is taken.
         Err(error) if !replaces && matches!(error.kind(), IoKind::InvalidInput | IoKind::Unsupported) => {
-            // The next run removes the temporary name where this one cannot.
+            // The next run removes the temporary name if this one cannot.
             at.link(temporary, name).inspect(|()| drop(at.unlink(temporary)))
         }
         other => other,
@@ -538,18 +535,18 @@ fn put_in_place(folder: &Folder, temporary: &str, name: &str, existing: Existing
     })
 }
 
-/// A byte order mark is no part of a text that was read.
+/// A byte order mark does not belong to a text that was read.
 fn is_still(folder: &Folder, name: &str, before: &[u8]) -> Result<bool> {
     let now = folder.find_file(name)?;
     Ok(now.is_some_and(|now| *now == before || now.strip_prefix("\u{feff}".as_bytes()) == Some(before)))
 }
 
-/// Another run, an editor or git wrote it since it was read.
+/// Another run, an editor or git wrote the file after it was read.
 pub fn changed_meanwhile() -> Error {
     Error::new(ErrorKind::Busy, "it was changed meanwhile", "run again")
 }
 
-/// The same, and nothing has its name any more.
+/// The same, but the file no longer exists.
 pub fn removed_meanwhile() -> Error {
     Error::new(ErrorKind::Busy, "it was removed meanwhile", "run again")
 }

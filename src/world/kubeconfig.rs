@@ -1,4 +1,4 @@
-//! The kubeconfig and the files that it names, read with the limits of every file.
+//! The kubeconfig and the files that it refers to, read with the same limits as every file.
 
 use std::path::{Path, PathBuf};
 
@@ -15,15 +15,16 @@ use super::{World, files};
 use crate::manifest::text;
 use crate::model::{Error, Result, visible};
 
-/// What a kubeconfig says of one cluster.
+/// What a kubeconfig says about one cluster.
 pub(super) struct Chosen {
-    /// It names no other file, and a proxy: without one, kube looks for it in the environment, and in another way than kubectl.
+    /// It refers to no other file, and always sets a proxy: without one, kube would look for it in the environment, and in another way than
+    /// kubectl.
     pub kubeconfig: Kubeconfig,
     pub context: String,
     pub server: String,
-    /// The proxy to go through, which is not always the kubeconfig's.
+    /// The proxy to use, which is not always the kubeconfig's.
     pub proxy: Option<Proxy>,
-    /// What the kubeconfig says of a proxy itself.
+    /// The kubeconfig's own proxy.
     pub proxy_url: Option<String>,
 }
 
@@ -42,7 +43,7 @@ pub(super) fn read(access: &Access<'_>, world: &World) -> Result<Chosen> {
     Ok(Chosen { kubeconfig: merged, context, server, proxy, proxy_url })
 }
 
-/// All that the files say: where two say the same, the first one counts.
+/// All that the files say; if two say the same, the first one counts.
 fn merge(access: &Access<'_>, world: &World) -> Result<Kubeconfig> {
     let disk = &*world.disk;
     let mut merged = None;
@@ -76,7 +77,7 @@ fn files_of(named: Option<&str>, world: &World) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Paths in a kubeconfig start at its folder; a plugin without a slash is looked for in `PATH`.
+/// Resolves paths in a kubeconfig against its folder; a plugin without a slash is searched in `PATH`.
 fn find_files(kubeconfig: &mut Kubeconfig, folder: &Path) {
     let below = |path: &mut String| *path = folder.join(&*path).to_string_lossy().into_owned();
     for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
@@ -100,7 +101,7 @@ fn choose(kubeconfig: &Kubeconfig, wanted: Option<&str>) -> Result<String> {
     }
 }
 
-/// A context's cluster, and its user where it has one.
+/// A context's cluster, and its user if it has one.
 fn of_context<'k>(kubeconfig: &'k mut Kubeconfig, context: &str) -> Result<(&'k mut Cluster, Option<&'k mut AuthInfo>)> {
     let context = kubeconfig.contexts.iter().find(|named| named.name == context).and_then(|named| named.context.as_ref());
     let cluster = kubeconfig.clusters.iter_mut().find(|named| context.is_some_and(|context| named.name == context.cluster));
@@ -112,7 +113,7 @@ fn of_context<'k>(kubeconfig: &'k mut Kubeconfig, context: &str) -> Result<(&'k 
     Ok((cluster, user))
 }
 
-/// The server. Without a checked certificate anybody in between could read everything.
+/// The server. Without a checked certificate, anyone in between could read everything.
 fn check(cluster: &Cluster) -> Result<String> {
     if cluster.insecure_skip_tls_verify == Some(true) {
         let help = "remove it from the kubeconfig, and name the server's CA with `certificate-authority`";
@@ -123,7 +124,7 @@ fn check(cluster: &Cluster) -> Result<String> {
     if !server.starts_with("https://") {
         return Err(Error::refused("the server of this context is not an https URL", "write `server: https://…` in the kubeconfig"));
     }
-    // The server is shown.
+    // The server is printed.
     if server.contains(['@', '?', '#']) {
         let help = "write only `server: https://HOST:PORT`, and the credentials under `users`";
         return Err(Error::refused("the server of this context is a URL that may hold a password", help));
@@ -131,7 +132,7 @@ fn check(cluster: &Cluster) -> Result<String> {
     Ok(server)
 }
 
-/// Puts the content of each file into its place in the kubeconfig, where it would be read without a limit.
+/// Replaces each file reference in the kubeconfig by the file's content; kube would read it without a limit.
 fn read_files(disk: &dyn Disk, cluster: &mut Cluster, user: Option<&mut AuthInfo>) -> Result<()> {
     let read = |path: Option<String>, field: &str| {
         let name = format!("the file of `{field}` in the kubeconfig");

@@ -1,4 +1,4 @@
-//! Every effect: files, terminal, clock, entropy, git's ignore rules. It never decides what is done.
+//! Every effect: files, terminal, clock, entropy, git's ignore rules. It decides nothing.
 
 #[cfg(feature = "cluster")]
 pub mod cluster;
@@ -31,29 +31,29 @@ use crate::model::{Entropy, EntropyFailed, Error, Result};
 use disk::Disk;
 use terminal::Terminal;
 
-/// All that a run may touch. A test makes its own.
+/// Everything that a run may touch. A test makes its own.
 pub struct World {
     pub terminal: Terminal,
     pub disk: Arc<dyn Disk>,
-    /// The folder of what this tool remembers on this machine; none = there is none.
+    /// The folder for what this tool remembers on this machine; none = there is none.
     pub state: Option<PathBuf>,
     /// The time of day.
     pub clock: fn() -> SystemTime,
     pub entropy: Box<Entropy>,
     /// How many threads may work at once.
     pub threads: std::num::NonZeroUsize,
-    /// How long an age plugin may be silent before it is ended.
+    /// How long an age plugin may be silent before it is killed.
     pub plugin_patience: Duration,
-    /// How long one request to an API server may take, its answer included.
+    /// How long one request to an API server may take, including its answer.
     pub server_patience: Duration,
-    /// The operator's home, in which kubectl keeps its configuration.
+    /// The operator's home folder, where kubectl keeps its configuration.
     pub home: Option<std::path::PathBuf>,
     /// A variable of the environment, if it is set.
     pub variable: fn(&str) -> Option<String>,
 }
 
 impl World {
-    /// The day, so many days ago: `YYYY-MM-DD`, in UTC.
+    /// The date this many days ago: `YYYY-MM-DD`, in UTC.
     pub fn day(&self, days_ago: u32) -> Result<String> {
         let then = (self.clock)().checked_sub(Duration::from_secs(u64::from(days_ago) * 24 * 60 * 60)).ok_or_else(unusable_clock)?;
         written(then)?.get(..10).map(str::to_owned).ok_or_else(unusable_clock)
@@ -64,7 +64,7 @@ impl World {
         written((self.clock)())
     }
 
-    /// The operating system's, but for the environment, which only `main` reads.
+    /// The operating system's, except for the environment, which only `main` reads.
     pub fn real() -> Self {
         World {
             terminal: Terminal::real(),

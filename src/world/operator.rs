@@ -1,5 +1,5 @@
-//! The operator, as age meets one: asked for passphrases at the terminal, and represented by plugins, the programs that
-//! hold a key such as a YubiKey's. age starts them; what they say goes to standard error and never into an error of ours.
+//! The operator, as age sees one: asked for passphrases at the terminal, and represented by plugins, programs that hold a key such as a
+//! YubiKey's. age starts them; their messages go to standard error and never into an error of ours.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -16,14 +16,14 @@ use age_core::format::{FileKey, Stanza};
 use super::{World, process, terminal};
 use crate::model::{Error, ErrorKind, Result, SecretValue, visible};
 
-/// Asks the operator, and remembers why that, or a plugin, failed: age itself would answer in its own words.
+/// Asks the operator, and remembers why that, or a plugin, failed: age itself would report it in its own words.
 #[derive(Clone)]
 pub struct Operator {
     at_terminal: bool,
     failed: Arc<Mutex<Option<Error>>>,
     /// How long a plugin may be silent.
     patience: Duration,
-    /// When a plugin last said something; none while the operator is asked for it.
+    /// When a plugin last said something; none while it waits for the operator.
     heard: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -39,7 +39,7 @@ impl Operator {
         text(self.ask(prompt)?)
     }
 
-    /// The first thing that went wrong with a plugin, once.
+    /// The first failure of a plugin, returned once.
     pub fn failure(&self) -> Option<Error> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -56,7 +56,7 @@ impl Operator {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = when;
     }
 
-    /// Does something with a plugin, which is ended if it says nothing for too long; then that is what went wrong.
+    /// Does work with a plugin. A plugin that is silent for too long is killed, and that is recorded as the failure.
     fn with_plugin<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
         self.hear(Some(Instant::now()));
         thread::scope(|scope| {
@@ -68,7 +68,7 @@ impl Operator {
         })
     }
 
-    /// Waits until the work with a plugin is done, or the plugin has been silent for too long.
+    /// Waits until the work is done, or the plugin has been silent for too long.
     fn watch(&self, name: &str, done: &mpsc::Receiver<()>) {
         let mut wait = self.patience;
         while done.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
@@ -78,7 +78,7 @@ impl Operator {
             if wait.is_zero() {
                 self.remember(silent_plugin(name, self.patience));
                 process::end_children();
-                // It may just be starting another process.
+                // It may be starting another process just now.
                 wait = Duration::from_millis(100);
             }
         }
@@ -88,7 +88,7 @@ impl Operator {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    /// What age got of an answer; where there is none, why is remembered.
+    /// The answer for age; if there is none, the reason is remembered.
     fn answer<T>(&self, answer: Result<T>) -> Option<T> {
         answer.map_err(|error| self.remember(error)).ok()
     }
@@ -105,7 +105,7 @@ impl Operator {
         names.into_iter().map(connect).collect()
     }
 
-    /// What opens with a plugin, which is started only once it is needed.
+    /// An identity of a plugin, which is started only when needed.
     pub fn identity(&self, identity: plugin::Identity) -> Box<dyn age::Identity> {
         Box::new(PluginIdentity { identity, operator: self.clone() })
     }
@@ -121,7 +121,7 @@ fn silent_plugin(name: &str, patience: Duration) -> Error {
     Error::cryptography(what, "check the device that it waits for, and run again; or pass another `--identity FILE`")
 }
 
-/// A text for age; its one copy has exactly its size, so that nothing of it is left behind when it grows or shrinks.
+/// A text for age; its only copy has exactly its size, so that no part is left behind when it grows or shrinks.
 fn text(value: SecretValue) -> Result<SecretString> {
     let bytes = value.into_bytes();
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::bad_input("the answer is not UTF-8", "type it again"))?;
@@ -131,14 +131,14 @@ fn text(value: SecretValue) -> Result<SecretString> {
 impl Callbacks for Operator {
     fn display_message(&self, message: &str) {
         self.hear(Some(Instant::now()));
-        // Not through `Terminal`: age calls from a thread of its own as well.
+        // Not through `Terminal`: age also calls from its own thread.
         let _ = writeln!(std::io::stderr(), "age: {}", visible(message));
     }
 
     fn confirm(&self, message: &str, yes: &str, no: Option<&str>) -> Option<bool> {
         self.display_message(&format!("{message} (yes: {yes}; anything else: {})", no.unwrap_or("no")));
         match self.ask("type yes: ") {
-            // Nothing is an answer, too.
+            // An empty line is an answer, too.
             Err(error) if error.kind == ErrorKind::BadInput => Some(false),
             answer => self.answer(answer).map(|answer| answer.is("yes")),
         }
@@ -176,7 +176,7 @@ impl age::Identity for PluginIdentity {
         self.unwrap_stanzas(std::slice::from_ref(stanza))
     }
 
-    /// A plugin that fails is passed over: another identity of the file may open.
+    /// A plugin that fails is skipped: another identity of the file may open.
     fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
         let name = self.identity.plugin();
         let connected = IdentityPluginV1::new(name, std::slice::from_ref(&self.identity), self.operator.clone());

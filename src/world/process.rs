@@ -1,4 +1,4 @@
-//! The process itself: no core dump may hold a secret, and no signal ends it while the terminal's echo is off.
+//! The process itself: no core dump may contain a secret, and no signal may end it while the terminal's echo is off.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,8 +11,8 @@ use signal_hook::flag;
 
 use crate::model::is_quiet;
 
-/// Switches core dumps off, keeps other processes of the same user from reading this one's memory, and turns the
-/// signal of a file-size limit into an ordinary error. A panic that is caught is not shown. What the system refuses here it would refuse to a dump as well.
+/// Switches core dumps off, keeps other processes of the same user from reading this one's memory, and turns the signal of a file-size
+/// limit into an ordinary error. A caught panic is not shown. A call that the system refuses here is ignored: it would refuse a dump too.
 pub fn harden() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = setrlimit(Resource::Core, none);
@@ -27,23 +27,23 @@ pub fn harden() {
     }));
 }
 
-/// A while in which the usual signals do not end the process, and are told of instead.
+/// A period in which the usual signals do not end the process, but are recorded.
 pub(super) struct Undisturbed(&'static Signals);
 
 struct Signals {
-    /// The latest that came; 0 = none.
+    /// The latest signal; 0 = none.
     came: Arc<AtomicUsize>,
     end_it: Arc<AtomicBool>,
 }
 
 impl Undisturbed {
-    /// Begins it. Before and after, these signals do what they always do.
+    /// Begins the period. Before and after it, these signals work as usual.
     pub(super) fn begin() -> Self {
         static SIGNALS: OnceLock<Signals> = OnceLock::new();
         let signals = SIGNALS.get_or_init(|| {
             let signals = Signals { came: Arc::default(), end_it: Arc::default() };
             for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-                // Where one cannot be registered, it ends the process as ever.
+                // A signal that cannot be registered ends the process as usual.
                 let _ = flag::register_conditional_default(signal, signals.end_it.clone());
                 let _ = flag::register_usize(signal, signals.came.clone(), signal as usize);
             }
@@ -57,7 +57,7 @@ impl Undisturbed {
         u8::try_from(self.0.came.load(Ordering::SeqCst)).ok().filter(|signal| *signal > 0)
     }
 
-    /// Ends it: the signal that came meanwhile, if one did.
+    /// Ends the period; returns the signal that arrived meanwhile, if any.
     pub(super) fn end(self) -> Option<u8> {
         self.0.end_it.store(true, Ordering::SeqCst);
         let signal = self.signal();
@@ -66,8 +66,8 @@ impl Undisturbed {
     }
 }
 
-/// Ends what this process started, and all that was started by that (Linux: `/proc/PID/stat`, proc(5)). While a plugin of age's
-/// runs there is nothing else.
+/// Ends the processes that this one started, and those that they started (Linux: `/proc/PID/stat`, proc(5)). While a plugin of age runs,
+/// there are no others.
 pub(super) fn end_children() {
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let all: Vec<(i32, i32)> = numbers.filter_map(|process| Some((process, parent_of(process)?))).collect();
@@ -84,7 +84,7 @@ pub(super) fn end_children() {
     }
 }
 
-/// The number behind a name in parentheses, which may hold any character, and a state.
+/// The number after the state, which follows a name in parentheses that may contain any character.
 fn parent_of(process: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()

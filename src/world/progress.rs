@@ -1,5 +1,5 @@
-//! How far a long run is: one line on standard error, which is removed before anything else is written. Only a person gets to see
-//! it, and only once something has taken a while.
+//! The progress of a long run: one line on standard error, which is removed before anything else is written. Only a person sees it, and
+//! only after a while.
 
 use std::io::Write;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::terminal::Terminal;
 
-/// Of the one line: since when there is something to show, and whether it is there.
+/// The state of the progress line: since when there is progress to show, and whether the line is visible.
 pub struct Progress {
-    /// How long something takes before the line is shown.
+    /// How long a task runs before the line is shown.
     pub patience: Duration,
     since: Option<Instant>,
     is_shown: bool,
@@ -23,7 +23,7 @@ impl Default for Progress {
 }
 
 impl Terminal {
-    /// How far it is, such as `64 of 3000 files`; the next call replaces it.
+    /// Shows the progress, such as `64 of 3000 files`; the next call replaces it.
     pub fn progress(&mut self, line: &str) {
         let progress = &mut self.progress;
         let waited = progress.since.get_or_insert_with(Instant::now).elapsed();
@@ -33,20 +33,20 @@ impl Terminal {
         }
     }
 
-    /// It is done: what comes next begins to wait again.
+    /// Ends this task's progress: the next task starts to wait again.
     pub fn progress_ends(&mut self) {
         self.hide_progress();
         self.progress.since = None;
     }
 
-    /// Before anything else is written.
+    /// Hides the line; called before anything else is written.
     pub(super) fn hide_progress(&mut self) {
         if std::mem::take(&mut self.progress.is_shown) {
             show(&mut self.stderr, "");
         }
     }
 
-    /// Does something that nothing counts, and shows for how long it has been done: `making a sealing key (3 s)`.
+    /// Runs a task without a count, and shows how long it has been running: `making a sealing key (3 s)`.
     pub fn while_working<T>(&mut self, what: &str, work: impl FnOnce() -> T) -> T {
         self.hide_progress();
         if !self.stderr_is_terminal {
@@ -65,7 +65,7 @@ impl Terminal {
             }
         };
         thread::scope(|scope| {
-            // Where there is no thread, nothing is shown. A panic ends it as well: it drops `done`.
+            // If no thread can be started, nothing is shown. A panic ends the thread as well: it drops `done`.
             let _ = thread::Builder::new().spawn_scoped(scope, tell);
             let result = work();
             drop(done);
@@ -75,6 +75,6 @@ impl Terminal {
 }
 
 fn show(stderr: &mut dyn Write, line: &str) {
-    // Back to the line's begin, and clear it (ECMA-48, EL).
+    // Back to the beginning of the line, and clear it (ECMA-48, EL).
     let _ = write!(stderr, "\r\u{1b}[K{line}").and_then(|()| stderr.flush());
 }

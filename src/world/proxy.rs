@@ -1,4 +1,4 @@
-//! The proxy on the way to an API server, chosen as kubectl does: by Go's `net/http` and `golang.org/x/net/http/httpproxy`.
+//! The proxy to an API server, chosen as kubectl does: by Go's `net/http` and `golang.org/x/net/http/httpproxy`.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Socks5,
 }
 
-/// What names a proxy.
+/// Where a proxy was set.
 #[derive(Clone, Copy)]
 enum Source {
     Variable(&'static str),
@@ -26,7 +26,7 @@ enum Source {
 
 pub struct Proxy {
     pub(super) kind: Kind,
-    /// Where it is, with a port and without credentials.
+    /// Its address, with a port and without credentials.
     pub(super) uri: Uri,
     /// A user and a password.
     pub(super) credentials: Option<(String, String)>,
@@ -53,12 +53,12 @@ impl Proxy {
         visible(self.uri.authority().map_or("", Authority::as_str))
     }
 
-    /// The reason to name wherever nothing came through.
+    /// The reason to give if nothing came through.
     pub(super) fn is_on_the_way(&self) -> String {
         format!("the connection goes through the proxy `{}` of {}", self.place(), self.source.shown())
     }
 
-    /// What helps where the proxy is the obstacle.
+    /// The help if the proxy is the obstacle.
     pub(super) fn help(&self) -> String {
         match self.source {
             Source::Variable(name) => format!("check the proxy and `{name}`, or exempt the API server with `NO_PROXY`"),
@@ -87,7 +87,7 @@ impl Proxy {
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (user, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
-        // A password with a slash that is not encoded: what was taken for the host is a part of it.
+        // A password with an unencoded slash: what looks like the host is a part of it.
         if path.contains('@') {
             return Err(no_url());
         }
@@ -106,7 +106,7 @@ impl Source {
     }
 }
 
-/// `HOST` or `HOST:PORT` as a URI; none where it is not one.
+/// `HOST` or `HOST:PORT` as a URI; none if it is neither.
 fn locate(scheme: &str, place: &str, default_port: u16) -> Option<Uri> {
     let authority: Authority = place.parse().ok()?;
     let host = authority.host();
@@ -125,7 +125,7 @@ fn decoded(user: &str) -> Option<(String, String)> {
     Some((decode(user)?, decode(password)?))
 }
 
-/// Whether a server is reached directly: this machine, and what the entries of `NO_PROXY` say.
+/// Whether a server is reached directly: this machine, and those in `NO_PROXY`.
 fn is_exempt(server: &Uri, list: &str) -> bool {
     let host = server.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
     let address = host.parse().ok().map(|address: IpAddr| address.to_canonical());
@@ -134,8 +134,8 @@ fn is_exempt(server: &Uri, list: &str) -> bool {
     is_here || list.split(',').any(|entry| matches(&entry.trim().to_ascii_lowercase(), &host, address, port))
 }
 
-/// Whether an entry means a host, which may be an address: `*`, a network, or a name or an address, with a port or without. A name means
-/// its subdomains as well, one with a leading dot or `*.` only these.
+/// Whether an entry matches a host, which may be an address. An entry is `*`, a network, or a name or address with or without a port. A
+/// name also matches its subdomains; with a leading dot or `*.`, only these.
 fn matches(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
     if entry == "*" {
         return true;

@@ -19,15 +19,15 @@ pub struct Terminal {
     pub stdin: Box<dyn Read>,
     pub stdout: Box<dyn Write>,
     pub stderr: Box<dyn Write + Send>,
-    /// Whether nothing takes what is printed.
+    /// Whether nothing receives the output.
     pub stdout_was_closed: bool,
     /// Whether a person reads standard output.
     pub stdout_is_terminal: bool,
-    /// Whether a person sits at standard input.
+    /// Whether a person types at standard input.
     pub stdin_is_terminal: bool,
     /// Whether a person reads standard error.
     pub stderr_is_terminal: bool,
-    /// Whether words are colored there.
+    /// Whether words are colored on standard output.
     pub stdout_colors: bool,
     pub stderr_colors: bool,
     pub progress: Progress,
@@ -49,12 +49,12 @@ impl Terminal {
         }
     }
 
-    /// Data or a result, to standard output.
+    /// Prints data or a result to standard output.
     pub fn print(&mut self, text: &str) -> Result<()> {
         self.print_bytes(text.as_bytes())
     }
 
-    /// Data, to standard output.
+    /// Prints data to standard output.
     pub fn print_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.hide_progress();
         let written = self.stdout.write_all(bytes).and_then(|()| self.stdout.flush());
@@ -64,21 +64,21 @@ impl Terminal {
         })
     }
 
-    /// Something to know beside the data, to standard error.
+    /// Prints information besides the data to standard error.
     pub fn tell(&mut self, text: &str) {
         self.hide_progress();
         let colored = self.stderr_colors.then(|| colored(text));
         let _ = self.stderr.write_all(colored.as_deref().unwrap_or(text).as_bytes());
     }
 
-    /// A warning, to standard error; that it cannot be written is no reason to stop.
+    /// Prints a warning to standard error; a failure to write it is no reason to stop.
     pub fn warn(&mut self, text: &str) {
         self.tell(&format!("warning: {}\n", visible(text)));
     }
 
-    /// The whole of standard input, which is or holds secrets, of at most 16 MiB. Empty is a usage error.
+    /// The whole of standard input, which is or holds secrets, of at most 16 MiB. Empty input is a usage error.
     pub fn read_secret(&mut self) -> Result<SecretValue> {
-        // All of it at once: a vector that grows leaves copies behind.
+        // Allocated at once: a vector that grows leaves copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES + 1));
         let read = (&mut self.stdin).take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|error| unreadable(&error))?;
@@ -91,7 +91,7 @@ impl Terminal {
         Ok(SecretValue::new(bytes))
     }
 
-    /// The whole of standard input, which is no secret: manifests to be filtered, of any usual size.
+    /// The whole of standard input, which is no secret: manifests to filter, of any usual size.
     pub fn read_input(&mut self, most: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         (&mut self.stdin).take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
@@ -101,7 +101,7 @@ impl Terminal {
         Ok(bytes)
     }
 
-    /// Refuses where what is printed is all that a command is for, and nothing takes it.
+    /// Refuses if the output is a command's only purpose, and nothing receives it.
     pub fn check_output(&self) -> Result<()> {
         if !self.stdout_was_closed {
             return Ok(());
@@ -117,8 +117,8 @@ impl Terminal {
         Err(Error::refused("secrets would be shown on this terminal", format!("pipe them: `{instead}`; or add `--reveal`")))
     }
 
-    /// Before something that cannot be undone, a person agrees at the terminal, unless the command line did. `what` is an
-    /// imperative: `replace 2 values`.
+    /// Asks a person at the terminal to agree to something that cannot be undone, unless the command line did. `what` is an imperative:
+    /// `replace 2 values`.
     pub fn confirm(&mut self, what: &str, yes: bool) -> Result<()> {
         if yes {
             return Ok(());
@@ -137,9 +137,9 @@ impl Terminal {
     }
 }
 
-/// Whether standard output was closed when the process started. Rust opens `/dev/null` in its place, for reading and writing, and
-/// then every write succeeds; a shell's `> /dev/null` opens it for writing only. Some programs (Python's `subprocess.DEVNULL`) open it
-/// like Rust to throw output away: so only commands ask this that are run for what they print.
+/// Whether standard output was closed when the process started. Rust opens `/dev/null` in its place, for reading and writing, and then
+/// every write succeeds; a shell's `> /dev/null` opens it for writing only. Some programs (Python's `subprocess.DEVNULL`) open it like Rust
+/// to discard output: so only commands that are run for their output ask this.
 fn was_closed() -> bool {
     let (here, null) = (rustix::fs::fstat(std::io::stdout()), rustix::fs::stat("/dev/null"));
     let flags = rustix::fs::fcntl_getfl(std::io::stdout());
@@ -147,8 +147,7 @@ fn was_closed() -> bool {
     is_null && flags.is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR)
 }
 
-/// Asks for one line on the terminal, without echo, where a person sits at standard input; `instead` is what to do where
-/// nobody does.
+/// Asks for one line on the terminal, without echo, if a person is at standard input; `instead` is what to do if nobody is.
 pub(super) fn ask(stdin_is_terminal: bool, prompt: &str, instead: &str) -> Result<SecretValue> {
     let no_terminal = || Error::refused("there is no terminal to ask at", instead);
     if !stdin_is_terminal {
@@ -157,7 +156,7 @@ pub(super) fn ask(stdin_is_terminal: bool, prompt: &str, instead: &str) -> Resul
     let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty").map_err(|_| no_terminal())?;
     let before = tcgetattr(&terminal).map_err(|_| no_terminal())?;
     let mut quiet = before.clone();
-    // Without ISIG, Ctrl-C is a byte; signals from elsewhere wait as well: the echo is always switched on again.
+    // Without ISIG, Ctrl-C is a byte; other signals wait as well: the echo is always switched on again.
     quiet.local_modes -= LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON;
     let undisturbed = Undisturbed::begin();
     let answer = tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|_| no_terminal()).and_then(|()| {
@@ -188,20 +187,20 @@ fn unreadable(error: &std::io::Error) -> Error {
     Error::new(ErrorKind::InputOutput, "standard input cannot be read", "check where it comes from").why(error.to_string())
 }
 
-/// How long what was pasted may pause, in a second's 10⁹ parts.
+/// How long pasted input may pause, in nanoseconds.
 const PAUSE: i64 = 50_000_000;
 
-/// How often it is looked whether a signal came, in the same parts.
+/// How often to check whether a signal came, in nanoseconds.
 const LOOK: i64 = 200_000_000;
 
-/// What is typed at a prompt.
+/// The keys typed at a prompt.
 struct Keys<'k> {
     terminal: &'k mut std::fs::File,
     undisturbed: &'k Undisturbed,
 }
 
 impl Keys<'_> {
-    /// One line, and nothing of what was pasted behind it. Backspace, Ctrl-U and Ctrl-W edit it; other control characters spoil it.
+    /// One line, without anything that was pasted after it. Backspace, Ctrl-U and Ctrl-W edit it; other control characters spoil it.
     fn line(&mut self) -> Result<SecretValue> {
         let mut line = Zeroizing::new(Vec::with_capacity(MOST_PROVIDED_BYTES));
         let (mut too_long, mut odd) = (false, false);
@@ -244,7 +243,7 @@ impl Keys<'_> {
         Ok((read > 0).then_some(byte[0]))
     }
 
-    /// Whether something comes in that time.
+    /// Whether input comes within that time.
     fn comes_within(&self, nanoseconds: i64) -> Result<bool> {
         if let Some(signal) = self.undisturbed.signal() {
             return Err(interrupted(signal));
@@ -257,7 +256,7 @@ impl Keys<'_> {
         }
     }
 
-    /// Takes what was pasted behind the line, which a shell would get otherwise; whether there was anything but empty lines.
+    /// Discards what was pasted after the line, which a shell would get otherwise; returns whether it was more than empty lines.
     fn is_more(&mut self) -> Result<bool> {
         let mut more = false;
         while self.comes_within(PAUSE)? {
@@ -270,7 +269,7 @@ impl Keys<'_> {
     }
 }
 
-/// Removes the last character, which in UTF-8 may have several bytes.
+/// Removes the last character, which may have several bytes in UTF-8.
 fn remove_character(line: &mut Vec<u8>) {
     while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
 }

@@ -1,4 +1,4 @@
-//! Somebody else's checkout: read as far as it matters, links never followed, nothing written.
+//! Someone else's checkout: read as far as it matters, links never followed, nothing written.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -17,7 +17,7 @@ use crate::model::{Error, Result, on_threads};
 #[derive(Default)]
 pub struct Tree {
     pub files: BTreeMap<String, Vec<u8>>,
-    /// What was not read: links to such files or to folders, and files larger than any manifest.
+    /// Skipped: links to such files or to folders, and files larger than any manifest.
     pub passed_over: Vec<String>,
 }
 
@@ -27,10 +27,10 @@ const PASSED_OVER: [&str; 3] = [".git", "node_modules", ".terraform"];
 /// How many files of one folder a thread reads before it opens the folder again.
 const AT_ONCE: usize = 64;
 
-/// Whether a file's path and content make it one that matters.
+/// Whether a file matters, by its path and content.
 pub type Matters<'m> = dyn Fn(&str, &[u8]) -> bool + Sync + 'm;
 
-/// Reads every manifest and template below a folder for which `matters` is true, but for those that git leaves out, on this many threads.
+/// Reads every manifest and template below a folder for which `matters` is true, except those that git leaves out, on this many threads.
 pub fn read(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Tree> {
     read_listed(disk, root, false, matters, threads)
 }
@@ -53,21 +53,21 @@ fn read_listed(disk: &dyn Disk, root: &Path, all: bool, matters: &Matters<'_>, t
     Ok(tree)
 }
 
-/// Reads every file below a folder for which `matters` is true, whatever it is called, but for those that git leaves out.
+/// Reads every file below a folder for which `matters` is true, whatever its name, except those that git leaves out.
 pub fn read_all(disk: &dyn Disk, root: &Path, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Tree> {
     read_listed(disk, root, true, matters, threads)
 }
 
-/// What lies below a folder; nothing of it is read.
+/// The entries below a folder; no file is read.
 #[derive(Default)]
 pub struct Listing {
-    /// The manifests, or all files, by path below the folder, with `/`; those of one folder in one piece.
+    /// The manifests, or all files, by path below the folder, with `/`; those of one folder are consecutive.
     pub paths: Vec<String>,
     /// Links to manifests or to folders.
     pub passed_over: Vec<String>,
 }
 
-/// Lists every file below a folder, whatever it is called, on this many threads.
+/// Lists every file below a folder, whatever its name, on this many threads.
 pub fn list_all(root: &Folder, threads: NonZeroUsize) -> Result<Listing> {
     list_below(root, true, None, threads)
 }
@@ -77,7 +77,7 @@ pub fn is_manifest(name: &str) -> bool {
     name == "Kustomization" || text::ends(name, &[".yaml", ".yml", ".json"])
 }
 
-/// A folder to be listed, and what git leaves out of it, if that counts.
+/// A folder to list, and what git leaves out of it, if that counts.
 type Waiting<'d> = (String, Option<LeftOut<'d>>);
 
 fn list_below(root: &Folder, all: bool, left_out: Option<LeftOut<'_>>, threads: NonZeroUsize) -> Result<Listing> {
@@ -94,7 +94,7 @@ fn list_below(root: &Folder, all: bool, left_out: Option<LeftOut<'_>>, threads: 
     Ok(listing)
 }
 
-/// What lies in one folder, and the folders in it.
+/// The files of one folder, and its subfolders.
 fn list<'d>(root: &Folder, (folder, left_out): Waiting<'d>, all: bool) -> Result<(Listing, Vec<Waiting<'d>>)> {
     let (mut listing, mut below) = (Listing::default(), Vec::new());
     let at = root.beneath(Path::new(&folder))?.ok_or_else(|| gone(root, Path::new(&folder)))?;
@@ -113,7 +113,7 @@ fn list<'d>(root: &Folder, (folder, left_out): Waiting<'d>, all: bool) -> Result
                 None => below.push((path(), None)),
                 Some(left_out) => below.extend(left_out.folder(name)?.map(|left_out| (path(), Some(left_out)))),
             },
-            // What an interrupted run left is removed, and no value of its own.
+            // What an interrupted run left is removed elsewhere, and is no value itself.
             Kind::File if (all && !is_leftover(name) || wanted) && !ignored()? => listing.paths.push(path()),
             Kind::Link if (wanted || at.is_folder(name)?) && !ignored()? => listing.passed_over.push(path()),
             _ => {}
@@ -122,7 +122,7 @@ fn list<'d>(root: &Folder, (folder, left_out): Waiting<'d>, all: bool) -> Result
     Ok((listing, below))
 }
 
-/// The files of one folder that matter; those that hold nothing do not.
+/// The files of one folder that matter; empty ones do not.
 fn read_some(root: &Folder, paths: &[String], matters: &Matters<'_>) -> Result<Tree> {
     let (mut found, mut bytes) = (Tree::default(), Zeroizing::default());
     let Some(folder) = paths.first().map(|path| Path::new(split(path).0)) else { return Ok(found) };

@@ -1,4 +1,4 @@
-//! The commands that meet a cluster: `key-secret --apply` and `fetch-cert`.
+//! The commands that use a cluster: `key-secret --apply` and `fetch-cert`.
 
 use std::process::{Command, Output};
 

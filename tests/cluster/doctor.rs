@@ -1,4 +1,4 @@
-//! `doctor` before a real cluster that was broken on purpose: it names exactly the cause, and its remedy heals.
+//! `doctor` on a real cluster that was broken on purpose: it reports exactly the cause, and its remedy fixes it.
 
 mod cases;
 mod installed;

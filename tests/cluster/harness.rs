@@ -1,6 +1,6 @@
 //! A real Kubernetes control plane, sealed-secrets and the External Secrets Operator, as ordinary processes.
 //!
-//! `tests/cluster/build` has made the parts, `tests/cluster/enter` the network in which the API server is 192.0.2.10.
+//! `tests/cluster/build` builds the parts, and `tests/cluster/enter` the network in which the API server is 192.0.2.10.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What seal-secrets makes meets the real parts. `make cluster-test` builds them, enters a network of their own and runs this.
+//! Runs the output of seal-secrets on the real parts. `make cluster-test` builds them, enters a separate network and runs this.
 
 mod commands;
 mod doctor;

@@ -1,4 +1,4 @@
-//! Secrets of several values, of every type, with texts that the controller renders: each source and each target is right, byte for byte.
+//! Secrets with several values, of every type, with texts that the controller renders: each source and each target is right, byte for byte.
 
 use serde_json::Value;
 

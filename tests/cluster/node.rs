@@ -1,7 +1,7 @@
-//! What a kubelet does, as far as these tests need it: every Pod whose program was built runs as a process, as its own account.
+//! A small kubelet, as far as these tests need one: every Pod whose program was built runs as a process, as its own account.
 //!
-//! So a chart's Deployment means what it means on a real cluster: `kubectl rollout restart`, `kubectl scale` and a Service work,
-//! and a program that crashes is started again.
+//! So a chart's Deployment works as on a real cluster: `kubectl rollout restart`, `kubectl scale` and a Service work, and a program that
+//! crashes is restarted.
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};

@@ -1,4 +1,4 @@
-//! Processes that end with their owner, and waiting for what they bring about.
+//! Processes that end with their owner, and waiting for their effects.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;

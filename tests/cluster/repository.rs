@@ -1,4 +1,4 @@
-//! A repository as an operator has it: `keys/` and `out/`, made offline by the binary.
+//! A repository like an operator's: `keys/` and `out/`, made offline by the binary.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Each command runs with exactly the Roles that `doctor --print-rbac` prints for it; with one right less it names that right.
+//! Each command runs with exactly the Roles that `doctor --print-rbac` prints for it; with one right fewer it names the missing right.
 
 use std::path::PathBuf;
 

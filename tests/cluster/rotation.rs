@@ -1,4 +1,4 @@
-//! A new value on its way: sealed, unsealed, and in its targets by the commands that `rotate` prints.
+//! A new value's way: it is sealed and unsealed, and the commands that `rotate` prints bring it to its targets.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! A fake API server, for what the real one will not do: each case is what it answers, and what a command must make of it.
+//! A fake API server, for what the real one will not do: each case is its answer, and what a command must make of it.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

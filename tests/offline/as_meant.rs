@@ -1,5 +1,5 @@
-//! What people and their tools hand over, taken as it is meant: the line feed at a value's end, templates, empty documents, comments
-//! around a key, keys behind a passphrase, and a hash without its password.
+//! Input as people and their tools write it, taken as it is meant: the line feed at a value's end, templates, empty documents, comments
+//! around a key, keys with a passphrase, and a hash without its password.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! The main job: what it makes, and that it never changes what is there.
+//! The main job: what it makes, and that it never changes existing files.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;

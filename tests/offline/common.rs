@@ -1,5 +1,5 @@
-//! The harness: a folder of its own for each test, in which command lines run in this process, or the binary in a scrubbed
-//! environment; snapshots; and what to do where a program is missing.
+//! The harness: a separate folder for each test, in which command lines run in this process, or the binary in a scrubbed environment;
+//! snapshots; and what to do if a program is missing.
 
 use std::any::Any;
 use std::collections::BTreeMap;

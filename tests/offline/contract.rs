@@ -1,4 +1,4 @@
-//! `contract`: table, JSON, YAML and picture say the same; and what a contract has to be.
+//! `contract`: table, JSON, YAML and picture agree; and what makes a contract valid.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Several clusters from one contract, and `copy` from one to the other.
+//! Several clusters from one contract, and `copy` between them.
 
 use crate::bootstrap::FORMS;
 use crate::common::{Sandbox, usual_in};

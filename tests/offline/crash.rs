@@ -1,5 +1,5 @@
-//! The real disk does what the simulated one believes: a run makes the same changes in the same order, and where it is killed
-//! it leaves what the simulation has there. strace shows the one and does the other. And two runs at once.
+//! The real disk does what the simulated one assumes: a run makes the same changes in the same order, and a killed run leaves what the
+//! simulation has. strace shows the changes and kills the run. Also two runs at once.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What else a checkout defines: objects that have the name of one of ours.
+//! Objects that a checkout defines under the name of one of ours.
 
 use serde_json::Value;
 

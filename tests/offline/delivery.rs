@@ -1,4 +1,4 @@
-//! What leaves this repository: kustomize and kubectl build it, git takes what must be committed, kubeseal can read it.
+//! The files that leave this repository: kustomize and kubectl build them, git takes what must be committed, kubeseal can read them.
 
 use std::collections::BTreeSet;
 use std::process::Command;

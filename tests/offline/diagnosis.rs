@@ -1,4 +1,4 @@
-//! `doctor` before a small cluster with one fault: exactly its checks and their places, and, in a golden file, all that is shown.
+//! `doctor` on a small cluster with one fault: exactly its checks and their places, and, in a golden file, the whole output.
 
 use std::collections::{BTreeMap, BTreeSet};
 

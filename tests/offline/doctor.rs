@@ -1,4 +1,4 @@
-//! `doctor` where no cluster is: its Roles, and what it makes of what an API server says that a real one seldom does.
+//! `doctor` without a cluster: its Roles, and how it handles answers that a real API server seldom gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Doors in and out: values of other tools' mappings and JSON, PushSecrets for another store, and what is restarted after a rotation.
+//! Ways in and out: values from other tools' mappings and JSON, PushSecrets for another store, and what to restart after a rotation.
 
 use crate::common::Sandbox;
 

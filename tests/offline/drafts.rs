@@ -1,5 +1,5 @@
-//! `contract --from-platform` and `--from-manifests`: six checkouts in the shape of public ones, each with its draft; after the edits that
-//! the draft marks, everything is made, and `verify` says good. And `contract add`, `contract recipes`, `patch --rename`.
+//! `contract --from-platform` and `--from-manifests`: six checkouts modelled on public ones, each with its draft; after the edits that the
+//! draft marks, everything is made, and `verify` finds no fault. Also `contract add`, `contract recipes`, `patch --rename`.
 
 use serde_json::Value;
 

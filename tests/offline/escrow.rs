@@ -1,4 +1,4 @@
-//! Several operators: who is added can open everything, who is removed cannot; identities behind a passphrase or a plugin.
+//! Several operators: an added one can open everything, a removed one cannot; identities with a passphrase or a plugin.
 
 use std::io::Write;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The contracts of docs/contracts/ work as they stand.
+//! The contracts of docs/contracts/ work unchanged.
 
 use crate::common::{fixture, fixture_text};
 use crate::recipes::{opened, run, sealed_by, text};

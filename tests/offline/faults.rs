@@ -1,6 +1,6 @@
-//! Every operation of every command that writes: the run is stopped before it, loses power before it, is refused by a failing
-//! disk, or by a full one. After each, every unit is the old or the new one, write-once values are unchanged, the next run
-//! finishes, and what a run reported as done outlasts a loss of power. All in this process, on a simulated disk.
+//! Every operation of every command that writes: the run is stopped before it, loses power before it, or gets an error from a failing or
+//! full disk. After each, every unit is the old or the new one, write-once values are unchanged, the next run completes the work, and what
+//! a run reported as done survives a loss of power. All in this process, on a simulated disk.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -1,4 +1,4 @@
-//! `gitops: flux` writes Kustomizations in the conventions of the platform's own; and what keeps gitleaks quiet about sealed values.
+//! `gitops: flux` writes Kustomizations like the platform's own. Also what keeps gitleaks quiet about sealed values.
 
 use crate::common::Sandbox;
 

@@ -1,4 +1,4 @@
-//! Sealed values in the files of others, in the shapes that public repositories have: each is handled, or reported with its place.
+//! Sealed values in the files of others, in the forms that public repositories have: each is handled, or reported with its position.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! A change of form is a change: it is told apart from an edited file, and one that lets more readers in needs a yes.
+//! A change of form is a change: it is distinguished from an edited file, and one that lets more readers in needs a yes.
 
 use crate::common::{Sandbox, at_the_prompt, fixture_text, needs};
 

@@ -1,4 +1,4 @@
-//! What `git-setup` tells git, and what the real git then shows and merges.
+//! The settings that `git-setup` gives git, and what the real git then shows and merges.
 
 use std::path::Path;
 use std::process::Command;

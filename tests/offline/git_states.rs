@@ -1,4 +1,4 @@
-//! The states in which git leaves a checkout: in conflict, with other line ends, with files gone, with folders that it ignores.
+//! The states in which git leaves a checkout: in conflict, with other line ends, with missing files, with ignored folders.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Identities and recipients as people keep them: comments around armour, another case, SSH keys, post-quantum ones.
+//! Identities and recipients as people keep them: comments around armor, another case, SSH keys, post-quantum ones.
 
 use crate::common::{Sandbox, at_the_prompt, needs};
 use crate::escrow::{armored, protected};

@@ -1,4 +1,4 @@
-//! `import`: values that exist already are sealed as they are; what is sealed wins, unless it is named.
+//! `import`: existing values are sealed unchanged; a sealed value wins, unless it is to be replaced.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! `keygen`: what it makes, what it never does, and what a run that was ended leaves.
+//! `keygen`: what it makes, what it never does, and what an interrupted run leaves.
 
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,5 +1,5 @@
-//! No generated or provided value stands anywhere but in the operator's copy: not in files, streams or JSON, in success
-//! or in failure, plain, in hex or in base64.
+//! Generated and provided values appear only in the operator's copy: not in files, streams or JSON, in success or in failure, plain, in hex
+//! or in base64.
 
 use std::process::Command;
 

@@ -1,5 +1,4 @@
-//! Inside a checkout no link is followed: neither one that is there from the start, nor one that takes the place of a file or
-//! folder during the run.
+//! Inside a checkout no link is followed: neither one that exists from the start, nor one that replaces a file or folder during the run.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};

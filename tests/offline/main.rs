@@ -1,4 +1,4 @@
-//! Everything that needs no cluster. Each test has a folder of its own, a scrubbed environment, and no network.
+//! All tests that need no cluster. Each has its own folder, a scrubbed environment, and no network.
 
 mod common;
 mod copies;

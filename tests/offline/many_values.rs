@@ -1,4 +1,4 @@
-//! A Secret with several values: each is made, replaced, kept and judged by itself, and none is lost with another.
+//! A Secret with several values: each is made, replaced, kept and judged separately, and none is lost with another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! ExternalSecrets that others wrote, wherever they stand: each is edited, followed or reported. Never is one invisible.
+//! ExternalSecrets that others wrote, at any depth: each is edited, followed or reported. None stays unseen.
 
 use proptest::prelude::*;
 use seal_secrets::manifest::external_secret::find;

@@ -1,4 +1,4 @@
-//! How often a run reads each file of the keys folder: what it read goes on as a value.
+//! How often a run reads each file of the keys folder: it passes the content on as a value.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Pipes in the place of files: what a shell makes of `<(gpg -d FILE)`, and a FIFO with a name.
+//! Pipes instead of files: what a shell makes of `<(gpg -d FILE)`, and a named FIFO.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Every command that is printed, anywhere in the whole test run, can be pasted: the real command line reads it, and it works on the
-//! same folders, contract, platform and cluster as the run that printed it.
+//! Every command printed anywhere in the whole test run can be pasted: the real command line reads it, and it works on the same folders,
+//! contract, platform and cluster as the run that printed it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! At a prompt: one line without echo, what edits it, what spoils it, and signals that come meanwhile.
+//! At a prompt: one line without echo, what edits it, what spoils it, and signals that arrive meanwhile.
 
 use std::path::Path;
 use std::process::Command;

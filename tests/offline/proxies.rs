@@ -1,4 +1,4 @@
-//! Proxies between this machine and an API server: which one is chosen, what goes through it, and what is said when nothing does.
+//! Proxies between this machine and an API server: which one is chosen, what goes through it, and what is reported if nothing does.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

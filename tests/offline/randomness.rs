@@ -1,5 +1,5 @@
-//! What is made of randomness: session keys of which no two are the same, and values whose characters are all equally likely.
-//! What becomes of a run without it is in `faults.rs`.
+//! Everything made from randomness: session keys, no two of which are equal, and values whose characters are all equally likely.
+//! `faults.rs` tests runs without randomness.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;

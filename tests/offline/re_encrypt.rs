@@ -1,4 +1,4 @@
-//! `re-encrypt`, `renew` and `status`: the same values for another key, and nothing else changed.
+//! `re-encrypt`, `renew` and `status`: the same values sealed to another key, and nothing else changed.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The documents: every console block is run, in order, in one folder, and shows what is shown.
+//! The documents: every console block is run, in order, in one folder, and prints what the document shows.
 
 use std::process::Command;
 

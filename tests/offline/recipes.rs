@@ -1,4 +1,4 @@
-//! Each recipe of version 2: its value is what the recipe says, and the program that reads such a value takes it.
+//! Each recipe of version 2: its value is what the recipe says, and the program that reads such values accepts it.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! docs/recovery.md, executed: a repository as README.md makes it loses something, the runbook's commands are run as they
-//! stand, and every value has the same bytes again; or the tool has said beforehand that this loss is final.
+//! docs/recovery.md, executed: a repository as README.md makes it loses something, the runbook's commands are run unchanged, and every
+//! value has the same bytes again; or the tool said beforehand that this loss is final.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `verify --repository`: what stands in the clear in a repository, and what only looks like it.
+//! `verify --repository`: secrets in the clear in a repository, and what only looks like one.
 
 use crate::common::{Sandbox, git, needs, usual};
 

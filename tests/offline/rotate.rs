@@ -1,4 +1,4 @@
-//! `rotate`: new values, whole pairs, nothing else; and a write-once one only when it is named.
+//! `rotate`: new values, whole pairs, nothing else; and a write-once value only if it is named.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Every JSON that a command prints, anywhere in the whole test run, is as its schema in docs/schema/output/ says.
+//! Every JSON that a command prints, anywhere in the whole test run, matches its schema in docs/schema/output/.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! What a person meets first: helps that fit a screen, examples that can be typed, codes that are explained, and the forms for CI.
+//! A person's first contact: helps that fit a screen, examples that can be typed, codes that are explained, and the formats for CI.
 
 use std::collections::BTreeSet;
 

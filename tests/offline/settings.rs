@@ -1,4 +1,4 @@
-//! `seal-secrets.yaml`: where it is found, what it says, what it may not say, and `init`, which writes it.
+//! `seal-secrets.yaml`: where it is found, what it may and may not say, and `init`, which writes it.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! A disk in memory that knows what a loss of power would leave. It keeps the operations of a run with the state before each,
 //! and can fail one of them.
 //!
-//! It has no links. What it believes: a file's content lasts once the file is synced, a name once its folder is. Until then a loss of power may
-//! take it or leave it, each for itself: a name whose file was not synced may be left with nothing in it.
+//! It has no links. It assumes that a file's content is durable once the file is synced, and a name once its folder is. Until then a loss
+//! of power may lose or keep each of them separately: a name whose file was not synced may be left empty.
 
 use std::any::Any;
 use std::collections::BTreeMap;

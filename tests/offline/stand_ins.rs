@@ -1,4 +1,4 @@
-//! What only stands for a value is not sealed as one, and neither is what its consumer is known to refuse.
+//! A placeholder is not sealed as a value, nor is a value that its consumer is known to refuse.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};

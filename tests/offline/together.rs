@@ -1,4 +1,4 @@
-//! Many questions to one API server at once: the answers, their order, and a server that is gone.
+//! Many concurrent requests to one API server: the answers, their order, and a server that is gone.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};

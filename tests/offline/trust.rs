@@ -1,5 +1,5 @@
-//! What somebody who writes to the repository can do with a certificate of their own: nothing is sealed to it, by any command,
-//! unless the operator names its digest. And how a machine comes to accept one.
+//! What someone who can write to the repository can do with a certificate of their own: no command seals anything to it unless the operator
+//! passes its digest. Also how a machine accepts one.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! A path on the command line that does not exist may be a secret in the wrong place: the error names its flag, and not what was typed.
+//! A path on the command line that does not exist may be a secret in the wrong place: the error names its flag, and does not repeat what
+//! was typed.
 
 use crate::common::Sandbox;
 

@@ -1,4 +1,4 @@
-//! `verify` means the whole unit: whatever is not as the tool writes it is found, with its line.
+//! `verify` compares the whole unit: anything that differs from what the tool writes is found, with its line.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

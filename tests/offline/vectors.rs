@@ -1,4 +1,4 @@
-//! Values that the real kubeseal sealed: what opens, what must not, and that the refusal is always the same.
+//! Values that the real kubeseal sealed: which open, which must not, and that the refusal is always the same.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees beside the text: how far a long run is, and color. Neither reaches a pipe.
+//! What a person at a terminal sees besides the text: the progress of a long run, and color. Neither reaches a pipe.
 
 use std::time::{Duration, Instant};
 

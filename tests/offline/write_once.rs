@@ -1,5 +1,5 @@
-//! What any file knows to be write-once is refused by every command that makes values, and reported by `verify`, where the contract
-//! no longer says so.
+//! Every command that makes values refuses one that any file knows to be write-once if the contract no longer says so, and `verify`
+//! reports it.
 
 use crate::common::{Ran, Sandbox, fixture_text};
 use crate::copy::two_clusters;

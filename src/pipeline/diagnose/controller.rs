@@ -1,4 +1,4 @@
-//! The sealed-secrets controller: whether it runs, looks at our namespace, and serves our key.
+//! The sealed-secrets controller: whether it runs, watches our namespace, and serves our key.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::{Checks, Fault, Part, advice, start};
 use crate::manifest::secret::{KEY_LABEL, is_key_secret_name};
 use crate::model::{Remedy, Symptom, counted, visible};
 
-/// Known faults of the controller, in the order of the first versions without them: where each is, and what it lets happen.
+/// Known vulnerabilities of the controller, in the order of the first versions without them: where each is, and what it allows.
 const VULNERABILITIES: [((u32, u32, u32), &str); 3] = [
     ((0, 36, 0), "`/v1/rotate` can widen the scope of a value, so that it opens elsewhere (CVE-2026-22728)"),
     ((0, 39, 0), "`/v1/verify` tells, bit by bit, what a sealed value is, to any account that may call it"),
@@ -17,21 +17,21 @@ const VULNERABILITIES: [((u32, u32, u32), &str); 3] = [
 /// The first version without any of them.
 pub const SAFE: (u32, u32, u32) = VULNERABILITIES[VULNERABILITIES.len() - 1].0;
 
-/// What its flags are called as environment variables.
+/// The prefix of its flags as environment variables.
 const VARIABLES: &str = "SEALED_SECRETS";
 
 /// The state of the sealed-secrets controller.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub(super) enum Controller {
-    /// Or its state is unknown, or it does not look at our namespace.
+    /// It does not run, or its state is unknown, or it does not watch our namespace.
     Down,
     /// It serves a certificate other than the pinned one, or none.
     Strange,
     Serving,
 }
 
-/// The Deployment of the controller, of those in its namespace: the one that its Service leads to, or else the one with its name,
-/// or with the labels of its chart or of its release manifest, or with its image.
+/// The controller's Deployment, among those in its namespace: the one that its Service selects, or else the one with its name, or with the
+/// labels of its chart or of its release manifest, or with its image.
 pub fn find<'d>(deployments: &'d [Value], service: Option<&Value>, name: &str) -> Option<&'d Value> {
     let selected = |one: &Value| service.is_some_and(|service| leads_to(service, one));
     let ways: [&dyn Fn(&Value) -> bool; 3] = [&selected, &|one| text(one, "/metadata/name") == name && is_controller(one), &is_controller];
@@ -45,7 +45,7 @@ pub fn leads_to(service: &Value, deployment: &Value) -> bool {
     selector.is_some_and(|selector| selector.iter().all(|(label, value)| labels.get(label) == Some(value)))
 }
 
-/// Whether a Deployment is one of a sealed-secrets controller.
+/// Whether a Deployment is a sealed-secrets controller.
 pub fn is_controller(deployment: &Value) -> bool {
     let labels = &deployment["metadata"]["labels"];
     let has_image = || containers(deployment).any(|one| text(one, "/image").contains("sealed-secrets-controller"));
@@ -57,14 +57,14 @@ fn setting<'d>(deployment: &'d Value, name: &str) -> Option<&'d str> {
     flag(deployment, name, Some(VARIABLES))
 }
 
-/// Whether it unseals what is in a namespace.
+/// Whether it unseals SealedSecrets in a namespace.
 fn looks_at(deployment: &Value, namespace: &str) -> bool {
     let own = text(deployment, "/metadata/namespace");
     let more = setting(deployment, "additional-namespaces").unwrap_or_default();
     setting(deployment, "all-namespaces") != Some("false") || own == namespace || more.split(',').any(|one| one.trim() == namespace)
 }
 
-/// Whether an object has these labels (`a=b,c=d`). Of a selector in another form, that is unknown.
+/// Whether an object has these labels (`a=b,c=d`). For a selector in another form, this is unknown.
 fn is_selected(object: &Value, labels: &str) -> bool {
     let all = labels.split(',').map(|one| one.split_once('=').filter(|(name, _)| !name.ends_with('!')));
     let has = |(name, value): (&str, &str)| object["metadata"]["labels"][name.trim()] == value.trim_start_matches('=').trim();
@@ -142,8 +142,8 @@ impl Checks<'_> {
         }
     }
 
-    /// The command that sets aside the key Secrets that are not ours. Setting the label back undoes it; until then, values
-    /// sealed to them do not open.
+    /// The command that sets aside the key Secrets that are not ours. Restoring the label undoes it; until then, values sealed to them do
+    /// not open.
     fn put_aside(&self) -> Option<String> {
         let mut keys: Vec<&Value> = self.snapshot.keys.iter().collect();
         keys.sort_by_key(|key| text(key, "/metadata/creationTimestamp"));
@@ -159,7 +159,7 @@ impl Checks<'_> {
             .then(|| format!("kubectl -n {namespace} label secret {} {KEY_LABEL}=compromised --overwrite", strange.join(" ")))
     }
 
-    /// Whether it unseals what is in the namespace of the source Secrets.
+    /// Checks that it unseals SealedSecrets in the namespace of the source Secrets.
     fn scope(&mut self, deployment: &Value) -> bool {
         let namespace = self.wanted.contract.namespace.as_str();
         let looks = looks_at(deployment, namespace);
@@ -180,7 +180,7 @@ impl Checks<'_> {
         !unseen
     }
 
-    /// The other controllers that unseal the same.
+    /// The other controllers that unseal the same SealedSecrets.
     pub(super) fn rivals(&self) -> Vec<&Value> {
         let Some(own) = &self.snapshot.controller else { return Vec::new() };
         let namespace = self.wanted.contract.namespace.as_str();
@@ -200,7 +200,7 @@ impl Checks<'_> {
         self.bad("controller", "another controller", Fault::new(Symptom::SeveralControllers, cause, remedy));
     }
 
-    /// Whether it says in a status what became of a SealedSecret.
+    /// Whether it reports in a status what it did with a SealedSecret.
     pub(super) fn writes_status(&self) -> bool {
         self.snapshot.controller.as_ref().is_none_or(|one| setting(one, "update-status") != Some("false"))
     }
@@ -213,7 +213,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Whether it serves the pinned certificate.
+    /// Checks that it serves the pinned certificate.
     fn certificate(&mut self) -> bool {
         const CATEGORY: &str = "controller";
         let pinned = self.wanted.certificate;
@@ -242,7 +242,7 @@ impl Checks<'_> {
         false
     }
 
-    /// What gives the controller our key.
+    /// How to give the controller our key.
     pub(super) fn give_key(&self) -> Remedy {
         let namespace = self.wanted.controller.0;
         let program = self.wanted.places.command(&format!("key-secret --controller-namespace {namespace}"));
@@ -284,7 +284,7 @@ impl Checks<'_> {
         )
     }
 
-    /// What the next start of the controller will find: the key that it serves now, and no key that was retired.
+    /// Checks what the next start of the controller will find: the key that it serves now, and no retired key.
     fn key_secrets(&mut self, serves: bool) {
         const CATEGORY: &str = "controller";
         if self.snapshot.forbidden.contains_key(&Part::Keys) {
@@ -297,7 +297,7 @@ impl Checks<'_> {
         if serves && (none || (self.wanted.own_key && !has_ours)) {
             let cause = "the key Secret is gone: the controller still holds the key, and makes another one at its next start";
             let remedy = match self.give_key() {
-                // It has the key, so it need not start again.
+                // It has the key, so it need not restart.
                 Remedy::Commands(mut commands) if self.wanted.own_key => {
                     commands.pop();
                     Remedy::Commands(commands)
@@ -317,7 +317,7 @@ impl Checks<'_> {
                 visible(label)
             );
             let remedy = match serves && !snapshot.keys.iter().any(|key| is_ours(&key)) {
-                // It is the only copy of the pinned key there.
+                // This is the only copy of the pinned key in the cluster.
                 true => advice(format!(
                     "if its key leaked, run `{}` and follow docs/recovery.md; if it did not, give it the label `active` again",
                     self.wanted.places.command("renew")
@@ -328,18 +328,18 @@ impl Checks<'_> {
         }
     }
 
-    /// When the newest key Secret came.
+    /// When the newest key Secret was created.
     pub(super) fn key_came(&self) -> Option<u64> {
         let keys = self.snapshot.keys.iter().chain(&self.snapshot.first_key);
         keys.filter_map(|key| seconds(text(key, "/metadata/creationTimestamp"))).max()
     }
 
-    /// Whether a key that comes later is taken up without a start.
+    /// Whether it loads a new key without a restart.
     pub(super) fn watches_keys(&self) -> bool {
         self.snapshot.controller.as_ref().and_then(|one| setting(one, "watch-for-secrets")).is_some_and(|value| value != "false")
     }
 
-    /// Known faults of its version.
+    /// Reports known vulnerabilities of its version.
     fn vulnerabilities(&mut self, deployment: &Value) {
         let Some(version) = version_of(deployment) else { return };
         let harms: Vec<&str> = VULNERABILITIES.iter().filter(|(first_good, _)| version < *first_good).map(|(_, harm)| *harm).collect();
@@ -356,7 +356,7 @@ impl Checks<'_> {
         self.warn("controller", "its version", Fault::new(Symptom::ControllerVulnerable, cause, remedy));
     }
 
-    /// Whether it will generate its own key.
+    /// Checks whether it will generate a key of its own.
     fn renewal(&mut self, deployment: &Value, namespace: &str) {
         let period = setting(deployment, "key-renew-period");
         if period.is_some_and(|period| matches!(period, "0" | "0s" | "0h" | "0m")) {
@@ -383,7 +383,7 @@ pub fn dotted((major, minor, patch): (u32, u32, u32)) -> String {
     format!("{major}.{minor}.{patch}")
 }
 
-/// The three numbers that a version begins with.
+/// The three numbers at the beginning of a version.
 fn version(text: &str) -> Option<(u32, u32, u32)> {
     let mut numbers =
         text.trim_start_matches('v').splitn(3, '.').map(|part| part.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());

@@ -1,4 +1,4 @@
-//! The second half of the way: the ExternalSecret, as the contract has it, and its target.
+//! The second half of the way: the ExternalSecret, compared with the contract, and its target.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ impl Checks<'_> {
         let (contract, delivery) = (self.wanted.contract, self.wanted.delivery);
         let consumer: &Consumer = &contract.consumers[live.index];
         let Some(object) = &live.object else {
-            // The name of one that a helm chart renders is unknown, so it cannot be missed.
+            // The name of an ExternalSecret that a helm chart renders is unknown, so it cannot be missing.
             let Some(name) = &consumer.name else { return };
             let remedy = advice("sync the platform's Application that holds it");
             let fault = Fault::new(Symptom::ExternalSecretMissing, "the ExternalSecret does not exist", remedy);
@@ -37,7 +37,7 @@ impl Checks<'_> {
             .or_else(|| self.other_store(consumer, &name, object))
             .or_else(|| self.entries_differ(consumer, &name, object));
         match fault {
-            // First the webhook, which takes no change.
+            // The webhook comes first: it accepts no change.
             Some(_) if !operator.takes_changes => return self.skip(CATEGORY, &what),
             Some(fault) => return self.bad(CATEGORY, what, fault),
             None => {}
@@ -61,7 +61,7 @@ impl Checks<'_> {
         }
     }
 
-    /// What keeps the operator from an ExternalSecret.
+    /// Why the operator does not process an ExternalSecret.
     fn gone_or_not_seen(&self, consumer: &Consumer, object: &Value, operator: Operator) -> Option<Fault> {
         if let Some(cause) = leaving(object) {
             let remedy = match operator.runs {
@@ -81,14 +81,14 @@ impl Checks<'_> {
         Some(Fault::new(Symptom::NotSealedYet, format!("`{secret}` is not sealed yet"), remedy))
     }
 
-    /// Whether a source Secret holds the controller's value, and an account may get it.
+    /// Whether a source Secret holds the controller's value, and an account may read it.
     fn is_sound(&self, account: &Namespace, key: &Name) -> bool {
         let source = self.snapshot.sources.get(key).and_then(Option::as_ref);
         source.is_some_and(|source| lacks(source, &self.data_keys(key)).is_none())
             && self.snapshot.access.get(&(account.clone(), key.clone())) != Some(&false)
     }
 
-    /// Entries of ours that read from another store.
+    /// Reports entries of ours that read from another store.
     fn other_store(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
         let (kind, store) = (self.wanted.delivery.store_kind.as_str(), self.wanted.contract.store.as_str());
         let own = |index: usize| format!("/spec/data/{index}/sourceRef/storeRef");
@@ -107,7 +107,7 @@ impl Checks<'_> {
         Some(Fault::new(Symptom::OtherStore, cause, patch(consumer, name, wrong.iter().map(add).collect())))
     }
 
-    /// What fixes an ExternalSecret for good.
+    /// How to fix an ExternalSecret permanently.
     fn lasting(&self, consumer: &Consumer) -> String {
         match consumer.name {
             Some(_) => format!("`{}` fixes it in git", self.wanted.places.command("patch")),
@@ -115,7 +115,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Entries of ours that do not read the property that the contract has for them.
+    /// Reports entries of ours that do not read the property that the contract has for them.
     fn property(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
         let each = entries_of(consumer, object).map(|(index, entry)| (index, entry, property_of(consumer, entry)));
         let wrong: Vec<(usize, &Value, &str)> =
@@ -132,14 +132,14 @@ impl Checks<'_> {
         Some(Fault::new(symptom, cause, patch(consumer, name, wrong.iter().map(add).collect())))
     }
 
-    /// How its entries differ from those of the contract: each has to bring the value of its key, as it is, under its name.
+    /// How its entries differ from those of the contract: each has to deliver the value of its key, unchanged, under its name.
     fn entries_differ(&self, consumer: &Consumer, name: &str, object: &Value) -> Option<Fault> {
         let live: Vec<&Value> = list(object, "/spec/data").collect();
         let mut differences: Vec<(String, Value)> = consumer.entries.iter().filter_map(|entry| differs(entry, consumer, &live)).collect();
         differences.extend(consumer.whole.iter().filter_map(|secret| not_extracted(secret, object)));
         let cause: Vec<&str> = differences.iter().map(|(cause, _)| cause.as_str()).collect();
         let cause = format!("{}; if git has it so, correct it there, or name the checkout with `--platform`", cause.join(", and "));
-        // One that reads whole Secrets has no list to add to.
+        // An ExternalSecret that reads whole Secrets has no list to add to.
         let missing = (object.pointer("/spec/data").is_none() && !consumer.entries.is_empty())
             .then(|| json!({ "op": "add", "path": "/spec/data", "value": [] }));
         let fix = || patch(consumer, name, missing.into_iter().chain(differences.iter().map(|(_, fix)| fix.clone())).collect());
@@ -156,7 +156,7 @@ impl Checks<'_> {
         (!lets_in(store, namespace, labels)).then(|| Fault::new(Symptom::NamespaceNotAllowed, cause(), remedy()))
     }
 
-    /// Why its target could not be made, though its store and its sources are sound.
+    /// Why its target was not made, although its store and its sources are sound.
     fn why_failed(&self, live: &LiveConsumer, consumer: &Consumer, object: &Value, force: String) -> Fault {
         let ready = condition(object, "Ready");
         let event = warning(&self.snapshot.events, object, ready.as_ref().and_then(|ready| ready.since));
@@ -178,14 +178,14 @@ impl Checks<'_> {
         if let Some(fault) = self.forbidden_to_operator(message, &force).or_else(|| refused(message, &force)) {
             return fault;
         }
-        // A store quotes names once more.
+        // A store escapes quotes once more.
         let plain = message.replace('\\', "");
         if let Some(strange) = strange_key(consumer, object).filter(|key| plain.contains(&format!("\"{key}\""))) {
             let remedy =
                 advice(format!("who maintains its manifest has to remove the entry, or to add `{}` to the contract", visible(strange)));
             return Fault::new(Symptom::ExternalSecretFailed, visible(message), remedy);
         }
-        // What the operator complained of is right by now, or passes: it has not tried again yet.
+        // The operator's complaint is fixed by now, or temporary: it has not tried again yet.
         let of_ours = consumer.entries.iter().any(|entry| plain.contains(&format!("\"{}\"", entry.key)));
         let of_account = plain.contains(&format!("\"{}\" not found", self.wanted.contract.reader.name));
         let passes = ["not ready", "not allowed", "timeout", "deadline", "connection", "EOF", "could not get secret data", "not in sync"];
@@ -196,7 +196,7 @@ impl Checks<'_> {
         Fault::new(Symptom::ExternalSecretFailed, visible(message), remedy)
     }
 
-    /// Which other ExternalSecret has its target.
+    /// The other ExternalSecret that owns its target.
     fn owner(&self, live: &LiveConsumer, object: &Value) -> String {
         let target = target_of(object);
         let owners = live.target.iter().flat_map(|target| list(target, "/metadata/ownerReferences"));
@@ -215,7 +215,7 @@ impl Checks<'_> {
             return;
         }
         let consumer: &Consumer = &self.wanted.contract.consumers[live.index];
-        // First what it reads.
+        // First the keys that it reads.
         if consumer.entries.iter().any(|entry| self.is_faulty(&entry.key)) {
             return self.skip(CATEGORY, &what);
         }
@@ -233,11 +233,11 @@ impl Checks<'_> {
         }
     }
 
-    /// Why there is no target, though the operator is content.
+    /// Why there is no target, although the operator reports success.
     fn no_target(&self, object: &Value) -> Fault {
         let target = visible(target_of(object));
         match policy(object) {
-            // It sees each target go, and makes it again at once; at its start it looks at all.
+            // The operator sees a target's deletion and makes it again at once; when it starts, it checks all of them.
             "Owner" | "Orphan" => Fault::new(
                 Symptom::TargetMissing,
                 format!("the target Secret `{target}` does not exist, and the operator did not make it again"),
@@ -255,13 +255,13 @@ impl Checks<'_> {
     /// Whether a source was written after the target.
     fn stale(&self, consumer: &Consumer, object: &Value, target: &Value, force: String) -> Option<Fault> {
         let refreshed = text(object, "/status/refreshTime");
-        // A refresh leaves an immutable target as it is, and says nothing.
+        // A refresh leaves an immutable target unchanged, and reports nothing.
         let made = || data_written(target).or_else(|| seconds(text(target, "/metadata/creationTimestamp")));
         let at = if is_fixed(object, target) { made() } else { None }.or_else(|| seconds(refreshed));
         let is_newer = |key: &Name| {
             let Some(source) = self.snapshot.sources.get(key).and_then(Option::as_ref) else { return false };
             let written = data_written(source);
-            // Within the same second, the order of the API server's versions decides.
+            // Within one second, the order of the API server's versions decides.
             written > at || (written.is_some() && written == at && version(source) > version(object))
         };
         let newer = consumer.entries.iter().find(|entry| is_newer(&entry.key) && self.is_unsealed(&entry.key))?;
@@ -277,7 +277,7 @@ impl Checks<'_> {
         Some(Fault::new(Symptom::TargetStale, cause, force))
     }
 
-    /// Whether the operator stopped looking at it.
+    /// Whether the operator stopped refreshing it.
     fn stalled(&self, object: &Value) -> Option<Fault> {
         if is_once(object) || object.pointer("/spec/syncWindows").is_some() {
             return None;
@@ -306,7 +306,7 @@ impl Checks<'_> {
     }
 }
 
-/// The first key that an ExternalSecret reads and the contract does not have it read.
+/// The first key that an ExternalSecret reads although the contract does not list it.
 fn strange_key<'v>(consumer: &Consumer, object: &'v Value) -> Option<&'v str> {
     let mut keys = list(object, "/spec/data").map(|entry| text(entry, "/remoteRef/key"));
     keys.find(|key| !consumer.entries.iter().any(|entry| entry.key.as_str() == *key))
@@ -330,7 +330,7 @@ fn is_once(object: &Value) -> bool {
     }
 }
 
-/// What makes the operator write a target again: it makes one that is gone, if that is its own.
+/// How to make the operator write a target again: it recreates a deleted one if it owns it.
 fn made_again(consumer: &Consumer, object: &Value) -> Remedy {
     match policy(object) {
         "Owner" => format!("kubectl -n {} delete secret {}", consumer.namespace, visible(target_of(object))).into(),
@@ -338,7 +338,7 @@ fn made_again(consumer: &Consumer, object: &Value) -> Remedy {
     }
 }
 
-/// What keeps a rotated value from a target.
+/// What keeps a rotated value from reaching a target.
 fn rotation_stops(object: &Value, target: &Value) -> Option<Fault> {
     let (why, what) = if is_fixed(object, target) {
         ("its target is immutable", "delete the target Secret after a rotation: the operator makes it again")
@@ -380,7 +380,7 @@ fn differs(entry: &Entry, consumer: &Consumer, live: &[&Value]) -> Option<(Strin
     Some((format!("no entry reads `{key}` as `{secret_key}`"), json!({ "op": "add", "path": "/spec/data/-", "value": new })))
 }
 
-/// That nothing reads a source Secret whole, and the JSON patch that adds it.
+/// The fault that nothing reads a source Secret whole, and the JSON patch that adds it.
 fn not_extracted(secret: &Name, object: &Value) -> Option<(String, Value)> {
     if list(object, "/spec/dataFrom").any(|one| text(one, "/extract/key") == secret.as_str()) {
         return None;
@@ -393,14 +393,14 @@ fn not_extracted(secret: &Name, object: &Value) -> Option<(String, Value)> {
     Some((format!("no `dataFrom.extract` reads `{secret}`"), fix))
 }
 
-/// The property that an entry is to read, by the contract.
+/// The property that an entry has to read, by the contract.
 fn property_of<'c>(consumer: &'c Consumer, entry: &Value) -> &'c str {
     let of_key = || consumer.entries.iter().filter(|one| one.key.as_str() == text(entry, "/remoteRef/key"));
     let exact = of_key().find(|one| one.secret_key.as_str() == text(entry, "/secretKey"));
     exact.or_else(|| of_key().next()).map_or(PROPERTY, |one| one.property.as_str())
 }
 
-/// The entries of an ExternalSecret that read our keys, with their places.
+/// The entries of an ExternalSecret that read our keys, with their indices.
 fn entries_of<'v>(consumer: &'v Consumer, object: &'v Value) -> impl Iterator<Item = (usize, &'v Value)> {
     list(object, "/spec/data")
         .enumerate()
@@ -412,7 +412,7 @@ fn patch(consumer: &Consumer, name: &str, operations: Vec<Value>) -> String {
     format!("kubectl -n {} patch externalsecret {name} --type=json -p '{}'", consumer.namespace, Value::Array(operations))
 }
 
-/// Whether the store's conditions let a namespace with these labels in. What cannot be judged lets in.
+/// Whether the store's conditions admit a namespace with these labels. Conditions that cannot be judged count as admitting it.
 fn lets_in(store: &Value, namespace: &str, labels: Option<&Value>) -> bool {
     let mut conditions = list(store, "/spec/conditions").peekable();
     conditions.peek().is_none()

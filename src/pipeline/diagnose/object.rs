@@ -1,4 +1,4 @@
-//! What an object of the cluster says of itself, read from its JSON. The values of a Secret are never in it.
+//! The state of a cluster object, read from its JSON, which never contains the values of a Secret.
 
 use std::str::FromStr;
 
@@ -7,12 +7,12 @@ use x509_cert::der::DateTime;
 
 use crate::model::visible;
 
-/// A text at this path; empty where there is none.
+/// The text at this path; empty if there is none.
 pub(super) fn text<'v>(value: &'v Value, path: &str) -> &'v str {
     value.pointer(path).and_then(Value::as_str).unwrap_or("")
 }
 
-/// The items of a list at this path; none where there is no list.
+/// The items of the list at this path; none if there is no list.
 pub(super) fn list<'v>(value: &'v Value, path: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
     value.pointer(path).and_then(Value::as_array).into_iter().flatten()
 }
@@ -30,7 +30,7 @@ pub(super) struct Condition<'v> {
     pub status: &'v str,
     pub reason: &'v str,
     pub message: &'v str,
-    /// Since when it says so; sealed-secrets also writes when it last looked.
+    /// Since when it has this status; sealed-secrets also writes when it last looked.
     pub since: Option<u64>,
     pub updated: Option<u64>,
 }
@@ -41,7 +41,7 @@ pub(super) fn condition<'v>(object: &'v Value, kind: &str) -> Option<Condition<'
     Some(Condition { status: text(one, "/status"), reason: text(one, "/reason"), message: text(one, "/message"), since, updated })
 }
 
-/// Whether it is ready, and known to be.
+/// Whether it is ready, and this is known.
 pub(super) fn is_ready(object: &Value) -> bool {
     condition(object, "Ready").is_some_and(|ready| ready.status == "True" && ready.reason != "ValidationUnknown")
 }
@@ -52,7 +52,7 @@ pub(super) fn seconds(time: &str) -> Option<u64> {
     Some(DateTime::from_str(&whole).ok()?.unix_duration().as_secs())
 }
 
-/// What newly stands against an object: the newest warning that is about this very object, and not older than its condition.
+/// A new complaint about an object: the newest warning about this very object that is not older than its condition.
 pub(super) fn warning<'v>(events: &'v [Value], object: &Value, since: Option<u64>) -> Option<&'v str> {
     let of_it = events.iter().filter(|event| {
         let kind = text(event, "/type");
@@ -67,7 +67,7 @@ fn event_time(event: &Value) -> Option<u64> {
     times.iter().find_map(|path| seconds(text(event, path)))
 }
 
-/// Who wrote which fields, and when: not those of the status.
+/// Who wrote which fields, and when, except for the status.
 fn managers(object: &Value) -> impl Iterator<Item = (&Value, Option<u64>)> {
     let all = list(object, "/metadata/managedFields");
     all.filter(|manager| text(manager, "/subresource").is_empty()).map(|manager| (manager, seconds(text(manager, "/time"))))
@@ -82,20 +82,20 @@ pub(super) fn written(object: &Value, fields: &[&str]) -> Option<u64> {
 /// Who wrote the data of a Secret.
 fn data_writers(secret: &Value) -> impl Iterator<Item = (&Value, Option<u64>, &Map<String, Value>)> {
     managers(secret).filter_map(|(manager, time)| {
-        // What is applied as `stringData` ends in the data all the same.
+        // Data applied as `stringData` ends up in `data` too.
         let fields = ["f:data", "f:stringData"].iter().find_map(|field| manager["fieldsV1"][field].as_object())?;
         Some((manager, time, fields))
     })
 }
 
-/// The first of these data keys that a Secret does not have; none where it has all, or does not say who wrote what.
+/// The first of these data keys that a Secret lacks; none if it has all, or does not record who wrote what.
 pub(super) fn lacks<'k>(secret: &Value, keys: &[&'k str]) -> Option<&'k str> {
     let is_known = managers(secret).next().is_some();
     let has = |key: &str| data_writers(secret).any(|(_, _, fields)| fields.contains_key(&format!("f:{key}")));
     keys.iter().copied().find(|key| is_known && !has(key))
 }
 
-/// When the data of a Secret was last written. Who owns it beside the controller has applied the same.
+/// When the data of a Secret was last written. A co-owner beside the controller has applied the same data.
 pub(super) fn data_written(secret: &Value) -> Option<u64> {
     let times =
         |own: bool| data_writers(secret).filter(move |(manager, ..)| is_controller(manager) || !own).filter_map(|(_, time, _)| time);
@@ -107,13 +107,13 @@ fn is_controller(manager: &Value) -> bool {
     text(manager, "/manager") == "controller" || manager.pointer("/fieldsV1/f:metadata/f:ownerReferences").is_some()
 }
 
-/// Who wrote one of these data keys of a Secret, and when, if it was not the controller.
+/// Who wrote one of these data keys of a Secret, and when, unless it was the controller.
 pub(super) fn foreign_writer<'s>(secret: &'s Value, keys: &[&str]) -> Option<(&'s str, u64)> {
     let ours = |fields: &Map<String, Value>| keys.iter().any(|key| fields.contains_key(&format!("f:{key}")));
     let of_value = data_writers(secret).filter(|(_, _, fields)| ours(fields));
     let (own, others): (Vec<_>, Vec<_>) =
         of_value.map(|(manager, time, _)| (manager, time)).partition(|(manager, _)| is_controller(manager));
-    // Who owns the value beside the controller has applied the same one; only what is applied as `stringData` may be another.
+    // A co-owner of the value has applied the same one as the controller; only `stringData` may hold another.
     let is_other = |(manager, time): &(&Value, Option<u64>)| {
         own.iter().all(|(_, written)| manager.pointer("/fieldsV1/f:stringData").is_some() && time > written)
     };
@@ -121,17 +121,17 @@ pub(super) fn foreign_writer<'s>(secret: &'s Value, keys: &[&str]) -> Option<(&'
     Some((text(manager, "/manager"), time?))
 }
 
-/// Whether a Secret can not be changed any more.
+/// Whether a Secret cannot be changed any more.
 pub(super) fn is_immutable(secret: &Value) -> bool {
     managers(secret).any(|(manager, _)| manager.pointer("/fieldsV1/f:immutable").is_some())
 }
 
-/// Whether an object belongs to the other.
+/// Whether an object is owned by the other.
 pub(super) fn is_owned(object: &Value, owner: &Value) -> bool {
     list(object, "/metadata/ownerReferences").any(|one| text(one, "/uid") == text(owner, "/metadata/uid"))
 }
 
-/// What holds an object that is being deleted; none if it is not.
+/// What delays the deletion of an object; none if it is not being deleted.
 pub(super) fn leaving(object: &Value) -> Option<String> {
     let since = object.pointer("/metadata/deletionTimestamp")?.as_str()?;
     let finalizers = list(object, "/metadata/finalizers");
@@ -140,7 +140,7 @@ pub(super) fn leaving(object: &Value) -> Option<String> {
     Some(format!("it is being deleted since {}{held}", visible(since)))
 }
 
-/// Whether every Pod is available, during an update the new one too.
+/// Whether every Pod is available, including the new one during an update.
 pub(super) fn is_available(deployment: &Value) -> bool {
     let count = |path: &str| deployment.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     count("/status/availableReplicas") > 0 && count("/status/unavailableReplicas") == 0
@@ -155,8 +155,8 @@ pub(super) fn containers(deployment: &Value) -> impl Iterator<Item = &Value> {
     list(deployment, "/spec/template/spec/containers")
 }
 
-/// What a flag of a Deployment's program is set to: `--name=value`, `--name value`, or a variable that begins with `variables`,
-/// if it reads any. A flag without a value is `true`.
+/// The value of a flag of a Deployment's program: from `--name=value`, `--name value`, or a variable that begins with `variables`, if it
+/// reads any. A flag without a value is `true`.
 pub(super) fn flag<'d>(deployment: &'d Value, name: &str, variables: Option<&str>) -> Option<&'d str> {
     let variable = variables.map(|begin| format!("{begin}_{}", name.to_ascii_uppercase().replace('-', "_")));
     let set = |container: &'d Value| {
@@ -176,17 +176,17 @@ pub(super) fn flag<'d>(deployment: &'d Value, name: &str, variables: Option<&str
     containers(deployment).find_map(set).map(|value| value.trim_matches('"'))
 }
 
-/// An object's place, as kubectl is told it.
+/// An object's namespace and name, as kubectl takes them.
 pub(super) fn place(object: &Value) -> (String, String) {
     (visible(text(object, "/metadata/namespace")), visible(text(object, "/metadata/name")))
 }
 
-/// The API server's version of an object, which grows with each change of any object.
+/// The API server's version of an object, which grows with each change to any object.
 pub(super) fn version(object: &Value) -> Option<u64> {
     text(object, "/metadata/resourceVersion").parse().ok()
 }
 
-/// A duration of Go (`1h30m0s`) in seconds.
+/// A Go duration (`1h30m0s`) in seconds.
 pub(super) fn duration(text: &str) -> Option<u64> {
     let (mut rest, mut total) = (text, 0.0);
     while !rest.is_empty() {

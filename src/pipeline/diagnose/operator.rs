@@ -11,18 +11,18 @@ use super::{Checks, Fault, GOES_FIRST, Part, Store, advice, refused, start};
 use crate::model::{Namespace, Remedy, StoreKind, Symptom, visible};
 use crate::pipeline::render;
 
-/// The stores that work, by namespace; none = the one for the whole cluster.
+/// The working stores, by namespace; none = the one for the whole cluster.
 pub(super) type Ready<'c> = BTreeSet<Option<&'c Namespace>>;
 
 /// The state of the External Secrets Operator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Operator {
     pub runs: bool,
-    /// Whether a changed ExternalSecret gets past its webhook.
+    /// Whether its webhook accepts a changed ExternalSecret.
     pub takes_changes: bool,
 }
 
-/// Whether a Deployment is the operator itself: its webhook and its certificate controller have the same image.
+/// Whether a Deployment is the operator itself: its webhook and its certificate controller use the same image.
 pub fn is_operator(deployment: &Value) -> bool {
     containers(deployment)
         .any(|one| text(one, "/image").contains("external-secrets") && !["webhook", "certcontroller"].contains(&text(one, "/args/0")))
@@ -34,7 +34,7 @@ fn setting<'d>(deployment: &'d Value, name: &str) -> Option<&'d str> {
 }
 
 impl<'c> Checks<'c> {
-    /// The Deployment that counts: of several, one that runs.
+    /// The Deployment that counts: if there are several, one that runs.
     pub(super) fn deployment(&self) -> Option<&'c Value> {
         let all = &self.snapshot.operators;
         all.iter().find(|one| is_available(one)).or_else(|| all.iter().find(|one| is_wanted(one))).or(all.first())
@@ -46,7 +46,7 @@ impl<'c> Checks<'c> {
         format!("kubectl -n {namespace} rollout restart deployment/{name}")
     }
 
-    /// Whether the External Secrets Operator runs, and its webhook.
+    /// Checks that the External Secrets Operator and its webhook run.
     pub(super) fn operator(&mut self) -> Operator {
         const CATEGORY: &str = "operator";
         const WHAT: &str = "the External Secrets Operator";
@@ -62,7 +62,7 @@ impl<'c> Checks<'c> {
                 return Operator { runs: true, takes_changes };
             }
             Some(deployment) => Fault::new(Symptom::OperatorDown, format!("{cause} in `{}`", place(deployment).0), start(deployment)),
-            // What it did lately shows that it is somewhere.
+            // Its recent work shows that it runs somewhere.
             None if self.snapshot.consumers.iter().any(|live| live.object.as_ref().is_some_and(|object| self.is_fresh(object))) => {
                 self.good(CATEGORY, format!("{WHAT} answers, though its Deployment is not found"));
                 return Operator { runs: true, takes_changes };
@@ -79,7 +79,7 @@ impl<'c> Checks<'c> {
         self.now().zip(refreshed).is_some_and(|(now, refreshed)| now < refreshed + 3600)
     }
 
-    /// Whether what is sent to its webhook is answered. Without one nothing is sent.
+    /// Checks that its webhook answers. Without a webhook configuration nothing is sent to it.
     fn webhook(&mut self) -> bool {
         const CATEGORY: &str = "operator";
         let (configurations, webhooks) = (&self.snapshot.webhook_configurations, &self.snapshot.webhooks);
@@ -103,7 +103,7 @@ impl<'c> Checks<'c> {
         false
     }
 
-    /// The accounts, and what each may get.
+    /// Checks the accounts, and what each may read.
     pub(super) fn accounts(&mut self) {
         const CATEGORY: &str = "accounts";
         let (snapshot, contract, delivery) = (self.snapshot, self.wanted.contract, self.wanted.delivery);
@@ -133,7 +133,7 @@ impl<'c> Checks<'c> {
                 ),
                 false => format!("the account `{namespace}/{}` may not get the Secret", contract.reader.name),
             };
-            // A binding to another Role cannot be changed, only made again.
+            // A binding to another Role cannot be changed, only recreated.
             let remedy = match all {
                 true => format!("kubectl auth reconcile -f {}/secret-source/rbac.yaml", self.out()),
                 false => self.apply_source(),
@@ -146,7 +146,7 @@ impl<'c> Checks<'c> {
         self.snapshot.accounts.get(namespace).copied().unwrap_or(true)
     }
 
-    /// The commands that make ESO check a store now; it does so every five minutes, or when the store changes.
+    /// The commands that make ESO check a store now; otherwise it does so every five minutes, or when the store changes.
     fn again(&self, namespace: Option<&Namespace>) -> Remedy {
         let (kind, store) = (self.wanted.delivery.store_kind.as_str().to_ascii_lowercase(), &self.wanted.contract.store);
         let place = namespace.map_or(String::new(), |namespace| format!(" -n {namespace}"));
@@ -195,7 +195,7 @@ impl<'c> Checks<'c> {
         false
     }
 
-    /// What a store says that ours does not.
+    /// Reports settings of a store that ours does not have.
     fn not_ours(&self, store: &Store, object: &Value, operator: Operator) -> Option<Fault> {
         if let Some(cause) = leaving(object) {
             return Some(Fault::new(Symptom::StoreTerminating, cause, advice(GOES_FIRST)));
@@ -211,8 +211,8 @@ impl<'c> Checks<'c> {
         self.not_looked_at(store, object).filter(|_| operator.runs)
     }
 
-    /// How a store differs from the one in the output folder, in the fields that decide where it leads. ESO reports some such
-    /// stores as ready.
+    /// How a store differs from the one in the output folder, in the fields that decide where it reads from. ESO reports some such stores
+    /// as ready.
     fn differs_in_store(&self, store: &Value) -> Option<String> {
         const LEADS: [&str; 4] = ["remoteNamespace", "server/url", "auth/serviceAccount/name", "auth/serviceAccount/namespace"];
         let wanted = json!({ "spec": render::store_spec(self.wanted.contract, self.wanted.delivery) });
@@ -225,7 +225,7 @@ impl<'c> Checks<'c> {
         })
     }
 
-    /// Why the operator does not look at a store at all.
+    /// Why the operator does not process a store at all.
     fn not_looked_at(&self, store: &Store, object: &Value) -> Option<Fault> {
         let deployment = self.deployment()?;
         let class = text(object, "/spec/controller");
@@ -252,7 +252,7 @@ impl<'c> Checks<'c> {
         None
     }
 
-    /// The only namespace that the operator looks at, if it is not this one.
+    /// Reports that the operator watches a single namespace, if it is another one.
     pub(super) fn looks_elsewhere(&self, namespace: &Namespace) -> Option<Fault> {
         let only = setting(self.deployment()?, "namespace").filter(|only| !only.is_empty() && *only != namespace.as_str())?;
         let cause = format!("the operator looks only at the namespace `{}`", visible(only));
@@ -280,9 +280,9 @@ impl<'c> Checks<'c> {
         Fault::new(Symptom::StoreNotReady, visible(message), again)
     }
 
-    /// A right that the operator's own account lacks: it reads with another one.
+    /// Reports a right that the operator's own account lacks: it reads with another account.
     pub(super) fn forbidden_to_operator(&self, message: &str, again: &str) -> Option<Fault> {
-        // A store quotes it once more.
+        // A store escapes quotes once more.
         let plain = message.replace('\\', "");
         let (_, user) = plain.split_once("is forbidden: User \"system:serviceaccount:")?;
         let reader = format!(":{}\"", self.wanted.contract.reader.name);
@@ -292,7 +292,7 @@ impl<'c> Checks<'c> {
         (!user[..=user.find('"')?].ends_with(&reader)).then(|| Fault::new(Symptom::OperatorForbidden, visible(message), remedy))
     }
 
-    /// An object without a word of the operator: it came just now, or the operator does not work.
+    /// The fault of an object that the operator has not reported on: it is new, or the operator does not work.
     pub(super) fn nobody_looked(&self, object: &Value, symptom: Symptom, again: impl Into<Remedy>) -> Fault {
         let changed =
             written(object, &["f:spec", "f:metadata/f:annotations"]).or_else(|| seconds(text(object, "/metadata/creationTimestamp")));

@@ -42,7 +42,7 @@ impl SealedHere {
         self.encrypted.keys().chain(self.texts.keys()).map(String::as_str).collect()
     }
 
-    /// How the one in the cluster differs, and whether applying the file corrects that: it takes nothing away.
+    /// How the cluster's SealedSecret differs, and whether applying the file corrects that: it cannot remove anything.
     fn differs(&self, live: &Value) -> Option<(String, bool)> {
         let empty = serde_json::Map::new();
         let there = live.pointer("/spec/encryptedData").and_then(Value::as_object).unwrap_or(&empty);
@@ -76,7 +76,7 @@ impl SealedHere {
     }
 }
 
-/// A SealedSecret that the controller says it could not unseal.
+/// A SealedSecret that the controller reports it could not unseal.
 struct Unsealed<'u> {
     name: &'u Name,
     object: &'u Value,
@@ -87,7 +87,7 @@ struct Unsealed<'u> {
 }
 
 impl Checks<'_> {
-    /// The SealedSecret in its place.
+    /// The SealedSecret that is where it belongs.
     pub(super) fn in_place(&self, name: &Name) -> Option<&Value> {
         self.sealed.get(name.as_str()).copied()
     }
@@ -129,7 +129,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Whether a status says what the controller did: one that writes none, or several that overwrite each other's, do not.
+    /// Whether a status can be believed: not if the controller writes none, or if several overwrite each other's.
     fn trusts_status(&self) -> bool {
         self.writes_status() && self.rivals().is_empty()
     }
@@ -143,7 +143,7 @@ impl Checks<'_> {
         is_owned(source, object) && lacks(source, &keys).is_none() && is_after && foreign_writer(source, &keys).is_none()
     }
 
-    /// Whether a key Secret was written after a source Secret: that the Secret was made then proves nothing of the key.
+    /// Whether a key Secret was written after a source Secret: then the existing Secret proves nothing about the key.
     fn is_key_newer(&self, name: &Name) -> bool {
         let made = self.snapshot.sources.get(name).and_then(Option::as_ref).and_then(data_written);
         let keys = self.snapshot.keys.iter().chain(&self.snapshot.first_key);
@@ -162,7 +162,7 @@ impl Checks<'_> {
 
     fn not_in_place(&self, name: &Name) -> Fault {
         let namespace = self.wanted.contract.namespace.as_str();
-        // kustomize changes the object's own name and namespace, and not those inside the template.
+        // kustomize changes the object's own name and namespace, but not those inside the template.
         let sealed_as = |object: &&Value| {
             text(object, "/spec/template/metadata/name") == name.as_str() && text(object, "/spec/template/metadata/namespace") == namespace
         };
@@ -178,7 +178,7 @@ impl Checks<'_> {
         Fault::new(Symptom::SealedSecretMoved, cause, remedy)
     }
 
-    /// Why it is not unsealed; none if the controller's own fault explains it.
+    /// Why it is not unsealed; none if a fault of the controller explains it.
     fn why_sealed(&self, one: Unsealed<'_>) -> Option<Fault> {
         let (message, apply, restart) = (one.synced.message, self.apply_source(), self.restart());
         if message.contains("no key could decrypt") {
@@ -208,7 +208,7 @@ impl Checks<'_> {
         if message.contains("being terminated") {
             return None;
         }
-        // What git says comes first: the Secret may be able to become that.
+        // The difference from git comes first: once applied, the Secret may be able to change.
         if differs.is_some() {
             return differs;
         }
@@ -218,7 +218,7 @@ impl Checks<'_> {
         Some(Fault::new(Symptom::SealedSecretFailed, visible(message), [apply, restart]))
     }
 
-    /// The Secret that is there was not made by the controller.
+    /// The fault of an existing Secret that the controller did not make.
     fn in_the_way(&self, name: &Name) -> Fault {
         let (namespace, restart) = (&self.wanted.contract.namespace, self.restart());
         let adopt = format!("kubectl -n {namespace} annotate secret {name} sealedsecrets.bitnami.com/managed=true --overwrite");
@@ -230,7 +230,7 @@ impl Checks<'_> {
         Fault::new(Symptom::SecretInTheWay, cause, restart)
     }
 
-    /// The Secret that is there cannot become what git says: it is immutable, or of another type.
+    /// The fault of an existing Secret that cannot change to what git says: it is immutable, or of another type.
     fn not_changeable(&self, name: &Name, object: &Value, message: &str) -> Fault {
         let delete = format!("kubectl -n {} delete secret {name}", self.wanted.contract.namespace);
         let source = self.snapshot.sources.get(name).and_then(Option::as_ref);
@@ -238,7 +238,7 @@ impl Checks<'_> {
             true => "the Secret is immutable, so that the controller cannot write git's value into it".to_owned(),
             false => visible(message),
         };
-        // One that it owns, it makes again at once.
+        // The controller recreates a Secret that it owns at once.
         let again = source.is_none_or(|source| !is_owned(source, object)).then(|| self.restart());
         let commands = [delete].into_iter().chain(again).collect();
         Fault(Symptom::SourceImmutable, cause, Remedy::Commands(commands))
@@ -264,7 +264,7 @@ impl Checks<'_> {
         if differs.is_some() {
             return differs;
         }
-        // What makes the fault is said once, at its place.
+        // The cause of the fault is reported once, in its place.
         if controller != Controller::Serving || !self.rivals().is_empty() {
             return None;
         }
@@ -294,7 +294,7 @@ impl Checks<'_> {
         Some(Fault::new(Symptom::KeyMismatch, cause, remedy))
     }
 
-    /// The data keys that a source Secret should have, by its file.
+    /// The data keys that a source Secret should have, according to its file.
     pub(super) fn data_keys(&self, name: &Name) -> Vec<&str> {
         self.wanted.sealed.get(name).map(SealedHere::data_keys).unwrap_or_default()
     }
@@ -310,7 +310,7 @@ impl Checks<'_> {
         let Some(sealed) = self.in_place(name).filter(|_| self.is_unsealed(name)) else {
             return self.skip(CATEGORY, &what);
         };
-        // The controller looks at each of its Secrets when it starts, and writes what differs.
+        // The controller checks each of its Secrets when it starts, and writes those that differ.
         let restart = self.restart();
         let fault = match self.snapshot.sources.get(name).and_then(Option::as_ref) {
             None => {
@@ -330,10 +330,10 @@ impl Checks<'_> {
     }
 }
 
-/// Who changed the value of a source Secret after the controller had written it.
+/// Who changed the value of a source Secret after the controller wrote it.
 fn edited(source: &Value, sealed: &Value, keys: &[&str]) -> Option<String> {
     let (manager, time) = foreign_writer(source, keys)?;
-    // A backup tool makes the whole Secret; its owner is set only by the controller, which has then compared the value.
+    // A backup tool creates the whole Secret. Only the controller sets its owner, after comparing the value.
     let is_made_by_it = seconds(text(source, "/metadata/creationTimestamp")).is_some_and(|made| time <= made + 2);
     let synced = condition(sealed, "Synced");
     let looked = synced.as_ref().and_then(|synced| synced.updated.or(synced.since));

@@ -1,23 +1,23 @@
 //! git's index: the files that it tracks (gitformat-index(5), versions 2 to 4).
 
-/// Seconds, nanoseconds, device, inode, mode, owner and size of a file.
+/// The size of a file's seconds, nanoseconds, device, inode, mode, owner and size.
 const STAT: usize = 40;
 
 /// A name in the index, from the root of the work tree.
 pub(super) struct Tracked {
     pub(super) name: Vec<u8>,
-    /// A sparse index has a folder in the place of its files.
+    /// A sparse index has a folder in place of its files.
     pub(super) is_folder: bool,
 }
 
-/// What is tracked; none where that is not certain: damaged, of another version, or split over two files.
+/// The tracked names; none if that is uncertain: damaged, another version, or split over two files.
 pub(super) fn read(bytes: &[u8]) -> Option<Vec<Tracked>> {
-    // SHA-1 or SHA-256: only the repository's configuration says which, and only one of them comes out even.
+    // SHA-1 or SHA-256: only the repository's configuration says which, but only one of them fits exactly.
     [20, 32].into_iter().find_map(|hash| Reader { bytes: bytes.get(..bytes.len().checked_sub(hash)?)?, hash, at: 0 }.all())
 }
 
 struct Reader<'b> {
-    /// All but the hash at the end.
+    /// Everything except the hash at the end.
     bytes: &'b [u8],
     /// The length of a hash.
     hash: usize,
@@ -43,7 +43,7 @@ impl<'b> Reader<'b> {
         for _ in 0..count {
             let before = all.last().map_or(&[][..], |entry| &entry.name);
             let entry = self.entry(version, before)?;
-            // Sorted; a name that is in conflict stands there up to three times.
+            // Sorted; a name in conflict occurs up to three times.
             (entry.name.as_slice() >= before).then_some(())?;
             all.push(entry);
         }
@@ -51,7 +51,7 @@ impl<'b> Reader<'b> {
             let name = self.take(4)?;
             let size = self.number()?;
             self.take(size)?;
-            // One that has to be understood begins with a small letter: `link` leads to another file.
+            // An extension that must be understood begins with a small letter: `link` refers to another file.
             (name[0].is_ascii_uppercase() || name == b"sdir").then_some(())?;
         }
         Some(all)
@@ -76,7 +76,8 @@ impl<'b> Reader<'b> {
         sound.then_some(Tracked { name, is_folder: stat[24..28] == 0o040_000_u32.to_be_bytes() })
     }
 
-    /// How much of the name before is left out at its end: seven bits a byte, and each byte more adds one (as in a pack's OFS_DELTA).
+    /// How many bytes to remove from the end of the previous name: seven bits a byte, and each further byte adds one (as in a pack's
+    /// OFS_DELTA).
     fn offset(&mut self) -> Option<usize> {
         let mut byte = self.take(1)?[0];
         let mut value = usize::from(byte & 0x7f);

@@ -1,4 +1,4 @@
-//! What git leaves out of a checkout: it ignores it for certain, and does not track it. What is not certain counts as committed.
+//! What git leaves out of a checkout: files that it surely ignores, and does not track. If in doubt, a file counts as committed.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,24 +16,24 @@ use crate::world::folder::Folder;
 pub struct LeftOut<'d> {
     disk: &'d dyn Disk,
     repository: Option<Arc<Tracking>>,
-    /// The names that lead here from the repository's root.
+    /// The names on the path from the repository's root to this folder.
     way: Vec<Vec<u8>>,
-    /// The rules of each folder on that way, the root's first.
+    /// The rules of each folder on that path, the root's first.
     levels: Vec<Arc<Vec<Rule>>>,
-    /// This folder is ignored, and some of what lies in it is tracked all the same.
+    /// This folder is ignored, but some of its files are tracked.
     ignored: bool,
 }
 
-/// A repository, whose index is read once something is ignored.
+/// A repository, whose index is read only once something is ignored.
 struct Tracking {
     repository: Repository,
     exclude: Vec<Rule>,
-    /// In small letters: case does not count; none where it is not certain what is tracked.
+    /// In lower case, because case does not count; none if it is uncertain what is tracked.
     tracked: OnceLock<Option<Vec<Vec<u8>>>>,
 }
 
 impl<'d> LeftOut<'d> {
-    /// For the folder from which a checkout is read, and what lies above it in its repository.
+    /// For the folder that a checkout is read from, and the folders above it in its repository.
     pub fn above(disk: &'d dyn Disk, root: &Path) -> Result<Self> {
         let place = files::resolved(disk, root)?;
         let mut found = LeftOut { disk, repository: None, way: Vec::new(), levels: Vec::new(), ignored: false };
@@ -54,7 +54,7 @@ impl<'d> LeftOut<'d> {
         Ok(found)
     }
 
-    /// At the root of a repository; none where git would take its folder for a plain one.
+    /// At the root of a repository; none if git would treat it as an ordinary folder.
     fn begin(disk: &'d dyn Disk, repository: Repository) -> Result<Option<Self>> {
         if !files::exists(disk, &repository.own.join("HEAD"))? {
             return Ok(None);
@@ -64,7 +64,7 @@ impl<'d> LeftOut<'d> {
         Ok(Some(LeftOut { disk, repository, way: Vec::new(), levels: Vec::new(), ignored: false }))
     }
 
-    /// The same with the folder's own rules, once it is open: those of a repository of its own where it has one.
+    /// The same with the folder's own rules, once it is open; with those of its own repository if it has one.
     pub fn within(self, folder: &Folder, has_git: bool, has_rules: bool) -> Result<Self> {
         let mut found = self;
         if has_git && let Some(repository) = Repository::at(found.disk, folder.path())? {
@@ -81,7 +81,7 @@ impl<'d> LeftOut<'d> {
         Ok(self.ignores(name, false) && !self.tracks(name, false)?)
     }
 
-    /// Another folder in this one; none where git leaves out all of it.
+    /// A subfolder; none if git leaves out all of it.
     pub fn folder(&self, name: &str) -> Result<Option<Self>> {
         let ignored = self.ignores(name, true);
         if ignored && !self.tracks(name, true)? {
@@ -92,7 +92,7 @@ impl<'d> LeftOut<'d> {
         Ok(Some(below))
     }
 
-    /// Whether git surely ignores it: the nearest rules decide, and below an ignored folder none does.
+    /// Whether git surely ignores it: the nearest rules decide, and below an ignored folder none do.
     fn ignores(&self, name: &str, is_folder: bool) -> bool {
         let Some(tracking) = &self.repository else { return false };
         let path: Vec<&[u8]> = self.way.iter().map(Vec::as_slice).chain([name.as_bytes()]).collect();
@@ -102,7 +102,7 @@ impl<'d> LeftOut<'d> {
         self.ignored || by_level().or_else(|| decides(&tracking.exclude, 0)) == Some(true)
     }
 
-    /// Whether git may track it, or something in it.
+    /// Whether git may track it, or anything in it.
     fn tracks(&self, name: &str, is_folder: bool) -> Result<bool> {
         let Some(tracking) = &self.repository else { return Ok(true) };
         if tracking.tracked.get().is_none() {
@@ -110,7 +110,7 @@ impl<'d> LeftOut<'d> {
         }
         let Some(Some(tracked)) = tracking.tracked.get() else { return Ok(true) };
         let mut path = self.way.iter().map(Vec::as_slice).chain([name.as_bytes()]).collect::<Vec<_>>().join(&b'/').to_ascii_lowercase();
-        // A repository in it stands there as a file.
+        // A repository inside it is listed like a file.
         let itself = tracked.binary_search(&path).is_ok();
         path.push(b'/');
         let next = tracked.partition_point(|tracked| *tracked < path);
@@ -118,7 +118,7 @@ impl<'d> LeftOut<'d> {
     }
 }
 
-/// The rules of a folder's own `.gitignore`. One that is no plain file may be read in another way, or not at all.
+/// The rules of a folder's own `.gitignore`. One that is no ordinary file may be read differently, or not at all.
 fn own_rules(folder: &Folder) -> Result<Vec<Rule>> {
     Ok(match folder.stat(".gitignore")?.map(|stat| stat.kind) {
         None | Some(Kind::Folder) => Vec::new(),

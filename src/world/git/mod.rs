@@ -1,4 +1,4 @@
-//! git's ignore rules and its index, read from the files where they stand; git itself is never run.
+//! git's ignore rules and its index, read directly from its files; git itself is never run.
 
 mod index;
 mod left_out;
@@ -18,17 +18,17 @@ use crate::model::{Error, Result};
 pub use left_out::LeftOut;
 use rule::Rule;
 
-/// A repository: the root of its work tree, and where it keeps what we read.
+/// A repository: the root of its work tree, and the folders of the files that we read.
 struct Repository {
     root: PathBuf,
-    /// With the index: `.git`, or where that file leads.
+    /// Has the index: `.git`, or the folder that the file `.git` points to.
     own: PathBuf,
-    /// With `info/exclude`: a worktree shares it with the others.
+    /// Has `info/exclude`: a worktree shares it with the others.
     common: PathBuf,
 }
 
 impl Repository {
-    /// Those around a folder, the nearest first. git takes a nested one for a plain folder if it is not sound.
+    /// The repositories around a folder, the nearest first. git treats an unsound nested one as an ordinary folder.
     fn around(disk: &dyn Disk, folder: &Path) -> Result<Vec<Repository>> {
         folder.ancestors().filter_map(|root| Self::at(disk, root).transpose()).collect()
     }
@@ -42,7 +42,7 @@ impl Repository {
         Ok(Some(Repository { root: root.to_owned(), own, common }))
     }
 
-    /// What its index names; none where it does not tell for certain.
+    /// The names in its index; none if the index is inconclusive.
     fn index(&self, disk: &dyn Disk) -> Result<Option<Vec<index::Tracked>>> {
         let file = self.own.join("index");
         if !files::exists(disk, &file)? {
@@ -51,7 +51,7 @@ impl Repository {
         Ok(files::read(disk, &file, "", files::Kind::Public).ok().and_then(|bytes| index::read(&bytes)))
     }
 
-    /// The names in it, sorted and in small letters; none as well where it has a folder in the place of its files.
+    /// The names in it, sorted and in lower case; none also if it has a folder in place of its files.
     fn tracked_names(&self, disk: &dyn Disk) -> Result<Option<Vec<Vec<u8>>>> {
         let entries = self.index(disk)?.filter(|entries| entries.iter().all(|entry| !entry.is_folder));
         Ok(entries.map(|entries| {
@@ -61,7 +61,7 @@ impl Repository {
         }))
     }
 
-    /// Whether git surely leaves a file out that lies in a folder of this repository.
+    /// Whether git surely ignores a file in a folder of this repository.
     fn ignores(&self, disk: &dyn Disk, folder: &Path, name: &str) -> Result<bool> {
         let below = folder.strip_prefix(&self.root).unwrap_or(folder);
         let path: Vec<&[u8]> = below.iter().map(OsStrExt::as_bytes).chain([name.as_bytes()]).collect();
@@ -71,7 +71,7 @@ impl Repository {
         }
         levels.reverse();
         let exclude = rule::read(&public(disk, &self.common.join("info/exclude"))?);
-        // From the root downwards: what lies in a folder that is ignored can never be un-ignored.
+        // From the root downwards: nothing inside an ignored folder can be un-ignored.
         for end in 1..=path.len() {
             let is_folder = end < path.len();
             let decides = |rules: &[Rule], from: usize| {
@@ -98,14 +98,14 @@ pub fn configuration(disk: &dyn Disk, folder: &Path) -> Result<Option<PathBuf>> 
     Ok(repositories.into_iter().next().map(|nearest| nearest.common.join("config")))
 }
 
-/// The path that a file of git's holds.
+/// The path in one of git's files.
 fn path_in(disk: &dyn Disk, file: &Path, before: &[u8]) -> Result<PathBuf> {
     let text = public(disk, file)?;
     let path = text.strip_prefix(before).unwrap_or(&text).trim_ascii_end();
     Ok(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
 }
 
-/// The rules of a `.gitignore` that protects a secret. git does not follow one that is a link, and older ones did.
+/// The rules of a `.gitignore` that protects a secret. git does not follow one that is a link, but older versions did.
 fn own_rules(disk: &dyn Disk, path: &Path) -> Result<Vec<Rule>> {
     if files::stat(disk, path, Links::Keep)?.is_some_and(|stat| stat.kind == Kind::Link) {
         let help = "replace the link by a copy of the file that it leads to";
@@ -116,7 +116,7 @@ fn own_rules(disk: &dyn Disk, path: &Path) -> Result<Vec<Rule>> {
     Ok(rule::read(&public(disk, path)?))
 }
 
-/// The bytes of a file; of one that does not exist, or a folder of that name, none.
+/// The bytes of a file; empty if it does not exist or is a folder.
 fn public(disk: &dyn Disk, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     match files::stat(disk, path, Links::Follow)? {
         Some(stat) if stat.kind != Kind::Folder && (stat.kind != Kind::File || stat.size > 0) => {
@@ -126,8 +126,8 @@ fn public(disk: &dyn Disk, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// Whether git would pick up one of these secrets: refused where the folder has a `.gitignore` that lets it through. One
-/// that has none will get its own, from [`keep_out`]. What is not certain counts as let through.
+/// Refuses if git would commit one of these secrets: if the folder has a `.gitignore` that lets it through. A folder without one gets its
+/// own from [`keep_out`]. If in doubt, a secret counts as let through.
 pub fn check_kept_out(disk: &dyn Disk, folder: &Path, names: &[&str]) -> Result<()> {
     if !files::exists(disk, &folder.join(".gitignore"))? {
         return Ok(());
@@ -148,12 +148,12 @@ pub fn check_kept_out(disk: &dyn Disk, folder: &Path, names: &[&str]) -> Result<
     Ok(())
 }
 
-/// Gives a folder of secrets a `.gitignore` of its own, where it has none.
+/// Gives a folder of secrets its own `.gitignore` if it has none.
 pub fn keep_out(folder: &Folder, rules: &str) -> Result<()> {
     give(folder, ".gitignore", rules)
 }
 
-/// Gives a folder a file that git reads, where it has none.
+/// Gives a folder a file that git reads, if it has none.
 pub fn give(folder: &Folder, name: &str, text: &str) -> Result<()> {
     if folder.has(name)? {
         return Ok(());
@@ -163,14 +163,14 @@ pub fn give(folder: &Folder, name: &str, text: &str) -> Result<()> {
     writer.sync()
 }
 
-/// Those files of a folder that git tracks, and the indexes that do not tell for certain.
+/// The files of a folder that git tracks, and the indexes that are inconclusive.
 #[derive(Default)]
 pub struct Tracked {
     pub names: Vec<String>,
     pub unsure: Vec<PathBuf>,
 }
 
-/// Which files of a folder git tracks already, of those that are `wanted`: no ignore rule keeps them out.
+/// Which `wanted` files of a folder git already tracks: no ignore rule keeps them out.
 pub fn tracked(disk: &dyn Disk, folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Tracked> {
     let place = files::resolved(disk, folder)?;
     let mut found = Tracked::default();
@@ -183,7 +183,7 @@ pub fn tracked(disk: &dyn Disk, folder: &Path, wanted: &dyn Fn(&str) -> bool) ->
             continue;
         };
         for entry in entries {
-            // Case does not count: some file systems, and then git, do not know it.
+            // Case does not count, because some file systems, and then git, ignore it.
             let here = entry.name.len() >= prefix.len() && entry.name[..prefix.len()].eq_ignore_ascii_case(&prefix);
             let name = (here && !entry.is_folder).then(|| String::from_utf8_lossy(&entry.name[prefix.len()..]).to_ascii_lowercase());
             found.names.extend(name.filter(|name| wanted(name)));
@@ -195,11 +195,11 @@ pub fn tracked(disk: &dyn Disk, folder: &Path, wanted: &dyn Fn(&str) -> bool) ->
     Ok(found)
 }
 
-/// Paths that the operator leaves out, by patterns as in a `.gitignore`.
+/// Paths that the operator excludes, by patterns as in a `.gitignore`.
 pub struct Excluded(Gitignore);
 
 impl Excluded {
-    /// From these lines.
+    /// Parses these lines.
     pub fn new(patterns: &[String]) -> Result<Self> {
         let mut builder = GitignoreBuilder::new("");
         let unreadable = || Error::bad_input("a pattern of `exclude` cannot be read", "write patterns as in a `.gitignore`");
@@ -209,14 +209,14 @@ impl Excluded {
         builder.build().map(Excluded).map_err(|_| unreadable())
     }
 
-    /// Whether this file, or a folder on the way to it, is one of them.
+    /// Whether this file, or a folder above it, is excluded.
     pub fn has(&self, path: &str) -> bool {
         self.0.matched_path_or_any_parents(path, false).is_ignore()
     }
 }
 
-/// Ignore rules: those of a contract's platform, and those of the repository around a folder. For a report: a rule of which it
-/// is not certain how git reads it counts.
+/// Ignore rules for a report: those of a contract's platform, and those of the repository around a folder. A rule counts even if it is
+/// uncertain how git reads it.
 pub struct IgnoreRules {
     platform: Gitignore,
     /// From the folder upwards; none = the folder is in no repository.
@@ -225,13 +225,13 @@ pub struct IgnoreRules {
 }
 
 impl IgnoreRules {
-    /// For files below `folder`; `checkout` is a repository's root even where it has no `.git`, and the way from there to the
-    /// folder, if that lies inside.
+    /// For files below `folder`. `checkout` is a repository's root even without a `.git`, and the path from there to the folder if it is
+    /// inside.
     pub fn new(disk: &dyn Disk, folder: &Path, checkout: Option<(&Path, Option<&Path>)>, platform: &[String]) -> Result<Self> {
         let (checkout, inside) = checkout.map_or((None, None), |(root, inside)| (Some(root), inside));
         let checkout = checkout.map(|checkout| files::resolved(disk, checkout)).transpose()?;
         let folder = match (&checkout, inside) {
-            // A link that takes its place meanwhile is not followed.
+            // A link that replaces it meanwhile is not followed.
             (Some(checkout), Some(inside)) => checkout.join(inside),
             _ => files::resolved(disk, folder)?,
         };
@@ -239,14 +239,14 @@ impl IgnoreRules {
         Ok(IgnoreRules { platform, repository: repository_rules(disk, &folder, checkout.as_deref())?, folder })
     }
 
-    /// The rule by which git would not commit this path, relative to the folder.
+    /// The rule that keeps git from committing this path, relative to the folder.
     pub fn matching(&self, path: &str) -> Option<String> {
         let full = self.folder.join(path);
         let on_the_way: Vec<&Path> = full.ancestors().collect();
         on_the_way.iter().rev().find_map(|part| self.matching_one(part, *part != full))
     }
 
-    /// The same for one folder on the way, or the file: the nearest rules decide.
+    /// The same for one folder on the path, or the file: the nearest rules decide.
     fn matching_one(&self, path: &Path, is_folder: bool) -> Option<String> {
         let decides = |rules: &Gitignore| match path.parent()?.starts_with(rules.path()).then(|| rules.matched(path, is_folder))? {
             Match::None => None,
@@ -257,8 +257,8 @@ impl IgnoreRules {
     }
 }
 
-/// The rules of the repository that a folder is in, the weightier ones first: each `.gitignore` from the folder up to
-/// the root, then `.git/info/exclude` (gitignore(5)).
+/// The rules of the repository that a folder is in, those with higher precedence first: each `.gitignore` from the folder up to the root,
+/// then `.git/info/exclude` (gitignore(5)).
 fn repository_rules(disk: &dyn Disk, folder: &Path, checkout: Option<&Path>) -> Result<Vec<Gitignore>> {
     let found = Repository::around(disk, folder)?.into_iter().next();
     let checkout = checkout.filter(|checkout| folder.starts_with(checkout));
@@ -288,7 +288,7 @@ fn read_rules(folder: &Path, text: &[u8]) -> Gitignore {
 fn rules<'l>(folder: &Path, lines: impl Iterator<Item = &'l str>) -> Gitignore {
     let mut builder = GitignoreBuilder::new(folder);
     for line in lines {
-        // A rule that git itself could not read matches nothing.
+        // A rule that git itself cannot read matches nothing.
         let _ = builder.add_line(None, line);
     }
     builder.build().unwrap_or_else(|_| Gitignore::empty())

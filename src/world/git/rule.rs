@@ -1,40 +1,40 @@
-//! One line of a `.gitignore`, where it is beyond doubt how git reads it (gitignore(5), and `dir.c` and `wildmatch.c` of git).
+//! One line of a `.gitignore`, if it is beyond doubt how git reads it (gitignore(5), and `dir.c` and `wildmatch.c` of git).
 
-/// How many `*` a name in a pattern may have: each multiplies the time that a comparison takes.
+/// How many `*` a name in a pattern may have: each multiplies the comparison's time.
 const MOST_STARS: usize = 2;
 
 pub(super) struct Rule {
     pub(super) ignores: bool,
-    /// None where git may read it in another way than we do.
+    /// None if git may read it in another way than we do.
     pattern: Option<Pattern>,
 }
 
 struct Pattern {
     folders_only: bool,
-    /// Names in which `*` is any text; `**` is any number of names.
+    /// Names, in which `*` is any text; `**` is any number of names.
     names: Vec<Vec<u8>>,
 }
 
 /// The rules of a file, in its order.
 pub(super) fn read(text: &[u8]) -> Vec<Rule> {
     let bare = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    // Not every git knows a byte order mark: its line is not judged.
+    // Not every git version knows a byte order mark, so its line is not judged.
     let marked = bare.len() < text.len();
     let lines = bare.split_inclusive(|&byte| byte == b'\n');
-    // git reads a line that ends with CRLF as one that ends with LF.
+    // git treats CRLF like LF.
     let lines = lines.map(|line| line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line));
     lines.enumerate().filter_map(|(i, line)| rule(line, !(marked && i == 0))).collect()
 }
 
 fn rule(line: &[u8], judged: bool) -> Option<Rule> {
-    // git strips spaces, and no other white space.
+    // git strips spaces, but no other white space.
     let end = line.iter().rposition(|&byte| byte != b' ')? + 1;
     let line = &line[..end];
     let (ignores, text) = line.strip_prefix(b"!").map_or((true, line), |text| (false, text));
     (line[0] != b'#' || !judged).then(|| Rule { ignores, pattern: judged.then(|| pattern(text, ignores)).flatten() })
 }
 
-/// A pattern of plain names. With `core.ignoreCase` more is matched: that counts for what is un-ignored.
+/// A pattern of plain names. `core.ignoreCase` makes git match more, which is taken into account for un-ignoring.
 fn pattern(text: &[u8], ignores: bool) -> Option<Pattern> {
     let folders_only = text.ends_with(b"/");
     let text = text.strip_suffix(b"/").unwrap_or(text);
@@ -63,7 +63,7 @@ fn is_plain(name: &[u8]) -> bool {
 }
 
 impl Rule {
-    /// Whether it decides about a path from the folder of its file. One that cannot be judged ignores nothing, and un-ignores all.
+    /// Whether it matches a path relative to its file's folder. A rule that cannot be judged ignores nothing, and un-ignores everything.
     pub(super) fn matches(&self, path: &[&[u8]], is_folder: bool) -> bool {
         let Some(pattern) = &self.pattern else { return !self.ignores };
         if !is_folder && pattern.folders_only {
@@ -76,7 +76,7 @@ impl Rule {
         leads_to(&pattern.names, &lower.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
-    /// One of which nothing is known: it ignores nothing, and un-ignores all.
+    /// An unknown rule: it ignores nothing, and un-ignores everything.
     pub(super) fn unknown() -> Self {
         Rule { ignores: false, pattern: None }
     }

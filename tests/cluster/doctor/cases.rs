@@ -1,5 +1,5 @@
-//! Ways to break a cluster, and clusters that only look as if they were broken: from what operators report in public, each with what
-//! `doctor` has to say of it.
+//! Ways to break a cluster, and clusters that only look broken, collected from operators' public reports, each with what `doctor` has to
+//! report.
 
 /// A cluster that was changed on purpose. The commands run in the repository, as the administrator.
 pub struct Case {

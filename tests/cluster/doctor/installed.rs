@@ -1,4 +1,4 @@
-//! Clusters that were installed, or restored, in another way: what is healthy there, and what is not.
+//! Clusters that were installed or restored in other ways: what is healthy there, and what is not.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! L: the command line, the terminal and the surroundings of a run. U: what a name could do to the terminal.
+//! L: the command line, the terminal and the environment of a run. U: what a name could do to the terminal.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Y41 to Y46: a contract of version 2 that says something else than is meant.
+//! Y41 to Y46: a contract of version 2 that does not say what is meant.
 
 use super::{Edit, Row, WITH_CONTRACT, row, run_all};
 use crate::recipes::contract;

@@ -1,4 +1,4 @@
-//! F: files that are read, and places that are written to.
+//! F: files that are read, and paths that are written.
 
 use super::*;
 

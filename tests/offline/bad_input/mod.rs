@@ -1,14 +1,14 @@
-//! Bad input. Each row is one run; one runner holds all of them against the same seven asserts, so that a row is only what is put in
-//! and what it must lead to. What a row expects was written down before the product was.
+//! Bad input. Each row is one run; one runner checks all of them with the same seven asserts, so that a row is only an input and its
+//! result. The expectations were written before the product.
 //!
 //! A row's id is a letter for its group, F(iles), Y(AML), K(eys) or L (command line), and a number for the kind of input: rows of
 //! one kind have one id. C stands for clusters: those are in `api_server.rs`. The asserts that hold for every row are
 //!
-//! - U1: nothing is changed, unless the row says what has to be so afterwards;
-//! - U2: no secret stands in a stream or in a file that was written;
-//! - U3: one `error:` line and one `help:` line where it fails, which say what the row says, and nothing on standard output;
+//! - U1: nothing is changed, unless the row says how;
+//! - U2: no secret appears in a stream or in a written file;
+//! - U3: a failure prints one `error:` line and one `help:` line with the row's texts, and nothing on standard output;
 //! - U4: the exit code;
-//! - U5: it takes neither long nor much memory;
+//! - U5: it takes little time and memory;
 //! - U6: neither a temporary file nor a process is left;
 //! - U7: no panic, and no control character in a stream.
 

@@ -1,4 +1,4 @@
-//! Small pieces of the pure rings, each by itself.
+//! Unit tests of small pieces of the pure rings.
 
 mod blobs;
 mod contract_file;

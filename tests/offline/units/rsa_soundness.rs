@@ -1,5 +1,5 @@
-//! `pipeline/rsa_soundness.rs`: each shape that a key may not have, just inside and just outside of what is refused. The numbers
-//! are computed by a way of their own.
+//! `pipeline/rsa_soundness.rs`: each shape that a key may not have, just inside and just outside of what is refused. The numbers are
+//! computed independently.
 
 use crypto_bigint::{BoxedUint, Limb, NonZero, Resize};
 use seal_secrets::pipeline::rsa_soundness::{check_factors, check_form, check_not_prime};
