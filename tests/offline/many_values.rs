@@ -261,7 +261,7 @@ fn what_a_value_is_made_of_stays_where_it_can_be_opened() {
     // An authority that ends first signs nothing any more.
     let before = sandbox.snapshot();
     let ran = on(|| day(3600), &sandbox, &[&["rotate", "web", "--yes"], &OPENED[..]].concat()).expect(4);
-    let says = "`ca/tls.crt` ends on 2037-07-08, before a certificate that it signs now would";
+    let says = "`ca/tls.crt` ends on 2037-07-07, before a certificate that it signs now would";
     assert!(ran.stderr.contains(says) && ran.stderr.contains("`seal-secrets --contract c.yaml rotate ca/tls.crt`"), "{}", ran.stderr);
     // What opens nothing changes nothing.
     let (_, other) = seal_secrets::pipeline::escrow::new_identity().map(|(identity, public)| (public, identity.to_string())).unwrap();
