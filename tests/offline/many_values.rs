@@ -801,7 +801,7 @@ fn the_platforms_contract_in_version_2_gives_the_same_output() {
     // And with the built-in one, all but the ciphertext.
     let sandbox = Sandbox::bootstrapped();
     let masked =
-        |text: &str| regex::Regex::new("(?m)^    value: Ag[A-Za-z0-9+/=]+$").unwrap().replace_all(text, "    value: …").into_owned();
+        |text: &str| regex::Regex::new("(?m)^    value: A[gQ][A-Za-z0-9+/=]+$").unwrap().replace_all(text, "    value: …").into_owned();
     // The form's digest is of a contract with a file.
     let changes = regex::Regex::new("seal-secrets/made: .*|<!-- form: .*").unwrap();
     for (file, text) in &two {

@@ -108,7 +108,7 @@ const DEFECTS: &[Defect] = &[
         s.edit("out/secret-source/vllm-api-key.sealed.yaml", "    value: ", "    password: ")
     }),
     ("wrong-blob", &["wrong-blob out/secret-source/vllm-api-key.sealed.yaml:11:12"], |s| {
-        s.edit("out/secret-source/vllm-api-key.sealed.yaml", "    value: Ag", "    value: AQ")
+        s.edit("out/secret-source/vllm-api-key.sealed.yaml", "    value: AQ", "    value: Ag")
     }),
     ("wrong-length", &["wrong-length out/secret-source/vllm-api-key.sealed.yaml:11:12"], |s| reseal(s, "vllm-api-key", b"too short")),
     ("wrong-certificate", &["wrong-certificate out/secret-source/vllm-api-key.sealed.yaml:1:1"], |s| {
