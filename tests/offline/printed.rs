@@ -1,7 +1,7 @@
 //! Every command that is printed, anywhere in the whole test run, can be pasted: the real command line reads it, and it works on the
 //! same folders, contract, platform and cluster as the run that printed it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use seal_secrets::world::World;
@@ -71,8 +71,13 @@ pub fn check(args: &[OsString], ran: &Ran, world: &World) {
     if args.iter().any(is_help) {
         return;
     }
+    // One that is printed with each of many findings is the same each time.
+    let printed: BTreeSet<String> = commands(&ran.stdout).into_iter().chain(commands(&ran.stderr)).collect();
+    if printed.is_empty() {
+        return;
+    }
     let Some(own) = places(args.to_vec(), world) else { return };
-    for command in commands(&ran.stdout).into_iter().chain(commands(&ran.stderr)) {
+    for command in printed {
         // The help has no folders, a folder that is not there may not be repeated, and what `init` makes is there only afterwards.
         if ["--help", " DIR", "init"].iter().any(|unknown| command.contains(unknown)) || args.iter().any(|arg| arg == "init") {
             continue;
