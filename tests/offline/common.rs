@@ -9,11 +9,13 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::simulated_disk::FOLDER;
 use crate::{printed, schema};
+use regex::Regex;
+use seal_secrets::manifest::contract_file;
 use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::pipeline::pins::{self, How, Pin};
@@ -145,8 +147,9 @@ impl Ran {
     /// What it found, in text or in JSON.
     pub fn findings(&self) -> Vec<String> {
         let Ok(json) = serde_json::from_str::<serde_json::Value>(&self.stdout) else {
-            let line = regex::Regex::new(r"(?m)^(error|warning)\[([a-z-]+)\]: (.+?:[0-9]+:[0-9]+|.+?): .+\n  help: .+$").unwrap();
-            let found = line.captures_iter(&self.stdout).map(|found| one_finding(&found[1], &found[2], &found[3]));
+            static LINE: LazyLock<Regex> =
+                LazyLock::new(|| Regex::new(r"(?m)^(error|warning)\[([a-z-]+)\]: (.+?:[0-9]+:[0-9]+|.+?): .+\n  help: .+$").unwrap());
+            let found = LINE.captures_iter(&self.stdout).map(|found| one_finding(&found[1], &found[2], &found[3]));
             return found.collect();
         };
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
@@ -327,6 +330,19 @@ impl Sandbox {
             sandbox
         };
         Template::sandbox(&TEMPLATE, make)
+    }
+
+    /// The same of a contract without its hash, which the settings name.
+    pub fn hashless() -> Self {
+        static HASHLESS: OnceLock<Template> = OnceLock::new();
+        let make = || {
+            let sandbox = Self::with_keys();
+            sandbox.write("contract.yaml", without_hash(contract_file::EMBEDDED).as_bytes());
+            sandbox.set("contract: contract.yaml");
+            sandbox.run(["bootstrap"]).expect(0);
+            sandbox
+        };
+        Template::sandbox(&HASHLESS, make)
     }
 
     /// As [`Sandbox::bootstrapped`], with the usual keys, of 4096 bits.
@@ -601,7 +617,7 @@ fn programs_run_in(folder: &Path) -> bool {
 }
 
 /// What is in a sandbox that is made once in a process. It is kept as values: nobody removes the folder of a static.
-struct Template {
+pub struct Template {
     allowed: &'static [&'static str],
     folder: PathBuf,
     real_path: String,
@@ -611,7 +627,7 @@ struct Template {
 
 impl Template {
     /// A sandbox with all of that.
-    fn sandbox(once: &OnceLock<Self>, make: impl FnOnce() -> Sandbox) -> Sandbox {
+    pub fn sandbox(once: &OnceLock<Self>, make: impl FnOnce() -> Sandbox) -> Sandbox {
         let template = once.get_or_init(|| {
             let made = make();
             Template {
