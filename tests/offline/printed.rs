@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use seal_secrets::world::World;
 
-use crate::common::{Ran, Sandbox};
+use crate::common::{Ran, Sandbox, without_hash};
 
 /// What a run prints in place of what only the operator knows.
 const PLACEHOLDERS: [(&str, &str); 5] =
@@ -110,8 +110,12 @@ fn talks(command: &str) -> bool {
 /// A run's settings, and its flags; and where the certificate has to lie.
 const SETTINGS: [(&str, &[&str], &str); 4] = [
     ("", &[], "keys"),
-    ("platform: p\nenvironment: prod\nkeys: k\nout: p/sealed\nsecrets: copies\ncontext: mine", &[], "k"),
-    ("platform: p\nout: p/sealed\nclusters: { berlin: { environment: prod, context: mine } }", &["--cluster", "berlin"], "keys/berlin"),
+    ("platform: p\nenvironment: prod\ncontract: c.yaml\nkeys: k\nout: p/sealed\nsecrets: copies\ncontext: mine", &[], "k"),
+    (
+        "platform: p\ncontract: c.yaml\nout: p/sealed\nclusters: { berlin: { environment: prod, context: mine } }",
+        &["--cluster", "berlin"],
+        "keys/berlin",
+    ),
     (
         "",
         &[
@@ -163,7 +167,7 @@ fn under_each_kind_of_settings_what_is_printed_and_the_runbook_lead_to_the_same_
     for (settings, flags, keys) in SETTINGS {
         let sandbox = crate::platform::with_platform(Sandbox::with_keys());
         sandbox.set(settings);
-        sandbox.write("c.yaml", seal_secrets::manifest::contract_file::EMBEDDED.as_bytes());
+        sandbox.write("c.yaml", without_hash(seal_secrets::manifest::contract_file::EMBEDDED).as_bytes());
         sandbox.write_secret("env", b"HF_TOKEN=hf_0123456789\n");
         sandbox.write("deep/.keep", b"");
         std::fs::create_dir(sandbox.path(".git")).unwrap();
