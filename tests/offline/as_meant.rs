@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::common::{Ran, Sandbox, fixture_text};
+use crate::common::{OWN_CERTIFICATE, OWN_KEY, Ran, Sandbox, fixture_text};
 
 /// A value, what is sealed of it, and whether a line feed was removed.
 const VALUES: [(&str, &str, bool); 9] = [
@@ -151,7 +151,7 @@ fn a_template_is_named_as_one() {
 
 #[test]
 fn an_empty_document_among_several_is_ignored() {
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::usual();
     let around = |text: &str| format!("# by hand\n---\n---\n{text}---\n# nothing\n---\nnull\n---\n~\n---\n");
     let unit = sandbox.read("out/secret-source/vllm-api-key.sealed.yaml");
     sandbox.write("sealed.yaml", around(&unit).as_bytes());
@@ -174,12 +174,12 @@ fn an_empty_document_among_several_is_ignored() {
 fn text_around_a_key_is_passed_over() {
     let sandbox = Sandbox::bootstrapped();
     let value = sandbox.value("vllm-api-key");
-    let pem = fixture_text("fixtures/private-keys/good-pkcs8.pem");
-    let certificate = fixture_text("fixtures/certificates/good.crt");
+    let pem = fixture_text(OWN_KEY);
+    let certificate = fixture_text(OWN_CERTIFICATE);
     for (what, text) in [
         ("comments", format!("# the key of 2025, kind: Secret, apiVersion: v1\n\n{pem}# end\n")),
         ("bag-attributes", format!("Bag Attributes\n    friendlyName: apiVersion\nKey Attributes: <No Attributes>\n{pem}")),
-        ("text-of-openssl", format!("Private-Key: (4096 bit, 2 primes)\nmodulus:\n    00:aa:bb\n{certificate}\n{pem}")),
+        ("text-of-openssl", format!("Private-Key: (2048 bit, 2 primes)\nmodulus:\n    00:aa:bb\n{certificate}\n{pem}")),
         ("indented", pem.lines().map(|line| format!("    {line}\r\n")).collect()),
         ("a-header-of-its-own", pem.replace("PRIVATE KEY-----\n", "PRIVATE KEY-----\nComment: of 2025\n\n")),
     ] {
@@ -285,10 +285,10 @@ fn a_backup_takes_only_what_unseal_would() {
 #[test]
 fn a_backup_takes_a_key_secret_of_any_type_as_the_controller_does() {
     use crate::api_server::{kubeconfig, response, serve_with};
-    let data = |name: &str| BASE64_STANDARD.encode(fixture_text(&format!("fixtures/{name}")));
+    let data = |path: &str| BASE64_STANDARD.encode(fixture_text(path));
     let item = serde_json::json!({
         "metadata": { "name": "k", "labels": { "sealedsecrets.bitnami.com/sealed-secrets-key": "active" } },
-        "type": "Opaque", "data": { "tls.crt": data("certificates/good.crt"), "tls.key": data("private-keys/good-pkcs8.pem") },
+        "type": "Opaque", "data": { "tls.crt": data(OWN_CERTIFICATE), "tls.key": data(OWN_KEY) },
     });
     let list = serde_json::json!({ "apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": [item] }).to_string();
     let (port, _) = serve_with(move |_, _, _| response("200 OK", "Content-Type: application/json\r\n", &list));

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use seal_secrets::pipeline::certificate::SealingCertificate;
 
 use crate::common::{
-    BINARY, Sandbox, USUAL, at_the_prompt, copy_folder, finish, fixture, fixture_text, has_strace, needs, program, usual_in,
+    BINARY, OWN_CERTIFICATE, Sandbox, USUAL, at_the_prompt, copy_folder, finish, fixture, fixture_text, has_strace, needs, program,
+    usual_in,
 };
 
 const HEX_64: &str = "[0-9a-f]{64}";
@@ -336,7 +337,7 @@ fn another_certificate_seals_nothing() {
     sandbox.remove("out/secret-source/vllm-api-key.sealed.yaml");
     let before = sandbox.snapshot();
     let digest = |pem: &str| SealingCertificate::read(pem.as_bytes()).unwrap().digest.to_string();
-    let digests = [digest(&fixture_text("fixtures/certificates/good.crt")), digest(&sandbox.read("keys/sealing.crt"))];
+    let digests = [digest(&fixture_text(OWN_CERTIFICATE)), digest(&sandbox.read("keys/sealing.crt"))];
     // Not that of this machine; and where it is accepted, not that of the files.
     for (more, says) in [(&[][..], "another certificate was accepted"), (&["--accept-certificate", &digests[1]], "use a different")] {
         for command in ["bootstrap", "plan"] {
@@ -398,7 +399,7 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// `good.crt` holds from 2020-01-01 to 2126-01-01.
+/// The certificate holds from 2020-01-01 to 2126-01-01.
 #[test]
 fn the_certificates_dates_are_kept_by_the_clock() {
     const BEGINS: u64 = 1_577_836_800;
@@ -459,7 +460,10 @@ fn modes_do_not_depend_on_the_umask() {
     for umask in ["000", "777"] {
         let sandbox = Sandbox::with_keys();
         let mut shell = Command::new(program("sh"));
-        shell.args(["-c", &format!("umask {umask}; exec {BINARY} bootstrap")]).current_dir(sandbox.path("")).env_clear();
+        shell
+            .args(["-c", &format!("umask {umask}; exec {BINARY} {}", sandbox.allowing_in("bootstrap"))])
+            .current_dir(sandbox.path(""))
+            .env_clear();
         shell.env("XDG_STATE_HOME", sandbox.state_home());
         finish(shell).expect(0);
         let mode = |path: &str| sandbox.path(path).metadata().unwrap().mode() & 0o777;
@@ -476,7 +480,10 @@ fn without_randomness_nothing_is_written() {
     for args in [["keygen"], ["bootstrap"]] {
         let sandbox = if args == ["keygen"] { Sandbox::empty() } else { Sandbox::with_keys() };
         let mut command = Command::new("strace");
-        command.args(["-f", "-o", "/dev/null", "-e", "inject=getrandom:error=EIO", BINARY]).args(args).current_dir(sandbox.path(""));
+        command
+            .args(["-f", "-o", "/dev/null", "-e", "inject=getrandom:error=EIO", BINARY])
+            .args(sandbox.allowing(args))
+            .current_dir(sandbox.path(""));
         let ran = finish(command).expect(6);
         assert!(ran.stderr.contains("no randomness"), "{}", ran.stderr);
         assert!(!sandbox.path("keys/operator.agekey").exists() || args == ["bootstrap"]);
@@ -506,7 +513,8 @@ fn without_randomness_for_one_draw_no_run_panics() {
         };
         let traced = |sandbox: &Sandbox, inject: &str| {
             let mut command = Command::new("strace");
-            command.args(["-f", "-o", "trace", "-e", "trace=getrandom", "-e", inject, BINARY]).args(args).current_dir(sandbox.path(""));
+            command.args(["-f", "-o", "trace", "-e", "trace=getrandom", "-e", inject, BINARY]);
+            command.args(sandbox.allowing(args)).current_dir(sandbox.path(""));
             command.env("XDG_STATE_HOME", sandbox.state_home());
             finish(command)
         };

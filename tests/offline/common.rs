@@ -9,11 +9,13 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::simulated_disk::FOLDER;
 use crate::{printed, schema};
+use regex::Regex;
+use seal_secrets::manifest::contract_file;
 use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::pipeline::pins::{self, How, Pin};
@@ -25,6 +27,10 @@ use tempfile::TempDir;
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_seal-secrets");
+
+/// The certificate of [`Sandbox::with_keys`], and its private key.
+pub const OWN_CERTIFICATE: &str = "fixtures/certificates/good-2048.crt";
+pub const OWN_KEY: &str = "fixtures/private-keys/good-2048-pkcs8.pem";
 
 /// A file below `tests/`.
 pub fn fixture(path: &str) -> PathBuf {
@@ -141,8 +147,9 @@ impl Ran {
     /// What it found, in text or in JSON.
     pub fn findings(&self) -> Vec<String> {
         let Ok(json) = serde_json::from_str::<serde_json::Value>(&self.stdout) else {
-            let line = regex::Regex::new(r"(?m)^(error|warning)\[([a-z-]+)\]: (.+?:[0-9]+:[0-9]+|.+?): .+\n  help: .+$").unwrap();
-            let found = line.captures_iter(&self.stdout).map(|found| one_finding(&found[1], &found[2], &found[3]));
+            static LINE: LazyLock<Regex> =
+                LazyLock::new(|| Regex::new(r"(?m)^(error|warning)\[([a-z-]+)\]: (.+?:[0-9]+:[0-9]+|.+?): .+\n  help: .+$").unwrap());
+            let found = LINE.captures_iter(&self.stdout).map(|found| one_finding(&found[1], &found[2], &found[3]));
             return found.collect();
         };
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
@@ -219,13 +226,23 @@ pub struct Sandbox {
     folder: TempDir,
     /// Where programs keep their state.
     state: TempDir,
+    /// What the commands that judge the certificate are told of it.
+    allowed: &'static [&'static str],
 }
+
+/// What allows a key of 2048 bits: the usual one is twice as long, and most of a test would be what is computed with it.
+const SMALLER: &[&str] = &["--allow-rsa-bits", "2048"];
 
 impl Sandbox {
     /// Nothing in it. It lies in memory where it can: every file that is written is synced, and a disk takes longer over that than the
     /// tests over all the rest.
     pub fn empty() -> Self {
         Self::within(if programs_run_in(Path::new(MEMORY)) { MEMORY.into() } else { std::env::temp_dir() })
+    }
+
+    /// Nothing in it, and the same is allowed.
+    pub fn beside(&self) -> Self {
+        Sandbox { allowed: self.allowed, ..Self::empty() }
     }
 
     /// Nothing in it, on the disk.
@@ -235,14 +252,34 @@ impl Sandbox {
 
     fn within(place: PathBuf) -> Self {
         let make = || tempfile::Builder::new().prefix("seal-secrets-test").tempdir_in(&place).unwrap();
-        Sandbox { folder: make(), state: make() }
+        Sandbox { folder: make(), state: make(), allowed: &[] }
     }
 
-    /// With `keys/`: a certificate that holds until 2126, its escrow, and the identity that opens it.
+    /// With `keys/`: a certificate of 2048 bits that holds until 2126, its escrow, and the identity that opens it. The commands that
+    /// run here allow so few.
     pub fn with_keys() -> Self {
+        static ESCROW: OnceLock<(String, Vec<u8>)> = OnceLock::new();
+        Sandbox { allowed: SMALLER, ..Self::with_keys_of(OWN_CERTIFICATE, OWN_KEY, &ESCROW) }
+    }
+
+    /// The same with a certificate of 4096 bits, as `keygen` makes them: nothing has to be allowed.
+    pub fn with_usual_keys() -> Self {
+        static ESCROW: OnceLock<(String, Vec<u8>)> = OnceLock::new();
+        Self::with_keys_of("fixtures/certificates/good.crt", "fixtures/private-keys/good-pkcs8.pem", &ESCROW)
+    }
+
+    /// With `keys/` of fixtures.
+    fn with_keys_of(certificate: &str, private_key: &str, escrow: &OnceLock<(String, Vec<u8>)>) -> Self {
         let sandbox = Self::empty();
-        let (identity, escrow) = test_escrow();
-        sandbox.write("keys/sealing.crt", fixture_text("fixtures/certificates/good.crt").as_bytes());
+        let certificate = fixture_text(certificate);
+        let (identity, escrow) = escrow.get_or_init(|| {
+            let (identity, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
+            let recipient: age::x25519::Recipient = recipient.parse().unwrap();
+            let pem = certificate.clone() + &fixture_text(private_key);
+            let (escrow, _) = seal_secrets::pipeline::escrow::encrypt(&pem, &[&recipient]).unwrap();
+            (identity.to_string(), escrow)
+        });
+        sandbox.write("keys/sealing.crt", certificate.as_bytes());
         sandbox.write("keys/sealing.key.age", escrow);
         sandbox.write("keys/operator.agekey", identity.as_bytes());
         sandbox.chmod("keys/operator.agekey", 0o600);
@@ -295,6 +332,30 @@ impl Sandbox {
         Template::sandbox(&TEMPLATE, make)
     }
 
+    /// The same of a contract without its hash, which the settings name.
+    pub fn hashless() -> Self {
+        static HASHLESS: OnceLock<Template> = OnceLock::new();
+        let make = || {
+            let sandbox = Self::with_keys();
+            sandbox.write("contract.yaml", without_hash(contract_file::EMBEDDED).as_bytes());
+            sandbox.set("contract: contract.yaml");
+            sandbox.run(["bootstrap"]).expect(0);
+            sandbox
+        };
+        Template::sandbox(&HASHLESS, make)
+    }
+
+    /// As [`Sandbox::bootstrapped`], with the usual keys, of 4096 bits.
+    pub fn usual() -> Self {
+        static USUAL: OnceLock<Template> = OnceLock::new();
+        let make = || {
+            let sandbox = Self::with_usual_keys();
+            sandbox.run(["bootstrap"]).expect(0);
+            sandbox
+        };
+        Template::sandbox(&USUAL, make)
+    }
+
     /// As [`Sandbox::bootstrapped`], and then renewed: in all tests the same.
     pub fn renewed() -> Self {
         static RENEWED: OnceLock<Template> = OnceLock::new();
@@ -320,11 +381,12 @@ impl Sandbox {
 
     /// Another one with the same files.
     pub fn copy(&self) -> Self {
-        self.copy_to(Self::empty())
+        self.copy_to(self.beside())
     }
 
     /// The same in this empty one.
     pub fn copy_to(&self, copy: Self) -> Self {
+        let copy = Sandbox { allowed: self.allowed, ..copy };
         if self.state().exists() {
             copy.write_pins(&self.pins().replace(&self.real_path(), &copy.real_path()));
         }
@@ -415,15 +477,15 @@ impl Sandbox {
 
     /// Runs a command line that gives up on a server after this time.
     pub fn run_impatient<S: AsRef<OsStr>>(&self, patience: Duration, args: impl IntoIterator<Item = S>) -> Ran {
-        let args: Vec<S> = args.into_iter().collect();
         let disk = Arc::new(Here::new(self.folder.path()));
-        run_here(World { disk, state: Some(self.state()), server_patience: patience, ..World::real() }, b"", &args)
+        run_here(World { disk, state: Some(self.state()), server_patience: patience, ..World::real() }, b"", &self.allowing(args))
     }
 
     /// Runs a command line on one thread, on a disk that stands before the real one.
     pub fn run_through<S: AsRef<OsStr>>(&self, before: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>, args: &[S]) -> Ran {
         let disk = before(Arc::new(Here::new(self.folder.path())));
-        run_in(World { disk, state: Some(self.state()), threads: NonZeroUsize::MIN, ..World::real() }, b"", args)
+        let world = World { disk, state: Some(self.state()), threads: NonZeroUsize::MIN, ..World::real() };
+        run_in(world, b"", &self.allowing(args))
     }
 
     /// Runs a command line whose streams a person reads, who waits for so long before it is shown how far it is. `with` may change the
@@ -431,7 +493,7 @@ impl Sandbox {
     pub fn run_watched<S: AsRef<OsStr>>(&self, patience: Duration, with: impl FnOnce(World, Shared) -> World, args: &[S]) -> Ran {
         let (disk, stderr) = (Arc::new(Here::new(self.folder.path())), Shared::default());
         let mut world = with(World { disk, state: Some(self.state()), ..World::real() }, stderr.clone());
-        run_with(&mut world, stderr, Some(patience), b"", args)
+        run_with(&mut world, stderr, Some(patience), b"", &self.allowing(args))
     }
 
     fn run_given<S: AsRef<OsStr>>(
@@ -441,15 +503,31 @@ impl Sandbox {
         clock: fn() -> SystemTime,
         entropy: Box<Entropy>,
     ) -> Ran {
-        let args: Vec<S> = args.into_iter().collect();
         let disk = Arc::new(Here::new(self.folder.path()));
-        run_here(World { disk, state: Some(self.state()), clock, entropy, ..World::real() }, input, &args)
+        run_here(World { disk, state: Some(self.state()), clock, entropy, ..World::real() }, input, &self.allowing(args))
+    }
+
+    /// A command line, in which the sandbox's own certificate is allowed wherever one is judged.
+    pub fn allowing<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Vec<OsString> {
+        const JUDGES: [&str; 7] = ["bootstrap", "plan", "import", "copy", "rotate", "verify", "re-encrypt"];
+        let mut args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let other = ["help", "explain", "--allow-rsa-bits"];
+        let command = args.iter().position(|arg| JUDGES.iter().any(|judges| arg == judges));
+        if let Some(command) = command.filter(|_| !args.iter().any(|arg| other.iter().any(|other| arg == other))) {
+            args.splice(command + 1..command + 1, self.allowed.iter().map(OsString::from));
+        }
+        args
+    }
+
+    /// The same of a line of a shell.
+    pub fn allowing_in(&self, line: &str) -> String {
+        self.allowing(line.split(' ')).join(OsStr::new(" ")).into_string().unwrap()
     }
 
     /// The binary, ready to run here, with nothing of the caller's environment but PATH.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(args).current_dir(self.folder.path()).env_clear().env("PATH", path()).stdin(Stdio::null());
+        command.args(self.allowing(args)).current_dir(self.folder.path()).env_clear().env("PATH", path()).stdin(Stdio::null());
         command.env("XDG_STATE_HOME", self.state_home());
         command
     }
@@ -484,17 +562,12 @@ impl Sandbox {
 
     /// The same as [`Sandbox::make_key`] from a subfolder.
     pub fn make_key_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
-        run_here(
-            World { entropy: Box::new(Drawing(key_entropy(KEY))), ..self.world_at(folder) },
-            b"",
-            &args.into_iter().collect::<Vec<_>>(),
-        )
+        run_here(World { entropy: Box::new(Drawing(key_entropy(KEY))), ..self.world_at(folder) }, b"", &self.allowing(args))
     }
 
     /// The same as [`Sandbox::run`] from a subfolder.
     pub fn run_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
-        let args: Vec<S> = args.into_iter().collect();
-        run_here(self.world_at(folder), b"", &args)
+        run_here(self.world_at(folder), b"", &self.allowing(args))
     }
 
     /// Every file and folder: mode, modification time and content.
@@ -544,7 +617,8 @@ fn programs_run_in(folder: &Path) -> bool {
 }
 
 /// What is in a sandbox that is made once in a process. It is kept as values: nobody removes the folder of a static.
-struct Template {
+pub struct Template {
+    allowed: &'static [&'static str],
     folder: PathBuf,
     real_path: String,
     pins: String,
@@ -553,12 +627,18 @@ struct Template {
 
 impl Template {
     /// A sandbox with all of that.
-    fn sandbox(once: &OnceLock<Self>, make: impl FnOnce() -> Sandbox) -> Sandbox {
+    pub fn sandbox(once: &OnceLock<Self>, make: impl FnOnce() -> Sandbox) -> Sandbox {
         let template = once.get_or_init(|| {
             let made = make();
-            Template { folder: made.path(""), real_path: made.real_path(), pins: made.pins(), files: made.snapshot() }
+            Template {
+                allowed: made.allowed,
+                folder: made.path(""),
+                real_path: made.real_path(),
+                pins: made.pins(),
+                files: made.snapshot(),
+            }
         });
-        let sandbox = Sandbox::empty();
+        let sandbox = Sandbox { allowed: template.allowed, ..Sandbox::empty() };
         sandbox.write_pins(&template.pins.replace(&template.real_path, &sandbox.real_path()));
         for (path, (mode, _, _, bytes)) in &template.files {
             let path = sandbox.path("").join(path.strip_prefix(&template.folder).unwrap());
@@ -635,7 +715,7 @@ pub fn at_the_prompt(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)]) ->
 
 /// The same, and before each answer this happens.
 pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)], meanwhile: &dyn Fn()) -> String {
-    let script = format!("{BINARY} {args}; echo code=$?; stty -a");
+    let script = format!("{BINARY} {}; echo code=$?; stty -a", sandbox.allowing_in(args));
     let mut command = Command::new(program("timeout"));
     command.args(["--foreground", "--signal=KILL", "30", "script", "-qec", &script, "/dev/null"]);
     command.current_dir(sandbox.path("")).env_clear().env("RUST_BACKTRACE", "full");
@@ -655,18 +735,6 @@ pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str
     stdout.read_to_end(&mut shown).unwrap();
     child.wait().unwrap();
     String::from_utf8_lossy(&shown).into_owned()
-}
-
-/// An identity, and the key of `good.crt` in an escrow that it opens.
-pub fn test_escrow() -> &'static (String, Vec<u8>) {
-    static ESCROW: OnceLock<(String, Vec<u8>)> = OnceLock::new();
-    ESCROW.get_or_init(|| {
-        let (identity, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
-        let recipient: age::x25519::Recipient = recipient.parse().unwrap();
-        let pem = fixture_text("fixtures/certificates/good.crt") + &fixture_text("fixtures/private-keys/good-pkcs8.pem");
-        let (escrow, _) = seal_secrets::pipeline::escrow::encrypt(&pem, &[&recipient]).unwrap();
-        (identity.to_string(), escrow)
-    })
 }
 
 /// A contract without its bcrypt hash, which takes longer than all the rest of a run.

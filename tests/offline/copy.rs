@@ -4,7 +4,8 @@ use crate::bootstrap::FORMS;
 use crate::common::{Sandbox, usual_in};
 
 pub fn two_clusters() -> Sandbox {
-    let (sandbox, other) = (Sandbox::bootstrapped(), Sandbox::empty());
+    let sandbox = Sandbox::bootstrapped();
+    let other = sandbox.beside();
     other.make_key(["keygen", "--cluster", "b"]).expect(0);
     std::fs::create_dir_all(other.path("out")).unwrap();
     std::fs::create_dir_all(other.path("secrets")).unwrap();

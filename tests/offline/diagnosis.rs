@@ -6,7 +6,7 @@ use seal_secrets::model::Symptom;
 use serde_json::{Value, json};
 
 use crate::api_server::{kubeconfig, response, serve_with};
-use crate::common::{Ran, Sandbox, fixture, fixture_text};
+use crate::common::{OWN_CERTIFICATE, Ran, Sandbox, fixture, fixture_text};
 
 const CONTROLLER: &str = "/apis/apps/v1/namespaces/kube-system/deployments";
 const SERVICES: &str = "/api/v1/namespaces/kube-system/services";
@@ -84,7 +84,7 @@ impl Fake {
         let services = [service("metrics", "metrics"), service("sealed-secrets-controller", "http")];
         self.put(SERVICES, json!({ "kind": "ServiceList", "items": services }));
         self.put(SERVICE, service("sealed-secrets-controller", "http"));
-        self.put(CERTIFICATE, fixture_text("fixtures/certificates/good.crt").into());
+        self.put(CERTIFICATE, fixture_text(OWN_CERTIFICATE).into());
         self.put(
             KEYS,
             list(
@@ -294,7 +294,7 @@ fn some_events(uid: &str) -> Value {
 }
 
 fn pinned() -> String {
-    let text = fixture_text("fixtures/certificates/good.crt");
+    let text = fixture_text(OWN_CERTIFICATE);
     seal_secrets::pipeline::certificate::SealingCertificate::read(text.as_bytes()).unwrap().digest.to_string()
 }
 

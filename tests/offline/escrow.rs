@@ -91,7 +91,7 @@ fn a_lost_operator_does_not_lose_the_platform() {
 
 #[test]
 fn the_list_stays_as_it_was_written_and_is_what_counts() {
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let own = sandbox.own_recipient();
     let (second, third) = (new_identity().unwrap(), new_identity().unwrap());
     // By hand, and twice the same; the escrow follows with the next change, of one who stands there already.
@@ -157,7 +157,7 @@ fn a_change_waits_for_a_yes() {
 fn a_protected_identity_asks_for_its_passphrase() {
     needs!("script");
     const PASSPHRASE: &str = "vB7nM4kQ9xW2zT5r";
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let identity = sandbox.read("keys/operator.agekey");
     let (binary, wrong_text) = (protected(&identity, PASSPHRASE, 10), protected("hunter2", PASSPHRASE, 2));
     let mut flipped = binary.clone();
@@ -201,7 +201,7 @@ fn scrypt_of(work: u8) -> Vec<u8> {
 
 /// With the fake plugin in `bin/`.
 fn with_plugin() -> Sandbox {
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     sandbox.write("bin/age-plugin-fake", fixture_text("fixtures/plugins/age-plugin-fake").as_bytes());
     sandbox.chmod("bin/age-plugin-fake", 0o755);
     sandbox
@@ -297,7 +297,7 @@ fn shell(sandbox: &Sandbox, script: &str) -> String {
 #[test]
 fn the_real_age_makes_what_opens_here_and_opens_what_is_made_here() {
     needs!("age", "age-keygen", "age-plugin-batchpass", "script");
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let recipient = shell(&sandbox, "umask 077; age-keygen -o theirs 2>/dev/null; age-keygen -y theirs");
     let told = announced(&sandbox, &[], &[&sandbox.own_recipient(), recipient.trim()]);
     change(&sandbox, "add-recipient", recipient.trim(), "keys/operator.agekey").told(&told);
@@ -313,7 +313,7 @@ fn the_real_age_makes_what_opens_here_and_opens_what_is_made_here() {
 #[test]
 fn post_quantum_recipients_stand_alone() {
     needs!("age", "age-keygen", "age-plugin-pq");
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let make = "umask 077; age-keygen -pq -o native 2>/dev/null; age-plugin-pq -identity -o id native; age-keygen -y native";
     let recipient = shell(&sandbox, make);
     let before = sandbox.snapshot();

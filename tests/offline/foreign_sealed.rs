@@ -1,11 +1,14 @@
 //! Sealed values in the files of others, in the forms that public repositories have: each is handled, or reported with its position.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use regex::Regex;
 use seal_secrets::pipeline::pem;
 use serde_json::Value;
 
-use crate::common::{Sandbox, fixture_text};
+use crate::common::{OWN_KEY, Sandbox, fixture_text};
 
 /// A value that kubeseal sealed: its namespace, name, scope and blob; the value is `x`.
 struct Sealed {
@@ -159,13 +162,15 @@ fn with_both_keys() -> (Sandbox, impl Fn(&str) -> Sealed) {
     let (key, of) = sealed();
     let sandbox = Sandbox::with_keys();
     sandbox.write_secret("old.pem", key.as_bytes());
-    sandbox.write_secret("new.pem", fixture_text("fixtures/private-keys/good-pkcs8.pem").as_bytes());
+    sandbox.write_secret("new.pem", fixture_text(OWN_KEY).as_bytes());
     (sandbox, of)
 }
 
 /// The text with every sealed value replaced by a word, however it is broken into lines.
 fn without_blobs(text: &str) -> String {
-    regex::Regex::new(r"(Ag[A-D]|AQ[A-D])[A-Za-z0-9+/=]{60,}(\s+[A-Za-z0-9+/=]{20,}\b=*)*").unwrap().replace_all(text, "BLOB").into_owned()
+    static BLOB: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(Ag[A-D]|AQ[A-D])[A-Za-z0-9+/=]{60,}(\s+[A-Za-z0-9+/=]{20,}\b=*)*").unwrap());
+    BLOB.replace_all(text, "BLOB").into_owned()
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn a_file_that_holds_no_sealed_value_is_shown_as_it_is() {
         assert_eq!(sandbox.run(["textconv", "f.sealed.yaml"]).expect(0).stdout, text);
     }
     sandbox.remove("seal-secrets.yaml");
-    let sealed = sandbox.read("out/secret-source/vllm-api-key.sealed.yaml").replace("value: Ag", "value: Ah");
+    let sealed = sandbox.read("out/secret-source/vllm-api-key.sealed.yaml").replace("value: AQ", "value: AR");
     sandbox.write("f.sealed.yaml", sealed.as_bytes());
     let shown = sandbox.run(["textconv", "--reveal", "f.sealed.yaml"]).expect(0).stdout;
     assert!(shown.lines().any(|line| line.ends_with("): does not open")), "{shown}");

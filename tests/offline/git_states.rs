@@ -173,7 +173,7 @@ const OURS: [&str; 8] = ["--platform", "p", "--environment", "prod", "--out", "p
 
 /// The same as git leaves it with `core.autocrlf`, or as it would; with the operator's own files.
 fn with_crlf(origin: &Sandbox) -> Sandbox {
-    let clone = Sandbox::empty();
+    let clone = origin.beside();
     if tool("git").is_some() {
         git(origin, &["init", "-q", "."]);
         git(origin, &["add", "."]);

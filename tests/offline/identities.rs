@@ -8,7 +8,7 @@ const PASSPHRASE: &str = "vB7nM4kQ9xW2zT5r";
 #[test]
 fn a_protected_identity_opens_whatever_stands_around_it() {
     needs!("script");
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let identity = sandbox.read("keys/operator.agekey");
     let armour = |text: &str| String::from_utf8(armored(&protected(text, PASSPHRASE, 2))).unwrap();
     let plain = armour(&identity);
@@ -29,7 +29,7 @@ fn a_protected_identity_opens_whatever_stands_around_it() {
 
 #[test]
 fn an_identity_is_read_as_people_keep_it() {
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let (identity, value) = (sandbox.read("keys/operator.agekey"), sandbox.value("vllm-api-key"));
     let (other, _) = seal_secrets::pipeline::escrow::new_identity().unwrap();
     let secret = identity.lines().find(|line| line.starts_with("AGE-")).unwrap();
@@ -55,7 +55,7 @@ help: make an age identity with `age-keygen -o FILE`, and have someone who can o
     const PQ: &str = "error: id:{}:1: a post-quantum identity, which is used through its plugin
 help: turn it into one of its plugin: `age-plugin-pq -identity -o NEW OLD`, and pass the new file
 ";
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let pem = |kind: &str| format!("-----BEGIN {kind}PRIVATE KEY-----\nhunter2\n-----END {kind}PRIVATE KEY-----\n");
     for (what, text, line, says) in [
         ("openssh", pem("OPENSSH "), "1", SSH),
@@ -78,7 +78,7 @@ help: turn it into one of its plugin: `age-plugin-pq -identity -o NEW OLD`, and 
 fn an_ssh_key_as_a_recipient_says_what_to_do() {
     const HELP: &str = "help: make an age identity with `age-keygen -o FILE`, and write the `age1…` that it prints; or use a hardware key through its age plugin\n";
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI me";
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let ran = sandbox.run(["escrow", "add-recipient", key, "--yes"]).expect(2);
     assert_eq!(ran.stderr, format!("error: `RECIPIENT` is not an age recipient\n  SSH keys are not taken as recipients\n{HELP}"));
     sandbox.write("keys/recipients.txt", format!("{key}\n").as_bytes());
@@ -92,7 +92,7 @@ fn a_post_quantum_identity_opens_through_its_plugin() {
 
     use crate::common::{finish, path, printed, program};
     needs!("age-keygen", "age-plugin-pq");
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let value = sandbox.value("vllm-api-key");
     let with_tools = |mut command: Command| {
         command.current_dir(sandbox.path("")).env("PATH", path());

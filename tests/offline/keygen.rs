@@ -92,7 +92,7 @@ fn recipients_that_are_none_are_refused_before_anything_is_made() {
 
 #[test]
 fn a_run_that_was_ended_before_the_certificate_is_finished() {
-    let sandbox = Sandbox::with_keys();
+    let sandbox = Sandbox::with_usual_keys();
     sandbox.remove("keys/sealing.crt");
     sandbox.run(["keygen"]).warned(&["keys/sealing.key.age exists without its certificate: an earlier run was interrupted, or git has the certificate on another branch; the one in the escrow is written"]);
     assert_eq!(sandbox.read("keys/sealing.crt"), fixture_text("fixtures/certificates/good.crt"));

@@ -44,9 +44,11 @@ fn another_output_folder_is_refused_by_everything_that_seals() {
         start.write_secret("env", b"VLLM_API_KEY=0123456789abcdef\n");
         // The advice that the tool itself gave; a mistyped folder; an empty one; a copy.
         std::fs::create_dir(start.path("empty")).unwrap();
-        std::fs::create_dir(start.path("copy")).unwrap();
-        copy_folder(&start.path("sealed"), &start.path("copy"));
-        for (out, shown) in [("out", "not in `out`"), ("seald", "not in `seald`"), ("empty", "not in `empty`"), ("copy", "not in `copy`")] {
+        std::fs::create_dir(start.path("copied")).unwrap();
+        copy_folder(&start.path("sealed"), &start.path("copied"));
+        for (out, shown) in
+            [("out", "not in `out`"), ("seald", "not in `seald`"), ("empty", "not in `empty`"), ("copied", "not in `copied`")]
+        {
             for command in [
                 &["bootstrap", "--provide", "hf-token=token"][..],
                 &["bootstrap"],
@@ -339,7 +341,7 @@ fn the_remedy_is_gits_and_a_clean_or_a_stash_makes_no_value() {
 #[test]
 fn a_branch_from_before_the_first_run_does_not_replace_what_the_other_has() {
     needs!("git");
-    let sandbox = Sandbox::with_keys();
+    let sandbox = Sandbox::with_usual_keys();
     git(&sandbox, &["init", "-q", "-b", "main"]);
     sandbox.write(".gitignore", b"secrets/\n*.agekey\nsealing.key.age\n");
     commit(&sandbox, "keys");
@@ -413,7 +415,7 @@ fn the_first_paragraph_of_the_readers_story_in_the_binary() {
     let sandbox = of_an_older_version();
     let before = sandbox.snapshot();
     let mut pasted = Command::new(BINARY);
-    pasted.args(["bootstrap", "--provide", "hf-token=token"]).current_dir(sandbox.path("")).env_clear();
+    pasted.args(sandbox.allowing(["bootstrap", "--provide", "hf-token=token"])).current_dir(sandbox.path("")).env_clear();
     pasted.env("XDG_STATE_HOME", sandbox.state_home());
     let ran = finish(pasted).expect(4);
     assert!(ran.stderr.contains("pass `--out sealed`"), "{}", ran.stderr);

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::as_meant::{one_key, secret};
-use crate::common::{Sandbox, fixture_text};
+use crate::common::{OWN_CERTIFICATE, OWN_KEY, Sandbox, fixture_text};
 
 const VALUE: &str = "rW4tY7uI0pL3kJ6hG9fD2sA5";
 const ENCODED: &str = "clc0dFk3dUkwcEwza0o2aEc5ZkQyc0E1";
@@ -186,7 +186,7 @@ fn block(text: &str) -> String {
 
 /// A backup that opens, and the warnings.
 fn backups() -> Vec<(&'static str, String, Vec<&'static str>)> {
-    let (certificate, key, other) = (pem("certificates/good.crt"), pem("private-keys/good-pkcs8.pem"), pem("private-keys/other.pem"));
+    let (certificate, key, other) = (fixture_text(OWN_CERTIFICATE), fixture_text(OWN_KEY), pem("private-keys/other.pem"));
     let both = data(&[("tls.crt", &certificate), ("tls.key", &key)]);
     let good = backup("active", &format!("type: kubernetes.io/tls\n{both}"));
     let wrapped: String =
@@ -218,7 +218,7 @@ fn backups() -> Vec<(&'static str, String, Vec<&'static str>)> {
         ("secret-list", json.to_string(), vec!["in:1:11: it has no certificate (`tls.crt`); its key is tried all the same"]),
         (
             "the-certificate-of-another-key",
-            backup("active", &data(&[("tls.crt", &pem("certificates/good-2048.crt")), ("tls.key", &key)])),
+            backup("active", &data(&[("tls.crt", &pem("certificates/good.crt")), ("tls.key", &key)])),
             vec!["in:1:1: its certificate is that of another key; its key is tried all the same"],
         ),
         (
@@ -271,7 +271,7 @@ fn backups() -> Vec<(&'static str, String, Vec<&'static str>)> {
         (
             "pem-beside-a-key-of-another-kind",
             format!("{key}{}", pem("private-keys/ec.pem")),
-            vec!["in:53:1: not a sound RSA private key of two primes; skipped"],
+            vec!["in:29:1: not a sound RSA private key of two primes; skipped"],
         ),
         (
             "beside-one-without-a-key",
@@ -296,7 +296,7 @@ fn every_key_of_a_backup_is_tried_and_what_is_odd_is_said() {
 #[test]
 fn a_key_in_another_form_is_an_error_that_leads_to_pem() {
     let sandbox = Sandbox::bootstrapped();
-    let key = pem("private-keys/good-pkcs8.pem");
+    let key = fixture_text(OWN_KEY);
     let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
     let der = "pass `--recovery-private-key <(openssl pkey -inform DER -in FILE)` instead, or ";
     let printf = "where `\\n` stands for them, pass `<(printf '%b' \"$(cat FILE)\")` in its place; or ";

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::as_meant::{one_key, secret};
-use crate::common::{BINARY, Sandbox, fixture_text, needs, path, program};
+use crate::common::{BINARY, OWN_KEY, Sandbox, fixture_text, needs, path, program};
 
 const VALUE: &str = "rW4tY7uI0pL3kJ6hG9fD2sA5";
 
@@ -14,7 +14,7 @@ fn inputs() -> Vec<(&'static str, String, &'static str)> {
         ("env-file", format!("TOKEN={VALUE}\n"), "import --contract c.yaml --env-file {}"),
         ("secrets", secret(&format!("stringData: {{value: {VALUE}}}\n")), "import --contract c.yaml -f {}"),
         ("identity", String::new(), "unseal --value token --identity {}"),
-        ("recovery-key", fixture_text("fixtures/private-keys/good-pkcs8.pem"), "unseal --value token --recovery-private-key {}"),
+        ("recovery-key", fixture_text(OWN_KEY), "unseal --value token --recovery-private-key {}"),
         ("sealed", String::new(), "unseal --value token -f {}"),
     ]
 }
@@ -47,7 +47,7 @@ fn what_a_shell_passes_as_a_pipe_is_read() {
         let sandbox = sandbox_for(what, &mut text);
         // Its mode is no secret file's: a pipe's has none to check.
         sandbox.write("in", text.as_bytes());
-        let script = format!("umask 0; exec {BINARY} {}", args.replace("{}", "<(cat in)"));
+        let script = format!("umask 0; exec {BINARY} {}", sandbox.allowing_in(&args.replace("{}", "<(cat in)")));
         let mut command = Command::new(program("bash"));
         command.args(["-c", &script]).current_dir(sandbox.path("")).env_clear().env("PATH", path());
         let output = command.env("XDG_STATE_HOME", sandbox.state_home()).output().unwrap();
@@ -85,7 +85,7 @@ fn a_pipe_that_brings_too_much_or_nothing_is_refused() {
         ("a-folder", "keys", "is a directory"),
     ] {
         let before = sandbox.snapshot();
-        let script = format!("exec {BINARY} import --contract c.yaml --env-file {source}");
+        let script = format!("exec {BINARY} {}", sandbox.allowing_in(&format!("import --contract c.yaml --env-file {source}")));
         let mut command = Command::new(program("bash"));
         command.args(["-c", &script]).current_dir(sandbox.path("")).env_clear().env("PATH", path());
         let output = command.env("XDG_STATE_HOME", sandbox.state_home()).output().unwrap();

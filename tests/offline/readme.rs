@@ -38,9 +38,9 @@ fn every_console_block_shows_what_happens() {
     run_blocks("README.md", &sandbox, 2);
     run_blocks("docs/daily-use.md", &sandbox, 4);
     run_blocks("docs/on-your-platform.md", &sandbox, 6);
-    run_blocks("docs/recovery.md", &Sandbox::bootstrapped(), 1);
+    run_blocks("docs/recovery.md", &Sandbox::usual(), 1);
     // The contract stands on the page itself.
-    let shop = Sandbox::with_keys();
+    let shop = Sandbox::with_usual_keys();
     let page = fixture_text("../docs/contract.md");
     shop.write("shop.yaml", page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap().as_bytes());
     run_blocks("docs/contract.md", &shop, 5);

@@ -37,7 +37,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let work = Sandbox::bootstrapped();
+        let work = Sandbox::usual();
         work.write("keys/.gitignore", fixture_text("../keys/.gitignore").as_bytes());
         let elsewhere = Sandbox::empty();
         for file in ["operator.agekey", "sealing.key.age"] {
@@ -274,7 +274,7 @@ fn the_controllers_key_only() {
 #[test]
 fn everything_but_git() {
     needs!("bash", "git");
-    let work = Sandbox::bootstrapped();
+    let work = Sandbox::usual();
     let rules = fixture_text("../keys/.gitignore");
     assert!(rules.contains("sealing.key.age\n"));
     work.write("keys/.gitignore", rules.replace("sealing.key.age\n", "").as_bytes());
@@ -362,7 +362,7 @@ fn what_could_not_be_restored_fails_the_drill() {
         ),
     ];
     for (what, lose, good, findings) in losses {
-        let sandbox = Sandbox::bootstrapped();
+        let sandbox = Sandbox::usual();
         lose(&sandbox);
         let (code, found) = drilled(&sandbox);
         sandbox.run(["verify", "--drill"]).has_found(&findings);

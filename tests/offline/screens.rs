@@ -237,7 +237,7 @@ fn the_steps_of_the_examples_for_ci_run() {
     let steps = [actions, sarif, gitlab, vec![own, hooks[0]["entry"].as_str().unwrap().to_owned()]].concat();
     assert_eq!(steps.len(), 8);
     needs!("git");
-    let (good, bad) = (Sandbox::bootstrapped(), spoiled());
+    let (good, bad) = (Sandbox::usual(), spoiled());
     for sandbox in [&good, &bad] {
         git(sandbox, &["init", "-q", "."]);
         sandbox.write("keys/.gitignore", b"*.agekey\n");

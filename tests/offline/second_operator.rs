@@ -81,7 +81,7 @@ const ROWS: [Row; 13] = [
 
 /// With an identity elsewhere that opens the escrow.
 fn whole() -> Sandbox {
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::usual();
     sandbox.write_secret("id", sandbox.read("keys/operator.agekey").as_bytes());
     sandbox
 }

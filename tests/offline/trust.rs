@@ -7,14 +7,14 @@ use std::sync::OnceLock;
 use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::escrow;
 
-use crate::common::{Sandbox, USUAL, at_the_prompt, fixture_text, needs, pinned};
+use crate::common::{OWN_CERTIFICATE, OWN_KEY, Sandbox, USUAL, at_the_prompt, fixture_text, needs, pinned};
 
 fn digest(pem: &str) -> String {
     SealingCertificate::read(pem.as_bytes()).unwrap().digest.to_string()
 }
 
 fn good() -> String {
-    digest(&fixture_text("fixtures/certificates/good.crt"))
+    digest(&fixture_text(OWN_CERTIFICATE))
 }
 
 /// The attacker's own: certificate, and both certificate and key in PEM.
@@ -72,7 +72,7 @@ const ATTACKS: [(&str, Attack); 6] = [
     }),
     ("the escrow holds both keys", |s| {
         s.write("keys/sealing.crt", attacker().0.as_bytes());
-        let own = fixture_text("fixtures/certificates/good.crt") + &fixture_text("fixtures/private-keys/good-pkcs8.pem");
+        let own = fixture_text(OWN_CERTIFICATE) + &fixture_text(OWN_KEY);
         s.write("keys/sealing.key.age", &escrow_for(s, &(own + &attacker().1)));
         in_every_file(s, &good(), &digest(&attacker().0));
     }),
@@ -97,7 +97,7 @@ fn start() -> Sandbox {
     let sandbox = Sandbox::bootstrapped();
     sandbox.write_secret("token", b"hf_0123456789abcdefghij");
     sandbox.write_secret("env", b"VLLM_API_KEY=sk-0123456789abcdefghijABCDEFGHIJ\n");
-    sandbox.write_secret("own.pem", fixture_text("fixtures/private-keys/good-pkcs8.pem").as_bytes());
+    sandbox.write_secret("own.pem", fixture_text(OWN_KEY).as_bytes());
     sandbox.write("others/one.yaml", sandbox.read("out/secret-source/vllm-api-key.sealed.yaml").as_bytes());
     sandbox
 }
@@ -139,7 +139,7 @@ fn a_certificate_that_the_escrow_brings_is_not_taken_on_trust() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     // Beside the own key, theirs is the newer one: `renew` would move everything to it.
     let sandbox = start();
-    let own = fixture_text("fixtures/certificates/good.crt") + &fixture_text("fixtures/private-keys/good-pkcs8.pem");
+    let own = fixture_text(OWN_CERTIFICATE) + &fixture_text(OWN_KEY);
     sandbox.write("keys/sealing.key.age", &escrow_for(&sandbox, &(own + &attacker().1)));
     refused(&sandbox, &["renew", "--yes"], "renew");
 }
@@ -280,12 +280,7 @@ fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
     assert_eq!(before, sandbox.snapshot());
     // A line that is none is an error with its place, and the other folders' lines stay.
     let sandbox = start();
-    let other = pinned(
-        "",
-        std::path::Path::new("/elsewhere/with a space/keys"),
-        &attacker().0,
-        Some(&fixture_text("fixtures/certificates/good.crt")),
-    );
+    let other = pinned("", std::path::Path::new("/elsewhere/with a space/keys"), &attacker().0, Some(&fixture_text(OWN_CERTIFICATE)));
     sandbox.write_pins(&(sandbox.pins() + other.lines().last().unwrap() + "\n"));
     sandbox.run(["rotate", "vllm-api-key", "--yes", "--accept-certificate", &good()]).expect(0);
     assert!(sandbox.pins().contains(other.lines().last().unwrap()));

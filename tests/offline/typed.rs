@@ -1,7 +1,7 @@
 //! A path on the command line that does not exist may be a secret in the wrong place: the error names its flag, and does not repeat what
 //! was typed.
 
-use crate::common::Sandbox;
+use crate::common::{OWN_KEY, Sandbox, fixture_text};
 
 const SECRET: &str = "Vt8QmZ4xKp2WnR6yHd0sLc9B";
 
@@ -82,7 +82,7 @@ const TYPED_FOR_A_CLUSTER: &[(&str, i32, &str, &str)] = &[];
 fn what_does_not_exist_is_not_repeated() {
     let sandbox = Sandbox::bootstrapped();
     let here = sandbox.path("").to_string_lossy().trim_end_matches('/').to_owned();
-    sandbox.write_secret("key.pem", crate::common::fixture_text("fixtures/private-keys/good-pkcs8.pem").as_bytes());
+    sandbox.write_secret("key.pem", fixture_text(OWN_KEY).as_bytes());
     sandbox.write("kubeconfig", b"clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\ncontexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n");
     for cluster in ["keys/a", "out/a", "keys/b"] {
         let from = cluster.split('/').next().unwrap();

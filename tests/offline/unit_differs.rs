@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use seal_secrets::manifest::contract_file;
@@ -13,7 +14,7 @@ use seal_secrets::pipeline::certificate::SealingCertificate;
 use seal_secrets::pipeline::seal::Sealer;
 use zeroize::Zeroizing;
 
-use crate::common::{BINARY, Sandbox, TestEntropy, finish, fit, fixture, fixture_text, path, program, usual};
+use crate::common::{BINARY, OWN_CERTIFICATE, Sandbox, TestEntropy, finish, fit, fixture, fixture_text, path, program, usual};
 
 const SOURCE: &str = "out/secret-source/";
 
@@ -57,7 +58,7 @@ const DIFFERENCES: &[(&str, &str, &str, &str, usize)] = &[
         1,
     ),
     ("another-style", ONE, "kind: SealedSecret", "kind: \"SealedSecret\"", 2),
-    ("value-in-quotes", ONE, "    value: Ag", "    value: >-\n      Ag", 11),
+    ("value-in-quotes", ONE, "    value: AQ", "    value: >-\n      AQ", 11),
     ("imported-or-not", ONE, "    seal-secrets/made", "    seal-secrets/imported: \"false\"\n    seal-secrets/made", 8),
     ("other-name-in-the-template", ONE, "      name: vllm-api-key", "      name: another", 14),
     (
@@ -206,7 +207,7 @@ fn a_drill_reports_it_and_no_text_of_the_file_is_shown() {
         assert!(ran.stdout.contains("here should stand `    type: Opaque`") && !ran.stdout.contains("hunter2"), "{}", ran.stdout);
     }
     // What begins like a sealed value may be none.
-    let value = regex::Regex::new("    value: [^\n]*").unwrap().replace(&sandbox.read(&file), "    value: 'AgAhunter2'").into_owned();
+    let value = regex::Regex::new("    value: [^\n]*").unwrap().replace(&sandbox.read(&file), "    value: 'AQAhunter2'").into_owned();
     sandbox.write(&file, value.replace("hunter2\n    type", "").as_bytes());
     let ran = sandbox.run(["verify"]).expect(1);
     assert!(ran.stdout.contains(&format!("{file}:11:1: not as it should be\n")) && !ran.stdout.contains("hunter2"), "{}", ran.stdout);
@@ -215,7 +216,7 @@ fn a_drill_reports_it_and_no_text_of_the_file_is_shown() {
 #[test]
 fn the_help_writes_the_unit_again_with_the_same_values() {
     for (unit, keys) in [(TWO, &["dex-admin-password", "dex-admin-hash"][..]), ("litellm-salt-key", &["litellm-salt-key"])] {
-        let sandbox = Sandbox::bootstrapped();
+        let sandbox = Sandbox::usual();
         let before: Vec<String> = keys.iter().map(|key| sandbox.value(key)).collect();
         sandbox.edit(&format!("{SOURCE}{unit}.sealed.yaml"), "  annotations:", "  finalizers: []\n  annotations:");
         let said = sandbox.run(["verify"]).expect(1).stdout;
@@ -247,7 +248,7 @@ fn every_command_that_writes_units_writes_them_so() {
     assert_eq!(renewed.code, 0, "{}", renewed.stderr);
     good(&["verify", "--identity", "keys/operator.agekey"]);
     // Back to the first key.
-    sandbox.write("keys/sealing.crt", fixture_text("fixtures/certificates/good.crt").as_bytes());
+    sandbox.write("keys/sealing.crt", fixture_text(OWN_CERTIFICATE).as_bytes());
     sandbox.accept("keys");
     sandbox.run(["re-encrypt", "--yes"]).expect(0);
     good(&["verify", "--identity", "keys/operator.agekey"]);
@@ -255,7 +256,7 @@ fn every_command_that_writes_units_writes_them_so() {
 
 #[test]
 fn what_an_earlier_version_wrote_is_as_it_should_be() {
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::usual();
     for entry in std::fs::read_dir(fixture("fixtures/sealed/written-before")).unwrap() {
         let entry = entry.unwrap();
         let to = format!("{SOURCE}{}", entry.file_name().to_str().unwrap());
@@ -276,12 +277,15 @@ proptest! {
         length in 0usize..3000,
         count in 1usize..4,
     ) {
-        let certificate = SealingCertificate::read(fixture_text("fixtures/certificates/good-2048.crt").as_bytes()).unwrap();
-        let digest: CertificateDigest = certificate.digest;
+        static SEALER: LazyLock<(CertificateDigest, Sealer)> = LazyLock::new(|| {
+            let certificate = fit(SealingCertificate::read(fixture_text(OWN_CERTIFICATE).as_bytes()).unwrap());
+            (certificate.digest, Sealer::new(&certificate).unwrap())
+        });
+        let (digest, sealer) = &*SEALER;
         let contract = contract_file::read("c", contract_file::EMBEDDED).unwrap();
         let keys: Vec<_> = contract.keys.iter().cycle().skip(seed as usize % contract.keys.len()).take(count).collect();
         let values = keys.iter().map(|key| (key.name.to_string(), SecretValue::new(Zeroizing::new(vec![b'a'; length])))).collect();
-        let blobs = Sealer::new(&fit(certificate)).unwrap().seal_all(values, &mut TestEntropy(seed), NonZeroUsize::MIN).unwrap();
+        let blobs = sealer.seal_all(values, &mut TestEntropy(seed), NonZeroUsize::MIN).unwrap();
         let properties = ["value", "tls.key", "PASSWORD", "_x", "a-b"];
         let property = |i: usize| DataKey::new(properties[(i + seed as usize) % properties.len()]).unwrap();
         let values: Vec<Encrypted> = blobs.into_iter().enumerate().map(|(i, blob)| {
@@ -299,7 +303,7 @@ proptest! {
         let sealed: Vec<Sealed<'_>> = keys.iter().map(|key| Sealed {
             name: key.name.secret(), values: values.clone(), write_once: mark(&[key]), form: &form,
         }).collect();
-        let text = sealed_secret::write(&contract.namespace, digest, &sealed);
+        let text = sealed_secret::write(&contract.namespace, *digest, &sealed);
         let read = sealed_secret::read(&text).unwrap();
         let again: Vec<Sealed<'_>> = read.iter().map(|one| {
             assert_eq!(one.template.texts, form.texts);

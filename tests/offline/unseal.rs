@@ -31,7 +31,7 @@ fn it_prints_the_secrets_that_the_controller_would_make() {
 
 #[test]
 fn every_form_of_recovery_key_opens_the_same() {
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::usual();
     let expected = sandbox.run(["unseal"]).expect(0).stdout;
     for file in ["good-pkcs8.pem", "good-pkcs1.pem", "two-keys.pem", "key-secret.yaml", "key-secret.json", "key-list.yaml", "key-list.json"]
     {

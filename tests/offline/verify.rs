@@ -108,7 +108,7 @@ const DEFECTS: &[Defect] = &[
         s.edit("out/secret-source/vllm-api-key.sealed.yaml", "    value: ", "    password: ")
     }),
     ("wrong-blob", &["wrong-blob out/secret-source/vllm-api-key.sealed.yaml:11:12"], |s| {
-        s.edit("out/secret-source/vllm-api-key.sealed.yaml", "    value: Ag", "    value: AQ")
+        s.edit("out/secret-source/vllm-api-key.sealed.yaml", "    value: AQ", "    value: Ag")
     }),
     ("wrong-length", &["wrong-length out/secret-source/vllm-api-key.sealed.yaml:11:12"], |s| reseal(s, "vllm-api-key", b"too short")),
     ("wrong-certificate", &["wrong-certificate out/secret-source/vllm-api-key.sealed.yaml:1:1"], |s| {
@@ -123,7 +123,7 @@ const DEFECTS: &[Defect] = &[
     ("namespace-differs", &["namespace-differs out/secret-source/namespace.yaml:5:1"], |s| {
         s.edit("out/secret-source/namespace.yaml", "secret-source", "other")
     }),
-    ("rbac-differs", &["rbac-differs out/secret-source/rbac.yaml:27:1"], |s| {
+    ("rbac-differs", &["rbac-differs out/secret-source/rbac.yaml:26:1"], |s| {
         s.edit("out/secret-source/rbac.yaml", "- vllm-api-key", "- another")
     }),
     ("store-differs", &["store-differs out/secret-store/cluster-secret-store.yaml:16:1"], |s| {
@@ -162,7 +162,6 @@ const DEFECTS: &[Defect] = &[
         &[
             "escrow-differs keys/sealing.key.age",
             "cannot-open out/secret-source/dex-admin.sealed.yaml:11:12",
-            "cannot-open out/secret-source/dex-admin.sealed.yaml:28:12",
             "cannot-open out/secret-source/dex-argocd-client-secret.sealed.yaml:11:12",
             "cannot-open out/secret-source/dex-grafana-client-secret.sealed.yaml:11:12",
             "cannot-open out/secret-source/dex-litellm-client-secret.sealed.yaml:11:12",
@@ -223,7 +222,8 @@ fn reseal(sandbox: &Sandbox, key: &str, value: &[u8]) {
 #[test]
 fn each_defect_is_found_by_its_code() {
     for (code, findings, spoil) in DEFECTS {
-        let sandbox = Sandbox::bootstrapped();
+        // Two are defects of a hash, which takes longer than all the rest of a run.
+        let sandbox = if ["half-missing", "hash-differs"].contains(code) { Sandbox::bootstrapped() } else { Sandbox::hashless() };
         spoil(&sandbox);
         let before = sandbox.snapshot();
         let expected = usual(findings);

@@ -241,5 +241,5 @@ fn k_certificates_keys_blobs() {
     rows.extend(private_keys());
     rows.extend(repositories());
     rows.extend(blobs());
-    run_all(rows);
+    run_all(rows.into_iter().map(|row| Row { usual: true, ..row }).collect());
 }

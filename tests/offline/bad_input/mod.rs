@@ -81,6 +81,8 @@ struct Row {
     id: &'static str,
     what: String,
     start: Start,
+    /// Whether the keys are as `keygen` makes them, and nothing is allowed.
+    usual: bool,
     prepare: Vec<Prepare>,
     /// A command that runs the binary: another user, a terminal, a full disk.
     through: Vec<String>,
@@ -109,6 +111,7 @@ fn row(id: &'static str, what: impl Into<String>, args: &[&str], code: i32, says
         id,
         what: what.into(),
         start: Start::Keys,
+        usual: false,
         prepare: Vec::new(),
         through: Vec::new(),
         needs: Needs::Nothing,
@@ -221,7 +224,9 @@ fn lacks(needs: Needs) -> Option<&'static str> {
 fn sandbox(row: &Row) -> Sandbox {
     let sandbox = match row.start {
         Start::Empty => Sandbox::empty(),
+        Start::Keys if row.usual => Sandbox::with_usual_keys(),
         Start::Keys => Sandbox::with_keys(),
+        Start::Bootstrapped if row.usual => Sandbox::usual(),
         Start::Bootstrapped => Sandbox::bootstrapped(),
         Start::Small => Sandbox::small(),
     };
@@ -240,7 +245,7 @@ fn ran(row: &Row, sandbox: &Sandbox) -> Ran {
     if let Some(prlimit) = tool("prlimit") {
         command.arg(prlimit).args([MOST_TIME, MOST_ADDRESS_SPACE]);
     }
-    command.arg(BINARY).args(&row.args).current_dir(sandbox.path("")).env_clear().env("PATH", path());
+    command.arg(BINARY).args(sandbox.allowing(&row.args)).current_dir(sandbox.path("")).env_clear().env("PATH", path());
     command.env("XDG_STATE_HOME", sandbox.state_home());
     // L13 holds for every row.
     command.env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
