@@ -54,6 +54,10 @@ fn a_name_that_is_taken_at_the_last_moment_is_never_overwritten() {
         assert_eq!(write(existing)(&taken).unwrap_err().what(), expected);
         assert!(taken.state().tree() == State::empty().tree(), "the temporary file is gone");
     }
+    // Before anything is written, it is found as well.
+    let checked = |name, existing| here(&with(&["a"])).check(name, existing).map_err(|error| error.what());
+    assert_eq!(checked("a", Existing::Keep), Err("is there already, and is never overwritten".to_owned()));
+    assert_eq!([checked("a", Existing::AsRead(None)), checked("b", Existing::Keep)], [Ok(()), Ok(())]);
 }
 
 #[test]
@@ -171,4 +175,24 @@ fn a_file_of_the_folder_is_read_whole_or_not_at_all() {
         assert_eq!(here(&SimulatedDisk::good(&state(bytes))).read_file("a").unwrap().len(), bytes);
     }
     assert_eq!(here(&SimulatedDisk::good(&state(MOST + 1))).read_file("a").unwrap_err().what(), "larger than 16 MiB");
+}
+
+#[test]
+fn a_file_system_that_cannot_rename_without_replacing_gets_a_second_name_instead() {
+    for (errno, existing, expected) in [
+        (Errno::INVAL, Existing::Keep, Ok(())),
+        (Errno::OPNOTSUPP, Existing::AsRead(None), Ok(())),
+        (Errno::IO, Existing::Keep, Err("cannot be put in place".to_owned())),
+        (Errno::INVAL, Existing::AsRead(Some(b"x")), Err("cannot be put in place".to_owned())),
+    ] {
+        let start = if expected.is_ok() || errno == Errno::IO { State::empty() } else { State::empty().with("a", 0o644, b"x") };
+        let write = |disk: &SimulatedDisk| Writer::new(&here(disk)).write("a", b"new", 0o644, existing);
+        let good = SimulatedDisk::good(&start);
+        write(&good).unwrap();
+        let n = good.calls().iter().position(|call| *call == "rename").unwrap();
+        let disk = SimulatedDisk::failing(&start, n, Fault::Error(errno));
+        assert_eq!(write(&disk).map_err(|error| error.what()), expected, "{errno:?}");
+        let wanted = if expected.is_ok() { good.state().tree() } else { start.tree() };
+        assert!(disk.state().tree() == wanted, "{errno:?}: no temporary file is left");
+    }
 }
