@@ -13,9 +13,6 @@ use zeroize::Zeroizing;
 
 use crate::model::{Error, Result, drawing_itself};
 
-/// The largest escrow that is read, in bytes: room for hundreds of keys.
-const MOST_BYTES: u64 = 16 * 1024 * 1024;
-
 /// A new age identity: the text of its file, and its recipient.
 pub fn new_identity() -> Result<(Zeroizing<String>, String)> {
     let identity = drawing_itself(age::x25519::Identity::generate)?;
@@ -118,14 +115,14 @@ pub fn decrypt(escrow: &[u8], identities: &[&dyn Identity]) -> Result<Zeroizing<
         let help = "restore the one that `seal-secrets keygen` made from where you keep a copy of it";
         return Err(Error::bad_input("the escrow is encrypted with a passphrase, not to an identity", help));
     }
-    let reader = decryptor.decrypt(identities.iter().copied()).map_err(|error| match error {
+    let mut reader = decryptor.decrypt(identities.iter().copied()).map_err(|error| match error {
         DecryptError::NoMatchingKeys => {
             Error::cryptography("the escrow is not encrypted to this identity", "name another one with `--identity FILE`")
         }
         _ => damaged(),
     })?;
     let mut text = Zeroizing::new(String::with_capacity(escrow.len()));
-    reader.take(MOST_BYTES).read_to_string(&mut text).map_err(|_| damaged())?;
+    reader.read_to_string(&mut text).map_err(|_| damaged())?;
     Ok(text)
 }
 

@@ -120,10 +120,6 @@ pub fn is_folder(disk: &dyn FolderHandle, path: &Path) -> Result<bool> {
     Ok(stat(disk, path, Links::Follow)?.is_some_and(|stat| stat.kind == disk::Kind::Folder))
 }
 
-pub fn mode(disk: &dyn Disk, path: &Path) -> Result<Option<u32>> {
-    Ok(stat(disk, path, Links::Follow)?.map(|stat| stat.mode))
-}
-
 /// Whether files can be created in a folder.
 pub fn is_writable(disk: &dyn Disk, folder: &Path) -> Result<bool> {
     match disk.check_writable(folder) {

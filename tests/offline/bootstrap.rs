@@ -244,6 +244,34 @@ fn an_unknown_sealed_file_is_an_orphan_and_stays() {
 }
 
 #[test]
+fn a_folder_of_somebody_else_is_not_written_to() {
+    let sandbox = Sandbox::with_keys();
+    sandbox.write("out/kustomization.yaml", b"resources: []\n");
+    let before = sandbox.snapshot();
+    for command in ["bootstrap", "plan"] {
+        let ran = sandbox.run([command]).expect(4);
+        assert!(
+            ran.stderr.starts_with("error: out/kustomization.yaml: this file is not ours, and would be overwritten\n"),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert_eq!(before, sandbox.snapshot());
+    // What would not be overwritten may be anybody's.
+    std::fs::rename(sandbox.path("out/kustomization.yaml"), sandbox.path("out/theirs.yaml")).unwrap();
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stdout.contains("write  out/secret-store (new): 3 files\n"), "{}", ran.stdout);
+    assert_eq!(sandbox.read("out/theirs.yaml"), "resources: []\n");
+    // And what lost our mark lies among ours.
+    sandbox.write("out/kustomization.yaml", b"resources: []\n");
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stdout.contains("write  out/kustomization.yaml (restored)\n"), "{}", ran.stdout);
+    sandbox.remove("out/kustomization.yaml");
+    let ran = sandbox.run(["bootstrap"]).expect(0);
+    assert!(ran.stdout.contains("write  out/kustomization.yaml (made again: its file was gone)\n"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_derived_file_that_was_edited_is_restored_and_said_so() {
     let sandbox = Sandbox::bootstrapped();
     let before = sandbox.read("out/secret-source/rbac.yaml");

@@ -161,6 +161,36 @@ fn a_value_that_the_contract_adds_is_sealed_alone() {
     assert!(ran.stdout.starts_with(&format!("seal   {APP} (provided): app/voucher\n")), "{}", ran.stdout);
     assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/voucher"]));
     settled(&sandbox);
+    // An import makes nothing that does not come with it.
+    with(&sandbox, (TOKEN, &format!("{TOKEN}      one: {{ hex: {{ bytes: 16 }} }}\n      two: {{ hex: {{ bytes: 16 }} }}\n")));
+    sandbox.write_secret("app.yaml", plain_secret("app", &[("one", "00112233445566778899aabbccddeeff")]).as_bytes());
+    let before = blobs(&sandbox);
+    run(&sandbox, &["import", "-f", "app.yaml"]).expect(0);
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/one"]));
+}
+
+#[test]
+fn a_rotation_makes_nothing_that_is_gone_and_not_named() {
+    let sandbox = shop();
+    let keys = "out/secret-source/keys.sealed.yaml";
+    sandbox.remove(keys);
+    let before = blobs(&sandbox);
+    run(&sandbox, &["rotate", "app/token", "--yes"]).expect(0);
+    assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/token"]));
+    assert!(!sandbox.path(keys).exists());
+}
+
+#[test]
+fn a_file_that_holds_another_secret_too_is_not_written_again() {
+    let sandbox = shop();
+    let (app, keys) = (sandbox.read(APP), sandbox.read("out/secret-source/keys.sealed.yaml"));
+    sandbox.write(APP, format!("{app}---\n{}", keys.replace("name: keys\n", "name: strange\n")).as_bytes());
+    let before = sandbox.snapshot();
+    run(&sandbox, &["bootstrap"]).expect(0);
+    let ran = run(&sandbox, &["rotate", "app/token", "--yes"]).expect(4);
+    let says = format!("error: {APP}:{}:1: `strange` is sealed in this file too", app.lines().count() + 2);
+    assert!(ran.stderr.starts_with(&says), "{}", ran.stderr);
+    assert_eq!(before, sandbox.snapshot());
 }
 
 #[test]

@@ -176,6 +176,15 @@ fn what_no_enabled_feature_needs_is_neither_missing_nor_an_orphan() {
     assert!(!planned.contains("orphan"), "{planned}");
     run(&sandbox, &["bootstrap"], &PROD).expect(0);
     assert_eq!(sandbox.value("n8n-encryption-key"), salt);
+    // One that can be provided again is missed only while it is needed.
+    sandbox.write_secret("token", b"hf_0123456789abcdefghijABCDEFGHIJkl");
+    let provide = ["bootstrap", "--provide", "hf-token=token"];
+    run(&sandbox, &provide, &PROD).expect(0);
+    sandbox.remove("out/secret-source/hf-token.sealed.yaml");
+    assert!(run(&sandbox, &["bootstrap"], &PROD).expect(4).stderr.contains("hf-token"));
+    run(&sandbox, &["bootstrap"], &SMALL).expect(0);
+    run(&sandbox, &provide, &PROD).expect(0);
+    assert_eq!(sandbox.value("hf-token"), "hf_0123456789abcdefghijABCDEFGHIJkl");
     // Off is no reason to forget a write-once value that was there.
     sandbox.remove("out/secret-source/n8n-encryption-key.sealed.yaml");
     assert!(run(&sandbox, &["bootstrap"], &SMALL).expect(4).stderr.contains("n8n-encryption-key"));

@@ -443,9 +443,17 @@ fn a_controller_is_asked_for_nested_ones_and_not_for_a_value_by_itself() {
     let indented: String = unit.lines().map(|line| format!("      {line}\n")).collect();
     let before = format!("helm:\n  values: |\n    extraObjects:\n    - a: b\n    - \n{indented}raw: {blob}\n");
     sandbox.write("git/values.yaml", before.as_bytes());
+    // What does not say to which certificate it is sealed is tried, and one of the two needs nothing.
+    let unmarked =
+        |text: &str| text.lines().filter(|line| !line.contains("seal-secrets/certificate")).map(|line| format!("{line}\n")).collect();
+    let (old, new): (String, String) = (unmarked(&unit), unmarked(&Sandbox::renewed().read("out/secret-source/vllm-api-key.sealed.yaml")));
+    sandbox.write("git/old.yaml", old.as_bytes());
+    sandbox.write("git/new.yaml", new.as_bytes());
     let args = ["re-encrypt", "git", "--via-controller", "--kubeconfig", "kubeconfig", "--yes", "--identity", "keys/operator.agekey"];
     let ran = sandbox.start(args).expect(1);
     assert!(ran.stdout.contains("re-encrypt git/values.yaml: secret-source/vllm-api-key"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("re-encrypt git/old.yaml: secret-source/vllm-api-key"), "{}", ran.stdout);
+    assert_eq!((sandbox.read("git/old.yaml") == old, sandbox.read("git/new.yaml") == new), (false, true), "{}", ran.stdout);
     let place = format!("failed: git/values.yaml:{}:6: a sealed value by itself", before.lines().count());
     assert!(ran.stderr.contains(&place), "{}", ran.stderr);
     let after = sandbox.read("git/values.yaml");

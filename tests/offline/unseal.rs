@@ -74,8 +74,17 @@ fn any_sealed_secret_file_of_any_scope_opens() {
             assert_eq!(secret["data"]["data"], case["plaintext"], "{scope} {key}");
             assert_eq!((&secret["type"], &secret["immutable"]), (&"kubernetes.io/basic-auth".into(), &true.into()));
             assert_eq!(secret["metadata"]["labels"]["a"], "b");
+            let name = |secret: &serde_json::Value| (secret["metadata"]["name"].clone(), secret["metadata"]["namespace"].clone());
+            assert_eq!(name(&secret), (case["name"].clone(), case["namespace"].clone()));
             let ran = sandbox.run_with_input(["unseal", "-f", "-", "--recovery-private-key", "key.pem", "-o", "json"], text.as_bytes());
             assert_eq!(serde_json::from_str::<serde_json::Value>(&ran.expect(0).stdout).unwrap(), secret);
+            // What it opens under is what it was sealed for, whatever the file says; one for the whole cluster may be anywhere.
+            let namespace = case["namespace"].as_str().unwrap();
+            sandbox.edit("sealed.yaml", &format!("namespace: {namespace}\n"), "namespace: elsewhere\n");
+            let args = ["unseal", "-f", "sealed.yaml", "--namespace", namespace, "--recovery-private-key", "key.pem", "-o", "json"];
+            let moved: serde_json::Value = serde_json::from_str(&sandbox.run(args).expect(0).stdout).unwrap();
+            let expected = if scope == "cluster-wide" { "elsewhere" } else { namespace };
+            assert_eq!((name(&moved), &moved["data"]), ((case["name"].clone(), expected.into()), &secret["data"]), "{scope}");
         }
     }
 }
