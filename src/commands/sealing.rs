@@ -12,7 +12,7 @@ use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::make::{Basis, make};
 use crate::pipeline::plan::{self, Extent, Setting, Wishes};
-use crate::pipeline::{render, unseal};
+use crate::pipeline::render;
 use crate::show;
 use crate::workspace::Workspace;
 use crate::workspace::given::Provide;
@@ -203,20 +203,18 @@ fn open_sources(
     let sealed: BTreeSet<&KeyName> = ready.plan.sealed().collect();
     let keys = ready.contract.keys.iter().filter(|key| sealed.contains(&key.name));
     let wanted: BTreeSet<&KeyName> = keys.flat_map(|key| key.recipe.sources()).filter(|name| !sealed.contains(name)).collect();
-    let mut found = BTreeMap::new();
     if wanted.is_empty() {
-        return Ok(found);
+        return Ok(BTreeMap::new());
+    }
+    let mut values = Vec::new();
+    for (file, secrets) in &ready.before.inventory.sealed {
+        for secret in secrets {
+            let of_secret = wanted.iter().filter(|name| name.secret() == secret.name.as_str());
+            values.extend(of_secret.map(|name| (file.clone(), secret, *name)));
+        }
     }
     let escrow = workspace.escrow(identity, world)?;
-    for (file, secret) in ready.before.inventory.sealed.iter().flat_map(|(file, secrets)| secrets.iter().map(move |one| (file, one))) {
-        if wanted.iter().all(|name| name.secret() != secret.name.as_str()) {
-            continue;
-        }
-        let values = unseal::open_all(&escrow.pairs.openers, secret).map_err(|error| error.in_file(&workspace.places.in_out(file)))?;
-        let names = secret.encrypted.iter().map(|one| KeyName::of(&secret.name, &one.key));
-        found.extend(names.zip(values).map(|(name, (_, value))| (name, value)).filter(|(name, _)| wanted.contains(name)));
-    }
-    Ok(found)
+    Ok(workspace.open_each(&values, &escrow.pairs.openers)?.into_iter().collect())
 }
 
 /// Everything is done, so a failure to remember it on this machine is a warning, not an error.

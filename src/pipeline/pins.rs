@@ -1,5 +1,5 @@
 //! The pins: the sealing certificates that this machine accepted, one line per keys folder. The file is in the operator's state folder, as
-//! ssh keeps `known_hosts`: whoever writes to a repository does not decide what is sealed to.
+//! ssh keeps `known_hosts`: a person who can write to a repository does not decide what is sealed to.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

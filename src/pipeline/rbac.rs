@@ -36,7 +36,7 @@ pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)
     vec![role("doctor", None, &everywhere), role("doctor", Some(namespace), &there)]
 }
 
-/// How many keys of an escrow the Role covers: their number is known only to whoever opens it.
+/// How many keys of an escrow the Role covers: only a person who opens it knows their number.
 const KEYS: usize = 8;
 
 /// `key-secret --apply`: server-side apply needs `create` for a new object, and even that right can have a name.

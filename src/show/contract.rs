@@ -15,9 +15,12 @@ pub fn recipes() -> String {
     EXAMPLES.iter().map(one).collect::<String>() + below
 }
 
-fn consumers(contract: &Contract, key: &KeyName) -> Vec<String> {
+/// The ExternalSecrets that read a value; `-` if there is none.
+fn readers(contract: &Contract, key: &KeyName) -> String {
     let reads = contract.consumers.iter().filter(|consumer| consumer.reads_key(key));
-    reads.map(|consumer| format!("{}/{}", consumer.namespace, consumer.name.as_ref().unwrap_or(&consumer.target))).collect()
+    let names: Vec<String> =
+        reads.map(|consumer| format!("{}/{}", consumer.namespace, consumer.name.as_ref().unwrap_or(&consumer.target))).collect();
+    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
 }
 
 pub fn table(contract: &Contract) -> String {
@@ -37,11 +40,7 @@ pub(super) fn table_rows(contract: &Contract) -> Vec<[String; 4]> {
             recipe.push_str(", write-once");
         }
         let when = key.when.as_ref().map_or("always", |when| when.text.as_str());
-        let readers = match consumers(contract, &key.name) {
-            none if none.is_empty() => "-".to_owned(),
-            some => some.join(", "),
-        };
-        rows.push([key.name.to_string(), recipe, when.to_owned(), readers]);
+        rows.push([key.name.to_string(), recipe, when.to_owned(), readers(contract, &key.name)]);
         let is_last = contract.values_of(key.name.secret()).last().is_some_and(|last| last.name == key.name);
         rows.extend(texts(contract, key.name.secret(), when).into_iter().filter(|_| is_last));
     }
@@ -50,13 +49,11 @@ pub(super) fn table_rows(contract: &Contract) -> Vec<[String; 4]> {
 
 /// A row for each text that a Secret holds besides its values.
 fn texts(contract: &Contract, secret: &str, when: &str) -> Vec<[String; 4]> {
-    let name = |property: &DataKey| KeyName::new(&format!("{secret}/{property}"));
     let row = |(property, text): (&DataKey, &Text)| {
         let reads: Vec<&str> = text.reads().map(DataKey::as_str).collect();
         let recipe = if reads.is_empty() { "plain".to_owned() } else { format!("template with {}", reads.join(", ")) };
-        let name = name(property).ok()?;
-        let readers = consumers(contract, &name).join(", ");
-        Some([name.to_string(), recipe, when.to_owned(), if readers.is_empty() { "-".to_owned() } else { readers }])
+        let name = KeyName::new(&format!("{secret}/{property}")).ok()?;
+        Some([name.to_string(), recipe, when.to_owned(), readers(contract, &name)])
     };
     contract.form(secret).texts.iter().filter_map(row).collect()
 }

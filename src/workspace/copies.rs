@@ -123,12 +123,16 @@ impl Workspace {
         }
     }
 
-    fn open_each(&self, sealed: &[(String, &SealedSecret, &KeyName)], keys: &[SealingKey]) -> Result<Vec<(KeyName, SecretValue)>> {
+    /// Opens these values, each with its file below the output folder and its SealedSecret. Values of one SealedSecret stand together.
+    pub fn open_each(&self, sealed: &[(String, &SealedSecret, &KeyName)], keys: &[SealingKey]) -> Result<Vec<(KeyName, SecretValue)>> {
         let mut opened = Vec::new();
-        for (file, secret, key) in sealed {
-            let values = unseal::open_all(keys, secret).map_err(|error| error.in_file(&self.places.in_out(file)))?;
-            let value = values.into_iter().find(|(data_key, _)| data_key == key.property());
-            opened.extend(value.map(|(_, value)| ((*key).clone(), value)));
+        for of_secret in sealed.chunk_by(|(_, one, _), (_, other, _)| std::ptr::eq(*one, *other)) {
+            let (file, secret, _) = &of_secret[0];
+            let mut values = unseal::open_all(keys, secret).map_err(|error| error.in_file(&self.places.in_out(file)))?;
+            for (_, _, key) in of_secret {
+                let at = values.iter().position(|(data_key, _)| data_key == key.property());
+                opened.extend(at.map(|at| ((*key).clone(), values.swap_remove(at).1)));
+            }
         }
         Ok(opened)
     }

@@ -167,8 +167,8 @@ impl Workspace {
         Ok(None)
     }
 
-    /// For one of several clusters that has neither recipients nor an identity yet: the recipients of the folder above, so that whoever can
-    /// open one escrow can open the other.
+    /// For one of several clusters that has neither recipients nor an identity yet: the recipients of the folder above, so that a person who
+    /// can open one escrow can open the other.
     pub fn recipients_of_all(&self, world: &mut World) -> Result<Vec<Recipient>> {
         let has_own = self.has(IDENTITY)?;
         let Some(above) = self.of_all()?.filter(|_| !has_own) else { return Ok(Vec::new()) };

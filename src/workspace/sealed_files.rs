@@ -16,7 +16,7 @@ use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::{SessionKey, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::world::disk::{Kind, Links};
-use crate::world::folder::{Existing, Folder, Lock, Writer, changed_meanwhile, removed_meanwhile};
+use crate::world::folder::{Folder, Lock, Writer, changed_meanwhile, removed_meanwhile};
 use crate::world::{World, files, tree};
 
 const AT_ONCE: usize = 64;
@@ -222,8 +222,7 @@ impl<'w> SealedFiles<'w> {
             let mut writer = Writer::new(&folder);
             for (file, text) in of_folder {
                 let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let mode = folder.mode(name)?.unwrap_or(0o644);
-                writer.write(name, text.as_bytes(), mode, Existing::AsRead(Some(file.text.as_bytes())))?;
+                writer.replace(name, text.as_bytes(), Some(file.text.as_bytes()))?;
             }
             sync(writer, world)?;
         }

@@ -1,5 +1,5 @@
 //! Which certificate this machine accepted for the keys folder. That is remembered in the operator's state folder and never in the
-//! repository: whoever writes to the repository does not decide what is sealed to.
+//! repository: a person who can write to the repository does not decide what is sealed to.
 
 use std::path::{Path, PathBuf};
 

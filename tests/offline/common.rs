@@ -324,59 +324,40 @@ impl Sandbox {
     /// With `keys/`, and `out/` as the first run leaves it.
     pub fn bootstrapped() -> Self {
         static TEMPLATE: OnceLock<Template> = OnceLock::new();
-        let make = || {
-            let sandbox = Self::with_keys();
-            sandbox.run(["bootstrap"]).expect(0);
-            sandbox
-        };
-        Template::sandbox(&TEMPLATE, make)
+        Template::changed(&TEMPLATE, Self::with_keys, |sandbox| drop(sandbox.run(["bootstrap"]).expect(0)))
     }
 
     /// The same of a contract without its hash, which the settings name.
     pub fn hashless() -> Self {
         static HASHLESS: OnceLock<Template> = OnceLock::new();
-        let make = || {
-            let sandbox = Self::with_keys();
+        Template::changed(&HASHLESS, Self::with_keys, |sandbox| {
             sandbox.write("contract.yaml", without_hash(contract_file::EMBEDDED).as_bytes());
             sandbox.set("contract: contract.yaml");
             sandbox.run(["bootstrap"]).expect(0);
-            sandbox
-        };
-        Template::sandbox(&HASHLESS, make)
+        })
     }
 
     /// As [`Sandbox::bootstrapped`], with the usual keys, of 4096 bits.
     pub fn usual() -> Self {
         static USUAL: OnceLock<Template> = OnceLock::new();
-        let make = || {
-            let sandbox = Self::with_usual_keys();
-            sandbox.run(["bootstrap"]).expect(0);
-            sandbox
-        };
-        Template::sandbox(&USUAL, make)
+        Template::changed(&USUAL, Self::with_usual_keys, |sandbox| drop(sandbox.run(["bootstrap"]).expect(0)))
     }
 
     /// As [`Sandbox::bootstrapped`], and then renewed: in all tests the same.
     pub fn renewed() -> Self {
         static RENEWED: OnceLock<Template> = OnceLock::new();
-        let make = || {
-            let sandbox = Self::bootstrapped();
+        Template::changed(&RENEWED, Self::bootstrapped, |sandbox| {
             sandbox.make_key(["renew", "--yes"]).told(&sandbox.will_open_for(&[&sandbox.own_recipient()]));
-            sandbox
-        };
-        Template::sandbox(&RENEWED, make)
+        })
     }
 
     /// With `keys/`, and `contract.yaml`, a small one, as its first run leaves it.
     pub fn small() -> Self {
         static SMALL: OnceLock<Template> = OnceLock::new();
-        let make = || {
-            let sandbox = Self::with_keys();
+        Template::changed(&SMALL, Self::with_keys, |sandbox| {
             sandbox.write("contract.yaml", fixture_text("fixtures/contracts/small.yaml").as_bytes());
             sandbox.run(["bootstrap", "--contract", "contract.yaml"]).expect(0);
-            sandbox
-        };
-        Template::sandbox(&SMALL, make)
+        })
     }
 
     /// Another one with the same files.
@@ -626,6 +607,15 @@ pub struct Template {
 }
 
 impl Template {
+    /// A sandbox that is begun and changed once.
+    fn changed(once: &OnceLock<Self>, begin: impl FnOnce() -> Sandbox, change: impl FnOnce(&Sandbox)) -> Sandbox {
+        Self::sandbox(once, || {
+            let sandbox = begin();
+            change(&sandbox);
+            sandbox
+        })
+    }
+
     /// A sandbox with all of that.
     pub fn sandbox(once: &OnceLock<Self>, make: impl FnOnce() -> Sandbox) -> Sandbox {
         let template = once.get_or_init(|| {

@@ -52,7 +52,7 @@ fn the_yaml_is_what_the_flag_takes() {
     assert_eq!(count("<path "), 18 + entries + 16, "{page}");
     assert_eq!(count("<tr>"), 1 + 18, "{page}");
     assert!(page.contains("<title>value → LITELLM_MASTER_KEY</title>") && page.contains("<td>64 hex, write-once</td>"), "{page}");
-    // Whoever opens it has no network.
+    // It is opened without a network.
     assert_eq!(["://", "<script", "<link", "src="].map(count), [0; 4], "{page}");
 }
 
