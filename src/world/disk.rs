@@ -64,8 +64,8 @@ pub trait FileHandle: Read + Write + Send {
 pub trait FolderHandle: Send + Sync {
     /// The metadata of the entry at a path.
     fn stat(&self, path: &Path, links: Links) -> Result<Stat>;
-    /// The entries of the folder at a path.
-    fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>>;
+    /// The entries of the folder at a path, each with its kind where the file system keeps that beside the name.
+    fn list(&self, path: &Path) -> Result<Vec<(OsString, Option<Kind>)>>;
     fn open_folder(&self, path: &Path, links: Links) -> Result<Box<dyn FolderHandle>>;
     /// Opens a file for reading; a pipe or device does not block.
     fn open_file(&self, path: &Path, links: Links) -> Result<Box<dyn FileHandle>>;
@@ -119,15 +119,15 @@ impl<F: AsFd + Send + Sync> FolderHandle for Real<F> {
         Ok(stat(&fs::statat(&self.0, path, flags)?))
     }
 
-    fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>> {
+    fn list(&self, path: &Path) -> Result<Vec<(OsString, Option<Kind>)>> {
         let mut found = Vec::new();
         for entry in Dir::new(open(&self.0, path, OFlags::RDONLY | OFlags::DIRECTORY)?)? {
             let entry = entry?;
             let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
             let kind = match entry.file_type() {
                 _ if name == "." || name == ".." => continue,
-                FileType::Unknown => self.stat(&path.join(&name), Links::Keep)?.kind,
-                known => kind(known),
+                FileType::Unknown => None,
+                known => Some(kind(known)),
             };
             found.push((name, kind));
         }

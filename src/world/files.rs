@@ -50,26 +50,43 @@ pub(super) fn content(file: Box<dyn FileHandle>, path: &Path, kind: Kind, into: 
         Kind::Trusted => check_trusted(&stat, path)?,
         Kind::Secret => check_private(&stat, path)?,
     }
-    all(file, stat.size, into)
+    until(file, stat.size, into)
 }
 
-/// The whole content; `size` is the expected size in bytes.
-fn all(file: impl Read, size: u64, into: &mut Zeroizing<Vec<u8>>) -> Result<()> {
+/// The content of a regular file of this size in bytes.
+fn until(mut file: impl Read, size: u64, into: &mut Zeroizing<Vec<u8>>) -> Result<()> {
+    check_size(size)?;
+    make_room(size as usize + 1, into);
+    into.resize(size as usize + 1, 0);
+    let read = file.read(into).or_else(|error| if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) });
+    into.truncate(read.map_err(|error| explain(&error, "read"))?);
+    // As long as it was said to be, with room for more: a second read, to see that this is its end, would be one more for each file.
+    if into.len() as u64 == size && size > 0 { Ok(()) } else { rest(file, into) }
+}
+
+fn check_size(size: u64) -> Result<()> {
     let too_large = || Error::bad_input(format!("larger than {} MiB", MOST_BYTES >> 20), "check where this file comes from");
-    if size > MOST_BYTES as u64 {
-        return Err(too_large());
-    }
+    if size > MOST_BYTES as u64 { Err(too_large()) } else { Ok(()) }
+}
+
+/// Allocated at once: a vector that grows leaves copies behind.
+fn make_room(bytes: usize, into: &mut Zeroizing<Vec<u8>>) {
     into.clear();
-    // Allocated at once: a vector that grows leaves copies behind.
-    if into.capacity() <= size as usize {
-        *into = Zeroizing::new(Vec::with_capacity(size as usize + 1));
+    if into.capacity() < bytes {
+        *into = Zeroizing::new(Vec::with_capacity(bytes));
     }
-    file.take(MOST_BYTES as u64 + 1).read_to_end(into).map_err(|error| explain(&error, "read"))?;
-    if into.len() > MOST_BYTES { Err(too_large()) } else { Ok(()) }
+}
+
+/// What else there is, appended.
+fn rest(file: impl Read, into: &mut Zeroizing<Vec<u8>>) -> Result<()> {
+    let most = (MOST_BYTES + 1).saturating_sub(into.len());
+    file.take(most as u64).read_to_end(into).map_err(|error| explain(&error, "read"))?;
+    check_size(into.len() as u64)
 }
 
 fn from_pipe(pipe: Box<dyn FileHandle>, into: &mut Zeroizing<Vec<u8>>) -> Result<()> {
-    all(Pipe(pipe), MOST_BYTES as u64, into)?;
+    make_room(MOST_BYTES + 1, into);
+    rest(Pipe(pipe), into)?;
     if into.is_empty() {
         return Err(Error::bad_input("nothing came through this pipe", "check the command that writes to it"));
     }

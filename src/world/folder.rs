@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind as IoKind, Read};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -223,8 +223,19 @@ impl Folder {
     }
 
     /// The entries of this folder.
-    pub(super) fn list(&self) -> Result<Vec<(OsString, Kind)>> {
+    fn list(&self) -> Result<Vec<(OsString, Kind)>> {
+        self.list_quickly()?.into_iter().map(|(name, kind)| self.kind(&name, kind).map(|kind| (name, kind))).collect()
+    }
+
+    /// The entries of this folder, each with its kind where that costs nothing.
+    pub(super) fn list_quickly(&self) -> Result<Vec<(OsString, Option<Kind>)>> {
         self.handle.list(Path::new(".")).map_err(|error| self.failed(&error, "read"))
+    }
+
+    /// The kind of an entry, which may be known.
+    pub(super) fn kind(&self, name: &OsStr, known: Option<Kind>) -> Result<Kind> {
+        let gone = || removed_meanwhile().in_file(&self.path.join(name).to_string_lossy());
+        known.map_or_else(|| Ok(self.stat(name)?.ok_or_else(gone)?.kind), Ok)
     }
 
     /// Whether this is the name of a folder, or of a link to one.
@@ -350,7 +361,7 @@ impl Folder {
 
     /// The entries' names that are UTF-8.
     pub fn names(&self) -> Result<Vec<String>> {
-        Ok(self.list()?.into_iter().filter_map(|(name, _)| name.into_string().ok()).collect())
+        Ok(self.list_quickly()?.into_iter().filter_map(|(name, _)| name.into_string().ok()).collect())
     }
 
     pub fn remove(&self, name: &str) -> Result<()> {

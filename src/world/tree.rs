@@ -40,17 +40,27 @@ fn read_listed(disk: &dyn Disk, root: &Path, all: bool, matters: &Matters<'_>, t
         let (what, help) = ("no such folder", "name the root of the platform's checkout");
         return Err(Error::bad_input(what, help).in_file(&root.to_string_lossy()));
     };
-    let Listing { paths, passed_over } = list_below(&folder, all, Some(LeftOut::above(disk, root)?), threads)?;
+    let list = |guess| list_below(&folder, all, guess, Some(LeftOut::above(disk, root)?), threads);
+    if let Some(tree) = read_those(&folder, list(true)?, matters, threads)? {
+        return Ok(tree);
+    }
+    let changed = || removed_meanwhile().in_file(&root.to_string_lossy());
+    read_those(&folder, list(false)?, matters, threads)?.ok_or_else(changed)
+}
+
+/// The files of a listing that matter; none if its guess was wrong.
+fn read_those(root: &Folder, listing: Listing, matters: &Matters<'_>, threads: NonZeroUsize) -> Result<Option<Tree>> {
+    let Listing { paths, passed_over, guessed } = listing;
     let of_folders = paths.chunk_by(|one, other| split(one).0 == split(other).0);
     let shares: Vec<&[String]> = of_folders.flat_map(|of_folder| of_folder.chunks(AT_ONCE)).collect();
     let mut tree = Tree { files: BTreeMap::new(), passed_over };
-    for share in on_threads(shares, threads, |share| read_some(&folder, share, matters))? {
-        let share = share?;
+    for share in on_threads(shares, threads, |share| read_some(root, share, guessed, matters))? {
+        let Some(share) = share? else { return Ok(None) };
         tree.files.extend(share.files);
         tree.passed_over.extend(share.passed_over);
     }
     tree.passed_over.sort();
-    Ok(tree)
+    Ok(Some(tree))
 }
 
 /// Reads every file below a folder for which `matters` is true, whatever its name, except those that git leaves out.
@@ -65,11 +75,13 @@ pub struct Listing {
     pub paths: Vec<String>,
     /// Links to manifests or to folders.
     pub passed_over: Vec<String>,
+    /// Whether one was taken for a file by its name.
+    guessed: bool,
 }
 
 /// Lists every file below a folder, whatever its name, on this many threads.
 pub fn list_all(root: &Folder, threads: NonZeroUsize) -> Result<Listing> {
-    list_below(root, true, None, threads)
+    list_below(root, true, false, None, threads)
 }
 
 /// Whether a file's name is that of a manifest.
@@ -80,12 +92,15 @@ pub fn is_manifest(name: &str) -> bool {
 /// A folder to list, and what git leaves out of it, if that counts.
 type Waiting<'d> = (String, Option<LeftOut<'d>>);
 
-fn list_below(root: &Folder, all: bool, left_out: Option<LeftOut<'_>>, threads: NonZeroUsize) -> Result<Listing> {
+/// Some file systems say nothing of an entry but its name. With `guess`, what is called like a manifest is then taken for a file without
+/// a look at it: each look costs as much as reading one.
+fn list_below(root: &Folder, all: bool, guess: bool, left_out: Option<LeftOut<'_>>, threads: NonZeroUsize) -> Result<Listing> {
     let mut listing = Listing::default();
     let mut waiting = vec![(String::new(), left_out)];
     while !waiting.is_empty() {
-        for listed in on_threads(std::mem::take(&mut waiting), threads, |next| list(root, next, all))? {
+        for listed in on_threads(std::mem::take(&mut waiting), threads, |next| list(root, next, all, guess))? {
             let (found, below) = listed?;
+            listing.guessed |= found.guessed;
             listing.paths.extend(found.paths);
             listing.passed_over.extend(found.passed_over);
             waiting.extend(below);
@@ -95,10 +110,10 @@ fn list_below(root: &Folder, all: bool, left_out: Option<LeftOut<'_>>, threads: 
 }
 
 /// The files of one folder, and its subfolders.
-fn list<'d>(root: &Folder, (folder, left_out): Waiting<'d>, all: bool) -> Result<(Listing, Vec<Waiting<'d>>)> {
+fn list<'d>(root: &Folder, (folder, left_out): Waiting<'d>, all: bool, guess: bool) -> Result<(Listing, Vec<Waiting<'d>>)> {
     let (mut listing, mut below) = (Listing::default(), Vec::new());
     let at = root.beneath(Path::new(&folder))?.ok_or_else(|| gone(root, Path::new(&folder)))?;
-    let entries = at.list()?;
+    let entries = at.list_quickly()?;
     let has = |name: &str| entries.iter().any(|(entry, _)| entry == name);
     let left_out = left_out.map(|left_out| left_out.within(&at, has(".git"), has(".gitignore"))).transpose()?;
     for (name, kind) in entries {
@@ -107,6 +122,9 @@ fn list<'d>(root: &Folder, (folder, left_out): Waiting<'d>, all: bool) -> Result
         let path = || if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
         let wanted = is_manifest(name) || !all && text::ends(name, &TEMPLATES);
         let ignored = || left_out.as_ref().map_or(Ok(false), |left_out| left_out.file(name));
+        let guesses = guess && wanted && kind.is_none();
+        listing.guessed |= guesses;
+        let kind = if guesses { Kind::File } else { at.kind(name.as_ref(), kind)? };
         match kind {
             Kind::Folder if PASSED_OVER.contains(&name) => {}
             Kind::Folder => match &left_out {
@@ -122,10 +140,10 @@ fn list<'d>(root: &Folder, (folder, left_out): Waiting<'d>, all: bool) -> Result
     Ok((listing, below))
 }
 
-/// The files of one folder that matter; empty ones do not.
-fn read_some(root: &Folder, paths: &[String], matters: &Matters<'_>) -> Result<Tree> {
+/// The files of one folder that matter; empty ones do not. None if one that was guessed to be a file is something else.
+fn read_some(root: &Folder, paths: &[String], guessed: bool, matters: &Matters<'_>) -> Result<Option<Tree>> {
     let (mut found, mut bytes) = (Tree::default(), Zeroizing::default());
-    let Some(folder) = paths.first().map(|path| Path::new(split(path).0)) else { return Ok(found) };
+    let Some(folder) = paths.first().map(|path| Path::new(split(path).0)) else { return Ok(Some(found)) };
     let at = root.beneath(folder)?.ok_or_else(|| gone(root, folder))?;
     for path in paths {
         let name = Path::new(split(path).1);
@@ -133,11 +151,12 @@ fn read_some(root: &Folder, paths: &[String], matters: &Matters<'_>) -> Result<T
             Ok(true) if !bytes.is_empty() && matters(path, &bytes) => drop(found.files.insert(path.clone(), bytes.to_vec())),
             Ok(true) => {}
             Ok(false) => return Err(gone(root, Path::new(path))),
+            Err(_) if guessed && at.stat(name)?.is_some_and(|stat| stat.kind != Kind::File) => return Ok(None),
             Err(_) if is_too_large(&at, name)? => found.passed_over.push(path.clone()),
             Err(error) => return Err(error),
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// Whether a file that could not be read is larger than any manifest.

@@ -462,6 +462,12 @@ impl Sandbox {
         run_here(World { disk, state: Some(self.state()), server_patience: patience, ..World::real() }, b"", &self.allowing(args))
     }
 
+    /// Runs a command line on a file system that keeps no kinds beside the names in a folder.
+    pub fn run_without_kinds<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+        let disk = Arc::new(Here { tells: false, ..Here::new(self.folder.path()) });
+        run_here(World { disk, state: Some(self.state()), ..World::real() }, b"", &self.allowing(args))
+    }
+
     /// Runs a command line on one thread, on a disk that stands before the real one.
     pub fn run_through<S: AsRef<OsStr>>(&self, before: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>, args: &[S]) -> Ran {
         let disk = before(Arc::new(Here::new(self.folder.path())));
@@ -901,11 +907,13 @@ fn run_with<S: AsRef<OsStr>>(world: &mut World, stderr: Shared, watched: Option<
 struct Here {
     path: PathBuf,
     folder: Box<dyn FolderHandle>,
+    /// Whether a list of a folder tells the kinds of what is in it.
+    tells: bool,
 }
 
 impl Here {
     fn new(path: &Path) -> Self {
-        Here { path: path.to_owned(), folder: disk::real().open_folder(path, Links::Follow).unwrap() }
+        Here { path: path.to_owned(), folder: disk::real().open_folder(path, Links::Follow).unwrap(), tells: true }
     }
 
     /// Whether this folder's lock is held by no other process: between fork and exec a child that another test starts shares the
@@ -937,12 +945,13 @@ impl FolderHandle for Here {
         self.folder.stat(path, links)
     }
 
-    fn list(&self, path: &Path) -> std::io::Result<Vec<(OsString, Kind)>> {
-        self.folder.list(path)
+    fn list(&self, path: &Path) -> std::io::Result<Vec<(OsString, Option<Kind>)>> {
+        let known = |kind: Option<Kind>| kind.filter(|_| self.tells);
+        Ok(self.folder.list(path)?.into_iter().map(|(name, kind)| (name, known(kind))).collect())
     }
 
     fn open_folder(&self, path: &Path, links: Links) -> std::io::Result<Box<dyn FolderHandle>> {
-        Ok(Box::new(Here { path: self.path.join(path), folder: self.folder.open_folder(path, links)? }))
+        Ok(Box::new(Here { path: self.path.join(path), folder: self.folder.open_folder(path, links)?, tells: self.tells }))
     }
 
     fn open_file(&self, path: &Path, links: Links) -> std::io::Result<Box<dyn FileHandle>> {

@@ -240,7 +240,7 @@ impl FolderHandle for Swapping {
         self.folder.stat(path, links)
     }
 
-    fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>> {
+    fn list(&self, path: &Path) -> Result<Vec<(OsString, Option<Kind>)>> {
         let listed = self.step(path).list(path);
         self.folder.stat(path, Links::Follow).map(|stat| self.note(stat, path))?;
         listed

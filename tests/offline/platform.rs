@@ -149,6 +149,31 @@ fn what_is_met_on_the_way_is_said() {
 }
 
 #[test]
+fn a_file_system_that_tells_no_kinds_makes_no_difference() {
+    let sandbox = with_platform(Sandbox::with_keys());
+    let same = |command: &[&str]| {
+        let (told, untold) = (sandbox.run(command), sandbox.run_without_kinds(command));
+        assert_eq!((untold.code, &untold.stdout, &untold.stderr), (told.code, &told.stdout, &told.stderr), "{command:?}");
+        told.stdout
+    };
+    let both = || same(&[&["contract", "--format", "json"], &PROD[..]].concat()) + &same(&["status", "p"]);
+    both();
+    let sealed = fixture_text("fixtures/sealed/good.yaml");
+    let reader = sandbox.read("p/apps/dex/dex-secrets.yaml");
+    sandbox.write("p/apps/folder.yaml/reader.yaml", reader.as_bytes());
+    sandbox.write("p/apps/folder.yml/sealed.json", sealed.as_bytes());
+    for folder in ["p/apps/folder.yaml/reader.yaml", "p/apps/folder.yml/sealed.json"] {
+        assert!(both().contains(folder), "{folder}");
+    }
+    symlink("/dev/zero", sandbox.path("p/apps/zero.yaml")).unwrap();
+    assert!(both().contains("p/apps/zero.yaml"));
+    assert!(Command::new("mkfifo").arg(sandbox.path("p/apps/pipe.yaml")).status().unwrap().success());
+    assert!(!both().contains("pipe.yaml"));
+    sandbox.remove("p/apps/zero.yaml");
+    both();
+}
+
+#[test]
 fn what_no_enabled_feature_needs_is_neither_missing_nor_an_orphan() {
     let sandbox = with_platform(Sandbox::with_keys());
     let planned = run(&sandbox, &["plan", "--json"], &SMALL).expect(0).stdout;

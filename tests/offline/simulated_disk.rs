@@ -424,10 +424,10 @@ impl FolderHandle for At {
         self.act("stat", |state, at| Ok(state.stat(state.find(at, path)?)))
     }
 
-    fn list(&self, path: &Path) -> Result<Vec<(OsString, Kind)>> {
+    fn list(&self, path: &Path) -> Result<Vec<(OsString, Option<Kind>)>> {
         self.act("list", |state, at| {
             let names = state.entries(state.find(at, path)?)?;
-            Ok(names.iter().map(|(name, inode)| (name.clone(), state.stat(*inode).kind)).collect())
+            Ok(names.iter().map(|(name, inode)| (name.clone(), Some(state.stat(*inode).kind))).collect())
         })
     }
 

@@ -70,7 +70,7 @@ impl FolderHandle for OneFile {
         unreachable!("it is only opened")
     }
 
-    fn list(&self, _: &Path) -> Result<Vec<(OsString, Kind)>> {
+    fn list(&self, _: &Path) -> Result<Vec<(OsString, Option<Kind>)>> {
         unreachable!("it is only opened")
     }
 
