@@ -3,14 +3,12 @@
 use aws_lc_rs::agreement;
 use aws_lc_rs::encoding::{AsBigEndian, AsDer, Curve25519SeedBin, EcPrivateKeyBin, EcPublicKeyUncompressedBin, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crypto_bigint::BoxedUint;
 use rsa::pkcs1::{self, DecodeRsaPrivateKey, EncodeRsaPrivateKey};
-use rsa::pkcs1v15::SigningKey;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
-use rsa::signature::{SignatureEncoding, Signer};
 use rsa::traits::PublicKeyParts;
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData, RsaKeypair, RsaPrivateKey};
 use ssh_key::public::{Ed25519PublicKey, RsaPublicKey};
@@ -153,9 +151,11 @@ impl PrivateKey {
                 pair.sign(&SystemRandom::new(), message).map(|signature| signature.as_ref().to_vec()).map_err(|_| EntropyFailed.into())
             }
             PrivateKey::Rsa(key) => {
-                let signer = SigningKey::<rsa::sha2::Sha256>::new((**key).clone());
+                let pair = key.to_pkcs8_der().ok().and_then(|der| RsaKeyPair::from_pkcs8(der.as_bytes()).ok()).ok_or_else(failed)?;
+                let mut signature = vec![0; pair.public_modulus_len()];
+                let signed = pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature);
                 // A sound key fails to sign only if its blinding gets no randomness.
-                signer.try_sign(message).map(|signature| signature.to_vec()).map_err(|_| EntropyFailed.into())
+                signed.map(|()| signature).map_err(|_| EntropyFailed.into())
             }
         }
     }

@@ -5,9 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use rsa::PrivateKey;
-use rsa::pkcs1v15::SigningKey;
 use rsa::pkcs8::EncodePublicKey;
-use rsa::sha2::Sha256;
 use x509_cert::TbsCertificate;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{self, Builder, CertificateBuilder};
@@ -24,7 +22,7 @@ use zeroize::Zeroizing;
 use super::certificate::{FitCertificate, SealingCertificate};
 use super::private_key::{self, SealingKey};
 use super::seal::Sealer;
-use super::{rsa_soundness, tls, unseal};
+use super::{key_pair, rsa_soundness, tls, unseal};
 use crate::model::{Entropy, EntropyFailed, Error, Result, Scope, SecretValue};
 
 /// The certificate's lifetime: ten years of 365 days, like the controller's.
@@ -87,8 +85,8 @@ fn new_certificate(key: &PrivateKey, now: SystemTime, after: Option<SystemTime>,
         let public = SubjectPublicKeyInfo::from_der(key.to_public_key().to_public_key_der()?.as_bytes())?;
         let profile = LikeTheControllers(X509Name::from_str("CN=sealed-secret,O=sealed-secret")?);
         let builder = CertificateBuilder::new(profile, SerialNumber::new(&serial)?, validity, public)?;
-        let signer = SigningKey::<Sha256>::new(key.clone());
-        Ok(builder.build(&signer)?.to_der()?)
+        let signer = key_pair::PrivateKey::Rsa(Box::new(key.clone()));
+        Ok(builder.build::<_, tls::Signature>(&tls::By(&signer))?.to_der()?)
     };
     Ok(tls::built(build())?.to_string())
 }

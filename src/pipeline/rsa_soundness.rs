@@ -154,31 +154,35 @@ fn is_roca(words: &[u64]) -> bool {
 fn fermat_factors(n: &BoxedUint) -> bool {
     // Room for the growth of a² beyond n.
     let n = n.resize(n.bits_precision() + 64);
-    let one = BoxedUint::one_with_precision(n.bits_precision());
-    let mut a = n.floor_sqrt_vartime();
-    if a.wrapping_square() != n {
-        a = a.wrapping_add(&one);
+    let number = |of: u32| BoxedUint::from(of).resize(n.bits_precision());
+    let mut first = n.floor_sqrt_vartime();
+    if first.wrapping_square() != n {
+        first = first.wrapping_add(number(1));
     }
-    let mut rest = a.wrapping_square().wrapping_sub(&n);
-    for _ in 0..FERMAT_STEPS {
-        if is_square(&rest) {
-            return true;
-        }
-        // (a+1)² = a² + 2a + 1
-        rest = rest.wrapping_add(&a).wrapping_add(&a).wrapping_add(&one);
-        a = a.wrapping_add(&one);
-    }
-    false
+    let rest = first.wrapping_square().wrapping_sub(&n);
+    let of_moduli = MODULI.map(|modulus| (modulus, remainder(&first, modulus), remainder(&rest, modulus)));
+    (0..FERMAT_STEPS).any(|step| {
+        // (a + k)² − n = rest + 2ak + k²
+        let k = u64::from(step);
+        let may_be = of_moduli.iter().all(|(modulus, first, rest)| is_square_below(*modulus, (rest + 2 * first * k + k * k) % modulus));
+        may_be && is_square(&first.wrapping_add(number(step)).wrapping_square().wrapping_sub(&n))
+    })
+}
+
+/// Modulo 64 and these primes few remainders are those of squares, so the root of hardly any number is needed.
+const MODULI: [u64; 8] = [64, 5, 7, 11, 13, 17, 19, 23];
+
+fn remainder(n: &BoxedUint, modulus: u64) -> u64 {
+    n.rem_limb(NonZero::new(Limb::from(modulus)).expect("none is zero")).0
+}
+
+/// Whether it is the remainder of a square.
+fn is_square_below(modulus: u64, remainder: u64) -> bool {
+    (0..modulus).any(|root| root * root % modulus == remainder)
 }
 
 fn is_square(n: &BoxedUint) -> bool {
-    // Modulo 64 and these primes few remainders are those of squares, so the root of hardly any number is needed.
-    const MODULI: [u64; 6] = [64, 5, 7, 11, 13, 17];
-    let may_be = |modulus: u64| {
-        let rest = n.rem_limb(NonZero::new(Limb::from(modulus)).expect("none is zero")).0;
-        (0..modulus).any(|root| root * root % modulus == rest)
-    };
-    MODULI.into_iter().all(may_be) && n.floor_sqrt_vartime().wrapping_square() == *n
+    n.floor_sqrt_vartime().wrapping_square() == *n
 }
 
 /// Fermat's little theorem to base 2: every prime passes, and no product of two random primes.

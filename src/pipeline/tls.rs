@@ -210,12 +210,12 @@ impl BuilderProfile for Profile {
 }
 
 /// A private key as the builder's signer.
-struct By<'k>(&'k PrivateKey);
+pub struct By<'k>(pub &'k PrivateKey);
 
 #[derive(Clone)]
-struct Public(Vec<u8>);
+pub struct Public(Vec<u8>);
 
-struct Signature(Vec<u8>);
+pub struct Signature(Vec<u8>);
 
 impl Keypair for By<'_> {
     type VerifyingKey = Public;

@@ -2,12 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rsa::PrivateKey;
-use rsa::pkcs1v15::SigningKey;
-use rsa::signature::{SignatureEncoding, Signer};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair};
 use seal_secrets::pipeline::certificate::SealingCertificate;
-use seal_secrets::pipeline::{pem, private_key};
-use sha2::{Sha256, Sha384, Sha512};
+use seal_secrets::pipeline::pem;
 
 use crate::common::fixture_text;
 
@@ -44,7 +42,7 @@ fn it_is_fit_from_its_first_second_to_its_last_and_ends_soon_for_thirty_days() {
 }
 
 /// `good.crt` that says that it is signed with this algorithm of RFC 8017 (the last number of its name), and signed like this.
-fn signed(algorithm: u8, sign: fn(PrivateKey, &[u8]) -> Vec<u8>) -> SealingCertificate {
+fn signed(algorithm: u8, with: &'static dyn RsaEncoding) -> SealingCertificate {
     // 1.2.840.113549.1.1.11, in DER.
     const SHA256_RSA: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 11];
     let mut der = pem::read(&fixture_text("fixtures/certificates/good.crt")).unwrap().remove(0).der.to_vec();
@@ -53,24 +51,23 @@ fn signed(algorithm: u8, sign: fn(PrivateKey, &[u8]) -> Vec<u8>) -> SealingCerti
     named.iter().for_each(|at| der[at + 8] = algorithm);
     // Each of the two outer headers takes four bytes, and the signature stands last.
     let end = 8 + usize::from(u16::from_be_bytes([der[6], der[7]]));
-    let key = private_key::read_pem(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap().remove(0);
-    let signature = sign(key, &der[4..end]);
-    let start = der.len() - signature.len();
-    der[start..].copy_from_slice(&signature);
+    let key = pem::read(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap().remove(0).der.to_vec();
+    let key = RsaKeyPair::from_pkcs8(&key).unwrap();
+    let (text, start) = (der[4..end].to_vec(), der.len() - key.public_modulus_len());
+    key.sign(with, &SystemRandom::new(), &text, &mut der[start..]).unwrap();
     SealingCertificate::read(pem::write("CERTIFICATE", &der).as_bytes()).unwrap()
 }
 
 #[test]
 fn its_own_signature_is_of_the_hash_that_it_names() {
     let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    let sha256: fn(PrivateKey, &[u8]) -> Vec<u8> = |key, text| SigningKey::<Sha256>::new(key).sign(text).to_vec();
-    let sha384: fn(PrivateKey, &[u8]) -> Vec<u8> = |key, text| SigningKey::<Sha384>::new(key).sign(text).to_vec();
-    let sha512: fn(PrivateKey, &[u8]) -> Vec<u8> = |key, text| SigningKey::<Sha512>::new(key).sign(text).to_vec();
+    let (sha256, sha384, sha512): (&dyn RsaEncoding, &dyn RsaEncoding, &dyn RsaEncoding) =
+        (&RSA_PKCS1_SHA256, &RSA_PKCS1_SHA384, &RSA_PKCS1_SHA512);
     for (named, algorithm) in [(11, "SHA-256"), (12, "SHA-384"), (13, "SHA-512")] {
-        for (used, sign) in [(11, sha256), (12, sha384), (13, sha512)] {
+        for (used, with) in [(11, sha256), (12, sha384), (13, sha512)] {
             let wrong = "the certificate's own signature is wrong: it was changed after it was made".to_owned();
             let expected = if used == named { Ok(false) } else { Err(wrong) };
-            assert_eq!(judged(signed(named, sign), now), expected, "it names {algorithm}, and is signed with {used}");
+            assert_eq!(judged(signed(named, with), now), expected, "it names {algorithm}, and is signed with {used}");
         }
     }
     let of_sha1 = judged(signed(5, sha256), now);
