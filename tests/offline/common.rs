@@ -8,7 +8,7 @@ use std::io::{Cursor, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -667,7 +667,11 @@ pub fn copy_folder(from: &Path, to: &Path) {
 
 /// Runs a command to its end.
 pub fn finish(mut command: Command) -> Ran {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    ran_as(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+}
+
+/// What a process left.
+pub fn ran_as(output: Output) -> Ran {
     Ran {
         // 128 + signal, as a shell says it.
         code: output.status.code().unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&output.status).unwrap_or(0)),

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use age::armor::{ArmoredWriter, Format};
@@ -200,9 +201,20 @@ fn scrypt_of(work: u8) -> Vec<u8> {
 }
 
 /// With the fake plugin in `bin/`.
+/// The interpreter itself, where PATH has a script that looks for it each time.
+fn python() -> &'static str {
+    static PYTHON: OnceLock<String> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let mut command = Command::new(program("python3"));
+        command.args(["-c", "import sys; print(sys.executable)"]);
+        printed(command).trim().to_owned()
+    })
+}
+
 fn with_plugin() -> Sandbox {
     let sandbox = Sandbox::hashless();
-    sandbox.write("bin/age-plugin-fake", fixture_text("fixtures/plugins/age-plugin-fake").as_bytes());
+    let text = fixture_text("fixtures/plugins/age-plugin-fake").replacen("/usr/bin/env python3", python(), 1);
+    sandbox.write("bin/age-plugin-fake", text.as_bytes());
     sandbox.chmod("bin/age-plugin-fake", 0o755);
     sandbox
 }

@@ -25,14 +25,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process};
 
 use crate::common::{
-    BINARY, Ran, Sandbox, USUAL, at_the_prompt, finish, fixture, fixture_text, leave_out, needs, path, program, strace_works, test, tool,
+    BINARY, Ran, Sandbox, USUAL, at_the_prompt, fixture, fixture_text, leave_out, needs, path, program, ran_as, strace_works, test, tool,
 };
 use crate::leaks::{forms, holds};
 
@@ -42,11 +44,14 @@ const CANARY: &str = "Vt8QmZ4xKp2WnR6yHd0sLc9B";
 
 /// U5 asks for 2 seconds of a release build. A debug build gets five times that, of the processor: so a busy machine makes no row
 /// fail. Who needs more is killed.
-const MOST_TIME: &str = "--cpu=10";
+const MOST_SECONDS: u64 = 10;
 
-/// U5 asks for 256 MiB of memory. Resident memory cannot be limited (`prlimit --rss` is not enforced) nor measured
+/// U5 asks for 256 MiB of memory. Resident memory cannot be limited (`RLIMIT_RSS` is not enforced) nor measured
 /// without `unsafe` or /usr/bin/time; address space can, and needs room for the threads' stacks and malloc's arenas.
-const MOST_ADDRESS_SPACE: &str = "--as=1500000000";
+const MOST_ADDRESS_SPACE: u64 = 1_500_000_000;
+
+/// A run that hangs is killed after this time, which then shows as a wrong exit code and not as a hanging test.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a run finds.
 #[derive(Clone, Copy)]
@@ -234,27 +239,46 @@ fn sandbox(row: &Row) -> Sandbox {
     if matches!(row.needs, Needs::Immutable) { sandbox.copy_to(Sandbox::on_the_disk()) } else { sandbox }
 }
 
-/// The row's run. `timeout` ends one that hangs, which then shows as a wrong exit code and not as a hanging test.
+/// The row's run.
 fn ran(row: &Row, sandbox: &Sandbox) -> Ran {
     let mut stdin = tempfile::tempfile().unwrap();
     stdin.write_all(&row.stdin).unwrap();
     stdin.rewind().unwrap();
-    let mut command = Command::new(program("timeout"));
-    command.args(["--foreground", "--signal=KILL", "30"]).args(&row.through);
     // By its path: a row may have another PATH.
-    if let Some(prlimit) = tool("prlimit") {
-        command.arg(prlimit).args([MOST_TIME, MOST_ADDRESS_SPACE]);
-    }
-    command.arg(BINARY).args(sandbox.allowing(&row.args)).current_dir(sandbox.path("")).env_clear().env("PATH", path());
+    let line: Vec<&str> = row.through.iter().map(String::as_str).chain([BINARY]).collect();
+    let mut command = Command::new(program(line[0]));
+    command.args(&line[1..]).args(sandbox.allowing(&row.args)).current_dir(sandbox.path("")).env_clear().env("PATH", path());
     command.env("XDG_STATE_HOME", sandbox.state_home());
     // L13 holds for every row.
     command.env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
-    command.stdin(if row.stdin.is_empty() { Stdio::null() } else { stdin.into() });
-    let mut ran = finish(command);
+    command.stdin(if row.stdin.is_empty() { Stdio::null() } else { stdin.into() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut ran = finish_within(command);
     if row.on_a_terminal() {
         ran.stderr = std::mem::take(&mut ran.stdout).replace("\r\n", "\n") + &ran.stderr;
     }
     ran
+}
+
+/// Runs a command to its end, within the limits of every row.
+fn finish_within(mut command: Command) -> Ran {
+    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let pid = Pid::from_child(&child);
+    #[cfg(target_os = "linux")]
+    for (resource, most) in [(Resource::Cpu, MOST_SECONDS), (Resource::As, MOST_ADDRESS_SPACE)] {
+        // One that has ended already needs none.
+        let _ = rustix::process::prlimit(Some(pid), resource, Rlimit { current: Some(most), maximum: Some(most) });
+    }
+    let (ended, end) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if end.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                kill_process(pid, Signal::KILL).unwrap();
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        drop(ended);
+        ran_as(output)
+    })
 }
 
 /// The asserts U1 to U7; what does not hold.
@@ -337,9 +361,6 @@ fn short(text: &str) -> String {
 /// Runs the rows on as many threads as there are processors, and prints everything that does not hold together.
 fn run_all(rows: Vec<Row>) {
     let test = test();
-    if tool("prlimit").is_none() {
-        leave_out(&format!("{test}: the limits of time and memory"), "prlimit");
-    }
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let work = || {
