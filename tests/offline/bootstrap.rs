@@ -8,8 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use seal_secrets::pipeline::certificate::SealingCertificate;
 
 use crate::common::{
-    BINARY, OWN_CERTIFICATE, Sandbox, USUAL, at_the_prompt, copy_folder, finish, fixture, fixture_text, has_strace, needs, program,
-    usual_in,
+    BINARY, OWN_CERTIFICATE, Sandbox, USUAL, at_the_prompt, copy_folder, finish, fixture_text, has_strace, needs, program, usual_in,
 };
 
 const HEX_64: &str = "[0-9a-f]{64}";
@@ -100,7 +99,7 @@ fn two_first_runs_differ_only_in_ciphertext_and_certificate() {
 
 #[test]
 fn plan_prints_what_bootstrap_carries_out() {
-    let sandbox = Sandbox::with_keys();
+    let sandbox = Sandbox::with_keys().without_hash();
     let before = sandbox.snapshot();
     let planned = sandbox.run(["plan", "--json"]).expect(0).stdout;
     assert_eq!(planned, sandbox.run(["bootstrap", "--dry-run", "--json"]).expect(0).stdout);
@@ -245,7 +244,7 @@ fn an_unknown_sealed_file_is_an_orphan_and_stays() {
 
 #[test]
 fn a_folder_of_somebody_else_is_not_written_to() {
-    let sandbox = Sandbox::with_keys();
+    let sandbox = Sandbox::with_keys().without_hash();
     sandbox.write("out/kustomization.yaml", b"resources: []\n");
     let before = sandbox.snapshot();
     for command in ["bootstrap", "plan"] {
@@ -454,10 +453,8 @@ fn the_certificates_dates_are_kept_by_the_clock() {
 
 #[test]
 fn a_contract_of_ones_own_serves_another_platform() {
-    let sandbox = Sandbox::with_keys();
-    let contract = fixture("fixtures/contracts/small.yaml");
-    let contract = ["--contract", contract.to_str().unwrap()];
-    sandbox.run([&["bootstrap"], &contract[..]].concat()).expect(0);
+    let sandbox = Sandbox::small();
+    let contract = ["--contract", "contract.yaml"];
     assert!(sandbox.path("out/secret-source/admin.sealed.yaml").exists());
     assert!(sandbox.run([&["bootstrap"], &contract[..]].concat()).expect(0).stdout.starts_with("nothing to do"));
     sandbox.run([&["verify", "--identity", "keys/operator.agekey"], &contract[..]].concat()).finds(&USUAL[..1]);
@@ -486,7 +483,7 @@ fn a_file_with_a_second_name_is_replaced_and_the_other_name_keeps_its_content() 
 fn modes_do_not_depend_on_the_umask() {
     // What `keygen` makes is among the rows of `bad_input`.
     for umask in ["000", "777"] {
-        let sandbox = Sandbox::with_keys();
+        let sandbox = Sandbox::with_keys().without_hash();
         let mut shell = Command::new(program("sh"));
         shell
             .args(["-c", &format!("umask {umask}; exec {BINARY} {}", sandbox.allowing_in("bootstrap"))])
@@ -525,10 +522,10 @@ fn without_randomness_for_one_draw_no_run_panics() {
     if !has_strace() {
         return;
     }
-    let start = Sandbox::bootstrapped();
+    let start = Sandbox::hashless();
     let (_, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
     let add = ["escrow", "add-recipient", &recipient, "--yes"];
-    for args in [&["bootstrap"][..], &["rotate", "vllm-api-key", "dex-admin-hash", "--yes"], &add] {
+    for args in [&["bootstrap"][..], &["rotate", "vllm-api-key", "dex-admin-password", "--yes"], &add] {
         let prepared = || {
             let sandbox = start.copy();
             if args == ["bootstrap"] {

@@ -32,6 +32,9 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_seal-secrets");
 pub const OWN_CERTIFICATE: &str = "fixtures/certificates/good-2048.crt";
 pub const OWN_KEY: &str = "fixtures/private-keys/good-2048-pkcs8.pem";
 
+/// What the settings say in [`Sandbox::without_hash`].
+pub const HASHLESS: &str = "contract: contract.yaml";
+
 /// A file below `tests/`.
 pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(path)
@@ -327,20 +330,31 @@ impl Sandbox {
         Template::changed(&TEMPLATE, Self::with_keys, |sandbox| drop(sandbox.run(["bootstrap"]).expect(0)))
     }
 
-    /// The same of a contract without its hash, which the settings name.
+    /// Has the settings name the built-in contract [`without_hash`].
+    pub fn without_hash(self) -> Self {
+        self.write("contract.yaml", without_hash(contract_file::EMBEDDED).as_bytes());
+        self.set(HASHLESS);
+        self
+    }
+
+    /// As [`Sandbox::bootstrapped`], of that contract.
     pub fn hashless() -> Self {
-        static HASHLESS: OnceLock<Template> = OnceLock::new();
-        Template::changed(&HASHLESS, Self::with_keys, |sandbox| {
-            sandbox.write("contract.yaml", without_hash(contract_file::EMBEDDED).as_bytes());
-            sandbox.set("contract: contract.yaml");
-            sandbox.run(["bootstrap"]).expect(0);
-        })
+        static SEALED: OnceLock<Template> = OnceLock::new();
+        let begin = || Self::with_keys().without_hash();
+        Template::changed(&SEALED, begin, |sandbox| drop(sandbox.run(["bootstrap"]).expect(0)))
     }
 
     /// As [`Sandbox::bootstrapped`], with the usual keys, of 4096 bits.
     pub fn usual() -> Self {
         static USUAL: OnceLock<Template> = OnceLock::new();
         Template::changed(&USUAL, Self::with_usual_keys, |sandbox| drop(sandbox.run(["bootstrap"]).expect(0)))
+    }
+
+    /// As [`Sandbox::hashless`], with the usual keys.
+    pub fn usual_hashless() -> Self {
+        static SEALED: OnceLock<Template> = OnceLock::new();
+        let begin = || Self::with_usual_keys().without_hash();
+        Template::changed(&SEALED, begin, |sandbox| drop(sandbox.run(["bootstrap"]).expect(0)))
     }
 
     /// As [`Sandbox::bootstrapped`], and then renewed: in all tests the same.
@@ -737,12 +751,10 @@ pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str
     String::from_utf8_lossy(&shown).into_owned()
 }
 
-/// A contract without its bcrypt hash, which takes longer than all the rest of a run.
+/// A contract whose bcrypt hash, which takes longer than all the rest of a run, is drawn as any other value.
 pub fn without_hash(contract: &str) -> String {
-    let (keys, consumers) = contract.split_once("\nconsumers:\n").unwrap();
-    let keys: Vec<&str> = keys.split("\n  - name: ").filter(|key| !key.contains("bcrypt:")).collect();
-    let consumers: String = consumers.split_inclusive('\n').filter(|line| !line.contains("-hash }")).collect();
-    format!("{}\nconsumers:\n{consumers}", keys.join("\n  - name: "))
+    let (before, hash) = contract.split_once("{ bcrypt: {").unwrap();
+    format!("{before}{{ hex: {{ bytes: 16 }} }}{}", hash.split_once("} }").unwrap().1)
 }
 
 /// Randomness that is the same in every run (splitmix64): for tests only, handed in through `World`.

@@ -4,7 +4,11 @@ use crate::bootstrap::FORMS;
 use crate::common::{Sandbox, usual_in};
 
 pub fn two_clusters() -> Sandbox {
-    let sandbox = Sandbox::bootstrapped();
+    apart(&Sandbox::hashless()).without_hash()
+}
+
+/// What is sealed there, as cluster `a` beside a cluster `b` that has keys.
+fn apart(sandbox: &Sandbox) -> Sandbox {
     let other = sandbox.beside();
     other.make_key(["keygen", "--cluster", "b"]).expect(0);
     std::fs::create_dir_all(other.path("out")).unwrap();
@@ -79,7 +83,7 @@ fn the_same_values_are_sealed_for_another_cluster() {
 
 #[test]
 fn only_what_is_named_is_copied_and_both_clusters_are() {
-    let sandbox = two_clusters();
+    let sandbox = apart(&Sandbox::bootstrapped());
     sandbox.run(["copy", "--from", "a", "--to", "b", "dex-admin-hash"]).expect(0);
     assert_eq!(value(&sandbox, "a", "dex-admin-password"), value(&sandbox, "b", "dex-admin-password"), "the pair goes as one");
     assert!(!sandbox.path("out/b/secret-source/vllm-api-key.sealed.yaml").exists());

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::{Sandbox, usual_in};
+use crate::common::{HASHLESS, Sandbox, usual_in};
 use crate::platform::with_platform;
 
 const PROD: [&str; 4] = ["--platform", "p", "--environment", "prod"];
@@ -159,7 +159,7 @@ const FOUND: &str = "error[defined-twice]: p/x.yaml:1:1: ClusterSecretStore `sec
 
 #[test]
 fn every_command_that_looks_at_a_platform_says_so_and_the_work_is_done() {
-    let sandbox = with_platform(Sandbox::with_keys());
+    let sandbox = with_platform(Sandbox::with_keys().without_hash());
     sandbox.run([&["patch", "--write"][..], &PROD].concat()).expect(0);
     sandbox.write("p/x.yaml", STORE.as_bytes());
     sandbox.write_secret("env", b"HF_TOKEN=hf_0123456789\nVLLM_API_KEY=an-own-form-of-it\n");
@@ -190,16 +190,17 @@ fn every_command_that_looks_at_a_platform_says_so_and_the_work_is_done() {
 
 #[test]
 fn the_output_of_each_cluster_is_ours() {
-    let sandbox = with_platform(Sandbox::with_keys());
+    let sandbox = with_platform(Sandbox::with_keys().without_hash());
+    sandbox.set(&format!("{HASHLESS}\nout: p/sealed"));
     sandbox.run([&["patch", "--write"][..], &PROD].concat()).expect(0);
     for cluster in ["a", "b"] {
         for file in ["sealing.crt", "sealing.key.age", "operator.agekey"] {
             sandbox.write_secret(&format!("keys/{cluster}/{file}"), sandbox.read(&format!("keys/{file}")).as_bytes());
         }
         sandbox.accept(&format!("keys/{cluster}"));
-        sandbox.run([&["bootstrap", "--out", "p/sealed", "--cluster", cluster][..], &PROD].concat()).expect(0);
+        sandbox.run([&["bootstrap", "--cluster", cluster][..], &PROD].concat()).expect(0);
     }
-    let ran = sandbox.run([&["verify", "--out", "p/sealed", "--cluster", "a"][..], &PROD].concat()).expect(0);
+    let ran = sandbox.run([&["verify", "--cluster", "a"][..], &PROD].concat()).expect(0);
     let platform = ["other-store p/apps/billing/stripe.yaml:1:1", "rendered-by-helm p/apps/experience/key-portal/values.yaml:5:14"];
     let expected: Vec<String> = usual_in("keys/a", "p/sealed/a").into_iter().chain(platform.map(str::to_owned)).collect();
     ran.has_found(&expected);
@@ -209,8 +210,8 @@ fn the_output_of_each_cluster_is_ours() {
 #[test]
 fn what_patch_will_settle_is_a_note_until_verify_still_finds_it() {
     for (store, code) in [("", "property-missing"), ("store: { kind: SecretStore }", "store-kind-differs")] {
-        let sandbox = with_platform(Sandbox::with_keys());
-        sandbox.set(&format!("platform: p\nenvironment: prod\n{store}"));
+        let sandbox = with_platform(Sandbox::with_keys().without_hash());
+        sandbox.set(&format!("{HASHLESS}\nplatform: p\nenvironment: prod\n{store}"));
         let run = |args: &[&str]| sandbox.run(args);
         for args in [&["bootstrap"][..], &["bootstrap"], &["plan", "--check"]] {
             let ran = run(args).expect(0);
@@ -227,7 +228,7 @@ fn what_patch_will_settle_is_a_note_until_verify_still_finds_it() {
 
 #[test]
 fn a_property_that_patch_cannot_add_stays_an_error() {
-    let sandbox = with_platform(Sandbox::with_keys());
+    let sandbox = with_platform(Sandbox::with_keys().without_hash());
     sandbox.edit("p/apps/kserve/hf-token.yaml", "remoteRef:", "remoteRef: &here");
     let ran = sandbox.run([&["bootstrap"][..], &PROD].concat()).expect(1);
     let error = "error[property-missing]: p/apps/kserve/hf-token.yaml:18:14: `hf-token` reads 1 key without a property: its target would hold JSON\n  help: write `remoteRef` out where an anchor repeats it, or add `property: value` by hand\n";

@@ -151,7 +151,7 @@ fn git_takes_what_must_be_committed_and_nothing_else() {
     needs!("git");
     // With the platform's rules, and in a repository that has none.
     for rules in [PLATFORM_RULES, ""] {
-        let sandbox = Sandbox::empty();
+        let sandbox = Sandbox::empty().without_hash();
         git(&sandbox, &["init", "-q"]);
         sandbox.write(".gitignore", rules.as_bytes());
         sandbox.make_key(["keygen"]).expect(0);
@@ -166,7 +166,18 @@ fn git_takes_what_must_be_committed_and_nothing_else() {
             .filter(|path| path.is_file() && path.starts_with(sandbox.path("out")))
             .map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned())
             .collect();
-        expected.extend([".gitignore", "keys/.gitattributes", "keys/.gitignore", "keys/sealed.txt", "keys/sealing.crt"].map(str::to_owned));
+        expected.extend(
+            [
+                ".gitignore",
+                "contract.yaml",
+                "seal-secrets.yaml",
+                "keys/.gitattributes",
+                "keys/.gitignore",
+                "keys/sealed.txt",
+                "keys/sealing.crt",
+            ]
+            .map(str::to_owned),
+        );
         assert_eq!(taken, expected);
     }
 }

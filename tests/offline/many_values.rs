@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::common::{Ran, Sandbox, Template, TestEntropy, fixture_text};
-use crate::recipes::{Opened, contract, good, opened, run, sealed, text};
+use crate::recipes::{Opened, contract, good, is_argon2id_of, opened, run, sealed, text};
 
 /// A Secret with one of each kind of value, one that is made of it, pairs of one kind, and certificates.
 const SHOP: &str = "  - name: app
@@ -21,7 +21,7 @@ const SHOP: &str = "  - name: app
     values:
       username: { plain: shop }
       password: { hex: { bytes: 32 } }
-      hash: { bcrypt: { of: password, cost: 10 } }
+      hash: { argon2id: { of: password, memory: 19456, iterations: 2, parallelism: 1 } }
       token: { base64url: { bytes: 32 } }
       license: { provided: {} }
       uri: { template: 'postgres://{username}:{password}@db/shop', escape: url }
@@ -41,6 +41,10 @@ const SHOP: &str = "  - name: app
     about: the server
     recipe: { tls: { names: [web.example.org], days: 90, issued-by: ca } }
 ";
+
+/// The hash, which is one that takes little time, and a bcrypt hash instead.
+const BCRYPT: (&str, &str) =
+    ("argon2id: { of: password, memory: 19456, iterations: 2, parallelism: 1 }", "bcrypt: { of: password, cost: 10 }");
 
 const LICENSE: &str = "9a7c-11f0-licensed-to-the-shop";
 const APP: &str = "out/secret-source/app.sealed.yaml";
@@ -241,7 +245,8 @@ fn one_value_rotates_with_what_is_made_of_it_and_nothing_else() {
     assert_ne!(password, text(&old, "app", "password"));
     assert_eq!(sandbox.read("secrets/app_password"), password);
     assert_eq!(text(&new, "app", "uri"), format!("postgres://shop:{password}@db/shop"));
-    assert!(bcrypt::verify(password, text(&new, "app", "hash")).unwrap() && text(&new, "pull", ".dockerconfigjson").contains(password));
+    is_argon2id_of(password, text(&new, "app", "hash"), [19_456, 2, 1]);
+    assert!(text(&new, "pull", ".dockerconfigjson").contains(password));
     settled(&sandbox);
     // By any of the three names it is the same.
     for name in ["app/hash", "pull/.dockerconfigjson", "pull"] {
@@ -489,19 +494,24 @@ fn swapped_values_are_found_where_their_recipes_differ() {
         // The lengths tell already.
         ("app", "password", "token", vec![app("wrong-length"), app("wrong-length")]),
         // Any text may be a license.
-        ("app", "license", "hash", vec![app("wrong-length")]),
+        ("app", "license", "hash", vec![app("hash-differs"), app("wrong-value")]),
         // Two of one kind: each is a good private key, and none is that of the public half beside it.
         ("keys", "a", "b", vec![keys("wrong-value"), keys("wrong-value")]),
     ];
     let place = regex::Regex::new("(:[0-9]+){2}$").unwrap();
+    let found = |sandbox: &Sandbox| -> Vec<String> {
+        let found = run(sandbox, &["verify", "--identity", "keys/operator.agekey"]).expect(1).findings();
+        found.iter().map(|finding| place.replace(finding, "").into_owned()).filter(|finding| !finding.starts_with("few-")).collect()
+    };
     for (secret, one, two, expected) in rows {
         let sandbox = shop();
         swap(&sandbox, secret, one, two);
-        let ran = run(&sandbox, &["verify", "--identity", "keys/operator.agekey"]).expect(1);
-        let found: Vec<String> = ran.findings().iter().map(|finding| place.replace(finding, "").into_owned()).collect();
-        let found: Vec<String> = found.into_iter().filter(|finding| !finding.starts_with("few-")).collect();
-        assert_eq!(found, expected, "{secret}: {one} and {two}: {}", ran.stdout);
+        assert_eq!(found(&sandbox), expected, "{secret}: {one} and {two}");
     }
+    // Each bcrypt hash has the same length, and no other one has it.
+    let sandbox = shop();
+    with(&sandbox, BCRYPT);
+    assert_eq!(found(&sandbox), [app("wrong-length")]);
 }
 
 /// A value of one sandbox in the place of the same value of another: it opens there.
@@ -537,9 +547,7 @@ fn what_is_made_of_another_value_is_found() {
 
 #[test]
 fn a_changed_recipe_of_a_derived_value_is_found_and_rotated() {
-    for (from, to, name) in
-        [("user: shop", "user: robot", "pull/.dockerconfigjson"), ("of: password, cost: 10", "of: password, cost: 11", "app/hash")]
-    {
+    for (from, to, name) in [("user: shop", "user: robot", "pull/.dockerconfigjson"), ("iterations: 2", "iterations: 3", "app/hash")] {
         let sandbox = shop();
         with(&sandbox, (from, to));
         let ran = run(&sandbox, &["verify", "--identity", "keys/operator.agekey"]).expect(1);
@@ -580,7 +588,7 @@ fn plain_secret(name: &str, data: &[(&str, &str)]) -> String {
 fn a_secret_with_several_values_is_imported() {
     let hash = bcrypt::hash("correct horse", 10).unwrap();
     let sandbox = Sandbox::with_keys();
-    sandbox.write("c.yaml", contract(SHOP).as_bytes());
+    sandbox.write("c.yaml", contract(&SHOP.replace(BCRYPT.0, BCRYPT.1)).as_bytes());
     let all =
         [("username", "other"), ("password", "correct horse"), ("hash", &hash), ("token", "t-1"), ("license", LICENSE), ("more", "x")];
     sandbox.write_secret("app.yaml", (plain_secret("app", &all) + &plain_secret("keys", &[("id", "0-1")])).as_bytes());
@@ -628,6 +636,7 @@ fn an_import_that_does_not_fit_is_refused() {
         (&[("license", "changeme")], 3, "`app/license` is a placeholder"),
     ] {
         let sandbox = shop();
+        with(&sandbox, BCRYPT);
         sandbox.write_secret("app.yaml", plain_secret("app", data).as_bytes());
         let before = sandbox.snapshot();
         let ran = run(&sandbox, &["import", "-f", "app.yaml", "--yes"]).expect(code);
@@ -855,8 +864,11 @@ fn random_contract(seed: u64) -> (String, Vec<String>) {
                 2 => "plain: hello".to_owned(),
                 3 => format!("template: 'a {{{of}}} b {{{and}}}'"),
                 4 => format!("template: '{{{{{of}', escape: json").replace(&of, &format!("{{{of}}}")),
-                // Which takes as long as all the rest of a run, each time that it is made or compared.
-                5 if seed.is_multiple_of(4) => format!("bcrypt: {{ of: {of}, cost: 10 }}"),
+                // With a password of its own, for few others may be hashed; a hash takes long each time that it is made or compared.
+                5 if seed.is_multiple_of(2) => {
+                    text += &format!("      p{k}: {{ hex: {{ bytes: 16 }} }}\n");
+                    format!("argon2id: {{ of: s{s}/p{k}, memory: 19456, iterations: 2, parallelism: 1 }}")
+                }
                 6 => format!("dockerconfigjson: {{ registry: r, user: u, of: {of} }}"),
                 7 => format!("key-pair: {{ public: k{k}.pub }}"),
                 8 => format!("tls: {{ authority: true, days: 9, crt: k{k}.crt }}"),
@@ -872,7 +884,7 @@ fn random_contract(seed: u64) -> (String, Vec<String>) {
 
 #[test]
 fn whatever_contract_is_valid_can_be_made_rotated_and_imported() {
-    let mut made = 0;
+    let (mut made, mut hashes) = (0, 0);
     for seed in 0..50 {
         let (secrets, provided) = random_contract(seed);
         let (sandbox, other) = (Sandbox::with_keys(), Sandbox::with_keys());
@@ -883,6 +895,7 @@ fn whatever_contract_is_valid_can_be_made_rotated_and_imported() {
         }
         println!("{seed}:\n{secrets}");
         made += 1;
+        hashes += secrets.matches("argon2id").count();
         sandbox.write_secret("given", b"what only the operator has");
         let provide: Vec<String> = provided.iter().map(|name| format!("--provide={name}=given")).collect();
         run(&sandbox, &["bootstrap"]).expect(0);
@@ -900,7 +913,7 @@ fn whatever_contract_is_valid_can_be_made_rotated_and_imported() {
         settled(&other);
         assert_eq!(opened(&sandbox), opened(&other), "{seed}");
     }
-    assert!(made > 15, "{made}");
+    assert!(made > 15 && hashes > 1, "{made}, {hashes}");
 }
 
 /// The platform's contract in version 2: `keys` are called `secrets`.

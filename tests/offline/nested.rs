@@ -446,12 +446,10 @@ fn what_has_no_manifest_is_reported_and_left_as_it_is() {
 fn verify_is_not_good_before_it_is_declared_and_has_its_property() {
     let text = format!("{APPLICATION}      values: |\n        extraObjects:\n{}", item(10, "x", "shop"));
     let sandbox = mini(&[("app.yaml", &text)]);
-    let contract = fixture_text("../src/contract.yaml");
-    sandbox.write("c.yaml", contract.as_bytes());
-    let args = [&MINI[..], &["--contract", "c.yaml"]].concat();
+    let contract = sandbox.read("contract.yaml");
     let codes = |code: i32, step: &str| {
-        run(&sandbox, &["bootstrap", "--yes"], &args).expect(code);
-        let ran = run(&sandbox, &["verify"], &args).expect(code);
+        run(&sandbox, &["bootstrap", "--yes"], &MINI).expect(code);
+        let ran = run(&sandbox, &["verify"], &MINI).expect(code);
         let found: Vec<String> = ran.findings().into_iter().filter(|one| one.contains("rendered")).collect();
         let code = if code == 0 { "rendered-by-helm" } else { "rendered-elsewhere" };
         assert_eq!(found, [format!("{code} q/app.yaml:10:9")], "{step}");
@@ -460,7 +458,7 @@ fn verify_is_not_good_before_it_is_declared_and_has_its_property() {
     sandbox.edit("q/app.yaml", "key: hf-token\n", "key: hf-token\n                    property: value\n");
     codes(1, "not declared");
     let declared = "consumers:\n  - namespace: shop\n    target: x\n    data:\n      - { secretKey: a, key: hf-token }\n";
-    sandbox.write("c.yaml", contract.replace("consumers:\n", declared).as_bytes());
+    sandbox.write("contract.yaml", contract.replace("consumers:\n", declared).as_bytes());
     codes(0, "both");
     assert!(sandbox.read("q/out/secret-store/cluster-secret-store.yaml").contains("- shop\n"));
     sandbox.edit("q/app.yaml", "                    property: value\n", "");

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::common::{BINARY, Sandbox, USUAL, copy_folder, finish, fixture, git, needs, path, program, usual_in};
+use seal_secrets::manifest::contract_file;
+
+use crate::common::{BINARY, Sandbox, USUAL, copy_folder, finish, fixture, git, needs, path, program, usual_in, without_hash};
 
 const UNIT: &str = "secret-source/vllm-api-key.sealed.yaml";
 const LIST: &str = "keys/sealed.txt";
@@ -215,7 +217,8 @@ fn a_value_that_was_sealed_is_never_generated_again_silently() {
 #[test]
 fn the_copy_of_another_set_is_not_replaced() {
     let sandbox = Sandbox::bootstrapped();
-    let second = ["--keys", "k2", "--out", "o2"];
+    sandbox.write("c.yaml", without_hash(contract_file::EMBEDDED).as_bytes());
+    let second = ["--keys", "k2", "--out", "o2", "--contract", "c.yaml"];
     sandbox.make_key([&["keygen"][..], &second].concat()).expect(0);
     let before = sandbox.read("secrets/dex-admin-password");
     sandbox.write_secret("env", b"DEX_ADMIN_PASSWORD=correct horse\n");
@@ -232,7 +235,7 @@ fn the_copy_of_another_set_is_not_replaced() {
     assert_eq!(sandbox.read("secrets/dex-admin-password"), before);
     assert_ne!(sandbox.read("s2/dex-admin-password"), before);
     // An import from the copies themselves seals the same value.
-    let third = ["import", "--from-directory", "secrets", "--keys", "k3", "--out", "o3"];
+    let third = ["import", "--from-directory", "secrets", "--keys", "k3", "--out", "o3", "--contract", "c.yaml"];
     sandbox.make_key(["keygen", "--keys", "k3", "--out", "o3"]).expect(0);
     sandbox.run(third).expect(0);
     assert_eq!(sandbox.read("secrets/dex-admin-password"), before);
@@ -341,7 +344,7 @@ fn the_remedy_is_gits_and_a_clean_or_a_stash_makes_no_value() {
 #[test]
 fn a_branch_from_before_the_first_run_does_not_replace_what_the_other_has() {
     needs!("git");
-    let sandbox = Sandbox::with_usual_keys();
+    let sandbox = Sandbox::with_usual_keys().without_hash();
     git(&sandbox, &["init", "-q", "-b", "main"]);
     sandbox.write(".gitignore", b"secrets/\n*.agekey\nsealing.key.age\n");
     commit(&sandbox, "keys");

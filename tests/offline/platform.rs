@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use crate::common::{Ran, Sandbox, USUAL, copy_folder, fixture, fixture_text, git, needs, usual, usual_in};
+use crate::common::{HASHLESS, Ran, Sandbox, USUAL, copy_folder, fixture, fixture_text, git, needs, usual, usual_in, without_hash};
 use crate::delivery::{PLATFORM_RULES, build};
 
 /// A sandbox with the platform in `p/`.
@@ -175,11 +175,11 @@ fn a_file_system_that_tells_no_kinds_makes_no_difference() {
 
 #[test]
 fn what_no_enabled_feature_needs_is_neither_missing_nor_an_orphan() {
-    let sandbox = with_platform(Sandbox::with_keys());
+    let sandbox = with_platform(Sandbox::with_keys().without_hash());
     let planned = run(&sandbox, &["plan", "--json"], &SMALL).expect(0).stdout;
     let plan: serde_json::Value = serde_json::from_str(&planned).unwrap();
     let units: Vec<&str> = plan["changes"].as_array().unwrap().iter().filter_map(|change| change["unit"].as_str()).collect();
-    assert_eq!(units.len(), 13, "{units:?}");
+    assert_eq!(units.len(), 14, "{units:?}");
     assert!(!units.contains(&"n8n-encryption-key") && plan["awaited"].as_array().unwrap().is_empty());
     run(&sandbox, &["bootstrap"], &SMALL).expect(0);
     run(&sandbox, &["patch", "--write"], &SMALL).expect(0);
@@ -334,7 +334,8 @@ fn kustomize_builds_the_same_and_the_properties() {
     run(&plain, &["patch", "--write"], &PROD).expect(0);
     assert_eq!(total(built(&plain).unwrap()), (26, before.clone()));
     // The component, included by every kustomization.
-    let component = with_platform(Sandbox::with_keys());
+    let component = with_platform(Sandbox::with_keys().without_hash());
+    component.set(&format!("{HASHLESS}\nout: p/platform/secret-source"));
     let args = [&["--out", "p/platform/secret-source"][..], &PROD].concat();
     std::fs::create_dir(component.path("p/platform")).unwrap();
     run(&component, &["bootstrap"], &args).expect(0);
@@ -352,8 +353,9 @@ fn kustomize_builds_the_same_and_the_properties() {
 
 #[test]
 fn a_drifted_target_fails_or_is_reported() {
-    let sandbox = with_platform(Sandbox::with_keys());
+    let sandbox = with_platform(Sandbox::with_keys().without_hash());
     std::fs::create_dir(sandbox.path("p/platform")).unwrap();
+    sandbox.set(&format!("{HASHLESS}\nout: p/platform/secret-source"));
     let args = [&["--out", "p/platform/secret-source"][..], &PROD].concat();
     run(&sandbox, &["bootstrap"], &args).expect(0);
     let kustomization = "p/apps/oauth2-proxy/kustomization.yaml";
@@ -401,8 +403,9 @@ fn as_a_filter_it_is_a_helm_post_renderer() {
 #[test]
 fn the_result_lies_where_the_platforms_own_checks_accept_it() {
     needs!("git");
-    let sandbox = with_platform(Sandbox::with_keys());
+    let sandbox = with_platform(Sandbox::with_keys().without_hash());
     std::fs::create_dir(sandbox.path("p/platform")).unwrap();
+    sandbox.set(&format!("{HASHLESS}\nout: p/platform/secret-source"));
     let args = [&["--out", "p/platform/secret-source"][..], &PROD].concat();
     run(&sandbox, &["bootstrap"], &args).expect(0);
     let before = sandbox.snapshot();
@@ -469,8 +472,8 @@ fn the_store_has_the_form_that_was_asked_for() {
         serde_yaml::Deserializer::from_str(&text).map(|one| <Value as serde::Deserialize>::deserialize(one).unwrap()).collect()
     };
     let with = |store: &str| {
-        let sandbox = with_platform(Sandbox::with_keys());
-        sandbox.set(&format!("platform: p\nenvironment: prod\nstore: {{ {store} }}"));
+        let sandbox = with_platform(Sandbox::with_keys().without_hash());
+        sandbox.set(&format!("{HASHLESS}\nplatform: p\nenvironment: prod\nstore: {{ {store} }}"));
         sandbox.run(["bootstrap"]).expect(0);
         if store.starts_with("kind") {
             sandbox.run(["verify"]).finds(&[&usual(&COVERAGE), &UNPATCHED[..], &OF_ANOTHER_KIND].concat());
@@ -507,13 +510,13 @@ fn the_store_has_the_form_that_was_asked_for() {
 
 #[test]
 fn the_platforms_store_file_keeps_its_project() {
-    let sandbox = with_platform(Sandbox::with_keys());
+    let sandbox = with_platform(Sandbox::with_keys().without_hash());
     let file = "p/platform/store.yaml";
     sandbox.write(
         file,
         b"# replace with your provider\nkind: ClusterSecretStore\nspec:\n  provider:\n    gcpsm:\n      projectID: my-project-1\n",
     );
-    sandbox.set(&format!("store: {{ file: {file} }}"));
+    sandbox.set(&format!("{HASHLESS}\nstore: {{ file: {file} }}"));
     let args = ["bootstrap"];
     let yes = ["bootstrap", "--yes"];
     assert!(run(&sandbox, &yes, &PROD).expect(0).stdout.contains("write  p/platform/store.yaml (updated)"));
@@ -528,7 +531,7 @@ fn the_platforms_store_file_keeps_its_project() {
     sandbox.edit(file, "eso-reader", "somebody");
     run(&sandbox, &["verify"], &PROD).finds(&[&usual(&COVERAGE)[..], &["store-differs p/platform/store.yaml"]].concat());
     for (store, code) in [(format!("file: {file}, project-id: a b"), 2), ("file: no/such/store.yaml".to_owned(), 5)] {
-        sandbox.set(&format!("store: {{ {store} }}"));
+        sandbox.set(&format!("{HASHLESS}\nstore: {{ {store} }}"));
         run(&sandbox, &args, &PROD).expect(code);
     }
 }
@@ -696,13 +699,13 @@ fn each_disagreement_is_found_by_its_code() {
 
 #[test]
 fn a_manifest_without_a_namespace_goes_where_the_settings_say() {
-    let sandbox = with_platform(Sandbox::with_keys());
+    let sandbox = with_platform(Sandbox::with_keys().without_hash());
     let lost = sandbox.read("p/apps/kserve/hf-token.yaml").replace("name: hf-token", "name: lost").replace("  namespace: kserve\n", "");
     sandbox.write("p/apps/lost.yaml", lost.as_bytes());
-    sandbox.set("platform: p\nenvironment: prod");
+    sandbox.set(&format!("{HASHLESS}\nplatform: p\nenvironment: prod"));
     let said = sandbox.run(["bootstrap"]).expect(1).stdout;
     assert!(said.contains("error[namespace-unknown]: p/apps/lost.yaml:") && said.contains("`default-namespace` to the settings"), "{said}");
-    sandbox.set("platform: p\nenvironment: prod\ndefault-namespace: elsewhere");
+    sandbox.set(&format!("{HASHLESS}\nplatform: p\nenvironment: prod\ndefault-namespace: elsewhere"));
     let said = sandbox.run(["bootstrap", "--yes"]).expect(0).stdout;
     assert!(!said.contains("namespace-unknown"), "{said}");
     assert!(sandbox.read("out/secret-store/cluster-secret-store.yaml").contains("    - elsewhere\n"));
@@ -723,7 +726,7 @@ fn helm_values_inside_an_application_are_found() {
 
 #[test]
 fn a_base_that_several_overlays_share_is_read_in_each_namespace() {
-    let sandbox = with_platform(Sandbox::with_keys());
+    let sandbox = with_platform(Sandbox::with_keys().without_hash());
     sandbox.write("p/apps/serving/second/kustomization.yaml", b"namespace: serving-two\nresources: [../base]\n");
     run(&sandbox, &["bootstrap"], &PROD).expect(0);
     let store = sandbox.read("out/secret-store/cluster-secret-store.yaml");
@@ -752,7 +755,8 @@ pub fn es(name: &str, namespace: &str, key: &str, store: &str) -> String {
 
 /// A checkout `q/` of these files, beside `keys/`.
 pub fn mini(files: &[(&str, &str)]) -> Sandbox {
-    let sandbox = Sandbox::with_keys();
+    let sandbox = Sandbox::with_keys().without_hash();
+    sandbox.set(&format!("{HASHLESS}\nout: q/out"));
     files.iter().for_each(|(path, text)| sandbox.write(&format!("q/{path}"), text.as_bytes()));
     sandbox
 }
@@ -764,7 +768,7 @@ pub fn mini_findings(read: &[&str], more: &[&str]) -> Vec<String> {
     let keys = keys.filter_map(|(i, line)| Some((i + 1, line.strip_prefix("  - name: ")?)));
     // The password itself is read by nobody: its hash is.
     let unread = keys.filter(|(_, key)| !read.contains(key) && *key != "dex-admin-password");
-    let unread: Vec<String> = unread.map(|(line, _)| format!("key-unread the built-in contract:{line}:5")).collect();
+    let unread: Vec<String> = unread.map(|(line, _)| format!("key-unread contract.yaml:{line}:5")).collect();
     [usual_in("keys", "q/out"), unread, more.iter().map(|&finding| finding.to_owned()).collect()].concat()
 }
 
@@ -895,6 +899,7 @@ fn the_store_file_is_never_something_else() {
     let app = es("app", "n", "hf-token", "secret-store");
     let sandbox =
         mini(&[("a/x.yaml", &app), ("a/kustomization.yaml", "resources: [x.yaml]\n"), ("README.yaml", "a: b\n"), ("c/x.yaml", &app)]);
+    sandbox.set("");
     run(&sandbox, &["bootstrap"], &MINI).expect(0);
     symlink("x.yaml", sandbox.path("q/a/link.yaml")).unwrap();
     let before = sandbox.snapshot();
@@ -933,6 +938,7 @@ fn the_components_patches_quote_their_names() {
 #[test]
 fn a_key_that_no_external_secret_reads_is_found_at_its_line_of_the_contract() {
     let sandbox = mini(&[("a/x.yaml", &es("app", "n", "hf-token", "secret-store"))]);
+    sandbox.set("");
     let text = sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout;
     // What is printed has one line more: that of its schema.
     let line = text.lines().position(|line| line == "  - name: litellm-master-key").unwrap();
@@ -980,8 +986,9 @@ fn our_own_application_is_no_example_for_itself() {
     let app = es("app", "n", "hf-token", "secret-store");
     let application = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata:\n  name: external-secrets\n  annotations: {argocd.argoproj.io/sync-wave: '-8'}\nspec:\n  source: {repoURL: r, path: eso}\n";
     let sandbox = mini(&[("a/x.yaml", &app), ("apps.yaml", application)]);
+    sandbox.set("");
     let contract = sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout;
-    sandbox.write("c.yaml", contract.replace("namespace: secret-source", "namespace: sealed-secrets-source").as_bytes());
+    sandbox.write("c.yaml", without_hash(&contract).replace("namespace: secret-source", "namespace: sealed-secrets-source").as_bytes());
     run(&sandbox, &["bootstrap", "--contract", "c.yaml"], &MINI).expect(0);
     assert!(run(&sandbox, &["bootstrap", "--contract", "c.yaml"], &MINI).expect(0).stdout.starts_with("nothing to do"));
     // What is the platform's own beside our files still counts.
@@ -1004,6 +1011,7 @@ fn a_draft_is_always_a_contract() {
         ("a helm parameter", "values.yaml", "parameters: [{name: externalSecret.remoteKey, value: litellm-master-key}]\n"),
     ] {
         let sandbox = mini(&[(file, text)]);
+        sandbox.set("");
         sandbox.write("q/.gitignore", b"");
         let draft = sandbox.run(["contract", "--from-platform", "q"]).expect(0).stdout;
         sandbox.write("c.yaml", draft.as_bytes());

@@ -132,6 +132,20 @@ const HASHES: &str = "  - name: login
     values: { htpasswd: { htpasswd: { user: ci, of: login/password } } }
 ";
 
+/// The hash, computed again.
+#[track_caller]
+pub fn is_argon2id_of(password: &str, hash: &str, [memory, iterations, parallelism]: [u32; 3]) {
+    let fields: Vec<&str> = hash.split('$').collect();
+    let ["", "argon2id", "v=19", parameters, salt, digest] = fields[..] else { panic!("{hash}") };
+    assert_eq!(parameters, format!("m={memory},t={iterations},p={parallelism}"));
+    let (salt, digest) = (BASE64_STANDARD_NO_PAD.decode(salt).unwrap(), BASE64_STANDARD_NO_PAD.decode(digest).unwrap());
+    let parameters = argon2::Params::new(memory, iterations, parallelism, Some(32)).unwrap();
+    let mut computed = [0; 32];
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
+    argon2.hash_password_into(password.as_bytes(), &salt, &mut computed).unwrap();
+    assert_eq!((salt.len(), digest.as_slice()), (16, computed.as_slice()), "{hash}");
+}
+
 #[test]
 fn hashes_are_those_of_their_password() {
     let sandbox = sealed(HASHES, &[]);
@@ -146,15 +160,7 @@ fn hashes_are_those_of_their_password() {
     assert!(!hash.contains('\n'), "one line, without its end, as `htpasswd -n` writes it");
     for (key, [memory, iterations, parallelism]) in [("argon2", [65_536, 3, 4]), ("small", [19_456, 2, 1])] {
         let hash = text(&opened, "login", key);
-        let fields: Vec<&str> = hash.split('$').collect();
-        let ["", "argon2id", "v=19", parameters, salt, digest] = fields[..] else { panic!("{key}: {hash}") };
-        assert_eq!(parameters, format!("m={memory},t={iterations},p={parallelism}"));
-        let (salt, digest) = (BASE64_STANDARD_NO_PAD.decode(salt).unwrap(), BASE64_STANDARD_NO_PAD.decode(digest).unwrap());
-        let parameters = argon2::Params::new(memory, iterations, parallelism, Some(32)).unwrap();
-        let mut computed = [0; 32];
-        let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
-        argon2.hash_password_into(password.as_bytes(), &salt, &mut computed).unwrap();
-        assert_eq!((salt.len(), digest.as_slice()), (16, computed.as_slice()), "{key}");
+        is_argon2id_of(password, hash, [memory, iterations, parallelism]);
     }
     // Few machines have it: where it is, it looks too.
     if tool("htpasswd").is_some() {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::common::{Sandbox, copy_folder, fixture, fixture_text, usual_in};
+use crate::common::{HASHLESS, Sandbox, copy_folder, fixture, fixture_text, usual_in, without_hash};
 use crate::platform::{PROD, with_platform};
 use crate::schema::check;
 
-/// A sandbox in which a settings file names other folders than the usual ones; it is a repository, and has a subfolder `deep/er`.
+/// A sandbox in which a settings file names a contract without its hash, and other folders than the usual ones; it is a repository, and has a subfolder `deep/er`.
 fn set(settings: &str) -> Sandbox {
-    let sandbox = Sandbox::with_keys();
-    sandbox.set(settings);
+    let sandbox = Sandbox::with_keys().without_hash();
+    sandbox.set(&format!("{HASHLESS}\n{settings}"));
     std::fs::create_dir_all(sandbox.path("deep/er")).unwrap();
     std::fs::create_dir_all(sandbox.path(".git")).unwrap();
     sandbox
@@ -42,7 +42,7 @@ fn every_command_works_from_every_subfolder() {
         names.sort();
         names
     };
-    assert_eq!(names(""), [".git", "copies", "deep", "keys", "seal-secrets.yaml", "sealed"], "nothing is made beside");
+    assert_eq!(names(""), [".git", "contract.yaml", "copies", "deep", "keys", "seal-secrets.yaml", "sealed"], "nothing is made beside");
     assert_eq!(names("deep"), ["er"]);
 }
 
@@ -68,18 +68,17 @@ fn it_is_found_up_to_the_root_of_the_repository_and_no_further() {
 
 #[test]
 fn a_flag_overrides_it_and_the_first_line_says_so() {
-    let sandbox = set("out: sealed\nkeys: keys\ncontract: c.yaml");
-    sandbox.write("c.yaml", fixture_text("fixtures/contracts/small.yaml").as_bytes());
-    sandbox.write("d.yaml", fixture_text("fixtures/contracts/small.yaml").as_bytes());
+    let sandbox = set("out: sealed\nkeys: keys");
+    sandbox.write("d.yaml", without_hash(&fixture_text("fixtures/contracts/small.yaml")).as_bytes());
     let ran = sandbox.run(["bootstrap", "--out", "other", "--contract", "d.yaml"]);
     assert_eq!(
         (ran.code, ran.stderr.as_str()),
-        (0, "`--out other` overrides `sealed`, `--contract d.yaml` overrides `c.yaml` (seal-secrets.yaml)\n")
+        (0, "`--out other` overrides `sealed`, `--contract d.yaml` overrides `contract.yaml` (seal-secrets.yaml)\n")
     );
     assert!(sandbox.path("other/secret-source").exists() && !sandbox.path("sealed").exists());
     // What says the same overrides nothing.
-    sandbox.set("out: other\nkeys: keys\ncontract: c.yaml");
-    sandbox.run(["plan", "--keys", "keys", "--contract", "c.yaml"]).expect(0);
+    sandbox.set("contract: d.yaml\nout: other\nkeys: keys");
+    sandbox.run(["plan", "--keys", "keys", "--contract", "d.yaml"]).expect(0);
     // What the file does not say is added, not overridden.
     let sandbox = with_platform(Sandbox::with_keys());
     sandbox.set("out: sealed");
@@ -199,9 +198,9 @@ fn the_sets_of_other_clusters_are_neither_stray_nor_the_platforms() {
         "platform: .\nenvironment: prod\nout: sealed\nclusters: { berlin: { out: sealed/eu/berlin } }",
         "out: sealed",
     ] {
-        let sandbox = Sandbox::with_keys();
+        let sandbox = Sandbox::with_keys().without_hash();
         copy_folder(&fixture("fixtures/platform"), &sandbox.path(""));
-        sandbox.set(settings);
+        sandbox.set(&format!("{HASHLESS}\n{settings}"));
         for file in ["sealing.crt", "sealing.key.age", "operator.agekey"] {
             sandbox.write_secret(&format!("keys/berlin/{file}"), sandbox.read(&format!("keys/{file}")).as_bytes());
         }
@@ -512,9 +511,9 @@ fn init_leaves_the_choice_between_environments_and_refuses_one_that_is_not_there
 fn a_command_is_one_word_with_settings() {
     let sandbox = with_platform(Sandbox::with_keys());
     sandbox.set("platform: p\nenvironment: prod\nout: p/sealed");
+    sandbox.run(["bootstrap"]).expect(0);
     let long = Sandbox::copy(&sandbox);
     long.set("");
-    sandbox.run(["bootstrap"]).expect(0);
     sandbox.run(["patch", "--write"]).expect(0);
     let short = sandbox.run(["verify"]).expect(0).stdout;
     let flags = [&["--out", "p/sealed"][..], &PROD].concat();
@@ -672,7 +671,7 @@ fn settings_that_git_tracks_and_that_are_gone_are_restored_and_not_forgotten() {
 #[test]
 fn without_settings_the_runbooks_commands_work_from_its_folder() {
     for flags in [&[][..], &["--keys", "keys", "--secrets", "se c"]] {
-        let sandbox = Sandbox::with_keys();
+        let sandbox = Sandbox::bootstrapped();
         sandbox.run([&["bootstrap"], flags].concat()).expect(0);
         sandbox.write_secret("hf", b"hf_0123456789");
         let runbook = sandbox.read("out/INSTALL.md");

@@ -2,10 +2,9 @@
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
-use seal_secrets::manifest::contract_file;
 
 use crate::as_meant::one_key;
-use crate::common::{Ran, Sandbox, USUAL, at_the_prompt, needs, without_hash};
+use crate::common::{Ran, Sandbox, USUAL, at_the_prompt, needs};
 
 const SOPS: &str = "is still encrypted with sops";
 const STORE: &str = "is a reference to a secret store";
@@ -282,9 +281,7 @@ fn for_consumers() -> Vec<(&'static str, String, Option<&'static str>)> {
 #[test]
 fn a_value_that_its_consumer_refuses_is_not_sealed_unless_it_is_accepted() {
     for (variable, value, fault) in for_consumers() {
-        let sandbox = Sandbox::with_keys();
-        sandbox.write("quick.yaml", without_hash(contract_file::EMBEDDED).as_bytes());
-        sandbox.set("contract: quick.yaml");
+        let sandbox = Sandbox::with_keys().without_hash();
         sandbox.write_secret("in.env", format!("{variable}='{value}'\n").as_bytes());
         let key = variable.to_ascii_lowercase().replace('_', "-");
         if let Some(fault) = fault {

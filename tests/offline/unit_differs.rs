@@ -198,7 +198,7 @@ fn what_git_does_to_line_ends_is_no_difference() {
 
 #[test]
 fn a_drill_reports_it_and_no_text_of_the_file_is_shown() {
-    let sandbox = Sandbox::bootstrapped();
+    let sandbox = Sandbox::hashless();
     let file = format!("{SOURCE}{ONE}.sealed.yaml");
     sandbox.edit(&file, "type: Opaque", "type: hunter2");
     let found = usual(&["unit-differs out/secret-source/vllm-api-key.sealed.yaml:16:1"]);

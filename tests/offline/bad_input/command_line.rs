@@ -178,6 +178,7 @@ fn surroundings() -> Vec<Row> {
     let no_randomness = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=getrandom", "-e", "inject=getrandom:error=EIO"];
     let masked = |umask: &str| {
         row("L12", format!("umask {umask}"), &["bootstrap"], 0, &["done: "])
+            .start(Start::Hashless)
             .shell(&format!("umask {umask}; exec \"$@\""), Needs::Nothing)
             .after(|s| mode(s, "secrets/dex-admin-password") == 0o600 && mode(s, "secrets") == 0o700 && mode(s, UNIT) == 0o644)
     };
@@ -204,6 +205,7 @@ fn surroundings() -> Vec<Row> {
         row("L11", "working directory deleted", &["bootstrap", "--keys", "../keys"], 5, &["the folder that this was started in"])
             .shell("mkdir gone && cd gone && rmdir ../gone && exec \"$@\"", Needs::Nothing),
         row("L11", "TMPDIR and HOME are bad", &["bootstrap"], 0, &["done: "])
+            .start(Start::Hashless)
             .through(&["env", "TMPDIR=/no/such", "HOME=/no/such"], Needs::Nothing)
             .after(|s| s.path(UNIT).exists()),
         row("L11", "standard output is full", &["plan"], 5, &["standard output"])

@@ -60,6 +60,8 @@ enum Start {
     Empty,
     /// `keys/` only: `out/` must not come into being.
     Keys,
+    /// The same, and settings that name the platform's contract without its hash.
+    Hashless,
     /// `keys/` and the `out/` of the platform's contract.
     Bootstrapped,
     /// `keys/`, `contract.yaml` (fixtures/contracts/small.yaml), and its `out/`.
@@ -231,6 +233,7 @@ fn sandbox(row: &Row) -> Sandbox {
         Start::Empty => Sandbox::empty(),
         Start::Keys if row.usual => Sandbox::with_usual_keys(),
         Start::Keys => Sandbox::with_keys(),
+        Start::Hashless => Sandbox::with_keys().without_hash(),
         Start::Bootstrapped if row.usual => Sandbox::usual(),
         Start::Bootstrapped => Sandbox::bootstrapped(),
         Start::Small => Sandbox::small(),
