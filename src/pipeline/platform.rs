@@ -4,6 +4,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
 
 use super::inventory::Files;
 use crate::manifest::external_secret::{self, ExternalSecret, StoreRef};
@@ -63,14 +66,15 @@ pub struct Manifest {
 }
 
 /// Which files to parse: those that mention secrets, or may define an object with one of these names. One pass over each file searches for
-/// all words.
+/// all words: nothing but words, they need no automaton.
 pub fn mattering(names: &[&str]) -> impl Fn(&str, &[u8]) -> bool + Sync + use<> {
-    let words = WORDS.iter().chain(names).map(|word| regex::escape(word));
-    let words: Vec<String> = words.chain(["(?i-u:external[-_]?secret)".to_owned()]).collect();
-    let words = regex::bytes::Regex::new(&words.join("|")).expect("words are a regular expression");
+    static SPELLED: LazyLock<Regex> = LazyLock::new(|| Regex::new("(?i-u)external[-_]?secret").expect("it is a regular expression"));
+    let words: Vec<String> = WORDS.iter().chain(names).map(|word| regex::escape(word)).collect();
+    let words = Regex::new(&words.join("|")).expect("words are a regular expression");
     move |path, bytes| {
         let name = path.rsplit('/').next().unwrap_or(path);
-        is_kustomization(name) || name == "Chart.yaml" || environment(path).is_some() || words.is_match(bytes)
+        let is_named = is_kustomization(name) || name == "Chart.yaml" || environment(path).is_some();
+        is_named || words.is_match(bytes) || SPELLED.is_match(bytes)
     }
 }
 

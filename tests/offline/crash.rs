@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use crate::common::{BINARY, Ran, Sandbox, finish, has_strace, path, program};
 use crate::faults;
@@ -65,8 +66,8 @@ fn on_the_disk(state: &State) -> Sandbox {
     let here = sandbox.path("").canonicalize().unwrap();
     for (path, (mode, bytes)) in state.tree().into_iter().filter(|(_, (mode, _))| mode & FOLDER == 0) {
         let bytes = match path.ends_with("certificates") {
-            true => String::from_utf8(bytes).unwrap().replace(HERE, here.to_str().unwrap()).into_bytes(),
-            false => bytes,
+            true => String::from_utf8(bytes.to_vec()).unwrap().replace(HERE, here.to_str().unwrap()).into_bytes(),
+            false => bytes.to_vec(),
         };
         sandbox.write(path.to_str().unwrap(), &bytes);
         sandbox.chmod(path.to_str().unwrap(), mode & 0o7777);
@@ -76,13 +77,13 @@ fn on_the_disk(state: &State) -> Sandbox {
 
 /// What can be compared: modes, sizes, and where nothing was sealed meanwhile, contents. A temporary file's name has the
 /// process in it.
-fn outline(tree: Tree, start: &Tree) -> BTreeMap<PathBuf, (u32, usize, Option<Vec<u8>>)> {
+fn outline(tree: Tree, start: &Tree) -> BTreeMap<PathBuf, (u32, usize, Option<Arc<Vec<u8>>>)> {
     // A waiting copy's name has a digest of what is sealed in it.
     let named = |path: PathBuf| match path.extension().and_then(|end| end.to_str()) {
         Some(end @ ("tmp" | "waiting")) => path.with_file_name(end),
         _ => path,
     };
-    let old = |path: &Path, file: &(u32, Vec<u8>)| start.get(path) == Some(file);
+    let old = |path: &Path, file: &(u32, Arc<Vec<u8>>)| start.get(path) == Some(file);
     tree.into_iter()
         .filter(|(path, _)| !path.as_os_str().is_empty())
         .map(|(path, file)| {
@@ -103,7 +104,7 @@ fn tree_of(sandbox: &Sandbox) -> Tree {
     let entry = |(path, (mode, _, _, bytes))| {
         let path = relative(path);
         let bytes = simulated(&path, bytes);
-        (path, (mode, bytes))
+        (path, (mode, Arc::new(bytes)))
     };
     sandbox.snapshot().into_iter().map(entry).collect()
 }

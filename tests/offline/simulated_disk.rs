@@ -61,7 +61,7 @@ pub enum Loss {
 pub const FOLDER: u32 = 0o040_000;
 
 /// By path: the mode as in stat(2), and a file's content.
-pub type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
+pub type Tree = BTreeMap<PathBuf, (u32, Arc<Vec<u8>>)>;
 
 impl State {
     /// A folder to start in, and nothing else.
@@ -176,10 +176,10 @@ impl State {
         while let Some((inode, path)) = waiting.pop() {
             let Version { mode, content } = version(&self.inodes[&inode]);
             let (kind, bytes) = match content {
-                Content::File(bytes) => (0o100_000, bytes.to_vec()),
+                Content::File(bytes) => (0o100_000, bytes.clone()),
                 Content::Folder(names) => {
                     waiting.extend(names.iter().map(|(name, inode)| (*inode, path.join(name))));
-                    (FOLDER, Vec::new())
+                    (FOLDER, Arc::default())
                 }
             };
             if let Ok(path) = path.strip_prefix(HERE) {
