@@ -4,6 +4,7 @@
 //! keys or unquoted words that some reader takes for a number or a boolean. No error quotes a scalar: it may be a secret. Foreign
 //! documents, which others wrote and apply, are read less strictly.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use granit_parser::{ErrorKind as ParserError, Event, Options, Parser, ScalarStyle};
@@ -184,6 +185,9 @@ pub fn position_of(text: &str, offset: usize) -> Position {
     (line, before[start..].chars().count() + 1)
 }
 
+/// How many fields a mapping usually has at most.
+const FEW: usize = 16;
+
 struct Events<'t> {
     parser: Parser<'t, granit_parser::StrInput<'t>>,
     text: &'t str,
@@ -243,8 +247,8 @@ impl<'t> Events<'t> {
     }
 
     fn mapping(&mut self, range: &mut Range<usize>) -> Result<Vec<(String, Node)>> {
-        let mut fields: Vec<(String, Node)> = Vec::new();
-        let mut seen = std::collections::HashMap::new();
+        let (mut fields, mut places): (Vec<(String, Node)>, Vec<usize>) = Default::default();
+        let mut index = HashMap::new();
         loop {
             let event = self.next()?;
             if let (Event::MappingEnd, span) = event {
@@ -256,11 +260,18 @@ impl<'t> Events<'t> {
             let explained =
                 |error| template_before(self.text, key.position.0 - lines).map_or(error, |(line, column)| template((line + lines, column)));
             let name = if self.strict { key.field_name().map_err(explained)? } else { key.word().unwrap_or_default().to_owned() };
-            if let Some(line) = seen.insert(name.clone(), key.position.0) {
-                return Err(
-                    Error::bad_input(format!("a field appears twice, first on line {line}"), "keep one of the two").at(key.position)
-                );
+            // An index of the usual few names costs more than to look through them.
+            let earlier = if fields.len() < FEW {
+                fields.iter().position(|(field, _)| *field == name)
+            } else {
+                index.extend(fields.iter().enumerate().skip(index.len()).map(|(at, (field, _))| (field.clone(), at)));
+                index.get(&name).copied()
+            };
+            if let Some(earlier) = earlier {
+                let what = format!("a field appears twice, first on line {}", places[earlier]);
+                return Err(Error::bad_input(what, "keep one of the two").at(key.position));
             }
+            places.push(key.position.0);
             let event = self.next()?;
             fields.push((name, self.node(event)?));
         }

@@ -212,9 +212,12 @@ fn python() -> &'static str {
 }
 
 fn with_plugin() -> Sandbox {
+    with_plugin_of(&fixture_text("fixtures/plugins/age-plugin-fake").replacen("/usr/bin/env python3", python(), 1))
+}
+
+fn with_plugin_of(script: &str) -> Sandbox {
     let sandbox = Sandbox::hashless();
-    let text = fixture_text("fixtures/plugins/age-plugin-fake").replacen("/usr/bin/env python3", python(), 1);
-    sandbox.write("bin/age-plugin-fake", text.as_bytes());
+    sandbox.write("bin/age-plugin-fake", script.as_bytes());
     sandbox.chmod("bin/age-plugin-fake", 0o755);
     sandbox
 }
@@ -274,8 +277,7 @@ fn a_run_with_little_patience() {
 fn a_plugin_that_hangs_is_ended_with_all_that_it_started() {
     let said = "the age plugin `age-plugin-fake` said nothing for 0 seconds, and was ended\nhelp: check the device that it waits for, and run again; or pass another `--identity FILE`\n";
     for script in ["exec sleep 600", "sleep 600", "sleep 600 & cat >/dev/null; wait", "trap '' TERM INT HUP; while :; do sleep 1; done"] {
-        let sandbox = with_plugin();
-        sandbox.write("bin/age-plugin-fake", format!("#!/bin/sh\n{script}\n").as_bytes());
+        let sandbox = with_plugin_of(&format!("#!/bin/sh\n{script}\n"));
         sandbox.write_secret("id", format!("{IDENTITY}\n").as_bytes());
         let before = sandbox.snapshot();
         for args in ["key-secret --identity id".to_owned(), format!("escrow add-recipient {RECIPIENT} --yes")] {

@@ -30,6 +30,19 @@ fn what_readers_disagree_on_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_field_that_appears_twice_is_found_however_many_there_are() {
+    for fields in 1..40 {
+        let text: String = (0..fields).map(|n| format!("f{n}: {n}\n")).collect();
+        assert_eq!(read_one(&text).unwrap().entries().len(), fields);
+        for again in 0..fields {
+            let expected = format!("{}:1: a field appears twice, first on line {}\n", fields + 1, again + 1);
+            let error = read_one(&format!("{text}f{again}: x\n")).err().unwrap().to_string();
+            assert!(error.contains(&expected), "{fields} fields, and f{again} again: {error}");
+        }
+    }
+}
+
+#[test]
 fn words_that_some_reader_takes_for_something_else_have_to_be_quoted() {
     let bare = |word: &str| read_one(&format!("a: {word}"))?.fields("")?.required("a")?.text("a").map(str::to_owned);
     for word in ["012", "1e10", "yes", "No", "~", "0x1F", "1_000", "2026-11-23", "12:30:45", "-1.5", ".5", "null", "2026-11-23T10:00:00Z"] {
