@@ -77,7 +77,7 @@ fn on_the_disk(state: &State) -> Sandbox {
 
 /// What can be compared: modes, sizes, and where nothing was sealed meanwhile, contents. A temporary file's name has the
 /// process in it.
-fn outline(tree: Tree, start: &Tree) -> BTreeMap<PathBuf, (u32, usize, Option<Arc<Vec<u8>>>)> {
+fn outline(tree: Tree, start: &Tree) -> BTreeMap<PathBuf, (u32, usize, Option<Vec<u8>>)> {
     // A waiting copy's name has a digest of what is sealed in it.
     let named = |path: PathBuf| match path.extension().and_then(|end| end.to_str()) {
         Some(end @ ("tmp" | "waiting")) => path.with_file_name(end),
@@ -87,7 +87,7 @@ fn outline(tree: Tree, start: &Tree) -> BTreeMap<PathBuf, (u32, usize, Option<Ar
     tree.into_iter()
         .filter(|(path, _)| !path.as_os_str().is_empty())
         .map(|(path, file)| {
-            let content = old(&path, &file).then(|| file.1.clone());
+            let content = old(&path, &file).then(|| file.1.to_vec());
             (named(path), (file.0, file.1.len(), content))
         })
         .collect()
