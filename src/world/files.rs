@@ -292,7 +292,7 @@ pub fn explain(error: &io::Error, what: &str) -> Error {
         K::ResourceBusy => "something is mounted on exactly this file; unmount it, or name another folder",
         K::NotADirectory => "a part of the path is a file, not a folder; name another folder",
         K::NotFound => "make the parent folder first: `mkdir -p`",
-        _ => "mend what the operating system names, and run again",
+        _ => "fix what the operating system names, and run again",
     };
     Error::new(ErrorKind::InputOutput, format!("cannot be {what}"), help).why(error.to_string())
 }

@@ -512,7 +512,7 @@ fn check_target(folder: &Folder, name: &str, existing: Existing<'_>) -> Result<b
 }
 
 fn already_there() -> Error {
-    Error::refused("is there already, and is never overwritten", "move it away first if you want a new one")
+    Error::refused("already exists, and is never overwritten", "move it away first if you want a new one")
 }
 
 fn write_temporary(folder: &Folder, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {

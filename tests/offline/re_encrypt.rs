@@ -156,7 +156,7 @@ fn the_output_folder_is_left_as_bootstrap_would_write_it() {
     let before = sandbox.snapshot();
     assert!(sandbox.run(["re-encrypt", "--yes"]).expect(0).stdout.starts_with("nothing to do"));
     assert_eq!(before, sandbox.snapshot());
-    // An annotation that is wrong is mended, and the value stays.
+    // An annotation that is wrong is corrected, and the value stays.
     let digest = format!("sha256:{}", "0".repeat(64));
     let (unit, renewed) = ("out/secret-source/vllm-api-key.sealed.yaml", sandbox.read("out/secret-source/vllm-api-key.sealed.yaml"));
     sandbox.write(unit, regex::Regex::new("sha256:[0-9a-f]{64}").unwrap().replace(&renewed, digest).as_bytes());

@@ -348,7 +348,7 @@ fn too_much() -> Vec<Row> {
         with_key(row("Y29", "a file of 17 MiB", RECOVER, 3, &["sealed.yaml: ", "16 MiB"])).file("sealed.yaml", object(17 << 20)),
         row("Y29", "contract of 17 MiB", &WITH_CONTRACT, 3, &["contract.yaml: ", "16 MiB"]).file("contract.yaml", vec![b'#'; 17 << 20]),
         with_key(
-            row("Y30", "20,000 documents, the last one again", RECOVER_OURS, 3, &["sealed.yaml:", "`a7`"]).file(OURS, many(20_000, "a7")),
+            row("Y30", "100,000 documents, the last one again", RECOVER_OURS, 3, &["sealed.yaml:", "`a7`"]).file(OURS, many(100_000, "a7")),
         ),
     ]
 }

@@ -236,7 +236,7 @@ fn what_the_operating_system_refuses_is_told_with_what_it_usually_means() {
         (Errno::BUSY, "something is mounted on exactly this file; unmount it, or name another folder"),
         (Errno::NOTDIR, "a part of the path is a file, not a folder; name another folder"),
         (Errno::NOENT, "make the parent folder first: `mkdir -p`"),
-        (Errno::IO, "mend what the operating system names, and run again"),
+        (Errno::IO, "fix what the operating system names, and run again"),
     ] {
         let error = files::explain(&errno.into(), "written");
         let why = Error::from(errno).to_string();

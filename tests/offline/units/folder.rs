@@ -44,7 +44,7 @@ fn a_name_that_is_taken_at_the_last_moment_is_never_overwritten() {
         }
     };
     for (existing, expected) in
-        [(Existing::Keep, "is there already, and is never overwritten"), (Existing::AsRead(None), "it was changed meanwhile")]
+        [(Existing::Keep, "already exists, and is never overwritten"), (Existing::AsRead(None), "it was changed meanwhile")]
     {
         let good = SimulatedDisk::good(&State::empty());
         write(existing)(&good).unwrap();
@@ -56,7 +56,7 @@ fn a_name_that_is_taken_at_the_last_moment_is_never_overwritten() {
     }
     // Before anything is written, it is found as well.
     let checked = |name, existing| here(&with(&["a"])).check(name, existing).map_err(|error| error.what());
-    assert_eq!(checked("a", Existing::Keep), Err("is there already, and is never overwritten".to_owned()));
+    assert_eq!(checked("a", Existing::Keep), Err("already exists, and is never overwritten".to_owned()));
     assert_eq!([checked("a", Existing::AsRead(None)), checked("b", Existing::Keep)], [Ok(()), Ok(())]);
 }
 
