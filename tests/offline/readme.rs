@@ -88,7 +88,7 @@ fn the_two_commands_that_do_all_set_up_are_what_ci_runs() {
     needs!("make");
     let readme = fixture_text("../README.md");
     assert!(
-        readme.contains("```sh\nmake seal-secrets   # build, then do the main job\nmake test           # build, then run every test\n```")
+        readme.contains("```sh\nmake seal-secrets   # build (at most 4 minutes on two cores), then do the main job\nmake test           # build (at most 6 minutes), then run every test\n```")
     );
     let dry = |target: &str| {
         let mut make = Command::new(program("make"));
