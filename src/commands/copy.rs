@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Outcome, sealing};
 use crate::cli::Copy;
 use crate::manifest::sealed_secret::SealedSecret;
-use crate::model::{Contract, Error, KeyName, Result};
+use crate::model::{Contract, Error, KeyName, Result, Sorted};
 use crate::pipeline::adopt::{Adopted, Halves};
 use crate::pipeline::plan::check_write_once;
 use crate::pipeline::{inventory, unseal};
@@ -36,8 +36,8 @@ fn open(from: &Workspace, contract: &Contract, args: &Copy, world: &mut World) -
             if let Some(secrets) = &secrets {
                 inventory::missing(&inventory, &unit, secrets, &BTreeSet::new(), false).map_err(in_out)?;
             }
-            let all = || unit.keys.iter().map(|key| key.name.clone()).collect();
-            wanted.extend(if names.is_empty() { all() } else { unit.together(&names).into_iter().cloned().collect::<BTreeSet<_>>() });
+            let all = || unit.keys.iter().map(|key| key.name.clone()).sorted();
+            wanted.extend(if names.is_empty() { all() } else { unit.together(&names).into_iter().cloned().sorted::<BTreeSet<_>>() });
             sealed.extend(secrets.into_iter().flatten().map(|secret| (unit.file(), secret)));
         }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Outcome;
 use crate::cli::{Doctor, NeedsRights, Picture};
 use crate::manifest::yaml;
-use crate::model::{Check, Contract, Delivery, ErrorKind, Remedy, Result, Status, Symptom, quoted};
+use crate::model::{Check, Contract, Delivery, ErrorKind, Remedy, Result, Sorted, Status, Symptom, quoted};
 use crate::pipeline::diagnose::{self, SealedHere, Wanted};
 use crate::pipeline::{plan::Setting, rbac};
 use crate::show;
@@ -30,7 +30,7 @@ pub(super) fn run(workspace: &Workspace, args: &Doctor, world: &mut World) -> Re
     let certificate = workspace.certificate()?.sealing.digest;
     let sealed = workspace.sealed("run `seal-secrets bootstrap` first, or pass the folder with `--out DIR`")?.sealed;
     let sealed = sealed.into_iter().flat_map(|(file, all)| all.into_iter().map(move |one| SealedHere::new(one, &file)));
-    let sealed: BTreeMap<_, _> = sealed.collect();
+    let sealed: BTreeMap<_, _> = sealed.sorted();
     let own_key = workspace.has(ESCROW)?;
     let places = &workspace.places;
     let wanted = Wanted { contract: &contract, delivery: &delivery, certificate, own_key, sealed: &sealed, controller, places };

@@ -3,7 +3,7 @@
 use super::{Outcome, sealing};
 use crate::cli::Import;
 use crate::manifest::{env_file, mapping, secret, text};
-use crate::model::{Contract, DataKey, Error, KeyName, Name, Result, meant, visible};
+use crate::model::{Contract, DataKey, Error, KeyName, Name, Result, Sorted, meant, visible};
 use crate::pipeline::adopt::{Adopted, Halves};
 use crate::show::counted;
 use crate::workspace::Workspace;
@@ -115,7 +115,7 @@ fn add_secrets(contract: &Contract, bytes: &[u8], name: &str, found: &mut Adopte
 fn add_cluster(workspace: &Workspace, contract: &Contract, args: &Import, found: &mut Adopted, world: &mut World) -> Result<()> {
     let sources = contract.secrets().into_iter().map(|secret| (&contract.namespace, secret));
     let targets = contract.consumers.iter().map(|consumer| (&consumer.namespace, consumer.target.as_str()));
-    let places: std::collections::BTreeSet<_> = sources.chain(targets).collect();
+    let places: std::collections::BTreeSet<_> = sources.chain(targets).sorted();
     if let Some(unknown) = args.namespaces.iter().find(|asked| !places.iter().any(|(namespace, _)| namespace == asked)) {
         let help = format!("pass `{}`, or the namespace of a consumer: see `seal-secrets contract`", contract.namespace);
         return Err(Error::usage(format!("nothing of the contract is in the namespace `{unknown}`"), help));

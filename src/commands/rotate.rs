@@ -1,11 +1,12 @@
 //! `rotate`: new values for sealed keys, and what has to happen in the cluster before they are used.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use super::Outcome;
 use super::sealing::{self, Job, Options, Ready};
 use crate::cli::Rotate;
-use crate::model::{Contract, Error, KeyName, Result, Unit};
+use crate::model::{Contract, Error, KeyName, Result, Sorted, Unit};
 use crate::pipeline::inventory::{self, Inventory};
 use crate::pipeline::plan::{Extent, Wishes};
 use crate::show;
@@ -67,7 +68,7 @@ impl Rotation<'_> {
                 return Err(Error::usage(format!("`{}` is provided, not generated", key.name), help));
             }
         }
-        let replaced = named.iter().chain(&provided).chain(&destroyed).cloned().collect();
+        let replaced = named.iter().chain(&provided).chain(&destroyed).cloned().sorted();
         Ok(Wishes { extent: Extent::Replaced, provided, destroyed, replaced, opens: self.args.identity.is_some() })
     }
 
@@ -80,7 +81,7 @@ impl Rotation<'_> {
             return world.terminal.warn(&format!("`{}` is older, and stays: it is write-once", unit.name));
         }
         for key in unit.keys.iter().filter(|key| old.contains(&key.name)) {
-            let alone = Wishes { replaced: BTreeSet::from([key.name.clone()]), opens: wishes.opens, ..Wishes::default() };
+            let alone = Wishes { replaced: iter::once(key.name.clone()).sorted(), opens: wishes.opens, ..Wishes::default() };
             let together = alone.replaced_in(unit);
             let yours = unit.keys.iter().find(|one| one.is_provided() && together.contains(&one.name));
             if let Some(yours) = yours {
@@ -109,5 +110,5 @@ fn older(contract: &Contract, inventory: &Inventory, unit: &Unit<'_>, before: &s
     let secrets = inventory::unit(inventory, contract, unit)?.unwrap_or_default();
     let values = secrets.iter().flat_map(|secret| secret.encrypted.iter().map(|one| (KeyName::of(&secret.name, &one.key), one)));
     let old = values.filter(|(_, one)| one.sealed_on.as_deref().is_none_or(|day| day < before));
-    Ok(old.map(|(name, _)| name).collect())
+    Ok(old.map(|(name, _)| name).sorted())
 }

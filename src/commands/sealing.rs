@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Outcome;
 use crate::cli::{Adoption, Certificate, Consent, Replacing};
 use crate::manifest::{store, text};
-use crate::model::{Change, Contract, Error, KeyName, Plan, Reason, Result, SecretValue, visible};
+use crate::model::{Change, Contract, Error, KeyName, Plan, Reason, Result, SecretValue, Sorted, visible};
 use crate::pipeline::adopt::Adopted;
 use crate::pipeline::certificate::FitCertificate;
 use crate::pipeline::inventory::Inventory;
@@ -200,9 +200,9 @@ fn open_sources(
     ready: &Ready<'_>,
     world: &mut World,
 ) -> Result<BTreeMap<KeyName, SecretValue>> {
-    let sealed: BTreeSet<&KeyName> = ready.plan.sealed().collect();
+    let sealed: BTreeSet<&KeyName> = ready.plan.sealed().sorted();
     let keys = ready.contract.keys.iter().filter(|key| sealed.contains(&key.name));
-    let wanted: BTreeSet<&KeyName> = keys.flat_map(|key| key.recipe.sources()).filter(|name| !sealed.contains(name)).collect();
+    let wanted: BTreeSet<&KeyName> = keys.flat_map(|key| key.recipe.sources()).filter(|name| !sealed.contains(name)).sorted();
     if wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -214,7 +214,7 @@ fn open_sources(
         }
     }
     let escrow = workspace.escrow(identity, world)?;
-    Ok(workspace.open_each(&values, &escrow.pairs.openers)?.into_iter().collect())
+    Ok(workspace.open_each(&values, &escrow.pairs.openers)?.into_iter().sorted())
 }
 
 /// Everything is done, so a failure to remember it on this machine is a warning, not an error.
@@ -245,7 +245,7 @@ fn text(workspace: &Workspace, ready: &Ready<'_>, done: bool, job: &dyn Job) -> 
 fn prepare<'w>(workspace: &'w Workspace, out: &Out<'_>, options: &Options<'_>, job: &mut dyn Job, world: &mut World) -> Result<Ready<'w>> {
     let (setting, _) = workspace.setting(world)?;
     let mut inventory = out.inventory(workspace.remembered()?)?;
-    inventory.tracked = workspace.lost_units(&setting.contract, &inventory)?.into_keys().collect();
+    inventory.tracked = workspace.lost_units(&setting.contract, &inventory)?.into_keys().sorted();
     inventory.check_folder()?;
     let trust = workspace.trust(options.certificate.accepted.accept_certificate, world)?;
     let certificate = workspace.fit_certificate(&trust, options.certificate.allow_rsa_bits, world)?;

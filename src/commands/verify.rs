@@ -66,7 +66,7 @@ pub(super) fn run(workspace: &Workspace, args: &Verify, world: &mut World) -> Re
     if args.repository {
         let (sought, threads) = (opened.as_ref().map(|opened| (opened, &inventory)), world.threads);
         findings.extend(world.terminal.while_working("reading the repository", || workspace.exposed(sought, threads))?);
-        findings.sort();
+        findings.sort_unstable();
     }
     findings.retain(|finding| !args.ignore.iter().chain(&workspace.settings.ignore).any(|code| *code == finding.code));
     if args.drill {

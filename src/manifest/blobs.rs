@@ -12,7 +12,7 @@ use super::foreign::{self, Layer, Site, Step, split_mark};
 use super::sealed_secret::{CERTIFICATE, Template, has_blob_prefix, scope, template};
 use super::yaml::{self, Node};
 use super::{base64, text};
-use crate::model::{CertificateDigest, Error, Hints, Name, Namespace, Position, Result, Scope};
+use crate::model::{CertificateDigest, Error, Hints, Name, Namespace, Position, Result, Scope, Sorted};
 
 /// Sealed values with one binding in a text that need not be ours: those of a SealedSecret, or a bare one.
 pub struct ForeignSealedSecret {
@@ -320,7 +320,7 @@ fn read(site: &Site<'_>, hints: &Hints) -> Option<ForeignSealedSecret> {
     let word = |path: &[&str]| node.at(path).and_then(Node::word);
     let all = node.at(&["metadata", "annotations"]).map(Node::entries).unwrap_or_default();
     let annotations: BTreeMap<String, String> =
-        all.iter().filter_map(|(name, node)| Some((name.clone(), node.word()?.to_owned()))).collect();
+        all.iter().filter_map(|(name, node)| Some((name.clone(), node.word()?.to_owned()))).sorted();
     let mut found = ForeignSealedSecret {
         scope: scope(|name| annotations.get(name).map(String::as_str)),
         certificate: annotations.get(CERTIFICATE).and_then(|text| CertificateDigest::parse(text).ok()),
@@ -490,7 +490,7 @@ fn elsewhere(position: Position) -> Error {
 /// The text with these characters replaced, for people; those that cannot be replaced stay.
 pub fn shown(text: &str, mut replacements: Vec<(&Spot, Zeroizing<String>)>) -> String {
     let (mark, body) = split_mark(text);
-    replacements.sort_by_key(|(spot, _)| spot.begin());
+    replacements.sort_unstable_by_key(|(spot, _)| spot.begin());
     let placed = replacements.iter().filter_map(|(spot, new)| Some((spot.content.as_ref()?, new.as_str())));
     foreign::spliced(body, placed).map_or(text.to_owned(), |shown| format!("{mark}{shown}"))
 }
@@ -498,7 +498,7 @@ pub fn shown(text: &str, mut replacements: Vec<(&Spot, Zeroizing<String>)>) -> S
 /// The text with these characters replaced and nothing else changed: no other byte, and not the meaning of any other scalar.
 pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<String> {
     let (mark, body) = split_mark(text);
-    replacements.sort_by_key(|(spot, _)| spot.begin());
+    replacements.sort_unstable_by_key(|(spot, _)| spot.begin());
     let Some((first, _)) = replacements.first() else { return Ok(text.to_owned()) };
     let place = |(spot, _): &(Spot, String)| spot.content.clone().ok_or_else(|| elsewhere(spot.position));
     let places = replacements.iter().map(place).collect::<Result<Vec<_>>>()?;

@@ -8,7 +8,7 @@ use super::contract_recipes::{self as recipes, Made, Place};
 use super::yaml::{self, Fields, Node, parsed};
 use crate::model::{
     Consumer, Contract, DataKey, Entry, Error, Form, Key, KeyName, KnownKeys, Name, Namespace, PROPERTY, Part, Reader, Recipe, Result,
-    Terms, Text, When, Workload, WorkloadKind, visible,
+    Sorted, Terms, Text, When, Workload, WorkloadKind, visible,
 };
 
 /// The platform's contract, as shipped.
@@ -61,7 +61,7 @@ fn read_keys(node: &Node) -> Result<Vec<Key>> {
     }
     let read = |(i, node): (usize, &Node)| read_key(node, &format!("keys[{i}]"));
     let mut keys: Vec<Key> = nodes.iter().enumerate().map(read).collect::<Result<_>>()?;
-    let said = keys.iter().zip(nodes).filter(|(_, node)| node.get("unit").is_some()).map(|(key, _)| key.name.clone()).collect();
+    let said = keys.iter().zip(nodes).filter(|(_, node)| node.get("unit").is_some()).map(|(key, _)| key.name.clone()).sorted();
     settle_units(&mut keys, &said);
     Ok(keys)
 }
@@ -70,7 +70,7 @@ fn read_keys(node: &Node) -> Result<Vec<Key>> {
 fn settle_units(keys: &mut [Key], said: &BTreeSet<KeyName>) {
     // A certificate's key follows the certificate, which follows its authority: a chain may be as long as the number of keys.
     for _ in 0..keys.len() {
-        let units: BTreeMap<KeyName, Name> = keys.iter().map(|key| (key.name.clone(), key.unit.clone())).collect();
+        let units: BTreeMap<KeyName, Name> = keys.iter().map(|key| (key.name.clone(), key.unit.clone())).sorted();
         let mut moved: BTreeMap<String, Name> = BTreeMap::new();
         for key in keys.iter().filter(|key| !said.contains(&key.name)) {
             let others = key.recipe.sources().into_iter().filter(|of| of.secret() != key.name.secret());
@@ -172,8 +172,8 @@ fn read_secrets(node: &Node, all: &Form) -> Result<(Vec<Key>, BTreeMap<Name, For
         }
         secrets.push((secret, node));
     }
-    let known: BTreeSet<KeyName> = secrets.iter().flat_map(|(secret, _)| secret.names()).collect();
-    let plain: BTreeMap<KeyName, String> = secrets.iter().flat_map(|(secret, _)| secret.plain()).collect();
+    let known: BTreeSet<KeyName> = secrets.iter().flat_map(|(secret, _)| secret.names()).sorted();
+    let plain: BTreeMap<KeyName, String> = secrets.iter().flat_map(|(secret, _)| secret.plain()).sorted();
     let (mut keys, mut forms, mut said) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     for (secret, node) in secrets {
         let (of_secret, name, form) = secret.settled(&known, &plain, node)?;
@@ -361,7 +361,7 @@ impl Secret {
             let operator_copy = self.shared.operator_copy && self.copied.as_ref().is_none_or(|copied| copied.contains(&property));
             keys.push(Key { name: KeyName::of(&self.name, &property), recipe, operator_copy, ..self.shared.clone() });
         }
-        let sealed: BTreeSet<&str> = keys.iter().map(|key| key.name.property()).collect();
+        let sealed: BTreeSet<&str> = keys.iter().map(|key| key.name.property()).sorted();
         if let Some(unread) = form.texts.values().flat_map(Text::reads).find(|of| !sealed.contains(of.as_str())) {
             return fault(format!("a template of `{}` reads `{unread}`, which is a template itself", self.name), "write its text out");
         }
@@ -371,7 +371,7 @@ impl Secret {
         if let Some(unknown) = self.copied.iter().flatten().find(|key| !sealed.contains(key.as_str())) {
             return fault(format!("`operator-copy` of `{}` names `{unknown}`, which is no sealed value of it", self.name), "remove it");
         }
-        let all: BTreeSet<&str> = sealed.iter().copied().chain(form.texts.keys().map(DataKey::as_str)).collect();
+        let all: BTreeSet<&str> = sealed.iter().copied().chain(form.texts.keys().map(DataKey::as_str)).sorted();
         check_type(&self.name, form.kind.as_deref(), &all).map_err(|error| error.at(node.position))?;
         Ok((keys, self.name, form))
     }
@@ -537,7 +537,7 @@ fn secret_value(contract: &Contract, key: &Key) -> Ordered {
     let keys: Vec<&Key> = contract.values_of(secret).collect();
     let mut value = vec![("name", json!(secret)), ("about", json!(key.about))];
     let mut set = |field: &'static str, wanted: Option<serde_json::Value>| value.extend(wanted.map(|wanted| (field, wanted)));
-    let annotations: BTreeMap<_, _> = form.annotations.iter().filter(|(name, _)| *name != MANAGED).collect();
+    let annotations: BTreeMap<_, _> = form.annotations.iter().filter(|(name, _)| *name != MANAGED).sorted();
     set("type", form.kind.as_ref().map(|kind| json!(kind)));
     set("labels", (!form.labels.is_empty()).then(|| json!(form.labels)));
     set("annotations", (!annotations.is_empty()).then(|| json!(annotations)));
@@ -548,7 +548,7 @@ fn secret_value(contract: &Contract, key: &Key) -> Ordered {
         keys => {
             let written = keys.iter().filter(|key| !recipes::follows(key, keys));
             let mut values: serde_json::Map<String, serde_json::Value> =
-                written.map(|key| (key.name.property().to_owned(), recipes::value(key, keys))).collect();
+                written.map(|key| (key.name.property().to_owned(), recipes::value(key, keys))).sorted();
             values.extend(form.texts.iter().map(|(key, text)| (key.to_string(), recipes::text_value(text))));
             set("values", Some(values.into()));
         }

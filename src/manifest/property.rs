@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::external_secret::{self, Entry, ExternalSecret, Slot};
 use super::foreign;
 use super::yaml::{self, Document, Node};
-use crate::model::{Error, Name, Result, StoreKind};
+use crate::model::{Error, Name, Result, Sorted, StoreKind};
 
 /// The result for a text.
 pub struct Edited {
@@ -44,7 +44,7 @@ pub fn add(text: &str, kind: Option<StoreKind>, wanted: Wanted<'_, '_>) -> Edite
         }
     }
     let Some(first) = first else { return edited };
-    let properties = found.secrets.iter().flat_map(|secret| &secret.entries).filter_map(|entry| wanted(entry)?).collect();
+    let properties = found.secrets.iter().flat_map(|secret| &secret.entries).filter_map(|entry| wanted(entry)?).sorted();
     let allowed = Allowed { kind, properties };
     match changed(body, &before, changes, |before, after, found| grown(before, after, &allowed, found)) {
         Some(after) => edited.text = Some(format!("{mark}{after}")),

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Algorithm, BcryptVersion, Class, Code, Escape, GitOps, Isolation, KeyFormat, Rbac, Severity, StoreKind, WorkloadKind, ranges,
+    Algorithm, BcryptVersion, Class, Code, Escape, GitOps, Isolation, KeyFormat, Rbac, Severity, Sorted, StoreKind, WorkloadKind, ranges,
 };
 
 /// A mapping's field: its name, its description, its value's schema.
@@ -258,7 +258,7 @@ fn object(required: &[&str], fields: &[Field<'_>]) -> Value {
         }
         ((*name).to_owned(), schema)
     };
-    let properties: Map<String, Value> = fields.iter().map(described).collect();
+    let properties: Map<String, Value> = fields.iter().map(described).sorted();
     json!({ "type": "object", "required": required, "properties": properties, "additionalProperties": false })
 }
 

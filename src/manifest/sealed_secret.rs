@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::kubernetes::{Metadata, Object};
 use super::template as rendered;
 use super::yaml::{self, Fields, Node};
-use crate::model::{CertificateDigest, DataKey, Error, Form, Name, Namespace, Position, Result, Scope, Text};
+use crate::model::{CertificateDigest, DataKey, Error, Form, Name, Namespace, Position, Result, Scope, Sorted, Text};
 
 /// The annotation with the certificate that it is sealed to: the format has no key id.
 pub const CERTIFICATE: &str = "seal-secrets/certificate";
@@ -86,11 +86,11 @@ pub fn template(node: Option<&Node>) -> Template {
     let at = |path: &[&str]| node.and_then(|node| node.at(path));
     let strings = |path: &[&str]| {
         let entries = at(path).map(Node::entries).unwrap_or_default().iter();
-        entries.filter_map(|(name, value)| Some((name.clone(), value.word()?.to_owned()))).collect()
+        entries.filter_map(|(name, value)| Some((name.clone(), value.word()?.to_owned()))).sorted()
     };
     let data = at(&["data"]).map(Node::entries).unwrap_or_default();
     let text = |(key, value): &(String, Node)| Some((DataKey::new(key).ok()?, rendered::read(value.word()?)?));
-    let texts: BTreeMap<DataKey, Text> = data.iter().filter_map(text).collect();
+    let texts: BTreeMap<DataKey, Text> = data.iter().filter_map(text).sorted();
     Template {
         renders: texts.len() < data.len(),
         texts,
@@ -201,7 +201,7 @@ pub(super) fn strings(node: Option<&Node>, path: &str) -> Result<BTreeMap<String
         let text = node.text(&format!("{path}.{name}"))?;
         Ok((name.clone(), text.to_owned()))
     };
-    node.fields(path)?.all().iter().map(text).collect()
+    Ok(node.fields(path)?.all().iter().map(text).collect::<Result<Vec<_>>>()?.into_iter().sorted())
 }
 
 fn read_encrypted(node: &Node, annotations: &BTreeMap<String, String>) -> Result<Vec<Encrypted>> {
@@ -321,7 +321,7 @@ pub fn write(namespace: &Namespace, certificate: CertificateDigest, sealed: &[Se
 pub fn write_one(namespace: &Namespace, certificate: CertificateDigest, sealed: &Sealed<'_>) -> String {
     let form = sealed.form;
     let mut values: Vec<&Encrypted> = sealed.values.iter().collect();
-    values.sort_by(|a, b| a.key.cmp(&b.key));
+    values.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let of_form = || {
         let mut metadata = Metadata::new(sealed.name, Some(namespace.as_str()));
         metadata.labels = form.labels.clone();
@@ -340,9 +340,9 @@ pub fn write_one(namespace: &Namespace, certificate: CertificateDigest, sealed: 
         metadata: of_form(),
         kind: form.kind.as_deref().unwrap_or("Opaque"),
         immutable: form.immutable,
-        data: form.texts.iter().map(|(key, text)| (key.as_str(), rendered::write(text))).collect(),
+        data: form.texts.iter().map(|(key, text)| (key.as_str(), rendered::write(text))).sorted(),
     };
-    let encrypted_data = values.iter().map(|one| (one.key.as_str(), one.blob.as_str())).collect();
+    let encrypted_data = values.iter().map(|one| (one.key.as_str(), one.blob.as_str())).sorted();
     yaml::write(&Object {
         api_version: "bitnami.com/v1alpha1",
         kind: "SealedSecret",

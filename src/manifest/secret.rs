@@ -11,7 +11,7 @@ use super::base64;
 use super::kubernetes::{Metadata, Object};
 use super::sealed_secret::{Template, strings};
 use super::yaml::{self, Fields, Node};
-use crate::model::{DataKey, Error, Name, Namespace, Position, Result, SecretValue};
+use crate::model::{DataKey, Error, Name, Namespace, Position, Result, SecretValue, Sorted};
 
 /// The label by which the controller finds its keys; it uses those whose value is `active`.
 pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
@@ -246,7 +246,7 @@ pub fn write_key_secret(namespace: &str, name: &str, certificate: &str, private_
     metadata.labels.insert(KEY_LABEL.to_owned(), ACTIVE.to_owned());
     let encode = |text: &str| Zeroizing::new(BASE64_STANDARD.encode(text));
     let (certificate, private_key) = (encode(certificate), encode(private_key));
-    let data = BTreeMap::from([("tls.crt", certificate.as_str()), ("tls.key", private_key.as_str())]);
+    let data = [("tls.crt", certificate.as_str()), ("tls.key", private_key.as_str())].into_iter().sorted();
     Zeroizing::new(yaml::write(&secret(metadata, "kubernetes.io/tls", false, data)))
 }
 
@@ -287,7 +287,7 @@ pub fn write_secrets(opened: &[Unsealed], format: Format) -> Zeroizing<String> {
         .iter()
         .map(|one| {
             let encode = |value: &SecretValue| Zeroizing::new(BASE64_STANDARD.encode(value.expose()));
-            one.values.iter().map(|(key, value)| (key.as_str(), encode(value))).collect()
+            one.values.iter().map(|(key, value)| (key.as_str(), encode(value))).sorted()
         })
         .collect();
     let objects: Vec<Object<Body<'_>>> = opened
@@ -297,7 +297,7 @@ pub fn write_secrets(opened: &[Unsealed], format: Format) -> Zeroizing<String> {
             let mut metadata = Metadata::new(&one.name, one.namespace.as_deref());
             metadata.labels = one.template.labels.clone();
             metadata.annotations = one.template.annotations.clone();
-            let data = values.iter().map(|(key, text)| (*key, text.as_str())).collect();
+            let data = values.iter().map(|(key, text)| (*key, text.as_str())).sorted();
             let kind = one.template.kind.as_deref().unwrap_or("Opaque");
             secret(metadata, kind, one.template.immutable, data)
         })

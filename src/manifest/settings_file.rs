@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::yaml::{self, Fields, Node, parsed};
 use crate::model::{
-    ClusterSettings, Code, Controller, Error, GitOps, Isolation, Name, Namespace, Rbac, Result, Settings, Store, StoreKind, Way,
+    ClusterSettings, Code, Controller, Error, GitOps, Isolation, Name, Namespace, Rbac, Result, Settings, Sorted, Store, StoreKind, Way,
 };
 
 /// Reads the settings; the caller adds the file's name to errors.
@@ -172,7 +172,7 @@ fn read_clusters(fields: &mut Fields<'_>) -> Result<BTreeMap<Namespace, ClusterS
         fields.finish()?;
         Ok((cluster, settings))
     };
-    node.fields("clusters")?.all().iter().map(read).collect()
+    Ok(node.fields("clusters")?.all().iter().map(read).collect::<Result<Vec<_>>>()?.into_iter().sorted())
 }
 
 /// The settings that `init` writes to a new file, in this order.

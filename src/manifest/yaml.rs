@@ -89,15 +89,20 @@ fn pieces(text: &str) -> Vec<Range<usize>> {
     let is = |line: &str, marker: &str| {
         line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
     };
+    // Most texts are one document.
+    if !["---", "..."].iter().any(|marker| memchr::memmem::find(text.as_bytes(), marker.as_bytes()).is_some()) {
+        return Some(0..text.len()).filter(|range| !range.is_empty()).into_iter().collect();
+    }
     let (mut pieces, mut begin, mut at) = (Vec::new(), 0, 0);
     // Directives belong to the document whose marker follows them.
     let mut directives = false;
-    for line in text.split_inclusive('\n') {
+    for end in memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1).chain([text.len()]) {
+        let line = &text[at..end];
         if is(line, "---") && at > begin && !directives {
             pieces.push(begin..at);
             begin = at;
         }
-        at += line.len();
+        at = end;
         if is(line, "...") {
             pieces.push(begin..at);
             begin = at;
@@ -169,8 +174,16 @@ pub fn read_one(text: &str) -> Result<Node> {
 
 /// How many bytes at the beginning of a text are comment lines, in printable ASCII.
 fn comments(text: &str) -> usize {
-    let is_comment = |line: &&str| line.starts_with('#') && line.trim_end_matches('\n').bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    text.split_inclusive('\n').take_while(is_comment).map(str::len).sum()
+    let (bytes, mut end) = (text.as_bytes(), 0);
+    while bytes.get(end) == Some(&b'#') {
+        let line = memchr::memchr(b'\n', &bytes[end..]).map_or(text.len(), |at| end + at);
+        // All of them, without a branch for each: several at once.
+        if bytes[end..line].iter().fold(false, |odd, byte| odd | !(b' '..=b'~').contains(byte)) {
+            break;
+        }
+        end = text.len().min(line + 1);
+    }
+    end
 }
 
 fn line_ends(text: &str) -> usize {
@@ -259,7 +272,10 @@ impl<'t> Events<'t> {
             let lines = self.lines;
             let explained =
                 |error| template_before(self.text, key.position.0 - lines).map_or(error, |(line, column)| template((line + lines, column)));
-            let name = if self.strict { key.field_name().map_err(explained)? } else { key.word().unwrap_or_default().to_owned() };
+            if self.strict {
+                key.check_name().map_err(explained)?;
+            }
+            let (position, name) = (key.position, key.into_word());
             // An index of the usual few names costs more than to look through them.
             let earlier = if fields.len() < FEW {
                 fields.iter().position(|(field, _)| *field == name)
@@ -269,9 +285,9 @@ impl<'t> Events<'t> {
             };
             if let Some(earlier) = earlier {
                 let what = format!("a field appears twice, first on line {}", places[earlier]);
-                return Err(Error::bad_input(what, "keep one of the two").at(key.position));
+                return Err(Error::bad_input(what, "keep one of the two").at(position));
             }
-            places.push(key.position.0);
+            places.push(position.0);
             let event = self.next()?;
             fields.push((name, self.node(event)?));
         }
@@ -391,16 +407,24 @@ impl Node {
         matches!(&self.value, Value::Scalar(text, Style::Plain) if matches!(text.as_str(), "" | "~" | "null"))
     }
 
-    /// The name of a mapping's field: text, and not a merge key.
-    fn field_name(&self) -> Result<String> {
+    /// Whether it can name a mapping's field: text, and not a merge key.
+    fn check_name(&self) -> Result<()> {
         match &self.value {
             Value::Scalar(text, Style::Plain) if text.as_str() == "<<" => {
                 Err(Error::bad_input("merge keys (`<<`) are not supported", "write the fields out").at(self.position))
             }
             Value::Scalar(text, style) if *style != Style::Plain || text.as_str() == "y" || text.as_str() == "n" || !is_ambiguous(text) => {
-                Ok(text.to_string())
+                Ok(())
             }
             _ => Err(Error::bad_input("a field's name that is not text", "quote it if it is text").at(self.position)),
+        }
+    }
+
+    /// A scalar's text; empty for anything else.
+    fn into_word(self) -> String {
+        match self.value {
+            Value::Scalar(mut text, _) => std::mem::take(&mut text),
+            _ => String::new(),
         }
     }
 

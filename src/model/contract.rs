@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use super::{DataKey, Error, Form, Issuer, KeyName, Name, Namespace, Position, Recipe, Result, Scope, SecretValue, meant};
+use super::{DataKey, Error, Form, Issuer, KeyName, Name, Namespace, Position, Recipe, Result, Scope, SecretValue, Sorted, meant};
 
 /// The data key of a value if the contract names none, and its ExternalSecret's `remoteRef.property`. With `password` or `token` gitleaks'
 /// rule generic-api-key fires on most SealedSecrets; with `value` on none.
@@ -288,7 +288,7 @@ impl Contract {
             units[at].keys.push(key);
         }
         for unit in &mut units {
-            let depth: BTreeMap<&KeyName, usize> = unit.keys.iter().map(|key| (&key.name, self.depth(key, 0))).collect();
+            let depth: BTreeMap<&KeyName, usize> = unit.keys.iter().map(|key| (&key.name, self.depth(key, 0))).sorted();
             unit.keys.sort_by_key(|key| depth[&key.name]);
         }
         units
@@ -319,7 +319,7 @@ impl Contract {
 
     /// The names of the source Secrets.
     pub fn secrets(&self) -> BTreeSet<&str> {
-        self.keys.iter().map(|key| key.name.secret()).collect()
+        self.keys.iter().map(|key| key.name.secret()).sorted()
     }
 
     /// The data key of a source Secret that has only one.
@@ -331,7 +331,7 @@ impl Contract {
     /// The data keys of a source Secret, sorted.
     pub fn properties(&self, secret: &str) -> BTreeSet<&str> {
         let sealed = self.values_of(secret).map(|key| key.name.property());
-        sealed.chain(self.form(secret).texts.keys().map(DataKey::as_str)).collect()
+        sealed.chain(self.form(secret).texts.keys().map(DataKey::as_str)).sorted()
     }
 
     pub fn key(&self, name: &str) -> Option<&Key> {
@@ -341,17 +341,17 @@ impl Contract {
 
     /// The source Secrets that a consumer reads: those that the store's account may read.
     pub fn read_secrets(&self) -> BTreeSet<&Name> {
-        self.consumers.iter().flat_map(Consumer::reads).collect()
+        self.consumers.iter().flat_map(Consumer::reads).sorted()
     }
 
     /// The source Secrets that the consumers of a namespace read, sorted.
     pub fn secrets_read_in(&self, namespace: &Namespace) -> BTreeSet<&Name> {
-        self.consumers.iter().filter(|consumer| consumer.namespace == *namespace).flat_map(Consumer::reads).collect()
+        self.consumers.iter().filter(|consumer| consumer.namespace == *namespace).flat_map(Consumer::reads).sorted()
     }
 
     /// The namespaces that have a consumer, sorted.
     pub fn consumer_namespaces(&self) -> BTreeSet<&Namespace> {
-        self.consumers.iter().map(|consumer| &consumer.namespace).collect()
+        self.consumers.iter().map(|consumer| &consumer.namespace).sorted()
     }
 }
 
@@ -468,7 +468,7 @@ impl Terms {
                 return Err(self.fault(key, what, "give each its own unit: only a hash and its source share one"));
             }
         }
-        let all: BTreeMap<&str, &Key> = self.keys.iter().map(|key| (key.unit.as_str(), key)).collect();
+        let all: BTreeMap<&str, &Key> = self.keys.iter().map(|key| (key.unit.as_str(), key)).sorted();
         for key in &self.keys {
             let secret = key.name.secret();
             if let Some(other) = all.get(secret).filter(|_| key.unit.as_str() != secret) {
@@ -552,7 +552,7 @@ impl<'a> Unit<'a> {
     }
 
     fn closure(&self, names: &BTreeSet<KeyName>, with_sources: bool) -> BTreeSet<&'a KeyName> {
-        let mut found: BTreeSet<&'a KeyName> = self.keys.iter().map(|key| &key.name).filter(|name| names.contains(*name)).collect();
+        let mut found: BTreeSet<&'a KeyName> = self.keys.iter().map(|key| &key.name).filter(|name| names.contains(*name)).sorted();
         loop {
             let before = found.len();
             for key in &self.keys {

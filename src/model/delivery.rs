@@ -1,8 +1,9 @@
 //! How the values get from the source Secrets to their consumers, and the forms that an operator can choose.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
-use super::{Contract, Controller, Name, Namespace, Places};
+use super::{Contract, Controller, Name, Namespace, Places, Sorted};
 
 /// The store's form. The default is one ClusterSecretStore with one account, which may read the keys that consumers read.
 #[derive(Clone, Debug, Default)]
@@ -125,9 +126,9 @@ impl Delivery {
     /// The namespace of each account that reads, and the keys that it may read.
     pub fn accounts<'c>(&self, contract: &'c Contract) -> BTreeMap<&'c Namespace, BTreeSet<&'c Name>> {
         if self.accounts_of_their_own() {
-            return contract.consumer_namespaces().into_iter().map(|namespace| (namespace, contract.secrets_read_in(namespace))).collect();
+            return contract.consumer_namespaces().into_iter().map(|namespace| (namespace, contract.secrets_read_in(namespace))).sorted();
         }
-        BTreeMap::from([(&contract.reader.namespace, contract.read_secrets())])
+        iter::once((&contract.reader.namespace, contract.read_secrets())).sorted()
     }
 
     /// The namespace of the account that reads for the consumers in this namespace.

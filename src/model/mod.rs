@@ -18,6 +18,7 @@ mod quietly;
 mod recipe;
 mod secret_value;
 mod settings;
+mod sorted;
 mod threads;
 
 pub use check::{Check, Remedy, Status, Symptom, one_for_each_cause};
@@ -38,4 +39,5 @@ pub use quietly::{drawing_itself, is_quiet, quietly};
 pub use recipe::{Algorithm, BcryptVersion, Class, Issuer, KeyFormat, Recipe, ranges};
 pub use secret_value::SecretValue;
 pub use settings::{ClusterSettings, Controller, GitOps, Live, SETTINGS, Settings, Store, Way};
+pub use sorted::Sorted;
 pub use threads::on_threads;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{KeyName, Text};
+use super::{KeyName, Sorted, Text};
 
 /// The allowed numbers in recipes.
 pub mod ranges {
@@ -145,7 +145,7 @@ impl Recipe {
             | Recipe::Same { of } => vec![of],
             Recipe::Certificate { of, issuer: Issuer::By { key, certificate }, .. } => vec![of, key, certificate],
             Recipe::Certificate { of, .. } => vec![of],
-            Recipe::Text(text) => text.reads().collect::<BTreeSet<_>>().into_iter().collect(),
+            Recipe::Text(text) => text.reads().sorted::<BTreeSet<_>>().into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{fit, generate};
 use crate::manifest::env_file::Variable;
 use crate::manifest::secret::PlainSecret;
-use crate::model::{Contract, Error, Key, KeyName, MOST_PROVIDED_BYTES, Name, Recipe, Result, SecretValue, Unit, counted, visible};
+use crate::model::{Contract, Error, Key, KeyName, MOST_PROVIDED_BYTES, Name, Recipe, Result, SecretValue, Sorted, Unit, counted, visible};
 
 /// bcrypt hashes only this many bytes of a password.
 const MOST_PASSWORD_BYTES: usize = 72;
@@ -137,7 +137,7 @@ impl Adopted {
 
     /// Whether every value that the unit's values are made of was found, or can be computed.
     fn is_whole(&mut self, unit: &Unit<'_>, halves: Halves) -> Result<bool> {
-        let together: BTreeSet<KeyName> = unit.together(&self.names()).into_iter().cloned().collect();
+        let together: BTreeSet<KeyName> = unit.together(&self.names()).into_iter().cloned().sorted();
         let mut keys = unit.keys.iter().filter(|key| together.contains(&key.name));
         let Some(missing) = keys.find(|key| !key.recipe.is_derived() && !self.values.contains_key(&key.name)) else { return Ok(true) };
         if halves == Halves::Refused {
@@ -203,7 +203,7 @@ impl Adopted {
 
     /// The keys that have a value.
     pub fn names(&self) -> BTreeSet<KeyName> {
-        self.values.keys().cloned().collect()
+        self.values.keys().cloned().sorted()
     }
 }
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use self::object::{is_wanted, leaving, list, place, text};
 use crate::model::{
-    CertificateDigest, Check, Contract, Delivery, Name, Namespace, Places, Remedy, Status, Symptom, one_for_each_cause, quoted, visible,
+    CertificateDigest, Check, Contract, Delivery, Name, Namespace, Places, Remedy, Sorted, Status, Symptom, one_for_each_cause, quoted,
+    visible,
 };
 
 pub mod controller;
@@ -125,7 +126,7 @@ pub fn apis(delivery: &Delivery) -> [(&'static str, &'static str, Vec<&'static s
 pub fn diagnose(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<Check> {
     let namespace = wanted.contract.namespace.as_str();
     let here = snapshot.sealed.iter().filter(|object| text(object, "/metadata/namespace") == namespace);
-    let sealed = here.map(|object| (text(object, "/metadata/name"), object)).collect();
+    let sealed = here.map(|object| (text(object, "/metadata/name"), object)).sorted();
     let mut checks = Checks { snapshot, wanted, sealed, list: Vec::new() };
     checks.good("api server", format!("{}, as {}", snapshot.version, snapshot.user));
     checks.forbidden();
@@ -278,7 +279,7 @@ impl Checks<'_> {
 
     /// Reports what this account may not read.
     fn forbidden(&mut self) {
-        let rights: BTreeSet<&str> = self.snapshot.forbidden.values().flatten().map(String::as_str).collect();
+        let rights: BTreeSet<&str> = self.snapshot.forbidden.values().flatten().map(String::as_str).sorted();
         if rights.is_empty() {
             return;
         }

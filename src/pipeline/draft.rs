@@ -1,6 +1,7 @@
 //! Drafts a first contract for a platform, from what its manifests read. It never fails: whatever is unknown is marked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use super::guess::{self, Guess, Made};
 use super::inventory::Files;
@@ -12,7 +13,7 @@ use crate::manifest::yaml::{self, Node};
 use crate::manifest::{contract_file, contract_recipes};
 use crate::model::{
     Algorithm, Code, Contract, DataKey, Error, Form, Issuer, Key, KeyFormat, KeyName, Name, Namespace, PROPERTY, Position, Reader, Recipe,
-    Result, Severity, Terms, counted, quoted, visible,
+    Result, Severity, Sorted, Terms, counted, quoted, visible,
 };
 
 /// Its name in errors.
@@ -116,7 +117,7 @@ impl<'s> Draft<'s> {
             .map(|(manifest, _)| manifest)
             .chain(reads.whole.iter().map(|(manifest, _)| manifest))
             .map(|one| one.secret.name.as_str())
-            .collect();
+            .sorted();
         let readers: Vec<String> = readers.into_iter().filter(|name| !name.is_empty()).map(visible).collect();
         let about =
             if readers.is_empty() { format!("read in {}", visible(&manifest.file)) } else { format!("read by {}", readers.join(", ")) };
@@ -149,7 +150,7 @@ impl<'s> Draft<'s> {
                 "open: it is read whole, and nothing says which data keys it has: write them under `values`".to_owned(),
             ),
         }
-        let only = BTreeSet::from([PROPERTY.to_owned()]);
+        let only = iter::once(PROPERTY.to_owned()).sorted();
         self.values(&name, &about, reads, if fields.is_empty() { &only } else { &fields });
     }
 
@@ -171,7 +172,7 @@ impl<'s> Draft<'s> {
     fn other_stores(&mut self, name: &Name, reads: &Reads<'_>) {
         let stores = reads.entries.iter().map(|(_, entry)| &entry.store).chain(reads.whole.iter().map(|(_, whole)| &whole.store));
         let others: BTreeSet<&str> =
-            stores.map(|store| store.name.as_str()).filter(|store| !store.is_empty() && *store != self.store.as_str()).collect();
+            stores.map(|store| store.name.as_str()).filter(|store| !store.is_empty() && *store != self.store.as_str()).sorted();
         if !others.is_empty() {
             let list: Vec<String> = others.into_iter().map(|store| format!("`{}`", visible(store))).collect();
             let what = format!(
@@ -246,7 +247,7 @@ impl<'s> Draft<'s> {
     }
 
     fn add(&mut self, more: Vec<Key>) {
-        let known: BTreeSet<String> = self.keys.iter().map(|key| key.name.secret().to_owned()).collect();
+        let known: BTreeSet<String> = self.keys.iter().map(|key| key.name.secret().to_owned()).sorted();
         self.keys.extend(more.into_iter().filter(|key| !known.contains(key.name.secret())));
     }
 
@@ -266,7 +267,7 @@ impl<'s> Draft<'s> {
             if keys.is_empty() {
                 self.comment(name.as_str(), "open: nothing says which data keys it has: write them under `values`".to_owned());
             }
-            let only = BTreeSet::from([PROPERTY.to_owned()]);
+            let only = iter::once(PROPERTY.to_owned()).sorted();
             let about = format!("named in {}", visible(&file));
             self.values(&name, &about, &Reads::default(), if keys.is_empty() { &only } else { &keys });
         }
@@ -308,7 +309,7 @@ impl<'s> Draft<'s> {
 
     fn written(mut self) -> Result<String> {
         // A unit of the known contract may have the same name as a Secret here.
-        let names: BTreeSet<String> = self.keys.iter().map(|key| key.name.secret().to_owned()).collect();
+        let names: BTreeSet<String> = self.keys.iter().map(|key| key.name.secret().to_owned()).sorted();
         for key in self.keys.iter_mut().filter(|key| key.unit.as_str() != key.name.secret() && names.contains(key.unit.as_str())) {
             let of = key.recipe.sources().first().map_or(key.name.secret(), |of| of.secret()).to_owned();
             key.unit = Name::new(&of)?;
@@ -364,9 +365,9 @@ fn asks_for_value(reads: &Reads<'_>) -> bool {
 
 /// The data keys that are read: the properties, and the templates' fields for a Secret that is read whole.
 fn fields(reads: &Reads<'_>) -> BTreeSet<String> {
-    let mut fields: BTreeSet<String> = reads.entries.iter().filter_map(|(_, entry)| entry.property.clone()).collect();
+    let mut fields: BTreeSet<String> = reads.entries.iter().filter_map(|(_, entry)| entry.property.clone()).sorted();
     for (manifest, whole) in reads.whole.iter().filter(|(_, whole)| !whole.changed) {
-        let others: BTreeSet<&str> = manifest.secret.entries.iter().map(|entry| entry.secret_key.as_str()).collect();
+        let others: BTreeSet<&str> = manifest.secret.entries.iter().map(|entry| entry.secret_key.as_str()).sorted();
         let alone = manifest.secret.whole.iter().filter(|one| one.key.is_some()).count() == 1;
         // If several are read whole, nothing tells which one has a field.
         let first = manifest.secret.whole.iter().find(|one| one.key.is_some()).is_some_and(|one| std::ptr::eq(one, *whole));
@@ -383,7 +384,7 @@ fn names(property: &DataKey, secret: &Name, reads: &Reads<'_>) -> Vec<String> {
     let says_nothing = property.as_str() == PROPERTY;
     let of = reads.entries.iter().map(|(_, entry)| *entry);
     let of = of.filter(|entry| entry.property.as_deref().unwrap_or(PROPERTY) == property.as_str());
-    let targets: BTreeSet<&str> = of.map(|entry| entry.secret_key.as_str()).collect();
+    let targets: BTreeSet<&str> = of.map(|entry| entry.secret_key.as_str()).sorted();
     let own = (!says_nothing).then(|| property.as_str());
     let secret = says_nothing.then(|| secret.as_str());
     own.into_iter().chain(secret).chain(targets).map(str::to_owned).collect()
@@ -492,7 +493,7 @@ pub fn stores(files: &Files) -> Vec<(String, Store)> {
 /// The error for a flag whose store does not exist.
 pub fn unknown_store(store: &Name, platform: &Platform) -> Option<Error> {
     let stores = platform.manifests.iter().chain(&platform.made).flat_map(|manifest| manifest.secret.stores());
-    let stores: BTreeSet<&str> = stores.map(|store| store.name.as_str()).filter(|name| !name.is_empty()).collect();
+    let stores: BTreeSet<&str> = stores.map(|store| store.name.as_str()).filter(|name| !name.is_empty()).sorted();
     (!stores.contains(store.as_str())).then(|| {
         let list: Vec<String> = stores.iter().map(|name| format!("`{}`", visible(name))).collect();
         let otherwise = if list.is_empty() { "leave `--store` out".to_owned() } else { format!("name one of {}", list.join(", ")) };

@@ -53,7 +53,7 @@ pub fn find(path: &str, bytes: &[u8]) -> Vec<Exposed> {
     {
         secrets(text, &mut found);
     }
-    found.sort();
+    found.sort_unstable();
     found.dedup();
     found
 }

@@ -7,7 +7,7 @@ use super::remembered::Remembered;
 use super::render::{RUNBOOK, is_derived};
 use crate::manifest::sealed_secret::{self, Encrypted, SealedSecret};
 use crate::manifest::text;
-use crate::model::{CertificateDigest, Code, Contract, Error, Key, KeyName, Name, Result, Unit, quoted};
+use crate::model::{CertificateDigest, Code, Contract, Error, Key, KeyName, Name, Result, Sorted, Unit, quoted};
 
 /// The folder of the sealed units.
 pub const SOURCE: &str = "secret-source/";
@@ -86,7 +86,7 @@ impl Inventory {
 
     /// Every sealed file, readable or not.
     pub fn sealed_files(&self) -> BTreeSet<String> {
-        self.sealed.keys().map(String::as_str).chain(self.unreadable()).map(str::to_owned).collect()
+        self.sealed.keys().map(String::as_str).chain(self.unreadable()).map(str::to_owned).sorted()
     }
 
     /// Whether it knows no unit, sealed or gone.
@@ -105,7 +105,7 @@ impl Inventory {
         let list = self.others.get(RESOURCES).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
         let file_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         let listed = list.split(|c| !file_name(c)).filter(|word| word.ends_with(SEALED)).map(|name| format!("{SOURCE}{name}"));
-        listed.chain(self.remembered.units.keys().map(file_of)).chain(self.tracked.iter().cloned()).collect()
+        listed.chain(self.remembered.units.keys().map(file_of)).chain(self.tracked.iter().cloned()).sorted()
     }
 
     /// The subfolders that hold another set, such as another cluster's.
@@ -270,7 +270,7 @@ pub fn missing<'u>(
             return Err(renamed(unit, key, other));
         }
     }
-    let names: BTreeSet<KeyName> = missing.iter().map(|key| key.name.clone()).collect();
+    let names: BTreeSet<KeyName> = missing.iter().map(|key| key.name.clone()).sorted();
     let present =
         |of: BTreeSet<&'u KeyName>| -> Vec<&str> { of.into_iter().filter(|name| !names.contains(*name)).map(KeyName::as_str).collect() };
     let sources_only = !unit.write_once() && present(unit.made_of(&names)).is_empty();
@@ -312,7 +312,7 @@ fn value_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &Key, present:
 
 /// An existing key that a missing Secret is made from.
 fn present_key<'u>(unit: &Unit<'u>, missing: &str) -> &'u KeyName {
-    let names = unit.keys.iter().filter(|key| key.name.secret() == missing).map(|key| key.name.clone()).collect();
+    let names = unit.keys.iter().filter(|key| key.name.secret() == missing).map(|key| key.name.clone()).sorted();
     let together = unit.together(&names);
     together.into_iter().find(|name| name.secret() != missing).unwrap_or(&unit.keys[0].name)
 }
@@ -332,5 +332,5 @@ fn half_missing(inventory: &Inventory, unit: &Unit<'_>, missing: &str, present: 
 pub fn certificates(inventory: &Inventory, contract: &Contract) -> BTreeMap<Option<CertificateDigest>, String> {
     let files: Vec<String> = contract.units().iter().map(Unit::file).collect();
     let secrets = files.iter().filter_map(|file| Some((file, inventory.sealed.get(file)?)));
-    secrets.flat_map(|(file, secrets)| secrets.iter().map(|secret| (secret.certificate, file.clone()))).collect()
+    secrets.flat_map(|(file, secrets)| secrets.iter().map(|secret| (secret.certificate, file.clone()))).sorted()
 }

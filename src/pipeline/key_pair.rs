@@ -202,7 +202,7 @@ impl PrivateKey {
                 fields.extend(all.map(|(name, number)| (name, encode(number.as_bytes()))));
             }
         }
-        fields.sort_by_key(|(name, _)| *name);
+        fields.sort_unstable_by_key(|(name, _)| *name);
         let mut text = Zeroizing::new(String::with_capacity(8192));
         for (i, (name, value)) in fields.iter().enumerate() {
             text.push_str(if i == 0 { "{\"" } else { ",\"" });

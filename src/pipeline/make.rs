@@ -10,7 +10,7 @@ use super::generate;
 use super::inventory::Inventory;
 use super::seal::{Labelled, Sealer};
 use crate::manifest::sealed_secret::{self, Encrypted, Sealed};
-use crate::model::{Change, Contract, DataKey, Entropy, Key, KeyName, Plan, Result, SecretValue, Unit, mark};
+use crate::model::{Change, Contract, DataKey, Entropy, Key, KeyName, Plan, Result, SecretValue, Sorted, Unit, mark};
 
 /// The content of a plan's units.
 pub struct Made {
@@ -44,7 +44,7 @@ pub fn make(
     threads: NonZeroUsize,
 ) -> Result<Made> {
     let contract = basis.contract;
-    let units: BTreeMap<_, _> = contract.units().into_iter().map(|unit| (unit.name, unit)).collect();
+    let units: BTreeMap<_, _> = contract.units().into_iter().map(|unit| (unit.name, unit)).sorted();
     let (mut labelled, mut copies, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
     for change in &plan.changes {
         let Change::Seal { unit, file, keys, copies: copied, .. } = change else { continue };

@@ -9,7 +9,7 @@ use super::platform::{self, Platform};
 use super::resolve;
 use crate::manifest::external_secret::{self, Entry};
 use crate::manifest::{property, text};
-use crate::model::{Code, Contract, Delivery, Error, Finding, Name, Result, StoreKind};
+use crate::model::{Code, Contract, Delivery, Error, Finding, Name, Result, Sorted, StoreKind};
 
 pub struct Edit {
     /// Relative to the checkout, with `/`.
@@ -51,7 +51,7 @@ pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, 
     let mut found = Edits::unreadable(platform);
     let kind = delivery.kind_asked_for();
     let secrets = platform.manifests.iter().chain(platform.made.iter().filter(|manifest| manifest.secret.written_out));
-    let paths: BTreeSet<&str> = secrets.map(|manifest| manifest.file.as_str()).collect();
+    let paths: BTreeSet<&str> = secrets.map(|manifest| manifest.file.as_str()).sorted();
     for (path, bytes) in paths.into_iter().filter_map(|path| files.get_key_value(path)) {
         let Ok(whole) = std::str::from_utf8(bytes) else { continue };
         let wanted = wanted(contract, kind);
@@ -69,7 +69,7 @@ pub fn manifests(contract: &Contract, delivery: &Delivery, platform: &Platform, 
 pub fn renamed(platform: &Platform, files: &Files, names: &[(String, Name)]) -> Edits {
     let mut found = Edits::unreadable(platform);
     let all = platform.manifests.iter().chain(&platform.made);
-    let paths: BTreeSet<&str> = all.map(|manifest| manifest.file.as_str()).collect();
+    let paths: BTreeSet<&str> = all.map(|manifest| manifest.file.as_str()).sorted();
     for (path, bytes) in paths.into_iter().filter_map(|path| files.get_key_value(path)) {
         let Ok(whole) = std::str::from_utf8(bytes) else { continue };
         let edited = property::rename(whole, names);

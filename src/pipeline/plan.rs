@@ -8,7 +8,7 @@ use super::render::{RUNBOOK, form, form_of, is_derived, render, store_file};
 use super::{difference, readers, resolve};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::model::{
-    CertificateDigest, Change, Contract, Delivery, Error, Finding, Key, KeyName, Plan, Reason, Result, Unit, mark, visible,
+    CertificateDigest, Change, Contract, Delivery, Error, Finding, Key, KeyName, Plan, Reason, Result, Sorted, Unit, mark, visible,
 };
 
 /// The basis of a run: the contract, how its values reach their consumers, and where contract and platform disagree.
@@ -106,7 +106,7 @@ fn check_certificates(contract: &Contract, inventory: &Inventory, present: Certi
 }
 
 fn orphans(contract: &Contract, inventory: &Inventory) -> Vec<String> {
-    let known: BTreeSet<String> = contract.units().iter().map(Unit::file).collect();
+    let known: BTreeSet<String> = contract.units().iter().map(Unit::file).sorted();
     inventory.sealed.keys().filter(|path| !known.contains(*path)).cloned().collect()
 }
 
@@ -175,9 +175,9 @@ fn plan_sealed(
     let replaced = wishes.replaced_in(unit);
     check_given(unit, &replaced, wishes)?;
     let added = inventory::missing(inventory, unit, secrets, &replaced, wishes.opens)?;
-    let names: BTreeSet<&KeyName> = added.iter().map(|key| &key.name).collect();
+    let names: BTreeSet<&KeyName> = added.iter().map(|key| &key.name).sorted();
     let (awaited, ready) = ready(unit, names, wishes)?;
-    let with_offered = unit.together(&ready.iter().filter(|name| wishes.provided.contains(**name)).map(|name| (*name).clone()).collect());
+    let with_offered = unit.together(&ready.iter().filter(|name| wishes.provided.contains(**name)).map(|name| (*name).clone()).sorted());
     let added = match wishes.extent {
         Extent::All => ready,
         Extent::Provided => &ready & &with_offered,
@@ -204,7 +204,7 @@ fn plan_sealed(
 fn ready<'u>(unit: &Unit<'u>, mut keys: BTreeSet<&'u KeyName>, wishes: &Wishes) -> Result<(Vec<KeyName>, BTreeSet<&'u KeyName>)> {
     let is_awaited = |key: &&&Key| key.is_provided() && keys.contains(&key.name) && !wishes.provided.contains(&key.name);
     let awaited: Vec<KeyName> = unit.keys.iter().filter(is_awaited).map(|key| key.name.clone()).collect();
-    let waits = unit.together(&awaited.iter().cloned().collect());
+    let waits = unit.together(&awaited.iter().cloned().sorted());
     if let Some(name) = waits.iter().find(|name| wishes.provided.contains(**name)) {
         let help = format!("provide both: `--provide {}=FILE` as well", awaited[0]);
         return Err(Error::usage(format!("`{name}` is sealed together with `{}`, which is yours to provide too", awaited[0]), help));
@@ -265,7 +265,7 @@ fn write_once_replaced(unit: &Unit<'_>) -> Error {
 
 fn seal(unit: &Unit<'_>, keys: &BTreeSet<&KeyName>, reason: Reason) -> Change {
     let keys: Vec<&Key> = unit.keys.iter().copied().filter(|key| keys.contains(&key.name)).collect();
-    let names = |keys: &mut dyn Iterator<Item = &&Key>| keys.map(|key| key.name.clone()).collect();
+    let names = |keys: &mut dyn Iterator<Item = &&Key>| keys.map(|key| key.name.clone()).sorted();
     let copies = names(&mut keys.iter().filter(|key| key.operator_copy));
     Change::Seal { unit: unit.name.clone(), file: unit.file(), keys: names(&mut keys.iter()), copies, reason }
 }
@@ -284,7 +284,7 @@ fn is_gone(unit: &Unit<'_>, wishes: &Wishes) -> bool {
 }
 
 fn plan_unit(plan: &mut Plan, known: bool, unit: &Unit<'_>, wishes: &Wishes) -> Result<()> {
-    let all: BTreeSet<&KeyName> = unit.keys.iter().map(|key| &key.name).collect();
+    let all: BTreeSet<&KeyName> = unit.keys.iter().map(|key| &key.name).sorted();
     if wishes.extent == Extent::Replaced {
         // Its value is replaced even though its file is gone.
         if known && unit.has_any(&wishes.replaced) {
@@ -332,7 +332,7 @@ fn sealed_afterwards(inventory: &Inventory, plan: &Plan) -> BTreeSet<String> {
         Change::Seal { file, .. } => Some(file.clone()),
         _ => None,
     });
-    inventory.sealed.keys().cloned().chain(seals).collect()
+    inventory.sealed.keys().cloned().chain(seals).sorted()
 }
 
 /// The derived files that depend on which units exist.
@@ -345,7 +345,7 @@ fn plan_derived(plan: &mut Plan, setting: &Setting, inventory: &Inventory, deriv
     let (contract, delivery) = (&setting.contract, &setting.delivery);
     let same_form = inventory.others.get(RUNBOOK).and_then(|found| form_of(found)) == Some(form(contract, delivery));
     if known {
-        let keys = inventory.sealed.values().flatten().map(|sealed| sealed.name.as_str()).collect();
+        let keys = inventory.sealed.values().flatten().map(|sealed| sealed.name.as_str()).sorted();
         plan.readers = readers::added(contract, delivery, &inventory.others, &keys, same_form);
     }
     let new_units = plan.changes.iter().any(|change| !inventory.sealed.contains_key(change.file()));
@@ -378,7 +378,7 @@ fn plan_remembered(plan: &mut Plan, contract: &Contract, inventory: &Inventory, 
     let remembered = &inventory.remembered;
     let sealed = sealed_afterwards(inventory, plan);
     // Sealed units that the contract does not know, those remembered from the folder's earlier place, and the contract's own.
-    let mut units: Units = sealed.iter().filter_map(|file| Some((inventory::name_of(file)?, false))).collect();
+    let mut units: Units = sealed.iter().filter_map(|file| Some((inventory::name_of(file)?, false))).sorted();
     units.extend(remembered.units.clone());
     for unit in contract.units() {
         if sealed.contains(&unit.file()) || inventory::was_sealed(&unit, ever_sealed) {

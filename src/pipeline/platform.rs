@@ -3,8 +3,8 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::iter;
 use std::num::NonZeroUsize;
-use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 
@@ -13,7 +13,7 @@ use crate::manifest::external_secret::{self, ExternalSecret, StoreRef};
 use crate::manifest::gitops::{self, AppProject, Application, Applied, Change, Kustomization, Patch};
 use crate::manifest::kubernetes::{self, Identity};
 use crate::manifest::{text, yaml};
-use crate::model::{Code, Configuration, Error, Finding, Namespace, Position, Result, on_threads};
+use crate::model::{Code, Configuration, Error, Finding, Namespace, Position, Result, Sorted, on_threads};
 
 /// What a checkout's files contain about secrets.
 #[derive(Default)]
@@ -66,16 +66,25 @@ pub struct Manifest {
 }
 
 /// Which files to parse: those that mention secrets, or may define an object with one of these names. One pass over each file searches for
-/// all words: nothing but words, they need no automaton.
+/// all words: nothing but words, they need no automaton. Another searches for the one word that has many spellings.
 pub fn mattering(names: &[&str]) -> impl Fn(&str, &[u8]) -> bool + Sync + use<> {
-    static SPELLED: LazyLock<Regex> = LazyLock::new(|| Regex::new("(?i-u)external[-_]?secret").expect("it is a regular expression"));
     let words: Vec<String> = WORDS.iter().chain(names).map(|word| regex::escape(word)).collect();
     let words = Regex::new(&words.join("|")).expect("words are a regular expression");
     move |path, bytes| {
         let name = path.rsplit('/').next().unwrap_or(path);
         let is_named = is_kustomization(name) || name == "Chart.yaml" || environment(path).is_some();
-        is_named || words.is_match(bytes) || SPELLED.is_match(bytes)
+        is_named || words.is_match(bytes) || names_external_secret(bytes)
     }
+}
+
+/// Whether it holds `external-secret`, in any case, with `_` or nothing instead of `-`. Few bytes of a text are its second letter.
+fn names_external_secret(bytes: &[u8]) -> bool {
+    let begins = |text: &[u8], word: &[u8]| text.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
+    memchr::memchr2_iter(b'x', b'X', bytes).any(|at| {
+        let word = &bytes[at.saturating_sub(1)..];
+        let rest = word.get(b"external".len()..).unwrap_or_default();
+        begins(word, b"external") && begins(rest.strip_prefix(b"-").or(rest.strip_prefix(b"_")).unwrap_or(rest), b"secret")
+    })
 }
 
 /// Words about secrets, or about what applies and patches them.
@@ -98,7 +107,7 @@ pub fn folder(path: &str) -> &str {
 
 /// Parses the files, on this many threads.
 pub fn scan(root: &str, files: &Files, threads: NonZeroUsize) -> Result<Platform> {
-    let charts: BTreeSet<String> = files.keys().filter(|path| path.ends_with("Chart.yaml")).map(|path| folder(path).to_owned()).collect();
+    let charts: BTreeSet<String> = files.keys().filter(|path| path.ends_with("Chart.yaml")).map(|path| folder(path).to_owned()).sorted();
     let mut whole = take_apart(root, files, threads, &charts)?;
     for (folder, kustomization) in &whole.kustomizations {
         for entry in kustomization.resources.iter().chain(&kustomization.components) {
@@ -240,7 +249,7 @@ impl Platform {
         if let Some(known) = self.moves.borrow().get(path) {
             return known.clone();
         }
-        let itself = BTreeSet::from([(None, path.to_owned())]);
+        let itself: BTreeSet<Moved> = iter::once((None, path.to_owned())).sorted();
         // Guards against a kustomization that lists itself through others; kustomize refuses it.
         self.moves.borrow_mut().insert(path.to_owned(), itself.clone());
         let mut found = BTreeSet::new();
@@ -278,7 +287,7 @@ impl Platform {
             let given = || applied.and_then(|applied| applied.destination.clone());
             outermost.or_else(of_root).or_else(added).or(moved).or_else(|| own.map(str::to_owned)).or_else(given)
         };
-        self.kustomized(file).into_iter().map(place).collect()
+        self.kustomized(file).into_iter().map(place).sorted()
     }
 
     /// The kustomizations that list this file or folder.
@@ -327,7 +336,7 @@ impl Platform {
             let is_it = patch.store.as_ref().or(named).is_none_or(|named| named == store);
             (is_it && (patch.path.is_some() || patch.changes)).then_some(place)
         };
-        self.patches.iter().filter_map(place).collect()
+        self.patches.iter().filter_map(place).sorted()
     }
 
     /// What applies this folder: the entry with the nearest path.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::manifest::secret::key_secret_name;
-use crate::model::{Contract, Delivery};
+use crate::model::{Contract, Delivery, Sorted};
 
 /// The names that ESO's chart gives to the configurations that send objects to its webhook.
 pub const WEBHOOKS: [&str; 2] = ["externalsecret-validate", "secretstore-validate"];
@@ -15,9 +15,9 @@ pub const WEBHOOKS: [&str; 2] = ["externalsecret-validate", "secretstore-validat
 pub fn doctor(contract: &Contract, delivery: &Delivery, controller: (&str, &str)) -> Vec<Value> {
     let (namespace, service) = controller;
     let targets = contract.consumers.iter().map(|consumer| consumer.target.as_str());
-    let secrets: BTreeSet<&str> = contract.secrets().into_iter().chain(targets).collect();
+    let secrets: BTreeSet<&str> = contract.secrets().into_iter().chain(targets).sorted();
     let readers = contract.consumer_namespaces().into_iter().map(|namespace| namespace.as_str());
-    let namespaces = readers.chain([contract.namespace.as_str(), contract.reader.namespace.as_str(), namespace]).collect();
+    let namespaces = readers.chain([contract.namespace.as_str(), contract.reader.namespace.as_str(), namespace]).sorted();
     let everywhere = [
         named("", "secrets", &["get"], secrets),
         named("", "namespaces", &["get"], namespaces),
@@ -42,7 +42,7 @@ const KEYS: usize = 8;
 /// `key-secret --apply`: server-side apply needs `create` for a new object, and even that right can have a name.
 pub fn key_secret(namespace: &str) -> Vec<Value> {
     let names: Vec<String> = (0..KEYS).map(key_secret_name).collect();
-    let secret = named("", "secrets", &["get", "create", "patch"], names.iter().map(String::as_str).collect());
+    let secret = named("", "secrets", &["get", "create", "patch"], names.iter().map(String::as_str).sorted());
     vec![role("key-secret", Some(namespace), &[named("", "namespaces", &["get"], [namespace].into()), secret])]
 }
 
@@ -82,7 +82,7 @@ fn proxy(service: &str) -> Value {
 /// The controller's HTTP interface, through the API server. The Service's port has the chart's name, or none.
 fn through_proxy(service: &str, verbs: &[&str]) -> Value {
     let names = [format!("http:{service}:"), format!("http:{service}:http")];
-    named("", "services/proxy", verbs, names.iter().map(String::as_str).collect())
+    named("", "services/proxy", verbs, names.iter().map(String::as_str).sorted())
 }
 
 fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {

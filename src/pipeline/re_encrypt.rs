@@ -12,7 +12,7 @@ use super::seal::{Sealer, SessionKey};
 use super::unseal;
 use crate::manifest::blobs::{self, Blob, ForeignSealedSecret, Kind, Spot};
 use crate::manifest::sealed_secret::{CLUSTER_WIDE, NAMESPACE_WIDE, scope};
-use crate::model::{CertificateDigest, Error, Result, Scope};
+use crate::model::{CertificateDigest, Error, Result, Scope, Sorted};
 
 /// The keys that open, and the key to seal to.
 pub struct Work<'w> {
@@ -49,7 +49,8 @@ pub struct Done {
 pub fn sealed_to(one: &ForeignSealedSecret, keys: &[SealingKey]) -> Option<BTreeSet<CertificateDigest>> {
     let first = marked(one, keys).unwrap_or(0);
     let key = |blob: &Blob| Some(keys[unseal::open_first(keys, first, &one.labels, &blob.text).ok()?.0].digest);
-    one.blobs.iter().map(key).collect::<Option<BTreeSet<_>>>().filter(|keys| !keys.is_empty())
+    let sealed_to: BTreeSet<_> = one.blobs.iter().map(key).collect::<Option<Vec<_>>>()?.into_iter().sorted();
+    Some(sealed_to).filter(|keys| !keys.is_empty())
 }
 
 /// The index of the key that a SealedSecret names as its own.
@@ -198,7 +199,7 @@ pub fn by_controller(
 
 /// The request: as little as the controller can work with. Before it trusts the scope it copies our metadata into the template.
 fn question(one: &ForeignSealedSecret) -> Value {
-    let blobs: serde_json::Map<String, Value> = one.blobs.iter().map(|blob| (blob.key.clone(), json!(blob.text))).collect();
+    let blobs: serde_json::Map<String, Value> = one.blobs.iter().map(|blob| (blob.key.clone(), json!(blob.text))).sorted();
     let annotations = match one.scope {
         Scope::Strict => json!({}),
         Scope::NamespaceWide => json!({ NAMESPACE_WIDE: "true" }),

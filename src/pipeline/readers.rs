@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::inventory::Files;
 use super::render;
 use crate::manifest::yaml::{self, Node};
-use crate::model::{Contract, Delivery};
+use crate::model::{Contract, Delivery, Sorted};
 
 /// Pairs of a namespace and a key that can be read in it.
 type Readers = BTreeSet<(String, String)>;
@@ -50,7 +50,7 @@ fn readers(rbac: &str, stores: &str, keys: &BTreeSet<&str>) -> Readers {
     let (rbac, stores) = (yaml::read_foreign(rbac).unwrap_or_default(), yaml::read_foreign(stores).unwrap_or_default());
     let accounts = accounts(&rbac, keys);
     // Anything that runs in an account's own namespace can read with it directly.
-    let mut readers: Readers = accounts.iter().flat_map(|((namespace, _), keys)| pairs(namespace, keys)).collect();
+    let mut readers: Readers = accounts.iter().flat_map(|((namespace, _), keys)| pairs(namespace, keys)).sorted();
     for store in &stores {
         for (user, account) in store_users(store).unwrap_or_default() {
             readers.extend(accounts.get(&account).into_iter().flat_map(|keys| pairs(&user, keys)));
@@ -71,7 +71,7 @@ fn is_store(text: &str) -> bool {
 }
 
 fn pairs(namespace: &str, keys: &BTreeSet<String>) -> Readers {
-    keys.iter().map(|key| (namespace.to_owned(), key.clone())).collect()
+    keys.iter().map(|key| (namespace.to_owned(), key.clone())).sorted()
 }
 
 /// A ServiceAccount: its namespace and name.
@@ -132,5 +132,5 @@ fn store_users(store: &Node) -> Option<Vec<(String, Account)>> {
         return Some(vec![(EVERY.to_owned(), account)]);
     }
     let namespaces = conditions.iter().filter_map(|condition| condition.get("namespaces")).flat_map(Node::items);
-    Some(namespaces.filter_map(Node::word).map(|namespace| (namespace.to_owned(), account.clone())).collect())
+    Some(namespaces.filter_map(Node::word).map(|namespace| (namespace.to_owned(), account.clone())).sorted())
 }

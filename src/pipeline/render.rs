@@ -12,7 +12,8 @@ use super::{argo_cd, flux};
 use crate::manifest::kubernetes::{self, Identity, Metadata, Object};
 use crate::manifest::yaml;
 use crate::model::{
-    CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, StoreKind, Unit, counted, quoted,
+    CertificateDigest, Consumer, Contract, Delivery, Entry, Name, Namespace, PROPERTY, Rbac, Recipe, Sorted, StoreKind, Unit, counted,
+    quoted,
 };
 
 /// The one derived file that names the certificate.
@@ -185,7 +186,7 @@ pub(super) fn rbac(contract: &Contract, delivery: &Delivery) -> Vec<String> {
 
 /// A Role for these keys, bound to the reader's account in that namespace.
 fn role(contract: &Contract, delivery: &Delivery, name: &str, account: &Namespace, keys: &BTreeSet<&Name>) -> [String; 2] {
-    let names: BTreeSet<&str> = keys.iter().map(|name| name.as_str()).collect();
+    let names: BTreeSet<&str> = keys.iter().map(|name| name.as_str()).sorted();
     let metadata = || Metadata::new(name, Some(contract.namespace.as_str()));
     let rules = match delivery.rbac {
         // Nothing reads a key; a rule without names would grant every Secret of the namespace.

@@ -1,12 +1,13 @@
 //! Contract, platform and configuration → the contract as this platform needs it, and where the two disagree.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::iter;
 
 use super::platform::{self, Manifest, Platform};
 use crate::manifest::external_secret::{Entry as Written, ExternalSecret, Made, Slot, StoreRef, Tool, Whole};
 use crate::model::{
     Application, Code, Configuration, Consumer, Contract, DataKey, Entry, Error, Finding, Key, Name, Namespace, PROPERTY, Position, Result,
-    StoreKind, counted, near, quoted, visible,
+    Sorted, StoreKind, counted, near, quoted, visible,
 };
 
 pub struct Resolved {
@@ -72,11 +73,13 @@ pub fn resolve(
     }
     coverage.ambiguous();
     coverage.patched();
-    manifests.iter().for_each(|manifest| coverage.delivery(manifest));
+    let unpatchable = coverage.consumers.iter().filter(|(_, consumer)| !consumer.patchable).filter_map(|(manifest, _)| *manifest);
+    let unpatchable: HashSet<*const Manifest> = unpatchable.map(std::ptr::from_ref).collect();
+    manifests.iter().for_each(|manifest| coverage.delivery(manifest, !unpatchable.contains(&std::ptr::from_ref(*manifest))));
     coverage.unread();
     coverage.backend(environment);
     let Coverage { mut found, consumers, .. } = coverage;
-    found.sort();
+    found.sort_unstable();
     found.dedup();
     let mut consumers: Vec<Consumer> = consumers.into_iter().map(|(_, consumer)| consumer).collect();
     consumers.sort_by(|a, b| (&a.namespace, &a.name, &a.target).cmp(&(&b.namespace, &b.name, &b.target)));
@@ -91,7 +94,7 @@ fn nothing_read(contract: &Contract, platform: &Platform) -> Error {
         .flat_map(|manifest| &manifest.secret.entries)
         .map(|entry| entry.store.name.as_str())
         .filter(|name| !name.is_empty())
-        .collect();
+        .sorted();
     let seen = match stores.len() {
         0 => "it has no ExternalSecret at all".to_owned(),
         _ => {
@@ -179,7 +182,7 @@ impl<'p> Coverage<'p> {
             .iter()
             .filter(|entry| !self.is_ours(&entry.store))
             .map(|entry| format!("`{}/{}`", visible(&entry.store.kind), visible(&entry.store.name)))
-            .collect();
+            .sorted();
         if !others.is_empty() {
             let names: Vec<String> = others.into_iter().collect();
             let what = format!("`{}` reads from {}, not from `ClusterSecretStore/{}`", secret.name, names.join(", "), self.contract.store);
@@ -207,7 +210,7 @@ impl<'p> Coverage<'p> {
         if whole.is_empty() || whole.len() < secret.whole.len() || !certain {
             return;
         }
-        let mut known: BTreeSet<&str> = whole.iter().flat_map(|secret| self.contract.properties(secret.as_str())).collect();
+        let mut known: BTreeSet<&str> = whole.iter().flat_map(|secret| self.contract.properties(secret.as_str())).sorted();
         known.extend(secret.entries.iter().map(|entry| entry.secret_key.as_str()));
         let missing: Vec<&String> = secret.fields.iter().filter(|field| !known.contains(field.as_str())).collect();
         let Some(first) = missing.first() else { return };
@@ -247,12 +250,10 @@ impl<'p> Coverage<'p> {
     }
 
     /// Reports entries that get no property, and a store of another kind than the given one.
-    fn delivery(&mut self, manifest: &Manifest) {
+    fn delivery(&mut self, manifest: &Manifest, patchable: bool) {
         let Manifest { file, secret } = manifest;
         let ours: Vec<&Written> =
             secret.entries.iter().filter(|read| self.is_ours(&read.store) && self.contract.secret(&read.key).is_some()).collect();
-        let mine = |other: &Option<&Manifest>| other.is_some_and(|other| std::ptr::eq(other, manifest));
-        let patchable = self.consumers.iter().filter(|(from, _)| mine(from)).all(|(_, consumer)| consumer.patchable);
         let included = self.patches.is_some_and(|patches| self.platform.includes(file, patches));
         if included && patchable {
             return;
@@ -368,8 +369,8 @@ impl<'p> Coverage<'p> {
     fn namespaces(&self, manifest: &Manifest) -> BTreeSet<String> {
         let Manifest { file, secret } = manifest;
         if secret.cluster {
-            let named: BTreeSet<String> = secret.namespaces.iter().cloned().collect();
-            return if named.is_empty() { BTreeSet::from([String::new()]) } else { named };
+            let named: BTreeSet<String> = secret.namespaces.iter().cloned().sorted();
+            return if named.is_empty() { iter::once(String::new()).sorted() } else { named };
         }
         let contract =
             self.contract.consumers.iter().find(|consumer| consumer.name.as_ref().is_some_and(|name| name.as_str() == secret.name));
@@ -379,7 +380,7 @@ impl<'p> Coverage<'p> {
         }
         let placed = self.platform.namespaces(file, secret.namespaces.first().map(String::as_str)).into_iter();
         let otherwise = || self.platform.otherwise.as_ref().map(ToString::to_string);
-        placed.map(|namespace| namespace.or_else(known).or_else(otherwise).unwrap_or_default()).collect()
+        placed.map(|namespace| namespace.or_else(known).or_else(otherwise).unwrap_or_default()).sorted()
     }
 
     /// Adds the consumers of keys in helm values: those that have no name in the contract.
@@ -506,7 +507,7 @@ impl<'p> Coverage<'p> {
     }
 
     fn unread(&mut self) {
-        let read: BTreeSet<&str> = self.consumers.iter().flat_map(|(_, consumer)| consumer.reads()).map(Name::as_str).collect();
+        let read: BTreeSet<&str> = self.consumers.iter().flat_map(|(_, consumer)| consumer.reads()).map(Name::as_str).sorted();
         let mut seen = BTreeSet::new();
         let copied = |secret: &str| self.contract.values_of(secret).any(|key| key.operator_copy);
         let unread = self.contract.keys.iter().filter(|key| {
@@ -538,12 +539,12 @@ impl<'p> Coverage<'p> {
             let same = group.iter().all(|i| self.consumers[*i].1.entries == *first);
             let own = |i: &usize| self.consumers[*i].0.and_then(|manifest| manifest.secret.namespaces.first().cloned());
             let told_apart = group.iter().all(|i| own(i).as_deref() == Some(self.consumers[*i].1.namespace.as_str()));
-            let namespaces: BTreeSet<&Namespace> = group.iter().map(|i| &self.consumers[*i].1.namespace).collect();
+            let namespaces: BTreeSet<&Namespace> = group.iter().map(|i| &self.consumers[*i].1.namespace).sorted();
             let cluster = group.iter().any(|i| !self.consumers[*i].1.patchable);
             if !cluster && (same || (told_apart && namespaces.len() == group.len())) {
                 continue;
             }
-            let files: BTreeSet<&str> = group.iter().filter_map(|i| self.consumers[*i].0).map(|manifest| manifest.file.as_str()).collect();
+            let files: BTreeSet<&str> = group.iter().filter_map(|i| self.consumers[*i].0).map(|manifest| manifest.file.as_str()).sorted();
             let files: Vec<&str> = files.into_iter().collect();
             let what = format!("`{name}` in {} cannot be patched by name", files.join(" and "));
             let help = "use `seal-secrets patch --write`, or give each its own name or `metadata.namespace`".to_owned();

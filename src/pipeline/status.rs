@@ -1,11 +1,12 @@
 //! What is sealed to which key, and which keys are still needed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use super::private_key::{Pair, Pairs};
 use super::re_encrypt::sealed_to;
 use crate::manifest::blobs::ForeignSealedSecret;
-use crate::model::CertificateDigest;
+use crate::model::{CertificateDigest, Sorted};
 
 /// The counts, by key.
 pub struct Status {
@@ -41,7 +42,7 @@ impl Status {
     pub fn count(&mut self, one: &ForeignSealedSecret) -> Option<BTreeSet<CertificateDigest>> {
         let keys = match &self.escrow {
             Some(escrow) => sealed_to(one, &escrow.openers),
-            None => one.certificate.map(|key| BTreeSet::from([key])),
+            None => one.certificate.map(|key| iter::once(key).sorted()),
         };
         match &keys {
             Some(keys) => keys.iter().for_each(|key| *self.needed.entry(*key).or_default() += 1),

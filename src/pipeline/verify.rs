@@ -17,7 +17,7 @@ use super::{argo_cd, difference, flux, generate, seal};
 use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, SealedSecret};
 use crate::manifest::{secret, text};
 use crate::model::{
-    Code, Contract, Delivery, Error, Finding, Key, KeyName, Name, PROPERTY, Places, Position, Result, SecretValue, Unit, mark,
+    Code, Contract, Delivery, Error, Finding, Key, KeyName, Name, PROPERTY, Places, Position, Result, SecretValue, Sorted, Unit, mark,
 };
 
 pub struct Evidence<'e> {
@@ -425,7 +425,7 @@ impl Findings<'_> {
 
     fn orphans(&mut self, evidence: &Evidence<'_>) {
         let (contract, inventory) = (evidence.contract, evidence.inventory);
-        let known: BTreeSet<String> = contract.units().iter().map(Unit::file).collect();
+        let known: BTreeSet<String> = contract.units().iter().map(Unit::file).sorted();
         for (path, secrets) in inventory.sealed.iter().filter(|(path, _)| !known.contains(*path)) {
             for (i, secret) in secrets.iter().enumerate() {
                 let at = Some(secret.position);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{counted, findings, pretty};
-use crate::model::{Change, Consumer, Contract, Entry, KeyName, Name, PROPERTY, Places, Plan, Reason, Recipe, Workload, visible};
+use crate::model::{Change, Consumer, Contract, Entry, KeyName, Name, PROPERTY, Places, Plan, Reason, Recipe, Sorted, Workload, visible};
 use crate::pipeline::adopt::Adopted;
 
 /// A line for each unit and each derived file; new derived files are only counted.
@@ -216,7 +216,7 @@ pub fn adopted(plan: &Plan, found: &Adopted) -> String {
 
 pub fn adopted_json(places: &Places, plan: &Plan, found: &Adopted) -> String {
     let mut value = value(places, plan);
-    value["from"] = found.from.iter().map(|(name, from)| (name.to_string(), json!(from))).collect();
+    value["from"] = found.from.iter().map(|(name, from)| (name.to_string(), json!(from))).sorted::<serde_json::Map<_, _>>().into();
     value["imported"] = found.unlike.keys().map(ToString::to_string).collect();
     value["remarks"] = json!(found.remarks);
     pretty(value)

@@ -20,7 +20,7 @@ fn message(places: &Places, finding: &Finding) -> String {
 /// SARIF 2.1.0 (OASIS): one run, a rule for each code that was found.
 pub fn sarif(places: &Places, findings: &[Finding]) -> String {
     let mut codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
-    codes.sort();
+    codes.sort_unstable();
     codes.dedup();
     let level = |code: Code| code.severity().as_str();
     let rule = |code: &Code| json!({ "id": code.as_str(), "defaultConfiguration": { "level": level(*code) } });

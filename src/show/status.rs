@@ -61,8 +61,8 @@ fn was(count: usize, noun: &str) -> String {
 /// The day of a SealedSecret; if its values have several, the first and the last.
 fn since(days: Option<&str>) -> String {
     let Some(text) = days else { return "unknown".to_owned() };
-    let days: Option<BTreeSet<&str>> = text.split(' ').map(|one| one.split_once('=').map(|(_, day)| day)).collect();
-    match days.as_ref().and_then(|days| Some((days.first()?, days.last()?))) {
+    let days: Option<Vec<&str>> = text.split(' ').map(|one| one.split_once('=').map(|(_, day)| day)).collect();
+    match days.as_ref().and_then(|days| Some((days.iter().min()?, days.iter().max()?))) {
         Some((first, last)) if first != last => format!("{} to {}", visible(first), visible(last)),
         Some((only, _)) => visible(only),
         None => visible(text),

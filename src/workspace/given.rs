@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::{Workspace, tracked};
-use crate::model::{Contract, Error, KeyName, MOST_PROVIDED_BYTES, Plan, Recipe, Result, SecretValue};
+use crate::model::{Contract, Error, KeyName, MOST_PROVIDED_BYTES, Plan, Recipe, Result, SecretValue, Sorted};
 use crate::pipeline::fit;
 use crate::world::disk::Disk;
 use crate::world::folder::Folder;
@@ -105,7 +105,7 @@ impl Workspace {
         plan: &Plan,
         world: &mut World,
     ) -> Result<BTreeMap<KeyName, SecretValue>> {
-        let sealed: BTreeSet<&KeyName> = plan.sealed().collect();
+        let sealed: BTreeSet<&KeyName> = plan.sealed().sorted();
         let mut values = BTreeMap::new();
         let given = provide.iter().filter(|(name, _)| sealed.contains(name));
         for (key, file) in given.filter_map(|(name, file)| Some((contract.key(name.as_str())?, file))) {

@@ -11,7 +11,7 @@ use super::out::sync;
 use super::{Workspace, parent};
 use crate::manifest::blobs::{self, ForeignSealedSecret};
 use crate::manifest::{gitops, text, yaml};
-use crate::model::{Error, Hints, Result, on_threads, visible};
+use crate::model::{Error, Hints, Result, Sorted, on_threads, visible};
 use crate::pipeline::re_encrypt::{Done, Work};
 use crate::pipeline::seal::{SessionKey, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
@@ -71,7 +71,7 @@ impl Workspace {
         let mut namespaces = self.namespaces_beside(&sealed.paths)?;
         sealed.hints.namespaces.append(&mut namespaces);
         if writes {
-            let parents: BTreeSet<&Path> = sealed.paths.iter().map(|path| parent(path)).collect();
+            let parents: BTreeSet<&Path> = sealed.paths.iter().map(|path| parent(path)).sorted();
             for parent in parents {
                 self.open_folder(parent)?.map_or(Ok(()), |folder| folder.remove_leftovers_here())?;
             }
@@ -84,7 +84,7 @@ impl Workspace {
         let folders: BTreeSet<&Path> = by_folder(paths)
             .filter_map(|of_folder| of_folder.iter().find(|path| path.as_os_str() != "-"))
             .map(|path| parent(path))
-            .collect();
+            .sorted();
         let beside = folders.into_iter().flat_map(|folder| gitops::KUSTOMIZATIONS.map(|name| (folder.join(name), name)));
         let mut namespaces = BTreeSet::new();
         for (path, name) in beside {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::controller::Controller;
 use crate::manifest::secret::{KEY_LABEL, key_secret_name};
-use crate::model::{Consumer, ErrorKind, Name, Namespace, Result, visible};
+use crate::model::{Consumer, ErrorKind, Name, Namespace, Result, Sorted, visible};
 use crate::pipeline::certificate::SealingCertificate;
 use crate::pipeline::diagnose::{self, LiveConsumer, Part, Snapshot, Store, Wanted, controller, operator};
 use crate::pipeline::rbac::WEBHOOKS;
@@ -91,7 +91,7 @@ impl Gathering<'_> {
             self.snapshot.apis.clear();
         }
         let readers = contract.consumer_namespaces().into_iter().chain([&contract.namespace, &contract.reader.namespace]);
-        let names: BTreeSet<&str> = readers.map(Namespace::as_str).chain([self.wanted.controller.0]).collect();
+        let names: BTreeSet<&str> = readers.map(Namespace::as_str).chain([self.wanted.controller.0]).sorted();
         let asks = names.iter().map(|name| get(format!("/api/v1/namespaces/{name}"), "Namespace")).collect();
         let found = self.all(Part::Namespaces, asks)?;
         if !self.is_forbidden(Part::Namespaces) {

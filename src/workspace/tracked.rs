@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Workspace, parent};
-use crate::model::{Contract, Error, KeyName, Result, quoted};
+use crate::model::{Contract, Error, KeyName, Result, Sorted, quoted};
 use crate::pipeline::inventory::Inventory;
 use crate::world::disk::Disk;
 use crate::world::{World, files, git};
@@ -14,7 +14,7 @@ impl Workspace {
     pub fn tracked(&self, keys: &[&KeyName], world: &mut World) -> Result<Vec<Error>> {
         let identities = self.tracked_in(&self.keys, &|name| name.ends_with(".agekey") && !name.contains('/'))?;
         let copies = self.tracked_in(&self.secrets, &|name| keys.iter().any(|copy| copy.file_name() == name))?;
-        let unsure: BTreeSet<PathBuf> = identities.unsure.into_iter().chain(copies.unsure).collect();
+        let unsure: BTreeSet<PathBuf> = identities.unsure.into_iter().chain(copies.unsure).sorted();
         for index in unsure {
             let check = format!("`git ls-files {} {}` must list none", quoted(&self.places.keys), quoted(&self.places.secrets));
             world.terminal.warn(&format!("{}: it cannot be read for certain whether git tracks a secret: {check}", index.display()));
@@ -44,9 +44,9 @@ impl Workspace {
     /// The same for the contract's units, by path below the output folder.
     pub fn lost_units(&self, contract: &Contract, inventory: &Inventory) -> Result<BTreeMap<String, String>> {
         let absent = contract.units().into_iter().map(|unit| unit.file()).filter(|file| !inventory.sealed.contains_key(file));
-        let files: BTreeMap<PathBuf, String> = absent.map(|file| (self.out.join(&file), file)).collect();
+        let files: BTreeMap<PathBuf, String> = absent.map(|file| (self.out.join(&file), file)).sorted();
         let lost = self.lost(&files.keys().cloned().collect::<Vec<_>>())?;
-        Ok(lost.into_iter().map(|(path, help)| (files[&path].clone(), help)).collect())
+        Ok(lost.into_iter().map(|(path, help)| (files[&path].clone(), help)).sorted())
     }
 
     /// The same for one file.

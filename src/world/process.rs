@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, kill_process, setrl
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 
-use crate::model::is_quiet;
+use crate::model::{Sorted, is_quiet};
 
 /// Switches core dumps off, keeps other processes of the same user from reading this one's memory, and turns the signal of a file-size
 /// limit into an ordinary error. A caught panic is not shown. A call that the system refuses here is ignored: it would refuse a dump too.
@@ -72,7 +73,7 @@ pub(super) fn end_children() {
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let all: Vec<(i32, i32)> = numbers.filter_map(|process| Some((process, parent_of(process)?))).collect();
     let own = getpid().as_raw_nonzero().get();
-    let mut family = BTreeSet::from([own]);
+    let mut family: BTreeSet<_> = iter::once(own).sorted();
     let mut before = 0;
     while family.len() > before {
         before = family.len();

@@ -59,7 +59,7 @@ fn read_those(root: &Folder, listing: Listing, matters: &Matters<'_>, threads: N
         tree.files.extend(share.files);
         tree.passed_over.extend(share.passed_over);
     }
-    tree.passed_over.sort();
+    tree.passed_over.sort_unstable();
     Ok(Some(tree))
 }
 

@@ -9,7 +9,7 @@ use super::object::{
 };
 use super::operator::{Operator, Ready};
 use super::{Checks, Fault, LiveConsumer, Part, advice, refused};
-use crate::model::{Consumer, Entry, Name, Namespace, PROPERTY, Remedy, StoreKind, Symptom, visible};
+use crate::model::{Consumer, Entry, Name, Namespace, PROPERTY, Remedy, Sorted, StoreKind, Symptom, visible};
 
 impl Checks<'_> {
     pub(super) fn consumer(&mut self, live: &LiveConsumer, operator: Operator, ready: &Ready<'_>) {
@@ -97,7 +97,7 @@ impl Checks<'_> {
             "" => StoreKind::SecretStore.as_str(),
             kind => kind,
         };
-        let places: BTreeSet<String> = entries_of(consumer, object).map(|(index, _)| at(index)).collect();
+        let places: BTreeSet<String> = entries_of(consumer, object).map(|(index, _)| at(index)).sorted();
         let wrong = |at: &&String| (kind_there(at), text(object, &format!("{at}/name"))) != (kind, store);
         let wrong: Vec<&String> = places.iter().filter(wrong).collect();
         let first = wrong.first()?;

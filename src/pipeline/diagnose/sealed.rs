@@ -9,7 +9,7 @@ use super::object::{Condition, condition, data_written, foreign_writer, is_immut
 use super::{Checks, Fault, GOES_FIRST, advice, refused};
 use crate::manifest::sealed_secret::{SealedSecret, scope};
 use crate::manifest::template;
-use crate::model::{CertificateDigest, Name, Remedy, Scope, Symptom, quoted, visible};
+use crate::model::{CertificateDigest, Name, Remedy, Scope, Sorted, Symptom, quoted, visible};
 
 const CATEGORY: &str = "sealed secrets";
 
@@ -30,10 +30,10 @@ pub struct SealedHere {
 
 impl SealedHere {
     pub fn new(sealed: SealedSecret, file: &str) -> (Name, SealedHere) {
-        let encrypted = sealed.encrypted.into_iter().map(|one| (one.key.to_string(), one.blob)).collect();
+        let encrypted = sealed.encrypted.into_iter().map(|one| (one.key.to_string(), one.blob)).sorted();
         let kind = sealed.template.kind.unwrap_or_else(|| "Opaque".to_owned());
         let (certificate, scope, immutable) = (sealed.certificate, sealed.scope, sealed.template.immutable);
-        let texts = sealed.template.texts.iter().map(|(key, text)| (key.to_string(), template::write(text))).collect();
+        let texts = sealed.template.texts.iter().map(|(key, text)| (key.to_string(), template::write(text))).sorted();
         (sealed.name, SealedHere { certificate, encrypted, texts, immutable, kind, scope, file: file.to_owned() })
     }
 

@@ -63,3 +63,33 @@ fn a_field_nobody_asked_for_suggests_the_near_one() {
     let error = fields.finish().unwrap_err().to_string();
     assert!(error.contains("`keys[0].lenght`") && error.contains("did you mean `length`?"), "{error}");
 }
+
+#[test]
+fn documents_end_where_their_markers_are() {
+    for (text, pieces) in [
+        ("", &[][..]),
+        ("a: 1", &["a: 1"]),
+        ("a: '---'\n", &["a: '---'\n"]),
+        ("---\na: 1\n---", &["---\na: 1\n", "---"]),
+        ("a: 1\r\n---\r\nb: 2\r\n", &["a: 1\r\n", "---\r\nb: 2\r\n"]),
+        ("a: 1\n...\nb: 2\n", &["a: 1\n...\n", "b: 2\n"]),
+        ("a: 1\n...", &["a: 1\n..."]),
+        ("%YAML 1.2\n# c\n\n---\na: 1\n", &["%YAML 1.2\n# c\n\n---\na: 1\n"]),
+        ("a: 1\n----\n...b: 2\n --- c\n", &["a: 1\n----\n...b: 2\n --- c\n"]),
+    ] {
+        let found: Vec<&str> = documents(text).into_iter().map(|document| &text[document.range]).collect();
+        assert_eq!(found, pieces, "{text:?}");
+    }
+}
+
+#[test]
+fn comments_before_a_document_count_as_lines_and_hide_nothing() {
+    for comments in ["#\n", "# a\n# b\n", "# a: 1\n#---\n", "# ü\n# b\n", "# a\r\n", "#\ta\n"] {
+        let text = format!("{comments}key: value\n");
+        let node = read_one(&text).unwrap();
+        assert_eq!(node.position, (comments.matches('\n').count() + 1, 1), "{text:?}");
+        assert_eq!(&text[node.get("key").unwrap().range.clone()], "value", "{text:?}");
+    }
+    assert!(error("# a").contains("no document") && error("# a\n#").contains("no document"));
+    assert!(error("# a\n# \u{7f}\na: 1\n").contains("not valid YAML"));
+}
