@@ -54,8 +54,9 @@ def build(target: str, variant: str) -> Path:
     # With a frame pointer, the tables for unwinding shrink by more than the code grows.
     flags.append("-Cforce-frame-pointers=yes")
     environment = os.environ | {
-        # No panic unwinds through C: its functions need no such tables.
-        "AWS_LC_SYS_CFLAGS": "-fno-asynchronous-unwind-tables -fno-unwind-tables",
+        # No panic unwinds through C: its functions need no such tables. Without code for AVX, RSA takes half as long again on processors
+        # that have it; with it, the binary has 0.4 MB of curves and ciphers that nothing here calls.
+        "AWS_LC_SYS_CFLAGS": "-fno-asynchronous-unwind-tables -fno-unwind-tables -DMY_ASSEMBLER_IS_TOO_OLD_FOR_AVX",
         "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags),
         "CARGO_TARGET_DIR": str(WORK / f"build{variant}"),
         "SEAL_SECRETS_COMMIT": commit(),
