@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::{CertificateDigest, Code, DataKey, Error, Hints, Isolation, KeyName, Name, Namespace, Rbac, Scope, StoreKind};
+use crate::model::{
+    CertificateDigest, Code, DataKey, Error, Hints, Isolation, KeyName, Name, Namespace, Rbac, Scope, StoreKind, USUAL_BITS,
+};
 
 const FOLDERS: &str = "Folders and settings";
 const CLUSTER: &str = "Cluster";
@@ -254,7 +256,7 @@ pub struct AsIs {
 #[derive(Args)]
 pub struct Certificate {
     /// Accept a sealing certificate of at least this many bits
-    #[arg(long, hide_short_help = true, value_name = "BITS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2048..=4096))]
+    #[arg(long, hide_short_help = true, value_name = "BITS", default_value_t = USUAL_BITS, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub allow_rsa_bits: u32,
     #[command(flatten)]
     pub accepted: Accepted,

@@ -60,7 +60,7 @@ pub(super) fn run(workspace: &Workspace, args: &Keygen, world: &mut World) -> Re
 fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> {
     let found = workspace.has(IDENTITY)?.then(|| workspace.identities(None, world)).transpose()?;
     let keys = workspace.change_keys()?;
-    let pair = world.terminal.while_working(MAKING, || new_pair((world.clock)(), None, world.entropy.as_mut()))?;
+    let pair = world.terminal.while_working(MAKING, || new_pair(world.key_bits, (world.clock)(), None, world.entropy.as_mut()))?;
     let identities = match found {
         Some(found) => found,
         None => {
@@ -73,14 +73,14 @@ fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> 
     let read_back = keys.write_escrow(&escrow, None)?;
     // Both were read back from disk: the escrow, and the identity that opens it.
     let escrow = workspace.open(read_back, &identities)?;
-    try_pair(&escrow.pairs.list[0].key, &pair.certificate_pem, (world.clock)(), world.entropy.as_mut())?;
+    try_pair(&escrow.pairs.list[0].key, &pair.certificate_pem, world.key_bits, (world.clock)(), world.entropy.as_mut())?;
     done(workspace, &keys, &pair.certificate, &pair.certificate_pem, &own(workspace), world)
 }
 
 /// For the recipients on the command line or in the list.
 fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipient], world: &mut World) -> Result<Outcome> {
     let keys = workspace.change_keys()?;
-    let pair = world.terminal.while_working(MAKING, || new_pair((world.clock)(), None, world.entropy.as_mut()))?;
+    let pair = world.terminal.while_working(MAKING, || new_pair(world.key_bits, (world.clock)(), None, world.entropy.as_mut()))?;
     let before = listed.map(|listed| listed.text);
     let text = recipients::with(before.as_deref(), named);
     let recipients = recipients::read_recipients(&text)?;
@@ -111,7 +111,7 @@ fn finish(workspace: &Workspace, args: &Keygen, own_identity: bool, world: &mut 
     };
     // After a `renew` everything is sealed to the newest key.
     let (_, key, pem) = escrow.pairs.newest(|_| Some(())).ok_or_else(|| in_escrow(alone()))?;
-    let (_, certificate) = try_pair(key, pem, (world.clock)(), world.entropy.as_mut()).map_err(in_escrow)?;
+    let (_, certificate) = try_pair(key, pem, world.key_bits, (world.clock)(), world.entropy.as_mut()).map_err(in_escrow)?;
     // The escrow is no proof: anyone can encrypt one to a recipient, with their own key in it.
     workspace.trust(args.accepted.accept_certificate, world)?.accept(&certificate, ESCROW, world)?;
     let count = escrow::count_recipients(&escrow.encrypted)?;
@@ -141,9 +141,10 @@ fn done(
     keys.pin(pem)?;
     let path = |name| workspace.places.in_keys(name);
     world.terminal.print(&format!(
-        "made {} {}, RSA-4096, until {}\nmade {}, the escrow: its private key, encrypted to {to}; read back, and it opens\nkeep offline, in two places: {keep}. Without them nothing can be recovered\nnext: {}\n",
+        "made {} {}, RSA-{}, until {}\nmade {}, the escrow: its private key, encrypted to {to}; read back, and it opens\nkeep offline, in two places: {keep}. Without them nothing can be recovered\nnext: {}\n",
         path(CERTIFICATE),
         certificate.digest,
+        certificate.bits(),
         certificate.ends(),
         path(ESCROW),
         workspace.command("bootstrap"),

@@ -10,7 +10,6 @@ use crate::pipeline::certificate::{FitCertificate, SealingCertificate};
 use crate::pipeline::keygen::{MAKING, new_pair};
 use crate::pipeline::pins::How;
 use crate::pipeline::re_encrypt::Work;
-use crate::pipeline::rsa_soundness::USUAL_BITS;
 use crate::pipeline::seal::{Sealer, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::{self, counted};
@@ -29,8 +28,8 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     let pinned = before.sealing.clone();
     let ChangedEscrow { mut escrow, recipients, .. } = workspace.escrow_to_change(args.identity.as_deref(), world)?;
     // Values may be sealed to it today: `backup` may have brought others.
-    let now = (world.clock)();
-    let fit = |certificate: &SealingCertificate| certificate.clone().judge_of_pair(now, USUAL_BITS).ok();
+    let (now, bits) = ((world.clock)(), world.key_bits);
+    let fit = |certificate: &SealingCertificate| certificate.clone().judge_of_pair(now, bits).ok();
     let found = escrow.pairs.newer_than(&pinned, fit).map(|(certificate, pem)| (certificate, pem.to_owned()));
     let begun = found.as_ref().map(|(certificate, _)| certificate.digest);
     let mut trust = workspace.trust(args.accepted.accept_certificate, world)?;
@@ -66,7 +65,7 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
         None => {
             let certificates = escrow.pairs.list.iter().filter_map(|pair| Some(&pair.certificate.as_ref()?.0));
             let latest = certificates.map(|one| one.not_before()).chain([pinned.not_before()]).max();
-            let pair = world.terminal.while_working(MAKING, || new_pair(now, latest, world.entropy.as_mut()))?;
+            let pair = world.terminal.while_working(MAKING, || new_pair(bits, now, latest, world.entropy.as_mut()))?;
             workspace.tell_recipients(&recipients, world);
             let pem = grown(&escrow.pem, &[&pair.pem]);
             let new = NewEscrow::encrypt(&pem, &recipients, world)?;

@@ -38,6 +38,6 @@ pub use plan::{Change, Plan, Reason};
 pub use quietly::{drawing_itself, is_quiet, quietly};
 pub use recipe::{Algorithm, BcryptVersion, Class, Issuer, KeyFormat, Recipe, ranges};
 pub use secret_value::SecretValue;
-pub use settings::{ClusterSettings, Controller, GitOps, Live, SETTINGS, Settings, Store, Way};
+pub use settings::{ClusterSettings, Controller, GitOps, Live, SETTINGS, Settings, Store, USUAL_BITS, Way};
 pub use sorted::Sorted;
 pub use threads::on_threads;

@@ -8,6 +8,9 @@ use super::{Code, Isolation, Name, Namespace, Position, Rbac, StoreKind};
 /// The file's name.
 pub const SETTINGS: &str = "seal-secrets.yaml";
 
+/// The size of a sealing key unless something else is asked for, in bits: that of the controller's own keys.
+pub const USUAL_BITS: u32 = 4096;
+
 /// The settings. Anything that a file does not set is as without the file.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {

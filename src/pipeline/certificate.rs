@@ -126,6 +126,11 @@ impl SealingCertificate {
         self.certificate.tbs_certificate().validity().not_before.to_string()
     }
 
+    /// The size of its RSA key, in bits.
+    pub fn bits(&self) -> u32 {
+        rsa_soundness::bits(&self.modulus)
+    }
+
     /// When it ends, in RFC 3339.
     pub fn ends(&self) -> String {
         self.certificate.tbs_certificate().validity().not_after.to_string()

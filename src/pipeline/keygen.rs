@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::certificate::{FitCertificate, SealingCertificate};
 use super::private_key::{self, SealingKey};
 use super::seal::Sealer;
-use super::{key_pair, rsa_soundness, tls, unseal};
+use super::{key_pair, tls, unseal};
 use crate::model::{Entropy, EntropyFailed, Error, Result, Scope, SecretValue};
 
 /// The certificate's lifetime: ten years of 365 days, like the controller's.
@@ -40,18 +40,24 @@ pub struct NewPair {
     pub pem: Zeroizing<String>,
 }
 
-/// Makes a key pair whose certificate begins later than `after`.
-pub fn new_pair(now: SystemTime, after: Option<SystemTime>, entropy: &mut Entropy) -> Result<NewPair> {
-    let key = new_key(entropy)?;
+/// Makes a key pair of this many bits, whose certificate begins later than `after`.
+pub fn new_pair(bits: u32, now: SystemTime, after: Option<SystemTime>, entropy: &mut Entropy) -> Result<NewPair> {
+    let key = new_key(bits, entropy)?;
     let certificate_pem = new_certificate(&key, now, after, entropy)?;
-    let (opener, certificate) = try_pair(&key, &certificate_pem, now, entropy)?;
+    let (opener, certificate) = try_pair(&key, &certificate_pem, bits, now, entropy)?;
     let pem = Zeroizing::new([certificate_pem.as_str(), private_key::write_pem(&key)?.as_str()].concat());
     Ok(NewPair { key, opener, certificate, certificate_pem, pem })
 }
 
-/// Seals a probe to the certificate and opens it with the key.
-pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &mut Entropy) -> Result<(SealingKey, FitCertificate)> {
-    let fit = SealingCertificate::read(certificate.as_bytes())?.judge_of_pair(now, rsa_soundness::USUAL_BITS)?;
+/// Seals a probe to the certificate, of at least this many bits, and opens it with the key.
+pub fn try_pair(
+    key: &PrivateKey,
+    certificate: &str,
+    least_bits: u32,
+    now: SystemTime,
+    entropy: &mut Entropy,
+) -> Result<(SealingKey, FitCertificate)> {
+    let fit = SealingCertificate::read(certificate.as_bytes())?.judge_of_pair(now, least_bits)?;
     let key = SealingKey::new(key)?;
     let mut probe = Zeroizing::new(vec![0; 32]);
     entropy.try_fill_bytes(&mut probe)?;
@@ -65,9 +71,9 @@ pub fn try_pair(key: &PrivateKey, certificate: &str, now: SystemTime, entropy: &
     Err(Error::cryptography("the new key does not open what is sealed to its certificate", help))
 }
 
-/// A new RSA key: 4096 bits, e = 65537.
-fn new_key(entropy: &mut Entropy) -> Result<PrivateKey> {
-    PrivateKey::new(entropy, rsa_soundness::USUAL_BITS as usize).map_err(|error| match error {
+/// A new RSA key, e = 65537.
+fn new_key(bits: u32, entropy: &mut Entropy) -> Result<PrivateKey> {
+    PrivateKey::new(entropy, bits as usize).map_err(|error| match error {
         rsa::Error::Rng => EntropyFailed.into(),
         _ => Error::cryptography("no RSA key could be made", "nothing was written; try again, and report it if it stays"),
     })

@@ -10,9 +10,6 @@ use crate::model::{Error, Result};
 /// The number of this set of checks. Increase it with each new check, so that every key is judged again once.
 pub const CHECKS: u32 = 1;
 
-/// The number of bits that the controller's own keys have.
-pub const USUAL_BITS: u32 = 4096;
-
 /// No flag allows fewer bits.
 pub const LEAST_BITS: u32 = 2048;
 
@@ -24,6 +21,11 @@ const SMALL_PRIMES_BELOW: u64 = 8192;
 
 /// How far up from the square root Fermat's method searches for two close factors.
 const FERMAT_STEPS: u32 = 1000;
+
+/// The size of a modulus, in bits.
+pub fn bits(n: &[u8]) -> u32 {
+    BoxedUint::from_be_slice_vartime(n).bit_width()
+}
 
 /// Judges a public key's size and exponent; `least_bits` is the operator's minimum.
 pub fn check_form(n: &[u8], e: &[u8], least_bits: u32) -> Result<()> {

@@ -27,7 +27,7 @@ use rand::rngs::SysRng;
 use rand::{TryCryptoRng, TryRng};
 use x509_cert::der::DateTime;
 
-use crate::model::{Entropy, EntropyFailed, Error, Result};
+use crate::model::{Entropy, EntropyFailed, Error, Result, USUAL_BITS};
 use disk::Disk;
 use terminal::Terminal;
 
@@ -40,6 +40,8 @@ pub struct World {
     /// The time of day.
     pub clock: fn() -> SystemTime,
     pub entropy: Box<Entropy>,
+    /// How large a new sealing key is, in bits.
+    pub key_bits: u32,
     /// How many threads may work at once.
     pub threads: std::num::NonZeroUsize,
     /// How long an age plugin may be silent before it is killed.
@@ -72,6 +74,7 @@ impl World {
             state: None,
             clock: SystemTime::now,
             entropy: Box::new(SystemEntropy),
+            key_bits: USUAL_BITS,
             threads: std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN),
             plugin_patience: Duration::from_secs(60),
             server_patience: Duration::from_secs(15),

@@ -656,16 +656,18 @@ fn a_copy_from_one_cluster_to_another() {
     sweep_until(&start, &command, &[], &whole, &converges, &units);
 }
 
+/// Three sealed values: what is drawn for two is as long as a prime, which `key_entropy` would answer.
 const SESSIONS: &str = "  - name: session-key
     about: signs sessions
     labels: { team: shop }
     values:
       value: { alphanumeric: { length: 40 } }
       token: { hex: { bytes: 16 } }
+      other: { hex: { bytes: 16 } }
       line: { template: 'token={token}' }
 ";
 
-/// Two units, one with several values, and little else, for what takes long with each file: a new key is one of 4096 bits.
+/// Two units, one with several values, and little else, for what takes long with each file.
 fn little() -> &'static State {
     static LITTLE: OnceLock<State> = OnceLock::new();
     LITTLE.get_or_init(|| {
@@ -677,7 +679,7 @@ fn little() -> &'static State {
     })
 }
 
-/// With a newer key of 4096 bits, to which everything is sealed.
+/// With a newer key, to which everything is sealed.
 fn renewed() -> &'static State {
     static RENEWED: OnceLock<State> = OnceLock::new();
     RENEWED.get_or_init(|| started(little(), &["renew", "--yes"]))
