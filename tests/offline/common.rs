@@ -462,7 +462,7 @@ impl Sandbox {
 
     /// The same at this time of day.
     pub fn make_key_at<S: AsRef<OsStr>>(&self, clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
-        self.run_given(args, b"", clock, Box::new(Drawing(key_entropy(KEY))))
+        self.run_given(args, b"", clock, Box::new(Drawing(key_entropy(KEY, 4096))))
     }
 
     /// Runs a command line with this randomness.
@@ -563,7 +563,7 @@ impl Sandbox {
 
     /// The same as [`Sandbox::make_key`] from a subfolder.
     pub fn make_key_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
-        run_here(World { entropy: Box::new(Drawing(key_entropy(KEY))), ..self.world_at(folder) }, b"", &self.allowing(args))
+        run_here(World { entropy: Box::new(Drawing(key_entropy(KEY, 4096))), ..self.world_at(folder) }, b"", &self.allowing(args))
     }
 
     /// The same as [`Sandbox::run`] from a subfolder.
@@ -799,19 +799,20 @@ impl rand::TryCryptoRng for TestEntropy {}
 /// The seed of the key that [`Sandbox::make_key`] makes.
 pub const KEY: u64 = 98;
 
-/// Randomness for a run that makes an RSA key: the search for each of its primes begins at one. It is proved to be one as any other,
-/// and found at once.
-pub fn key_entropy(seed: u64) -> impl FnMut(&mut [u8]) -> Result<(), EntropyFailed> {
-    // Of a key of 2048 or 4096 bits, as they are drawn. (t + 1) · 2^960 − 1 or (t + 1) · 2^1984 − 1: to prove that one of this form is a
-    // prime takes half as long.
-    const TOPS: [(usize, u64); 4] =
-        [(128, 0xc3a5_0000_0000_008e), (128, 0xe817_0000_0000_025f), (256, 0xc3a5_0000_0000_00dd), (256, 0xe817_0000_0000_007f)];
-    let mut primes = TOPS.map(|(length, top)| [&vec![0xff; length - 8][..], &top.to_le_bytes()].concat()).to_vec();
+/// Randomness for a run that makes an RSA key of 2048 or 4096 bits: the search for each of its primes begins at one. It is proved to be one
+/// as any other, and found at once.
+pub fn key_entropy(seed: u64, bits: usize) -> impl FnMut(&mut [u8]) -> Result<(), EntropyFailed> {
+    // As they are drawn. (t + 1) · 2^960 − 1 or (t + 1) · 2^1984 − 1: to prove that one of this form is a prime takes half as long.
+    let tops: [u64; 2] = match bits {
+        2048 => [0xc3a5_0000_0000_008e, 0xe817_0000_0000_025f],
+        _ => [0xc3a5_0000_0000_00dd, 0xe817_0000_0000_007f],
+    };
+    let mut primes = tops.map(|top| [&vec![0xff; bits / 16 - 8][..], &top.to_le_bytes()].concat()).to_vec();
     let mut source = TestEntropy(seed);
     move |bytes| {
         source.fill(bytes);
-        if let Some(at) = primes.iter().rposition(|prime| prime.len() == bytes.len()) {
-            bytes.copy_from_slice(&primes.remove(at));
+        if primes.last().is_some_and(|prime| prime.len() == bytes.len()) {
+            bytes.copy_from_slice(&primes.pop().unwrap());
         }
         Ok(())
     }

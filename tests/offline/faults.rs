@@ -41,7 +41,7 @@ type Draw = dyn FnMut(&mut [u8]) -> Result<(), EntropyFailed>;
 fn source(args: &[&str], whose: Whose) -> Box<Draw> {
     let mut entropy = TestEntropy(whose as u64);
     match args[0] {
-        "keygen" | "renew" => Box::new(key_entropy(whose as u64)),
+        "keygen" | "renew" => Box::new(key_entropy(whose as u64, 2048)),
         _ => Box::new(move |bytes| {
             entropy.fill(bytes);
             Ok(())

@@ -32,7 +32,7 @@ fn unknown(world: World, _: Shared) -> World {
 
 /// The usual key; its primes are drawn once it is shown that one is made.
 fn waiting(world: World, stderr: Shared) -> World {
-    let (mut draw, begun) = (key_entropy(KEY), Instant::now());
+    let (mut draw, begun) = (key_entropy(KEY, 4096), Instant::now());
     let entropy = move |bytes: &mut [u8]| {
         while bytes.len() == 256 && !stderr.text().contains("making a sealing key (") {
             assert!(begun.elapsed() < Duration::from_secs(300), "nothing is shown");
@@ -51,7 +51,7 @@ fn a_key_that_takes_long_to_make_is_shown_to_be_made_until_it_is() {
     assert_eq!((ran.code, line.replace(&ran.stderr, "").as_ref()), (0, ""), "{ran:?}");
     let ran = sandbox.run_watched(AT_ONCE, waiting, &["renew", "--yes"]);
     assert_eq!((ran.code, line.replace(&ran.stderr, "")), (0, sandbox.will_open_for(&[&sandbox.own_recipient()]).into()), "{ran:?}");
-    let quick = |world, stderr| World { entropy: Box::new(Drawing(key_entropy(KEY))), ..plain(world, stderr) };
+    let quick = |world, stderr| World { entropy: Box::new(Drawing(key_entropy(KEY, 4096))), ..plain(world, stderr) };
     Sandbox::empty().run_watched(NEVER, quick, &["keygen"]).told("");
 }
 
