@@ -3,7 +3,9 @@
 use super::{Outcome, sealing};
 use crate::cli::Import;
 use crate::manifest::{env_file, mapping, secret, text};
-use crate::model::{Contract, DataKey, Error, KeyName, Name, Result, Sorted, meant, visible};
+#[cfg(feature = "cluster")]
+use crate::model::Sorted;
+use crate::model::{Contract, DataKey, Error, KeyName, Name, Result, meant, visible};
 use crate::pipeline::adopt::{Adopted, Halves};
 use crate::show::counted;
 use crate::workspace::Workspace;
