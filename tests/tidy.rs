@@ -27,12 +27,12 @@ fn ring(path: &str) -> &str {
     path.split('/').next().unwrap().trim_end_matches(".rs")
 }
 
-/// Lines of code: no comments, for they may speak of anything.
+/// Lines of code: no comments, which may mention anything.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
-/// Every line of the files that `chosen` picks which holds one of the words.
+/// Every line with one of the words, in the files that `chosen` picks.
 fn lines_with(chosen: impl Fn(&str) -> bool, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in sources().iter().filter(|(path, _)| chosen(path)) {
@@ -91,9 +91,9 @@ fn the_pure_rings_touch_nothing() {
         "thread::sleep",
     ];
     assert_eq!(lines_with(pure, &effects), NONE);
-    // A terminal is written to through `Terminal` only.
+    // Only `Terminal` writes to a terminal.
     assert_eq!(lines_with(|path| ring(path) != "world", &["println!", "eprintln!", "std::io::stdout", "std::io::stderr"]), NONE);
-    // A disk is handed in, so that a test may hand in its own; but for the terminal's file, and what the kernel tells of processes.
+    // A disk is passed in, so that a test may pass its own; except for the terminal's file, and the kernel's data on processes.
     let has_its_own = |path: &str| matches!(path, "world/disk.rs" | "world/terminal.rs" | "world/process.rs");
     let files = [
         "std::fs",
@@ -108,14 +108,14 @@ fn the_pure_rings_touch_nothing() {
         ".read_dir()",
     ];
     assert_eq!(lines_with(|path| !has_its_own(path), &files), NONE);
-    // The environment is not read at all, but for the command line.
+    // Only the command line reads the environment.
     assert_eq!(lines_with(|path| path != "main.rs", &["std::env", "env::var"]), NONE);
 }
 
 #[test]
 fn a_command_is_one_file_and_opens_no_path() {
     let command = |path: &str| ring(path) == "commands" && path != "commands/mod.rs";
-    // `sealing.rs` is what four of them have in common.
+    // Four commands share `sealing.rs`.
     for (path, text) in sources().iter().filter(|(path, _)| command(path)) {
         for (number, line) in code(text) {
             for named in line.split("super::").skip(1).flat_map(|rest| rest.trim_start_matches('{').split(", ")) {
@@ -128,9 +128,9 @@ fn a_command_is_one_file_and_opens_no_path() {
     let opens =
         ["world::files", "world::folder", "world::tree", "world::git", "world::disk", "world::{", ".exists(", ".is_dir(", "read_dir"];
     assert_eq!(lines_with(|path| ring(path) == "commands", &opens), NONE);
-    // Where the folders are called what the command line calls them, they are not opened.
+    // Code that calls the folders what the command line calls them does not open them.
     assert_eq!(lines_with(|path| ring(path) != "cli" && path != "commands/mod.rs", &["Folders", "crate::cli::Cli"]), NONE);
-    // The disk is asked through the world's one handle on it.
+    // All access to the disk goes through the world's one handle.
     let real = |path: &str| path != "world/disk.rs" && path != "world/process.rs" && path != "world/terminal.rs";
     assert_eq!(
         lines_with(real, &["std::fs::File::", "rustix::fs", "std::fs::read", "std::fs::write", "fs::create_dir", "canonicalize()"]),

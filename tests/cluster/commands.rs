@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use crate::harness::{Cluster, OWN_KEY};
 use crate::repository::{Repository, state_home};
 
-/// The binary in that folder, with nothing of the caller's environment.
+/// Runs the binary in that folder, without the caller's environment.
 pub fn run(folder: &std::path::Path, args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seal-secrets"));
     let Output { status, stdout, stderr } =
@@ -27,18 +27,18 @@ fn the_key_secret_is_applied_and_read_back() {
     let label = "sealedsecrets.bitnami.com/sealed-secrets-key=active";
     let found = cluster.kubectl(&["-n", "kube-system", "get", "secret", "-l", label, "-o", "jsonpath={.items[*].type}"]);
     assert_eq!(found, "kubernetes.io/tls");
-    // A second time it is the same; and the controller serves it.
+    // A second time has the same result; and the controller serves it.
     assert_eq!(apply(&["--context", "admin"]).0, 0);
     cluster.start_sealed_secrets(OWN_KEY);
     let (code, stdout, stderr) = run(&repository.path(""), &["fetch-cert", "--kubeconfig", &kubeconfig]);
     assert!(code == 0 && stdout.contains("is pinned already"), "{stdout} {stderr}");
-    // Which cluster has to be said, and has to be there.
+    // The cluster must be given, and must exist.
     assert_eq!(apply(&[]).0, 2);
     let (code, _, stderr) = apply(&["--context", "other"]);
     assert!(code == 7 && stderr.contains("it has `admin`"), "{stderr}");
     let (code, _, stderr) = apply(&["--context", "admin", "--controller-namespace", "nowhere"]);
     assert!(code == 7 && stderr.contains("kubectl create namespace nowhere"), "{stderr}");
-    // An account without the right to.
+    // An account without that right.
     cluster.kubectl(&["create", "serviceaccount", "nobody"]);
     let nobody = cluster.kubeconfig_for("default", "nobody").to_string_lossy().into_owned();
     let (code, _, stderr) = run(&repository.path(""), &["key-secret", "--apply", "--kubeconfig", &nobody, "--context", "default.nobody"]);
@@ -49,7 +49,7 @@ fn the_key_secret_is_applied_and_read_back() {
 fn a_certificate_is_pinned_only_after_a_yes() {
     let cluster = Cluster::start();
     let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
-    // The controller makes a key of its own.
+    // The controller makes its own key.
     cluster.start_sealed_secrets(OWN_KEY);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let fetch = |more: &[&str]| run(folder.path(), &[&["fetch-cert", "--kubeconfig", &kubeconfig], more].concat());
@@ -66,10 +66,10 @@ fn a_certificate_is_pinned_only_after_a_yes() {
         cluster.kubectl(&["get", "--raw", "/api/v1/namespaces/kube-system/services/http:sealed-secrets-controller:http/proxy/v1/cert.pem"]);
     assert_eq!(String::from_utf8_lossy(&pinned), served);
     assert!(fetch(&[]).1.contains("is pinned already"));
-    // What is sealed to it, the controller opens.
+    // The controller opens what is sealed to it.
     let (code, _, stderr) = run(folder.path(), &["bootstrap"]);
     assert_eq!(code, 0, "{stderr}");
-    // What somebody else put in its place was never accepted here: the accepted one takes its place again.
+    // Another certificate in its place was never accepted here: the accepted one replaces it again.
     let ours = Repository::bootstrapped().path("keys/sealing.crt");
     std::fs::copy(&ours, folder.path().join("keys/sealing.crt")).expect("another certificate");
     let (code, stdout, stderr) = fetch(&[]);
@@ -80,7 +80,7 @@ fn a_certificate_is_pinned_only_after_a_yes() {
     assert!(code == 7 && stderr.contains("--controller-name"), "{stderr}");
     let (code, _, stderr) = run(folder.path(), &["fetch-cert", "--file", &ours.to_string_lossy()]);
     assert!(code == 4 && stderr.contains("another certificate is pinned"), "{stderr}");
-    // No cluster is ever taken by default.
+    // No cluster is ever used by default.
     assert_eq!(run(folder.path(), &["fetch-cert"]).0, 2);
 }
 
@@ -113,7 +113,7 @@ fn every_active_key_of_a_controller_is_backed_up() {
     // With the cluster gone, the escrow opens everything.
     let (code, value, _) = run(&["unseal", "--value", "vllm-api-key"]);
     assert!(code == 0 && value.len() == 64);
-    // What another key sealed is named.
+    // A value that another key sealed is listed.
     let third = tempfile::tempdir().expect("a temporary folder");
     assert_eq!(self::run(third.path(), &["keygen"]).0, 0);
     assert_eq!(self::run(third.path(), &["bootstrap"]).0, 0);
@@ -132,7 +132,7 @@ fn every_active_key_of_a_controller_is_backed_up() {
 
 #[test]
 fn a_renewed_key_is_served_and_everything_is_synced() {
-    // Another repository's key, older than all that comes.
+    // Another repository's key, older than all that follow.
     let old = Repository::bootstrapped();
     let (cluster, repository) = (Cluster::start(), Repository::new());
     let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
@@ -154,7 +154,7 @@ fn a_renewed_key_is_served_and_everything_is_synced() {
         let live = cluster.kubectl(&["-n", "secret-source", "get", "secret", key, "-o", "jsonpath={.data.value}"]);
         assert_eq!(live, *value, "{key}");
     }
-    // What is still sealed to the old key, the controller moves, and the values are those that the escrow opens.
+    // The controller moves what is still sealed to the old key, and the values are those that the escrow opens.
     std::fs::create_dir(repository.path("git")).expect("a folder");
     for scope in ["strict", "namespace-wide", "cluster-wide"] {
         let mut kubeseal = cluster.program("kubeseal");

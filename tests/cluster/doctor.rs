@@ -20,9 +20,9 @@ struct Fault {
     code: String,
     what: String,
     why: String,
-    /// What heals, in words or as a command.
+    /// How to fix it, in words or as a command.
     remedy: String,
-    /// That, if it is a command.
+    /// The remedy, if it is a command.
     command: Option<String>,
 }
 
@@ -36,19 +36,19 @@ impl Fault {
 struct Patient<'c> {
     cluster: &'c Cluster,
     repository: &'c Repository,
-    /// What doctor is told of its form.
+    /// Doctor's flags for its form.
     form: &'static [&'static str],
 }
 
 impl Patient<'_> {
-    /// Runs commands as somebody would who pastes them.
+    /// Runs commands as if they were pasted.
     fn shell(&self, commands: &str) -> Result<String, String> {
         let mut shell = self.cluster.command("bash");
         shell.args(["-euxo", "pipefail", "-c", &format!("{FUNCTIONS}\n{commands}")]).current_dir(self.repository.path(""));
         crate::kubectl::run(&mut shell, "")
     }
 
-    /// Runs a remedy. kubectl does not restart what was restarted within the same second, and says so.
+    /// Runs a remedy. kubectl does not restart anything twice within the same second, and says so.
     fn paste(&self, remedy: &str) -> Result<(), String> {
         let ran = crate::process::poll(SOON, || match self.shell(remedy) {
             Err(why) if why.contains("please wait before attempting to trigger another") => None,
@@ -57,7 +57,7 @@ impl Patient<'_> {
         ran.unwrap_or_else(|| Err(format!("still to wait for: {remedy}")))
     }
 
-    /// `doctor` with these arguments. No value is ever in what it says.
+    /// `doctor` with these arguments. Its output never contains a value.
     fn ask(&self, args: &[&str]) -> Output {
         let mut command = self.cluster.command(env!("CARGO_BIN_EXE_seal-secrets"));
         let said =
@@ -70,7 +70,7 @@ impl Patient<'_> {
         said
     }
 
-    /// What it says of everything with this status.
+    /// Its checks with this status.
     fn says(&self, args: &[&str], status: &str) -> (Option<i32>, Vec<Fault>) {
         let said = self.ask(&[&["--json"], args].concat());
         let report: Value = serde_json::from_slice(&said.stdout)
@@ -130,7 +130,7 @@ impl Patient<'_> {
         }
     }
 
-    /// Follows what doctor advises until all is well, and every value is where it should be.
+    /// Follows doctor's advice until all is well, and every value is where it should be.
     fn heal(&self, by_hand: Option<&str>, then: &[&str]) -> Result<(), String> {
         let mut faults = self.faults(&[]);
         for step in 0..5 {
@@ -162,7 +162,7 @@ impl Patient<'_> {
         Err(format!("five remedies later doctor finds {faults:#?}"))
     }
 
-    /// Whether every source Secret and every target has the value of git.
+    /// Whether every source Secret and every target has the value from git.
     fn arrived(&self) -> Result<(), String> {
         let parse = |text: &[u8]| serde_json::from_slice::<Value>(text).expect("JSON");
         let sealed = parse(&self.repository.run(&["unseal", "-o", "json"]));
@@ -193,7 +193,7 @@ impl Patient<'_> {
         if wrong.is_empty() { Ok(()) } else { Err(format!("doctor is content, but these have another value: {}", wrong.join(", "))) }
     }
 
-    /// Breaks and heals in each of these ways; those that went wrong, and why.
+    /// Breaks and fixes the cluster in each of these ways; returns those that went wrong, and why.
     fn try_all(&self, cases: &[Case]) -> Vec<String> {
         let mut wrong = Vec::new();
         // To try some of them: DOCTOR_CASE="a namePrefix|no store".
@@ -228,7 +228,7 @@ impl Patient<'_> {
         crate::process::poll(SOON / 2, || self.faults(&[]).is_empty().then_some(()))
     }
 
-    /// Another form takes the place of the one that is there, with the same values: the keys know a second folder, as older versions' might.
+    /// Replaces the current form with another one, with the same values: the keys know a second folder, as older versions' keys might.
     fn turn_into(&self, form: &Form) -> Patient<'_> {
         let (folder, store, flags) = (form.folder, form.store, form.args.join(" "));
         self.shell(&format!(
@@ -257,7 +257,7 @@ impl Patient<'_> {
         self.says(&[], "warning").1.iter().any(|warning| warning.code == code)
     }
 
-    /// When a remedy did not: the next case needs a healthy cluster.
+    /// Used when a remedy failed: the next case needs a healthy cluster.
     fn restore(&self) {
         let restored = self.shell(
             "for kind in validatingadmissionpolicybinding validatingadmissionpolicy validatingwebhookconfiguration; do kubectl delete $kind --all; done
@@ -379,11 +379,11 @@ fn doctor_tells_a_closed_door_from_an_empty_house() {
     let patient = Patient { cluster: &cluster, repository, form: &[] };
     cluster.wait_for("the API server is back", SOON, || patient.faults(&[]).is_empty().then_some(()));
 
-    // With the CRDs goes all that was made of them. The controllers take a while to see that they are back, if they do.
+    // All objects of the CRDs go with them. The controllers take a while to see that they are back, if they do.
     cluster.kubectl(&["delete", "crd", "sealedsecrets.bitnami.com", "externalsecrets.external-secrets.io"]);
     let codes = || patient.faults(&[]).into_iter().map(|fault| fault.code).collect::<Vec<_>>();
     cluster.wait_for("the CRDs are gone", SOON, || (codes() == ["crd-missing", "crd-missing"]).then_some(()));
-    // What the garbage collector does too, within a minute.
+    // The garbage collector does this too, within a minute.
     cluster.kubectl(&["-n", "secret-source", "delete", "secret", "--all"]);
     cluster.kubectl(&["delete", "secret", "-A", "-l", "reconcile.external-secrets.io/managed=true"]);
     cluster.install_crds();

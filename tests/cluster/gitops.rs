@@ -1,11 +1,11 @@
-//! What `gitops:` writes is what Argo CD and Flux take: their CRDs know each of its fields.
+//! Argo CD and Flux accept what `gitops:` writes: their CRDs know each of its fields.
 
 use std::path::Path;
 
 use crate::harness::{Cluster, SOON, cache};
 use crate::repository::Repository;
 
-/// What is written, and who takes it.
+/// Each tool, and what is written for it.
 const WRITTEN: [(&str, &[&str]); 2] =
     [("argocd", &["argocd-application.yaml", "argocd-sealed-secrets.yaml"]), ("flux", &["flux-kustomizations.yaml"])];
 

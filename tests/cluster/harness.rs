@@ -17,10 +17,10 @@ use crate::process::{Process, poll, tail};
 /// Longer than anything here takes on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// The values of the sealed-secrets chart that a key of one's own needs.
+/// The values of the sealed-secrets chart that our own key needs.
 pub const OWN_KEY: &str = "fullnameOverride: sealed-secrets-controller\nkeyrenewperiod: \"0\"\n";
 
-/// What differs from the chart's defaults: nothing that would need certificates, and a port that is free.
+/// Changes to the chart's defaults: nothing that would need certificates, and a free port.
 pub const ESO_VALUES: &str =
     "installCRDs: false\nwebhook: { create: false }\ncertController: { create: false }\nmetrics: { listen: { port: 9080 } }\n";
 
@@ -32,7 +32,7 @@ pub struct Chart {
     /// Its folder.
     folder: &'static str,
     release: &'static str,
-    /// What its values need besides. A chart names the version before its own, so the image is set: the node runs what it names.
+    /// Additional values. A chart names the version before its own, so the image is set: the node runs the named image.
     sets: &'static str,
 }
 
@@ -45,10 +45,10 @@ pub const OLD: Chart = Chart { folder: "sealed-secrets-0.36.6", release: "sealed
 
 pub const ESO: Chart = Chart { folder: "external-secrets", release: "external-secrets", sets: "" };
 
-/// The address and the ports are there once, so there is one cluster at a time.
+/// The address and the ports exist once, so there is one cluster at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// A cluster. Dropped, everything that it started ends, and its folder goes.
+/// A cluster. Dropping it ends everything that it started, and removes its folder.
 pub struct Cluster {
     node: Option<Node>,
     api_server: Option<Process>,
@@ -105,7 +105,7 @@ impl Cluster {
         self.api_server = Some(process);
     }
 
-    /// As when the machine of the API server fails; everything else goes on.
+    /// As if the API server's machine failed; everything else goes on.
     pub fn stop_api_server(&mut self) {
         self.api_server = None;
     }
@@ -119,9 +119,9 @@ impl Cluster {
         self.others.push(Process::start("kube-controller-manager", &mut manager, &self.place.logs));
     }
 
-    /// The CRDs of sealed-secrets and ESO, those that are not there.
+    /// Those CRDs of sealed-secrets and ESO that do not exist yet.
     pub fn install_crds(&self) {
-        // Not `apply` of the client, whose annotation would be too long; and `wait` asks for one after the other.
+        // Not a client-side `apply`, whose annotation would be too long; and `wait` asks for one after the other.
         self.kubectl(&["apply", "--server-side", "--validate=false", "-f", &cache().join("crds").to_string_lossy()]);
         let all = self.kubectl(&["get", "crd", "-o", "name"]).lines().count();
         let established = "jsonpath={.items[*].status.conditions[?(@.type==\"Established\")].status}";
@@ -155,7 +155,7 @@ impl Cluster {
         self.wait_for("the controller serves its certificate", SOON, || self.try_kubectl(&["get", "--raw", certificate]).ok());
     }
 
-    /// Scales it to nothing.
+    /// Scales it to zero.
     pub fn stop_sealed_secrets(&self) {
         self.kubectl(&["-n", "kube-system", "scale", "deployment/sealed-secrets-controller", "--replicas=0"]);
         self.wait_until_stopped("controller");
@@ -167,7 +167,7 @@ impl Cluster {
         self.roll_out("external-secrets", "external-secrets");
     }
 
-    /// Scales it to nothing.
+    /// Scales it to zero.
     pub fn stop_eso(&self) {
         self.kubectl(&["-n", "external-secrets", "scale", "deployment/external-secrets", "--replicas=0"]);
         self.wait_until_stopped("external-secrets");
@@ -178,7 +178,7 @@ impl Cluster {
         self.wait_for(&format!("{program} has stopped"), SOON, || (!node.runs(program)).then_some(()));
     }
 
-    /// What `helm install` does: the chart with these values, its accounts and their rights included. What it applies stays as
+    /// Does what `helm install` does: applies the chart with these values, including its accounts and their rights. The manifests stay as
     /// `NAMESPACE.yaml` in the folder that commands know as `CHARTS`.
     pub fn install(&self, chart: &Chart, namespace: &str, values: &str) {
         self.create_namespace(namespace);
@@ -196,7 +196,7 @@ impl Cluster {
         done.unwrap_or_else(|error| panic!("{deployment} does not come up: {error}\n{}", self.logs()));
     }
 
-    /// A namespace, unless it is there.
+    /// Creates a namespace unless it exists.
     pub fn create_namespace(&self, name: &str) {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         self.kubectl_with_input(&["apply", "-f", "-"], &namespace.to_string());
@@ -235,7 +235,7 @@ impl Cluster {
         Kubectl::new(&self.place.programs, self.path(&format!("{namespace}.{account}")), &self.place.ca, token.trim())
     }
 
-    /// One of the built programs with the administrator's kubeconfig, and the environment's other variables left out.
+    /// One of the built programs with the administrator's kubeconfig, without the environment's other variables.
     pub fn program(&self, name: &str) -> Command {
         self.command(&self.place.programs.join(name).to_string_lossy())
     }

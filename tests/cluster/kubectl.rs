@@ -12,7 +12,7 @@ pub struct Kubectl {
 }
 
 impl Kubectl {
-    /// Writes the kubeconfig of a bearer of this token. Its only context is called like the file.
+    /// Writes the kubeconfig of a bearer of this token. Its only context has the file's name.
     pub fn new(programs: &Path, file: PathBuf, ca: &Path, token: &str) -> Kubectl {
         let context = file.file_name().expect("a kubeconfig has a name").to_string_lossy();
         let text = serde_json::json!({
@@ -30,7 +30,7 @@ impl Kubectl {
         &self.kubeconfig
     }
 
-    /// Gives a command these credentials. What kubectl remembers of an API server stays with the cluster.
+    /// Gives a command these credentials. kubectl's cache of an API server stays with the cluster.
     pub fn lend<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.env("KUBECONFIG", &self.kubeconfig).env("KUBECACHEDIR", self.kubeconfig.with_extension("cache"))
     }
@@ -54,7 +54,7 @@ pub fn run(command: &mut Command, input: &str) -> Result<String, String> {
     let mut child = started.map_err(|error| format!("{command:?}: {error}"))?;
     let mut stdin = child.stdin.take().expect("standard input is a pipe");
     let output = std::thread::scope(|scope| {
-        // Beside the reading: either pipe may fill up. A command that does not read its input breaks the pipe, and may.
+        // In parallel with reading: either pipe may fill up. A command may ignore its input, which breaks the pipe.
         scope.spawn(move || stdin.write_all(input.as_bytes()));
         child.wait_with_output()
     });

@@ -25,7 +25,7 @@ use repository::{Repository, recovery};
 /// Namespace, Secret and data key of each value, in base64.
 type Values = BTreeMap<(String, String, String), String>;
 
-/// A cluster with everything that `out/INSTALL.md` says, in its order: each command in it is run as it stands.
+/// Installs everything in `out/INSTALL.md`, in its order; each command in it runs as written.
 fn install(cluster: &Cluster, repository: &Repository) {
     for step in repository.install_steps() {
         match step.number {
@@ -34,14 +34,14 @@ fn install(cluster: &Cluster, repository: &Repository) {
             5 => apply_external_secrets(cluster, repository),
             _ => {}
         }
-        // Step 0 fetches what is needed, and helm the charts: there is no network here, and the charts were just installed.
+        // Step 0 fetches what is needed, and helm fetches the charts: there is no network here, and the charts were just installed.
         for commands in step.blocks("sh").filter(|commands| step.number > 0 && !commands.starts_with("helm ")) {
             run_commands(cluster, repository, "out", commands);
         }
     }
 }
 
-/// Commands of a document, as they stand there, in this folder of the repository.
+/// Runs commands of a document, as written there, in this folder of the repository.
 fn run_commands(cluster: &Cluster, repository: &Repository, folder: &str, commands: &str) {
     let mut shell = cluster.command("bash");
     shell.args(["-euxo", "pipefail", "-c", commands]).current_dir(repository.path(folder));
@@ -76,7 +76,7 @@ fn entries(consumer: &Value) -> impl Iterator<Item = &Value> {
     consumer["data"].as_array().expect("a consumer has entries").iter()
 }
 
-/// One that a helm chart renders has no name in the contract: it is called like its target.
+/// A consumer that a helm chart renders has no name in the contract: it is named like its target.
 fn name(consumer: &Value) -> &Value {
     if consumer["name"].is_null() { &consumer["target"] } else { &consumer["name"] }
 }
@@ -109,7 +109,7 @@ fn made(repository: &Repository, consumer: &Value) -> bool {
     entries(consumer).all(|entry| repository.values.contains_key(text(&entry["key"])))
 }
 
-/// Waits until every ExternalSecret whose keys were made is synced, and gives the values of their targets.
+/// Waits until every ExternalSecret whose keys were made is synced, and returns the values of their targets.
 fn synced_values(cluster: &Cluster, repository: &Repository) -> Values {
     let contract = repository.contract();
     let mut values = Values::new();
@@ -142,7 +142,7 @@ fn unsealed_values(repository: &Repository) -> Values {
     values
 }
 
-/// The cluster's sealing keys, one a line.
+/// The cluster's sealing keys, one per line.
 fn sealing_keys(cluster: &Cluster) -> String {
     cluster.kubectl(&["-n", "kube-system", "get", "secret", "-l", "sealedsecrets.bitnami.com/sealed-secrets-key", "-o", "name"])
 }
@@ -172,8 +172,8 @@ fn the_whole_promise_and_a_rebuild() {
     }
 }
 
-/// The key Secret is deleted, and the controller restarted, so that it has a key of its own: after docs/recovery.md it
-/// opens everything anew.
+/// Deletes the key Secret, and restarts the controller, so that it makes its own key: after docs/recovery.md it
+/// opens everything again.
 fn lose_the_key(cluster: &Cluster, repository: &Repository) {
     cluster.kubectl(&["-n", "kube-system", "delete", "secret", "sealed-secrets-key"]);
     cluster.restart_sealed_secrets();
@@ -190,7 +190,7 @@ fn lose_the_key(cluster: &Cluster, repository: &Repository) {
     assert_eq!(values.collect::<BTreeMap<_, _>>(), repository.values);
 }
 
-/// The controller with our key, ahead of everything else; it answers as fast as it is asked.
+/// Starts the controller with our key, before everything else; it answers as fast as it is asked.
 fn start_with_own_key(cluster: &Cluster, repository: &Repository) {
     let key = String::from_utf8(repository.run(&["key-secret"])).expect("a key Secret is text");
     cluster.kubectl_with_input(&["apply", "-f", "-"], &key);
@@ -260,7 +260,7 @@ fn the_reader_gets_the_named_secrets_and_nothing_else() {
         assert!(answer.contains("is forbidden: User \"system:serviceaccount:external-secrets:eso-reader\""), "{args:?}: {answer}");
     };
     refused(&["-n", "secret-source", "get", "secret", "not-ours"]);
-    refused(&["-n", "secret-source", "get", "secret", "dex-admin-password"]); // which no ExternalSecret reads
+    refused(&["-n", "secret-source", "get", "secret", "dex-admin-password"]); // no ExternalSecret reads it
     refused(&["-n", "secret-source", "get", "secret"]);
     refused(&["-n", "secret-source", "delete", "secret", "litellm-master-key"]);
     refused(&["-n", "kube-system", "get", "secret", "sealed-secrets-key"]);
@@ -270,7 +270,7 @@ fn the_reader_gets_the_named_secrets_and_nothing_else() {
 #[test]
 fn the_controllers_have_their_charts_rights_and_crash_end_and_start_as_on_any_cluster() {
     let cluster = Cluster::start();
-    // The real controller panics on such a key, for as long as it is there.
+    // The real controller panics on such a key, for as long as it exists.
     let broken = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "stringData": { "tls.crt": "x", "tls.key": "x" },
         "metadata": { "name": "broken", "namespace": "kube-system", "labels": { "sealedsecrets.bitnami.com/sealed-secrets-key": "active" } },
@@ -291,7 +291,7 @@ fn the_controllers_have_their_charts_rights_and_crash_end_and_start_as_on_any_cl
         assert!(may("create", "secrets"), "{account} makes Secrets");
         assert!(!may("*", "*") && !may("create", "clusterroles"), "{account} is no administrator");
     }
-    // It found no key, so it made one of its own, which the next one finds.
+    // The controller found no key, so it made its own, which the next one finds.
     let own = sealing_keys(&cluster);
     assert_eq!(own.lines().count(), 1, "{own}");
     cluster.restart_sealed_secrets();

@@ -83,7 +83,7 @@ fn every_source_and_every_target_is_what_unseal_says() {
     targets(&cluster, &before);
     let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
     repository.run(&["doctor", "--kubeconfig", &kubeconfig]);
-    // One value of several, and what is made of it.
+    // One value of several, and what is made from it.
     repository.run(&["rotate", "app-db/password", "--yes"]);
     cluster.kubectl(&["apply", "-k", &repository.path("out/secret-source").to_string_lossy()]);
     let after = unsealed(&repository);
@@ -103,7 +103,7 @@ fn every_source_and_every_target_is_what_unseal_says() {
     pushed(&cluster, &repository, &after);
 }
 
-/// What `export` prints, applied: another store has each source Secret whole, and a third one the single value as it is.
+/// Applies what `export` prints: another store has each source Secret whole, and a third one the single value as it is.
 fn pushed(cluster: &Cluster, repository: &Repository, unsealed: &Value) {
     let json = |args: &[&str]| -> Value { serde_json::from_str(&cluster.kubectl(args)).expect("kubectl prints JSON") };
     let apply = |manifests: &str| cluster.kubectl_with_input(&["apply", "-f", "-"], manifests);
@@ -129,7 +129,7 @@ fn pushed(cluster: &Cluster, repository: &Repository, unsealed: &Value) {
         cluster.wait_for(name, SOON, copied);
     }
     cluster.kubectl(&["-n", "secret-source", "delete", "pushsecret", "--all"]);
-    // The operator keeps what this provider has in its memory.
+    // The operator keeps this provider's data in memory.
     apply(&store("bare", serde_json::json!({ "fake": { "data": [{ "key": "other", "value": "x" }] } })).to_string());
     let bare = export(&["bare", "--bare-values"]);
     apply(bare.split("---\n").find(|one| one.contains("  name: token\n")).expect("one for the token"));

@@ -32,7 +32,7 @@ pub struct Place {
     pub logs: PathBuf,
 }
 
-/// The thread that runs the Pods. Dropped, it ends them.
+/// The thread that runs the Pods. Dropping it ends them.
 pub struct Node {
     pods: Pods,
     stop: Arc<AtomicBool>,
@@ -72,7 +72,7 @@ impl Drop for Node {
     }
 }
 
-/// Follows one watch to its end, which is the API server's end, or ours.
+/// Follows one watch until the API server or this node ends.
 fn follow(place: &Place, pods: &Pods, stop: &AtomicBool) {
     let mut watch = place.kubectl.command(&["get", "pods", "-A", "--watch", "--output-watch-events", "-o", "json"]);
     let mut watch = watch.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("kubectl starts");
@@ -112,7 +112,7 @@ fn see(place: &Place, pods: &mut BTreeMap<String, Pod>, event: &Value) {
             let place_in_line = pod.place_in_line();
             let retired = pod.retired;
             pod.end(place);
-            // Where a rollout is undone, the older one runs again.
+            // If a rollout is undone, the older Pod runs again.
             if let Some(older) = pods.values_mut().find(|other| !retired && other.place_in_line() == place_in_line) {
                 older.retired = false;
             }
@@ -120,7 +120,7 @@ fn see(place: &Place, pods: &mut BTreeMap<String, Pod>, event: &Value) {
     } else if !pods.contains_key(&id)
         && let Some(pod) = Pod::new(object)
     {
-        // All Pods share this machine's ports: of two in one namespace with the same account, as in a rollout, only the newer one runs.
+        // All Pods share this machine's ports. Of two Pods with the same namespace and account, as in a rollout, only the newer one runs.
         for older in pods.values_mut().filter(|other| other.place_in_line() == pod.place_in_line()) {
             older.retired = true;
             older.process = None;
@@ -156,7 +156,7 @@ impl Pod {
     fn new(object: &Value) -> Option<Pod> {
         let container = &object["spec"]["containers"][0];
         let program = match text(&container["image"]) {
-            // In a folder: what it writes has the name of the program as its manager.
+            // In a folder, because the program's name becomes the manager of what it writes.
             image if image.ends_with("sealed-secrets-controller:0.36.6") => "0.36.6/controller",
             image if image.contains("sealed-secrets-controller") => "controller",
             image if image.contains("external-secrets") => "external-secrets",
@@ -180,7 +180,7 @@ impl Pod {
         })
     }
 
-    /// What two Pods have in common of which one takes the other's place.
+    /// What two Pods share if one replaces the other.
     fn place_in_line(&self) -> (String, String) {
         (self.namespace.clone(), self.account.clone())
     }
@@ -203,20 +203,20 @@ impl Pod {
         }
     }
 
-    /// Tells the API server that this node has it. No Endpoints name a Pod without a node.
+    /// Tells the API server that this node has it. Endpoints never list a Pod without a node.
     fn bind(&mut self, place: &Place) {
         let binding = json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": self.name }, "target": { "name": "node" } });
         let path = format!("/api/v1/namespaces/{}/pods/{}/binding", self.namespace, self.name);
         self.bound = place.kubectl.run(&["create", "--raw", &path, "-f", "-"], &binding.to_string()).is_ok();
     }
 
-    /// Ends the process of a Pod that somebody deleted, and then lets the object go, which waits for that.
+    /// Ends the process of a deleted Pod, and then removes its object, which waits for that.
     fn end(self, place: &Place) {
         drop(self.process);
         let _ = place.kubectl.run(&["delete", "pod", &self.name, "-n", &self.namespace, "--force", "--grace-period=0"], "");
     }
 
-    /// Starts the process with its account's token where a Pod has it, or leaves it for the next time.
+    /// Starts the process with its account's token where Pods expect it, or leaves it for the next time.
     fn start(&mut self, place: &Place) {
         let Ok(token) = place.kubectl.run(&["create", "token", &self.account, "-n", &self.namespace], "") else { return };
         let folder = place.logs.join(&self.name);
@@ -250,7 +250,7 @@ impl Pod {
         ask().unwrap_or(false)
     }
 
-    /// Writes its status. Where the API server does not take it, the next change comes round to it.
+    /// Writes its status. If the API server does not take it, the next change writes it again.
     fn report(&mut self, place: &Place, ready: bool) {
         let condition = |kind: &str| json!({ "type": kind, "status": if ready { "True" } else { "False" } });
         let status = json!({ "status": {

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How often something awaited is looked at.
+/// How often an awaited condition is checked.
 pub const TICK: Duration = Duration::from_millis(50);
 
-/// A process in a group of its own. Dropped, the whole group ends: after a panic too.
+/// A process in its own group. Dropping it ends the whole group, even after a panic.
 pub struct Process {
     name: String,
     child: Child,
@@ -19,7 +19,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it, with what it says added to `NAME.log` in this folder.
+    /// Starts it; its output is appended to `NAME.log` in this folder.
     pub fn start(name: &str, command: &mut Command, logs: &Path) -> Process {
         let log = logs.join(format!("{name}.log"));
         let open = || File::options().create(true).append(true).open(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
@@ -32,7 +32,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has not ended yet.
+    /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

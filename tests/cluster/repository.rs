@@ -19,7 +19,7 @@ pub fn state_home() -> &'static Path {
 /// The folder with `keys/` and `out/`.
 pub struct Repository {
     folder: TempDir,
-    /// Each key that was made, with its value as it stands in a Secret's data.
+    /// Each key that was made, with its value as in a Secret's data.
     pub values: BTreeMap<String, String>,
 }
 
@@ -30,13 +30,13 @@ impl Repository {
         ONE.get_or_init(Repository::new)
     }
 
-    /// One with nothing in it.
+    /// An empty repository.
     pub fn empty() -> Repository {
         let folder = tempfile::Builder::new().prefix("seal-secrets-cluster").tempdir().expect("a temporary folder");
         Repository { folder, values: BTreeMap::new() }
     }
 
-    /// One with a contract of its own, which its settings name.
+    /// One with its own contract, set in its settings.
     pub fn with_contract(contract: &str) -> Repository {
         let repository = Repository::empty();
         std::fs::create_dir(repository.path(".git")).expect("a repository");

@@ -44,7 +44,7 @@ impl<'c> Account<'c> {
         self.cluster.kubectl_with_input(&["apply", "-f", "-"], &list.to_string());
     }
 
-    /// Its Roles without one right, for each: the verb, the resource, the rest.
+    /// Its Roles without one right, for each right: the verb, the resource, the remaining Roles.
     fn lessened(&self) -> Vec<(String, String, Vec<Value>)> {
         let mut all = Vec::new();
         for (i, role) in self.roles.iter().enumerate() {
@@ -75,13 +75,13 @@ impl<'c> Account<'c> {
 fn each_command_needs_the_rights_that_are_printed_and_no_others() {
     let (cluster, repository) = (Cluster::start(), Repository::bootstrapped());
     crate::install(&cluster, repository);
-    // The chart lets everybody have the certificate, unless it is told not to.
+    // The chart lets everybody have the certificate, unless it is configured otherwise.
     cluster.kubectl(&["-n", "kube-system", "delete", "rolebinding", "sealed-secrets-controller-service-proxier"]);
     // All of them at once, as an administrator would.
     let mut shell = cluster.command("bash");
     shell.args(["-euo", "pipefail", "-c", "seal-secrets doctor --print-rbac | kubectl apply -f -"]).current_dir(repository.path(""));
     crate::kubectl::run(&mut shell, "").expect("kubectl takes the whole stream");
-    // The last one takes the key Secret away.
+    // The last one removes the key Secret.
     let digest = repository.digest();
     let commands = [
         ("doctor", &[][..]),
@@ -99,11 +99,11 @@ fn each_command_needs_the_rights_that_are_printed_and_no_others() {
             // The API server learns of a change a little later.
             let ended = crate::process::poll(SOON / 3, || {
                 if command == "key-secret" {
-                    // What applies it anew needs the right to make it, too.
+                    // Applying it again needs the right to make it, too.
                     cluster.kubectl(&["-n", "kube-system", "delete", "secret", "sealed-secrets-key", "--ignore-not-found"]);
                 }
                 if command == "re-encrypt" {
-                    // Sealed to the key that is served, and it does not say so.
+                    // Sealed to the served key, without saying so.
                     let unit = repository.read("out/secret-source/vllm-api-key.sealed.yaml");
                     let lines = unit.lines().filter(|line| !line.contains("seal-secrets/")).map(|line| format!("{line}\n"));
                     std::fs::create_dir_all(repository.path("git")).expect("a folder");
@@ -120,7 +120,7 @@ fn each_command_needs_the_rights_that_are_printed_and_no_others() {
         for (verb, resource, roles) in account.lessened() {
             let right = format!("cannot {verb} resource \"{resource}\"");
             let refused = |code: i32, said: &str| match command {
-                // Which is what it is there to find.
+                // Finding this is its purpose.
                 "doctor" => code == 1 && said.contains("[forbidden]") && said.contains("may not"),
                 _ => code == 7 && said.contains("may not") && said.contains(&right) && said.contains("--print-rbac"),
             };
@@ -130,7 +130,7 @@ fn each_command_needs_the_rights_that_are_printed_and_no_others() {
         ask(&account.roles, "with its Roles again", &|code, _| code == 0);
     }
     what_is_live_is_imported(&cluster, repository);
-    // Nothing but these Secrets, and not by asking for all.
+    // Only these Secrets, and not by asking for all.
     let importer = cluster.kubectl_for("default", "import");
     for namespace in ["secret-source", "kube-system"] {
         assert!(importer.run(&["-n", namespace, "get", "secret"], "").is_err_and(|error| error.contains("cannot list")));
@@ -140,7 +140,7 @@ fn each_command_needs_the_rights_that_are_printed_and_no_others() {
     );
 }
 
-/// Into a repository with another key: from the source Secrets, and from what the readers have.
+/// Into a repository with another key: from the source Secrets, and from the consumers' Secrets.
 fn what_is_live_is_imported(cluster: &Cluster, repository: &Repository) {
     let contract = repository.contract();
     let consumers = contract["consumers"].as_array().expect("consumers");

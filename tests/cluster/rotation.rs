@@ -1,4 +1,4 @@
-//! A new value's way: it is sealed and unsealed, and the commands that `rotate` prints bring it to its targets.
+//! The path of a new value: it is sealed and unsealed, and the commands that `rotate` prints bring it to its targets.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +25,7 @@ fn a_rotated_value_reaches_its_targets() {
     for key in ["vllm-api-key", "dex-admin-hash", "dex-admin-password"] {
         cluster.wait_for(&format!("the source of {key}"), SOON, || (data("secret-source", key)["value"] == new(key)).then_some(()));
     }
-    // As they stand there; the account that ESO reads with sees the new value at once.
+    // Run as printed; the account that ESO reads with sees the new value at once.
     let commands: Vec<&str> = said.lines().map(str::trim).filter(|line| line.starts_with("kubectl ")).collect();
     assert_eq!(commands.len(), 3, "{said}");
     for command in commands {

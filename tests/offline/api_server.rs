@@ -1,4 +1,4 @@
-//! A fake API server, for what the real one will not do: each case is its answer, and what a command must make of it.
+//! A fake API server, for answers that the real one does not give: each case is an answer, and what a command must make of it.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ pub fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}", body.len()).into_bytes()
 }
 
-/// Serves until the test process ends; the port, and how many requests there were.
+/// Serves until the test process ends; returns the port, and the number of requests so far.
 pub fn serve(answers: Answers) -> (u16, Arc<AtomicUsize>) {
     serve_with(move |n, path, _| answers(n, path))
 }
@@ -31,12 +31,12 @@ pub fn serve_with(answers: impl Fn(usize, &str, &[u8]) -> Vec<u8> + Send + Sync 
     serve_behind(|stream| Some(Box::new(stream)), answers)
 }
 
-/// A connection, or what is spoken through one.
+/// A connection, or a layer on top of one.
 pub trait Stream: Read + Write {}
 
 impl<T: Read + Write> Stream for T {}
 
-/// The same behind something that comes first on each connection, and may end it.
+/// The same behind a first step on each connection, which may end it.
 pub fn serve_behind(
     first: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
     answers: impl Fn(usize, &str, &[u8]) -> Vec<u8> + Send + Sync + 'static,
@@ -55,7 +55,7 @@ pub fn serve_behind(
                 let request = head(&mut stream);
                 let length = request.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
                 let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-                // A body that nobody reads would break the connection.
+                // An unread body would break the connection.
                 let mut body = vec![0; length.unwrap_or(0)];
                 let _ = stream.read_exact(&mut body);
                 if !path.is_empty() {
@@ -115,7 +115,7 @@ fn fetch(answers: Answers) -> (Ran, usize) {
 
 const SERVICE: &str = r#"{"kind":"Service","spec":{"ports":[{"name":"http"}]}}"#;
 
-/// The Service as it should be, and this where the certificate is asked for.
+/// Answers with the correct Service, and with this to a request for the certificate.
 fn with_certificate(path: &str, answer: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
     if path.ends_with("/cert.pem") { answer() } else { response("200 OK", "Content-Type: application/json\r\n", SERVICE) }
 }
@@ -219,7 +219,7 @@ fn a_kubeconfig_that_is_no_good_is_refused_before_any_request() {
     sandbox.start(["fetch-cert"]).expect(2);
 }
 
-/// A field of the kubeconfig that names a file, by the line that holds it otherwise, and where it stands.
+/// A field of the kubeconfig that names a file, the text that it replaces, and the text before its path.
 const FILES: &[(&str, &str, &str)] = &[
     ("certificate-authority", "certificate-authority-data: ", "certificate-authority: "),
     ("client-certificate", "token: hunter2-token", "client-key-data: aGk=, client-certificate: "),
@@ -272,7 +272,7 @@ fn the_files_of_a_kubeconfig_are_found_from_its_folder() {
     sandbox.write("sub/config", format!("{}certificate-authority: ca.crt{}", &text[..at], &text[end..]).as_bytes());
     sandbox.write("sub/ca.crt", fixture_text("fixtures/tls/server.crt").as_bytes());
     sandbox.write("sub/token", b"hunter2\n");
-    // A list of several, and the default of kubectl.
+    // A list of several files, and kubectl's default.
     sandbox.write("home/.kube/config", fixture_text("fixtures/tls/server.crt").as_bytes());
     let ran = sandbox.start(["fetch-cert", "--kubeconfig", ":sub/config:"]).expect(7);
     assert!(ran.stderr.contains("does not take these credentials"), "{}", ran.stderr);
@@ -288,13 +288,13 @@ fn the_files_of_a_kubeconfig_are_found_from_its_folder() {
     assert!(ran.stderr.contains("there is no kubeconfig at `~/.kube/config`"), "{}", ran.stderr);
 }
 
-/// As kubectl reads it; only what is typed has to exist.
+/// As kubectl reads it; only a file that was typed has to exist.
 #[test]
 fn the_list_of_kubeconfig_files_skips_those_that_do_not_exist() {
     let (port, _) = serve(|_, _| response("401 Unauthorized", "", "{}"));
     let sandbox = Sandbox::empty();
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
-    // Others' context, cluster and user of the same name do not count, and no file needs a current context.
+    // A context, cluster or user of the same name in another file does not count, and no file needs a current context.
     sandbox.write("second", sandbox.read("kubeconfig").replace(&format!(":{port}"), ":1").as_bytes());
     sandbox.write("no-context", b"current-context: \"\"\n");
     sandbox.write("sub/bad", b"a: [hunter2");
@@ -320,7 +320,7 @@ fn the_list_of_kubeconfig_files_skips_those_that_do_not_exist() {
     ] {
         assert_eq!(with(list, &[]).expect(7).stderr, says, "{list}");
     }
-    // One that is set to nothing is not set; what is typed counts before it, and has to exist.
+    // An empty variable counts as unset; a typed file takes precedence over it, and has to exist.
     assert_eq!(with("", &[]).expect(2).stderr.lines().next(), Some("error: no cluster is named"));
     assert_eq!(with("none", &["--kubeconfig", "kubeconfig"]).expect(7).stderr, reached);
     for typed in ["none", "kubeconfig:none"] {
@@ -386,9 +386,9 @@ fn c02_a_plugin_without_credentials_is_named_and_not_quoted() {
     let said = sandbox.start(["fetch-cert", "--kubeconfig", "kubeconfig"]).expect(7).stderr;
     assert!(said.contains("`fake` cannot be used") && !said.contains("hunter2") && !said.contains("panicked"), "{said}");
     assert_eq!(count.load(Ordering::SeqCst), 0, "nobody was asked without credentials");
-    // One that works is used, whatever it says beside; the server does not take what it gives here.
+    // A plugin that works is used, whatever else it prints; here the server rejects its credentials.
     assert!(run("sh", &format!("echo hunter2 >&2; {good}")).contains("does not take these credentials"));
-    // One that is needed again, for its token has expired, and fails then: at whatever call.
+    // A plugin that is needed again because its token has expired, and then fails: at any call.
     let expired = credential(r#""token":"hunter2","expirationTimestamp":"2020-01-01T00:00:00Z""#);
     for calls in 0..4 {
         let script = format!("echo x >>calls; test $(wc -l <calls) -le {calls} && {expired}");
@@ -397,7 +397,7 @@ fn c02_a_plugin_without_credentials_is_named_and_not_quoted() {
     }
 }
 
-/// A part of a list, and always another one.
+/// One part of a list; there is always another one.
 fn part() -> Vec<u8> {
     let (certificate, key) = ("fixtures/certificates/good.crt", "fixtures/private-keys/good-pkcs8.pem");
     let encode = |path: &str| BASE64_STANDARD.encode(fixture_text(path));
@@ -450,7 +450,7 @@ fn only_what_was_applied_counts_as_read_back() {
     }
 }
 
-/// What stands between, or in the place of an API server, and what it answers to everything.
+/// What answers in front of an API server, or in its place, and its answer to everything.
 const NOT_KUBERNETES: &[(&str, &str, &str)] = &[
     ("HTML", "200 OK", "<!doctype html><html>log in</html>"),
     ("HTML that finds nothing", "404 Not Found", "<html>404</html>"),
@@ -484,7 +484,7 @@ fn what_is_not_kubernetes_is_believed_by_no_command() {
         &["doctor", "--json"],
     ];
     for (i, (what, status, body)) in NOT_KUBERNETES.iter().enumerate() {
-        // Whatever it says of itself.
+        // Whatever it claims to be.
         let kind = if i % 2 == 0 { "application/json" } else { "text/html" };
         let (port, _) = serve_with(move |_, _, _| response(status, &format!("Content-Type: {kind}\r\n"), body));
         kubeconfig(&start, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");

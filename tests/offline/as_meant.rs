@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::common::{OWN_CERTIFICATE, OWN_KEY, Ran, Sandbox, fixture_text};
 
-/// A value, what is sealed of it, and whether a line feed was removed.
+/// A value, the part that is sealed, and whether a line feed was removed.
 const VALUES: [(&str, &str, bool); 9] = [
     ("one line", "one line", false),
     ("one line\n", "one line", true),
@@ -95,7 +95,7 @@ fn the_line_feed_behind_a_single_line_is_removed_from_every_source_and_no_other(
     }
 }
 
-/// What stands in a Secret or SealedSecret that was not rendered yet, and on which line.
+/// A template in an unrendered Secret or SealedSecret, and its line.
 const TEMPLATES: [(&str, &str, usize); 12] = [
     ("value", "stringData:\n  value: {{ .Values.hunter2 }}\n", 7),
     ("value-in-quotes", "stringData:\n  value: \"{{ .Values.hunter2 }}\"\n", 7),
@@ -139,7 +139,7 @@ fn a_template_is_named_as_one() {
             assert!(!ran.stderr.contains("hunter2"), "{what}: {}", ran.stderr);
         }
     }
-    // What only looks like one is a value.
+    // What only looks like a template is a value.
     for value in ["{{", "a {{b}} c", "}}{{"] {
         let sandbox = Sandbox::with_keys();
         sandbox.write("c.yaml", one_key().as_bytes());
@@ -165,7 +165,7 @@ fn an_empty_document_among_several_is_ignored() {
     other.write_secret("plain.yaml", around(&sandbox.run(["unseal", "vllm-api-key"]).expect(0).stdout).as_bytes());
     other.run(["import", "-f", "plain.yaml"]).expect(0);
     assert_eq!(other.value("vllm-api-key"), value);
-    // None at all is none.
+    // Only empty ones are none.
     other.write_secret("plain.yaml", b"---\n---\nnull\n");
     assert!(other.run(["import", "-f", "plain.yaml"]).expect(3).stderr.contains("no document"));
 }
@@ -193,7 +193,7 @@ fn text_around_a_key_is_passed_over() {
     sandbox.run(["plan"]).expect(0);
 }
 
-/// Behind a passphrase, as openssl writes it before version 1.
+/// A key with a passphrase, as openssl before version 1 writes it.
 const PKCS1: &str =
     "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0011\n\nQUJD\n-----END RSA PRIVATE KEY-----\n";
 
@@ -219,7 +219,7 @@ fn a_key_behind_a_passphrase_is_named_as_one() {
             && ran.stderr.contains("pass `--recovery-private-key <(openssl pkey -in FILE)` instead");
         assert!(said, "{what}: {}", ran.stderr);
     }
-    // In the place of the certificate it is a private key.
+    // In place of the certificate, it is reported as a private key.
     sandbox.write("keys/sealing.crt", PKCS1.as_bytes());
     assert!(sandbox.run(["plan"]).expect(4).stderr.contains("a private key, where a certificate is expected"));
 }

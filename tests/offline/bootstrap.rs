@@ -159,7 +159,7 @@ fn files(sandbox: &Sandbox, folder: &str) -> Vec<String> {
     files.map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned()).collect()
 }
 
-/// The code by which a file of `out/` is missed.
+/// The code that reports a missing file of `out/`.
 fn found_if_gone(file: &str) -> &'static str {
     match file.rsplit('/').next().unwrap() {
         _ if file.starts_with("out/property-patches/") => "patch-differs",
@@ -180,7 +180,7 @@ fn a_write_once_unit_is_remembered_where_all_of_the_output_folder_is_gone() {
     assert!(memory.contains("\nlitellm-salt-key:write-once ../out\nn8n-encryption-key:write-once ../out\n"), "{memory}");
     let gone = files(&sandbox, "out").iter().map(|file| format!("{} clone/{file}", found_if_gone(file))).collect::<Vec<_>>();
     std::fs::remove_dir_all(sandbox.path("out")).unwrap();
-    // Wherever the repository lies, and from wherever it is named.
+    // It does not matter where the repository is, or from where it is named.
     std::fs::create_dir(sandbox.path("clone")).unwrap();
     std::fs::rename(sandbox.path("keys"), sandbox.path("clone/keys")).unwrap();
     sandbox.accept("clone/keys");
@@ -198,7 +198,7 @@ fn a_write_once_unit_is_remembered_where_all_of_the_output_folder_is_gone() {
     assert!(run(&["bootstrap", "--contract", "contract.yaml"]).expect(4).stderr.contains("the contract no longer says so"));
     sandbox.remove("contract.yaml");
     assert_eq!(before, sandbox.snapshot());
-    // Others are imported; it stays gone and remembered.
+    // Other values are imported; this one stays gone and remembered.
     sandbox.write_secret("in.env", b"VLLM_API_KEY=0123456789abcdef0123456789abcdef\n");
     run(&["import", "--env-file", "in.env"]).expect(0);
     assert!(run(&["bootstrap"]).expect(4).stderr.contains("git checkout"));
@@ -206,7 +206,7 @@ fn a_write_once_unit_is_remembered_where_all_of_the_output_folder_is_gone() {
     std::fs::remove_dir_all(sandbox.path("clone/out")).unwrap();
     std::fs::create_dir(sandbox.path("clone/out")).unwrap();
     copy_folder(&Sandbox::bootstrapped().path("out"), &sandbox.path("clone/out"));
-    // Lost itself, it comes back.
+    // A lost memory comes back.
     sandbox.remove("clone/keys/sealed.txt");
     assert!(run(&["bootstrap"]).expect(0).stdout.contains("write  clone/../clone/keys/sealed.txt (new)"));
     assert_eq!(sandbox.read("clone/keys/sealed.txt"), memory);
@@ -256,12 +256,12 @@ fn a_folder_of_somebody_else_is_not_written_to() {
         );
     }
     assert_eq!(before, sandbox.snapshot());
-    // What would not be overwritten may be anybody's.
+    // A file that would not be overwritten may belong to anyone.
     std::fs::rename(sandbox.path("out/kustomization.yaml"), sandbox.path("out/theirs.yaml")).unwrap();
     let ran = sandbox.run(["bootstrap"]).expect(0);
     assert!(ran.stdout.contains("write  out/secret-store (new): 3 files\n"), "{}", ran.stdout);
     assert_eq!(sandbox.read("out/theirs.yaml"), "resources: []\n");
-    // And what lost our mark lies among ours.
+    // And a file that lost our mark is among ours.
     sandbox.write("out/kustomization.yaml", b"resources: []\n");
     let ran = sandbox.run(["bootstrap"]).expect(0);
     assert!(ran.stdout.contains("write  out/kustomization.yaml (restored)\n"), "{}", ran.stdout);
@@ -348,7 +348,7 @@ fn what_stands_around_the_values_is_written_again_and_the_values_stay() {
     let said = sandbox.run(["bootstrap"]).expect(0).stdout;
     assert!(said.contains("write  out/secret-source/vllm-api-key.sealed.yaml (updated): the same values\n"), "{said}");
     assert_eq!(sandbox.read(file), whole);
-    // One of another scope opens only as it stands: it is left, and `verify` tells.
+    // A value of another scope opens only as it is: it is left, and `verify` reports it.
     sandbox.edit(file, "  annotations:\n", "  annotations:\n    sealedsecrets.bitnami.com/cluster-wide: \"true\"\n");
     let wide = sandbox.read(file);
     assert!(sandbox.run(["bootstrap"]).expect(0).stdout.contains("nothing to do"));
@@ -365,7 +365,7 @@ fn another_certificate_seals_nothing() {
     let before = sandbox.snapshot();
     let digest = |pem: &str| SealingCertificate::read(pem.as_bytes()).unwrap().digest.to_string();
     let digests = [digest(&fixture_text(OWN_CERTIFICATE)), digest(&sandbox.read("keys/sealing.crt"))];
-    // Not that of this machine; and where it is accepted, not that of the files.
+    // Not this machine's certificate; and if it is accepted, not that of the files.
     for (more, says) in [(&[][..], "another certificate was accepted"), (&["--accept-certificate", &digests[1]], "use a different")] {
         for command in ["bootstrap", "plan"] {
             let ran = sandbox.run([&[command], more].concat()).expect(4);
@@ -426,7 +426,7 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// The certificate holds from 2020-01-01 to 2126-01-01.
+/// The certificate is valid from 2020-01-01 to 2126-01-01.
 #[test]
 fn the_certificates_dates_are_kept_by_the_clock() {
     const BEGINS: u64 = 1_577_836_800;
@@ -516,7 +516,7 @@ fn without_randomness_nothing_is_written() {
     }
 }
 
-/// Every source of draws: this program, the standard library, age. aws-lc, which ends the process, is not asked here.
+/// Every source of draws: this program, the standard library, age. aws-lc is not asked here: it ends the process.
 #[test]
 fn without_randomness_for_one_draw_no_run_panics() {
     if !has_strace() {

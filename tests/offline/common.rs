@@ -1,5 +1,5 @@
-//! The harness: a separate folder for each test, in which command lines run in this process, or the binary in a scrubbed environment;
-//! snapshots; and what to do if a program is missing.
+//! The harness: each test has a separate folder, and runs command lines there in this process, or the binary in a scrubbed environment.
+//! Also snapshots, and what to do if a program is missing.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -50,12 +50,12 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path()).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// The caller's PATH, which is all that a child gets of the caller's environment.
+/// The caller's PATH: a child gets nothing else of the caller's environment.
 pub fn path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
 
-/// A program by its path. A child with a PATH of its own is spawned by a path alone: by a name, this process is copied for it.
+/// A program by its path. A child with its own PATH can be spawned only by a path; for a name, this process is copied.
 pub fn program(name: &str) -> PathBuf {
     tool(name).unwrap_or_else(|| name.into())
 }
@@ -75,7 +75,7 @@ macro_rules! needs {
 }
 pub(crate) use needs;
 
-/// Whether all of these programs are in PATH; if not, the test that asks is left out.
+/// Whether all of these programs are in PATH; if not, the calling test is left out.
 pub fn has(tools: &[&str]) -> bool {
     let missing: Vec<&&str> = tools.iter().filter(|name| tool(name).is_none()).collect();
     missing.iter().for_each(|tool| leave_out(&test(), tool));
@@ -87,7 +87,7 @@ pub fn strace_works() -> bool {
     Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output().is_ok_and(|output| output.status.success())
 }
 
-/// The same; if not, the test that asks is left out.
+/// The same; if not, the calling test is left out.
 pub fn has_strace() -> bool {
     let works = strace_works();
     if !works {
@@ -96,13 +96,13 @@ pub fn has_strace() -> bool {
     works
 }
 
-/// The name of the test that asks.
+/// The name of the calling test.
 pub fn test() -> String {
-    // The harness names a test's thread after it.
+    // The harness names each test's thread after the test.
     std::thread::current().name().unwrap_or("a test").to_owned()
 }
 
-/// Says that something is not tested, for want of what: `make test` prints it at its end. With `REQUIRE_TOOLS` it is a failure.
+/// Reports that something is not tested, and what is missing: `make test` prints it at its end. With `REQUIRE_TOOLS` it is a failure.
 pub fn leave_out(what: &str, lacks: &str) {
     assert!(std::env::var_os("REQUIRE_TOOLS").is_none(), "{what} lacks {lacks}");
     println!("left out: {what} lacks {lacks}");
@@ -121,7 +121,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// The run, which has to have ended with this code. Standard error is empty after a success, or the test says what it is.
+    /// Asserts that the run ended with this code. Standard error is empty after a success, or the test says what it is.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
@@ -129,7 +129,7 @@ impl Ran {
         self
     }
 
-    /// The run, which has to have found exactly this: each a code and a place. One that is an error decides the exit code.
+    /// Asserts that the run found exactly this: each a code and a place. An error among them decides the exit code.
     #[track_caller]
     pub fn finds<S: AsRef<str>>(self, expected: &[S]) -> Self {
         self.has_found(expected);
@@ -137,7 +137,7 @@ impl Ran {
         self.expect(i32::from(expected.iter().any(is_error)))
     }
 
-    /// Whether it printed exactly these findings, in any order.
+    /// Asserts that it printed exactly these findings, in any order.
     #[track_caller]
     pub fn has_found<S: AsRef<str>>(&self, expected: &[S]) {
         let mut expected: Vec<&str> = expected.iter().map(AsRef::as_ref).collect();
@@ -163,14 +163,14 @@ impl Ran {
         json["findings"].as_array().unwrap().iter().map(one).collect()
     }
 
-    /// The run, which has to have succeeded with exactly these warnings.
+    /// Asserts that the run succeeded with exactly these warnings.
     #[track_caller]
     pub fn warned(self, warnings: &[&str]) -> Self {
         let text: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
         self.told(&text)
     }
 
-    /// The run, which has to have succeeded and warned that it did not use what was provided for exactly these keys.
+    /// Asserts that the run succeeded and warned, for exactly these keys, that it did not use what was provided.
     #[track_caller]
     pub fn kept(self, keys: &[&str]) -> Self {
         let warning = |key: &&str| format!("`{key}` is sealed already and stays as it is: what was provided is not used");
@@ -178,7 +178,7 @@ impl Ran {
         self.warned(&warnings.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// The run, which has to have succeeded and told exactly this on standard error.
+    /// Asserts that the run succeeded and printed exactly this on standard error.
     #[track_caller]
     pub fn told(self, text: &str) -> Self {
         assert_eq!((self.code, self.stderr.as_str()), (0, text), "stdout:\n{}", self.stdout);
@@ -208,12 +208,12 @@ pub fn usual_in(keys: &str, out: &str) -> Vec<String> {
     USUAL.iter().map(|finding| finding.replace(" keys/", &format!(" {keys}/")).replace(" out/", &format!(" {out}/"))).collect()
 }
 
-/// That, and this.
+/// `USUAL`, and these.
 pub fn usual<'t>(more: &[&'t str]) -> Vec<&'t str> {
     [&USUAL, more].concat()
 }
 
-/// What this machine remembers, once it accepted a certificate for a keys folder, and one that is about to replace it.
+/// What this machine remembers after it accepted a certificate for a keys folder, and perhaps a next one to replace it.
 pub fn pinned(text: &str, folder: &Path, certificate: &str, next: Option<&str>) -> String {
     let digest = |pem: &str| SealingCertificate::read(pem.as_bytes()).unwrap().digest;
     let pin = Pin::new(digest(certificate), "2026-01-01T00:00:00Z".to_owned(), How::Keygen);
@@ -224,31 +224,30 @@ pub fn pinned(text: &str, folder: &Path, certificate: &str, next: Option<&str>) 
     pins::with(text, &pins::folder(folder), &pin)
 }
 
-/// A folder of its own, in which command lines run.
+/// A separate folder in which command lines run.
 pub struct Sandbox {
     folder: TempDir,
     /// Where programs keep their state.
     state: TempDir,
-    /// What the commands that judge the certificate are told of it.
+    /// The flags for commands that judge the certificate.
     allowed: &'static [&'static str],
 }
 
-/// What allows a key of 2048 bits: the usual one is twice as long, and most of a test would be what is computed with it.
+/// Allows a key of 2048 bits: the usual key is twice as long, and its computations would take most of a test's time.
 const SMALLER: &[&str] = &["--allow-rsa-bits", "2048"];
 
 impl Sandbox {
-    /// Nothing in it. It lies in memory where it can: every file that is written is synced, and a disk takes longer over that than the
-    /// tests over all the rest.
+    /// An empty one, in memory if possible: every written file is synced, and on a disk that takes longer than all the rest of the tests.
     pub fn empty() -> Self {
         Self::within(if programs_run_in(Path::new(MEMORY)) { MEMORY.into() } else { std::env::temp_dir() })
     }
 
-    /// Nothing in it, and the same is allowed.
+    /// An empty one that allows the same.
     pub fn beside(&self) -> Self {
         Sandbox { allowed: self.allowed, ..Self::empty() }
     }
 
-    /// Nothing in it, on the disk.
+    /// An empty one, on the disk.
     pub fn on_the_disk() -> Self {
         Self::within(std::env::temp_dir())
     }
@@ -258,8 +257,8 @@ impl Sandbox {
         Sandbox { folder: make(), state: make(), allowed: &[] }
     }
 
-    /// With `keys/`: a certificate of 2048 bits that holds until 2126, its escrow, and the identity that opens it. The commands that
-    /// run here allow so few.
+    /// With `keys/`: a certificate of 2048 bits that is valid until 2126, its escrow, and the identity that opens it. Commands that run
+    /// here allow 2048 bits.
     pub fn with_keys() -> Self {
         static ESCROW: OnceLock<(String, Vec<u8>)> = OnceLock::new();
         Sandbox { allowed: SMALLER, ..Self::with_keys_of(OWN_CERTIFICATE, OWN_KEY, &ESCROW) }
@@ -271,7 +270,7 @@ impl Sandbox {
         Self::with_keys_of("fixtures/certificates/good.crt", "fixtures/private-keys/good-pkcs8.pem", &ESCROW)
     }
 
-    /// With `keys/` of fixtures.
+    /// With `keys/` from fixtures.
     fn with_keys_of(certificate: &str, private_key: &str, escrow: &OnceLock<(String, Vec<u8>)>) -> Self {
         let sandbox = Self::empty();
         let certificate = fixture_text(certificate);
@@ -296,7 +295,7 @@ impl Sandbox {
         self.write_pins(&pinned(&self.pins(), &folder, &self.read(&format!("{keys}/sealing.crt")), None));
     }
 
-    /// The same, and another one that is about to replace it.
+    /// The same, and another certificate that is about to replace it.
     pub fn accept_next(&self, keys: &str, next: &str) {
         let folder = self.folder.path().canonicalize().unwrap().join(keys);
         self.write_pins(&pinned(&self.pins(), &folder, &self.read(&format!("{keys}/sealing.crt")), Some(next)));
@@ -330,14 +329,14 @@ impl Sandbox {
         Template::changed(&TEMPLATE, Self::with_keys, |sandbox| drop(sandbox.run(["bootstrap"]).expect(0)))
     }
 
-    /// Has the settings name the built-in contract [`without_hash`].
+    /// Makes the settings use the built-in contract [`without_hash`].
     pub fn without_hash(self) -> Self {
         self.write("contract.yaml", without_hash(contract_file::EMBEDDED).as_bytes());
         self.set(HASHLESS);
         self
     }
 
-    /// As [`Sandbox::bootstrapped`], of that contract.
+    /// As [`Sandbox::bootstrapped`], with that contract.
     pub fn hashless() -> Self {
         static SEALED: OnceLock<Template> = OnceLock::new();
         let begin = || Self::with_keys().without_hash();
@@ -357,7 +356,7 @@ impl Sandbox {
         Template::changed(&SEALED, begin, |sandbox| drop(sandbox.run(["bootstrap"]).expect(0)))
     }
 
-    /// As [`Sandbox::bootstrapped`], and then renewed: in all tests the same.
+    /// As [`Sandbox::bootstrapped`], and then renewed: the same in all tests.
     pub fn renewed() -> Self {
         static RENEWED: OnceLock<Template> = OnceLock::new();
         Template::changed(&RENEWED, Self::bootstrapped, |sandbox| {
@@ -365,7 +364,7 @@ impl Sandbox {
         })
     }
 
-    /// With `keys/`, and `contract.yaml`, a small one, as its first run leaves it.
+    /// With `keys/`, a small `contract.yaml`, and what its first run leaves.
     pub fn small() -> Self {
         static SMALL: OnceLock<Template> = OnceLock::new();
         Template::changed(&SMALL, Self::with_keys, |sandbox| {
@@ -374,12 +373,12 @@ impl Sandbox {
         })
     }
 
-    /// Another one with the same files.
+    /// Another sandbox with the same files.
     pub fn copy(&self) -> Self {
         self.copy_to(self.beside())
     }
 
-    /// The same in this empty one.
+    /// The same in this empty sandbox.
     pub fn copy_to(&self, copy: Self) -> Self {
         let copy = Sandbox { allowed: self.allowed, ..copy };
         if self.state().exists() {
@@ -393,7 +392,7 @@ impl Sandbox {
         self.folder.path().join(path)
     }
 
-    /// As what is remembered of it names its folder.
+    /// The folder's path as the pins contain it.
     fn real_path(&self) -> String {
         self.folder.path().canonicalize().unwrap().to_string_lossy().into_owned()
     }
@@ -414,7 +413,7 @@ impl Sandbox {
         self.chmod(path, 0o600);
     }
 
-    /// Writes the settings, or takes them away where they say nothing.
+    /// Writes the settings, or removes the file if they are empty.
     pub fn set(&self, settings: &str) {
         if settings.is_empty() {
             let _ = std::fs::remove_file(self.path("seal-secrets.yaml"));
@@ -423,7 +422,7 @@ impl Sandbox {
         }
     }
 
-    /// Replaces the first `from` in a file, which has to be there.
+    /// Replaces the first `from` in a file, which must contain it.
     #[track_caller]
     pub fn edit(&self, path: &str, from: &str, to: &str) {
         let text = self.read(path);
@@ -439,8 +438,8 @@ impl Sandbox {
         std::fs::set_permissions(self.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Runs a command line in this process, with nothing on standard input. A kubeconfig, age's plugins and a terminal are not
-    /// reached through [`World`]: commands that need them start the binary.
+    /// Runs a command line in this process, with nothing on standard input. [`World`] gives no access to a kubeconfig, age's plugins or a
+    /// terminal: commands that need them start the binary.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         self.run_with_input(args, b"")
     }
@@ -455,7 +454,7 @@ impl Sandbox {
         self.run_given(args, b"", clock, World::real().entropy)
     }
 
-    /// Runs a command line that makes a sealing key: always the same one, which is found at once.
+    /// Runs a command line that makes a sealing key: always the same key, found at once.
     pub fn make_key<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         self.make_key_at(SystemTime::now, args)
     }
@@ -476,21 +475,21 @@ impl Sandbox {
         run_here(World { disk, state: Some(self.state()), server_patience: patience, ..World::real() }, b"", &self.allowing(args))
     }
 
-    /// Runs a command line on a file system that keeps no kinds beside the names in a folder.
+    /// Runs a command line on a file system whose folder lists contain names without kinds.
     pub fn run_without_kinds<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         let disk = Arc::new(Here { tells: false, ..Here::new(self.folder.path()) });
         run_here(World { disk, state: Some(self.state()), ..World::real() }, b"", &self.allowing(args))
     }
 
-    /// Runs a command line on one thread, on a disk that stands before the real one.
+    /// Runs a command line on one thread, on a disk that wraps the real one.
     pub fn run_through<S: AsRef<OsStr>>(&self, before: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>, args: &[S]) -> Ran {
         let disk = before(Arc::new(Here::new(self.folder.path())));
         let world = World { disk, state: Some(self.state()), threads: NonZeroUsize::MIN, ..World::real() };
         run_in(world, b"", &self.allowing(args))
     }
 
-    /// Runs a command line whose streams a person reads, who waits for so long before it is shown how far it is. `with` may change the
-    /// world, and sees what stands on standard error meanwhile.
+    /// Runs a command line whose streams a person reads; progress is shown after this wait. `with` may change the world, and sees the text
+    /// on standard error meanwhile.
     pub fn run_watched<S: AsRef<OsStr>>(&self, patience: Duration, with: impl FnOnce(World, Shared) -> World, args: &[S]) -> Ran {
         let (disk, stderr) = (Arc::new(Here::new(self.folder.path())), Shared::default());
         let mut world = with(World { disk, state: Some(self.state()), ..World::real() }, stderr.clone());
@@ -508,7 +507,7 @@ impl Sandbox {
         run_here(World { disk, state: Some(self.state()), clock, entropy, ..World::real() }, input, &self.allowing(args))
     }
 
-    /// A command line, in which the sandbox's own certificate is allowed wherever one is judged.
+    /// A command line that allows the sandbox's own certificate wherever a certificate is judged.
     pub fn allowing<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Vec<OsString> {
         const JUDGES: [&str; 7] = ["bootstrap", "plan", "import", "copy", "rotate", "verify", "re-encrypt"];
         let mut args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
@@ -520,7 +519,7 @@ impl Sandbox {
         args
     }
 
-    /// The same of a line of a shell.
+    /// The same for a shell line.
     pub fn allowing_in(&self, line: &str) -> String {
         self.allowing(line.split(' ')).join(OsStr::new(" ")).into_string().unwrap()
     }
@@ -533,7 +532,7 @@ impl Sandbox {
         command
     }
 
-    /// Runs a line of a shell that finds the binary; its exit code.
+    /// Runs a shell line that finds the binary; returns its exit code.
     pub fn shell(&self, line: &str) -> i32 {
         let mut shell = Command::new("sh");
         shell
@@ -609,7 +608,7 @@ impl Sandbox {
 /// A file system in memory, on Linux.
 const MEMORY: &str = "/dev/shm";
 
-/// Whether a file there can be written and started: containers often forbid the latter.
+/// Whether files in this folder can be written and executed: containers often forbid the latter.
 fn programs_run_in(folder: &Path) -> bool {
     use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
     let allowed = |flags: StatVfsMountFlags| !flags.intersects(StatVfsMountFlags::NOEXEC | StatVfsMountFlags::RDONLY);
@@ -617,7 +616,7 @@ fn programs_run_in(folder: &Path) -> bool {
     access(folder, Access::WRITE_OK).is_ok() && statvfs(folder).is_ok_and(|of| allowed(of.f_flag) && of.f_bavail * of.f_frsize >= ROOM)
 }
 
-/// What is in a sandbox that is made once in a process. It is kept as values: nobody removes the folder of a static.
+/// The contents of a sandbox that is made once per process. They are kept as values: the folder of a static is never removed.
 pub struct Template {
     allowed: &'static [&'static str],
     folder: PathBuf,
@@ -636,7 +635,7 @@ impl Template {
         })
     }
 
-    /// A sandbox with all of that.
+    /// A sandbox with these contents.
     pub fn sandbox(once: &OnceLock<Self>, make: impl FnOnce() -> Sandbox) -> Sandbox {
         let template = once.get_or_init(|| {
             let made = make();
@@ -662,7 +661,7 @@ impl Template {
     }
 }
 
-/// Copies what is in a folder, and its mode, to one that exists.
+/// Copies a folder's contents and mode to an existing folder.
 pub fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -687,14 +686,14 @@ pub fn finish(mut command: Command) -> Ran {
 /// What a process left.
 pub fn ran_as(output: Output) -> Ran {
     Ran {
-        // 128 + signal, as a shell says it.
+        // 128 + signal, as in a shell.
         code: output.status.code().unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&output.status).unwrap_or(0)),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 
-/// What somebody else's program prints, which has to succeed. Its warnings are its own, and differ from version to version.
+/// The output of a third-party program, which has to succeed. Its warnings are its own, and differ from version to version.
 #[track_caller]
 pub fn printed(command: Command) -> String {
     let shown = format!("{command:?}");
@@ -703,7 +702,7 @@ pub fn printed(command: Command) -> String {
     ran.stdout
 }
 
-/// Runs git as somebody without a configuration; what it prints.
+/// Runs git as a user without a configuration; returns its output.
 #[track_caller]
 pub fn git(sandbox: &Sandbox, args: &[&str]) -> String {
     let mut command = Command::new(program("git"));
@@ -711,7 +710,7 @@ pub fn git(sandbox: &Sandbox, args: &[&str]) -> String {
     printed(command)
 }
 
-/// What git reads of its environment.
+/// What git reads from its environment.
 pub const GIT: [(&str, &str); 6] = [
     ("HOME", "/no/such"),
     ("GIT_CONFIG_NOSYSTEM", "1"),
@@ -721,13 +720,12 @@ pub const GIT: [(&str, &str); 6] = [
     ("GIT_COMMITTER_EMAIL", "somebody"),
 ];
 
-/// Runs the binary on a terminal (which `script` makes), types each answer once it is asked, and shows whether the terminal
-/// echoes afterwards.
+/// Runs the binary on a terminal (of `script`), types each answer after its prompt, and shows whether the terminal echoes afterwards.
 pub fn at_the_prompt(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)]) -> String {
     at_the_prompt_while(sandbox, args, answers, &|| ())
 }
 
-/// The same, and before each answer this happens.
+/// The same; calls `meanwhile` before each answer.
 pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str)], meanwhile: &dyn Fn()) -> String {
     let script = format!("{BINARY} {}; echo code=$?; stty -a", sandbox.allowing_in(args));
     let mut command = Command::new(program("timeout"));
@@ -739,7 +737,7 @@ pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str
     let mut shown = Vec::new();
     let mut byte = [0];
     for (prompt, keys) in answers {
-        // What is typed before the prompt would be thrown away: the echo is switched off with a flush.
+        // Input typed before the prompt would be lost: switching off the echo flushes it.
         while !shown.ends_with(prompt.as_bytes()) && stdout.read(&mut byte).unwrap() == 1 {
             shown.push(byte[0]);
         }
@@ -751,7 +749,7 @@ pub fn at_the_prompt_while(sandbox: &Sandbox, args: &str, answers: &[(&str, &str
     String::from_utf8_lossy(&shown).into_owned()
 }
 
-/// A contract whose bcrypt hash, which takes longer than all the rest of a run, is drawn as any other value.
+/// A contract that draws its bcrypt hash like any other value: hashing takes longer than all the rest of a run.
 pub fn without_hash(contract: &str) -> String {
     let (before, hash) = contract.split_once("{ bcrypt: {").unwrap();
     format!("{before}{{ hex: {{ bytes: 16 }} }}{}", hash.split_once("} }").unwrap().1)
@@ -761,7 +759,7 @@ pub fn without_hash(contract: &str) -> String {
 pub struct TestEntropy(pub u64);
 
 impl TestEntropy {
-    /// How far it goes for eight bytes.
+    /// Its step for eight bytes.
     pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
     pub fn fill(&mut self, bytes: &mut [u8]) {
@@ -799,10 +797,10 @@ impl rand::TryCryptoRng for TestEntropy {}
 /// The seed of the key that [`Sandbox::make_key`] makes.
 pub const KEY: u64 = 98;
 
-/// Randomness for a run that makes an RSA key of 2048 or 4096 bits: the search for each of its primes begins at one. It is proved to be one
-/// as any other, and found at once.
+/// Randomness for a run that makes an RSA key of 2048 or 4096 bits: each search for a prime begins at a prime, and ends at once. It is
+/// proved to be prime like any other.
 pub fn key_entropy(seed: u64, bits: usize) -> impl FnMut(&mut [u8]) -> Result<(), EntropyFailed> {
-    // As they are drawn. (t + 1) · 2^960 − 1 or (t + 1) · 2^1984 − 1: to prove that one of this form is a prime takes half as long.
+    // As they are drawn. (t + 1) · 2^960 − 1 or (t + 1) · 2^1984 − 1: a prime of this form is proved in half the time.
     let tops: [u64; 2] = match bits {
         2048 => [0xc3a5_0000_0000_008e, 0xe817_0000_0000_025f],
         _ => [0xc3a5_0000_0000_00dd, 0xe817_0000_0000_007f],
@@ -823,7 +821,7 @@ pub fn run_on<S: AsRef<OsStr>>(disk: Arc<dyn Disk>, clock: fn() -> SystemTime, s
     run_on_drawing(disk, clock, Box::new(TestEntropy(seed)), args)
 }
 
-/// The same with this randomness. A new sealing key is one of 2048 bits here, which a run makes and uses in a fifth of the time.
+/// The same with this randomness. A new sealing key has 2048 bits here: a run makes and uses it in a fifth of the time.
 pub fn run_on_drawing<S: AsRef<OsStr>>(
     disk: Arc<dyn Disk>,
     clock: fn() -> SystemTime,
@@ -835,7 +833,7 @@ pub fn run_on_drawing<S: AsRef<OsStr>>(
     run_in(World { disk, state, clock, entropy, threads: NonZeroUsize::MIN, key_bits: 2048, ..World::real() }, b"", &args)
 }
 
-/// Randomness that does this at each draw.
+/// Randomness that calls this at each draw.
 pub struct Drawing<F>(pub F);
 
 impl<F: FnMut(&mut [u8]) -> Result<(), EntropyFailed>> rand::TryRng for Drawing<F> {
@@ -858,16 +856,16 @@ impl<F: FnMut(&mut [u8]) -> Result<(), EntropyFailed>> rand::TryRng for Drawing<
 
 impl<F: FnMut(&mut [u8]) -> Result<(), EntropyFailed>> rand::TryCryptoRng for Drawing<F> {}
 
-/// Runs a command line in this process, in this world but for its terminal.
+/// Runs a command line in this process, in this world except for its terminal.
 fn run_in<S: AsRef<OsStr>>(mut world: World, input: &[u8], args: &[S]) -> Ran {
     run_there(&mut world, input, args)
 }
 
-/// The same, and what it prints can be pasted.
+/// The same, and checks that its output can be pasted.
 #[track_caller]
 fn run_here<S: AsRef<OsStr>>(mut world: World, input: &[u8], args: &[S]) -> Ran {
     let args: Vec<OsString> = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
-    // A test asks for each finding, also for those that are alike.
+    // A test wants every finding, even if several are alike.
     let has = |words: &[&str]| args.iter().any(|arg| words.iter().any(|word| arg == word));
     let each = has(&["verify"]) && !has(&["--quiet", "-q", "--verbose", "--help", "help", "man", "explain"]);
     let all: Vec<OsString> = args.iter().cloned().chain(each.then(|| "--verbose".into())).collect();
@@ -881,7 +879,7 @@ fn run_there<S: AsRef<OsStr>>(world: &mut World, input: &[u8], args: &[S]) -> Ra
     run_with(world, Shared::default(), None, input, args)
 }
 
-/// What is written to a stream, as far as it is.
+/// What was written to a stream so far.
 #[derive(Clone, Default)]
 pub struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -900,7 +898,7 @@ impl Write for Shared {
     }
 }
 
-/// Runs with this standard error; `watched` is how long a person who reads both streams waits before it is shown how far it is.
+/// Runs with this standard error; if a person reads both streams, `watched` is how long they wait before progress is shown.
 fn run_with<S: AsRef<OsStr>>(world: &mut World, stderr: Shared, watched: Option<Duration>, input: &[u8], args: &[S]) -> Ran {
     let stdout = Shared::default();
     let mut progress = Progress::default();
@@ -926,7 +924,7 @@ fn run_with<S: AsRef<OsStr>>(world: &mut World, stderr: Shared, watched: Option<
 struct Here {
     path: PathBuf,
     folder: Box<dyn FolderHandle>,
-    /// Whether a list of a folder tells the kinds of what is in it.
+    /// Whether the list of a folder includes the kinds of its entries.
     tells: bool,
 }
 
@@ -935,8 +933,8 @@ impl Here {
         Here { path: path.to_owned(), folder: disk::real().open_folder(path, Links::Follow).unwrap(), tells: true }
     }
 
-    /// Whether this folder's lock is held by no other process: between fork and exec a child that another test starts shares the
-    /// locks of this one, even after they are freed here.
+    /// Whether no other process holds this folder's lock. Between fork and exec, a child that another test starts shares the locks of this
+    /// process, even after they are freed here.
     fn is_ours(&self) -> bool {
         let inode = self.folder.stat(Path::new("."), Links::Keep).unwrap().identity.1.to_string();
         let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
@@ -1022,7 +1020,7 @@ impl FolderHandle for Here {
     }
 }
 
-/// A certificate of the fixtures, whatever its size, as one that may be sealed to.
+/// A certificate of the fixtures, of any size, accepted for sealing.
 pub fn fit(certificate: SealingCertificate) -> FitCertificate {
     certificate.judge(SystemTime::now(), 2048).unwrap()
 }

@@ -85,7 +85,7 @@ fn the_plan_for_programs_names_the_copy() {
     assert_eq!(plan["changes"], change);
 }
 
-/// What keeps the default identity from opening the escrow, and the warning; none where it would ask, or something is not there.
+/// What keeps the default identity from opening the escrow, and the warning; none if it would ask, or if something is missing.
 type Obstacle = (&'static str, fn(&Sandbox), Option<&'static str>);
 
 #[test]

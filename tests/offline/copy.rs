@@ -7,7 +7,7 @@ pub fn two_clusters() -> Sandbox {
     apart(&Sandbox::hashless()).without_hash()
 }
 
-/// What is sealed there, as cluster `a` beside a cluster `b` that has keys.
+/// The sandbox's state as cluster `a`, beside a cluster `b` that has keys.
 fn apart(sandbox: &Sandbox) -> Sandbox {
     let other = sandbox.beside();
     other.make_key(["keygen", "--cluster", "b"]).expect(0);
@@ -71,7 +71,7 @@ fn the_same_values_are_sealed_for_another_cluster() {
     assert!(ran.stdout.contains("good: "), "{}", ran.stdout);
     let after: Vec<_> = sandbox.snapshot().into_iter().filter(|(path, _)| path.to_string_lossy().contains("/a/")).collect();
     assert_eq!(before, after, "the first cluster's files are only read");
-    // A second time there is nothing to do; what is there stays, unless it is named.
+    // A second time there is nothing to do; existing values stay unless they are listed.
     assert!(sandbox.run(["copy", "--from", "a", "--to", "b"]).kept(&all).stdout.starts_with("nothing to do"));
     sandbox.run(["rotate", "--cluster", "b", "vllm-api-key", "--yes"]).expect(0);
     let rotated = value(&sandbox, "b", "vllm-api-key");

@@ -19,8 +19,8 @@ fn traced(sandbox: &Sandbox, args: &[&str], options: &[&str]) -> (Ran, String) {
     (finish(command), trace.read("trace"))
 }
 
-/// The changes that a trace shows: what the simulation calls each, the system call, and which of these it is in its thread.
-/// A second `write` to a file belongs to the first.
+/// The changes in a trace: the simulation's name for each, the system call, and its number among these calls in its thread. A second
+/// `write` to a file belongs to the first.
 fn changes(trace: &str) -> Vec<(&'static str, String, usize)> {
     let (mut counts, mut found) = (BTreeMap::new(), Vec::<(&str, String, usize)>::new());
     for line in trace.lines() {
@@ -75,10 +75,9 @@ fn on_the_disk(state: &State) -> Sandbox {
     sandbox
 }
 
-/// What can be compared: modes, sizes, and where nothing was sealed meanwhile, contents. A temporary file's name has the
-/// process in it.
+/// What can be compared: modes, sizes, and contents if nothing was sealed meanwhile. A temporary file's name contains the process id.
 fn outline(tree: Tree, start: &Tree) -> BTreeMap<PathBuf, (u32, usize, Option<Vec<u8>>)> {
-    // A waiting copy's name has a digest of what is sealed in it.
+    // A waiting copy's name contains a digest of what is sealed.
     let named = |path: PathBuf| match path.extension().and_then(|end| end.to_str()) {
         Some(end @ ("tmp" | "waiting")) => path.with_file_name(end),
         _ => path,
@@ -114,7 +113,7 @@ fn the_real_disk_does_what_the_simulated_one_believes() {
     if !has_strace() {
         return;
     }
-    // All of what is ever written, and in an order that matters.
+    // Everything that is ever written, in an order that matters.
     let (start, args) = (faults::with_keys(), faults::args(&["bootstrap"]));
     let (ran, trace) = traced(&on_the_disk(&start), &args, &["-e", TRACED]);
     ran.expect(0);
@@ -140,7 +139,7 @@ fn the_real_disk_does_what_the_simulated_one_believes() {
     assert!(steps.len() > 20, "{}", steps.len());
 }
 
-/// Where nothing can be synced, the real disk says so: it asks the kernel.
+/// If syncing is impossible, the real disk says so: it asks the kernel.
 #[test]
 fn the_real_disk_syncs() {
     use seal_secrets::world::disk::{self, Links};
@@ -163,7 +162,7 @@ fn two_runs_at_once_one_is_told_to_wait() {
     sandbox.write("keys/sealing.key.age", Sandbox::renewed().read("keys/sealing.key.age").as_bytes());
     let add = ["escrow", "add-recipient", recipient.as_str(), "--yes"];
     std::fs::create_dir(sandbox.path("other")).unwrap();
-    // Everything that changes a folder waits for the run that holds its lock, whatever it is called by.
+    // Every command that changes a folder waits for the run that holds its lock, however the folder is spelled.
     let of_out: &[&[&str]] = &[
         &["bootstrap"],
         &["rotate", "vllm-api-key", "--yes"],

@@ -7,7 +7,7 @@ use crate::platform::with_platform;
 
 const PROD: [&str; 4] = ["--platform", "p", "--environment", "prod"];
 
-/// The form and place of our own; the files that the checkout has more; the places that are found.
+/// The form and place of our own objects; the checkout's additional files; the places that are found.
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
 const STORE: &str = "apiVersion: external-secrets.io/v1beta1\nkind: ClusterSecretStore\nmetadata: {name: secret-store}\nspec: {}\n";
@@ -49,7 +49,7 @@ const ROWS: &[Row] = &[
     ("", &[("x.yaml", "apiVersion: external-secrets.io/v1\nkind: ClusterSecretStore\nmetadata: {name: secret-store-2}\n")], &[]),
     ("", &[("x.yaml", "apiVersion: example.org/v1\nkind: ClusterSecretStore\nmetadata: {name: secret-store}\n")], &[]),
     ("", &[("x.yaml", "apiVersion: external-secrets.io/v1\nkind: SecretStore\nmetadata: {name: secret-store, namespace: n8n}\n")], &[]),
-    // What is not applied as it stands.
+    // Files that are not applied as they are.
     ("", &[("x.example.yaml", STORE)], &[]),
     ("", &[("c/Chart.yaml", "name: c\n"), ("c/templates/x.yaml", STORE)], &[]),
     ("", &[("kustomization.yaml", "patches: [{path: x.yaml}]\n"), ("x.yaml", STORE)], &[]),
@@ -65,13 +65,13 @@ const ROWS: &[Row] = &[
         &[],
     ),
     ("store: { kind: SecretStore }", &[("x.yaml", STORE)], &[]),
-    // The platform's own file for it is ours.
+    // The platform's own file for the store is ours.
     ("store: { file: p/deep/x.yaml }", &[("deep/x.yaml", STORE)], &[]),
     ("store: { file: p/deep/x.yaml }", &[("deep/x.yaml", STORE), ("deep/y.yaml", STORE)], &["p/deep/y.yaml:1:1"]),
     // The namespace of the sources.
     ("", &[("x.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: secret-source}\n")], &["p/x.yaml:1:1"]),
     ("", &[("x.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: secret-sources}\n")], &[]),
-    // The reader: its namespace comes from kustomize, the manifest or the Application. Where nothing tells, it may be ours.
+    // The reader: its namespace comes from kustomize, the manifest or the Application. If none of them says, it may be ours.
     ("", &[("x.yaml", ACCOUNT)], &["p/x.yaml:1:1"]),
     (
         "",
@@ -109,7 +109,7 @@ const ROWS: &[Row] = &[
         &[("x.yaml", "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: eso-reader-n8n, namespace: secret-source}\n")],
         &["p/x.yaml:1:1"],
     ),
-    // The Application, where there is one; one that applies the output folder is ours.
+    // The Application, if it exists; one that applies the output folder is ours.
     (
         "out: p/sealed",
         &[(
@@ -206,7 +206,7 @@ fn the_output_of_each_cluster_is_ours() {
     ran.has_found(&expected);
 }
 
-/// Whether what `patch` settles is an error, by command.
+/// Whether a finding that `patch` settles is an error, by command.
 #[test]
 fn what_patch_will_settle_is_a_note_until_verify_still_finds_it() {
     for (store, code) in [("", "property-missing"), ("store: { kind: SecretStore }", "store-kind-differs")] {

@@ -7,8 +7,8 @@ use serde_yaml::Value;
 
 use crate::common::{Ran, Sandbox, USUAL, finish, git, leave_out, needs, printed, program, test, tool};
 
-/// `kustomize build` of a folder, with kustomize or kubectl, whichever is in PATH; without either the test is left out. Warnings
-/// are theirs, and differ from version to version.
+/// `kustomize build` of a folder, with kustomize or kubectl, whichever is in PATH; without either, the test is skipped. Warnings
+/// come from them, and differ from version to version.
 pub fn build(sandbox: &Sandbox, folder: &str) -> Option<Ran> {
     let (program, verb) = match (tool("kustomize"), tool("kubectl")) {
         (Some(kustomize), _) => (kustomize, "build"),
@@ -84,7 +84,7 @@ spec:
     assert_eq!(rule["resourceNames"].as_sequence().unwrap().len(), 17);
 }
 
-/// A platform in small: each ExternalSecret of the contract, one kustomization a namespace.
+/// A small platform: each ExternalSecret of the contract, one kustomization per namespace.
 fn platform(sandbox: &Sandbox) {
     let contract = sandbox.run(["contract", "--format", "json"]).expect(0).stdout;
     let contract: serde_json::Value = serde_json::from_str(&contract).unwrap();
@@ -99,7 +99,7 @@ fn platform(sandbox: &Sandbox) {
         });
         let folder = format!("apps/{namespace}-{name}");
         sandbox.write(&format!("{folder}/es.yaml"), manifest.to_string().as_bytes());
-        // The namespace comes from the kustomization, as in many real ones: a patch must match nevertheless.
+        // The namespace comes from the kustomization, as in many real ones: a patch must still match.
         let kustomization = format!("namespace: {namespace}\nresources: [es.yaml]\ncomponents: [../../out/property-patches]\n");
         sandbox.write(&format!("{folder}/kustomization.yaml"), kustomization.as_bytes());
     }
@@ -134,7 +134,7 @@ fn a_reordered_external_secret_fails_the_build() {
     let file = "apps/oauth2-proxy-oauth2-proxy-secrets/es.yaml";
     let Some(built) = build(&sandbox, "apps/oauth2-proxy-oauth2-proxy-secrets") else { return };
     built.expect(0);
-    // Nothing else is wrong with it; what is said of a test that fails differs from version to version.
+    // Nothing else is wrong with it; the message for a failed test differs from version to version.
     let mut manifest: serde_json::Value = serde_json::from_str(&sandbox.read(file)).unwrap();
     manifest["spec"]["data"].as_array_mut().unwrap().reverse();
     sandbox.write(file, manifest.to_string().as_bytes());

@@ -17,7 +17,7 @@ const FIRST_KEY: &str = "/api/v1/namespaces/kube-system/secrets?fieldSelector=me
 const SEALED: &str = "/apis/bitnami.com/v1alpha1/sealedsecrets";
 const SOURCES: &str = "/api/v1/namespaces/shop-secrets/secrets/";
 const SALT: &str = "/api/v1/namespaces/shop-secrets/secrets/cart-salt";
-/// Those that the charts label, in the whole cluster.
+/// The Deployments that the charts label, in the whole cluster.
 const OPERATOR: &str =
     "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io/name%20in%20(external-secrets,external-secrets-webhook,sealed-secrets)";
 const MANIFESTS: &str = "/apis/apps/v1/deployments?labelSelector=name=sealed-secrets-controller";
@@ -33,11 +33,11 @@ const TARGET: &str = "/api/v1/namespaces/shop/secrets/shop";
 
 /// A cluster, as its API server shows it.
 struct Fake {
-    /// Taken by the run: what the server has is never dropped.
+    /// The run takes it, because the server's own state is never dropped.
     sandbox: Option<Sandbox>,
-    /// What stands at each path; a text is the whole body.
+    /// The object at each path; a string is the whole body.
     objects: BTreeMap<String, Value>,
-    /// What paths that begin like this are answered with.
+    /// Path prefixes, and the status each is answered with.
     refused: Vec<(&'static str, &'static str)>,
     /// The keys that no account may get.
     denied: BTreeSet<&'static str>,
@@ -152,7 +152,7 @@ impl Fake {
         &mut self.at(SEALED)["items"][2]
     }
 
-    /// The controller's word on `cart-salt`.
+    /// What the controller says about `cart-salt`.
     fn says(&mut self, message: &str) {
         let time = "2026-01-02T00:00:00Z";
         let condition = json!({ "type": "Synced", "status": "False", "message": message, "lastUpdateTime": time });
@@ -161,7 +161,7 @@ impl Fake {
         self.salt()["metadata"]["managedFields"] = json!([{ "manager": "kubectl", "time": time, "fieldsV1": fields }]);
     }
 
-    /// ESO's word on the store, or on the ExternalSecret.
+    /// What ESO says about the store, or the ExternalSecret.
     fn not_ready(&mut self, path: &str, message: Option<&str>) {
         let object = if path == STORE { self.at(path) } else { self.one(path) };
         let condition = message
@@ -169,19 +169,19 @@ impl Fake {
         object["status"]["conditions"] = condition.into_iter().collect();
     }
 
-    /// Another key of the controller's.
+    /// Another key of the controller.
     fn another_key(&mut self, name: &str) {
         let key = json!({ "metadata": { "name": name, "creationTimestamp": "2026-02-01T00:00:00Z" } });
         self.at(KEYS)["items"].as_array_mut().unwrap().push(key);
     }
 
-    /// The same in a status that is older than the Secret.
+    /// Like `says`, in a status that is older than the Secret.
     fn stale(&mut self, message: &str) {
         self.says(message);
         self.salt()["metadata"]["managedFields"] = json!([]);
     }
 
-    /// The same of a value that was never made.
+    /// Like `says`, for a value that was never made.
     fn unmade(&mut self, message: &str) {
         self.says(message);
         self.objects.remove(SALT);
@@ -211,7 +211,7 @@ impl Fake {
         self.put(FIRST_KEY, list("PartialObjectMetadataList", key));
     }
 
-    /// ESO's webhook, which does not run, or is not even there.
+    /// ESO's webhook, which does not run or does not even exist.
     fn webhook(&mut self, is_there: bool) {
         let hooks = json!([{ "failurePolicy": "Fail" }]);
         let configuration =
@@ -225,7 +225,7 @@ impl Fake {
         }
     }
 
-    /// What ESO complains of.
+    /// An error that ESO reports.
     fn failed(&mut self, message: &str) {
         self.not_ready(CONSUMERS, Some("could not update secret"));
         self.put(CONSUMER_EVENTS, events("shop", &[(message, "2026-02-01T00:00:00Z")]));
@@ -250,7 +250,7 @@ impl Fake {
         }
     }
 
-    /// What `doctor` makes of it.
+    /// Runs `doctor` on it.
     fn ask(mut self, args: &[&str]) -> Ran {
         let sandbox = self.sandbox.take().unwrap();
         let (port, _) = serve_with(move |_, path, body| self.answer(path, body));
@@ -278,13 +278,13 @@ fn deployment(namespace: &str, name: &str, label: &str, image: &str) -> Value {
     })
 }
 
-/// What was said against an object.
+/// Warning events about an object.
 fn events(uid: &str, messages: &[(&str, &str)]) -> Value {
     let event = |(message, time): &(&str, &str)| json!({ "message": message, "type": "Warning", "lastTimestamp": time, "involvedObject": { "uid": uid } });
     json!({ "kind": "EventList", "items": messages.iter().map(event).collect::<Vec<_>>() })
 }
 
-/// Two that count, one of an object of the same name that is gone, and one that is older than what the object says now.
+/// Two events that count, one of a deleted object of the same name, and one older than the object's current status.
 fn some_events(uid: &str) -> Value {
     let mut all = events(uid, &[("of today", "2026-02-02T00:00:00Z"), ("of yesterday", "2026-02-01T00:00:00Z")]);
     for other in [events("gone", &[("of another", "2026-03-01T00:00:00Z")]), events(uid, &[("of old", "2026-01-30T00:00:00Z")])] {
@@ -298,7 +298,7 @@ fn pinned() -> String {
     seal_secrets::pipeline::certificate::SealingCertificate::read(text.as_bytes()).unwrap().digest.to_string()
 }
 
-/// What a defect is, its code, everything but what is good: `code place`, or `skipped place`; and what brings it about.
+/// A defect's name, its code, all checks that are not good (`code place` or `skipped place`), and what causes it.
 type Defect = (&'static str, &'static str, &'static [&'static str], fn(&mut Fake));
 
 const DEFECTS: &[Defect] = &[
@@ -1110,7 +1110,7 @@ const DEFECTS: &[Defect] = &[
 /// The API server's time.
 const NOW: &str = "Date: Sun, 01 Mar 2026 00:00:00 GMT\r\n";
 
-/// What is not good, in the order shown: a code, or `skipped`, and the place.
+/// The checks that are not good, in the order shown: a code, or `skipped`, and the place.
 fn not_good(shown: &str) -> Vec<String> {
     let line = regex::Regex::new(r"^  (ok  |warn|BAD |-   ) (.+?)(?: \[([a-z-]+)\])?$").unwrap();
     let (mut category, mut found) = ("", Vec::new());
@@ -1124,7 +1124,7 @@ fn not_good(shown: &str) -> Vec<String> {
     found
 }
 
-/// The lines that a text has, or lacks, beside the healthy one.
+/// The lines that a text has or lacks, compared with the healthy one.
 fn difference(healthy: &str, shown: &str) -> String {
     let lines = |change: similar::Change<&str>| match change.tag() {
         similar::ChangeTag::Equal => String::new(),
@@ -1133,7 +1133,7 @@ fn difference(healthy: &str, shown: &str) -> String {
     similar::TextDiff::from_lines(healthy, shown).iter_all_changes().map(lines).collect()
 }
 
-/// Something else that answers one of the requests: nothing is concluded from that, and `doctor` says that it did not get through.
+/// If something else answers a request, `doctor` concludes nothing from that, and says that it did not get through.
 #[test]
 fn each_answer_has_to_be_one_of_kubernetes() {
     let count = |mut fake: Fake, other: usize, body: &'static str| {
@@ -1153,14 +1153,14 @@ fn each_answer_has_to_be_one_of_kubernetes() {
         let (ran, asked) = count(Fake::healthy(), n, if n % 2 == 0 { "<html>log in</html>" } else { r#"{"kind":"Status"}"# });
         match ran.code {
             0 => believed += 1,
-            // What was asked beside it may still be answered.
+            // Concurrent requests may still be answered.
             _ => assert!(ran.code == 7 && asked <= all && ran.stdout.contains("[api-unreachable]"), "{n}: {}{}", ran.stdout, ran.stderr),
         }
     }
     assert_eq!(believed, 1, "the controller's own answer has its own check");
 }
 
-/// Whether a text is that of a golden file, which `make bless` renews.
+/// Checks a text against a golden file, which `make bless` renews.
 pub fn is_golden(file: &str, text: &str) {
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(fixture(file), text).unwrap();
@@ -1178,7 +1178,7 @@ fn a_program_reads_what_a_person_does() {
         fake
     };
     let said = spoiled().ask(&[]);
-    // What is pasted has to reach the cluster that was looked at.
+    // A pasted command must reach the cluster that was examined.
     assert!(said.stderr.ends_with("add `--context fake` to each `kubectl` if it is not the current one\n"), "{}", said.stderr);
     let text = said.stdout;
     let report: Value = serde_json::from_str(&spoiled().ask(&["--json"]).stdout).unwrap();

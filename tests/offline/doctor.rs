@@ -25,7 +25,7 @@ fn every_code_is_explained() {
     assert_eq!(headings, all, "docs/troubleshooting.md has one heading for each code, in their order");
 }
 
-/// The checks that a snapshot has beside those of an empty one.
+/// The checks that a snapshot has in addition to those of an empty one.
 fn found(snapshot: &Snapshot) -> Vec<Check> {
     let none = checks(&Snapshot::default());
     checks(snapshot).into_iter().filter(|check| !none.contains(check)).collect()
@@ -81,7 +81,7 @@ fn c18_a_controller_with_a_known_vulnerability_is_named() {
         let good = |what: &str| found.iter().any(|check| check.status == Status::Good && check.what == [what]);
         assert!(good("kube-system/sealed-secrets-controller runs") && good("it never generates its own key"), "{found:?}");
         let others: Vec<_> = found.iter().filter(|check| check.status != Status::Good).collect();
-        // No Service stands beside this Deployment.
+        // This Deployment has no Service.
         let (last, others) = others.split_last().unwrap();
         assert_eq!(last.symptom, Some(Symptom::ServiceMissing));
         assert_eq!(others.iter().map(|check| (*check).clone()).collect::<Vec<_>>(), Vec::from_iter(expected), "{image} {label}");
@@ -112,7 +112,7 @@ fn c20_clocks_that_are_apart_are_noticed() {
     }
 }
 
-/// The checks that `doctor` makes of a fake API server's answers; all that it shows is in a golden file of this name.
+/// The checks that `doctor` derives from a fake API server's answers; a golden file of this name has all that it shows.
 fn ask(name: &str, answers: Answers, settings: &str) -> Vec<Value> {
     let (port, _) = serve(answers);
     let sandbox = Sandbox::bootstrapped();
@@ -171,7 +171,7 @@ fn each_form_has_its_own_accounts_and_stores_and_remedies_name_the_folders_given
 
     let checks = ask("store-kind", bare, "store: { kind: SecretStore, file: platform/store.yaml }");
     assert_eq!((count(&checks, "account-missing"), count(&checks, "store-missing")), (12, 12));
-    // A namespace of readers that is not there may never be needed.
+    // A missing namespace of consumers may never be needed.
     fn without(n: usize, path: &str) -> Vec<u8> {
         if path.ends_with("/namespaces/n8n") { nothing() } else { bare(n, path) }
     }
@@ -207,7 +207,7 @@ fn the_picture_shows_the_chain_and_points_at_what_is_broken() {
     is_golden("goldens/doctor/picture.txt", shown.strip_prefix(&chain).unwrap_or_else(|| panic!("{shown}")));
 }
 
-/// A clock that is 30 seconds further each time it is asked.
+/// A clock that moves on 30 seconds each time it is asked.
 fn in_steps() -> SystemTime {
     static ASKED: AtomicU64 = AtomicU64::new(0);
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + 30 * ASKED.fetch_add(1, Ordering::SeqCst))
@@ -218,7 +218,7 @@ fn whoever_waits_for_it_sees_what_it_does() {
     let stderr: Arc<OnceLock<Shared>> = Arc::default();
     let (shown, begun) = (stderr.clone(), Instant::now());
     let (port, _) = serve_with(move |n, path, _| {
-        // The first answer comes once it is shown that it is waited for.
+        // The first answer comes once the progress line is shown.
         while path == "/version" && !shown.get().unwrap().text().contains("asking the API server (") {
             assert!(begun.elapsed() < Duration::from_secs(300), "nothing is shown");
             std::thread::yield_now();
@@ -236,7 +236,7 @@ fn whoever_waits_for_it_sees_what_it_does() {
             ..world
         }
     };
-    // The clock is asked at the begin, for the server's, and at the end of each look.
+    // The clock is asked at the start, for the server's clock, and at the end of each look.
     let ran = sandbox.run_watched(Duration::ZERO, with, &["doctor", "--kubeconfig", "kubeconfig", "--wait", "90s"]);
     const CLEAR: &str = "\r\u{1b}[K";
     let asking = format!(r"({clear}asking the API server \(\d+ s\))+{clear}", clear = regex::escape(CLEAR));
@@ -290,7 +290,7 @@ fn the_reader_that_a_helm_chart_renders_is_found_by_its_target() {
     assert!(found.len() == 1 && found[0]["what"] == "serving/vllm-api-key", "{found:#?}");
     let patch = r#"[{"op":"add","path":"/spec/secretStoreRef","value":{"kind":"ClusterSecretStore","name":"secret-store"}}]"#;
     assert!(found[0]["remedy"].as_str().unwrap().ends_with(&format!("--type=json -p '{patch}'")), "{found:#?}");
-    // Where it is not there, it is not missed.
+    // If it does not exist, it is not reported.
     let checks = ask("bare", bare, "");
     assert!(!checks.iter().any(|check| check["what"].as_str().unwrap().contains("portal")), "{checks:#?}");
 }
@@ -319,7 +319,7 @@ fn the_roles_of_each_command_are_printed_and_give_little() {
         let has = |verb: &str| rule["verbs"].as_sequence().unwrap().contains(&verb.into());
         let names = rule["resourceNames"].as_sequence();
         assert!(!has("*") && names.is_none_or(|names| !names.is_empty()), "{rule:?}");
-        // A review changes nothing, and the Services are listed beside.
+        // A review changes nothing, and the Services are also listed.
         let free = ["subjectaccessreviews", "services"].iter().any(|free| rule["resources"][0] == *free);
         assert!(names.is_some() || free || (has("list") && !has("get") && !has("create")), "{rule:?}");
     }
@@ -340,7 +340,7 @@ fn roles_follow_the_contract_and_the_controller() {
     assert_eq!(fetch, "- sealer\n- 'http:sealer:'\n- http:sealer:http\n");
     let keys = "- admin-hash\n- admin-password\n- cart-salt\n- session-key\n";
     assert_eq!(names(&["--contract", "contract.yaml", "--print-rbac=import"]), format!("- shop\n{keys}"));
-    // Nobody to import from: an empty list of names would be the right to everything.
+    // No consumers to import from: an empty list of names would be the right to everything.
     assert_eq!(names(&["--contract", "unread.yaml", "--print-rbac=import"]), keys);
     // Each form has its own store, and namespaces with an account.
     let usual = names(&["--print-rbac=doctor"]);

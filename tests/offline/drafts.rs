@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::common::{Sandbox, copy_folder, fixture, fixture_text, without_hash};
 
-/// A checkout, and how its draft is asked for.
+/// A checkout, and the options for its draft.
 const CHECKOUTS: [(&str, &[&str]); 6] = [
     ("home-ops", &["--from-platform", "q"]),
     ("many-properties", &["--from-platform", "q"]),
@@ -48,7 +48,7 @@ fn complete(sandbox: &Sandbox, draft: &str) -> Vec<String> {
         let rename = rename.split(' ').next().unwrap();
         sandbox.run(["patch", "--platform", "q", "--rename", rename, "--write"]).expect(0);
     }
-    // The store that the draft has instead.
+    // Removes the store that the draft has instead.
     for file in ["q/es.yaml"].iter().filter(|file| draft.contains("has the store") && sandbox.path(file).exists()) {
         let text = sandbox.read(file);
         sandbox.write(
@@ -201,7 +201,7 @@ fn every_recipe_is_shown_with_an_example_that_works() {
     }
     sandbox.write("c.yaml", contract.as_bytes());
     sandbox.run(["plan", "--contract", "c.yaml"]).expect(0);
-    // The lowest cost, for each next one doubles the time.
+    // The lowest cost, because each step up doubles the time.
     sandbox.write("c.yaml", contract.replace("cost: 12", "cost: 10").as_bytes());
     sandbox.run(["bootstrap", "--contract", "c.yaml"]).expect(0);
     let ran = sandbox.run(["verify", "--contract", "c.yaml", "--identity", "keys/operator.agekey"]);
@@ -221,7 +221,7 @@ fn a_key_is_renamed_where_it_is_read_and_nowhere_else() {
     assert_eq!(sandbox.read("q/x.yaml"), expected);
     assert_eq!(run(&["--write"]).expect(0).stdout, "nothing to do\n");
     sandbox.run(["patch", "--platform", "q", "--rename", "prod/db=Not_A_Name"]).expect(2);
-    // What is read through an anchor is left, and told.
+    // A key read through an anchor is left, and reported.
     sandbox.write("q/x.yaml", text.replace("\"prod/db\"", "&k \"prod/db\"").replace("'prod/db'", "*k").as_bytes());
     assert!(run(&["--write"]).expect(1).stderr.contains("write `prod-db` there by hand"));
 }

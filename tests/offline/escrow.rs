@@ -16,7 +16,7 @@ pub const RECIPIENT: &str = "age1fake1wdjkzmpdwdjkxun9w3esqxrfvh";
 pub const IDENTITY: &str = "AGE-PLUGIN-FAKE-1WDJKZMPDWDJKXUN9W3ESLP489T";
 /// What it asks for, and says in its errors.
 const PIN: &str = "Pn5wQ8zT2kR7vX4m";
-/// Said to those whom the list does not name.
+/// The warning for those not in the list.
 const SHUT_OUT: &str = "recipients.txt does not name the identity that opens the escrow here: it will not open the new one";
 /// What it tells the operator.
 const TOUCH: &str = "age: please touch it\n";
@@ -95,7 +95,7 @@ fn the_list_stays_as_it_was_written_and_is_what_counts() {
     let sandbox = Sandbox::hashless();
     let own = sandbox.own_recipient();
     let (second, third) = (new_identity().unwrap(), new_identity().unwrap());
-    // By hand, and twice the same; the escrow follows with the next change, of one who stands there already.
+    // Edited by hand, with one recipient twice; the next change updates the escrow, even for one who is already listed.
     sandbox.write("keys/recipients.txt", format!("# day\n{own}\n\n# night\n{}\n{}\n", second.1, second.1.to_uppercase()).as_bytes());
     let said = sandbox.run(["verify"]).finds(&usual(&["recipients-differ keys/sealing.key.age"])).stdout;
     assert!(said.contains(": it is encrypted to 1 recipients, and"), "{said}");
@@ -109,7 +109,7 @@ fn the_list_stays_as_it_was_written_and_is_what_counts() {
     change(&sandbox, "remove-recipient", &second.1, "keys/operator.agekey").told(&announced(&sandbox, &[], &[&own]));
     assert_eq!(sandbox.read("keys/recipients.txt"), format!("# day\n{own}\n\n# night\n"));
 
-    // Somebody whom no list names is never shut out unsaid.
+    // A recipient that no list names is never shut out silently.
     change(&sandbox, "add-recipient", &second.1, "keys/operator.agekey").told(&announced(&sandbox, &[], &[&own, &second.1]));
     sandbox.edit("keys/recipients.txt", &second.1, "# gone");
     let differ = "2 recipients can open the escrow, and recipients.txt names 1";
@@ -119,18 +119,18 @@ fn the_list_stays_as_it_was_written_and_is_what_counts() {
     let ran = change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").expect(4);
     assert!(ran.stderr.contains("who they are is not known"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
-    // Nor by a stranger who stands beside the one who opens.
+    // Nor because of a stranger beside the identity that opens.
     let stranger = new_identity().unwrap();
     sandbox.write_secret("both", (sandbox.read("keys/operator.agekey") + &stranger.0).as_bytes());
     let before = sandbox.snapshot();
     let ran = change(&sandbox, "add-recipient", &third.1, "both").expect(4);
     assert!(ran.stderr.contains("who they are is not known"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
-    // Whoever shuts himself out hears of it, and sees for whom it will open.
+    // Operators who shut themselves out are warned, and see for whom it will open.
     sandbox.write("keys/recipients.txt", format!("{}\n{}\n", second.1, stranger.1).as_bytes());
     let told = announced(&sandbox, &[SHUT_OUT], &[&second.1, &stranger.1, &third.1]);
     change(&sandbox, "add-recipient", &third.1, "keys/operator.agekey").told(&told);
-    // A removal that was interrupted left its list behind: nobody comes back in unsaid.
+    // An interrupted removal left its list behind: a removed recipient never comes back silently.
     sandbox.write_secret("second", second.0.as_bytes());
     change(&sandbox, "remove-recipient", &third.1, "second").told(&announced(&sandbox, &[], &[&second.1, &stranger.1]));
     sandbox.write("keys/recipients.txt", format!("{}\n{}\n{}\n", second.1, stranger.1, third.1).as_bytes());
@@ -182,7 +182,7 @@ fn a_protected_identity_asks_for_its_passphrase() {
         assert!(said.splitn(2, ' ').all(|part| shown.contains(part)) && shown.contains(" echo "), "{what}: {shown}");
         assert!(!shown.contains(&PASSPHRASE[..15]) && !shown.contains("hunter2"), "{what}: {shown}");
     }
-    // The default identity as well, and what an age recipient protects is no question of a passphrase.
+    // The default identity as well; and a file that is encrypted to an age recipient is not a matter of a passphrase.
     sandbox.write_secret("keys/operator.agekey", &binary);
     let shown = at_the_prompt(&sandbox, "key-secret --reveal", &[("passphrase of keys/operator.agekey: ", &format!("{PASSPHRASE}\r"))]);
     assert!(shown.contains("code=0") && shown.contains("kind: Secret"), "{shown}");
@@ -191,7 +191,7 @@ fn a_protected_identity_asks_for_its_passphrase() {
     assert!(shown.contains("code=3") && shown.contains("encrypted to another one"), "{shown}");
 }
 
-/// The header of a file that asks for that much work; more than that nobody reads.
+/// The header of a file that asks for that much work; nothing reads further.
 fn scrypt_of(work: u8) -> Vec<u8> {
     let text = String::from_utf8_lossy(&protected("x", "x", 2)).into_owned();
     let end = text.find("\n--- ").unwrap();
@@ -200,8 +200,7 @@ fn scrypt_of(work: u8) -> Vec<u8> {
     [header.as_bytes(), &bytes[end..]].concat()
 }
 
-/// With the fake plugin in `bin/`.
-/// The interpreter itself, where PATH has a script that looks for it each time.
+/// The interpreter itself: PATH may have a script that looks for it each time.
 fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
@@ -211,6 +210,7 @@ fn python() -> &'static str {
     })
 }
 
+/// With the fake plugin in `bin/`.
 fn with_plugin() -> Sandbox {
     with_plugin_of(&fixture_text("fixtures/plugins/age-plugin-fake").replacen("/usr/bin/env python3", python(), 1))
 }
@@ -235,7 +235,7 @@ fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
     let sandbox = with_plugin();
     let told = announced(&sandbox, &[], &[&sandbox.own_recipient(), RECIPIENT]) + TOUCH;
     with_plugins(&sandbox, &["escrow", "add-recipient", RECIPIENT, "--yes"]).told(&told);
-    // Several in one file: a plugin's own is asked only where no other opens.
+    // Several in one file: a plugin is asked only if no other identity opens.
     let own = sandbox.read("keys/operator.agekey");
     sandbox.write_secret("both", format!("{IDENTITY}\n{own}").as_bytes());
     sandbox.run(["key-secret", "--identity", "both"]).expect(0);
@@ -264,7 +264,7 @@ fn a_plugin_encrypts_and_opens_and_its_words_stay_out_of_errors() {
     }
 }
 
-/// Not a test by itself: the process in which a run has little patience with plugins, which are found by their process's `PATH`.
+/// Not a test by itself: a process in which a run has little patience with plugins. The process's `PATH` is where they are found.
 #[test]
 fn a_run_with_little_patience() {
     let Some(args) = std::env::var_os("LITTLE_PATIENCE") else { return };

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use crate::common::{Sandbox, Template, fixture, fixture_text};
 use crate::recipes::{opened, run, sealed_by, text};
 
-/// The examples of docs/contracts/, each with what is the operator's.
+/// The examples of docs/contracts/, each with the operator's values.
 const EXAMPLES: [(&str, &[(&str, &str)]); 5] = [
     ("argo-cd", &[("argocd-dex/github.clientSecret", "5f0c9d1e8b7a6f5e4d3c2b1a0f9e8d7c6b5a4f3e")]),
     (
@@ -20,7 +20,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 5] = [
     ("registry", &[("mirror/token", "ghp_a8Xk2Lw9Rk4Tz8Vb1Mc6Yd3Hf5Jg0PsUaNeQ")]),
 ];
 
-/// One of them, sealed: in both tests the same.
+/// One of them, sealed: the same in both tests.
 fn sealed(name: &str) -> Sandbox {
     static SEALED: [OnceLock<Template>; EXAMPLES.len()] = [const { OnceLock::new() }; EXAMPLES.len()];
     let at = EXAMPLES.iter().position(|(one, _)| *one == name).unwrap();
@@ -42,7 +42,7 @@ fn every_example_is_a_contract_that_works() {
         let ran = run(&sandbox, &["bootstrap"]).expect(0);
         assert!(ran.stdout.starts_with("nothing to do\n"), "{name}: {}", ran.stdout);
         assert_eq!(before, sandbox.snapshot(), "{name}");
-        // What is the operator's stands above it.
+        // Comments above it list the operator's values.
         assert!(provided.iter().all(|(key, _)| contract.lines().any(|line| line.starts_with("# ") && line.contains(key))), "{name}");
     }
 }

@@ -18,12 +18,12 @@ use seal_secrets::pipeline::escrow;
 use crate::common::{Drawing, Ran, TestEntropy, fixture_text, key_entropy, pinned, run_on_drawing};
 use crate::simulated_disk::{CHANGES, FOLDER, Fault, GROWS, HERE, Loss, READS, SimulatedDisk, State, Tree};
 
-/// A moment at which all certificates here hold.
+/// A moment at which all certificates here are valid.
 pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)
 }
 
-/// Whose randomness a run has: what is sealed at the start, by the command, or afterwards is not the same.
+/// Which randomness a run has: what is sealed at the start, by the command, and afterwards differs.
 #[derive(Clone, Copy)]
 pub enum Whose {
     Start = 1,
@@ -55,7 +55,7 @@ fn run(state: &State, args: &[&str]) -> (Ran, State) {
     (run_with(&disk, args, Whose::Next), disk.state())
 }
 
-/// What a command shows that writes nothing. It sees nothing of a disk but its tree: it runs once for each.
+/// The output of a command that writes nothing. It sees only the tree of a disk, so it runs once for each.
 fn shown(state: &State, args: &[&str]) -> Arc<Ran> {
     static SHOWN: OnceLock<Mutex<HashMap<u64, Arc<Ran>>>> = OnceLock::new();
     let mut hasher = DefaultHasher::new();
@@ -69,7 +69,7 @@ fn shown(state: &State, args: &[&str]) -> Arc<Ran> {
     })
 }
 
-/// What a run leaves that a sweep starts from.
+/// What a run leaves: the start of a sweep.
 fn started(state: &State, args: &[&str]) -> State {
     let disk = SimulatedDisk::good(state);
     let ran = run_with(&disk, args, Whose::Start);
@@ -86,8 +86,8 @@ fn done(state: &State, args: &[&str], point: &str) -> (String, State) {
     (ran.stdout, after)
 }
 
-/// What a run reported as done outlasts a loss of power, and nothing is left over. A run that has nothing to do may find what an
-/// interrupted one did not confirm: a loss of power then is one of those that the interrupted run is tried with.
+/// Asserts that what a run reported as done survives a loss of power, and that nothing is left over. A run with nothing to do may find what
+/// an interrupted run did not confirm: that loss of power is tried with the interrupted run.
 #[track_caller]
 fn is_done(ran: &Ran, state: &State, point: &str) {
     if !ran.stdout.starts_with("nothing to do") {
@@ -100,7 +100,7 @@ fn is_done(ran: &Ran, state: &State, point: &str) {
     assert!(leftovers.is_empty(), "{point}: {leftovers:?} is left over");
 }
 
-/// The same where only what this run itself did has to last: what an interrupted one left is not its own.
+/// The same, but only this run's own work has to last, not what an interrupted run left.
 #[track_caller]
 fn done_itself(state: &State, args: &[&str], point: &str) -> State {
     let (ran, after) = run(state, args);
@@ -123,10 +123,10 @@ fn is_temporary(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "tmp" || end == "waiting")
 }
 
-/// What has to hold at once, however a run ended.
+/// What has to hold right after a run, however it ended.
 type Whole<'c> = &'c dyn Fn(&State, &str);
 
-/// What has to hold after the next runs; and whether everything was written before them.
+/// What has to hold after the next runs; the flag says whether everything was written before them.
 type Converges<'c> = &'c dyn Fn(&State, bool, &str);
 
 /// A command, what it starts from, and what has to hold however it ends.
@@ -135,11 +135,11 @@ struct Sweep<'s> {
     args: &'s [&'s str],
     whole: Whole<'s>,
     converges: Converges<'s>,
-    /// Exit codes beside 5 and 9 that a failing disk may lead to.
+    /// Exit codes, besides 5 and 9, that a failing disk may cause.
     codes: &'s [i32],
-    /// From here on another sweep goes on.
+    /// From this state on, another sweep takes over.
     until: &'s dyn Fn(&State) -> bool,
-    /// The operation of the good run that is the first to change something, and the certificate that it leaves.
+    /// The first operation of the good run that changes something, and the certificate that the run leaves.
     good: (usize, Option<Vec<u8>>),
     /// Shapes of states whose convergence has been seen.
     seen: HashSet<u64>,
@@ -207,9 +207,9 @@ impl Sweep<'_> {
         let stops: Vec<_> = stops.take_while(|(_, before)| !(self.until)(before)).collect();
         for (n, (call, before)) in stops.iter().enumerate() {
             let mut states = vec![("stopped".to_owned(), before.unlocked())];
-            // Which names are left is a matter of chance once there is one more.
+            // Once there is one more name, chance decides which names are left.
             let one_more = n > 0 && ["rename", "link", "unlink", "mkdir"].contains(&stops[n - 1].0);
-            // Where the last operation changed nothing, all of this was just tried.
+            // If the last operation changed nothing, all of this was just tried.
             if n > 0 && !one_more && *call != "the end" && stops[n - 1].1.is_same(before) {
                 continue;
             }
@@ -234,7 +234,7 @@ impl Sweep<'_> {
         stops.len()
     }
 
-    /// Answered an error at this operation.
+    /// This operation returns an error.
     fn fails(&mut self, name: &str, call: &str, n: usize, fault: Fault) -> usize {
         let disk = SimulatedDisk::failing(self.start, n, fault);
         let ran = run_with(&disk, self.args, Whose::Command);
@@ -246,19 +246,19 @@ impl Sweep<'_> {
             is_done(&ran, &state, &point);
         }
         let old = self.start.tree();
-        // The last thing of all, which is no part of what was asked for.
+        // This comes last, and is not part of what was asked for.
         let warned = ran.stderr.contains("this machine could not remember that values were sealed");
         if !warned && fault == Fault::Failure && READS.contains(&call) && ["bootstrap", "keygen", "renew"].contains(&self.args[0]) {
             self.could_not_read(&ran, &state, n, &point);
         }
         if difference(&state.tree(), &old) != NONE || matches!(ran.code, 0 | 9) {
-            // What is sealed is sealed again in each run: that it changed is all that counts.
+            // Each run seals its values again: it only counts that they changed.
             self.check(&state, matches!(ran.code, 0 | 9), &point, Some(&old));
         }
         1
     }
 
-    /// What cannot be read is not taken for what does not exist.
+    /// What cannot be read is not taken for missing.
     fn could_not_read(&self, ran: &Ran, state: &State, n: usize, point: &str) {
         let (first_change, certificate) = &self.good;
         assert_eq!(ran.code, 5, "{point}: {}{}", ran.stdout, ran.stderr);
@@ -270,7 +270,7 @@ impl Sweep<'_> {
         assert!(left == self.start.read("keys/sealing.crt") || moves && left == *certificate, "{point}: the certificate changed");
     }
 
-    /// Without randomness at this draw; whether there are so many.
+    /// Runs without randomness at this draw; returns whether there are that many.
     fn starves(&mut self, name: &str, n: usize) -> bool {
         let disk = SimulatedDisk::good(self.start);
         let (mut source, left) = (source(self.args, Whose::Command), Rc::new(Cell::new(Some(n))));
@@ -297,8 +297,8 @@ impl Sweep<'_> {
         true
     }
 
-    /// Two states of the same shape come to the same end: what a temporary file holds does not matter, nor what a new one
-    /// holds, where these files were there before. Nor does it matter what would last, where all of it was seen with less of it.
+    /// Two states of the same shape come to the same end: the contents of temporary files do not matter, nor do those of new ones, if
+    /// `before` is given. Nor does it matter what would last, if all of it was seen with less of it lasting.
     fn check(&mut self, state: &State, complete: bool, point: &str, before: Option<&Tree>) {
         let shape = |tree: &Tree, lasting: &Tree| {
             let mut hasher = DefaultHasher::new();
@@ -344,14 +344,14 @@ fn values(state: &State, point: &str) -> Values {
     items.iter().flat_map(named).collect()
 }
 
-/// What every command that seals is told here: the usual key is twice as long, and takes eight times as long to judge.
+/// Flags for every command that seals here: the usual key is twice as long, and takes eight times as long to judge.
 const SMALL: [&str; 4] = ["--contract", "small.yaml", "--allow-rsa-bits", "2048"];
 
 pub fn args<'a>(command: &[&'a str]) -> Vec<&'a str> {
     [command, &SMALL].concat()
 }
 
-/// An identity, its recipient, and an escrow of the key of `good-2048.crt` that it opens.
+/// An identity, its recipient, and an escrow that it opens, with the key of `good-2048.crt`.
 fn escrow_of_2048() -> &'static (String, String, Vec<u8>) {
     static ESCROW: OnceLock<(String, String, Vec<u8>)> = OnceLock::new();
     ESCROW.get_or_init(|| {
@@ -365,7 +365,7 @@ fn escrow_of_2048() -> &'static (String, String, Vec<u8>) {
 /// Where this machine remembers which certificates it accepted.
 const PINS: &str = "state/seal-secrets/certificates";
 
-/// What it remembers, once it accepted this one for a keys folder, and one that is about to replace it.
+/// What it remembers after it accepted this certificate for a keys folder, and perhaps a next one to replace it.
 fn pins(keys: &str, certificate: &str, next: Option<&str>) -> String {
     pinned("", &Path::new(HERE).join(keys), certificate, next)
 }
@@ -397,12 +397,12 @@ pub fn sealed() -> &'static State {
     SEALED.get_or_init(|| started(&with_keys(), &args(&["bootstrap"])))
 }
 
-/// Every unit opens, and these values are what they were; half a pair is none.
+/// Every unit opens, and these values are unchanged; half a pair does not count as one.
 fn whole(state: &State, kept: &Values, point: &str) -> Values {
     let now = values(state, point);
     assert!(kept.iter().all(|(name, value)| now.get(name) == Some(value)), "{point}: a value changed");
     if let Some(hash) = now.get("admin-hash") {
-        // Each takes as long as all the rest of a run.
+        // Each check takes as long as all the rest of a run.
         static MATCHING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
         let pair = format!("{} {hash}", now["admin-password"]);
         let mut matching = MATCHING.lock().unwrap();
@@ -412,8 +412,8 @@ fn whole(state: &State, kept: &Values, point: &str) -> Values {
     now
 }
 
-/// Nothing is left to do, nothing is amiss, and the operator's copy is that of the unit. `values` are those that are sealed: two
-/// states that differ in nothing but how these are sealed agree both or neither. Says whether this one is the first such.
+/// Asserts that nothing is left to do or wrong, and that the operator's copy is that of the unit. `values` are the sealed values: two
+/// states that differ only in how these are sealed agree both or neither. Returns whether this one is the first such.
 fn agrees(state: &State, values: &Values, point: &str) -> bool {
     static AGREED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
     let copy = state.read("secrets/admin-password").map(|copy| String::from_utf8(copy).unwrap());
@@ -423,7 +423,7 @@ fn agrees(state: &State, values: &Values, point: &str) -> bool {
         state.tree().into_iter().filter(|(path, _)| !path.starts_with("secrets") && !path.ends_with("sealing.key.age"))
     {
         let text = String::from_utf8_lossy(&bytes);
-        // The line of a sealed value, and none other, is as long.
+        // Only the line of a sealed value is this long.
         let rest: String = text.split_inclusive('\n').filter(|line| line.len() < 340).collect();
         (path, mode, rest).hash(&mut hasher);
     }
@@ -439,13 +439,13 @@ fn agrees(state: &State, values: &Values, point: &str) -> bool {
     AGREED.lock().unwrap().insert(hasher.finish())
 }
 
-/// A command that adds what is missing: whatever was there stays, and the same command adds the rest.
+/// A command that adds what is missing: everything that exists stays, and the same command adds the rest.
 pub fn adds(start: &State, command: &[&str]) {
     let (command, kept) = (args(command), values(start, "the start"));
     sweep(start, &command, &[], &|state, point| drop(whole(state, &kept, point)), &|state, complete, point| {
         let then = values(state, point);
         let (_, mut after) = done(state, &command, point);
-        // What this machine remembers beside is no part of it.
+        // What this machine remembers is not part of it.
         let missing = difference(&after.tree(), &state.tree());
         assert!(!complete || missing.iter().all(|path| path.starts_with("state/")), "{point}: not everything was written: {missing:?}");
         if command[0] != "bootstrap" {
@@ -469,7 +469,7 @@ fn a_disk_that_does_not_confirm_has_a_code_of_its_own() {
     let mut last = (0..calls.len()).rev().filter(|n| calls[*n] == "fsync");
     let mut fails = || run_with(&SimulatedDisk::failing(&start, last.next().unwrap(), Fault::Failure), &command, Whose::Command);
     let mut ran = fails();
-    // What this machine remembers beside comes last of all, and is only warned of.
+    // What this machine remembers comes last; if that fails, it is only a warning.
     while ran.code == 0 {
         assert!(ran.stderr.contains("this machine could not remember that values were sealed"), "{}", ran.stderr);
         ran = fails();
@@ -497,7 +497,7 @@ fn a_rotation_of_a_unit_that_is_gone() {
     });
 }
 
-/// A Secret with several values, one of which the operator gets, and a text; and one that is made of it.
+/// A Secret with several values, one with an operator's copy, and a text; and a Secret that is made from it.
 const SEVERAL: &str = "  - name: admin-password
     about: the shop's administrator
     labels: { team: shop }
@@ -583,7 +583,7 @@ fn rotates(start: &State, command: &[&str], keys: &[&str], go: &dyn Fn(&[&str], 
     let converges = |state: &State, complete: bool, point: &str| {
         let then = values(state, point);
         assert!(!complete || keys.iter().all(|key| then[*key] != before[*key]), "{point}: not everything was written");
-        // The old copy stays until its unit is in place; with any next run the two belong together.
+        // The old copy stays until its unit is in place; after any next run the two match.
         let copy = |state: &State| state.read("secrets/admin-password").map(|copy| String::from_utf8(copy).unwrap());
         let is_old = then["admin-password"] == before["admin-password"];
         assert!(!is_old || copy(state).as_ref() == Some(&before["admin-password"]), "{point}: the copy is ahead of its unit");
@@ -597,7 +597,7 @@ fn rotates(start: &State, command: &[&str], keys: &[&str], go: &dyn Fn(&[&str], 
     go(&command, &|state, point| drop(whole(state, &kept, point)), &converges);
 }
 
-/// A pair is one file: an error can do nothing to it that a stop cannot. Its hash takes longer than all the rest.
+/// A pair is one file: an error can do no more to it than a stop. Its hash takes longer than all the rest.
 #[test]
 fn a_rotation_of_a_pair_with_its_copy() {
     let keys = ["admin-hash", "admin-password"];
@@ -656,7 +656,7 @@ fn a_copy_from_one_cluster_to_another() {
     sweep_until(&start, &command, &[], &whole, &converges, &units);
 }
 
-/// Three sealed values: what is drawn for two is as long as a prime, which `key_entropy` would answer.
+/// Three sealed values: the draw for two is as long as a prime, and `key_entropy` would answer with one.
 const SESSIONS: &str = "  - name: session-key
     about: signs sessions
     labels: { team: shop }
@@ -667,7 +667,7 @@ const SESSIONS: &str = "  - name: session-key
       line: { template: 'token={token}' }
 ";
 
-/// Two units, one with several values, and little else, for what takes long with each file.
+/// Two units, one with several values, and little else: for commands that take long with each file.
 fn little() -> &'static State {
     static LITTLE: OnceLock<State> = OnceLock::new();
     LITTLE.get_or_init(|| {
@@ -685,12 +685,12 @@ fn renewed() -> &'static State {
     RENEWED.get_or_init(|| started(little(), &["renew", "--yes"]))
 }
 
-/// Every value is what it was, however far it moved. After it was interrupted, the same command goes on until it is `finished`.
+/// No value changes, however far the move got. After an interruption, the same command goes on until it is `finished`.
 fn moves(start: &State, command: &[&str], finished: &dyn Fn(&State) -> bool, until: &dyn Fn(&State) -> bool) {
     let (kept, re_encrypt) = (values(start, "the start"), ["re-encrypt", "--yes", "--allow-rsa-bits", "2048"]);
     let whole = |state: &State, point: &str| assert_eq!(values(state, point), kept, "{point}");
     let converges = |state: &State, complete: bool, point: &str| {
-        // Half of it done, `bootstrap` says how to go on, or has nothing to do.
+        // When half of it is done, `bootstrap` says how to go on, or has nothing to do.
         let (ran, _) = run(state, &args(&["bootstrap"]));
         assert!(ran.code == 0 || ran.code == 4 && ran.stderr.contains("renew` if a renewal was interrupted"), "{point}: {}", ran.stderr);
         assert!(!complete || finished(state), "{point}: not everything was written");
@@ -746,7 +746,7 @@ fn a_renewal_that_is_stopped_twice() {
 #[test]
 fn a_renewal_that_makes_a_key() {
     let before = little().read("keys/sealing.crt");
-    // With the key in the escrow it is where the renewal begins that finishes with one.
+    // Once the key is in the escrow, this is the start of the renewal that finishes with such a key.
     let begun = |state: &State| state.after(Loss::All).read("keys/sealing.key.age") != little().read("keys/sealing.key.age");
     moves(little(), &["renew", "--yes"], &|state| state.read("keys/sealing.crt") != before, &begun);
 }
@@ -796,7 +796,7 @@ fn escrow_changes(change: &'static str) {
     let added = change == "add-recipient";
     sweep(&start, &command(change), &[], &whole, &|state, complete, point| {
         let (ran, after) = run(state, &command(change));
-        // Struck off, one is unknown: then nothing was left to do.
+        // Once struck off, a recipient is unknown: then nothing was left to do.
         let unknown = !added && !listed(state);
         assert!(unknown || !complete || added, "{point}: not everything was written");
         assert_eq!(ran.code, if unknown { 2 } else { 0 }, "{point}: {}", ran.stderr);
@@ -818,8 +818,8 @@ fn an_escrow_that_loses_a_recipient() {
     escrow_changes("remove-recipient");
 }
 
-/// After `keygen` in any state that it left: what is there stays, and the escrow belongs to the certificate. Where it was begun
-/// it is finished where the identity lies.
+/// After `keygen` in any state that it left: what exists stays, and the escrow belongs to the certificate. If the escrow was begun, it is
+/// finished where the identity is.
 fn generates(start: &State, command: &[&str], identity: &str, until: &dyn Fn(&State) -> bool) {
     let converges = |state: &State, complete: bool, point: &str| {
         let (certificate, begun) = (state.read("keys/sealing.crt"), state.read("keys/sealing.key.age").is_some());
@@ -847,7 +847,7 @@ fn a_sealing_key_for_an_own_identity() {
 fn a_sealing_key_for_a_named_recipient() {
     let (identity, recipient) = escrow::new_identity().unwrap();
     let start = State::empty().with("own.agekey", 0o600, identity.as_bytes());
-    // With the list in its place it is where the other is with its identity.
+    // With the list in place, this run is where the other one is with its identity.
     let begun = |state: &State| state.after(Loss::All).read("keys/recipients.txt").is_some();
     generates(&start, &["keygen", "--recipient", &recipient], "own.agekey", &begun);
 }
@@ -869,7 +869,7 @@ fn a_pinned_certificate() {
     }
 }
 
-/// A platform without the property, and with a store that is the operator's.
+/// A platform without the property, and with the operator's own store.
 fn platform() -> State {
     let consumer = |name: &str, key: &str| {
         format!(
@@ -883,7 +883,7 @@ fn platform() -> State {
     )
 }
 
-/// A command that writes to the platform's checkout, which is done when it has nothing to do.
+/// A command that writes to the platform's checkout; it is done when it has nothing to do.
 fn writes(start: &State, command: &[&str]) {
     sweep(start, command, &[], &|_, _| {}, &|state, complete, point| {
         let after = done_itself(state, command, point);

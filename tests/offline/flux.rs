@@ -80,7 +80,7 @@ fn kustomizations_wait_for_the_sources_and_then_for_the_store() {
     sandbox.run(["verify"]).finds(&[FEW]);
     sandbox.edit("q/secrets/flux-kustomizations.yaml", "prune: false", "prune: true");
     sandbox.run(["verify"]).finds(&["application-differs q/secrets/flux-kustomizations.yaml:17:1", FEW]);
-    // Where nothing of Flux is there yet, it is what `flux bootstrap` makes.
+    // If nothing of Flux exists yet, it is what `flux bootstrap` makes.
     sandbox.remove("q/flux.yaml");
     sandbox.run(["bootstrap"]).expect(0);
     let text = sandbox.read("q/secrets/flux-kustomizations.yaml");
@@ -102,6 +102,6 @@ fn gitleaks_is_told_where_a_data_key_would_alarm_it() {
     sandbox.run(["verify"]).finds(&["allow-list-differs q/secrets/gitleaks.toml:8:1", FEW]);
     sandbox.run(["bootstrap"]).expect(0);
     assert_eq!(sandbox.read("q/secrets/gitleaks.toml"), list);
-    // The platform's own values alarm nobody.
+    // The platform's own values do not alarm gitleaks.
     assert!(!Sandbox::bootstrapped().path("out/gitleaks.toml").exists());
 }

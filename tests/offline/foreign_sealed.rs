@@ -1,4 +1,4 @@
-//! Sealed values in the files of others, in the forms that public repositories have: each is handled, or reported with its position.
+//! Sealed values in others' files, in the forms that public repositories have: each is handled, or reported with its position.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ struct Sealed {
     blob: String,
 }
 
-/// The key that opens them, and one of each scope.
+/// The key that opens them, and one value of each scope.
 fn sealed() -> (String, impl Fn(&str) -> Sealed) {
     let vectors: Value = serde_json::from_str(&fixture_text("vectors/sealed.json")).unwrap();
     let der = BASE64_STANDARD.decode(vectors["keys"]["a-4096"]["private_key_pkcs8_der_base64"].as_str().unwrap()).unwrap();
@@ -30,7 +30,7 @@ fn sealed() -> (String, impl Fn(&str) -> Sealed) {
     (pem::write("PRIVATE KEY", &der).to_string(), of)
 }
 
-/// The blob in lines of this many characters, each indented.
+/// The blob in lines of 76 characters, each indented by this many.
 fn wrapped(blob: &str, indent: usize) -> String {
     let lines: Vec<&str> = blob.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
     lines.join(&format!("\n{}", " ".repeat(indent)))
@@ -47,7 +47,7 @@ const WIDE: &str = "  annotations: {sealedsecrets.bitnami.com/namespace-wide: \"
 const ONE: &str =
     "{apiVersion: bitnami.com/v1alpha1, kind: SealedSecret, metadata: {name: ^, namespace: $}, spec: {encryptedData: {k: \"@\"}}}";
 
-/// What it is, and whether it begins with [`HEAD`]; the scope; how many values stand in it; the flags it takes.
+/// What it is; its text; the scope; how many values stand in it; the flags it takes.
 type Shape = (&'static str, String, &'static str, usize, &'static [&'static str]);
 
 /// Every shape whose values can be handled.
@@ -197,7 +197,7 @@ fn every_shape_is_re_encrypted_and_opens_to_the_same() {
             opened("old.pem");
             let ran = sandbox.run([&["re-encrypt", "git", "--recovery-private-key", "old.pem,new.pem", "--yes"], flags].concat());
             let shown = format!("{what}: {}{}\n{before}", ran.stdout, ran.stderr);
-            // What cannot be read holds nothing that is sealed.
+            // What cannot be read has no sealed values.
             assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{shown}");
             assert_eq!(ran.stdout.matches("re-encrypt git/a.yaml: ").count(), count, "{shown}");
             let after = sandbox.read("git/a.yaml");
@@ -253,7 +253,7 @@ fn a_kustomization_says_the_namespace() {
     sandbox.write("git/overlay/kustomization.yaml", b"namespace: default\nresources: [../base]\n");
     let ran = sandbox.run([&["re-encrypt", "git"], &args[..]].concat()).expect(0);
     assert!(ran.stdout.contains("re-encrypt git/base/a.yaml: default/app"), "{}", ran.stdout);
-    // One that is not among the files, but beside one.
+    // A kustomization beside one of the files, not among them.
     sandbox.write("git/base/Kustomization", b"namespace: default\n");
     sandbox.run([&["re-encrypt", "git/base/a.yaml"], &args[..]].concat()).expect(0);
     assert!(sandbox.run(["unseal", "-f", "git/base/a.yaml", "--recovery-private-key", "old.pem"]).expect(0).stdout.contains("eA=="));
@@ -310,7 +310,7 @@ fn no_key_is_called_unneeded_while_a_value_is_not_attributed() {
         assert_ne!(needed(&[]).1[0], Some(false), "{file}");
         sandbox.remove(&format!("git/{file}"));
     }
-    // A line of this certificate begins as a sealed value does.
+    // A line of this certificate begins like a sealed value.
     let certificate = fixture_text("fixtures/certificates/good.crt");
     for text in [certificate.as_bytes(), &b"\0ELF\0SealedSecret\0"[..], b"# SealedSecret: see the docs, `AgBy3i4OJSWK`\n"] {
         sandbox.write("git/program", text);

@@ -1,4 +1,4 @@
-//! A change of form is a change: it is distinguished from an edited file, and one that lets more readers in needs a yes.
+//! A change of form is a change: it is distinguished from an edited file, and needs a yes if it lets more readers in.
 
 use crate::common::{HASHLESS, Sandbox, at_the_prompt, fixture_text, needs, without_hash};
 
@@ -77,7 +77,7 @@ fn an_edited_file_is_restored_without_a_question_and_a_changed_contract_updates(
         assert_eq!(sandbox.read(file), before);
         sandbox.remove(file);
         let ran = sandbox.run(["bootstrap"]).expect(0);
-        // Without the runbook it is not known from what the rest was rendered.
+        // Without the runbook, it is unknown from what the rest was rendered.
         let reason = if file == files[0] { "out/ (new): 1 file" } else { &format!("{file} (made again: its file was gone)") };
         assert!(ran.stdout.starts_with(&format!("write  {reason}\ndone: ")), "{}", ran.stdout);
         assert_eq!(sandbox.read(file), before);
@@ -88,7 +88,7 @@ fn an_edited_file_is_restored_without_a_question_and_a_changed_contract_updates(
     sandbox.write("c.yaml", contract.as_bytes());
     let ran = sandbox.run(["bootstrap", "--contract", "c.yaml"]).expect(0);
     assert!(ran.stdout.contains("rbac.yaml (updated)\n") && !ran.stdout.contains("(restored)"), "{}", ran.stdout);
-    // One more, for a value that is sealed already.
+    // One more, for a value that is already sealed.
     sandbox.run(["bootstrap"]).expect(4);
     let ran = sandbox.run(["bootstrap", "--yes"]).expect(0);
     assert!(ran.stdout.contains("note   more can read: ") && ran.stdout.contains("`external-secrets` 1 more key, "), "{}", ran.stdout);
@@ -96,7 +96,7 @@ fn an_edited_file_is_restored_without_a_question_and_a_changed_contract_updates(
 
 #[test]
 fn files_that_cannot_be_understood_grant_nothing() {
-    // The other form asks for less than the one that was there, but nobody can tell.
+    // The new form grants less than the old one, but this cannot be determined.
     for (file, text) in [
         ("out/secret-source/rbac.yaml", "# mine\n"),
         ("out/secret-source/rbac.yaml", "a: [\n"),
@@ -110,7 +110,7 @@ fn files_that_cannot_be_understood_grant_nothing() {
         let ran = sandbox.run(["bootstrap"]).expect(4);
         assert!(ran.stderr.contains("not confirmed: let "), "{file}: {}", ran.stderr);
     }
-    // An older version's runbook does not tell the form: what is granted does.
+    // An older version's runbook does not record the form: the granted rights show it.
     let sandbox = Sandbox::bootstrapped();
     let runbook = sandbox.read("out/INSTALL.md");
     sandbox.write("out/INSTALL.md", runbook.split("\n<!-- form").next().unwrap().as_bytes());
@@ -154,7 +154,7 @@ fn verify_tells_a_changed_form_from_an_edited_file() {
     assert!(edited.contains("help: run `seal-secrets bootstrap`: it restores the file"), "{edited}");
 }
 
-/// ESO takes a store without conditions for every namespace's, and a rule without names for every Secret's.
+/// For ESO, a store without conditions serves every namespace, and a rule without names covers every Secret.
 #[test]
 fn a_contract_without_consumers_lets_nobody_in() {
     let contract = without_hash(&fixture_text("fixtures/contracts/small.yaml"));
@@ -182,7 +182,7 @@ fn the_runbooks_last_line_does_not_decide_who_can_read() {
     let last = |sandbox: &Sandbox| sandbox.read("out/INSTALL.md").lines().last().unwrap().to_owned();
     let wide = last(&sandbox);
     run(&sandbox, NAMESPACED, &["bootstrap"]).expect(0);
-    // A merge takes the runbook of one branch and the rest of the other, or somebody writes it so.
+    // A merge takes the runbook from one branch and the rest from the other, or a person writes it so.
     sandbox.edit("out/INSTALL.md", &last(&sandbox), &wide);
     sandbox.set("store: {}");
     let before = sandbox.snapshot();

@@ -8,7 +8,7 @@ use seal_secrets::world::{disk, git};
 
 use crate::common::{GIT, Sandbox, finish, git, needs, path, program, usual};
 
-/// Contents of a `.gitignore` beside `operator.agekey`, and whether we take that for ignored.
+/// Contents of a `.gitignore` beside `operator.agekey`, and whether we count that file as ignored.
 const RULES: &[(&str, bool)] = &[
     // Plain.
     ("*.agekey\n", true),
@@ -113,7 +113,7 @@ const RULES: &[(&str, bool)] = &[
     ("*.agekey\n!**/**\n", false),
 ];
 
-/// More than a line each: what stands in which file, and whether we take `a/keys/operator.agekey` for ignored.
+/// Several files each: their contents, and whether we count `a/keys/operator.agekey` as ignored.
 type Files = &'static [(&'static str, &'static str)];
 const SEVERAL: &[(Files, bool)] = &[
     (&[(".gitignore", "*.agekey\n"), ("a/keys/.gitignore", "!*.agekey\n")], false),
@@ -131,9 +131,9 @@ const SEVERAL: &[(Files, bool)] = &[
     (&[(".git/info/exclude", "*.agekey\t\n"), ("a/keys/.gitignore", "# none\n")], false),
     (&[(".git/info/exclude", "*.agekey\n"), (".gitignore", "!operator.*\n"), ("a/keys/.gitignore", "# none\n")], false),
     (&[(".git/info/exclude", "a\n"), ("a/keys/.gitignore", "!*\n")], true),
-    // The user's own rules are nobody else's.
+    // The user's own rules do not hold for others.
     (&[(".git/own", "*\n"), ("a/keys/.gitignore", "# none\n")], false),
-    // A repository inside, which is none: git goes on in the outer one.
+    // An inner `.git` that is no repository: git goes on in the outer one.
     (&[("a/keys/.git/info/exclude", "*\n"), ("a/keys/.gitignore", "# none\n")], false),
 ];
 
@@ -270,7 +270,7 @@ fn tracked(folder: &Path) -> Vec<String> {
     found.names
 }
 
-/// Ways to write an index: its version, other extensions, other hashes. Each is read for certain, or said to be not.
+/// Ways to write an index: its version, other extensions, other hashes. Each is read reliably, or reported as unclear.
 const INDEXES: &[(&[&[&str]], bool)] = &[
     (&[&["init", "-q", "."], &["update-index", "--index-version", "2"]], true),
     (&[&["init", "-q", "."], &["update-index", "--index-version", "4"]], true),
@@ -348,7 +348,7 @@ fn a_sparse_index_without_the_folder_is_unclear() {
     assert_eq!((found.names.len(), found.unsure.len()), (1, 0));
 }
 
-/// What writes a secret, or uses one for a change.
+/// Commands that write a secret, or use one for a change.
 const CHANGES: &[&[&str]] = &[
     &["bootstrap"],
     &["import", "--env-file", "in.env"],

@@ -45,7 +45,7 @@ fn it_shows_what_it_would_write_and_writes_it_once() {
     let end = |text: &str| text.lines().count() - 1;
     assert_eq!(shown.lines().take(end(&shown)).collect::<Vec<_>>(), wrote.lines().take(end(&wrote)).collect::<Vec<_>>());
     assert_eq!(sandbox.read("out/.gitattributes"), ATTRIBUTES);
-    // The commands that are shown say the same as what is written.
+    // The printed commands make the same settings as `--write`.
     let other = Sandbox::empty();
     git(&other, &["init", "-q", "."]);
     let commands: Vec<&str> = shown.lines().map(str::trim).filter(|line| line.starts_with("git config ")).collect();
@@ -65,7 +65,7 @@ fn names_that_a_shell_or_git_would_take_for_something_else_stay_names() {
     std::fs::rename(sandbox.path("out"), sandbox.path(name)).unwrap();
     std::fs::rename(sandbox.path("keys"), sandbox.path("k y's")).unwrap();
     let args = ["git-setup", "--out", name, "--keys", "k y's", "--reveal"];
-    // What is quoted twice is no command to paste: the whole line is.
+    // The inner, twice-quoted command cannot be pasted; the whole line can.
     let shown = finish(sandbox.command(args));
     assert_eq!(shown.code, 0, "{}", shown.stderr);
     assert_eq!(finish(sandbox.command([&args[..], &["--write"]].concat())).code, 0);
@@ -194,7 +194,7 @@ fn a_file_that_holds_no_sealed_value_is_shown_as_it_is() {
     let sandbox = Sandbox::bootstrapped();
     for text in ["a: b\n", "", "\u{fffe}\r\n", "<<<<<<< HEAD\nkind: SealedSecret\n"] {
         sandbox.write("f.sealed.yaml", text.as_bytes());
-        // Settings that cannot be read are no reason to show no diff.
+        // Unreadable settings do not prevent a diff.
         sandbox.write("seal-secrets.yaml", b"version: [");
         assert_eq!(sandbox.run(["textconv", "f.sealed.yaml"]).expect(0).stdout, text);
     }
@@ -213,7 +213,7 @@ fn without_a_repository_or_an_output_folder_there_is_nothing_to_set_up() {
     };
     error(Sandbox::bootstrapped().run(["git-setup"]), 2, "the output folder is in no git repository");
     error(Sandbox::empty().run(["git-setup"]), 3, "out: no such folder");
-    // What a file `.git` names may be no repository, and its `config` something else's.
+    // A `.git` file may name a folder that is no repository, with a `config` of something else.
     let sandbox = Sandbox::bootstrapped();
     sandbox.write(".git", format!("gitdir: {}\n", sandbox.path("kube").display()).as_bytes());
     sandbox.write("kube/config", b"clusters: []\n");

@@ -12,7 +12,7 @@ const PROD: [&str; 4] = ["--platform", "p", "--environment", "prod"];
 
 type Style = (&'static str, fn(&str) -> String);
 
-/// Behind the first line of a text, both sides of a conflict about the second one, in each of git's styles.
+/// After the first line of a text, both sides of a conflict about the second line, in each of git's styles.
 const STYLES: &[Style] = &[
     ("merge", |line| format!("<<<<<<< HEAD\n{line}\n=======\n{line} \n>>>>>>> other\n")),
     ("diff3", |line| format!("<<<<<<< HEAD\n{line}\n||||||| 1a2b3c4\n{line}  \n=======\n{line} \n>>>>>>> other\n")),
@@ -42,7 +42,7 @@ fn a_file_in_conflict_that_nothing_can_be_made_of_is_refused_with_its_own_advice
     template.write("c.yaml", contract.as_bytes());
     let recipient = template.own_recipient();
     template.write("keys/recipients.txt", format!("# who may open it\n{recipient}\n").as_bytes());
-    // What refuses it, and what `verify` finds; none where another command does not read the file, or `verify` refuses it too.
+    // What refuses it, and what `verify` finds; none if another command does not read the file, or if `verify` refuses it too.
     let rows: [(&str, &[&str], String, Option<&str>); 6] = [
         (
             "out/secret-source/vllm-api-key.sealed.yaml",
@@ -148,7 +148,7 @@ fn a_value_with_such_lines_is_no_conflict() {
     let about = regex::Regex::new("(?m)^    about: .*$").unwrap();
     for lines in [
         "    about: |-\n      <<<<<<< HEAD\n      =======\n      >>>>>>> other",
-        // Not in order, not whole, or of another length.
+        // Out of order, incomplete, or of another length.
         "    about: a\n#\n=======\n#>>>>>>> b",
         "    about: a\n#<<<<<<< a\n#=======\n#>>>>>>> b",
     ] {
@@ -159,7 +159,7 @@ fn a_value_with_such_lines_is_no_conflict() {
     }
 }
 
-/// A repository with everything that is committed, of a platform whose escrow is in git, and whose contract is its own.
+/// A repository with everything that is committed, of a platform with its escrow in git and its own contract.
 fn origin() -> Sandbox {
     let sandbox = with_platform(Sandbox::with_keys());
     sandbox.write("c.yaml", without_hash(contract_file::EMBEDDED).as_bytes());
@@ -172,7 +172,7 @@ fn origin() -> Sandbox {
 
 const OURS: [&str; 8] = ["--platform", "p", "--environment", "prod", "--out", "p/sealed", "--contract", "c.yaml"];
 
-/// The same as git leaves it with `core.autocrlf`, or as it would; with the operator's own files.
+/// The same, as git leaves it with `core.autocrlf` (or would), plus the operator's own files.
 fn with_crlf(origin: &Sandbox) -> Sandbox {
     let clone = origin.beside();
     if tool("git").is_some() {
@@ -234,7 +234,7 @@ fn a_checkout_with_other_line_ends_is_good_and_stays_so_whatever_is_done() {
     settled("renew", &later);
     accept(run(&["re-encrypt", "--yes"]), "re-encrypt");
     settled("re-encrypt", &later);
-    // A key more among those that are remembered, behind lines that end in another way.
+    // One more remembered key, after lines with other line ends.
     clone.remove("keys/sealed.txt");
     if tool("git").is_some() {
         let ran = run(&["bootstrap"]).expect(3);
@@ -269,7 +269,7 @@ fn a_secret_is_kept_out_by_rules_with_other_line_ends() {
     assert!(!git(&sandbox, &["status", "--porcelain", "-uall"]).contains("agekey"));
 }
 
-/// Where the run is started: from the root of the repository, or outside of it.
+/// The run is started from the root of the repository, or outside of it.
 #[test]
 fn what_git_tracks_and_the_working_tree_lost_comes_back_with_the_command_that_is_named() {
     needs!("git");
@@ -284,7 +284,7 @@ fn what_git_tracks_and_the_working_tree_lost_comes_back_with_the_command_that_is
     git(&template, &["commit", "-qm", "all of it"]);
     let good = template.run(["verify"]).expect(0).findings();
     let file = |name: &str| format!("out/secret-source/{name}.sealed.yaml");
-    // What is gone, how it is looked for, and the finding; none = an error.
+    // What is gone, the command that looks for it, and the finding; none = an error.
     let rows: Vec<(String, &[&str], Option<&str>)> = vec![
         (file(unit), &["verify"], Some("unit-missing")),
         (file(provided), &["verify"], Some("unit-missing")),
@@ -315,12 +315,12 @@ fn what_git_tracks_and_the_working_tree_lost_comes_back_with_the_command_that_is
         git(&sandbox, &["checkout", "--", lost]);
         sandbox.run(["verify"]).finds(&good);
     }
-    // All of the output folder.
+    // The whole output folder.
     let sandbox = template.copy();
     std::fs::remove_dir_all(sandbox.path("out")).unwrap();
     let ran = sandbox.run(["verify"]).expect(1);
     assert_eq!(ran.stdout.matches("git tracks it: `git checkout -- out/secret-source/").count(), 15, "{}", ran.stdout);
-    // What is not tracked is missing as ever, and what is in another repository is named from there.
+    // An untracked file is missing as ever; a file in another repository is named from that repository's root.
     git(&sandbox, &["rm", "-q", "--cached", &file(unit)]);
     let gone = format!("{}: `{unit}` was sealed before, and its file is gone\n  help: restore", file(unit));
     assert!(sandbox.run(["verify"]).expect(1).stdout.contains(&gone));
@@ -340,7 +340,7 @@ fn what_git_tracks_and_the_working_tree_lost_comes_back_with_the_command_that_is
 
 const STRAY: &str = "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {name: stray, namespace: stray}\nspec:\n  secretStoreRef: {name: vault}\n  data: [{secretKey: a, remoteRef: {key: b}}]\n";
 
-/// Files with git's rules, and where else an ExternalSecret stands that is reported, or not. `+` is tracked.
+/// Files with git's rules, and the paths of ExternalSecrets that are reported, and that are not. `+` is tracked.
 type Ignoring = (&'static [(&'static str, &'static str)], &'static [&'static str], &'static [&'static str]);
 
 const IGNORING: &[Ignoring] = &[
@@ -355,13 +355,13 @@ const IGNORING: &[Ignoring] = &[
     (&[(".gitignore", "/b/\n"), ("b/.gitignore", "!*\n")], &[], &["b/a.yaml", "b/b/a.yaml"]),
     (&[(".git/info/exclude", "tmp/\n")], &[], &["tmp/a.yaml"]),
     (&[(".git/info/exclude", "tmp/\n"), (".gitignore", "!/tmp/\n")], &["tmp/a.yaml"], &["b/tmp/a.yaml"]),
-    // What is tracked is part of the platform all the same, and only that.
+    // A tracked file is still part of the platform, and only that file.
     (&[(".gitignore", "/tmp/\n")], &["+tmp/deep/a.yaml"], &["tmp/a.yaml", "tmp/deep/b.yaml", "tmp/deeper/a.yaml"]),
     (&[(".gitignore", "a.yaml\n")], &["+a.yaml", "b.yaml"], &["b/a.yaml"]),
-    // What git may read in another way than we do ignores nothing.
+    // A rule that git may read differently than we do ignores nothing.
     (&[(".gitignore", "[t]mp/\n")], &["tmp/a.yaml"], &[]),
     (&[(".gitignore", "tmp/\n!{a}\n")], &["tmp/a.yaml"], &[]),
-    // A repository of its own has rules of its own.
+    // A nested repository has its own rules.
     (
         &[(".gitignore", "/tmp/\na.yaml\n"), ("sub/.git/HEAD", "ref: refs/heads/main\n"), ("sub/.gitignore", "/mine/\n")],
         &["sub/tmp/a.yaml"],
@@ -400,7 +400,7 @@ fn what_git_ignores_is_not_scanned_but_what_it_tracks_is() {
         let mut expected: Vec<&str> = scanned.iter().map(|file| file.trim_start_matches('+')).collect();
         expected.sort_unstable();
         assert_eq!(reported(&sandbox, "p"), expected, "{rules:?}");
-        // Without a repository nobody knows what is tracked.
+        // Without a repository, what is tracked is unknown.
         std::fs::remove_dir_all(sandbox.path("p/.git")).unwrap();
         if !rules.iter().any(|(file, _)| file.contains(".git/")) {
             assert_eq!(reported(&sandbox, "p").len(), scanned.len() + skipped.len(), "{rules:?}");
@@ -429,7 +429,7 @@ fn the_rules_of_a_repository_hold_for_a_platform_in_it_and_in_a_worktree() {
     git(&sandbox, &["-C", "w", "add", "-f", "p/tmp/b.yaml"]);
     assert!(sandbox.path("w/.git").is_file());
     assert_eq!(reported(&sandbox, "w/p"), ["tmp/b.yaml", "tmpx/a.yaml"]);
-    // An index that does not tell: all of it counts.
+    // If the index cannot be read, every file counts.
     let index = Path::new(".git/worktrees/w/index");
     sandbox.write(&index.to_string_lossy(), b"DIRC and nothing that is known");
     assert_eq!(reported(&sandbox, "w/p"), ["excluded/a.yaml", "tmp/a.yaml", "tmp/b.yaml", "tmpx/a.yaml"]);

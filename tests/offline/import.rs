@@ -1,4 +1,4 @@
-//! `import`: existing values are sealed unchanged; a sealed value wins, unless it is to be replaced.
+//! `import`: existing values are sealed unchanged; a sealed value wins, unless `--replace` lists it.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,7 +13,7 @@ HF_TOKEN=
 HTTP_PROXY=http://proxy
 ";
 
-/// Those of the contract that [`ENV`] has a value for.
+/// The contract's keys that [`ENV`] has a value for.
 const KEYS: [&str; 3] = ["litellm-master-key", "vllm-api-key", "dex-admin-password"];
 
 fn secret(namespace: &str, name: &str, data: &[(&str, &str)]) -> String {
@@ -61,7 +61,7 @@ fn what_unseal_prints_can_be_imported_elsewhere() {
     for (format, args) in [("yaml", ["-f", "backup"]), ("json", ["--filename", "backup"])] {
         to.write_secret("backup", from.run(["unseal", "-o", format]).expect(0).stdout.as_bytes());
         if std::fs::remove_dir_all(to.path("out")).is_ok() {
-            // What was write-once there is still known.
+            // It still knows which values were write-once.
             let ran = to.run(["import", args[0], args[1]]).expect(4);
             assert!(ran.stderr.contains("`litellm-salt-key`, `n8n-encryption-key` were sealed before"), "{}", ran.stderr);
             assert!(ran.stderr.contains("pass `--destroys-data litellm-salt-key`, "), "{}", ran.stderr);

@@ -59,7 +59,7 @@ fn the_values_stand_nowhere_but_in_the_operators_copy() {
     run(&["re-encrypt", "--yes"], 0);
     run(&["status", "--json", "--identity", "keys/operator.agekey"], 0);
     run(&["contract", "--format", "json"], 0);
-    // Ten that fail, each with something secret in reach.
+    // Ten runs that fail, each with a secret in reach.
     run(&["keygen"], 4);
     run(&["bootstrap", "--provide", PROVIDED], 2);
     run(&["bootstrap", "--provide", &format!("anthropic-api-key={PROVIDED}")], 3);
@@ -117,10 +117,10 @@ fn core_dumps_are_off() {
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
-    // It waits for its standard input, hardened: nothing is read before.
+    // It hardens itself before it reads, then waits for standard input.
     let mut child = command.spawn().unwrap();
     let limits = || std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap_or_default();
-    // The hard limit as well: the soft one may be zero in the shell, before it lifts it.
+    // The hard limit as well: the soft limit may be zero before the shell lifts it.
     let off = |text: &str| text.lines().any(|line| line.split_whitespace().eq(["Max", "core", "file", "size", "0", "0", "bytes"]));
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !off(&limits()) && std::time::Instant::now() < deadline {

@@ -85,7 +85,7 @@ fn a_link_that_the_scan_meets_is_reported_and_nothing_behind_it_is_read_or_writt
                 let point = format!("{link} to {target}: {command:?}: {}{}", ran.stdout, ran.stderr);
                 assert!(ran.code <= 1 && !ran.stdout.contains("stolen"), "{point}");
                 assert!(command[0] != "contract" || ran.findings().contains(&format!("link-passed-over {link}")), "{point}");
-                // Once, not once more behind the link.
+                // Once, not a second time behind the link.
                 assert!(command != ["patch"] || ran.stdout.matches("+++ ").count() == 1, "{point}");
                 assert_eq!(tree(&sandbox, "o"), outside, "{point}");
             }
@@ -143,7 +143,7 @@ fn a_path_through_a_link_in_the_checkout_is_refused() {
         refused(&sandbox, &[&["re-encrypt", "--yes", "q/more"]], "q/more");
         refused(&sandbox, &[&["re-encrypt", "--yes", behind]], "q/deep/more");
         refused(&sandbox, &[&["status", "--out", behind.trim_end_matches("/shop.yaml")]], "q/deep/more");
-        // Nor is the way back from a link.
+        // The way back from a link is refused too.
         let ran = run(&sandbox, &[&["bootstrap"], &["--out", "q/more/../out"]]).expect(4);
         assert!(ran.stderr.contains("a path with `..` inside the checkout"), "{}", ran.stderr);
     }
@@ -184,11 +184,11 @@ fn the_checkout_itself_may_lie_behind_links() {
     assert!(sandbox.read("q/apps/shop/shop.yaml").contains("property: value"));
 }
 
-/// The disk, on which what stands at a path is swapped before the n-th operation that this can make a difference to, and which notes each
-/// file and folder outside that is opened.
+/// A disk that swaps what is at a path before the n-th operation for which that can make a difference. It also notes each file and
+/// folder outside that is opened.
 #[derive(Clone)]
 struct Swapping {
-    /// From the folder that the run starts in.
+    /// Relative to the folder that the run starts in.
     place: PathBuf,
     disk: Arc<dyn Disk>,
     folder: Arc<dyn FolderHandle>,
@@ -206,8 +206,8 @@ struct Run {
 }
 
 impl Swapping {
-    /// Before an operation at the path, below it, or on the folder that it stands in: to any other it makes no difference whether the link
-    /// is swapped in before it or after it.
+    /// Before an operation at the path, below it, or on its parent folder: for any other operation, it makes no difference if the link
+    /// is swapped in before or after.
     fn step(&self, path: &Path) -> &dyn FolderHandle {
         let (at, victim) = (self.reached(path), &self.run.victim);
         let concerns = at.starts_with(victim) || Some(&*at) == victim.parent();
@@ -217,7 +217,7 @@ impl Swapping {
         &*self.folder
     }
 
-    /// Where a path leads by its words, in the checkout.
+    /// Where a path leads in the checkout, by its text alone.
     fn reached(&self, path: &Path) -> PathBuf {
         let mut reached = PathBuf::new();
         for part in self.place.join(path).components() {
@@ -308,7 +308,7 @@ impl FolderHandle for Swapping {
     }
 }
 
-/// Runs a command once for each operation, before which what stands at a path is swapped for a link to its like outside.
+/// Runs a command once per operation. Before that operation, what is at a path is swapped for a link to its like outside.
 fn swaps(start: &Sandbox, command: &[&str], victim: &str) {
     for n in 0.. {
         let sandbox = start.copy();
@@ -344,7 +344,7 @@ fn swaps(start: &Sandbox, command: &[&str], victim: &str) {
 /// What is swapped: a folder in the middle, the last folder, a file.
 const VICTIMS: [&str; 3] = ["apps", "apps/shop", "apps/shop/shop.yaml"];
 
-/// As [`checkout`], sealed into `q/out`, and all of that outside as well.
+/// Like [`checkout`], sealed into `q/out`; all of that is outside as well.
 fn sealed() -> Sandbox {
     let sandbox = checkout();
     sandbox.set("out: q/out\nstore: { file: q/deep/store.yaml }");
@@ -381,7 +381,7 @@ fn a_link_that_is_swapped_in_is_not_followed_by_patch() {
     for victim in ["out", "out/property-patches"] {
         swaps(&sandbox, &["patch", "--write", "--format", "component", "--out", "q/out"], victim);
     }
-    // The folders on the way are made.
+    // Missing parent folders are made.
     swaps(&sandbox, &["patch", "--write", "--format", "component", "--out", "q/deep/down/out"], "deep");
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::common::{Ran, Sandbox, Template, TestEntropy, fixture_text};
 use crate::recipes::{Opened, contract, good, is_argon2id_of, opened, run, sealed, text};
 
-/// A Secret with one of each kind of value, one that is made of it, pairs of one kind, and certificates.
+/// A Secret with one of each kind of value, a Secret made of it, pairs of one kind, and certificates.
 const SHOP: &str = "  - name: app
     about: the shop's database account
     type: kubernetes.io/basic-auth
@@ -42,14 +42,14 @@ const SHOP: &str = "  - name: app
     recipe: { tls: { names: [web.example.org], days: 90, issued-by: ca } }
 ";
 
-/// The hash, which is one that takes little time, and a bcrypt hash instead.
+/// The contract's hash, which takes little time, and a bcrypt hash instead.
 const BCRYPT: (&str, &str) =
     ("argon2id: { of: password, memory: 19456, iterations: 2, parallelism: 1 }", "bcrypt: { of: password, cost: 10 }");
 
 const LICENSE: &str = "9a7c-11f0-licensed-to-the-shop";
 const APP: &str = "out/secret-source/app.sealed.yaml";
 
-/// On this day, from one that is day 0.
+/// This day, counted from a fixed day 0.
 fn day(n: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs((21_000 + n) * 86_400)
 }
@@ -58,13 +58,13 @@ fn on(clock: fn() -> SystemTime, sandbox: &Sandbox, args: &[&str]) -> Ran {
     sandbox.run_at(clock, [args, &["--contract", "c.yaml"]].concat())
 }
 
-/// `SHOP`, sealed on day 0: in all tests the same.
+/// `SHOP`, sealed on day 0: the same in all tests.
 fn shop() -> Sandbox {
     static SEALED: OnceLock<Template> = OnceLock::new();
     Template::sandbox(&SEALED, another_shop)
 }
 
-/// With values of its own.
+/// `SHOP` with its own values.
 fn another_shop() -> Sandbox {
     let sandbox = Sandbox::with_keys();
     sandbox.write("c.yaml", contract(SHOP).as_bytes());
@@ -73,7 +73,7 @@ fn another_shop() -> Sandbox {
     sandbox
 }
 
-/// With another contract.
+/// Edits the contract.
 fn with(sandbox: &Sandbox, (from, to): (&str, &str)) {
     sandbox.edit("c.yaml", from, to);
 }
@@ -126,7 +126,7 @@ fn settled(sandbox: &Sandbox) {
     good(sandbox);
 }
 
-/// `verify` with the identity, which finds exactly this beside the usual.
+/// `verify` with the identity finds exactly this besides the usual.
 #[track_caller]
 fn finds(sandbox: &Sandbox, findings: &[&str]) -> Ran {
     run(sandbox, &["verify", "--identity", "keys/operator.agekey"]).finds(&[findings, &["few-recipients keys/sealing.key.age"]].concat())
@@ -151,7 +151,7 @@ fn a_value_that_the_contract_adds_is_sealed_alone() {
     assert_eq!(now.get_mut("app").unwrap().remove("pepper").unwrap().len(), 32);
     assert_eq!(now, values);
     settled(&sandbox);
-    // One that only the operator has is awaited: nothing else waits for it.
+    // A value that only the operator has may be missing: nothing else waits for it.
     with(&sandbox, (TOKEN, &format!("{TOKEN}      voucher: {{ provided: {{}} }}\n      salt: {{ hex: {{ bytes: 16 }} }}\n")));
     let before = blobs(&sandbox);
     let ran = run(&sandbox, &["bootstrap"]).expect(0);
@@ -165,7 +165,7 @@ fn a_value_that_the_contract_adds_is_sealed_alone() {
     assert!(ran.stdout.starts_with(&format!("seal   {APP} (provided): app/voucher\n")), "{}", ran.stdout);
     assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/voucher"]));
     settled(&sandbox);
-    // An import makes nothing that does not come with it.
+    // An import adds only the values that it contains.
     with(&sandbox, (TOKEN, &format!("{TOKEN}      one: {{ hex: {{ bytes: 16 }} }}\n      two: {{ hex: {{ bytes: 16 }} }}\n")));
     sandbox.write_secret("app.yaml", plain_secret("app", &[("one", "00112233445566778899aabbccddeeff")]).as_bytes());
     let before = blobs(&sandbox);
@@ -248,7 +248,7 @@ fn one_value_rotates_with_what_is_made_of_it_and_nothing_else() {
     is_argon2id_of(password, text(&new, "app", "hash"), [19_456, 2, 1]);
     assert!(text(&new, "pull", ".dockerconfigjson").contains(password));
     settled(&sandbox);
-    // By any of the three names it is the same.
+    // Any of the three names has the same effect.
     for name in ["app/hash", "pull/.dockerconfigjson", "pull"] {
         let before = blobs(&sandbox);
         run(&sandbox, &["rotate", name, "--yes"]).expect(0);
@@ -292,7 +292,7 @@ fn what_a_value_is_made_of_stays_where_it_can_be_opened() {
         assert_eq!(new["app"]["password"] == old["app"]["password"], name != "app/password", "{name}");
         settled(&sandbox);
     }
-    // By the day of each value.
+    // Each value's own day counts.
     on(|| day(10), &sandbox, &["rotate", "ca", "app/password", "--yes"]).expect(0);
     let before = blobs(&sandbox);
     on(|| day(12), &sandbox, &[&["rotate", "--older-than", "5d", "--yes"], &OPENED[..]].concat()).warned(&[
@@ -300,12 +300,12 @@ fn what_a_value_is_made_of_stays_where_it_can_be_opened() {
     ]);
     let old = ["app/token", "keys/a", "keys/a.pub", "keys/b", "keys/b.pub", "keys/id"];
     assert_eq!(changed(&before, &blobs(&sandbox)), names(&old));
-    // An authority that ends first signs nothing any more.
+    // An authority that expires first no longer signs.
     let before = sandbox.snapshot();
     let ran = on(|| day(3600), &sandbox, &[&["rotate", "web", "--yes"], &OPENED[..]].concat()).expect(4);
     let says = "`ca/tls.crt` ends on 2037-07-07, before a certificate that it signs now would";
     assert!(ran.stderr.contains(says) && ran.stderr.contains("`seal-secrets --contract c.yaml rotate ca/tls.crt`"), "{}", ran.stderr);
-    // What opens nothing changes nothing.
+    // A run that opens nothing changes nothing.
     let (_, other) = seal_secrets::pipeline::escrow::new_identity().map(|(identity, public)| (public, identity.to_string())).unwrap();
     sandbox.write_secret("other.agekey", other.as_bytes());
     let ran = run(&sandbox, &["rotate", "web", "--yes", "--identity", "other.agekey"]).expect(6);
@@ -331,12 +331,12 @@ fn a_value_that_the_contract_makes_of_sealed_ones_needs_an_identity() {
     assert_eq!(changed(&before, &after), names(&["both/line"]));
     assert_eq!(text(&new, "both", "line"), format!("{} {LICENSE}", text(&old, "app", "password")));
     settled(&sandbox);
-    // Of two sources one is replaced, and the other one stays.
+    // One of two sources is replaced; the other stays.
     sandbox.write_secret("license", b"another license of the shop");
     run(&sandbox, &[&["rotate", "--provide", "app/license=license", "--yes"], &OPENED[..]].concat()).expect(0);
     assert_eq!(changed(&after, &blobs(&sandbox)), names(&["app/license", "both/line"]));
     settled(&sandbox);
-    // What a write-once Secret lacks may be lost: it gets no second value.
+    // A value missing from a write-once Secret may have been lost: it gets no second value.
     let contract = contract("  - name: app\n    about: x\n    write-once: true\n    values: { a: { hex: { bytes: 16 } } }\n");
     let sandbox = crate::recipes::sealed_by(&contract, &[]);
     sandbox.write("c.yaml", contract.replace("{ a:", "{ b: { bcrypt: { of: a, cost: 10 } }, a:").as_bytes());
@@ -365,7 +365,7 @@ fn what_is_older_rotates_by_the_day_of_each_value() {
     assert!(ran.stdout.starts_with("nothing to do\n") && before == blobs(&sandbox), "{}", ran.stdout);
 }
 
-/// Of a value that only the operator has, and of one that is generated.
+/// Made of a value that only the operator has, and of a generated one.
 const MIXED: &str = "  - name: both
     about: made of both
     values: { line: { template: '{app/password} {app/license}' } }
@@ -417,7 +417,7 @@ fn what_is_made_of_a_provided_value_rotates_with_that_in_hand() {
     settled(&sandbox);
 }
 
-/// Two values of the operator's, what is made of one of them, and what is made of both.
+/// Two of the operator's values, a value made of one of them, and one made of both.
 const LICENSES: &str = "  - name: app
     about: x
     values:
@@ -436,12 +436,12 @@ fn what_the_operator_has_not_provided_yet_is_awaited_and_the_rest_is_made_once_o
     sandbox.write_secret("license", LICENSE.as_bytes());
     sandbox.write_secret("voucher", b"a voucher of ours");
     let yours = "yours to add, with `seal-secrets --contract c.yaml bootstrap --provide KEY=FILE`:\n";
-    // Nothing of a new Secret is sealed before the operator provides something of it.
+    // A new Secret is not sealed before the operator provides one of its values.
     let ran = run(&sandbox, &["bootstrap"]).expect(0);
     assert!(ran.stdout.contains(&format!("{yours}  app/license\n  app/voucher\n")), "{}", ran.stdout);
     assert_eq!(blobs(&sandbox).into_keys().collect::<BTreeSet<_>>(), names(&["vault/key", "vault/salt"]));
     run(&sandbox, &["verify"]).finds(&["few-recipients keys/sealing.key.age".to_owned(), format!("not-yet-provided {APP}")]);
-    // One of two: what waits for the other is left, and the rest is made.
+    // With one of the two, values that need the other stay missing; the rest is made.
     let ran = run(&sandbox, &["bootstrap", "--provide", "app/license=license"]).expect(0);
     assert!(ran.stdout.starts_with(&format!("seal   {APP} (provided): app/license\n")), "{}", ran.stdout);
     assert!(ran.stdout.contains(&format!("{yours}  app/voucher\n")), "{}", ran.stdout);
@@ -477,7 +477,7 @@ fn two_values_that_are_sealed_together_are_provided_together() {
     settled(&sandbox);
 }
 
-/// Two values of a SealedSecret, each under the other's data key.
+/// Swaps two values of a SealedSecret between their data keys.
 fn swap(sandbox: &Sandbox, secret: &str, one: &str, two: &str) {
     let all = blobs(sandbox);
     let file = format!("out/secret-source/{secret}.sealed.yaml");
@@ -491,11 +491,11 @@ fn swapped_values_are_found_where_their_recipes_differ() {
     let app = |code: &str| format!("{code} {APP}");
     let keys = |code: &str| format!("{code} out/secret-source/keys.sealed.yaml");
     let rows: [(&str, &str, &str, Vec<String>); 3] = [
-        // The lengths tell already.
+        // The lengths already differ.
         ("app", "password", "token", vec![app("wrong-length"), app("wrong-length")]),
         // Any text may be a license.
         ("app", "license", "hash", vec![app("hash-differs"), app("wrong-value")]),
-        // Two of one kind: each is a good private key, and none is that of the public half beside it.
+        // Two of one kind: each is a good private key, but neither belongs to the public half beside it.
         ("keys", "a", "b", vec![keys("wrong-value"), keys("wrong-value")]),
     ];
     let place = regex::Regex::new("(:[0-9]+){2}$").unwrap();
@@ -508,13 +508,13 @@ fn swapped_values_are_found_where_their_recipes_differ() {
         swap(&sandbox, secret, one, two);
         assert_eq!(found(&sandbox), expected, "{secret}: {one} and {two}");
     }
-    // Each bcrypt hash has the same length, and no other one has it.
+    // All bcrypt hashes have the same length, and no other hash has it.
     let sandbox = shop();
     with(&sandbox, BCRYPT);
     assert_eq!(found(&sandbox), [app("wrong-length")]);
 }
 
-/// A value of one sandbox in the place of the same value of another: it opens there.
+/// Replaces a value by the same value of another sandbox: it opens there.
 fn plant(from: &Sandbox, to: &Sandbox, file: &str, name: &str) {
     let (own, other) = (blobs(to)[name].clone(), blobs(from)[name].clone());
     to.edit(&format!("out/secret-source/{file}.sealed.yaml"), &own, &other);
@@ -536,11 +536,11 @@ fn what_is_made_of_another_value_is_found() {
         let found = finds(&sandbox, &[&format!("{code} out/secret-source/{file}.sealed.yaml")]);
         assert!(found.stdout.contains(says), "{}", found.stdout);
     }
-    // With the password of the other one everything that is made of it is another.
+    // With the other sandbox's password, everything made of it differs.
     let sandbox = shop();
     plant(&other, &sandbox, "app", "app/password");
     finds(&sandbox, &[&format!("hash-differs {APP}"), &format!("wrong-value {APP}"), "copy-differs secrets/app_password"]);
-    // And what the remedy says is a remedy.
+    // The suggested remedy works.
     run(&sandbox, &["rotate", "app/password", "--yes"]).expect(0);
     settled(&sandbox);
 }
@@ -603,12 +603,12 @@ fn a_secret_with_several_values_is_imported() {
     assert_eq!(sandbox.read("secrets/app_password"), "correct horse");
     let documents = documents(&sandbox, "out");
     let marked = |secret: &str| documents.iter().find(|one| one["metadata"]["name"] == secret).unwrap()["metadata"]["annotations"].clone();
-    // Version 2a is what the recipe asks for, and the hash is one of 2b.
+    // The recipe asks for version 2a; the hash is 2b.
     assert_eq!(marked("app")["seal-secrets/imported"], "hash password token");
     assert_eq!(marked("keys")["seal-secrets/imported"], "true");
     run(&sandbox, &["bootstrap"]).expect(0);
     settled(&sandbox);
-    // Of a Secret that is sealed already, only what is named is replaced.
+    // In a Secret that is sealed already, only values listed with `--replace` are replaced.
     sandbox.write_secret("app.yaml", plain_secret("app", &[("token", "t-2"), ("license", "l-2")]).as_bytes());
     let before = blobs(&sandbox);
     run(&sandbox, &["import", "-f", "app.yaml"]).kept(&["app/token", "app/license"]);
@@ -617,7 +617,7 @@ fn a_secret_with_several_values_is_imported() {
     assert_eq!(changed(&before, &blobs(&sandbox)), names(&["app/token"]));
     assert_eq!(text(&opened(&sandbox), "app", "token"), "t-2");
     settled(&sandbox);
-    // By the names that env files have, and from a folder.
+    // With the names that env files use, and from a folder.
     sandbox.write_secret("env", b"APP_TOKEN=t-3\nkeys.id=x\n");
     run(&sandbox, &["import", "--env-file", "env", "--replace", "app/token", "--yes"]).expect(0);
     sandbox.write_secret("folder/app_token", b"t-4");
@@ -775,7 +775,7 @@ fn a_write_once_secret_may_get_values_and_keeps_their_recipes() {
     settled(&sandbox);
 }
 
-/// Values of a write-once Secret, one of which is made of another Secret's, and is written last.
+/// Values of a write-once Secret; one is made of another Secret's value, and is written last.
 #[test]
 fn a_write_once_secret_may_hold_what_is_made_of_others() {
     let sandbox = Sandbox::with_keys();
@@ -801,7 +801,7 @@ fn a_renewal_and_a_re_encryption_keep_every_value_and_its_day() {
     assert_eq!(changed(&before, &blobs(&sandbox)).len(), before.len(), "each is sealed again");
     assert_eq!((&opened(&sandbox), made(&sandbox, "app")), (&values, days.clone()));
     settled(&sandbox);
-    // To the certificate that was there before.
+    // Back to the previous certificate.
     sandbox.write("keys/sealing.crt", own.as_bytes());
     sandbox.write_pins(&escrow);
     run(&sandbox, &["re-encrypt", "--yes"]).expect(0);
@@ -827,7 +827,7 @@ fn a_copy_for_another_cluster_has_the_same_values() {
         let items = list["items"].as_array().unwrap();
         items.iter().map(|secret| (secret["metadata"]["name"].as_str().unwrap().to_owned(), data(secret))).collect()
     };
-    // One value goes with what is made of it, and with nothing else.
+    // A value is copied with what is made of it, and nothing else.
     run(&both, &["copy", "--from", "a", "--to", "b", "keys/a"]).expect(0);
     run(&both, &["copy", "--from", "a", "--to", "b"]).kept(&["keys/a", "keys/a.pub"]);
     run(&both, &["bootstrap", "--cluster", "b"]).expect(0);
@@ -842,7 +842,7 @@ fn a_copy_for_another_cluster_has_the_same_values() {
     run(&both, &["verify", "--cluster", "b", "--identity", "keys/b/operator.agekey"]).finds(&["few-recipients keys/b/sealing.key.age"]);
 }
 
-/// A contract of up to three Secrets with up to four values each, made in any way and of any other; and the values of the operator's.
+/// A contract of up to three Secrets with up to four values each, made in any way and of any other; and the names of the operator's values.
 fn random_contract(seed: u64) -> (String, Vec<String>) {
     let mut entropy = TestEntropy(seed);
     let mut draw = |below: u64| {
@@ -864,7 +864,7 @@ fn random_contract(seed: u64) -> (String, Vec<String>) {
                 2 => "plain: hello".to_owned(),
                 3 => format!("template: 'a {{{of}}} b {{{and}}}'"),
                 4 => format!("template: '{{{{{of}', escape: json").replace(&of, &format!("{{{of}}}")),
-                // With a password of its own, for few others may be hashed; a hash takes long each time that it is made or compared.
+                // With its own password, because few other values may be hashed. Making or comparing a hash takes long each time.
                 5 if seed.is_multiple_of(2) => {
                     text += &format!("      p{k}: {{ hex: {{ bytes: 16 }} }}\n");
                     format!("argon2id: {{ of: s{s}/p{k}, memory: 19456, iterations: 2, parallelism: 1 }}")
@@ -939,7 +939,7 @@ fn the_platforms_contract_in_version_2_gives_the_same_output() {
     for (file, text) in &one {
         assert_eq!(*text, two[file], "{file}");
     }
-    // And with the built-in one, all but the ciphertext.
+    // With the built-in contract, all but the ciphertext is the same.
     let sandbox = Sandbox::bootstrapped();
     let masked =
         |text: &str| regex::Regex::new("(?m)^    value: A[gQ][A-Za-z0-9+/=]+$").unwrap().replace_all(text, "    value: …").into_owned();

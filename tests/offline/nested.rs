@@ -11,7 +11,7 @@ use crate::common::{Sandbox, fixture_text};
 use crate::delivery::build;
 use crate::platform::{MINI, consumers, es, mini, mini_findings, run};
 
-/// What is found in a checkout, but for keys that nothing reads: code and place.
+/// The findings in a checkout, except for keys that nothing reads: code and place.
 fn found(sandbox: &Sandbox) -> Vec<String> {
     let ran = run(sandbox, &["contract", "--format", "json"], &MINI).expect(0);
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -20,7 +20,7 @@ fn found(sandbox: &Sandbox) -> Vec<String> {
     all.map(|one| format!("{} {}", text(&one["code"]), text(&one["place"]))).filter(|one| !one.starts_with("key-unread")).collect()
 }
 
-/// Who reads what there, as `namespace/name`.
+/// The consumers there, as `namespace/name`.
 fn readers(sandbox: &Sandbox) -> Vec<String> {
     let ran = run(sandbox, &["contract", "--format", "json"], &MINI).expect(0);
     consumers(&ran.stdout).into_iter().map(|(namespace, name, ..)| format!("{namespace}/{name}")).collect()
@@ -43,7 +43,7 @@ fn indented(indent: usize, text: &str) -> String {
 const APPLICATION: &str = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: a, namespace: argocd}\nspec:\n  destination: {namespace: monitoring}\n  source:\n    chart: c\n    helm:\n";
 const RELEASE: &str = "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: g, namespace: monitoring}\nspec:\n";
 
-/// A file with an ExternalSecret in plain data: what, its path, its text, and who reads it.
+/// Files with an ExternalSecret in plain data: a name, the path, the text, and the consumer.
 fn written_out() -> Vec<(&'static str, &'static str, String, &'static str)> {
     let compact = r#"{"apiVersion":"external-secrets.io/v1","kind":"ExternalSecret","metadata":{"name":"x","namespace":"n"},"spec":{"secretStoreRef":{"kind":"ClusterSecretStore","name":"secret-store"},"data":[{"secretKey":"a","remoteRef":{"key":"hf-token"}}]}}"#;
     let pretty = serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(compact).unwrap()).unwrap();
@@ -93,7 +93,7 @@ fn written_out() -> Vec<(&'static str, &'static str, String, &'static str)> {
     ]
 }
 
-/// The text, read by another reader, with `property: value` in each `remoteRef` of `hf-token`.
+/// The text, read by another parser, with `property: value` in each `remoteRef` of `hf-token`.
 fn with_property(text: &str) -> Vec<Value> {
     let mut documents = documents(text);
     documents.iter_mut().for_each(give);
@@ -107,7 +107,7 @@ fn documents(text: &str) -> Vec<Value> {
 fn give(value: &mut Value) {
     match value {
         Value::Mapping(fields) => {
-            // One with a version has an anchor, which this reader does not show.
+            // A `remoteRef` with a version has an anchor, which this parser does not show.
             if fields.get("key").is_some_and(|key| key == "hf-token") && !fields.contains_key("version") {
                 fields.insert("property".into(), "value".into());
             }
@@ -159,14 +159,14 @@ fn role_and_conditions_have_the_nested_ones_and_no_component_reaches_them() {
     run(&sandbox, &["patch", "--write"], &MINI).expect(0);
     run(&sandbox, &["bootstrap"], &MINI).expect(0);
     run(&sandbox, &["verify"], &MINI).finds(&mini_findings(&["hf-token"], &[]));
-    // One whose namespace nothing tells is an error.
+    // An ExternalSecret of unknown namespace is an error.
     let lost = mini(&[("values.yaml", &format!("extraObjects:\n{}", item(2, "x", "")))]);
     assert_eq!(found(&lost), ["property-missing q/values.yaml:10:18", "namespace-unknown q/values.yaml:2:5"]);
 }
 
 const KYVERNO: &str = "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: p}\nspec:\n  rules:\n    - name: r\n      generate:\n        apiVersion: external-secrets.io/v1\n        kind: ExternalSecret\n        name: x\n        namespace: '{{request.object.metadata.name}}'\n        data:\n          spec:\n            secretStoreRef: {name: secret-store, kind: ClusterSecretStore}\n            data:\n              - secretKey: a\n                remoteRef: {key: hf-token}\n";
 
-/// What has no manifest to follow: what, its path, its text, and what is found.
+/// Cases without a manifest to follow: a name, the path, the text, and the findings.
 fn made() -> Vec<(&'static str, &'static str, String, Vec<&'static str>)> {
     let whole = es("x", "n", "hf-token", "secret-store");
     let shape = "externalSecrets:\n  app:\n    secretStoreRef: {name: secret-store, kind: ClusterSecretStore}\n    data:\n      - secretKey: a\n        remoteRef: {key: hf-token}\n";
@@ -422,7 +422,7 @@ fn push(store: &str, key: &str) -> String {
 
 #[test]
 fn what_has_no_manifest_is_reported_and_left_as_it_is() {
-    // It reads another key, so that there is always something to be found.
+    // It reads another key, so that there is always something to find.
     let other = es("other", "other", "vllm-api-key", "secret-store") + "        property: value\n";
     for (what, path, text, expected) in made() {
         let sandbox = mini(&[("other.yaml", &other), ("c/Chart.yaml", "name: c\n"), (path, &text)]);
@@ -434,7 +434,7 @@ fn what_has_no_manifest_is_reported_and_left_as_it_is() {
             read == ["other/other"]
         };
         assert!(reads, "{what}: {read:?}");
-        // What `patch` adds is in an ExternalSecret of the file's own YAML.
+        // `patch` edits only ExternalSecrets in the file's own YAML.
         let edited = ["Crossplane", "an ApplicationSet's name", "envsubst", "one bad document"].contains(&what);
         let code = i32::from(expected.iter().any(|one| one.starts_with("unreadable")));
         let ran = run(&sandbox, &["patch", "--write"], &MINI);
@@ -494,7 +494,7 @@ fn flux_and_argo_cd_get_their_own_advice() {
     assert!(helps("app.yaml", &format!("{APPLICATION}      {values}")).ends_with("; Argo CD runs no post-renderer"));
     let release = format!("{RELEASE}  {}", values.replace("\n        ", "\n    "));
     let help = helps("release.yaml", &release);
-    // The block can be pasted, and then it is seen.
+    // The block can be pasted, and the tool then sees it.
     let block = help.split('`').find(|part| part.starts_with("postRenderers")).unwrap();
     let read: Value = serde_yaml::from_str(block).unwrap();
     assert_eq!(read["postRenderers"][0]["kustomize"]["patches"][0]["target"]["name"], "x");
@@ -520,7 +520,7 @@ fn the_helm_plugin_is_of_this_version() {
     assert_eq!(plugin, serde_yaml::from_str::<Value>(&expected).unwrap());
 }
 
-/// A patch of a kustomization over `base/x.yaml`: what, its kustomization, its file `p.yaml`, and where it is found.
+/// Patches of a kustomization over `base/x.yaml`: a name, the kustomization, the file `p.yaml`, and where it is found.
 const PATCHES: &[(&str, &str, &str, &[&str])] = &[
     (
         "inline",
@@ -822,7 +822,7 @@ fn where_nothing_is_read_but_something_is_wrong_that_is_reported() {
     ] {
         assert_eq!(found(&mini(&[("x.yaml", &text)])), [expected], "{what}");
     }
-    // Where it is not, the way out can be pasted.
+    // Otherwise, the way out can be pasted.
     let sandbox = Sandbox::with_keys();
     sandbox.write("my q/x.yaml", es("x", "n", "hf-token", "vault").as_bytes());
     let ran = sandbox.run(["verify", "--platform", "my q"]).expect(3);
@@ -838,7 +838,7 @@ fn kustomize_moves_what_its_charts_hold() {
     assert_eq!(readers(&mini(&[("a/my-values.yaml", &values), ("a/kustomization.yaml", chart)])), ["moved/x"]);
     let inline = format!("namespace: moved\nhelmCharts:\n  - name: c\n    valuesInline:\n      extraObjects:\n{}", item(8, "x", "n"));
     assert_eq!(readers(&mini(&[("a/kustomization.yaml", &inline)])), ["moved/x"]);
-    // What Argo CD or Flux renders, it cannot move.
+    // It cannot move what Argo CD or Flux renders.
     let app = format!("{APPLICATION}      valuesObject:\n        extraObjects:\n{}", item(10, "x", "n"));
     assert_eq!(readers(&mini(&[("a/app.yaml", &app), ("a/kustomization.yaml", "namespace: argocd\nresources: [app.yaml]\n")])), ["n/x"]);
     let release = format!("{RELEASE}  values:\n    extraObjects:\n{}", item(6, "x", ""));
@@ -888,7 +888,7 @@ enum Tree {
     },
     Map(Vec<Tree>),
     List(Vec<Tree>),
-    /// A text in a scalar, in JSON.
+    /// A JSON text in a scalar.
     Text(Box<Tree>),
     Other(String),
 }
@@ -907,7 +907,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// Its JSON; an anchor is written as the field `&`, which is put right once it is YAML.
+/// Its JSON; an anchored `remoteRef` is the word `ANCHOR` until the text is YAML.
 fn json(tree: &Tree) -> serde_json::Value {
     match tree {
         Tree::Secret { property, anchored } => {
@@ -940,7 +940,7 @@ fn styled(tree: &Tree, style: usize) -> String {
     text.replace("remoteRef: ANCHOR", "remoteRef: &r {key: hf-token, version: kept}")
 }
 
-/// How many ExternalSecrets lack a property outside of texts: those that can be edited, and those that are shared.
+/// How many ExternalSecrets outside of texts lack a property: those that can be edited, and those that are shared.
 fn lacking(tree: &Tree) -> (usize, usize) {
     match tree {
         Tree::Secret { anchored: true, .. } => (0, 1),
@@ -950,7 +950,7 @@ fn lacking(tree: &Tree) -> (usize, usize) {
     }
 }
 
-/// How many ExternalSecrets there are, and how many texts stand inside each other.
+/// How many ExternalSecrets there are, and how deeply texts are nested.
 fn every(tree: &Tree) -> (usize, usize) {
     match tree {
         Tree::Secret { .. } => (1, 0),
@@ -971,11 +971,11 @@ proptest! {
         let times = if style == 4 { 2 } else { 1 };
         prop_assert_eq!((edited.added, edited.refused.len()), (times * open, times * shared), "{}", text);
         let after = edited.text.unwrap_or(text.clone());
-        // None is overlooked, in a text neither.
+        // None is overlooked, not even in a text.
         let (all, layers) = every(&tree);
         let seen = find(&text, &yaml::documents(&text));
         prop_assert!(layers > 4 || seen.secrets.len() == times * all, "{}", text);
-        // Another reader sees the same and the properties, but for what was refused; and every character is still there.
+        // Another parser sees the same plus the properties, except for what was refused; and no character is lost.
         prop_assert_eq!(documents(&after), with_property(&text), "{}\n{}", text, after);
         let mut rest = after.chars();
         prop_assert!(text.chars().all(|c| rest.any(|other| other == c)));

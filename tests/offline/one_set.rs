@@ -19,7 +19,7 @@ fn in_sealed() -> Sandbox {
     sandbox
 }
 
-/// The same as an older version leaves it: it remembers only write-once units, and its runbook says nothing of its form.
+/// The same, as an older version leaves it: it remembers only write-once units, and its runbook does not mention its form.
 fn of_an_older_version() -> Sandbox {
     let sandbox = in_sealed();
     sandbox.remove(LIST);
@@ -30,7 +30,7 @@ fn of_an_older_version() -> Sandbox {
     sandbox
 }
 
-/// A run that has to be refused, with all of these words, and without a change.
+/// A run that must be refused with all of these words and change nothing.
 #[track_caller]
 fn refused(sandbox: &Sandbox, args: &[&str], says: &[&str]) {
     let before = sandbox.snapshot();
@@ -70,7 +70,7 @@ fn another_output_folder_is_refused_by_everything_that_seals() {
             assert!(ran.stdout.contains("pass `--out sealed`"), "{}", ran.stdout);
         }
         let (value, copy) = (start.run(["unseal", "--out", "sealed"]).expect(0).stdout, start.read("secrets/dex-admin-password"));
-        // What the help says.
+        // What the help advises.
         start.run(["bootstrap", "--provide", "hf-token=token", "--out", "sealed"]).expect(0);
         let after = start.run(["unseal", "--out", "sealed"]).expect(0).stdout;
         assert!(value.split("---\n").all(|one| after.contains(one)) && !start.path("out").exists());
@@ -90,7 +90,7 @@ fn the_list_of_an_older_version_is_taken_over_and_stays() {
     assert_eq!((sandbox.read("keys/write-once.txt"), sandbox.read(LIST)), (old, in_sealed().read(LIST)));
     assert_eq!(sandbox.read("keys/.gitattributes"), "sealed.txt merge=union\n");
     assert!(sandbox.run(["bootstrap", "--out", "sealed"]).expect(0).stdout.starts_with("nothing to do\n"));
-    // Two folders, as an older version allowed it: both are known.
+    // Two folders, which an older version allowed: both are known.
     copy_folder_to(&sandbox, "sealed", "second");
     sandbox.remove(LIST);
     sandbox.write("keys/write-once.txt", b"litellm-salt-key ../sealed\nlitellm-salt-key ../second\n");
@@ -125,7 +125,7 @@ fn a_moved_folder_is_followed() {
     moved(&sandbox, "deploy/sealed");
     assert!(sandbox.read(LIST).contains("\nlitellm-salt-key:write-once ../deploy/sealed\n"));
     refused(&sandbox, &["bootstrap"], &["are sealed in `deploy/sealed`, not in `out`"]);
-    // It was moved, and a unit was lost on the way.
+    // The folder was moved, and a unit was lost on the way.
     let sandbox = Sandbox::bootstrapped();
     std::fs::rename(sandbox.path("out"), sandbox.path("sealed")).unwrap();
     std::fs::remove_file(sandbox.path("sealed").join(UNIT)).unwrap();
@@ -142,7 +142,7 @@ fn a_moved_folder_is_followed() {
         &["bootstrap", "--out", "new"],
         &["were sealed in `out`, which is gone", "restore `out` from git", "keys/sealed.txt"],
     );
-    // Into the folder of a cluster, with its keys.
+    // Moved into a cluster's folder, with its keys.
     let sandbox = Sandbox::bootstrapped();
     for folder in ["keys", "out", "secrets"] {
         std::fs::rename(sandbox.path(folder), sandbox.path("moved")).unwrap();
@@ -278,7 +278,7 @@ fn an_escrow_alone_is_told_before_anything_is_made() {
     sandbox.remove("keys/operator.agekey");
     let ran = sandbox.run(["keygen"]).expect(3);
     assert!(ran.stderr.contains("put the age identity that opens the escrow at `keys/operator.agekey`"), "{}", ran.stderr);
-    // Neither is here, and something was sealed: another key would open nothing of it.
+    // Both are missing, and something was sealed: another key would not open it.
     let sandbox = Sandbox::bootstrapped();
     ["sealing.crt", "sealing.key.age", "operator.agekey"].iter().for_each(|file| sandbox.remove(&format!("keys/{file}")));
     let before = sandbox.snapshot();
@@ -286,7 +286,7 @@ fn an_escrow_alone_is_told_before_anything_is_made() {
     let says = ["values are sealed already, and a new sealing key would not open them", "git checkout -- keys/sealing.crt"];
     assert!(says.iter().all(|says| ran.stderr.contains(says)), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
-    // Nor where only the list tells it.
+    // The same if only the list shows that.
     std::fs::remove_dir_all(sandbox.path("out")).unwrap();
     assert_eq!(sandbox.run(["keygen"]).expect(3).stderr, ran.stderr);
 }
@@ -318,7 +318,7 @@ fn the_remedy_is_gits_and_a_clean_or_a_stash_makes_no_value() {
     needs!("git");
     let sandbox = committed();
     let all = sealed(&sandbox);
-    // From another folder the command works as well.
+    // The command also works from another folder.
     sandbox.remove("out/secret-source/vllm-api-key.sealed.yaml");
     let ran = sandbox.run(["bootstrap"]).expect(4);
     let command = ran.stderr.split('`').find(|part| part.starts_with("git checkout")).unwrap();
@@ -330,7 +330,7 @@ fn the_remedy_is_gits_and_a_clean_or_a_stash_makes_no_value() {
     assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do\n"));
     sandbox.run(["keygen"]).expect(3);
     assert_eq!(sealed(&sandbox), all);
-    // A rotation is put aside, and taken out again.
+    // A rotation is stashed, then restored.
     sandbox.run(["rotate", "vllm-api-key", "--yes"]).expect(0);
     let rotated = sealed(&sandbox);
     git(&sandbox, &["stash", "-q"]);
@@ -354,16 +354,16 @@ fn a_branch_from_before_the_first_run_does_not_replace_what_the_other_has() {
     let (all, copy) = (sealed(&sandbox), sandbox.read("secrets/dex-admin-password"));
     git(&sandbox, &["switch", "-q", "before"]);
     assert!(!sandbox.path("out").exists() && !sandbox.path(LIST).exists());
-    // The values are on the other branch, and this machine remembers that there are some.
+    // The values are on the other branch, and this machine remembers that they exist.
     refused(&sandbox, &["bootstrap"], &["values were sealed with the keys of this folder on this machine", "`git log --all -- keys`"]);
-    // Nor where the certificate is made again from the escrow, which git ignores.
+    // The same if the certificate is remade from the escrow, which git ignores.
     git(&sandbox, &["rm", "-q", "--cached", "keys/sealing.crt"]);
     let certificate = sandbox.read("keys/sealing.crt");
     sandbox.remove("keys/sealing.crt");
     sandbox.run(["keygen"]);
     assert_eq!(sandbox.read("keys/sealing.crt"), certificate);
     refused(&sandbox, &["bootstrap"], &["values were sealed with the keys of this folder on this machine"]);
-    // Another key is not made either.
+    // No other key is made either.
     std::fs::rename(sandbox.path("keys"), sandbox.path("away")).unwrap();
     refused(&sandbox, &["keygen"], &["values were sealed with the keys of this folder on this machine"]);
     std::fs::rename(sandbox.path("away"), sandbox.path("keys")).unwrap();
@@ -414,7 +414,7 @@ fn two_branches_that_both_added_keys_merge_and_two_that_rotated_are_told() {
 
 #[test]
 fn the_first_paragraph_of_the_readers_story_in_the_binary() {
-    // As a process, from the folder of the repository and with nothing given: the advice that was once printed.
+    // The advice that was once printed, run as a process from the repository's folder, and with nothing else given.
     let sandbox = of_an_older_version();
     let before = sandbox.snapshot();
     let mut pasted = Command::new(BINARY);

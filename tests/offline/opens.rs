@@ -6,7 +6,7 @@ use crate::common::{fixture_text, without_hash};
 use crate::faults::{Whose, args, run_with};
 use crate::simulated_disk::{SimulatedDisk, State};
 
-/// How often each file of the keys folder is opened by a run, which has to succeed; and what it leaves.
+/// How often a run, which must succeed, opens each file of the keys folder; and the state it leaves.
 fn opens(state: &State, command: &[&str]) -> (Vec<(String, usize)>, State) {
     let disk = SimulatedDisk::good(state);
     let ran = run_with(&disk, command, Whose::Command);
@@ -37,11 +37,11 @@ fn each_file_of_the_keys_folder_is_read_once() {
     assert_eq!(opens(&sealed, &[&["status"][..], &identity].concat()).0, once);
     assert_eq!(opens(&sealed, &["key-secret"]).0, once);
     assert_eq!(opens(&sealed, &["unseal"]).0, counts(&[("operator.agekey", 1), ("sealing.key.age", 1)]));
-    // What is replaced is compared just before. The escrow is read to open it, compared, and read back.
+    // A replaced file is compared just before. The escrow is read to open it, compared, and read back.
     let (renewed, after) = opens(&sealed, &["renew", "--yes"]);
     assert_eq!(renewed, counts(&[("operator.agekey", 1), ("sealed.txt", 1), ("sealing.crt", 2), ("sealing.key.age", 3)]));
     assert_eq!(opens(&after, &["re-encrypt", "--yes", "--allow-rsa-bits", "2048"]).0, with_the_list);
-    // Where it exists, the list of recipients is read once, too.
+    // If the list of recipients exists, it is read once, too.
     let (_, recipient) = seal_secrets::pipeline::escrow::new_identity().unwrap();
     let (added, listed) = opens(&after, &["escrow", "add-recipient", &recipient, "--yes"]);
     assert_eq!(added, counts(&[("operator.agekey", 1), ("sealing.key.age", 3)]));

@@ -168,7 +168,7 @@ fn pem(name: &str) -> String {
     fixture_text(&format!("fixtures/{name}"))
 }
 
-/// A Secret of a backup, whose rest is given.
+/// A Secret of a backup, with the rest of it given.
 fn backup(label: &str, rest: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: k\n  labels:\n    sealedsecrets.bitnami.com/sealed-secrets-key: {label}\n{rest}"

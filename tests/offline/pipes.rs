@@ -19,7 +19,7 @@ fn inputs() -> Vec<(&'static str, String, &'static str)> {
     ]
 }
 
-/// With the contract, and sealed where something is opened.
+/// Has the contract, and a sealed value if something is opened.
 fn sandbox_for(what: &str, text: &mut String) -> Sandbox {
     let sandbox = Sandbox::with_keys();
     sandbox.write("c.yaml", one_key().as_bytes());
@@ -45,7 +45,7 @@ fn what_a_shell_passes_as_a_pipe_is_read() {
     needs!("bash");
     for (what, mut text, args) in inputs() {
         let sandbox = sandbox_for(what, &mut text);
-        // Its mode is no secret file's: a pipe's has none to check.
+        // Not the mode of a secret file: a pipe has no mode to check.
         sandbox.write("in", text.as_bytes());
         let script = format!("umask 0; exec {BINARY} {}", sandbox.allowing_in(&args.replace("{}", "<(cat in)")));
         let mut command = Command::new(program("bash"));
@@ -63,7 +63,7 @@ fn a_fifo_is_read_until_its_writer_is_done() {
         let sandbox = sandbox_for(what, &mut text);
         assert!(Command::new("mkfifo").args(["-m", "666"]).arg(sandbox.path("pipe")).status().unwrap().success());
         let pipe = sandbox.path("pipe");
-        // More than a pipe holds at once: comments, which none of the readers minds but that of a bare value.
+        // More than a pipe holds at once: comments, which every reader skips except that of a bare value.
         let filler = if what == "provided" { String::new() } else { "# filler\n".repeat(20_000) };
         let writer = std::thread::spawn(move || std::fs::write(pipe, filler + &text));
         let ran = sandbox.run(args.replace("{}", "pipe").split(' '));

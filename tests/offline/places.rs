@@ -72,7 +72,7 @@ fn a_printed_command_works_on_the_folders_of_this_run() {
     let told = format!("keys/prod/sealing.key.age will open for:\n  {own}\n");
     let ran = sandbox.make_key([&flags[..], &["renew", "--yes"]].concat()).told(&told);
     assert!(ran.stdout.contains(&format!("give the controller its keys: {program} key-secret | kubectl apply -f -\n")), "{}", ran.stdout);
-    // What is pasted changes these folders, and no other.
+    // A pasted command changes these folders, and no others.
     let pasted = format!("{program} rotate vllm-api-key --yes");
     let before = sandbox.read("out/prod/secret-source/vllm-api-key.sealed.yaml");
     let words = ["--cluster", "prod", "--secrets", "my copies", "rotate", "vllm-api-key", "--yes"];

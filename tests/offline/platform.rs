@@ -24,7 +24,7 @@ pub fn run(sandbox: &Sandbox, args: &[&str], environment: &[&str]) -> Ran {
     sandbox.run([args, environment].concat())
 }
 
-/// The platform's inventory of who reads the keys: namespace, ExternalSecret, target, and `secretKey ← key` in their order.
+/// The platform's inventory of the keys' consumers: namespace, ExternalSecret, target, and `secretKey ← key` in their order.
 const INVENTORY: &[(&str, &str, &str, &str)] = &[
     ("argocd", "argocd-oidc", "argocd-dex-oidc", "clientSecret=dex-argocd-client-secret"),
     ("monitoring", "grafana-datasource-litellm", "grafana-datasource-litellm", "password=litellm-grafana-ro-password"),
@@ -83,14 +83,14 @@ fn the_embedded_contract_and_the_checkout_both_say_what_the_inventory_says() {
     assert_eq!(consumers(&run(&sandbox, &["contract", "--format", "json"], &PROD).expect(0).stdout), expected);
 }
 
-/// What contract and checkout disagree on, which has to be exactly this.
+/// Asserts that contract and checkout disagree on exactly this.
 #[track_caller]
 fn disagrees(sandbox: &Sandbox, environment: &[&str], findings: &[&str]) {
     let ran = run(sandbox, &["contract", "--format", "json"], environment).expect(0);
     Ran { stdout: ran.stdout.replace("\"coverage\":", "\"findings\":"), ..ran }.has_found(findings);
 }
 
-/// The same beside the usual.
+/// The same, plus the usual.
 #[track_caller]
 fn covers(sandbox: &Sandbox, environment: &[&str], findings: &[&str]) {
     disagrees(sandbox, environment, &[&COVERAGE, findings].concat());
@@ -100,7 +100,7 @@ fn covers(sandbox: &Sandbox, environment: &[&str], findings: &[&str]) {
 const COVERAGE: [&str; 2] =
     ["other-store p/apps/billing/stripe.yaml:1:1", "rendered-by-helm p/apps/experience/key-portal/values.yaml:5:14"];
 
-/// What `patch` has not been run on.
+/// Findings before `patch` is run.
 const UNPATCHED: [&str; 15] = [
     "property-missing p/apps/agentgateway/anthropic.yaml:18:14",
     "property-missing p/apps/argocd/argocd-oidc.yaml:24:14",
@@ -119,7 +119,7 @@ const UNPATCHED: [&str; 15] = [
     "property-missing p/apps/serving/base/vllm.yaml:18:11",
 ];
 
-/// What names a ClusterSecretStore.
+/// Manifests that use a ClusterSecretStore.
 const OF_ANOTHER_KIND: [&str; 15] = [
     "store-kind-differs p/apps/agentgateway/anthropic.yaml:1:1",
     "store-kind-differs p/apps/argocd/argocd-oidc.yaml:3:1",
@@ -144,7 +144,7 @@ fn what_is_met_on_the_way_is_said() {
     symlink("..", sandbox.path("p/apps/loop")).unwrap();
     symlink("/dev/zero", sandbox.path("p/apps/zero.yaml")).unwrap();
     assert!(Command::new("mkfifo").arg(sandbox.path("p/apps/pipe.yaml")).status().unwrap().success());
-    // Examples and generators read nothing, and a pipe is none of ours.
+    // Examples and generators read nothing, and a pipe is ignored.
     covers(&sandbox, &PROD, &[&UNPATCHED[..], &["link-passed-over p/apps/loop", "link-passed-over p/apps/zero.yaml"]].concat());
 }
 
@@ -201,7 +201,7 @@ fn what_no_enabled_feature_needs_is_neither_missing_nor_an_orphan() {
     assert!(!planned.contains("orphan"), "{planned}");
     run(&sandbox, &["bootstrap"], &PROD).expect(0);
     assert_eq!(sandbox.value("n8n-encryption-key"), salt);
-    // One that can be provided again is missed only while it is needed.
+    // A value that can be provided again is missed only while it is needed.
     sandbox.write_secret("token", b"hf_0123456789abcdefghijABCDEFGHIJkl");
     let provide = ["bootstrap", "--provide", "hf-token=token"];
     run(&sandbox, &provide, &PROD).expect(0);
@@ -210,7 +210,7 @@ fn what_no_enabled_feature_needs_is_neither_missing_nor_an_orphan() {
     run(&sandbox, &["bootstrap"], &SMALL).expect(0);
     run(&sandbox, &provide, &PROD).expect(0);
     assert_eq!(sandbox.value("hf-token"), "hf_0123456789abcdefghijABCDEFGHIJkl");
-    // Off is no reason to forget a write-once value that was there.
+    // A disabled feature is no reason to forget an existing write-once value.
     sandbox.remove("out/secret-source/n8n-encryption-key.sealed.yaml");
     assert!(run(&sandbox, &["bootstrap"], &SMALL).expect(4).stderr.contains("n8n-encryption-key"));
 }
@@ -241,7 +241,7 @@ fn documents(sandbox: &Sandbox) -> BTreeMap<String, Vec<Value>> {
     found
 }
 
-/// Removes the property from every entry; how many there were.
+/// Removes the property from every entry; returns how many there were.
 fn without_properties(documents: &mut [Value]) -> usize {
     let mut removed = 0;
     for document in documents.iter_mut().filter(|document| document["kind"] == "ExternalSecret") {
@@ -263,7 +263,7 @@ fn patch_writes_only_the_property_and_the_second_run_nothing() {
     let mut after = documents(&sandbox);
     after.values_mut().for_each(|documents| removed += without_properties(documents));
     assert_eq!((removed, &after), (25, &before));
-    // Every old line is still there, in its order, but for the one in flow style.
+    // Every old line is still there, in its order, except the one in flow style.
     for (path, (mode, .., old)) in texts.iter().filter(|(path, _)| path.is_file()) {
         let (now_mode, .., new) = &sandbox.snapshot()[path];
         assert_eq!(mode, now_mode, "{}", path.display());
@@ -375,10 +375,10 @@ fn a_drifted_target_fails_or_is_reported() {
         sandbox.write(manifest, text.as_bytes());
         let ran = build(&sandbox, "p/apps/oauth2-proxy").unwrap();
         assert!(ran.code != 0, "{}", ran.stdout);
-        // `plan` would write the patch anew.
+        // `plan` would rewrite the patch.
         assert!(run(&sandbox, &["plan", "--check"], &args).expect(1).stdout.contains("oauth2-proxy-secrets.patch.yaml (updated)"));
     }
-    // A renamed one is passed over by kustomize, and reported here.
+    // kustomize skips a renamed one; here it is reported.
     sandbox.write(manifest, original.replacen("name: oauth2-proxy-secrets", "name: proxy-secrets", 1).as_bytes());
     build(&sandbox, "p/apps/oauth2-proxy").unwrap().expect(0);
     assert!(run(&sandbox, &["plan", "--check"], &args).expect(1).stdout.contains("property-patches (new): 1 file"));
@@ -449,7 +449,7 @@ fn the_result_lies_where_the_platforms_own_checks_accept_it() {
     assert_eq!(controller["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"], "-8");
     let values = "{fullnameOverride: sealed-secrets-controller, keyrenewperiod: \"0\", image: {tag: 0.40.0}}";
     assert_eq!(controller["spec"]["source"]["helm"]["valuesObject"], serde_yaml::from_str::<Value>(values).unwrap());
-    // Argo CD runs no post-renderer: what a chart renders has an ExternalSecret to commit.
+    // Argo CD runs no post-renderer: for what a chart renders, there is an ExternalSecret to commit.
     let own: Value = serde_yaml::from_str(&sandbox.read("p/platform/secret-source/external-secrets/experience_key-portal.yaml")).unwrap();
     let entry = "[{secretKey: LITELLM_MASTER_KEY, remoteRef: {key: litellm-master-key, property: value}}]";
     assert_eq!(own["spec"]["data"], serde_yaml::from_str::<Value>(entry).unwrap());
@@ -503,7 +503,7 @@ fn the_store_has_the_form_that_was_asked_for() {
         assert!(store["metadata"].get("namespace").is_some() && store["spec"].get("conditions").is_none());
     }
     assert!(stores.read("out/property-patches/hf-token.patch.yaml").contains("/spec/secretStoreRef/kind"));
-    // Without names, for an authorizer that cannot tell them.
+    // Without names, for an authorizer that cannot check them.
     let wide = with("rbac: namespace");
     assert!(read(&wide, "out/secret-source/rbac.yaml")[0]["rules"][0].get("resourceNames").is_none());
 }
@@ -559,7 +559,7 @@ fn a_contract_is_drafted_in_a_minute() {
     assert!(planned.contains("web-token") && other.read("own.yaml").contains("store: shop-store"), "{planned}");
 }
 
-/// What is yours to supply.
+/// What you must provide.
 const AWAITED: [&str; 3] = [
     "not-yet-provided p/platform/secret-source/anthropic-api-key.sealed.yaml",
     "not-yet-provided p/platform/secret-source/cloudflare-api-token.sealed.yaml",
@@ -716,7 +716,7 @@ fn helm_values_inside_an_application_are_found() {
     let sandbox = with_platform(Sandbox::empty());
     sandbox.remove("p/apps/experience/key-portal/values.yaml");
     sandbox.write("p/argocd/portal.yaml", b"apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: portal}\nspec:\n  source:\n    helm:\n      values: |\n        externalSecret:\n          remoteKey: litellm-master-key\n");
-    // Whose values these are is not known.
+    // It is unknown whose values these are.
     let template = ["helm-template p/apps/experience/key-portal/templates/externalsecret.yaml"];
     let (coverage, portal) = ([&COVERAGE[..1], &template, &UNPATCHED].concat(), "p/argocd/portal.yaml:8:9");
     disagrees(&sandbox, &PROD, &[&coverage[..], &[&format!("rendered-by-helm {portal}")]].concat());
@@ -761,12 +761,12 @@ pub fn mini(files: &[(&str, &str)]) -> Sandbox {
     sandbox
 }
 
-/// What is found in a checkout that reads only these keys of the contract, beside this.
+/// The findings in a checkout that reads only these keys of the contract, and `more`.
 pub fn mini_findings(read: &[&str], more: &[&str]) -> Vec<String> {
     let contract = fixture_text("../src/contract.yaml");
     let keys = contract.split("consumers:").next().unwrap().lines().enumerate();
     let keys = keys.filter_map(|(i, line)| Some((i + 1, line.strip_prefix("  - name: ")?)));
-    // The password itself is read by nobody: its hash is.
+    // Nothing reads the password itself, only its hash.
     let unread = keys.filter(|(_, key)| !read.contains(key) && *key != "dex-admin-password");
     let unread: Vec<String> = unread.map(|(line, _)| format!("key-unread contract.yaml:{line}:5")).collect();
     [usual_in("keys", "q/out"), unread, more.iter().map(|&finding| finding.to_owned()).collect()].concat()
@@ -784,7 +784,7 @@ fn kustomizations_that_list_each_other_end() {
         ("b/kustomization.yaml", "resources: [../a]\n"),
     ]);
     run(&cycle, &["plan"], &MINI).expect(0);
-    // Each layer lists both of the one below: as many ways as 2^26.
+    // Each layer lists both folders of the layer below: 2^26 ways.
     let deep = mini(&[
         ("l0a/x.yaml", &app),
         ("l0a/kustomization.yaml", "resources: [x.yaml]\n"),
@@ -838,7 +838,7 @@ fn another_stores_external_secret_is_none_of_ours() {
         assert!(built.expect(0).stdout.contains("property: value"));
         assert_ne!(build(&sandbox, "q/b").unwrap().code, 0, "the guard tests the store");
     }
-    // In one folder the line goes into ours only.
+    // If both are in one folder, only ours gets the line.
     let both = mini(&[("a/x.yaml", &ours), ("a/y.yaml", &theirs), ("a/kustomization.yaml", "resources: [x.yaml, y.yaml]\n")]);
     assert_eq!(run(&both, &["patch"], &MINI).expect(0).stdout.matches("+        property: value").count(), 1);
     // A team's own SecretStore of that name stays, and so does the vault beside an entry of ours.
@@ -870,7 +870,7 @@ fn what_hides_behind_an_alias_is_refused_and_named() {
         let ran = sandbox.run_with_input(["patch", "-"], text.as_bytes()).expect(3);
         assert!(ran.stderr.contains("standard input:") && ran.stderr.contains("alias"), "{to}: {}", ran.stderr);
     }
-    // And what cannot be read at all is named too.
+    // A file that cannot be read at all is named too.
     let sandbox = mini(&[("a/x.yaml", &whole), ("a/y.yaml", &whole.replace("  data:", "\tdata:"))]);
     assert!(run(&sandbox, &["patch"], &MINI).expect(1).stderr.contains("q/a/y.yaml:"));
 }
@@ -919,7 +919,7 @@ fn the_store_file_is_never_something_else() {
     sandbox.set("store: { file: q/store.yaml, project-id: 'gcpsm:' }");
     run(&sandbox, &["bootstrap"], &MINI).expect(2);
     sandbox.set("");
-    // Nor is a folder that is somebody else's written to.
+    // It does not write to a foreign folder either.
     run(&sandbox, &["bootstrap"], &["--platform", "q", "--out", "q/a"]).expect(4);
     assert_eq!(before, sandbox.snapshot());
 }
@@ -940,7 +940,7 @@ fn a_key_that_no_external_secret_reads_is_found_at_its_line_of_the_contract() {
     let sandbox = mini(&[("a/x.yaml", &es("app", "n", "hf-token", "secret-store"))]);
     sandbox.set("");
     let text = sandbox.run(["contract", "--format", "yaml"]).expect(0).stdout;
-    // What is printed has one line more: that of its schema.
+    // The printed text has one more line: its schema.
     let line = text.lines().position(|line| line == "  - name: litellm-master-key").unwrap();
     sandbox.write("own.yaml", format!("# mine\n{text}").as_bytes());
     for (flags, place) in
@@ -975,7 +975,7 @@ fn namespaces_come_from_whoever_decides_them() {
     assert_eq!(namespace(&[&base[..], &[("apps.yaml", &application("", "over"))]].concat()), "llm");
     assert_eq!(namespace(&[&base[..], &[("apps.yaml", &application("    kustomize: {namespace: moved}\n", "over"))]].concat()), "moved");
     assert_eq!(namespace(&base), "litellm", "the contract knows it");
-    // Where nobody knows, it is said; and `patch` needs no namespace.
+    // An unknown namespace is reported; and `patch` needs no namespace.
     let sandbox = mini(&[("a/x.yaml", &es("lost", "", "hf-token", "secret-store"))]);
     assert!(run(&sandbox, &["plan"], &MINI).expect(0).stdout.contains("namespace-unknown"));
     run(&sandbox, &["patch", "--write"], &MINI).expect(0);
@@ -991,7 +991,7 @@ fn our_own_application_is_no_example_for_itself() {
     sandbox.write("c.yaml", without_hash(&contract).replace("namespace: secret-source", "namespace: sealed-secrets-source").as_bytes());
     run(&sandbox, &["bootstrap", "--contract", "c.yaml"], &MINI).expect(0);
     assert!(run(&sandbox, &["bootstrap", "--contract", "c.yaml"], &MINI).expect(0).stdout.starts_with("nothing to do"));
-    // What is the platform's own beside our files still counts.
+    // The platform's own files beside ours still count.
     sandbox.write("q/out/apps/y.yaml", es("beside", "m", "vllm-api-key", "secret-store").as_bytes());
     let table = run(&sandbox, &["contract", "--contract", "c.yaml"], &MINI).expect(0).stdout;
     assert!(table.contains("m/beside"), "{table}");

@@ -8,13 +8,13 @@ use seal_secrets::world::World;
 
 use crate::common::{Ran, Sandbox, without_hash};
 
-/// What a run prints in place of what only the operator knows.
+/// Placeholders that a run prints for what only the operator knows.
 const PLACEHOLDERS: [(&str, &str); 5] =
     [("KEY…", "hf-token"), ("KEY", "hf-token"), ("age1…", "age1recipient"), ("sha256:…", DIGEST), ("…", "x")];
 
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Each command of ours in a text, from its program to where the shell goes on.
+/// Each of our commands in a text, from the program's name to the end of the command.
 pub fn commands(text: &str) -> Vec<String> {
     const PROGRAM: &str = "seal-secrets ";
     let mut found = Vec::new();
@@ -64,28 +64,28 @@ fn places(args: impl IntoIterator<Item = OsString>, world: &World) -> Option<BTr
     Some(seal_secrets::places(command_line, world).ok()?.into_iter().collect())
 }
 
-/// Holds what a run printed against that rule. A command line that is refused has no places.
+/// Checks what a run printed against that rule. A refused command line has no places.
 #[track_caller]
 pub fn check(args: &[OsString], ran: &Ran, world: &World) {
     let is_help = |arg: &OsString| ["--help", "-h", "help", "copy", "explain", "completions", "man"].iter().any(|help| arg == help);
     if args.iter().any(is_help) {
         return;
     }
-    // One that is printed with each of many findings is the same each time.
+    // A command that is printed with each of many findings is the same each time.
     let printed: BTreeSet<String> = commands(&ran.stdout).into_iter().chain(commands(&ran.stderr)).collect();
     if printed.is_empty() {
         return;
     }
     let Some(own) = places(args.to_vec(), world) else { return };
     for command in printed {
-        // The help has no folders, a folder that is not there may not be repeated, and what `init` makes is there only afterwards.
+        // The help has no folders, a missing folder may not be repeated, and what `init` makes exists only afterwards.
         if ["--help", " DIR", "init"].iter().any(|unknown| command.contains(unknown)) || args.iter().any(|arg| arg == "init") {
             continue;
         }
         let there = places(words(&command), world);
         let there = there.unwrap_or_else(|| panic!("{args:?} prints a command that cannot be read: seal-secrets {command}"));
         for (name, place) in &own {
-            // Only a command that talks to a cluster has one.
+            // Only a command that talks to a cluster has these.
             let is_live = matches!(*name, "context" | "kubeconfig" | "controller");
             let found = there.get(name);
             let is_draft = *name == "platform" && command.contains("--from-platform");
@@ -107,7 +107,7 @@ fn talks(command: &str) -> bool {
         || command.contains("fetch-cert") && !command.contains("--file")
 }
 
-/// A run's settings, and its flags; and where the certificate has to lie.
+/// A run's settings and flags, and the folder of its certificate.
 const SETTINGS: [(&str, &[&str], &str); 4] = [
     ("", &[], "keys"),
     ("platform: p\nenvironment: prod\ncontract: c.yaml\nkeys: k\nout: p/sealed\nsecrets: copies\ncontext: mine", &[], "k"),
@@ -136,7 +136,7 @@ const SETTINGS: [(&str, &[&str], &str); 4] = [
     ),
 ];
 
-/// What prints commands: plans, findings, errors, what is to be done next.
+/// Runs that print commands: plans, findings, errors, next steps.
 const COMMANDS: &[&[&str]] = &[
     &["plan"],
     &["bootstrap"],
@@ -186,7 +186,7 @@ fn under_each_kind_of_settings_what_is_printed_and_the_runbook_lead_to_the_same_
             with_flags += found.iter().filter(|command| command.starts_with("--")).count();
         }
         assert!(printed > 15 && (with_flags > 0) != flags.is_empty(), "{settings} {flags:?}: {printed}, {with_flags} with flags");
-        // The last run made a state in which the commands of its runbook work from the folder in which it lies.
+        // After the last run, the commands of its runbook work from the runbook's folder.
         let own = places([flags, &["plan"]].concat().iter().map(OsString::from), &sandbox.world_at("")).unwrap();
         let out = &own["out"];
         let runbook = std::fs::read_to_string(format!("{out}/INSTALL.md")).unwrap();

@@ -1,5 +1,4 @@
-//! Seal and unseal against a second implementation: the `rsa` crate for OAEP and aws-lc for AES-GCM, each the one that
-//! the product does not use there.
+//! Seal and unseal against a second implementation: the `rsa` crate for OAEP and aws-lc for AES-GCM. The product uses neither there.
 
 use std::num::NonZeroUsize;
 
@@ -52,7 +51,7 @@ fn cheap_bytes(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Names as Kubernetes has them, sizes from nothing to 1 MiB with the small ones likelier.
+/// Names as in Kubernetes; sizes from 0 to 1 MiB, small ones more likely.
 fn case() -> impl Strategy<Value = (String, String, Scope, u64, usize)> {
     let scope = prop_oneof![Just(Scope::Strict), Just(Scope::NamespaceWide), Just(Scope::ClusterWide)];
     let size = prop_oneof![4 => 0usize..200, 1 => 0usize..=1 << 20, 1 => Just(1usize << 20), 1 => Just(0usize)];
@@ -152,7 +151,7 @@ fn entry(one: &Written) -> String {
     }
 }
 
-/// A file of several documents, some of them ExternalSecrets, all of them full of what looks like one.
+/// A file of several documents, some of them ExternalSecrets, all of them full of text that looks like one.
 fn manifest() -> impl Strategy<Value = String> {
     let document = (proptest::collection::vec(written(), 1..5), 0usize..4);
     (proptest::collection::vec(document, 1..4), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(documents, crlf, mark, cut)| {
@@ -201,7 +200,7 @@ proptest! {
                 prop_assert_eq!(&entry["remoteRef"]["property"], "value");
             }
         }
-        // What was there is still there, in its order.
+        // All of the old text is still there, in its order.
         let mut rest = edited.chars();
         prop_assert!(text.chars().all(|c| rest.any(|other| other == c)));
     }

@@ -181,7 +181,7 @@ fn what_is_no_proxy_is_refused_and_not_shown() {
         ("://hunter2", kind),
     ] {
         assert_eq!(ask(url, TRUSTED).unwrap_err().to_string(), format!("error: `proxy-url` in the kubeconfig {ends}"), "{url}");
-        // Without a scheme, a variable's is http.
+        // A variable's URL without a scheme is http.
         if url.contains("://") {
             let error = Proxy::of(&SERVER.parse().unwrap(), None, |name| (name == "https_proxy").then(|| url.to_owned())).err().unwrap();
             assert_eq!(error.to_string(), format!("error: `https_proxy` {ends}"), "{url}");
@@ -206,7 +206,7 @@ fn a_proxy_that_never_answers_is_given_up_on() {
     assert_eq!(ran.stderr, format!("context fake, {SERVER}\n{says}"));
 }
 
-/// A server, what the environment says, and the proxy that is chosen; `-` = none.
+/// A server, the environment's variables, and the chosen proxy; `-` = none.
 type Choice = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
 const CHOICES: &[Choice] = &[
@@ -215,7 +215,7 @@ const CHOICES: &[Choice] = &[
     (SERVER, &[("https_proxy", "http://p:1")], "p:1"),
     (SERVER, &[("HTTPS_PROXY", "http://p:1"), ("https_proxy", "http://q:1")], "p:1"),
     (SERVER, &[("HTTPS_PROXY", ""), ("https_proxy", "http://q:1")], "q:1"),
-    // As in kubectl, these say nothing of an https server.
+    // As in kubectl, these variables do not apply to an https server.
     (SERVER, &[("HTTP_PROXY", "http://p:1"), ("http_proxy", "http://p:1"), ("ALL_PROXY", "http://p:1"), ("all_proxy", "http://p:1")], "-"),
     (SERVER, &[("HTTPS_PROXY", "p")], "p:80"),
     (SERVER, &[("HTTPS_PROXY", "user:hunter2@p:8080/")], "p:8080"),
@@ -226,7 +226,7 @@ const CHOICES: &[Choice] = &[
     (SERVER, &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "api.example.invalid")], "-"),
     (SERVER, &[("HTTPS_PROXY", "http://p:1"), ("no_proxy", "api.example.invalid")], "-"),
     (SERVER, &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "other"), ("no_proxy", "api.example.invalid")], "p:1"),
-    // What is not used is not read.
+    // An unused variable is not read.
     (SERVER, &[("HTTPS_PROXY", "ftp://p:1"), ("NO_PROXY", "*")], "-"),
     // This machine.
     ("https://localhost:6443", &[("HTTPS_PROXY", "http://p:1")], "-"),
@@ -245,12 +245,12 @@ fn the_environment_chooses_as_for_kubectl() {
         let chosen = |url| Proxy::of(&server.parse().unwrap(), url, variable).unwrap().map_or("-".to_owned(), |proxy| proxy.place());
         assert_eq!(chosen(None), *expected, "{server} {variables:?}");
         assert_eq!(chosen(Some("")), *expected, "{server} {variables:?}");
-        // That of the kubeconfig counts before all of it, and for every server.
+        // The kubeconfig's proxy precedes all variables, for every server.
         assert_eq!(chosen(Some("http://k:3")), "k:3", "{server} {variables:?}");
     }
 }
 
-/// Servers, lists, and whether such a list exempts the server.
+/// Servers, `NO_PROXY` lists, and whether the list exempts the server.
 const EXEMPT: &[(&str, &str, bool)] = &[
     ("https://a.b.example:6443", "", false),
     ("https://a.b.example:6443", "*", true),
@@ -303,7 +303,7 @@ fn the_environment_exempts_as_for_kubectl() {
     }
 }
 
-/// The binary with these variables, at a server that the proxy alone, or this machine under no loopback address, reaches.
+/// Runs the binary with these variables. Only the proxy reaches the server, or it is this machine at a non-loopback address.
 fn fetch(server: &str, more: &str, variables: &[(&str, &str)]) -> Ran {
     let sandbox = Sandbox::empty();
     kubeconfig(&sandbox, server, TRUSTED, &format!(", tls-server-name: 127.0.0.1{more}"));
@@ -321,11 +321,11 @@ fn the_binary_reads_the_environment() {
         assert!(reached(fetch(SERVER, "", &[(name, &proxy)])), "{name}");
         assert_eq!(std::mem::take(&mut *asked.lock().unwrap()).len(), 1, "{name}");
     }
-    // That of the kubeconfig counts, and whatever the environment exempts.
+    // The kubeconfig's proxy is used, whatever the environment exempts.
     let other = format!(", proxy-url: \"{proxy}\"");
     assert!(reached(fetch(SERVER, &other, &[("HTTPS_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "*")])));
     assert_eq!(std::mem::take(&mut *asked.lock().unwrap()).len(), 1);
-    // What is exempt is asked directly, and what these variables say is for no https server.
+    // An exempt server is asked directly; `HTTP_PROXY` and `ALL_PROXY` do not apply to an https server.
     let (direct, count) = serve(|_, _| response("401 Unauthorized", "", "{}"));
     let server = format!("https://0.0.0.0:{direct}");
     let variables: [&[(&str, &str)]; 3] = [
@@ -340,7 +340,7 @@ fn the_binary_reads_the_environment() {
         );
         assert_eq!((count.load(Ordering::SeqCst), asked.lock().unwrap().len()), (n + 1, 0), "{variables:?}");
     }
-    // And an error says where the proxy is from.
+    // An error says where the proxy comes from.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let ran = fetch(SERVER, "", &[("https_proxy", &format!("http://user:hunter2@127.0.0.1:{closed}"))]).expect(7);
     let says = format!(

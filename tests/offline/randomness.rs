@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::common::{Drawing, Sandbox, TestEntropy, fit, fixture_text};
 
-/// What AES made of a value: with one key and the format's one nonce, the same value comes out the same.
+/// The AES part of a blob: with one key and the format's only nonce, equal values give equal results.
 fn body(blob: &str) -> Vec<u8> {
     let bytes = BASE64_STANDARD.decode(blob).unwrap();
     let rsa = usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
@@ -67,7 +67,7 @@ fn so_are_they_in_whatever_is_re_encrypted() {
     assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (6, 6));
 }
 
-/// Randomness that comes again after so many bytes.
+/// Randomness that repeats after this many bytes.
 fn repeating(period: usize) -> Box<seal_secrets::model::Entropy> {
     let mut stream = vec![0; period];
     TestEntropy(7).fill(&mut stream);
@@ -85,7 +85,7 @@ fn a_source_that_repeats_itself_is_refused() {
     many.write("keys/sealing.crt", Sandbox::renewed().read("keys/sealing.crt").as_bytes());
     many.accept("keys");
     let rotate = ["rotate", "vllm-api-key", "litellm-db-password", "--yes"];
-    // In the first draws; then after so many session keys, of 64 bytes each with OAEP's seed: in one file or in several.
+    // It repeats in the first draws, or after some session keys (64 bytes each with OAEP's seed), in one file or in several.
     for (start, args, periods) in [
         (&Sandbox::empty(), &["keygen"][..], &[1, 32][..]),
         (&Sandbox::with_keys().without_hash(), &["bootstrap"], &[1, 8, 32, 64, 320, 640]),
@@ -135,7 +135,7 @@ fn each_byte_makes_what_it_has_to() {
 
 #[test]
 fn every_character_is_as_likely_as_every_other() {
-    // Every byte once, as often as it takes: each of the 62 characters comes of four of them.
+    // Each byte once, repeated as often as needed: each of the 62 characters comes from four bytes.
     let text = made("alphanumeric: { length: 124 }", (0..=255).map(|n: u8| n.wrapping_mul(167)).cycle());
     assert_eq!(text.len(), 124);
     let mut left: Vec<u8> = (0..=255).map(|n: u8| n.wrapping_mul(167)).filter(|byte| *byte < 248).collect();

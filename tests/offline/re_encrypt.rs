@@ -12,7 +12,7 @@ use seal_secrets::pipeline::{pem, private_key, unseal};
 
 use crate::common::{OWN_CERTIFICATE, OWN_KEY, Sandbox, USUAL, at_the_prompt_while, fit, fixture_text, needs};
 
-/// Long base64: what may change in a file of somebody's. It may be broken, after a backslash or before a line as deep as its own.
+/// Long base64, which may change in a foreign file. It may be broken, after a backslash or before a line with the same indentation.
 fn without_blobs(text: &str) -> String {
     static BLOB: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"A[gQ]([A-Za-z0-9+=]|\\?/){300,}(\\?\r?\n {7,8}[A-Za-z0-9+/=]{300,})?").unwrap());
@@ -28,7 +28,7 @@ fn vectors() -> (String, Vec<[String; 5]>) {
     (pem::write("PRIVATE KEY", &der).to_string(), cases.map(|case| fields.map(|field| case[field].as_str().unwrap().to_owned())).collect())
 }
 
-/// One SealedSecret in a form that somebody may have written it in.
+/// One SealedSecret in a form that a user may have written.
 fn document(form: usize, [namespace, name, scope, blob, _]: &[String; 5]) -> String {
     let annotation = match scope.as_str() {
         "strict" => String::new(),
@@ -156,7 +156,7 @@ fn the_output_folder_is_left_as_bootstrap_would_write_it() {
     let before = sandbox.snapshot();
     assert!(sandbox.run(["re-encrypt", "--yes"]).expect(0).stdout.starts_with("nothing to do"));
     assert_eq!(before, sandbox.snapshot());
-    // An annotation that is wrong is corrected, and the value stays.
+    // A wrong annotation is corrected, and the value stays.
     let digest = format!("sha256:{}", "0".repeat(64));
     let (unit, renewed) = ("out/secret-source/vllm-api-key.sealed.yaml", sandbox.read("out/secret-source/vllm-api-key.sealed.yaml"));
     sandbox.write(unit, regex::Regex::new("sha256:[0-9a-f]{64}").unwrap().replace(&renewed, digest).as_bytes());
@@ -175,7 +175,7 @@ fn what_cannot_be_opened_is_named_and_the_rest_is_done() {
     sandbox.write("git/broken.yaml", b"kind: SealedSecret\n  x: [\n");
     sandbox.write("git/good.yaml", sandbox.read("out/secret-source/vllm-api-key.sealed.yaml").as_bytes());
     let before = sandbox.read("git/strange.yaml");
-    // Only what is sealed to one key: the rest is passed over.
+    // Only what is sealed to one key: the rest is skipped.
     let ran = sandbox.run(["re-encrypt", "git/strange.yaml", "git/good.yaml", "--dry-run", "--key", &old]).expect(0);
     assert!(ran.stdout.contains("to do: 1 SealedSecret in 1 file"), "{}", ran.stdout);
     let ran = sandbox.run(["re-encrypt", "git", "--yes"]).expect(1);
@@ -207,7 +207,7 @@ fn renew_moves_everything_to_a_new_key_and_keeps_the_old_one() {
     assert_ne!(sandbox.read("keys/sealing.crt"), renewed.read("keys/sealing.crt"));
     assert!(renewed.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do"));
     renewed.run(["verify", "--identity", "keys/operator.agekey"]).finds(&USUAL);
-    // The cluster needs both: what is sealed elsewhere to the old one opens still, and the newest serves.
+    // The cluster needs both: the old one still opens what is sealed to it elsewhere, and the newest serves.
     let secrets = renewed.run(["key-secret"]).expect(0).stdout;
     let names: Vec<String> = serde_yaml::Deserializer::from_str(&secrets)
         .map(|one| <serde_yaml::Value as serde::Deserialize>::deserialize(one).unwrap())
@@ -216,14 +216,14 @@ fn renew_moves_everything_to_a_new_key_and_keeps_the_old_one() {
     assert_eq!(names, ["sealed-secrets-key", "sealed-secrets-key-2"]);
     renewed.write_secret("backup.yaml", secrets.as_bytes());
     assert_eq!(values, renewed.run(["unseal", "--recovery-private-key", "backup.yaml"]).expect(0).stdout);
-    // A key that is in the escrow and newer is finished with, and no other is made.
+    // A newer key in the escrow completes the renewal, and no other is made.
     let half = with_a_newer_key();
     let newer = format!("the escrow holds a newer key, {}", digest(&renewed.read("keys/sealing.crt")));
     half.run(["key-secret"]).warned(&[&format!("{newer}, which the controller would serve: `seal-secrets renew` moves to it")]);
     let ran = half.run(["renew", "--yes"]).warned(&[&format!("{newer}: this run completes the renewal with it")]);
     assert!(ran.stdout.contains("the escrow holds 2 keys"), "{}", ran.stdout);
     assert_eq!(half.read("keys/sealing.crt"), renewed.read("keys/sealing.crt"));
-    // What does not open keeps everything as it is.
+    // If a value does not open, everything stays as it is.
     let damaged = with_a_newer_key();
     damaged.edit("out/secret-source/vllm-api-key.sealed.yaml", "name: vllm-api-key", "name: vllm-api-kez");
     let before = damaged.snapshot();
@@ -284,20 +284,20 @@ fn status_says_nothing_of_a_key_that_it_could_not_judge() {
     std::fs::create_dir(sandbox.path("linked")).unwrap();
     std::os::unix::fs::symlink("../mixed/a.yaml", sandbox.path("linked/a.yaml")).unwrap();
     assert_eq!(needed("linked", 0), [Some(true), None]);
-    // Of a program of that size nothing is said; a manifest that was passed itself is an error.
+    // A program of that size is not reported; a manifest that was passed itself is an error.
     std::fs::create_dir(sandbox.path("large")).unwrap();
     for name in ["program", "a.yaml"] {
         std::fs::File::create(sandbox.path("large").join(name)).unwrap().set_len((16 << 20) + 1).unwrap();
     }
     assert_eq!(needed("large", 0), [Some(true), None]);
     assert_eq!(needed("large/a.yaml", 1), [Some(true), None]);
-    // What a key opens only in part is not passed over without a word.
+    // A file that a key opens only in part is not skipped silently.
     let old = digest(&sandbox.read("keys/sealing.crt"));
     sandbox.write("renamed/a.yaml", mixed.replace("name: vllm-api-key", "name: vllm-api-kez").as_bytes());
     sandbox.write("keys/sealing.crt", Sandbox::renewed().read("keys/sealing.crt").as_bytes());
     let ran = sandbox.run(["re-encrypt", "renamed", "--key", &old, "--yes"]).expect(1);
     assert!(ran.stderr.contains("failed: renamed/a.yaml:") && ran.stderr.contains("tried sha256:"), "{}", ran.stderr);
-    // One file in two spellings is one.
+    // One file in two spellings counts once.
     let ran = sandbox.run(["re-encrypt", "./mixed", "mixed/../mixed/a.yaml", "mixed", "--yes"]).expect(0);
     assert!(ran.stdout.contains("done: 1 SealedSecret in 1 file"), "{}", ran.stdout);
 }
@@ -355,10 +355,10 @@ fn controller(odd: &'static str) -> u16 {
             "another name" => answer["metadata"]["name"] = "x".into(),
             "a wider scope" => answer["metadata"]["annotations"] = serde_json::json!({ "sealedsecrets.bitnami.com/cluster-wide": "true" }),
             "another data key" => answer["spec"]["encryptedData"] = serde_json::json!({ "other": "AgBx" }),
-            // Which is nobody's business.
+            // This does not matter.
             _ => answer["spec"]["template"] = serde_json::json!({ "data": { "x": "y" }, "type": "other" }),
         }
-        // As the real one does, which leaves out what kind it is.
+        // Like the real one, it leaves out its kind.
         let object = answer.as_object_mut().unwrap();
         object.remove("kind");
         object.remove("apiVersion");
@@ -378,7 +378,7 @@ fn controller(odd: &'static str) -> u16 {
             }
             _ if path.ends_with("/cert.pem") && odd == "another certificate" => (200, fixture_text(OWN_CERTIFICATE)),
             _ if path.ends_with("/cert.pem") => (200, pem.clone()),
-            // Every third time it has no time.
+            // It is busy every third time.
             _ if path.ends_with("/rotate") && (n % 3 == 0 || odd == "busy") => (429, String::new()),
             _ if path.ends_with("/rotate") => rotate(body),
             _ => (200, r#"{"kind":"Service","spec":{"ports":[{"name":"http"}]}}"#.to_owned()),
@@ -397,7 +397,7 @@ fn of_a_controllers_answer_only_the_ciphertexts_are_taken() {
         let server = format!("https://127.0.0.1:{}", controller(odd));
         crate::api_server::kubeconfig(&sandbox, &server, "fixtures/tls/server.crt", "");
         let before = sandbox.snapshot();
-        // Without an identity nobody here can open what the controller seals.
+        // Without an identity, nothing here can open what the controller seals.
         let to = digest(&sandbox.read("keys/sealing.crt"));
         let named = ["--accept-certificate", &to];
         let args = ["re-encrypt", "--via-controller", "--kubeconfig", "kubeconfig", "--yes"];
@@ -443,7 +443,7 @@ fn a_controller_is_asked_for_nested_ones_and_not_for_a_value_by_itself() {
     let indented: String = unit.lines().map(|line| format!("      {line}\n")).collect();
     let before = format!("helm:\n  values: |\n    extraObjects:\n    - a: b\n    - \n{indented}raw: {blob}\n");
     sandbox.write("git/values.yaml", before.as_bytes());
-    // What does not say to which certificate it is sealed is tried, and one of the two needs nothing.
+    // A value that does not name its certificate is tried, and one of the two needs nothing.
     let unmarked =
         |text: &str| text.lines().filter(|line| !line.contains("seal-secrets/certificate")).map(|line| format!("{line}\n")).collect();
     let (old, new): (String, String) = (unmarked(&unit), unmarked(&Sandbox::renewed().read("out/secret-source/vllm-api-key.sealed.yaml")));
@@ -494,7 +494,7 @@ fn a_file_that_changes_meanwhile_stays_as_it_was_changed() {
             });
             let ran = sandbox.run_drawing(Box::new(entropy), args);
             assert_eq!(ran.code, 8, "{args:?}, {what}: {}{}", ran.stdout, ran.stderr);
-            // A path that was typed and does not exist any more is not repeated.
+            // A typed path that no longer exists is not repeated.
             let named = if what == "gone" && args.contains(&unit) { "`PATH`" } else { unit };
             let says = format!("error: {named}: it was changed meanwhile\n");
             assert!(ran.stderr.contains(&says), "{args:?}, {what}: {}", ran.stderr);

@@ -1,5 +1,5 @@
-//! A disk that fails to answer must not count as an empty one: each operation by which a command looks or reads returns an error. The
-//! sweeps of `faults` do the same with a first `bootstrap`, `keygen` and `renew`.
+//! A disk that fails to answer must not count as an empty one: each look and each read of a command returns an error. The sweeps of
+//! `faults` do the same with a first `bootstrap`, `keygen` and `renew`.
 
 use std::path::Path;
 

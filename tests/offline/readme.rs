@@ -39,7 +39,7 @@ fn every_console_block_shows_what_happens() {
     run_blocks("docs/daily-use.md", &sandbox, 4);
     run_blocks("docs/on-your-platform.md", &sandbox, 6);
     run_blocks("docs/recovery.md", &Sandbox::usual(), 1);
-    // The contract stands on the page itself.
+    // The contract is on the page itself.
     let shop = Sandbox::with_usual_keys();
     let page = fixture_text("../docs/contract.md");
     shop.write("shop.yaml", page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap().as_bytes());
@@ -65,7 +65,7 @@ fn run_blocks(document: &str, sandbox: &Sandbox, count: usize) {
     assert_eq!(commands.len(), count);
     for (command, shown) in &commands {
         let mut shell = Command::new(program("sh"));
-        // The binary is built already: `make` is told so.
+        // The binary is built already: `MAKEFLAGS` tells `make` so.
         shell.args(["-c", command]).current_dir(sandbox.path("")).env_clear().env("XDG_STATE_HOME", sandbox.state_home());
         shell.env("PATH", path_after(&sandbox.path("bin"))).env("MAKEFLAGS", format!("CARGO=true BINARY={BINARY}"));
         let mut output = finish(shell).expect(0).stdout;
@@ -129,7 +129,7 @@ fn version_says_which_build_this_is() {
     };
     let number = env!("CARGO_PKG_VERSION");
     assert_eq!(run("-V"), format!("seal-secrets {number}\n"));
-    // What is built for others knows its commit.
+    // A build for others knows its commit.
     let features = if cfg!(feature = "cluster") { "cluster" } else { "none" };
     let begin = format!("seal-secrets {number} (commit unknown, features {features}, target ");
     let said = run("--version");

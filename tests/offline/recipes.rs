@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::common::{Ran, Sandbox, has, path, printed, program, tool};
 
-/// A contract of version 2 with these Secrets, one a line.
+/// A contract of version 2 with these Secrets, one per line.
 pub fn contract(secrets: &str) -> String {
     format!("version: 2\nstore: store\nnamespace: vault\nreader: {{ name: reader, namespace: eso }}\nsecrets:\n{secrets}")
 }
@@ -38,7 +38,7 @@ pub fn run(sandbox: &Sandbox, args: &[&str]) -> Ran {
     sandbox.run([args, &["--contract", "c.yaml"]].concat())
 }
 
-/// With these Secrets sealed, and these values of the operator's; `verify` has opened each value and found nothing.
+/// These Secrets sealed, with these values of the operator; `verify` has opened each value and found nothing.
 pub fn sealed(secrets: &str, provided: &[(&str, &str)]) -> Sandbox {
     sealed_by(&contract(secrets), provided)
 }
@@ -75,7 +75,7 @@ fn prints(sandbox: &Sandbox, name: &str, args: &[&str]) -> String {
     printed(command)
 }
 
-/// Whether a program is here; where it is not, that is told.
+/// Whether a program exists here; if not, that is reported.
 fn is_here(name: &str) -> bool {
     has(&[name])
 }
@@ -108,7 +108,7 @@ fn what_is_drawn_is_what_its_recipe_says() {
 
 #[test]
 fn a_password_has_a_character_of_each_class() {
-    // As short as they may be: without a rule, one in four lacks a class.
+    // As short as allowed: without a rule, one in four lacks a class.
     let values: String = (0..100).map(|i| format!("      v{i}: {{ password: {{ length: 20 }} }}\n")).collect();
     let sandbox = sealed(&format!("  - name: many\n    about: short passwords\n    values:\n{values}"), &[]);
     for (key, value) in &opened(&sandbox)["many"] {
@@ -162,7 +162,7 @@ fn hashes_are_those_of_their_password() {
         let hash = text(&opened, "login", key);
         is_argon2id_of(password, hash, [memory, iterations, parallelism]);
     }
-    // Few machines have it: where it is, it looks too.
+    // Few machines have `htpasswd`; if it exists, it checks too.
     if tool("htpasswd").is_some() {
         sandbox.write("htpasswd", &opened["registry"]["htpasswd"]);
         sandbox.write_secret("password", password.as_bytes());
@@ -171,7 +171,7 @@ fn hashes_are_those_of_their_password() {
     }
 }
 
-/// Each kind in each form; the smallest of RSA, for one of another size is made in the same way.
+/// Each kind in each form; only the smallest RSA size, because other sizes are made in the same way.
 const PAIRS: [(&str, &str, &str); 5] = [
     ("ed25519", "pem", "ED25519"),
     ("p256", "pem", "prime256v1"),
@@ -218,7 +218,7 @@ fn key_pairs_are_read_by_their_consumers() {
         }
     }
     if is_here("node") {
-        // It signs with the one half, and verifies with the other.
+        // It signs with one half, and verifies with the other.
         let script = "const c = require('crypto'), fs = require('fs');
             for (const name of process.argv.slice(1)) {
               const read = (file) => ({ key: JSON.parse(fs.readFileSync(file)), format: 'jwk' });
@@ -232,10 +232,10 @@ fn key_pairs_are_read_by_their_consumers() {
     }
 }
 
-/// Members of a JWK, each with the number of its bytes.
+/// Members of a JWK, each with its number of bytes.
 type Members = &'static [(&'static str, usize)];
 
-/// RFC 7517, 7518 and 8037: the members of each kind, each with so many bytes, and nothing private in the public half.
+/// RFC 7517, 7518 and 8037: the members of each kind, each with its number of bytes, and nothing private in the public half.
 fn is_jwk(key: &str, text: &str, is_public: bool) {
     let jwk: BTreeMap<String, String> = serde_json::from_str(text).unwrap();
     let (public, private): (Members, Members) = match jwk["kty"].as_str() {
@@ -383,7 +383,7 @@ fn credentials_of_a_registry_are_what_docker_reads() {
     }
 }
 
-/// What no escape may let through, or change.
+/// Characters that no escape may let through or change.
 const ODD: &str = "a b+c%2F/?#[]@!$&'()*,;=:\"\\<>{}{{x}}`^|~\t\u{7f}üé€\u{2028}\u{2029}🦀-._end";
 
 fn percent_decoded(url: &str) -> String {
@@ -404,7 +404,7 @@ fn a_template_escapes_what_it_holds() {
         };
         format!("  - name: {name}\n    about: x\n    values:\n{}", ["none", "url", "json", "base64"].map(value).concat())
     };
-    // The controller renders what is of its own Secret; what is of another one's is rendered here, and sealed.
+    // The controller renders a template of its own Secret's values; a template of another Secret's is rendered here, and sealed.
     let own = one("own", "odd") + "      odd: { provided: {} }\n";
     let sandbox = sealed(&(own + &one("other", "own/odd")), &[("own/odd", ODD)]);
     let opened = opened(&sandbox);

@@ -1,5 +1,5 @@
-//! docs/recovery.md, executed: a repository as README.md makes it loses something, the runbook's commands are run unchanged, and every
-//! value has the same bytes again; or the tool said beforehand that this loss is final.
+//! docs/recovery.md, executed: a repository made as in README.md loses something, the runbook's commands run unchanged, and every value has
+//! the same bytes again; or the tool said beforehand that this loss is final.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -26,12 +26,12 @@ fn commands(heading: &str) -> String {
 struct Site {
     /// The working tree, committed and pushed.
     work: Sandbox,
-    /// `origin.git`, the copies in `offline/`, and the programs in `bin/`: a `kubectl` among them that keeps what is applied.
+    /// `origin.git`, the copies in `offline/`, and the programs in `bin/`, among them a `kubectl` that keeps what is applied.
     elsewhere: Sandbox,
     /// The values, as `unseal` prints them.
     before: String,
     identity: PathBuf,
-    /// Recipients that the shell is told of.
+    /// Recipients that the shell gets as variables.
     names: Vec<(&'static str, String)>,
 }
 
@@ -83,7 +83,7 @@ impl Site {
         self.shell(&self.work.path(""), commands).expect(0)
     }
 
-    /// A part of the runbook, and what it has to have said; `told` is what stands on standard error.
+    /// Follows a part of the runbook and returns its output; `told` is the expected standard error.
     #[track_caller]
     fn follow(&self, folder: &Path, heading: &str, told: &str) -> String {
         self.try_to_follow(folder, heading).told(told).stdout
@@ -97,7 +97,7 @@ impl Site {
         ran
     }
 
-    /// Every value is there with the same bytes, `verify` is clean, `bootstrap` has nothing to do, and git sees no change.
+    /// Every value exists with the same bytes, `verify` is clean, `bootstrap` has nothing to do, and git sees no change.
     #[track_caller]
     fn is_whole(&self, folder: &Path, identity: &str) {
         let run = |commands: &str| self.shell(folder, commands).expect(0).stdout;
@@ -134,7 +134,7 @@ fn the_private_part_of_keys_with_copies() {
     for (lost, code) in [(&[OWN][..], 3), (&["keys/sealing.key.age"], 1), (&[OWN, "keys/sealing.key.age"], 1)] {
         lost.iter().for_each(|file| site.work.remove(file));
         site.work.run(["verify", "--drill"]).expect(code);
-        // Without the escrow nobody knows how many can open it.
+        // Without the escrow, it is unknown how many can open it.
         site.work.run(["verify"]).finds(if lost.len() == 1 && code == 3 { &USUAL } else { &USUAL[1..] });
         site.follow(&work, "From the copies", "");
         site.is_whole(&work, OWN);
@@ -170,14 +170,14 @@ fn the_private_part_of_keys_with_neither_is_final_and_said_to_be() {
     let site = Site::new();
     let work = site.work.path("");
     site.work.remove(OWN);
-    // An identity of somebody else opens nothing, and the drill says that it is over.
+    // A foreign identity opens nothing, and the drill says that it is over.
     site.elsewhere.write_secret("other", escrow::new_identity().unwrap().0.as_bytes());
     let drill = site.shell(&work, "seal-secrets verify --drill --identity \"$OFFLINE/../other\"").expect(1).stdout;
     assert!(drill.contains("escrow       error: the escrow is not encrypted to this identity\n"), "{drill}");
     assert!(drill.contains("0 of 15 opened\n") && drill.contains("\nfailed: not everything can be restored"), "{drill}");
     // Nor does a new escrow for those whose identities are lost.
     site.work.write("keys/recipients.txt", escrow::new_identity().unwrap().1.as_bytes());
-    // What `keygen` says when it makes a key is what the runbook quotes.
+    // The runbook quotes what `keygen` says when it makes a key.
     let heading = "Without copies and without the cluster";
     let started_over = site.follow(&work, heading, "");
     for text in [started_over.as_str(), &fixture_text("../docs/recovery.md")] {
@@ -204,7 +204,7 @@ fn the_output_folder() {
         site.run(loss);
         site.work.run(["verify", "--drill"]).expect(1);
         site.follow(&work, "The output folder", "");
-        // A deletion that was committed is undone by a commit.
+        // A commit undoes a committed deletion.
         site.run("git commit -qm restored || git diff --cached --quiet");
         site.is_whole(&work, OWN);
     }

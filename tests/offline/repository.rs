@@ -2,7 +2,7 @@
 
 use crate::common::{Sandbox, git, needs, usual};
 
-/// A file, and where in it something stands in the clear.
+/// A file, and where it has something in the clear.
 type Case = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
 const KEY: &str = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
@@ -32,7 +32,7 @@ const CASES: &[Case] = &[
     ("variables", ".env", "PORT=80\nexport DB_PASSWORD='hunter22'\nAPI_TOKEN=0123456789\n", &[":2:21", ":3:11"]),
     ("variables of a stage", "web/.env.production", "SECRET_KEY=0123456789\n", &[":1:12"]),
     ("what sops did not encrypt", "db.sops.yaml", "password: hunter22\n", &[":1:1"]),
-    // None of these is one.
+    // None of these is a secret.
     ("a SealedSecret", "s.yaml", "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nspec: {encryptedData: {password: BLOB}}\n", &[]),
     (
         "an ExternalSecret",

@@ -119,7 +119,7 @@ fn what_is_older_is_rotated_by_the_day_of_its_value() {
     let unit = "out/secret-source/vllm-api-key.sealed.yaml";
     at(|| day(0), &["rotate", "vllm-api-key", "--yes"]).expect(0);
     assert!(sandbox.read(unit).contains("seal-secrets/made: \"2027-07-01\"\n"), "{}", sandbox.read(unit));
-    // Nobody knows how old an imported value is.
+    // The age of an imported value is unknown.
     sandbox.write_secret("given.env", b"VLLM_API_KEY=x\nLITELLM_DB_PASSWORD=y\n");
     let import = ["import", "--env-file", "given.env", "--replace", "litellm-db-password", "--yes"];
     at(|| day(0), &import).kept(&["vllm-api-key"]);
@@ -143,7 +143,7 @@ fn what_is_older_is_rotated_by_the_day_of_its_value() {
     assert!(ran.stdout.contains("done: 2 values"), "{}", ran.stdout);
     assert!(sandbox.read(unit).contains("2027-09-30"));
     assert!(at(later, &["rotate", "--older-than", "90d", "--yes"]).expect(0).stdout.starts_with("nothing to do"));
-    // A year on, everything but what is write-once.
+    // A year later, everything except write-once values.
     let stays = ["litellm-salt-key", "n8n-encryption-key"].map(|key| format!("`{key}` is older, and stays: it is write-once"));
     let ran = at(|| day(500), &["rotate", "--older-than", "90d", "--dry-run"]).warned(&[&stays[0], &stays[1]]);
     assert!(ran.stdout.contains("dex-admin.sealed.yaml (replaced)") && !ran.stdout.contains("litellm-salt-key.sealed.yaml"));
@@ -163,13 +163,13 @@ fn git_revert_brings_the_old_value_back() {
     assert_ne!(sandbox.value("dex-admin-password"), old);
     git(&["revert", "--no-edit", "HEAD"]);
     assert_eq!((sandbox.value("dex-admin-password"), sandbox.value("dex-admin-hash")), (old, hash));
-    // The operator's copy is of the value that was taken back.
+    // The operator's copy has the value that was reverted.
     let verify = || sandbox.run(["verify", "--identity", "keys/operator.agekey"]);
     verify().finds(&usual(&["copy-differs secrets/dex-admin-password"]));
     sandbox.run(["bootstrap", "--identity", "keys/operator.agekey"]).expect(0);
     let ran = verify().finds(&USUAL);
     assert!(ran.stdout.contains("good: "), "{}", ran.stdout);
-    // A clone that knows one commit keeps what is write-once, too.
+    // A clone with a single commit keeps write-once values, too.
     let clone = sandbox.path("clone");
     git(&["clone", "--quiet", "--depth", "1", &format!("file://{}", sandbox.path("").display()), clone.to_str().unwrap()]);
     std::fs::remove_file(clone.join("out/secret-source/litellm-salt-key.sealed.yaml")).unwrap();
@@ -201,7 +201,7 @@ fn a_value_is_older_than_some_days_once_they_have_passed() {
         first() + Duration::from_secs(86_399)
     }
     let day = regex::Regex::new("seal-secrets/made: \"[0-9-]{10}\"").unwrap();
-    // Both are of the 30th of September 2027.
+    // Both are on 30 September 2027.
     for (made, most, is_older) in [
         ("2027-07-01", "91d", false),
         ("2027-07-01", "90d", true),
@@ -214,7 +214,7 @@ fn a_value_is_older_than_some_days_once_they_have_passed() {
         let sandbox = Sandbox::bootstrapped();
         for unit in std::fs::read_dir(sandbox.path("out/secret-source")).unwrap() {
             let name = format!("out/secret-source/{}", unit.unwrap().file_name().to_string_lossy());
-            // All others are of that day.
+            // All others were made on that day.
             let other = if name.ends_with("/vllm-api-key.sealed.yaml") { made } else { "2027-09-30" };
             sandbox.write(&name, day.replace_all(&sandbox.read(&name), format!("seal-secrets/made: \"{other}\"")).as_bytes());
         }

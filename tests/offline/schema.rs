@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::{Ran, Sandbox, fixture, fixture_text};
 
-/// What of JSON Schema the schemas use.
+/// The part of JSON Schema that the schemas use.
 pub fn check(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let fail = |what: &str| Err(format!("{at}: {what}"));
     if let Some(all) = schema["oneOf"].as_array() {
@@ -61,7 +61,7 @@ pub fn check(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The schema of what a command line prints; none where it prints no JSON of ours.
+/// The schema of a command line's output; none if it prints no JSON of ours.
 fn of(args: &[&str]) -> Option<&'static str> {
     let has = |word: &str| args.contains(&word);
     if !has("json") && !has("--json") || has("--help") {
@@ -86,7 +86,7 @@ fn of(args: &[&str]) -> Option<&'static str> {
     }
 }
 
-/// Holds what a run printed against its schema, which is returned. One that is refused prints nothing.
+/// Compares a run's output with its schema, and returns that. A refused run prints nothing.
 #[track_caller]
 pub fn check_output(args: &[OsString], ran: &Ran) -> Option<&'static str> {
     let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();

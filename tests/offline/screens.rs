@@ -83,7 +83,7 @@ fn every_code_is_explained_from_the_documents() {
     assert!(codes.len() > 100);
     let ran = sandbox.run(["explain", "unit-mising"]).expect(2);
     assert_eq!(ran.stderr, "error: there is no such code\nhelp: did you mean `unit-missing`?\n");
-    // What is farther away than two edits is not meant.
+    // A word more than two edits away is not suggested.
     let ran = sandbox.run(["explain", "unti-mssng-x"]).expect(2);
     assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
 }
@@ -91,7 +91,7 @@ fn every_code_is_explained_from_the_documents() {
 #[test]
 fn completions_and_manual_pages_come_from_the_same_grammar() {
     let sandbox = Sandbox::empty();
-    // They say something, and work on nothing: settings that cannot be read do not matter.
+    // They only print, and work on nothing: unreadable settings do not matter.
     sandbox.set("keys: [");
     let commands = commands(&sandbox);
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
@@ -116,7 +116,7 @@ fn completions_and_manual_pages_come_from_the_same_grammar() {
     assert_eq!(ran.stderr, "error: unknown command\nhelp: did you mean `verify`?\n");
 }
 
-/// Four missing units, and nothing else that is wrong.
+/// Four missing units, and no other fault.
 fn spoiled() -> Sandbox {
     let sandbox = Sandbox::bootstrapped();
     for unit in ["litellm-master-key", "oauth2-proxy-cookie-secret", "vllm-api-key", "litellm-db-password"] {
@@ -246,7 +246,7 @@ fn the_steps_of_the_examples_for_ci_run() {
         let run = |sandbox: &Sandbox| sandbox.shell(step);
         assert!(run(&good) == 0 && run(&bad) != 0, "{step}");
     }
-    // What was written for the upload is what the step says.
+    // The files for the upload are what the step says.
     for (file, begin) in [("seal-secrets.sarif", "{"), ("gl-code-quality-report.json", "["), ("junit.xml", "<?xml")] {
         assert!(bad.read(file).starts_with(begin), "{file}");
     }

@@ -47,7 +47,7 @@ const LOSSES: [Loss; 5] = [
     }),
 ];
 
-/// The exit code and standard error of a command after each loss, and where there never was anything.
+/// The exit code and standard error of a command after each loss, and when nothing ever existed.
 type Row = (&'static str, [(i32, &'static str); 6]);
 
 const ROWS: [Row; 13] = [
@@ -162,7 +162,7 @@ fn a_cluster_takes_over_the_recipients_of_the_folder_above() {
         sandbox.write_secret("id", identity.as_bytes());
         sandbox.run(["key-secret", "--cluster", "berlin", "--identity", "id"]).expect(0);
     }
-    // From the one identity, which then is the cluster's default, too.
+    // From the only identity, which then is also the cluster's default.
     let sandbox = Sandbox::with_keys().without_hash();
     sandbox.make_key(["keygen", "--cluster", "berlin"]).told("the recipients are those of keys/operator.agekey\n");
     assert!(sandbox.read("keys/berlin/recipients.txt").ends_with(&format!("\n{}\n", sandbox.own_recipient())));
@@ -170,7 +170,7 @@ fn a_cluster_takes_over_the_recipients_of_the_folder_above() {
     sandbox.run(["key-secret", "--cluster", "berlin"]).expect(0);
     sandbox.run(["bootstrap", "--cluster", "berlin"]).expect(0);
     sandbox.run(["verify", "--drill", "--cluster", "berlin"]).expect(0);
-    // A recipient that is named or listed there, or an identity that lies there, comes first.
+    // A recipient that is passed or listed there, or an identity that exists there, comes first.
     let sandbox = Sandbox::with_keys();
     sandbox.make_key(["keygen", "--cluster", "a", "--recipient", &first.1]).expect(0);
     sandbox.write("keys/b/recipients.txt", format!("{}\n", second.1).as_bytes());
@@ -231,7 +231,7 @@ fn escrow_list_shows_who_can_open_it_and_with_an_identity_what_is_in_it() {
     let differ = "the two differ: run what was interrupted again: `seal-secrets escrow add-recipient RECIPIENT` or `seal-secrets escrow remove-recipient RECIPIENT`\n";
     assert_eq!(text, format!("{escrow}: 2 recipients can open it\nkeys/recipients.txt: names 1 recipient\n  {own}\n{differ}"));
     assert_eq!(json, listing(2, json!([own]), json!(false), Value::Null));
-    // What is no escrow, and an identity that does not open it.
+    // A file that is no escrow, and an identity that does not open it.
     sandbox.write_secret("other", new_identity().unwrap().0.as_bytes());
     sandbox.run(["escrow", "list", "--identity", "other"]).expect(6);
     sandbox.write(escrow, b"not an age file");

@@ -8,7 +8,7 @@ use crate::common::{HASHLESS, Sandbox, copy_folder, fixture, fixture_text, usual
 use crate::platform::{PROD, with_platform};
 use crate::schema::check;
 
-/// A sandbox in which a settings file names a contract without its hash, and other folders than the usual ones; it is a repository, and has a subfolder `deep/er`.
+/// A sandbox whose settings file sets a contract without its hash, and unusual folders; it is a repository with a subfolder `deep/er`.
 fn set(settings: &str) -> Sandbox {
     let sandbox = Sandbox::with_keys().without_hash();
     sandbox.set(&format!("{HASHLESS}\n{settings}"));
@@ -76,7 +76,7 @@ fn a_flag_overrides_it_and_the_first_line_says_so() {
         (0, "`--out other` overrides `sealed`, `--contract d.yaml` overrides `contract.yaml` (seal-secrets.yaml)\n")
     );
     assert!(sandbox.path("other/secret-source").exists() && !sandbox.path("sealed").exists());
-    // What says the same overrides nothing.
+    // A flag that says the same overrides nothing.
     sandbox.set("contract: d.yaml\nout: other\nkeys: keys");
     sandbox.run(["plan", "--keys", "keys", "--contract", "d.yaml"]).expect(0);
     // What the file does not say is added, not overridden.
@@ -131,7 +131,7 @@ fn what_it_may_not_say_is_an_error_with_its_place_and_changes_nothing() {
             let ran = sandbox.run([command]).expect(*code);
             let place = begins.split(": ").next().unwrap();
             let expected = format!("error: seal-secrets.yaml:{begins}");
-            // Where a field stands is told by its value or its name.
+            // The place of a field is that of its value or its name.
             let line = format!("error: seal-secrets.yaml:{}:", place.split(':').next().unwrap());
             let what = begins.split_once(": ").unwrap().1;
             assert!(ran.stderr.starts_with(&line) && ran.stderr.contains(what), "{settings}: {}\n{expected}", ran.stderr);
@@ -215,7 +215,7 @@ fn the_sets_of_other_clusters_are_neither_stray_nor_the_platforms() {
             let wrong = found.iter().filter(|finding| finding.starts_with("stray-file") || finding.starts_with("defined-twice"));
             assert_eq!(wrong.count(), 0, "{settings} {args:?} {found:?}");
         }
-        // What lies beside the sets is stray, and what may hold values is kept.
+        // A file beside the sets is stray, and one that may hold values is kept.
         sandbox.write("sealed/notes/a.txt", b"milk\n");
         let unit = "secret-source/vllm-api-key.sealed.yaml";
         sandbox.write("sealed/old.yaml", sandbox.read(&format!("sealed/{unit}")).as_bytes());
@@ -236,7 +236,7 @@ fn the_form_of_the_store_is_said_there_and_old_flags_are_told_how() {
     assert_eq!((ran.code, ran.stderr.as_str()), (0, told));
     let roles = sandbox.read("out/secret-source/rbac.yaml");
     assert!(roles.contains("eso-reader-n8n"));
-    // What it says is enough: everything stays as it is.
+    // The settings alone are enough: everything stays as it is.
     sandbox.set("store: { isolation: namespace }");
     assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("write  out/INSTALL.md (updated)\ndone: 0 values"));
     sandbox.run(["verify"]).expect(0);
@@ -342,14 +342,14 @@ gitops: argocd
     let ran = sandbox.run(["init"]).expect(4);
     assert_eq!(ran.stderr, "error: seal-secrets.yaml: there are settings already\nhelp: edit it; or move it away, and run again\n");
     assert_eq!(before, sandbox.snapshot());
-    // A store that is not ours is replaced on purpose only.
+    // A store that is not ours is replaced only on purpose.
     let ran = sandbox.run(["bootstrap"]).expect(4);
     assert_eq!(
         ran.stderr,
         "error: not confirmed: replace the store in platform/config/clustersecretstore.yaml (provider `gcpsm`)\nhelp: run it at a terminal, or agree with `--yes`\n"
     );
     assert_eq!(before, sandbox.snapshot());
-    // It needs no edit: the whole way works.
+    // The file needs no edit: the whole way works.
     assert!(sandbox.run(["bootstrap", "--yes"]).expect(0).stdout.contains("write  platform/config/clustersecretstore.yaml (updated)\n"));
     sandbox.run(["patch", "--write"]).expect(0);
     let ran = sandbox.run(["verify"]).expect(0);
@@ -357,7 +357,7 @@ gitops: argocd
     assert!(sandbox.run(["bootstrap"]).expect(0).stdout.starts_with("nothing to do\n"));
 }
 
-/// What `init` makes of other places: the folder that it is started in, its flags, and lines of the file.
+/// What `init` writes in other places: the folder it is started in, its flags, and lines of the file.
 const PLACES: &[(&str, &[&str], &str, &[&str])] = &[
     ("", &["--platform", "p"], "seal-secrets.yaml", &["platform: p", "out: p/sealed", "keys: keys", "environment: prod"]),
     (
@@ -369,7 +369,7 @@ const PLACES: &[(&str, &[&str], &str, &[&str])] = &[
     ("work", &["--platform", "../p"], "p/seal-secrets.yaml", &["platform: .", "out: sealed"]),
     ("work", &[], "work/seal-secrets.yaml", &["out: out", "keys: keys"]),
     ("own", &[], "own/seal-secrets.yaml", &["keys: keys", "out: out", "secrets: secrets"]),
-    // Without `--platform`, the checkout is what is around.
+    // Without `--platform`, the surrounding checkout counts.
     ("p", &["--environment", "small"], "p/seal-secrets.yaml", &["platform: .", "environment: small"]),
     ("taken", &[], "taken/seal-secrets.yaml", &["keys: seal-secrets/keys", "out: out", "secrets: seal-secrets/secrets"]),
 ];
@@ -396,7 +396,7 @@ fn init_says_what_the_place_and_the_flags_say() {
             "{}",
             ran.stdout
         );
-        // Each one can be read, and works.
+        // Each file can be read, and works.
         if *folder == "taken" {
             sandbox.make_key_from("taken", ["keygen"]).expect(0);
             sandbox.run_from("taken", ["bootstrap"]).expect(0);
@@ -417,8 +417,7 @@ fn init_says_what_the_place_and_the_flags_say() {
     assert!(!sandbox.path("seal-secrets.yaml").exists() && !sandbox.path("p/seal-secrets.yaml").exists());
 }
 
-/// A store that the checkout has: its kind, its provider and what else the file holds; what ExternalSecrets refer to; the lines below
-/// `store:`; and the notes.
+/// A store of the checkout: kind, provider, the rest of its file; what ExternalSecrets refer to; the lines below `store:`; the notes.
 type StoreRow = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 const STORES: &[StoreRow] = &[
@@ -491,7 +490,7 @@ fn init_leaves_the_choice_between_environments_and_refuses_one_that_is_not_there
     let stdout = sandbox.run(["init"]).expect(0).stdout;
     let next = "\nnext: set `environment:` in seal-secrets.yaml (one of big, small), then seal-secrets keygen && seal-secrets bootstrap\n";
     assert!(stdout.ends_with(next), "{stdout}");
-    // A wrong one in the settings is named there.
+    // A wrong environment in the settings is reported there.
     let text = sandbox.read("seal-secrets.yaml").replace("keys: keys", "environment: bgi\nkeys: keys");
     sandbox.write("seal-secrets.yaml", text.as_bytes());
     let ran = sandbox.run(["contract"]).expect(3);
@@ -526,7 +525,7 @@ fn a_command_is_one_word_with_settings() {
 #[test]
 fn who_writes_it_decides_neither_whom_to_trust_nor_where_a_secret_goes() {
     let sandbox = Sandbox::bootstrapped();
-    // Another keys folder, with a certificate that nobody accepted.
+    // Another keys folder, with a certificate that was never accepted.
     sandbox.write("theirs/sealing.crt", fixture_text("fixtures/certificates/good-3072.crt").as_bytes());
     sandbox.set("keys: theirs\nout: theirs/out\nsecrets: theirs/secrets");
     let before = sandbox.snapshot();
@@ -559,7 +558,7 @@ fn the_private_key_goes_only_where_the_command_line_says() {
     let command =
         "seal-secrets --settings ../seal-secrets.yaml key-secret --apply --context \"${CONTEXT:?}\" --controller-namespace theirs\n";
     assert!(sandbox.read("out/INSTALL.md").contains(command), "{}", sandbox.read("out/INSTALL.md"));
-    // A context that the settings say is a default for what hands out nothing, and is told before the first request.
+    // The settings' context is a default for commands that hand out nothing, and is shown before the first request.
     let ran = sandbox.start(["doctor"]);
     assert!(ran.stderr.contains("theirs") || ran.stderr.contains("kubeconfig"), "{}", ran.stderr);
 }

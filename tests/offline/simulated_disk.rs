@@ -46,7 +46,7 @@ pub struct State {
     locked: Vec<u64>,
 }
 
-/// What a loss of power does to what was not confirmed.
+/// What a loss of power does to unconfirmed changes.
 #[derive(Clone, Copy, Debug)]
 pub enum Loss {
     /// Nothing of it is left.
@@ -57,7 +57,7 @@ pub enum Loss {
     Some(u64),
 }
 
-/// What a folder's mode has that no other's has.
+/// The mode bit that only a folder has.
 pub const FOLDER: u32 = 0o040_000;
 
 /// By path: the mode as in stat(2), and a file's content.
@@ -74,7 +74,7 @@ impl State {
         state
     }
 
-    /// The same, with a file that lasts; the folders on the way are made.
+    /// The same, with a file that lasts; its parent folders are made.
     pub fn with(mut self, path: &str, mode: u32, bytes: &[u8]) -> Self {
         let path = Path::new(HERE).join(path);
         let folder = self.make_folders(path.parent().unwrap());
@@ -84,7 +84,7 @@ impl State {
         self
     }
 
-    /// The same, without what stands at a path.
+    /// The same, without the file or folder at a path.
     pub fn without(mut self, path: &str) -> Self {
         let (folder, name) = self.place(ROOT, &Path::new(HERE).join(path)).unwrap();
         self.names(folder).remove(&name).unwrap_or_else(|| panic!("{path} is not there"));
@@ -92,7 +92,7 @@ impl State {
         self
     }
 
-    /// The same, with another state's file or folder at this path of its own.
+    /// The same, with another state's file or folder copied to this path.
     pub fn with_that_of(self, other: &State, from: &str, to: &str) -> Self {
         let mut state = if self.tree().contains_key(Path::new(to)) { self.without(to) } else { self };
         for (path, (mode, bytes)) in other.tree() {
@@ -104,13 +104,13 @@ impl State {
         state
     }
 
-    /// Whether nothing was done in between: the files and folders are the same ones, not only alike.
+    /// Whether nothing happened in between: the files and folders are the same objects, not only alike.
     pub fn is_same(&self, other: &State) -> bool {
         let both = self.inodes.iter().zip(&other.inodes);
         self.inodes.len() == other.inodes.len() && both.into_iter().all(|((a, one), (b, other))| a == b && Arc::ptr_eq(one, other))
     }
 
-    /// A file's content, where it is there.
+    /// A file's content, if it exists.
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
         match &self.inodes[&self.find(ROOT, &Path::new(HERE).join(path)).ok()?].now.content {
             Content::File(bytes) => Some(bytes.to_vec()),
@@ -118,17 +118,17 @@ impl State {
         }
     }
 
-    /// What is in the folder to start in.
+    /// What the start folder contains.
     pub fn tree(&self) -> Tree {
         self.tree_of(|inode| &inode.now)
     }
 
-    /// What would be there after a loss of power that leaves nothing unconfirmed.
+    /// What would remain after a loss of power that removes everything unconfirmed.
     pub fn lasting(&self) -> Tree {
         self.tree_of(|inode| &inode.lasting)
     }
 
-    /// The disk after a loss of power: what is there then lasts.
+    /// The disk after a loss of power: what remains then lasts.
     pub fn after(&self, loss: Loss) -> Self {
         let mut state = self.clone();
         state.locked.clear();
@@ -159,7 +159,7 @@ impl State {
         state
     }
 
-    /// As a process finds it that starts after another one was killed: its locks are gone, all else is as it was.
+    /// As a process finds it after another one was killed: the locks are gone, all else is unchanged.
     pub fn unlocked(&self) -> Self {
         State { locked: Vec::new(), ..self.clone() }
     }
@@ -200,7 +200,7 @@ impl State {
         at
     }
 
-    /// A new file or folder, of which nothing lasts yet.
+    /// A new file or folder; nothing of it lasts yet.
     fn add(&mut self, folder: u64, name: &OsStr, now: Version) -> u64 {
         let inode = 1 + self.inodes.keys().next_back().unwrap();
         let content = match &now.content {
@@ -272,7 +272,7 @@ impl State {
     }
 }
 
-/// What the disk answers, from some operation on.
+/// How the disk fails, from some operation on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// This one operation fails.
@@ -283,7 +283,7 @@ pub enum Fault {
     NoSpace,
 }
 
-/// An operation of a run: the system call, and what was there before it.
+/// An operation of a run: the system call, and the state before it.
 pub struct Step {
     pub call: &'static str,
     pub before: State,
@@ -295,35 +295,35 @@ pub const READS: [&str; 8] = ["stat", "fstat", "list", "open", "read", "canonica
 /// The system calls that need room.
 pub const GROWS: [&str; 6] = ["create", "write", "fsync", "rename", "link", "mkdir"];
 
-/// Those that change what is there, or make it last.
+/// The system calls that change something, or make it last.
 pub const CHANGES: [&str; 8] = ["create", "write", "fchmod", "fsync", "rename", "link", "unlink", "mkdir"];
 
 struct Run {
     state: State,
     calls: Vec<&'static str>,
-    /// The names of the files that were opened to be read.
+    /// The names of the files opened for reading.
     opened: Vec<String>,
-    /// `None` where nobody wants to know.
+    /// `None` if steps are not recorded.
     steps: Option<Vec<Step>>,
     fault: Option<(usize, Fault)>,
 }
 
-/// A disk that a run can be given.
+/// A disk for a run.
 #[derive(Clone)]
 pub struct SimulatedDisk(Arc<Mutex<Run>>);
 
 impl SimulatedDisk {
-    /// On which every operation succeeds, and each is kept.
+    /// Every operation succeeds, and each is kept.
     pub fn recording(state: &State) -> Self {
         Self::new(state, Some(Vec::new()), None)
     }
 
-    /// On which the n-th operation (from 0) fails.
+    /// The n-th operation (from 0) fails.
     pub fn failing(state: &State, n: usize, fault: Fault) -> Self {
         Self::new(state, None, Some((n, fault)))
     }
 
-    /// On which every operation succeeds.
+    /// Every operation succeeds.
     pub fn good(state: &State) -> Self {
         Self::new(state, None, None)
     }
@@ -342,14 +342,14 @@ impl SimulatedDisk {
         self.run().calls.clone()
     }
 
-    /// How often the files of each name were opened to be read.
+    /// How often the files of each name were opened for reading.
     pub fn opened(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         self.run().opened.iter().for_each(|name| *counts.entry(name.clone()).or_default() += 1);
         counts
     }
 
-    /// The operations of a recorded run, with what was there before each.
+    /// The operations of a recorded run, with the state before each.
     pub fn steps(&self) -> Vec<Step> {
         self.run().steps.take().unwrap_or_default()
     }
@@ -371,7 +371,7 @@ struct At {
 }
 
 impl At {
-    /// One operation, which fails where it is the one that has to.
+    /// One operation; it fails if it is the one that must.
     fn act<T>(&self, call: &'static str, act: impl FnOnce(&mut State, u64) -> Result<T>) -> Result<T> {
         let mut run = self.disk.run();
         let n = run.calls.len();
@@ -548,7 +548,7 @@ impl Read for OpenFile {
 }
 
 impl Write for OpenFile {
-    /// The first one takes only a half, as write(2) may; so does one that fails.
+    /// The first write takes only half of the bytes, as write(2) may; so does one that fails.
     fn write(&mut self, more: &[u8]) -> Result<usize> {
         let half = if self.position == 0 { more.len().div_ceil(2) } else { more.len() };
         let take = |state: &mut State, at| {

@@ -104,7 +104,7 @@ const STAND_INS: &[(&str, &str)] = &[
     ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", PLACEHOLDER),
 ];
 
-/// What looks a little like one of them, and is a value.
+/// Texts that look a little like one of them, but are values.
 const VALUES: &[&str] = &[
     "correct horse battery staple",
     "postgres://app:hX9$kLm2@db/${schema}",
@@ -199,7 +199,7 @@ fn what_only_looks_like_one_is_sealed() {
     }
 }
 
-/// How a value of `token` comes in; more arguments follow.
+/// How a value of `token` is passed; more arguments follow.
 type Source = (&'static str, fn(&Sandbox, &str, &[&str]) -> Ran);
 const SOURCES: &[Source] = &[
     ("file", provide),
@@ -246,7 +246,7 @@ fn a_placeholder_that_is_typed_is_refused() {
     assert!(shown.contains("code=3") && shown.contains(PLACEHOLDER) && !sandbox.path("out").exists(), "{shown}");
 }
 
-/// A variable of the platform's contract, and what is wrong with it; none where it is sealed.
+/// A variable of the platform's contract, its value, and what is wrong with it; none if it is sealed.
 fn for_consumers() -> Vec<(&'static str, String, Option<&'static str>)> {
     const NO_COOKIE: Option<&str> = Some("is no cookie secret: oauth2-proxy takes 16, 24 or 32 bytes, as they are or in base64url");
     const NO_PREFIX: Option<&str> = Some("does not begin with `sk-`, and its consumer asks for that");
@@ -294,7 +294,7 @@ fn a_value_that_its_consumer_refuses_is_not_sealed_unless_it_is_accepted() {
             sandbox.run(["import", "--env-file", "in.env"]).expect(0);
         }
         assert_eq!(sandbox.value(&key), value, "{variable}");
-        // Neither is what is sealed by now judged again.
+        // A value that is sealed by now is not judged again.
         sandbox.run(["bootstrap"]).expect(0);
         sandbox
             .run(["verify", "--identity", "keys/operator.agekey"])

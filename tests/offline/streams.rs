@@ -41,7 +41,7 @@ fn what_cannot_be_printed_is_an_error() {
         let full = shell(&sandbox, &format!("{command} > /dev/full"));
         assert_eq!((full.code, full.stdout.as_str()), (5, ""), "{command}: {}", full.stderr);
         assert!(full.stderr.starts_with("error: standard output cannot be written\n"), "{command}: {}", full.stderr);
-        // A closed one is told from one that is thrown away by few signs: so only what is run for its output asks.
+        // Few signs distinguish a closed stream from a discarded one, so only commands that are run for their output check.
         let is_for_output = ["unseal", "key-secret"].contains(&command.split(' ').next().unwrap()) && !command.ends_with("--help");
         for closed in [">&-", ">&- 2>&-", "1<> /dev/null"] {
             let ran = shell(&sandbox, &format!("{command} {closed}"));
@@ -49,7 +49,7 @@ fn what_cannot_be_printed_is_an_error() {
             let said = ran.stderr.starts_with("error: standard output is closed\n");
             assert!(said == is_for_output || closed.contains("2>&-"), "{command} {closed}: {}", ran.stderr);
         }
-        // Somebody who wants none of it says so.
+        // Here the user discards the output on purpose.
         for open in ["> /dev/null", "< /dev/null > /dev/null 2>&1", "<&- > /dev/null", "2>&- > /dev/null", ">> nul"] {
             let ran = shell(&sandbox, &format!("{command} {open}"));
             assert_eq!(ran.code, 0, "{command} {open}: {}", ran.stderr);

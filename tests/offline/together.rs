@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use crate::api_server::{kubeconfig, response, serve_with};
 use crate::common::Sandbox;
 
-/// How many questions are under way at a time.
+/// How many questions are in flight at a time.
 const AT_ONCE: usize = 32;
 
-/// More than any test takes: nothing here is given up on.
+/// More than any test takes: no request here times out.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn connect(port: u16) -> Cluster {
@@ -45,7 +45,7 @@ fn questions_are_under_way_together_and_answered_in_their_order() {
     let (counted, highest, barrier) = (now.clone(), most.clone(), Barrier::new(AT_ONCE));
     let (port, asked) = serve_with(move |_, path, _| {
         highest.fetch_max(counted.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        // Nothing is answered before so many requests are here.
+        // Nothing is answered before this many requests have arrived.
         barrier.wait();
         counted.fetch_sub(1, Ordering::SeqCst);
         thing(path)
@@ -117,7 +117,7 @@ fn a_server_that_goes_away_is_not_asked_for_the_rest() {
     let last = errors[499].clone().unwrap();
     assert_eq!(last.what(), "the API server cannot be reached");
     assert!(errors.iter().flatten().all(|error| *error == last), "{errors:?}");
-    // What was under way as the last answer came may fail before it is given up.
+    // Questions in flight at the last answer may fail before the client gives up.
     assert!(asked.load(Ordering::SeqCst) <= 40 + 2 * AT_ONCE, "{asked:?}");
 }
 
@@ -132,7 +132,7 @@ fn a_question_that_alone_gets_no_answer_stops_no_other() {
         if path != "/api/v1/things/0" {
             return thing(path);
         }
-        // By then the others that came with it have their answers.
+        // By then, the questions sent with it have their answers.
         drop(changed.wait_while(seen, |seen| *seen < 2 * AT_ONCE).unwrap());
         Vec::new()
     });

@@ -17,7 +17,7 @@ fn good() -> String {
     digest(&fixture_text(OWN_CERTIFICATE))
 }
 
-/// The attacker's own: certificate, and both certificate and key in PEM.
+/// The attacker's certificate, and both their certificate and key in PEM.
 fn attacker() -> &'static (String, String) {
     static ATTACKER: OnceLock<(String, String)> = OnceLock::new();
     ATTACKER.get_or_init(|| {
@@ -30,7 +30,7 @@ fn attacker() -> &'static (String, String) {
     })
 }
 
-/// An escrow of these keys that the operator of a sandbox can open: anybody can make one.
+/// An escrow of these keys that the operator of a sandbox can open: anyone can make one.
 fn escrow_for(sandbox: &Sandbox, pem: &str) -> Vec<u8> {
     let to: age::x25519::Recipient = sandbox.own_recipient().parse().unwrap();
     escrow::encrypt(pem, &[&to]).unwrap().0
@@ -49,7 +49,7 @@ fn in_every_file(sandbox: &Sandbox, from: &str, to: &str) {
 
 type Attack = fn(&Sandbox);
 
-/// What the attacker commits. In each of them `keys/sealing.crt` becomes theirs, or comes to be theirs.
+/// What the attacker commits. In each, `keys/sealing.crt` is their certificate, or becomes it.
 const ATTACKS: [(&str, Attack); 6] = [
     ("only the certificate", |s| s.write("keys/sealing.crt", attacker().0.as_bytes())),
     ("the annotations say so", |s| {
@@ -92,7 +92,7 @@ const SEALS: [&[&str]; 10] = [
     &["renew", "--yes"],
 ];
 
-/// A state that is sealed, and the operator's own files beside it.
+/// A sealed state, and the operator's own files beside it.
 fn start() -> Sandbox {
     let sandbox = Sandbox::bootstrapped();
     sandbox.write_secret("token", b"hf_0123456789abcdefghij");
@@ -102,7 +102,7 @@ fn start() -> Sandbox {
     sandbox
 }
 
-/// The run, which has to have been refused for the certificate, with both digests, and without a change.
+/// The run must be refused because of the certificate, with both digests, and without a change.
 #[track_caller]
 fn refused(sandbox: &Sandbox, args: &[&str], what: &str) {
     let (before, pins) = (sandbox.snapshot(), sandbox.pins());
@@ -120,7 +120,7 @@ fn nothing_is_sealed_to_a_certificate_that_the_repository_brings() {
     for (what, attack) in ATTACKS {
         let sandbox = start.copy();
         attack(&sandbox);
-        // Where nothing is sealed, nothing is sealed again.
+        // If nothing is sealed, nothing can be re-sealed.
         let seals = SEALS.iter().filter(|args| sandbox.path("out").exists() || !["re-encrypt", "renew"].contains(&args[0]));
         seals.for_each(|args| refused(&sandbox, args, what));
         let ran = sandbox.run(["verify"]);
@@ -131,13 +131,13 @@ fn nothing_is_sealed_to_a_certificate_that_the_repository_brings() {
 #[test]
 fn a_certificate_that_the_escrow_brings_is_not_taken_on_trust() {
     let sandbox = start();
-    // Nothing tells that it was not `keygen` itself that was interrupted, but the pin.
+    // Only the pin shows that this is not an interrupted `keygen`.
     sandbox.write("keys/sealing.key.age", &escrow_for(&sandbox, &attacker().1));
     sandbox.remove("keys/sealing.crt");
     refused(&sandbox, &["keygen"], "keygen");
     let ran = sandbox.run(["keygen", "--accept-certificate", &digest(&attacker().0)]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    // Beside the own key, theirs is the newer one: `renew` would move everything to it.
+    // Beside our own key, theirs is the newer one: `renew` would move everything to it.
     let sandbox = start();
     let own = fixture_text(OWN_CERTIFICATE) + &fixture_text(OWN_KEY);
     sandbox.write("keys/sealing.key.age", &escrow_for(&sandbox, &(own + &attacker().1)));
@@ -176,7 +176,7 @@ fn what_cannot_be_opened_here_is_sealed_only_where_the_operator_says_so() {
     assert!(sandbox.run(named).expect(0).stdout.contains("15 "));
 }
 
-/// A clone on a machine that has seen nothing of it.
+/// A clone on a machine that has never seen it.
 fn fresh() -> Sandbox {
     let sandbox = start();
     sandbox.write_pins("");
@@ -190,7 +190,7 @@ fn a_machine_that_knows_none_is_told_the_digest_and_the_operator_decides() {
     for (answer, code) in [("no", 4), ("yes", 0)] {
         let sandbox = fresh();
         let before = sandbox.snapshot();
-        // What seals nothing asks nothing.
+        // A run that seals nothing asks nothing.
         sandbox.run(["bootstrap"]).expect(0);
         let shown = at_the_prompt(&sandbox, provide, &[("Type yes: ", &format!("{answer}\r"))]);
         assert!(shown.contains(&good()) && shown.contains(&format!("code={code}")), "{shown}");
@@ -245,7 +245,7 @@ fn keygen_and_renew_remember_what_they_made() {
 #[test]
 fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
     let rotate = ["rotate", "vllm-api-key", "--yes", "--accept-certificate", &good()];
-    // In the repository of the keys it would be written by whom it guards against.
+    // In the repository of the keys, the attackers it guards against could write it.
     let sandbox = fresh();
     std::fs::create_dir(sandbox.path(".git")).unwrap();
     let mut inside = sandbox.command(rotate);
@@ -254,7 +254,7 @@ fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
     let ran = crate::common::finish(inside).expect(4);
     assert!(ran.stderr.contains("would be remembered in the repository") && ran.stderr.contains("XDG_STATE_HOME"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
-    // Nor is what somebody committed there believed.
+    // A file committed there is not trusted either.
     let keys = sandbox.path("keys").canonicalize().unwrap();
     sandbox.write("state/seal-secrets/certificates", pinned("", &keys, &sandbox.read("keys/sealing.crt"), None).as_bytes());
     for (args, code) in [(&["verify"][..], 0), (&["rotate", "vllm-api-key", "--yes"], 4)] {
@@ -270,7 +270,7 @@ fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
         let ran = sandbox.run(["rotate", "vllm-api-key", "--yes"]).expect(code);
         assert!(code == 0 || ran.stderr.contains(&format!("mode {mode:04o}")) && ran.stderr.contains("chmod 600"), "{}", ran.stderr);
     }
-    // Where nothing can be remembered, nothing is sealed.
+    // If nothing can be remembered, nothing is sealed.
     let sandbox = fresh();
     let before = sandbox.snapshot();
     let mut nowhere = sandbox.command(["rotate", "vllm-api-key", "--yes", "--accept-certificate", &good()]);
@@ -278,7 +278,7 @@ fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
     let ran = crate::common::finish(nowhere).expect(5);
     assert!(ran.stderr.contains("cannot be remembered") && ran.stderr.contains("set `XDG_STATE_HOME`"), "{}", ran.stderr);
     assert_eq!(before, sandbox.snapshot());
-    // A line that is none is an error with its place, and the other folders' lines stay.
+    // An invalid line is an error with its place, and the other folders' lines stay.
     let sandbox = start();
     let other = pinned("", std::path::Path::new("/elsewhere/with a space/keys"), &attacker().0, Some(&fixture_text(OWN_CERTIFICATE)));
     sandbox.write_pins(&(sandbox.pins() + other.lines().last().unwrap() + "\n"));
@@ -289,7 +289,7 @@ fn what_remembers_lies_outside_of_the_repository_and_is_nobody_elses() {
     assert!(ran.stderr.contains("certificates:5:1: ") && ran.stderr.contains("remove this line"), "{}", ran.stderr);
 }
 
-/// Who stands in a row of the threat model, as it begins, and the tests that play them.
+/// The attacker in each row of the threat model, by the row's first words, and the tests that play them.
 const ROWS: [(&str, &[&str]); 13] = [
     (
         "reads the repository",

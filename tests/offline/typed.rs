@@ -11,7 +11,7 @@ const NO_PATH: &str = "no such file or folder\nhelp: pass one that exists";
 const NO_CERTIFICATE: &str = "no such file\n  values are sealed already, and a new sealing key would not open them\nhelp: restore it from git; or pass the keys folder with `--keys DIR`; if it is lost, see docs/recovery.md#the-private-part-of-keys";
 const NO_PARENT: &str = "cannot be made\n  No such file or directory (os error 2)\nhelp: make the parent folder first: `mkdir -p`";
 
-/// Arguments in which `{}` is typed, the exit code, whose error it is, and the rest of it.
+/// Arguments with `{}` for the typed text, the exit code, whose error it is, and the rest of it.
 const TYPED: &[(&str, i32, &str, &str)] = &[
     ("unseal --identity {}", 3, "the file of `--identity`", NO_FILE),
     ("unseal --identity ./{}", 3, "the file of `--identity`", NO_FILE),
@@ -101,7 +101,7 @@ fn what_does_not_exist_is_not_repeated() {
     }
 }
 
-/// A file, the arguments that read it, and texts in which `{}` is a secret at a place where none belongs.
+/// A file, the arguments that read it, and texts with a secret `{}` where none belongs.
 const PLANTED: &[(&str, &str, &[&str])] = &[
     (
         "key.pem",

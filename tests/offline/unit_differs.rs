@@ -23,7 +23,7 @@ const ONE: &str = "vllm-api-key";
 /// A unit of two, each of 16 lines.
 const TWO: &str = "dex-admin";
 
-/// A unit, the first `from` of its file that is replaced by `to`, and the line on which that is found.
+/// A unit, `from` (its first occurrence is replaced by `to`), and the line on which that is found.
 const DIFFERENCES: &[(&str, &str, &str, &str, usize)] = &[
     (
         "annotation-of-a-reflector",
@@ -86,7 +86,7 @@ fn whatever_differs_is_found_on_its_line() {
         let file = format!("{SOURCE}{unit}.sealed.yaml");
         let good = sandbox.read(&file);
         sandbox.edit(&file, from, to);
-        // Line ends are git's affair, but for a difference in them.
+        // Line ends are left to git, unless the difference is in them.
         let ends = if to.contains('\r') { 1 } else { 2 };
         for end in ["\n", "\r\n"].iter().take(ends) {
             let text = sandbox.read(&file).replace('\n', end);
@@ -100,7 +100,7 @@ fn whatever_differs_is_found_on_its_line() {
     }
 }
 
-/// What is spoilt, in which unit, how, and all that is found.
+/// What is spoiled, in which unit, how, and all findings.
 type Beside = (&'static str, &'static str, fn(&str) -> String, &'static [&'static str]);
 
 const BESIDE: &[Beside] = &[
@@ -206,7 +206,7 @@ fn a_drill_reports_it_and_no_text_of_the_file_is_shown() {
         let ran = sandbox.run(args).finds(&found);
         assert!(ran.stdout.contains("here should stand `    type: Opaque`") && !ran.stdout.contains("hunter2"), "{}", ran.stdout);
     }
-    // What begins like a sealed value may be none.
+    // A text that begins like a sealed value may not be one.
     let value = regex::Regex::new("    value: [^\n]*").unwrap().replace(&sandbox.read(&file), "    value: 'AQAhunter2'").into_owned();
     sandbox.write(&file, value.replace("hunter2\n    type", "").as_bytes());
     let ran = sandbox.run(["verify"]).expect(1);

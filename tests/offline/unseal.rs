@@ -78,7 +78,7 @@ fn any_sealed_secret_file_of_any_scope_opens() {
             assert_eq!(name(&secret), (case["name"].clone(), case["namespace"].clone()));
             let ran = sandbox.run_with_input(["unseal", "-f", "-", "--recovery-private-key", "key.pem", "-o", "json"], text.as_bytes());
             assert_eq!(serde_json::from_str::<serde_json::Value>(&ran.expect(0).stdout).unwrap(), secret);
-            // What it opens under is what it was sealed for, whatever the file says; one for the whole cluster may be anywhere.
+            // It opens with what it was sealed for, whatever the file says; a cluster-wide one may be anywhere.
             let namespace = case["namespace"].as_str().unwrap();
             sandbox.edit("sealed.yaml", &format!("namespace: {namespace}\n"), "namespace: elsewhere\n");
             let args = ["unseal", "-f", "sealed.yaml", "--namespace", namespace, "--recovery-private-key", "key.pem", "-o", "json"];

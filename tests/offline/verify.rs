@@ -12,7 +12,7 @@ use crate::common::{Sandbox, TestEntropy, USUAL, fit, fixture, fixture_text, pin
 
 const SOURCE: &str = "out/secret-source/";
 
-/// The code that a defect has to be found by, all that is found beside the usual, and a way to spoil a healthy state.
+/// The code that must report a defect, all findings besides the usual, and a way to spoil a healthy state.
 pub type Defect = (&'static str, &'static [&'static str], fn(&Sandbox));
 
 const DEFECTS: &[Defect] = &[
@@ -72,7 +72,7 @@ const DEFECTS: &[Defect] = &[
         },
     ),
     ("write-once-dropped", &["write-once-dropped out/secret-source/litellm-salt-key.sealed.yaml:1:1"], |s| {
-        // The recipe that it was made by is not the contract's.
+        // It was made by another recipe than the contract's.
         s.edit("out/secret-source/litellm-salt-key.sealed.yaml", "seal-secrets/write-once: 64 hex", "seal-secrets/write-once: 32 hex")
     }),
     ("write-once-dropped", &["write-once-dropped keys/sealed.txt"], |s| {
@@ -209,7 +209,7 @@ fn index_of(file: &str) -> Vec<u8> {
     [b"DIRC\0\0\0\x02\0\0\0\x01", &entry[..], &padding, &[0; 20]].concat()
 }
 
-/// Seals another value in the place of a key's own.
+/// Replaces a key's sealed value with another value.
 fn reseal(sandbox: &Sandbox, key: &str, value: &[u8]) {
     let blob = seal(sandbox, key, value);
     let contract = contract_file::read("c", contract_file::EMBEDDED).unwrap();
@@ -223,7 +223,7 @@ fn reseal(sandbox: &Sandbox, key: &str, value: &[u8]) {
 #[test]
 fn each_defect_is_found_by_its_code() {
     for (code, findings, spoil) in DEFECTS {
-        // Two are defects of a hash, which takes longer than all the rest of a run.
+        // Two are defects of a hash, and hashing takes longer than all the rest of a run.
         let sandbox = if ["half-missing", "hash-differs"].contains(code) { Sandbox::bootstrapped() } else { Sandbox::hashless() };
         spoil(&sandbox);
         let before = sandbox.snapshot();
@@ -247,7 +247,7 @@ fn what_is_damaged_in_the_keys_folder_is_a_finding_and_the_drill_reports() {
         let sandbox = Sandbox::hashless();
         sandbox.write(file, text.as_bytes());
         let here = [format!("{code} {file}{place}")];
-        // Nobody knows how many can open an escrow that is damaged.
+        // It is unknown how many can open a damaged escrow.
         let rest = if file.ends_with(".age") { &USUAL[1..] } else { &USUAL };
         let expected = [rest, &[&here[0]]].concat();
         sandbox.run(["verify"]).finds(&expected);
@@ -286,7 +286,7 @@ fn a_healthy_state_is_good_and_says_whether_values_were_opened() {
     assert!(ran.stdout.contains("good: ") && ran.stdout.contains("no value was opened"), "{}", ran.stdout);
     let ran = sandbox.run(["verify", "--identity", "keys/operator.agekey"]).finds(&USUAL);
     assert!(ran.stdout.contains("every value was opened"), "{}", ran.stdout);
-    // By place, and for programs the same.
+    // By place, and the same for programs.
     let json = sandbox.run(["verify", "--json"]).finds(&USUAL);
     assert_eq!(ran.findings(), USUAL);
     assert_eq!(json.findings(), USUAL);

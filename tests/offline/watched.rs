@@ -30,7 +30,7 @@ fn unknown(world: World, _: Shared) -> World {
     World { variable: |_| None, ..world }
 }
 
-/// The usual key; its primes are drawn once it is shown that one is made.
+/// The usual key; its primes are drawn once the progress line is shown.
 fn waiting(world: World, stderr: Shared) -> World {
     let (mut draw, begun) = (key_entropy(KEY, 4096), Instant::now());
     let entropy = move |bytes: &mut [u8]| {
@@ -134,7 +134,7 @@ fn an_error_and_a_warning_are_colored_on_standard_error() {
     let error = sandbox.run_watched(NEVER, colored, &["explain", "unit-mising"]);
     let text = "\u{1b}[1;31merror:\u{1b}[0m there is no such code\n\u{1b}[1;36mhelp:\u{1b}[0m did you mean `unit-missing`?\n";
     assert_eq!((error.code, error.stderr.as_str()), (2, text));
-    // What cannot be read as a command line, too.
+    // An unreadable command line, too.
     let error = sandbox.run_watched(NEVER, colored, &["verfy"]);
     assert!(error.stderr.starts_with("\u{1b}[1;31merror:\u{1b}[0m unknown command\n"), "{}", error.stderr);
     assert_eq!(sandbox.run(["explain", "unit-mising"]).stderr, without(text));

@@ -1,4 +1,4 @@
-//! Every command that makes values refuses one that any file knows to be write-once if the contract no longer says so, and `verify`
+//! If any file knows a value to be write-once and the contract no longer says so, every command that makes values refuses it, and `verify`
 //! reports it.
 
 use crate::common::{Ran, Sandbox, fixture_text, without_hash};
@@ -36,7 +36,7 @@ const NO_FLAG: Forgets = ("without-the-flag", without_the_flag);
 const NO_KEY: Forgets = ("without-the-key", without_the_key);
 const OTHER_RECIPE: Forgets = ("another-recipe", with_another_recipe);
 
-/// What is left that remembers, and which contracts forget it then.
+/// What still remembers, and which contracts then forget it.
 type Left = (&'static str, fn(&Sandbox), &'static [Forgets]);
 const LEFT: &[Left] = &[
     ("everything", |_| {}, &[NO_FLAG, NO_KEY, OTHER_RECIPE]),
@@ -75,7 +75,7 @@ fn a_contract_that_forgets_is_refused_by_every_command_and_reported() {
                 let ran = run(args);
                 assert!(ran.code == 4 && ran.stderr.contains("`litellm-salt-key` is write-once"), "{}", what(args, &ran));
             }
-            // Itself, where the contract still has it.
+            // The key itself, if the contract still has it.
             let itself = ["rotate", "litellm-salt-key", "--yes"];
             let ran = run(&itself);
             assert!([2, 3, 4].contains(&ran.code), "{}", what(&itself, &ran));
@@ -118,7 +118,7 @@ fn a_new_recipe_is_fine_for_what_is_made_again_on_purpose() {
 
 #[test]
 fn a_unit_is_remembered_by_its_name_and_by_its_keys() {
-    // From the start its unit has a name of its own.
+    // Its unit has its own name from the start.
     let named = Sandbox::with_keys();
     named.write("c.yaml", without_hash(&with_another_unit()).as_bytes());
     let run = |args: &[&str]| named.run([args, &["--contract", "c.yaml"]].concat());

@@ -1,17 +1,17 @@
-//! Ways to break a cluster, and clusters that only look broken, collected from operators' public reports, each with what `doctor` has to
+//! Ways to break a cluster, and clusters that only look broken, collected from operators' public reports; each says what `doctor` has to
 //! report.
 
 /// A cluster that was changed on purpose. The commands run in the repository, as the administrator.
 pub struct Case {
     pub name: &'static str,
     pub breaks: &'static str,
-    /// The only fault: its code, and the objects. Of a healthy cluster: the warning that it has, if it has one.
+    /// The only fault: its code, and the objects. For a healthy cluster: its warning, if it has one.
     pub finds: Finds,
-    /// What heals where doctor has no command.
+    /// The fix where doctor has no command.
     pub by_hand: Option<&'static str>,
-    /// What may be found after the remedy: each is healed in turn.
+    /// What may be found after the remedy: each is fixed in turn.
     pub then: &'static [&'static str],
-    /// What brings the cluster back to where it was.
+    /// Commands that restore the cluster.
     pub undo: &'static str,
 }
 
@@ -25,12 +25,12 @@ pub const EVERY_SOURCE: &str = "every source Secret";
 pub const EVERY_READ_KEY: &str = "every key that is read";
 pub const EVERY_CONSUMER: &str = "every ExternalSecret";
 
-/// One whose only fault has this code, and these objects.
+/// A case whose only fault has this code and these objects.
 const fn case(name: &'static str, breaks: &'static str, code: &'static str, what: &'static str) -> Case {
     Case { name, breaks, finds: Finds::Fault(code, what), by_hand: None, then: &[], undo: "" }
 }
 
-/// One that has no fault.
+/// A case without a fault.
 const fn healthy(name: &'static str, changes: &'static str) -> Case {
     Case { name, breaks: changes, finds: Finds::Nothing(None), by_hand: None, then: &[], undo: "" }
 }
@@ -57,7 +57,7 @@ impl Case {
     }
 }
 
-/// What the commands below use. kubectl does not restart what was restarted within the same second.
+/// Functions for the commands below. kubectl does not restart anything twice within the same second.
 pub const FUNCTIONS: &str = r#"
 NAME=n8n-encryption-key
 restart_controller() {
@@ -149,7 +149,7 @@ macro_rules! rotated_with {
     };
 }
 
-/// Each is broken, found and healed in turn, on the same cluster.
+/// Each is broken, found and fixed in turn, on the same cluster.
 pub const CASES: &[Case] = &[
     // The store and its account.
     case(
@@ -478,7 +478,7 @@ pub const CASES: &[Case] = &[
     )
     .by_hand(r#"patch_sealed '{"metadata":{"finalizers":null}}' && apply"#)
     .then(&["target-stale", "sealed-secret-missing", "source-missing"]),
-    // Nobody waits for a controller that is slow: it is made to look as if it had not come by yet.
+    // No test waits for a slow controller: the status looks as if it had not come by yet.
     case(
         "a SealedSecret that the controller has not looked at",
         "kubectl -n secret-source patch sealedsecret $NAME --subresource=status --type=merge -p '{\"status\":{\"observedGeneration\":0}}'",
@@ -502,7 +502,7 @@ pub const CASES: &[Case] = &[
         "n8n-encryption-key",
     )
     .then(STALE),
-    // One that it does not own is not made again.
+    // A Secret that it does not own is not made again.
     case(
         "a source Secret is deleted",
         r#"kubectl -n secret-source patch secret $NAME --type=json -p '[{"op":"remove","path":"/metadata/ownerReferences"}]'
@@ -625,7 +625,7 @@ EOF
     )
     .then(&["target-stale", "external-secret-failed"]),
     // The target.
-    // The operator makes a target that it sees go again at once.
+    // If the operator sees a target go, it makes it again at once.
     case(
         "the operator hangs, and a target is deleted",
         "kill -STOP $(cat $PODS/external-secrets.pid)
@@ -916,7 +916,7 @@ EOF"#,
            kubectl -n secret-source patch secret $name --type=merge -p '{"metadata":{"managedFields":[{}]}}'
          done"#,
     )
-    // The API server writes none any more, until the Secrets are made again.
+    // The API server writes none until the Secrets are made again.
     .undo(
         "names=$(kubectl -n secret-source get secret -o 'jsonpath={.items[*].metadata.name}')
          kubectl -n secret-source delete secret --all
@@ -952,18 +952,18 @@ EOF"#,
     ),
 ];
 
-/// A form of delivery, in a folder of its own: its flags, and the ways to break it.
+/// A form of delivery, in its own folder: its flags, and the ways to break it.
 pub struct Form {
     pub folder: &'static str,
     /// The settings' `store`.
     pub store: &'static str,
     pub args: &'static [&'static str],
-    /// What doctor has to heal before all is well.
+    /// What doctor has to fix before all is well.
     pub first: Option<&'static str>,
     pub cases: &'static [Case],
 }
 
-/// The forms that are not the usual one.
+/// The forms other than the usual one.
 pub const FORMS: [Form; 2] = [
     Form {
         folder: "isolated",

@@ -16,7 +16,7 @@ const WAYS: [Way; 6] = [
     ("ESO in another namespace", another_namespace_for_eso),
 ];
 
-/// Each in turn, on the same cluster; those that went wrong, and why.
+/// Tries each in turn, on the same cluster; returns those that went wrong, and why.
 pub fn try_all(patient: &Patient<'_>) -> Vec<String> {
     let only = std::env::var("DOCTOR_CASE").unwrap_or_default();
     let mut wrong = Vec::new();
@@ -39,7 +39,7 @@ pub fn try_all(patient: &Patient<'_>) -> Vec<String> {
 const REMOVE_ALL: &str = "kubectl delete deployment -A --all && kubectl delete --ignore-not-found -f $CHARTS/kube-system.yaml
     for namespace in theirs sealed-secrets eso-system; do kubectl delete namespace $namespace --ignore-not-found; done";
 
-/// Asks until `doctor` has these faults only, and no value is another one than in git.
+/// Asks until `doctor` has only these faults, and every value is as in git.
 fn expect(patient: &Patient<'_>, args: &[&str], codes: &[&str]) -> Result<(), String> {
     let mut last = Vec::new();
     let found = crate::process::poll(SOON / 3, || {
@@ -81,8 +81,8 @@ fn a_second_controller(patient: &Patient<'_>) -> Result<(), String> {
     expect(patient, &[], &[])
 }
 
-/// Everything is deleted, and comes back without status, owner and managers. Where the Secrets come first, the controller does not take
-/// what it did not make: each is reported, in one entry. Where they come second, they are there already, and nothing is wrong.
+/// Everything is deleted, and comes back without status, owner and managers. If the Secrets come first, the controller does not take what
+/// it did not make: all are reported, in one entry. If they come second, they already exist, and nothing is wrong.
 fn a_restored_cluster(patient: &Patient<'_>) -> Result<(), String> {
     let cluster = patient.cluster;
     let saved = |kind: &str| -> Value {
@@ -117,7 +117,7 @@ fn a_restored_cluster(patient: &Patient<'_>) -> Result<(), String> {
 
 const START: &str = "kubectl -n kube-system scale deployment/sealed-secrets-controller --replicas=1 && controller_is_up";
 
-/// Takes each SealedSecret away, and what was made from it, while the controller does not run.
+/// Removes each SealedSecret, and what was made from it, while the controller does not run.
 fn remove_values(patient: &Patient<'_>) -> Result<(), String> {
     let cluster = patient.cluster;
     cluster.stop_sealed_secrets();

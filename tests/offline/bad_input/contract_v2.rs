@@ -3,7 +3,7 @@
 use super::{Edit, Row, WITH_CONTRACT, row, run_all};
 use crate::recipes::contract;
 
-/// A good one, of which each row spoils a part. Line 6 is that of the first Secret.
+/// A good contract; each row spoils a part of it. The first Secret is on line 6.
 const GOOD: &str = "  - name: app
     about: an account
     type: kubernetes.io/basic-auth
@@ -35,7 +35,7 @@ fn spoiled(id: &'static str, what: &str, (from, to): Edit<'_>, says: &[&str]) ->
 const PASSWORD: &str = "{ hex: { bytes: 32 } }";
 const PAIR: &str = "hash: { bcrypt: { of: password, cost: 10 } }";
 
-/// Y41: what stands in a Secret's entry.
+/// Y41: the content of a Secret's entry.
 fn secrets_that_are_wrong() -> Vec<Row> {
     let secret = |what: &str, edit, says: &[&str]| spoiled("Y41", what, edit, says);
     vec![
@@ -128,7 +128,7 @@ fn secrets_that_are_wrong() -> Vec<Row> {
     ]
 }
 
-/// Y42: a type without what a cluster asks of it.
+/// Y42: a type without the keys that a cluster requires.
 fn types_without_their_keys() -> Vec<Row> {
     let of_type = |kind: &str, missing: &str| {
         let says = format!("contract.yaml:6:5: `app` is of the type `{kind}`, and has no data key `{missing}`");

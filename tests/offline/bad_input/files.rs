@@ -8,7 +8,7 @@ struct Input {
     path: &'static str,
     start: Start,
     args: &'static [&'static str],
-    /// How errors name it: what stands after `--provide KEY=` may be a value, and is not repeated.
+    /// How errors name it: the text after `--provide KEY=` may be a value, and is not repeated.
     shown: &'static str,
 }
 
@@ -47,7 +47,7 @@ fn files_that_are_none() -> Vec<Row> {
     let mut rows = Vec::new();
     for input in INPUTS {
         let path = input.path;
-        // What was typed and does not exist is not repeated.
+        // A typed path that does not exist is not repeated.
         let flag = input
             .args
             .iter()
@@ -98,7 +98,7 @@ fn files_that_cannot_be_read() -> Vec<Row> {
         let units = std::iter::once(0xfeff).chain(text.encode_utf16());
         units.flat_map(|unit: u16| if little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
     };
-    // A value is bytes and the escrow is no text: for both the encoding is not a question.
+    // A value is bytes and the escrow is not text, so encoding does not matter for either.
     for input in INPUTS.iter().filter(|input| !matches!(input.what, "value" | "escrow")) {
         let says = match input.what {
             "certificate" => "not PEM",
@@ -111,7 +111,7 @@ fn files_that_cannot_be_read() -> Vec<Row> {
         for (name, little) in [("little", true), ("big", false)] {
             rows.push(input_row(input, "F08", &format!("UTF-16, {name} endian"), 3, "UTF-16").file(input.path, utf16("a: b\n", little)));
         }
-        // The offset is one of the file that the operator has, so the byte-order mark counts. A key may be in another form.
+        // The offset is that of the operator's file, so the byte-order mark counts. A key may be in another form.
         let at = |byte: &'static str| if input.what == "recovery key" { "binary, not PEM" } else { byte };
         rows.push(input_row(input, "F10", "invalid UTF-8", 3, at("not UTF-8 at byte 5")).file(input.path, *b"a: b\n\xff\n"));
         let marked = *b"\xef\xbb\xbfa: b\n\xff\n";
@@ -143,7 +143,7 @@ fn files_that_cannot_be_read() -> Vec<Row> {
     rows
 }
 
-/// F06 and F24: who may read a secret, and whose it is.
+/// F06 and F24: who may read a secret, and who owns it.
 fn files_of_somebody_else() -> Vec<Row> {
     let given = "hf_{canary}";
     let mut rows = vec![
@@ -188,7 +188,7 @@ fn worn(id: &'static str, what: &str, args: &[&str], code: i32, says: &[&str]) -
     row(id, what, args, code, says).start(Start::Bootstrapped).with(|sandbox| sandbox.write(RUNBOOK, b"# mine\n"))
 }
 
-/// F14 to F16, F19 and F23: what stands where something is to be written.
+/// F14 to F16, F19 and F23: what is already at the path of an output.
 fn outputs_that_are_no_files() -> Vec<Row> {
     type Place = (&'static str, &'static str, i32, fn(&Sandbox, &str));
     let kinds: [Place; 6] = [
@@ -203,7 +203,7 @@ fn outputs_that_are_no_files() -> Vec<Row> {
             s.write("other", b"mine\n");
             link(s.path("other").to_str().unwrap(), s, path);
         }),
-        // What a folder is expected to be: F19.
+        // Where a folder is expected: F19.
         ("F19", "a file", 5, |s, path| s.write(path, b"mine\n")),
     ];
     let mut rows = Vec::new();
@@ -280,7 +280,7 @@ fn outputs_that_cannot_be_written() -> Vec<Row> {
     ]
 }
 
-/// F23, F25 and F26: what is written is also read, or was written by another run.
+/// F23, F25 and F26: outputs that are also read, or were written by another run.
 fn outputs_in_use() -> Vec<Row> {
     let mut rows = Vec::new();
     for (what, path) in [("./x", "./out/INSTALL.md"), ("a/../x", "out/secret-source/../INSTALL.md"), ("hard link", "given")] {
@@ -295,7 +295,7 @@ fn outputs_in_use() -> Vec<Row> {
     let copy = ["bootstrap", "--provide", "hf-token=secrets/dex-admin-password"];
     rows.push(row("F23", "operator's copy", &copy, 4, &["this run may write"]).start(Start::Bootstrapped));
     for folder in ["out", "./out/../out", "out/secret-source"] {
-        // An operator's copy is plaintext; `out/` is what is committed.
+        // An operator's copy is plaintext; `out/` is committed.
         rows.push(row("F23", "secrets in the output folder", &["bootstrap", "--secrets", folder], 4, &[]).with(|s| {
             std::fs::create_dir_all(s.path("out/secret-source")).unwrap();
         }));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// `bootstrap` with this certificate; nothing may come into being.
+/// `bootstrap` with this certificate; it must create nothing.
 fn certificate_row(id: &'static str, file: &'static str, code: i32, says: &[&str]) -> Row {
     row(id, file, &["bootstrap"], code, &[&["keys/sealing.crt:"], says].concat()).with(move |s| certificate(s, file))
 }
@@ -62,14 +62,14 @@ fn certificates() -> Vec<Row> {
     ] {
         rows.push(certificate_row("K15", file, 4, &["exponent", says]));
     }
-    // The size is judged first; allowed, the shape of the modulus is.
+    // The size is judged first; if it is allowed, the shape of the modulus is judged.
     let roca = row("K17", "roca-2048.crt, allowed", &["bootstrap", "--allow-rsa-bits", "2048"], 4, &["ROCA"]);
     rows.push(roca.with(|s| certificate(s, "roca-2048.crt")));
     rows.extend(certificates_that_do());
     rows
 }
 
-/// Those that are taken, and the other commands.
+/// Certificates that work, and the other commands.
 fn certificates_that_do() -> Vec<Row> {
     let allowed = |bits: &'static str, file: &'static str| {
         let row = row("K13", format!("{file}, allowed {bits}"), &["bootstrap", "--allow-rsa-bits", bits], 0, &["done: "]);
@@ -221,7 +221,7 @@ fn blobs() -> Vec<Row> {
         let annotation = format!("metadata:\n  annotations: {{ sealedsecrets.bitnami.com/{name}: \"true\" }}");
         rows.push(sealed_row("K38", name, ("metadata:", &annotation), 6, &["sealed.yaml:9:12: ", SAYS[1], SAYS[2]]));
     }
-    // Every 61st bit: each region of the blob is met, the two length bytes included wherever that keeps the prefix.
+    // Every 61st bit: each region of the blob is hit, including the two length bytes where that keeps the prefix.
     for bit in (12..8 * (2 + 512 + CANARY.len() + 16)).step_by(61) {
         rows.push(blob_row(
             "K37",

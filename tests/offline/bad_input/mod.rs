@@ -2,7 +2,7 @@
 //! result. The expectations were written before the product.
 //!
 //! A row's id is a letter for its group, F(iles), Y(AML), K(eys) or L (command line), and a number for the kind of input: rows of
-//! one kind have one id. C stands for clusters: those are in `api_server.rs`. The asserts that hold for every row are
+//! one kind share an id. C stands for clusters: those are in `api_server.rs`. The asserts that hold for every row are
 //!
 //! - U1: nothing is changed, unless the row says how;
 //! - U2: no secret appears in a stream or in a written file;
@@ -38,19 +38,19 @@ use crate::common::{
 };
 use crate::leaks::{forms, holds};
 
-/// Stands wherever a row has a secret: as a value, in a manifest, typed on the command line by mistake. No stream and no
-/// written file may show it. `{canary}` in a row becomes it. It is sealed in `fixtures/sealed/` too.
+/// The secret, wherever a row has one: as a value, in a manifest, typed on the command line by mistake. No stream and no
+/// written file may show it. `{canary}` in a row is replaced by it. It is sealed in `fixtures/sealed/` too.
 const CANARY: &str = "Vt8QmZ4xKp2WnR6yHd0sLc9B";
 
-/// U5 asks for 2 seconds of a release build. A debug build gets five times that, of the processor: so a busy machine makes no row
-/// fail. Who needs more is killed.
+/// U5 asks for 2 seconds of a release build. A debug build gets five times that, in processor time, so that no row fails on a busy
+/// machine. A run that needs more is killed.
 const MOST_SECONDS: u64 = 10;
 
 /// U5 asks for 256 MiB of memory. Resident memory cannot be limited (`RLIMIT_RSS` is not enforced) nor measured
-/// without `unsafe` or /usr/bin/time; address space can, and needs room for the threads' stacks and malloc's arenas.
+/// without `unsafe` or /usr/bin/time; address space can be limited, and needs room for the threads' stacks and malloc's arenas.
 const MOST_ADDRESS_SPACE: u64 = 1_500_000_000;
 
-/// A run that hangs is killed after this time, which then shows as a wrong exit code and not as a hanging test.
+/// A run that hangs is killed after this time. It then shows as a wrong exit code, not as a hanging test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a run finds.
@@ -58,7 +58,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 enum Start {
     /// Nothing.
     Empty,
-    /// `keys/` only: `out/` must not come into being.
+    /// `keys/` only: the run must not create `out/`.
     Keys,
     /// The same, and settings that name the platform's contract without its hash.
     Hashless,
@@ -68,7 +68,7 @@ enum Start {
     Small,
 }
 
-/// What a row cannot do without: if that is missing, the row is left out.
+/// What a row needs: without it, the row is skipped.
 #[derive(Clone, Copy)]
 enum Needs {
     Nothing,
@@ -82,7 +82,7 @@ enum Needs {
 
 type Prepare = Box<dyn Fn(&Sandbox) + Send + Sync>;
 
-/// One bad input, and what it must lead to.
+/// One bad input, and its expected result.
 struct Row {
     /// Its group and the kind of input.
     id: &'static str,
@@ -96,14 +96,14 @@ struct Row {
     needs: Needs,
     args: Vec<String>,
     stdin: Vec<u8>,
-    /// The test holds the lock of this folder meanwhile.
+    /// The test locks this folder during the run.
     locked: Option<&'static str>,
     code: i32,
-    /// Each stands in stderr; where nothing failed, in one of the two streams.
+    /// Each must appear in stderr; if nothing failed, in either stream.
     says: Vec<String>,
-    /// What `verify` finds beside the usual.
+    /// What `verify` finds besides the usual.
     finds: Option<Vec<String>>,
-    /// For a run that may change files: what must be so afterwards. Without it nothing may change.
+    /// For a run that may change files: what must hold afterwards. Without it nothing may change.
     after: Option<fn(&Sandbox) -> bool>,
 }
 
@@ -168,7 +168,7 @@ impl Row {
         self.through(&["unshare", "-m", "sh", "-c", script, "sh"], Needs::Mounts)
     }
 
-    /// As a user who owns nothing here, and may look into the sandbox.
+    /// Runs as a user who owns nothing here, but may look into the sandbox.
     fn by_nobody(self) -> Row {
         let open = |sandbox: &Sandbox| {
             sandbox.chmod("", 0o755);
@@ -238,7 +238,7 @@ fn sandbox(row: &Row) -> Sandbox {
         Start::Bootstrapped => Sandbox::bootstrapped(),
         Start::Small => Sandbox::small(),
     };
-    // An old kernel knows no such file in memory.
+    // An old kernel has no immutable files in memory.
     if matches!(row.needs, Needs::Immutable) { sandbox.copy_to(Sandbox::on_the_disk()) } else { sandbox }
 }
 
@@ -268,7 +268,7 @@ fn finish_within(mut command: Command) -> Ran {
     let pid = Pid::from_child(&child);
     #[cfg(target_os = "linux")]
     for (resource, most) in [(Resource::Cpu, MOST_SECONDS), (Resource::As, MOST_ADDRESS_SPACE)] {
-        // One that has ended already needs none.
+        // A run that has ended already needs no limits.
         let _ = rustix::process::prlimit(Some(pid), resource, Rlimit { current: Some(most), maximum: Some(most) });
     }
     let (ended, end) = mpsc::channel::<()>();
@@ -284,7 +284,7 @@ fn finish_within(mut command: Command) -> Ran {
     })
 }
 
-/// The asserts U1 to U7; what does not hold.
+/// Checks U1 to U7, and returns what does not hold.
 fn try_row(row: &Row) -> Vec<String> {
     let sandbox = sandbox(row);
     row.prepare.iter().for_each(|prepare| prepare(&sandbox));
@@ -293,7 +293,7 @@ fn try_row(row: &Row) -> Vec<String> {
     lock.iter().for_each(|folder| folder.lock().unwrap());
     let ran = ran(row, &sandbox);
     let after = sandbox.snapshot();
-    // Where a file could be written but not put in place, a temporary one came and went: that moves its folder's mtime.
+    // If a file could be written but not put in place, a temporary file came and went, which changes its folder's mtime.
     let only_moved = |path: &PathBuf| row.code == 5 && path.is_dir() && before.get(path).map(|it| it.0) == after.get(path).map(|it| it.0);
     let differs = |path: &&PathBuf| before.get(*path) != after.get(*path) && !only_moved(path);
     let changed: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).filter(differs).collect();
@@ -361,7 +361,7 @@ fn short(text: &str) -> String {
     if start.len() < text.len() { format!("{start}…\n") } else { start }
 }
 
-/// Runs the rows on as many threads as there are processors, and prints everything that does not hold together.
+/// Runs the rows on as many threads as there are processors, then prints all failures together.
 fn run_all(rows: Vec<Row>) {
     let test = test();
     let next = AtomicUsize::new(0);
@@ -396,7 +396,7 @@ fn run_all(rows: Vec<Row>) {
 const SEALED: &str = "fixtures/sealed/good.yaml";
 const RECOVER: &[&str] = &["unseal", "-f", "sealed.yaml", "--recovery-private-key", "key"];
 
-/// The same of our own file, which is read strictly.
+/// The same for our own file, which is read strictly.
 const RECOVER_OURS: &[&str] = &["unseal", "--recovery-private-key", "key"];
 const OURS: &str = "out/secret-source/cart.sealed.yaml";
 
@@ -413,7 +413,7 @@ fn unit_row(id: &'static str, what: &str, code: i32, says: &[&str]) -> Row {
     row(id, what, &["bootstrap"], code, &[&[UNIT][..], says].concat()).start(Start::Bootstrapped)
 }
 
-/// A change to the first place where a text stands.
+/// A change to the first occurrence of a text.
 type Edit<'t> = (&'static str, &'t str);
 
 /// `fixtures/contracts/small.yaml` with one defect.
@@ -471,8 +471,8 @@ fn key_row(id: &'static str, file: &'static str, code: i32, says: &[&str]) -> Ro
 // Ids that have their tests elsewhere, or none:
 //   F29            a contract names no output path
 //   K26            a certificate that ends soon: `verify.rs` and `bootstrap.rs`, with a clock of their own
-//   K30 to K32     `api_server.rs`; K29 is met here as far as `out/` says what it is sealed to
-//   K33            tracked, or in history: git is never run, and its index never read
+//   K30 to K32     `api_server.rs`; K29 is tested here as far as `out/` says what it is sealed to
+//   K33            tracked: `git_states.rs`; in history: git is never run
 //   L09            no passphrase is ever set; `escrow.rs` types wrong ones
 //   L15            TERM and HUP end a run where KILL does: `faults.rs` stops one at every operation
 //   L17, L18       `rotate.rs`

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Y01 to Y15: what readers of YAML disagree on, and what takes them down.
+/// Y01 to Y15: what YAML parsers disagree on, and what crashes them.
 fn yaml_that_is_not_taken() -> Vec<Row> {
     let blob = "    value: Ag";
     let bomb = format!("a0: &a0 [{}]\n", ["x"; 9].join(", "))
@@ -84,7 +84,7 @@ fn yaml_that_is_not_taken() -> Vec<Row> {
     rows
 }
 
-/// Y04 to Y06, Y23 to Y25 and Y30 to Y35: a contract that says something else than is meant.
+/// Y04 to Y06, Y23 to Y25 and Y30 to Y35: a contract that does not say what is meant.
 fn contracts_that_are_wrong() -> Vec<Row> {
     let session_name = "name: session-key";
     let recipe = |id, what: &str, recipe: &str, says: &[&str]| {
@@ -145,7 +145,7 @@ fn contracts_that_are_wrong() -> Vec<Row> {
             3,
             &["contract.yaml:24:5: ", "ExternalSecret `shop`", "line 23"],
         ),
-        // A name may hold dots: each of the three has a patch file of its own nevertheless.
+        // A name may contain dots: each of the three still has its own patch file.
         contract_row("Y30", "names that could share a patch file", ("consumers:\n", PATCH_TWICE), 0, &["done: "]).after(|s| {
             ["shop_web", "other_web", "shop.web"].iter().all(|name| s.path(&format!("out/property-patches/{name}.patch.yaml")).exists())
         }),
@@ -197,7 +197,7 @@ const PATCH_TWICE: &str = "consumers:
   - { namespace: third, name: shop.web, target: a, data: [{ secretKey: c, key: cart-salt }] }
 ";
 
-/// Y23 to Y25: names that Kubernetes does not take.
+/// Y23 to Y25: names that Kubernetes does not accept.
 fn names_that_are_wrong() -> Vec<Row> {
     let long = |length| "n".repeat(length);
     let mut rows = Vec::new();
@@ -323,7 +323,7 @@ fn empty_data(data: &str) -> String {
     )
 }
 
-/// Y29 and Y30: so much that a reader could fall over it.
+/// Y29 and Y30: so much input that it could break a parser.
 fn too_much() -> Vec<Row> {
     let given = ["bootstrap", "--provide", "hf-token=given"];
     let with_key = |row: Row| row.file("key", good_key());
@@ -343,7 +343,7 @@ fn too_much() -> Vec<Row> {
         row("Y29", "value", &given, 3, &["`hf-token`", "512 KiB"]).file("given", [b"hf_", CANARY.repeat(30_000).as_bytes()].concat()),
         row("Y29", "value on standard input", &["bootstrap", "--provide", "hf-token=-"], 3, &["512 KiB"])
             .stdin(&[b"hf_", CANARY.repeat(30_000).as_bytes()].concat()),
-        // Kubernetes says 1 MiB of a request; what may lie in etcd, and may have to be recovered, is half as much more.
+        // Kubernetes allows 1 MiB per request. An object in etcd, which may have to be recovered, may be half as large again.
         with_key(row("Y29", "an object of 1.6 MiB", RECOVER_OURS, 3, &["sealed.yaml:", "1.5 MiB"])).file(OURS, object(1_700_000)),
         with_key(row("Y29", "a file of 17 MiB", RECOVER, 3, &["sealed.yaml: ", "16 MiB"])).file("sealed.yaml", object(17 << 20)),
         row("Y29", "contract of 17 MiB", &WITH_CONTRACT, 3, &["contract.yaml: ", "16 MiB"]).file("contract.yaml", vec![b'#'; 17 << 20]),
@@ -353,7 +353,7 @@ fn too_much() -> Vec<Row> {
     ]
 }
 
-/// Y36 to Y40: what is sealed already, and what somebody did to it.
+/// Y36 to Y40: what is sealed already, and later changes to it.
 fn states_that_are_wrong() -> Vec<Row> {
     let small = |id, what: &str, code, says: &[&str]| row(id, what, &WITH_CONTRACT, code, says).start(Start::Small);
     let dropped = |what: &str| small("Y36", what, 4, &["out/secret-source/cart-salt.sealed.yaml:", "`cart-salt`"]);
@@ -439,7 +439,7 @@ fn escrows_that_are_damaged() -> Vec<Row> {
     rows
 }
 
-/// Another letter of base64 in this place, or near it.
+/// Changes a letter of base64 in this place, or near it.
 fn changed(mut bytes: Vec<u8>, near: usize) -> Vec<u8> {
     let at = (near..bytes.len()).find(|at| bytes[*at].is_ascii_alphanumeric()).unwrap();
     bytes[at] = if bytes[at] == b'B' { b'C' } else { b'B' };

@@ -41,7 +41,7 @@ fn it_is_fit_from_its_first_second_to_its_last_and_ends_soon_for_thirty_days() {
     }
 }
 
-/// `good.crt` that says that it is signed with this algorithm of RFC 8017 (the last number of its name), and signed like this.
+/// `good.crt`, which claims this signature algorithm of RFC 8017 (the last number of its name), and is signed like this.
 fn signed(algorithm: u8, with: &'static dyn RsaEncoding) -> SealingCertificate {
     // 1.2.840.113549.1.1.11, in DER.
     const SHA256_RSA: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 11];
@@ -49,7 +49,7 @@ fn signed(algorithm: u8, with: &'static dyn RsaEncoding) -> SealingCertificate {
     let named: Vec<usize> = (0..der.len()).filter(|at| der[*at..].starts_with(&SHA256_RSA)).collect();
     assert_eq!(named.len(), 2, "inside of what is signed, and beside it");
     named.iter().for_each(|at| der[at + 8] = algorithm);
-    // Each of the two outer headers takes four bytes, and the signature stands last.
+    // Each of the two outer headers takes four bytes, and the signature comes last.
     let end = 8 + usize::from(u16::from_be_bytes([der[6], der[7]]));
     let key = pem::read(&fixture_text("fixtures/private-keys/good-pkcs8.pem")).unwrap().remove(0).der.to_vec();
     let key = RsaKeyPair::from_pkcs8(&key).unwrap();

@@ -58,7 +58,7 @@ impl FileHandle for Opened {
     }
 }
 
-/// A disk on which there is one file, at every path.
+/// A disk with one file, at every path.
 struct OneFile(Stat, Mutex<Answers>);
 
 impl FolderHandle for OneFile {
@@ -125,7 +125,7 @@ impl Disk for OneFile {
     }
 }
 
-/// What this kind of file, of which this is known and which answers like this, is read as; or what is wrong with it, and why.
+/// Reads a file of this kind, with this `Stat` and these answers; returns its content, or what is wrong with it, and why.
 fn read(kind: files::Kind, stat: Stat, answers: &Answers) -> std::result::Result<Vec<u8>, (String, String)> {
     let read = files::read(&OneFile(stat, Mutex::new(answers.clone())), Path::new("in"), "in", kind);
     read.map(|bytes| bytes.to_vec()).map_err(|error| (error.what(), error.reason().unwrap_or_default()))
@@ -135,7 +135,7 @@ const FILE: Stat = Stat { kind: Kind::File, mode: 0o600, size: 3, shared: false,
 
 #[test]
 fn a_pipe_is_waited_for_as_long_as_somebody_may_write_to_it() {
-    // Its mode and its owner are of no matter.
+    // Its mode and its owner do not matter.
     let pipe = Stat { kind: Kind::Pipe, mode: 0o666, size: 0, owner: 12345, ..FILE };
     let failed = |what: &str, why: String| Err((what.to_owned(), why));
     for (answers, expected) in [

@@ -9,7 +9,7 @@ use seal_secrets::world::folder::{Existing, Folder, Writer, is_leftover};
 
 use crate::simulated_disk::{FOLDER, Fault, SimulatedDisk, State};
 
-/// What an action on the current folder comes to, where the last of these operations fails like this.
+/// The result of an action on the current folder, if the last of these operations fails like this.
 fn failing<T>(start: &State, operation: &str, errno: Errno, act: fn(&SimulatedDisk) -> Result<T>) -> std::result::Result<T, String> {
     let good = SimulatedDisk::good(start);
     assert!(act(&good).is_ok());
@@ -54,7 +54,7 @@ fn a_name_that_is_taken_at_the_last_moment_is_never_overwritten() {
         assert_eq!(write(existing)(&taken).unwrap_err().what(), expected);
         assert!(taken.state().tree() == State::empty().tree(), "the temporary file is gone");
     }
-    // Before anything is written, it is found as well.
+    // It is also found before anything is written.
     let checked = |name, existing| here(&with(&["a"])).check(name, existing).map_err(|error| error.what());
     assert_eq!(checked("a", Existing::Keep), Err("already exists, and is never overwritten".to_owned()));
     assert_eq!([checked("a", Existing::AsRead(None)), checked("b", Existing::Keep)], [Ok(()), Ok(())]);
@@ -103,12 +103,12 @@ fn a_folder_gets_its_mode_whatever_the_umask_and_whoever_makes_it() {
     let made = SimulatedDisk::good(&State::empty());
     create(&made).unwrap();
     assert_eq!(mode(&made), FOLDER | 0o777);
-    // Another run makes it just after this one looked: then it is theirs as much as ours.
+    // Another run makes it just after this run looked: then it belongs to both.
     let meanwhile = SimulatedDisk::failing(&State::empty().with("shared/x", 0o644, b"x"), 1, Fault::Error(Errno::NOENT));
     Writer::new(&here(&meanwhile)).write("shared/a", b"a", 0o644, Existing::Keep).unwrap();
     assert_eq!(meanwhile.calls()[..3], ["open", "open", "mkdir"]);
     assert_eq!(["shared/x", "shared/a"].map(|file| meanwhile.state().read(file)), [Some(b"x".to_vec()), Some(b"a".to_vec())]);
-    // One that cannot be made says why.
+    // If it cannot be made, the error says why.
     let failed = create(&SimulatedDisk::failing(&State::empty(), 2, Fault::Error(Errno::DQUOT))).unwrap_err();
     assert_eq!(failed.reason(), Some(std::io::Error::from(Errno::DQUOT).to_string()));
 }

@@ -51,7 +51,7 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }
 
-/// The tree in flow style, which is JSON where `json` says so.
+/// The tree in flow style; JSON if `json` is set.
 fn flow(piece: &Piece, values: &[String], json: bool) -> String {
     match piece {
         Piece::Word(word, _) => quoted(word),
@@ -88,7 +88,7 @@ fn document(piece: &Piece, values: &[String], style: u8) -> String {
     }
 }
 
-/// What stands after a field's colon, or an item's dash, in block style.
+/// The text after a field's colon, or an item's dash, in block style.
 fn block(piece: &Piece, values: &[String], depth: usize) -> String {
     let pad = "  ".repeat(depth);
     let literal = |text: &str| {
@@ -99,7 +99,7 @@ fn block(piece: &Piece, values: &[String], depth: usize) -> String {
         Piece::Word(word, style) if style % 3 == 0 => format!(" &a{style} {}\n", quoted(word)),
         Piece::Raw(i, style) => match style % 7 {
             0 => literal(&values[*i]),
-            // Only what is long is broken into lines.
+            // Only long values are broken into lines.
             1 => literal(
                 &values[*i].as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned()).collect::<Vec<_>>().join("\n"),
             ),
@@ -128,7 +128,7 @@ fn block(piece: &Piece, values: &[String], depth: usize) -> String {
     }
 }
 
-/// Something of the form of a sealed value.
+/// Something in the form of a sealed value.
 fn blob(random: &mut TestEntropy) -> String {
     let size = [256_usize, 384, 512][below(random, 3)];
     let mut bytes = vec![0; 2 + size + 16 + below(random, 40)];

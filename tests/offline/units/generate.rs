@@ -191,7 +191,7 @@ fn what_is_made_of_a_value_agrees_with_that_and_with_no_other() {
     );
     let contract = contract_file::read("c", &text).unwrap();
     let one = made(&contract, 1);
-    // Of the other ones no hash is needed, which takes longer than all the rest.
+    // The others need no hash, which takes longer than all the rest.
     let rest: String = text.split_inclusive('\n').filter(|line| !line.contains("cost: 10")).collect();
     let other = made(&contract_file::read("c", &rest).unwrap(), 2);
     let derived: Vec<&Key> = contract.keys.iter().filter(|key| key.recipe.is_derived()).collect();

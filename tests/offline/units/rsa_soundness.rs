@@ -40,7 +40,7 @@ fn odd_primes_to(most: u64) -> Vec<u64> {
     (3..=most).filter(|n| (2..*n).all(|divisor| n % divisor != 0)).collect()
 }
 
-/// What is said against a key; nothing where it is sound.
+/// What is wrong with a key; empty if it is sound.
 fn refusal(n: &BoxedUint, e: &[u8], least_bits: u32) -> String {
     let n = n.to_be_bytes_trimmed_vartime();
     let checked = check_form(&n, e, least_bits).and_then(|()| check_factors(&n)).and_then(|()| check_not_prime(&n));
@@ -104,7 +104,7 @@ fn a_modulus_has_the_shape_of_roca_only_if_it_has_it_for_every_prime() {
     let primes = odd_primes_to(167);
     let powers = |prime: u64| (0..prime).scan(1, move |power, _| Some(std::mem::replace(power, *power * 65537 % prime)));
     let other = |prime: u64| (1..prime).find(|rest| powers(prime).all(|power| power != *rest));
-    // By the Chinese remainder theorem: a power for each prime, and something else for this one.
+    // By the Chinese remainder theorem: a power modulo each prime, but not modulo this one.
     let modulus = |except: Option<u64>| {
         let (mut n, mut product) = (number(0), number(1));
         for prime in &primes {
