@@ -490,7 +490,7 @@ fn elsewhere(position: Position) -> Error {
 /// The text with these characters replaced, for people; those that cannot be replaced stay.
 pub fn shown(text: &str, mut replacements: Vec<(&Spot, Zeroizing<String>)>) -> String {
     let (mark, body) = split_mark(text);
-    replacements.sort_unstable_by_key(|(spot, _)| spot.begin());
+    replacements.sort_by_key(|(spot, _)| spot.begin());
     let placed = replacements.iter().filter_map(|(spot, new)| Some((spot.content.as_ref()?, new.as_str())));
     foreign::spliced(body, placed).map_or(text.to_owned(), |shown| format!("{mark}{shown}"))
 }
@@ -498,7 +498,7 @@ pub fn shown(text: &str, mut replacements: Vec<(&Spot, Zeroizing<String>)>) -> S
 /// The text with these characters replaced and nothing else changed: no other byte, and not the meaning of any other scalar.
 pub fn replace(text: &str, mut replacements: Vec<(Spot, String)>) -> Result<String> {
     let (mark, body) = split_mark(text);
-    replacements.sort_unstable_by_key(|(spot, _)| spot.begin());
+    replacements.sort_by_key(|(spot, _)| spot.begin());
     let Some((first, _)) = replacements.first() else { return Ok(text.to_owned()) };
     let place = |(spot, _): &(Spot, String)| spot.content.clone().ok_or_else(|| elsewhere(spot.position));
     let places = replacements.iter().map(place).collect::<Result<Vec<_>>>()?;

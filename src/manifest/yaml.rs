@@ -89,10 +89,6 @@ fn pieces(text: &str) -> Vec<Range<usize>> {
     let is = |line: &str, marker: &str| {
         line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
     };
-    // Most texts are one document.
-    if !["---", "..."].iter().any(|marker| memchr::memmem::find(text.as_bytes(), marker.as_bytes()).is_some()) {
-        return Some(0..text.len()).filter(|range| !range.is_empty()).into_iter().collect();
-    }
     let (mut pieces, mut begin, mut at) = (Vec::new(), 0, 0);
     // Directives belong to the document whose marker follows them.
     let mut directives = false;
