@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapError};
 use clap::parser::ValueSource;
@@ -19,6 +20,9 @@ pub fn grammar() -> clap::Command {
     examples::with_examples(Cli::command())
 }
 
+/// The same for parsing, built once: that takes longer than to parse with it.
+static GRAMMAR: LazyLock<Mutex<clap::Command>> = LazyLock::new(|| Mutex::new(grammar()));
+
 /// Parses the command line, or returns clap's complaint in our words; `Err(Ok(text))` is requested help.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<String, Error>> {
     let args: Vec<OsString> = args.into_iter().collect();
@@ -26,10 +30,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Result<Str
         return Err(Ok(examples::SUMMARY.to_owned()));
     }
     given_once(&args).map_err(Err)?;
-    let commands = grammar();
-    let command = args.iter().skip(1).find_map(|arg| commands.find_subcommand(arg)).map(|command| format!("{} ", command.get_name()));
+    let mut grammar = GRAMMAR.lock().unwrap_or_else(PoisonError::into_inner);
+    // clap adds `help` with the first parsing.
+    let named = |arg| grammar.find_subcommand(arg).map(clap::Command::get_name).filter(|name| *name != "help");
+    let command = args.iter().skip(1).find_map(named).map(|name| format!("{name} "));
     let see = format!("see `seal-secrets {}--help`", command.unwrap_or_default());
-    let mut grammar = commands;
     let parsed = grammar.try_get_matches_from_mut(args).and_then(|matches| {
         let typed = typed(&grammar, &matches);
         Ok(Cli { typed, ..Cli::from_arg_matches(&matches)? })

@@ -225,7 +225,7 @@ pub fn is_sealed(path: &str) -> bool {
 }
 
 /// The derived file that lists every unit, and so remembers one that was deleted.
-const RESOURCES: &str = "secret-source/kustomization.yaml";
+pub const RESOURCES: &str = "secret-source/kustomization.yaml";
 
 /// A unit's SealedSecrets, in the order of its keys; `None` if its file does not exist. A SealedSecret of the unit in another file, or for
 /// another namespace, is an error.

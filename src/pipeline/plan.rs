@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inventory::{self, Inventory};
+use super::inventory::{self, Inventory, RESOURCES};
 use super::remembered::{Units, has_all};
-use super::render::{RUNBOOK, form, form_of, is_derived, render, store_file};
+use super::render::{RUNBOOK, form_of, is_derived, render, store_file};
 use super::{difference, readers, resolve};
 use crate::manifest::sealed_secret::SealedSecret;
 use crate::model::{
@@ -336,14 +336,15 @@ fn sealed_afterwards(inventory: &Inventory, plan: &Plan) -> BTreeSet<String> {
 }
 
 /// The derived files that depend on which units exist.
-const LISTS: [&str; 2] = ["secret-source/kustomization.yaml", RUNBOOK];
+const LISTS: [&str; 2] = [RESOURCES, RUNBOOK];
 
 /// Plans the derived files after the units. A crash between the two leaves units that no list names yet, and the next run adds them; in the
 /// other order a list would remember a write-once unit that never existed.
 fn plan_derived(plan: &mut Plan, setting: &Setting, inventory: &Inventory, derived: BTreeMap<String, String>) {
     let known = derived.keys().any(|path| inventory.others.contains_key(path));
     let (contract, delivery) = (&setting.contract, &setting.delivery);
-    let same_form = inventory.others.get(RUNBOOK).and_then(|found| form_of(found)) == Some(form(contract, delivery));
+    let form = |runbook: Option<&[u8]>| runbook.and_then(form_of);
+    let same_form = form(inventory.others.get(RUNBOOK).map(Vec::as_slice)) == form(derived.get(RUNBOOK).map(String::as_bytes));
     if known {
         let keys = inventory.sealed.values().flatten().map(|sealed| sealed.name.as_str()).sorted();
         plan.readers = readers::added(contract, delivery, &inventory.others, &keys, same_form);

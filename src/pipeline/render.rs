@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::inventory::SOURCE;
+use super::inventory::{RESOURCES, SOURCE};
 use super::{argo_cd, flux};
 use crate::manifest::kubernetes::{self, Identity, Metadata, Object};
 use crate::manifest::yaml;
@@ -56,21 +56,21 @@ pub fn render(
     certificate: CertificateDigest,
     sealed: &BTreeSet<String>,
 ) -> BTreeMap<String, String> {
-    let mut files = render_formless(contract, delivery, certificate, sealed);
-    if let Some(runbook) = files.get_mut(RUNBOOK) {
-        runbook.push_str(&format!("\n{FORM}{} -->\n", form(contract, delivery)));
-    }
+    let mut files = of_nothing(contract, delivery);
+    let form = digest(&files, contract, delivery);
+    files.insert(RESOURCES.to_owned(), sources(sealed));
+    files.insert(RUNBOOK.to_owned(), format!("{}\n{FORM}{form} -->\n", runbook(contract, delivery, certificate, sealed)));
     files
 }
 
 /// A digest of what the derived files follow from, apart from certificate and units: it changes only with the contract, the settings and
 /// the templates.
-pub fn form(contract: &Contract, delivery: &Delivery) -> CertificateDigest {
+fn digest(of_nothing: &BTreeMap<String, String>, contract: &Contract, delivery: &Delivery) -> CertificateDigest {
     let mut hasher = Sha256::new();
-    let files = render_formless(contract, delivery, CertificateDigest::new([0; 32]), &BTreeSet::new());
     // The store may be among the platform's own files.
-    let stores = ("store".to_owned(), stores(contract, delivery).concat());
-    for part in files.into_iter().chain([stores]).flat_map(|(path, text)| [path, text]) {
+    let stores = stores(contract, delivery).concat();
+    let files = of_nothing.iter().map(|(path, text)| (path.as_str(), text)).chain([("store", &stores)]);
+    for part in files.flat_map(|(path, text)| [path, text]) {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
@@ -84,21 +84,15 @@ pub fn form_of(runbook: &[u8]) -> Option<CertificateDigest> {
     CertificateDigest::parse(&digest?).ok()
 }
 
-fn render_formless(
-    contract: &Contract,
-    delivery: &Delivery,
-    certificate: CertificateDigest,
-    sealed: &BTreeSet<String>,
-) -> BTreeMap<String, String> {
+/// The derived files as they are if nothing is sealed, with no certificate.
+fn of_nothing(contract: &Contract, delivery: &Delivery) -> BTreeMap<String, String> {
+    let nothing = BTreeSet::new();
     let mut files = BTreeMap::new();
     let mut add = |path: &str, documents: &[String]| {
         files.insert(path.to_owned(), format!("{HEADER}{}", documents.join("---\n")));
     };
-    let mut sources = vec!["namespace.yaml".to_owned(), "rbac.yaml".to_owned()];
-    sources.extend(sealed.iter().map(|path| path.trim_start_matches(SOURCE).to_owned()));
     add("secret-source/namespace.yaml", &[namespace(contract)]);
     add("secret-source/rbac.yaml", &rbac(contract, delivery));
-    add("secret-source/kustomization.yaml", &[kustomization(&sources)]);
     add("secret-store/service-account.yaml", &accounts(contract, delivery));
     let mut store = vec!["service-account.yaml"];
     if delivery.store_file.is_none() {
@@ -128,8 +122,16 @@ fn render_formless(
         files.insert(ALLOW_LIST.to_owned(), format!("{HEADER}{ALLOWED}"));
     }
     files.extend(component_files(contract, delivery));
-    files.insert(RUNBOOK.to_owned(), runbook(contract, delivery, certificate, sealed));
+    files.insert(RESOURCES.to_owned(), sources(&nothing));
+    files.insert(RUNBOOK.to_owned(), runbook(contract, delivery, CertificateDigest::new([0; 32]), &nothing));
     files
+}
+
+/// The kustomization that lists the sealed files.
+fn sources(sealed: &BTreeSet<String>) -> String {
+    let sealed = sealed.iter().map(|path| path.trim_start_matches(SOURCE));
+    let resources: Vec<&str> = ["namespace.yaml", "rbac.yaml"].into_iter().chain(sealed).collect();
+    format!("{HEADER}{}", kustomization(&resources))
 }
 
 /// The objects that the derived files define, except kustomize's own.
@@ -340,27 +342,40 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
     let own = delivery.controller.own_namespace();
     let namespace = own.map_or(String::new(), |namespace| format!(" --controller-namespace {namespace}"));
     let filled = [
-        ("{certificate}", certificate.to_string()),
-        ("{chart}", argo_cd::CHART.1.to_owned()),
-        ("{image}", argo_cd::CHART.2.to_owned()),
-        ("{apply-key}", delivery.here.command(&format!("key-secret --apply --context \"${{CONTEXT:?}}\"{namespace}"))),
-        ("{renew}", delivery.here.command("renew")),
-        ("{doctor}", delivery.here.command("doctor --context \"${CONTEXT:?}\" --wait 5m")),
-        ("{controller-namespace}", delivery.controller.namespace.to_string()),
-        ("{controller}", delivery.controller.name.to_string()),
-        ("{property-step}", property_step(contract, delivery)),
-        ("{namespace}", contract.namespace.to_string()),
-        ("{store}", contract.store.to_string()),
-        ("{store-step}", store_step(contract, delivery)),
-        ("{reader-namespace}", contract.reader.namespace.to_string()),
-        ("{property}", PROPERTY.to_owned()),
-        ("{files}", files),
-        ("{rendered}", rendered(contract, delivery)),
-        ("{with-argo-cd}", with_argo_cd(delivery)),
-        ("{awaited}", awaited(contract, delivery, sealed)),
-        ("{copies}", copies(contract, delivery)),
+        ("certificate", certificate.to_string()),
+        ("chart", argo_cd::CHART.1.to_owned()),
+        ("image", argo_cd::CHART.2.to_owned()),
+        ("apply-key", delivery.here.command(&format!("key-secret --apply --context \"${{CONTEXT:?}}\"{namespace}"))),
+        ("renew", delivery.here.command("renew")),
+        ("doctor", delivery.here.command("doctor --context \"${CONTEXT:?}\" --wait 5m")),
+        ("controller-namespace", delivery.controller.namespace.to_string()),
+        ("controller", delivery.controller.name.to_string()),
+        ("property-step", property_step(contract, delivery)),
+        ("namespace", contract.namespace.to_string()),
+        ("store", contract.store.to_string()),
+        ("store-step", store_step(contract, delivery)),
+        ("reader-namespace", contract.reader.namespace.to_string()),
+        ("property", PROPERTY.to_owned()),
+        ("files", files),
+        ("rendered", rendered(contract, delivery)),
+        ("with-argo-cd", with_argo_cd(delivery)),
+        ("awaited", awaited(contract, delivery, sealed)),
+        ("copies", copies(contract, delivery)),
     ];
-    filled.iter().fold(template.to_owned(), |text, (hole, value)| text.replace(hole, value))
+    fill(template, |hole| filled.iter().find(|(name, _)| *name == hole).map(|(_, value)| value.as_str()))
+}
+
+/// A template whose holes, such as `{store}`, are filled. Other braces stay, and so does what stands in a value.
+fn fill<'v>(template: &str, value: impl Fn(&str) -> Option<&'v str>) -> String {
+    let mut pieces = template.split('{');
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once('}').and_then(|(hole, rest)| Some((value(hole)?, rest))) {
+            Some((value, rest)) => text.extend([value, rest]),
+            None => text.extend(["{", piece]),
+        }
+    }
+    text
 }
 
 /// The same runbook for another certificate; none if it already names that one, or none at all.

@@ -11,7 +11,7 @@ use super::inventory::{self, Inventory, SOURCE};
 use super::pins::Verdict;
 use super::plan::expected_mark;
 use super::private_key::SealingKey;
-use super::render::{self, RUNBOOK, form, form_of, render, store_file};
+use super::render::{self, RUNBOOK, form_of, render, store_file};
 use super::unseal::Opened;
 use super::{argo_cd, difference, flux, generate, seal};
 use crate::manifest::sealed_secret::{self, Encrypted, SEPARATOR, SealedSecret};
@@ -494,7 +494,7 @@ impl Findings<'_> {
         // Without a certificate the derived files are unknown, because the runbook contains its digest.
         let Some(expected) = expected else { return };
         let found = inventory.others.get(RUNBOOK).and_then(|found| form_of(found));
-        let changed = found.is_some_and(|found| found != form(evidence.contract, evidence.delivery));
+        let changed = found.is_some() && found != expected.get(RUNBOOK).and_then(|expected| form_of(expected.as_bytes()));
         let help = if changed { CHANGED } else { RESTORE };
         self.store_file(evidence, help);
         for (path, expected) in &expected {

@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -70,14 +70,17 @@ pub fn serve_behind(
     (port, count)
 }
 
-/// The server's side of TLS.
+/// The server's side of TLS. Doctor opens a connection for each of many requests: the cheapest cipher will do.
 pub fn tls<S: Read + Write>(stream: S) -> StreamOwned<ServerConnection, S> {
-    let certificate = CertificateDer::from_pem_file(fixture("fixtures/tls/server.crt")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(fixture("fixtures/tls/server.key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
-    StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream)
+    static CONFIG: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| {
+        let certificate = CertificateDer::from_pem_file(fixture("fixtures/tls/server.crt")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(fixture("fixtures/tls/server.key.pem")).unwrap();
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.cipher_suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
+        let config = ServerConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions().unwrap();
+        Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
+    });
+    StreamOwned::new(ServerConnection::new(CONFIG.clone()).unwrap(), stream)
 }
 
 /// The lines before the first empty one.
@@ -201,7 +204,7 @@ fn a_kubeconfig_that_is_no_good_is_refused_before_any_request() {
                 continue;
             }
             sandbox.write("keys/sealing.crt", fixture_text("fixtures/certificates/good.crt").as_bytes());
-            let ran = sandbox.start([&[command, "--kubeconfig", "kubeconfig"], args].concat());
+            let ran = sandbox.run([&[command, "--kubeconfig", "kubeconfig"], args].concat());
             if command == "doctor" && ran.code == 3 {
                 continue; // It looks at `out/` first.
             }
@@ -444,7 +447,7 @@ fn only_what_was_applied_counts_as_read_back() {
             _ => response("200 OK", "", r#"{"kind":"Secret"}"#),
         });
         kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
-        let ran = sandbox.start(["key-secret", "--apply", "--kubeconfig", "kubeconfig", "--context", "fake"]);
+        let ran = sandbox.run(["key-secret", "--apply", "--kubeconfig", "kubeconfig", "--context", "fake"]);
         assert_eq!(ran.code, code, "{what}: {}{}", ran.stdout, ran.stderr);
         assert_eq!(ran.stdout.contains("read back, and it is the same"), code == 0, "{what}: {}", ran.stdout);
     }
@@ -490,7 +493,7 @@ fn what_is_not_kubernetes_is_believed_by_no_command() {
         kubeconfig(&start, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
         let before = start.snapshot();
         for command in commands {
-            let ran = start.start([command, &["--kubeconfig", "kubeconfig", "--context", "fake"]].concat());
+            let ran = start.run([command, &["--kubeconfig", "kubeconfig", "--context", "fake"]].concat());
             assert_eq!(ran.code, 7, "{what}, {command:?}: {}{}", ran.stdout, ran.stderr);
             let said = ran.stdout + &ran.stderr;
             let reached = said.contains("is not one of Kubernetes") && said.contains("a proxy, a login page")

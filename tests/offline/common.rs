@@ -16,9 +16,10 @@ use crate::simulated_disk::FOLDER;
 use crate::{printed, schema};
 use regex::Regex;
 use seal_secrets::manifest::contract_file;
-use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity};
+use seal_secrets::model::{Code, Entropy, EntropyFailed, Severity, USUAL_BITS};
 use seal_secrets::pipeline::certificate::{FitCertificate, SealingCertificate};
 use seal_secrets::pipeline::pins::{self, How, Pin};
+use seal_secrets::pipeline::rsa_soundness::LEAST_BITS;
 use seal_secrets::world::World;
 use seal_secrets::world::disk::{self, Disk, FileHandle, FolderHandle, Kind, Links, Stat};
 use seal_secrets::world::progress::Progress;
@@ -454,14 +455,14 @@ impl Sandbox {
         self.run_given(args, b"", clock, World::real().entropy)
     }
 
-    /// Runs a command line that makes a sealing key: always the same key, found at once.
+    /// Runs a command line that makes a sealing key: always the same key, found at once, of 2048 bits where these are allowed.
     pub fn make_key<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         self.make_key_at(SystemTime::now, args)
     }
 
     /// The same at this time of day.
     pub fn make_key_at<S: AsRef<OsStr>>(&self, clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
-        self.run_given(args, b"", clock, Box::new(Drawing(key_entropy(KEY, 4096))))
+        self.run_given(args, b"", clock, Box::new(Drawing(key_entropy(KEY, self.key_bits()))))
     }
 
     /// Runs a command line with this randomness.
@@ -503,8 +504,12 @@ impl Sandbox {
         clock: fn() -> SystemTime,
         entropy: Box<Entropy>,
     ) -> Ran {
-        let disk = Arc::new(Here::new(self.folder.path()));
-        run_here(World { disk, state: Some(self.state()), clock, entropy, ..World::real() }, input, &self.allowing(args))
+        run_here(World { clock, entropy, ..self.world_at("") }, input, &self.allowing(args))
+    }
+
+    /// How large a new sealing key is.
+    fn key_bits(&self) -> u32 {
+        if self.allowed.is_empty() { USUAL_BITS } else { LEAST_BITS }
     }
 
     /// A command line that allows the sandbox's own certificate wherever a certificate is judged.
@@ -557,12 +562,13 @@ impl Sandbox {
 
     /// The world, seen from a subfolder.
     pub fn world_at(&self, folder: &str) -> World {
-        World { disk: Arc::new(Here::new(&self.path(folder))), state: Some(self.state()), ..World::real() }
+        World { disk: Arc::new(Here::new(&self.path(folder))), state: Some(self.state()), key_bits: self.key_bits(), ..World::real() }
     }
 
     /// The same as [`Sandbox::make_key`] from a subfolder.
     pub fn make_key_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
-        run_here(World { entropy: Box::new(Drawing(key_entropy(KEY, 4096))), ..self.world_at(folder) }, b"", &self.allowing(args))
+        let entropy = Box::new(Drawing(key_entropy(KEY, self.key_bits())));
+        run_here(World { entropy, ..self.world_at(folder) }, b"", &self.allowing(args))
     }
 
     /// The same as [`Sandbox::run`] from a subfolder.
@@ -799,13 +805,13 @@ pub const KEY: u64 = 98;
 
 /// Randomness for a run that makes an RSA key of 2048 or 4096 bits: each search for a prime begins at a prime, and ends at once. It is
 /// proved to be prime like any other.
-pub fn key_entropy(seed: u64, bits: usize) -> impl FnMut(&mut [u8]) -> Result<(), EntropyFailed> {
+pub fn key_entropy(seed: u64, bits: u32) -> impl FnMut(&mut [u8]) -> Result<(), EntropyFailed> {
     // As they are drawn. (t + 1) · 2^960 − 1 or (t + 1) · 2^1984 − 1: a prime of this form is proved in half the time.
     let tops: [u64; 2] = match bits {
-        2048 => [0xc3a5_0000_0000_008e, 0xe817_0000_0000_025f],
+        LEAST_BITS => [0xc3a5_0000_0000_008e, 0xe817_0000_0000_025f],
         _ => [0xc3a5_0000_0000_00dd, 0xe817_0000_0000_007f],
     };
-    let mut primes = tops.map(|top| [&vec![0xff; bits / 16 - 8][..], &top.to_le_bytes()].concat()).to_vec();
+    let mut primes = tops.map(|top| [&vec![0xff; bits as usize / 16 - 8][..], &top.to_le_bytes()].concat()).to_vec();
     let mut source = TestEntropy(seed);
     move |bytes| {
         source.fill(bytes);
@@ -830,7 +836,7 @@ pub fn run_on_drawing<S: AsRef<OsStr>>(
 ) -> Ran {
     let args: Vec<S> = args.into_iter().collect();
     let state = Some(PathBuf::from("state/seal-secrets"));
-    run_in(World { disk, state, clock, entropy, threads: NonZeroUsize::MIN, key_bits: 2048, ..World::real() }, b"", &args)
+    run_in(World { disk, state, clock, entropy, threads: NonZeroUsize::MIN, key_bits: LEAST_BITS, ..World::real() }, b"", &args)
 }
 
 /// Randomness that calls this at each draw.

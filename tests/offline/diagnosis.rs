@@ -255,7 +255,7 @@ impl Fake {
         let sandbox = self.sandbox.take().unwrap();
         let (port, _) = serve_with(move |_, path, body| self.answer(path, body));
         kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
-        sandbox.start([&["doctor", "--kubeconfig", "kubeconfig", "--contract", "contract.yaml"], args].concat())
+        sandbox.run([&["doctor", "--kubeconfig", "kubeconfig", "--contract", "contract.yaml"], args].concat())
     }
 }
 
@@ -1143,7 +1143,7 @@ fn each_answer_has_to_be_one_of_kubernetes() {
             false => fake.answer(path, asked),
         });
         kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
-        let ran = sandbox.start(["doctor", "--kubeconfig", "kubeconfig", "--contract", "contract.yaml"]);
+        let ran = sandbox.run(["doctor", "--kubeconfig", "kubeconfig", "--contract", "contract.yaml"]);
         (ran, count.load(std::sync::atomic::Ordering::SeqCst))
     };
     let (ran, all) = count(Fake::healthy(), usize::MAX, "");

@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use seal_secrets::model::EntropyFailed;
 use seal_secrets::pipeline::escrow;
+use seal_secrets::pipeline::rsa_soundness::LEAST_BITS;
 
 use crate::common::{Drawing, Ran, TestEntropy, fixture_text, key_entropy, pinned, run_on_drawing};
 use crate::simulated_disk::{CHANGES, FOLDER, Fault, GROWS, HERE, Loss, READS, SimulatedDisk, State, Tree};
@@ -41,7 +42,7 @@ type Draw = dyn FnMut(&mut [u8]) -> Result<(), EntropyFailed>;
 fn source(args: &[&str], whose: Whose) -> Box<Draw> {
     let mut entropy = TestEntropy(whose as u64);
     match args[0] {
-        "keygen" | "renew" => Box::new(key_entropy(whose as u64, 2048)),
+        "keygen" | "renew" => Box::new(key_entropy(whose as u64, LEAST_BITS)),
         _ => Box::new(move |bytes| {
             entropy.fill(bytes);
             Ok(())

@@ -865,7 +865,7 @@ fn random_contract(seed: u64) -> (String, Vec<String>) {
                 3 => format!("template: 'a {{{of}}} b {{{and}}}'"),
                 4 => format!("template: '{{{{{of}', escape: json").replace(&of, &format!("{{{of}}}")),
                 // With its own password, because few other values may be hashed. Making or comparing a hash takes long each time.
-                5 if seed.is_multiple_of(2) => {
+                5 if seed.is_multiple_of(4) => {
                     text += &format!("      p{k}: {{ hex: {{ bytes: 16 }} }}\n");
                     format!("argon2id: {{ of: s{s}/p{k}, memory: 19456, iterations: 2, parallelism: 1 }}")
                 }

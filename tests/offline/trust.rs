@@ -21,7 +21,7 @@ fn good() -> String {
 fn attacker() -> &'static (String, String) {
     static ATTACKER: OnceLock<(String, String)> = OnceLock::new();
     ATTACKER.get_or_init(|| {
-        let sandbox = Sandbox::empty();
+        let sandbox = Sandbox::with_keys().beside();
         sandbox.make_key(["keygen"]).expect(0);
         let identity = sandbox.read("keys/operator.agekey");
         let identity: age::x25519::Identity = identity.lines().last().unwrap().parse().unwrap();
@@ -146,8 +146,8 @@ fn a_certificate_that_the_escrow_brings_is_not_taken_on_trust() {
 
 #[test]
 fn another_clusters_certificate_is_compared_too() {
-    let sandbox = Sandbox::empty();
     let one = start();
+    let sandbox = one.beside();
     for cluster in ["one", "two"] {
         for path in ["keys", "out"] {
             std::fs::create_dir_all(sandbox.path(path)).unwrap();
