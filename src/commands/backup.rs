@@ -9,7 +9,7 @@ use crate::pipeline::remembered::Remembered;
 use crate::pipeline::unseal;
 use crate::show::counted;
 use crate::workspace::Workspace;
-use crate::workspace::escrow::{ChangedEscrow, NewEscrow, grown};
+use crate::workspace::escrow::{ChangedEscrow, Encrypter, grown};
 use crate::workspace::keys::{ESCROW, IDENTITY, RECIPIENTS};
 use crate::world::World;
 
@@ -67,7 +67,8 @@ fn store(
     let keys = workspace.change_keys()?;
     if let Some(ChangedEscrow { escrow, recipients, .. }) = opened {
         workspace.tell_recipients(recipients, world);
-        return keys.write_escrow(&NewEscrow::encrypt(&grown(&escrow.pem, more), recipients, world)?, Some(&escrow.encrypted)).map(drop);
+        let grown = grown(&escrow.pem, more);
+        return keys.write_escrow(&Encrypter::to(recipients, world)?.encrypt(&grown)?, Some(&escrow.encrypted)).map(drop);
     }
     let first = match first {
         Some(first) => {
@@ -82,7 +83,7 @@ fn store(
         }
     };
     workspace.tell_recipients(&first, world);
-    keys.write_escrow(&NewEscrow::encrypt(&grown("", more), &first, world)?, None).map(drop)
+    keys.write_escrow(&Encrypter::to(&first, world)?.encrypt(&grown("", more))?, None).map(drop)
 }
 
 /// Opens every value of the output folder, and reports what does not open.

@@ -12,7 +12,7 @@ use crate::pipeline::recipients::{self, Recipient};
 use crate::show;
 use crate::show::counted;
 use crate::workspace::Workspace;
-use crate::workspace::escrow::{ChangedEscrow, NewEscrow};
+use crate::workspace::escrow::{ChangedEscrow, Encrypter};
 use crate::workspace::keys::{CERTIFICATE, ESCROW, RECIPIENTS};
 use crate::world::World;
 
@@ -35,9 +35,10 @@ pub(super) fn run(workspace: &Workspace, args: &Escrow, world: &mut World) -> Re
         None => recipients::without(&text, find(&args.recipient, &before)?),
     };
     let after = recipients::read_recipients(&text)?;
+    let encrypter = Encrypter::to(&after, world)?;
     workspace.tell_recipients(&after, world);
     world.terminal.confirm(&format!("encrypt {} again, for {}", visible(&path), counted(after.len(), "recipient")), args.yes)?;
-    let new = NewEscrow::encrypt(&escrow.pem, &after, world)?;
+    let new = encrypter.encrypt(&escrow.pem)?;
     if adds {
         keys.write_recipients(&text, list.as_deref())?;
     }

@@ -12,7 +12,7 @@ use crate::pipeline::pins::How;
 use crate::pipeline::recipients::{self, Recipient};
 use crate::pipeline::{certificate::SealingCertificate, escrow};
 use crate::workspace::Workspace;
-use crate::workspace::escrow::NewEscrow;
+use crate::workspace::escrow::Encrypter;
 use crate::workspace::keys::{CERTIFICATE, ESCROW, IDENTITY, KeysChange, Listed, RECIPIENTS};
 use crate::world::World;
 
@@ -68,7 +68,8 @@ fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> 
             workspace.identities(None, world)?
         }
     };
-    let escrow = NewEscrow::encrypt(&pair.pem, &identities.recipients()?, world)?;
+    let recipients = identities.recipients()?;
+    let escrow = Encrypter::to(&recipients, world)?.encrypt(&pair.pem)?;
     workspace.trust(None, world)?.settle(pair.certificate.digest, How::Keygen, world)?;
     let read_back = keys.write_escrow(&escrow, None)?;
     // Both were read back from disk: the escrow, and the identity that opens it.
@@ -80,11 +81,12 @@ fn for_an_identity(workspace: &Workspace, world: &mut World) -> Result<Outcome> 
 /// For the recipients on the command line or in the list.
 fn for_recipients(workspace: &Workspace, listed: Option<Listed>, named: &[Recipient], world: &mut World) -> Result<Outcome> {
     let keys = workspace.change_keys()?;
-    let pair = world.terminal.while_working(MAKING, || new_pair(world.key_bits, (world.clock)(), None, world.entropy.as_mut()))?;
     let before = listed.map(|listed| listed.text);
     let text = recipients::with(before.as_deref(), named);
     let recipients = recipients::read_recipients(&text)?;
-    let escrow = NewEscrow::encrypt(&pair.pem, &recipients, world)?;
+    let encrypter = Encrypter::to(&recipients, world)?;
+    let pair = world.terminal.while_working(MAKING, || new_pair(world.key_bits, (world.clock)(), None, world.entropy.as_mut()))?;
+    let escrow = encrypter.encrypt(&pair.pem)?;
     if before.as_ref() != Some(&text) {
         keys.write_recipients(&text, before.as_deref())?;
     }

@@ -14,7 +14,7 @@ use crate::pipeline::seal::{Sealer, SessionKeys};
 use crate::pipeline::tally::{Event, Tally};
 use crate::show::{self, counted};
 use crate::workspace::Workspace;
-use crate::workspace::escrow::{ChangedEscrow, Escrow, NewEscrow, grown};
+use crate::workspace::escrow::{ChangedEscrow, Encrypter, Escrow, grown};
 use crate::workspace::keys::{CERTIFICATE, ESCROW};
 use crate::workspace::sealed_files::{SealedFiles, with_keys};
 use crate::world::World;
@@ -65,10 +65,11 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
         None => {
             let certificates = escrow.pairs.list.iter().filter_map(|pair| Some(&pair.certificate.as_ref()?.0));
             let latest = certificates.map(|one| one.not_before()).chain([pinned.not_before()]).max();
+            let encrypter = Encrypter::to(&recipients, world)?;
             let pair = world.terminal.while_working(MAKING, || new_pair(bits, now, latest, world.entropy.as_mut()))?;
             workspace.tell_recipients(&recipients, world);
             let pem = grown(&escrow.pem, &[&pair.pem]);
-            let new = NewEscrow::encrypt(&pem, &recipients, world)?;
+            let new = encrypter.encrypt(&pem)?;
             trust.announce(pair.certificate.digest, How::Renew, world)?;
             keys.write_escrow(&new, Some(&escrow.encrypted))?;
             escrow.add(pair)

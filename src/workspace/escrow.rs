@@ -303,31 +303,43 @@ fn known_recipients(listed: Option<Vec<Recipient>>, escrow: &mut Escrow, world: 
     Ok(own)
 }
 
-/// An encrypted escrow that is not written yet: a plugin that is missing, or refuses, has failed by now.
+/// What encrypts to all recipients of an escrow: a plugin that is missing has failed by now, before a key is made for nobody.
+pub struct Encrypter<'r> {
+    native: Vec<&'r dyn age::Recipient>,
+    plugins: Vec<Box<dyn age::Recipient>>,
+    operator: Operator,
+}
+
+impl<'r> Encrypter<'r> {
+    pub fn to(recipients: &'r [Recipient], world: &World) -> Result<Self> {
+        let operator = Operator::new(world);
+        let (mut native, mut plugins): (Vec<&dyn age::Recipient>, _) = (Vec::new(), Vec::new());
+        for recipient in recipients {
+            match &recipient.kind {
+                RecipientKind::Native(one) => native.push(&**one),
+                RecipientKind::Plugin(one) => plugins.push(one.clone()),
+            }
+        }
+        Ok(Encrypter { native, plugins: operator.recipients(&plugins)?, operator })
+    }
+
+    /// Encrypts an escrow's text.
+    pub fn encrypt<'p>(&self, pem: &'p str) -> Result<NewEscrow<'p>> {
+        let plugins = self.plugins.iter().map(|plugin| &**plugin);
+        let all: Vec<&dyn age::Recipient> = self.native.iter().copied().chain(plugins).collect();
+        let (encrypted, proof) = escrow::encrypt(pem, &all).map_err(|error| self.operator.failure().unwrap_or(error))?;
+        Ok(NewEscrow { pem, encrypted, proof })
+    }
+}
+
+/// An encrypted escrow that is not written yet.
 pub struct NewEscrow<'p> {
     pem: &'p str,
     pub(super) encrypted: Vec<u8>,
     proof: Proof,
 }
 
-impl<'p> NewEscrow<'p> {
-    /// Encrypts an escrow's text to these recipients.
-    pub fn encrypt(pem: &'p str, to: &[Recipient], world: &World) -> Result<Self> {
-        let operator = Operator::new(world);
-        let mut plugins = Vec::new();
-        let mut all: Vec<&dyn age::Recipient> = Vec::new();
-        for recipient in to {
-            match &recipient.kind {
-                RecipientKind::Native(native) => all.push(&**native),
-                RecipientKind::Plugin(plugin) => plugins.push(plugin.clone()),
-            }
-        }
-        let plugins = operator.recipients(&plugins)?;
-        all.extend(plugins.iter().map(|plugin| &**plugin));
-        let (encrypted, proof) = escrow::encrypt(pem, &all).map_err(|error| operator.failure().unwrap_or(error))?;
-        Ok(NewEscrow { pem, encrypted, proof })
-    }
-
+impl NewEscrow<'_> {
     /// Whether the bytes read back from disk are this escrow.
     pub(super) fn is(&self, read_back: &[u8]) -> Result<bool> {
         Ok(*escrow::decrypt(read_back, &[&self.proof])? == *self.pem)

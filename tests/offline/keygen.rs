@@ -10,7 +10,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{DecodePem, Encode};
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages};
 
-use crate::common::{Sandbox, USUAL, fixture_text};
+use crate::common::{Drawing, Sandbox, TestEntropy, USUAL, fixture_text};
 
 fn noon() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_900_000_000)
@@ -140,4 +140,25 @@ fn the_key_secret_is_what_the_controller_reads() {
     sandbox.write("keys/sealing.crt", fixture_text("fixtures/certificates/roca.crt").as_bytes());
     let ran = sandbox.run(["key-secret"]).expect(4);
     assert!(ran.stderr.matches("sha256:").count() == 2 && ran.stdout.is_empty(), "{}", ran.stderr);
+}
+
+#[test]
+fn no_key_is_made_for_a_plugin_that_is_missing() {
+    let start = Sandbox::hashless();
+    for args in [&["keygen", "--keys", "other", "--out", "none"][..], &["renew", "--yes"]] {
+        let sandbox = start.copy();
+        for keys in ["keys", "other"] {
+            sandbox.write(&format!("{keys}/recipients.txt"), format!("{}\n", crate::escrow::RECIPIENT).as_bytes());
+        }
+        let before = sandbox.snapshot();
+        let (mut entropy, mut left) = (TestEntropy(1), 100);
+        let draw = move |bytes: &mut [u8]| {
+            left = usize::checked_sub(left, bytes.len()).expect("a key takes more");
+            entropy.fill(bytes);
+            Ok(())
+        };
+        let ran = sandbox.run_drawing(Box::new(Drawing(draw)), args).expect(3);
+        assert!(ran.stderr.contains("error: the age plugin `age-plugin-fake` is not in PATH\n"), "{args:?}: {}", ran.stderr);
+        assert_eq!(before, sandbox.snapshot(), "{args:?}");
+    }
 }
