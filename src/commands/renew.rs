@@ -3,6 +3,8 @@
 //! The order makes every crash harmless: first the escrow gets the new key besides the old ones, then each value moves, and the certificate
 //! comes last. A run that finds a key in the escrow which is newer than the certificate completes the renewal.
 
+use std::time::SystemTime;
+
 use super::Outcome;
 use crate::cli::Renew;
 use crate::model::{CertificateDigest, Error, ErrorKind, Result};
@@ -63,10 +65,8 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
             found
         }
         None => {
-            let certificates = escrow.pairs.list.iter().filter_map(|pair| Some(&pair.certificate.as_ref()?.0));
-            let latest = certificates.map(|one| one.not_before()).chain([pinned.not_before()]).max();
             let encrypter = Encrypter::to(&recipients, world)?;
-            let pair = world.terminal.while_working(MAKING, || new_pair(bits, now, latest, world.entropy.as_mut()))?;
+            let pair = world.terminal.while_working(MAKING, || new_pair(bits, now, latest(&escrow, &pinned), world.entropy.as_mut()))?;
             workspace.tell_recipients(&recipients, world);
             let pem = grown(&escrow.pem, &[&pair.pem]);
             let new = encrypter.encrypt(&pem)?;
@@ -79,6 +79,12 @@ pub(super) fn run(workspace: &Workspace, args: &Renew, world: &mut World) -> Res
     keys.pin_another(&pem, &before)?;
     trust.settle(certificate.digest, How::Renew, world)?;
     report(workspace, &certificate, &tally, escrow.pairs.list.len(), world)
+}
+
+/// When the latest certificate begins: a new one begins later.
+fn latest(escrow: &Escrow, pinned: &SealingCertificate) -> Option<SystemTime> {
+    let certificates = escrow.pairs.list.iter().filter_map(|pair| Some(&pair.certificate.as_ref()?.0));
+    certificates.chain([pinned]).map(SealingCertificate::not_before).max()
 }
 
 /// Opens everything before anything is made: what does not open now would go unnoticed later.

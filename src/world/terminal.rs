@@ -2,6 +2,7 @@
 //! asked for on the terminal itself, without echo; without a terminal nothing prompts.
 
 use std::io::{IsTerminal, Read, Write};
+use std::ops::Range;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -161,7 +162,7 @@ pub(super) fn ask(stdin_is_terminal: bool, prompt: &str, instead: &str) -> Resul
     let undisturbed = Undisturbed::begin();
     let answer = tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|_| no_terminal()).and_then(|()| {
         let shown = write!(terminal, "{}", visible(prompt)).map_err(|error| unreadable_terminal(&error));
-        shown.and_then(|()| Keys { terminal: &mut terminal, undisturbed: &undisturbed }.line())
+        shown.and_then(|()| Keys::new(&mut terminal, &undisturbed).line())
     });
     let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
     let _ = writeln!(terminal);
@@ -197,9 +198,16 @@ const LOOK: i64 = 200_000_000;
 struct Keys<'k> {
     terminal: &'k mut std::fs::File,
     undisturbed: &'k Undisturbed,
+    /// What was read last, and which part of it is still to come.
+    read: Zeroizing<[u8; 256]>,
+    left: Range<usize>,
 }
 
-impl Keys<'_> {
+impl<'k> Keys<'k> {
+    fn new(terminal: &'k mut std::fs::File, undisturbed: &'k Undisturbed) -> Self {
+        Keys { terminal, undisturbed, read: Zeroizing::new([0; 256]), left: 0..0 }
+    }
+
     /// One line, without anything that was pasted after it. Backspace, Ctrl-U and Ctrl-W edit it; other control characters spoil it.
     fn line(&mut self) -> Result<SecretValue> {
         let mut line = Zeroizing::new(Vec::with_capacity(MOST_PROVIDED_BYTES));
@@ -238,15 +246,19 @@ impl Keys<'_> {
     /// The next byte; none at the end of the input.
     fn next(&mut self) -> Result<Option<u8>> {
         while !self.comes_within(LOOK)? {}
-        let mut byte = Zeroizing::new([0]);
-        let read = self.terminal.read(&mut *byte).map_err(|error| unreadable_terminal(&error))?;
-        Ok((read > 0).then_some(byte[0]))
+        if self.left.is_empty() {
+            self.left = 0..self.terminal.read(&mut *self.read).map_err(|error| unreadable_terminal(&error))?;
+        }
+        Ok(self.left.next().map(|at| self.read[at]))
     }
 
     /// Whether input comes within that time.
     fn comes_within(&self, nanoseconds: i64) -> Result<bool> {
         if let Some(signal) = self.undisturbed.signal() {
             return Err(interrupted(signal));
+        }
+        if !self.left.is_empty() {
+            return Ok(true);
         }
         let time = Timespec { tv_sec: 0, tv_nsec: nanoseconds };
         match poll(&mut [PollFd::new(&*self.terminal, PollFlags::IN)], Some(&time)) {

@@ -31,6 +31,13 @@ pub fn serve_with(answers: impl Fn(usize, &str, &[u8]) -> Vec<u8> + Send + Sync 
     serve_behind(|stream| Some(Box::new(stream)), answers)
 }
 
+/// A port at which nothing listens, and what keeps it so: it is one end of a connection, so nobody else gets it.
+pub fn closed() -> (u16, (TcpListener, TcpStream)) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (stream.local_addr().unwrap().port(), (listener, stream))
+}
+
 /// A connection, or a layer on top of one.
 pub trait Stream: Read + Write {}
 
@@ -189,7 +196,7 @@ fn a_kubeconfig_that_is_no_good_is_refused_before_any_request() {
     let (port, count) = serve(|_, _| response("200 OK", "", "{}"));
     let server = format!("https://127.0.0.1:{port}");
     let good = "fixtures/tls/server.crt";
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (closed, _kept) = closed();
     for (what, server, ca, more, args, code, says) in [
         ("C03", server.as_str(), good, ", insecure-skip-tls-verify: true", &[][..], 4, "insecure-skip-tls-verify"),
         ("K32", "http://127.0.0.1:1", good, "", &[], 4, "not an https URL"),

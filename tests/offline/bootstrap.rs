@@ -504,7 +504,7 @@ fn without_randomness_nothing_is_written() {
     }
     for args in [["keygen"], ["bootstrap"]] {
         let sandbox = if args == ["keygen"] { Sandbox::empty() } else { Sandbox::with_keys() };
-        let mut command = Command::new("strace");
+        let mut command = Command::new(program("strace"));
         command
             .args(["-f", "-o", "/dev/null", "-e", "inject=getrandom:error=EIO", BINARY])
             .args(sandbox.allowing(args))
@@ -537,7 +537,7 @@ fn without_randomness_for_one_draw_no_run_panics() {
             sandbox
         };
         let traced = |sandbox: &Sandbox, inject: &str| {
-            let mut command = Command::new("strace");
+            let mut command = Command::new(program("strace"));
             command.args(["-f", "-o", "trace", "-e", "trace=getrandom", "-e", inject, BINARY]);
             command.args(sandbox.allowing(args)).current_dir(sandbox.path(""));
             command.env("XDG_STATE_HOME", sandbox.state_home());

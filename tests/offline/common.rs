@@ -85,7 +85,11 @@ pub fn has(tools: &[&str]) -> bool {
 
 /// Whether strace is in PATH and may trace.
 pub fn strace_works() -> bool {
-    Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output().is_ok_and(|output| output.status.success())
+    static WORKS: LazyLock<bool> = LazyLock::new(|| {
+        let tried = Command::new(program("strace")).args(["-f", "-o", "/dev/null", "true"]).output();
+        tried.is_ok_and(|output| output.status.success())
+    });
+    *WORKS
 }
 
 /// The same; if not, the calling test is left out.
@@ -539,7 +543,7 @@ impl Sandbox {
 
     /// Runs a shell line that finds the binary; returns its exit code.
     pub fn shell(&self, line: &str) -> i32 {
-        let mut shell = Command::new("sh");
+        let mut shell = Command::new(program("sh"));
         shell
             .args(["-ec", line])
             .current_dir(self.folder.path())

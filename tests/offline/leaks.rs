@@ -6,7 +6,7 @@ use std::process::Command;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 
-use crate::common::{BINARY, Sandbox, finish, has_strace};
+use crate::common::{BINARY, Sandbox, finish, has_strace, program};
 
 /// The forms in which a value could be found. Base64 at each of its three offsets, without the characters that depend
 /// on the neighbours.
@@ -110,7 +110,7 @@ fn the_search_finds_a_value_in_every_form() {
 #[test]
 fn core_dumps_are_off() {
     let sandbox = Sandbox::bootstrapped();
-    let mut command = Command::new("sh");
+    let mut command = Command::new(program("sh"));
     command.args(["-c", &format!("ulimit -c unlimited; exec {} unseal --recovery-private-key -", BINARY)]);
     command
         .current_dir(sandbox.path(""))
@@ -147,7 +147,7 @@ fn an_offline_command_makes_no_network_call() {
         &["re-encrypt", "--yes"],
         &["status"],
     ] {
-        let mut command = Command::new("strace");
+        let mut command = Command::new(program("strace"));
         command.args(["-f", "-e", "trace=%network", "-o"]).arg(sandbox.path("trace")).arg(BINARY).args(sandbox.allowing(args));
         command.current_dir(sandbox.path("")).env("XDG_STATE_HOME", sandbox.state_home());
         let ran = finish(command);

@@ -1,7 +1,7 @@
 //! Proxies between this machine and an API server: which one is chosen, what goes through it, and what is reported if nothing does.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use seal_secrets::world::World;
 use seal_secrets::world::cluster::{Access, Cluster};
 use seal_secrets::world::proxy::Proxy;
 
-use crate::api_server::{Stream, head, kubeconfig, response, serve, serve_behind, tls};
+use crate::api_server::{Stream, closed, head, kubeconfig, response, serve, serve_behind, tls};
 use crate::common::{Ran, Sandbox, finish};
 
 /// A server that no resolver knows: only a proxy can reach it.
@@ -118,7 +118,7 @@ fn each_kind_of_proxy_is_gone_through() {
 
 #[test]
 fn a_proxy_that_lets_nothing_through_is_named_without_its_password() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (closed, _kept) = closed();
     let refusing = |status| http_proxy(status, false).0;
     let required = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
     let silent = "the proxy does not connect to the API server";
@@ -341,7 +341,7 @@ fn the_binary_reads_the_environment() {
         assert_eq!((count.load(Ordering::SeqCst), asked.lock().unwrap().len()), (n + 1, 0), "{variables:?}");
     }
     // An error says where the proxy comes from.
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (closed, _kept) = closed();
     let ran = fetch(SERVER, "", &[("https_proxy", &format!("http://user:hunter2@127.0.0.1:{closed}"))]).expect(7);
     let says = format!(
         "context fake, {SERVER}\nerror: nothing listens at the proxy's address\n  the connection goes through the proxy `127.0.0.1:{closed}` of `https_proxy`\nhelp: check the proxy and `https_proxy`, or exempt the API server with `NO_PROXY`\n"

@@ -1,6 +1,5 @@
 //! Many concurrent requests to one API server: the answers, their order, and a server that is gone.
 
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use seal_secrets::world::World;
 use seal_secrets::world::cluster::{Access, Ask, Cluster};
 use serde_json::{Value, json};
 
-use crate::api_server::{kubeconfig, response, serve_with};
+use crate::api_server::{closed, kubeconfig, response, serve_with};
 use crate::common::Sandbox;
 
 /// How many questions are in flight at a time.
@@ -101,7 +100,7 @@ fn each_question_has_its_own_answer() {
 
 #[test]
 fn a_server_that_is_not_there_is_asked_once() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (closed, _kept) = closed();
     let cluster = connect(closed);
     let error = cluster.get("/api/v1/things/0", "Thing").unwrap_err();
     assert_eq!(error.what(), "nothing listens at the API server's address");
