@@ -463,6 +463,17 @@ fn a_contract_of_ones_own_serves_another_platform() {
 }
 
 #[test]
+fn braces_in_a_description_stay_as_they_are() {
+    let sandbox = Sandbox::small();
+    let token = "  - name: token\n    about: see {copies} of {store}, {here}, {\n    recipe: { provided: {} }\nconsumers:";
+    sandbox.edit("contract.yaml", "consumers:", token);
+    sandbox.run(["bootstrap", "--contract", "contract.yaml"]).expect(0);
+    let runbook = sandbox.read("out/INSTALL.md");
+    assert!(runbook.contains("- `token`: see {copies} of {store}, {here}, {\n"), "{runbook}");
+    assert!(!runbook.contains("{certificate}") && runbook.contains("clustersecretstore/shop-store "), "{runbook}");
+}
+
+#[test]
 fn what_an_interrupted_run_left_is_removed() {
     let sandbox = Sandbox::bootstrapped();
     sandbox.write("out/secret-source/.seal-secrets.123.4.tmp", b"half");

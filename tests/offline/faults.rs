@@ -934,14 +934,12 @@ fn what_git_is_told() {
 /// What a live controller has: one key, which is not the escrow's.
 #[cfg(feature = "cluster")]
 fn key_list() -> String {
-    let encoded = |path: &str| BASE64_STANDARD.encode(fixture_text(path));
-    let data = serde_json::json!({
-        "tls.crt": encoded("fixtures/certificates/good.crt"), "tls.key": encoded("fixtures/private-keys/good-pkcs8.pem"),
-    });
-    let labels = serde_json::json!({ "sealedsecrets.bitnami.com/sealed-secrets-key": "active" });
-    let metadata = serde_json::json!({ "name": "sealed-secrets-keyabcde", "namespace": "kube-system", "labels": labels });
-    let item = serde_json::json!({ "metadata": metadata, "type": "kubernetes.io/tls", "data": data });
-    serde_json::json!({ "apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": [item] }).to_string()
+    let printed = &shown(renewed(), &["key-secret"]).stdout;
+    let keys = serde_yaml::Deserializer::from_str(printed).map(|one| <serde_json::Value as serde::Deserialize>::deserialize(one).unwrap());
+    let own = BASE64_STANDARD.encode(fixture_text("fixtures/certificates/good-2048.crt"));
+    let items: Vec<_> = keys.filter(|key| key["kind"] == "Secret" && key["data"]["tls.crt"] != own.as_str()).collect();
+    assert_eq!(items.len(), 1, "{printed}");
+    serde_json::json!({ "apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": items }).to_string()
 }
 
 #[cfg(feature = "cluster")]

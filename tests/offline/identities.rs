@@ -110,7 +110,7 @@ fn a_post_quantum_identity_opens_through_its_plugin() {
     tool("age-plugin-pq", &["-identity", "-o", "plugin", "native"]);
     sandbox.chmod("plugin", 0o600);
     sandbox.write("keys/recipients.txt", recipient.as_bytes());
-    let renewed = finish(with_tools(sandbox.command(["renew", "--yes"])));
+    let renewed = sandbox.make_key(["renew", "--yes"]);
     assert_eq!(renewed.code, 0, "{}", renewed.stderr);
     let ran = finish(with_tools(sandbox.command(["unseal", "--identity", "plugin", "--value", "vllm-api-key"])));
     assert_eq!((ran.code, ran.stdout), (0, value), "{}", ran.stderr);
