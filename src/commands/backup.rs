@@ -71,19 +71,21 @@ fn store(
         return keys.write_escrow(&Encrypter::to(recipients, world)?.encrypt(&grown)?, Some(&escrow.encrypted)).map(drop);
     }
     let first = match first {
-        Some(first) => {
-            if !workspace.has(RECIPIENTS)? && !workspace.has(IDENTITY)? {
-                keys.write_recipients(&recipients::with(None, &first), None)?;
-            }
-            first
-        }
+        Some(first) => first,
         None => {
             keys.make_identity()?;
             workspace.identities(None, world)?.recipients()?
         }
     };
+    let encrypter = Encrypter::to(&first, world)?;
     workspace.tell_recipients(&first, world);
-    keys.write_escrow(&Encrypter::to(&first, world)?.encrypt(&grown("", more))?, None).map(drop)
+    let grown = grown("", more);
+    let escrow = encrypter.encrypt(&grown)?;
+    // A plugin that is missing, or refuses, has failed by now: the list names nobody for whom there is no escrow.
+    if !workspace.has(RECIPIENTS)? && !workspace.has(IDENTITY)? {
+        keys.write_recipients(&recipients::with(None, &first), None)?;
+    }
+    keys.write_escrow(&escrow, None).map(drop)
 }
 
 /// Opens every value of the output folder, and reports what does not open.

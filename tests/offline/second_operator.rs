@@ -250,6 +250,15 @@ fn the_first_escrow_of_a_cluster_that_runs_already_is_for_the_same_recipients() 
     kubeconfig(&sandbox, &format!("https://127.0.0.1:{port}"), "fixtures/tls/server.crt", "");
     sandbox.write("keys/recipients.txt", format!("{}\n{}\n", first.1, second.1).as_bytes());
     let context = format!("the recipients are those of keys/recipients.txt\ncontext fake, https://127.0.0.1:{port}\n");
+    // A list for which there is no escrow would have the next run encrypt to it.
+    let other = sandbox.copy();
+    other.write("keys/recipients.txt", format!("{}\n", crate::escrow::RECIPIENT).as_bytes());
+    let ran = other.run(["backup", "--cluster", "berlin", "--kubeconfig", "kubeconfig"]).expect(3);
+    assert!(
+        ran.stderr.contains("`age-plugin-fake` is not in PATH") && !other.path("keys/berlin/recipients.txt").exists(),
+        "{}",
+        ran.stderr
+    );
     let told = context + &sandbox.will_open_for(&[&first.1, &second.1]).replace("keys/", "keys/berlin/");
     let ran = sandbox.run(["backup", "--cluster", "berlin", "--kubeconfig", "kubeconfig"]).told(&told);
     assert!(!ran.stdout.contains("are old now"), "there was no escrow before: {}", ran.stdout);
