@@ -217,7 +217,7 @@ impl Patient<'_> {
         wrong
     }
 
-    /// Back to where it was; what it leads to is refreshed.
+    /// Undoes the case, and waits until doctor finds nothing any more.
     fn undo(&self, case: &Case) -> Result<(), String> {
         self.shell(case.undo)?;
         self.settle().ok_or_else(|| format!("undone, doctor finds {:#?}", self.faults(&[])))

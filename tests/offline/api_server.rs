@@ -135,7 +135,7 @@ fn pem(names: &[&str]) -> Vec<u8> {
     response("200 OK", "Content-Type: application/x-pem-file\r\n", &body)
 }
 
-/// A name (C and a number for what the harness of the platform lists of clusters), what it answers, the exit code, and what is said.
+/// A name (C for clusters, and a number for the kind of answer), what the server answers, the exit code, and what the error says.
 const CASES: &[(&str, Answers, i32, &str)] = &[
     ("C07", |_, _| response("401 Unauthorized", "", r#"{"kind":"Status","message":"Unauthorized"}"#), 7, "does not take these credentials"),
     ("C08", |_, _| response("403 Forbidden", "", r#"{"kind":"Status","message":"services is forbidden"}"#), 7, "--print-rbac"),

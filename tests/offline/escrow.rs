@@ -293,10 +293,10 @@ fn a_plugin_that_hangs_is_ended_with_all_that_it_started() {
             assert_eq!((ran.code, ran.stderr), (6, told + said), "{script}: {args}");
         }
         assert_eq!(before, sandbox.snapshot());
-        // None of it is left: each has the sandbox's plugin folder, or a folder that age made for it, and our `sleep`.
+        // No process of the plugin is left, nor any that it started: the `PATH` of each names the sandbox's `bin` folder.
         let left = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
-            let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&command).contains(sandbox.path("bin").to_str().unwrap())
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(sandbox.path("bin").to_str().unwrap())
         });
         assert_eq!(left.count(), 0, "{script}");
     }

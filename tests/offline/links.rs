@@ -33,7 +33,7 @@ consumers:
       - { secretKey: value, key: session-key }
 ";
 
-/// The commands that look at a checkout, and those of them that write.
+/// The commands that read a checkout. `patch --write` also writes to it.
 const COMMANDS: [&[&str]; 8] = [
     &["contract"],
     &["plan"],

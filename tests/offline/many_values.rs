@@ -943,7 +943,7 @@ fn the_platforms_contract_in_version_2_gives_the_same_output() {
     let sandbox = Sandbox::bootstrapped();
     let masked =
         |text: &str| regex::Regex::new("(?m)^    value: A[gQ][A-Za-z0-9+/=]+$").unwrap().replace_all(text, "    value: …").into_owned();
-    // The form's digest is of a contract with a file.
+    // The digest of the form covers the name of the contract's file. The day may be another one.
     let changes = regex::Regex::new("seal-secrets/made: .*|<!-- form: .*").unwrap();
     for (file, text) in &two {
         let text = text.replace(" --contract ../c.yaml", "");

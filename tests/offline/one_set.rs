@@ -155,7 +155,7 @@ fn a_moved_folder_is_followed() {
     refused(&sandbox, &elsewhere, &["are sealed in `out/berlin`, not in `other/berlin`", "pass `--out out`"]);
 }
 
-/// What is gone, and what the error offers.
+/// Each row removes some files, and lists what the error then says.
 #[test]
 fn a_value_that_was_sealed_is_never_generated_again_silently() {
     let start = Sandbox::bootstrapped();

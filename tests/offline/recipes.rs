@@ -523,7 +523,7 @@ fn too_little_entropy_is_refused_and_just_enough_is_not() {
     }
 }
 
-/// `contract recipes` shows an example of each, which is a contract's.
+/// What `contract --format yaml` prints is a contract that means the same.
 #[test]
 fn a_contract_of_version_2_reads_what_it_writes() {
     for secrets in [HASHES, TLS.replace("ALGORITHM", "p256").as_str(), "  - { name: a, about: x, recipe: { ssh-key: {} } }\n"] {

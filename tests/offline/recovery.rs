@@ -177,7 +177,7 @@ fn the_private_part_of_keys_with_neither_is_final_and_said_to_be() {
     assert!(drill.contains("0 of 15 opened\n") && drill.contains("\nfailed: not everything can be restored"), "{drill}");
     // Nor does a new escrow for those whose identities are lost.
     site.work.write("keys/recipients.txt", escrow::new_identity().unwrap().1.as_bytes());
-    // The runbook quotes what `keygen` says when it makes a key.
+    // `keygen` says this when it makes a key, and the runbook quotes it.
     let heading = "Without copies and without the cluster";
     let started_over = site.follow(&work, heading, "");
     for text in [started_over.as_str(), &fixture_text("../docs/recovery.md")] {

@@ -500,7 +500,7 @@ fn init_leaves_the_choice_between_environments_and_refuses_one_that_is_not_there
     );
     let ran = sandbox.run(["contract", "--environment", "bgi"]).expect(2);
     assert!(ran.stderr.ends_with("help: pass one of `big`, `small` with `--environment`\n"), "{}", ran.stderr);
-    // Elsewhere it still needs a platform.
+    // Without these settings, the flag needs a platform.
     sandbox.remove("seal-secrets.yaml");
     let ran = sandbox.run(["contract", "--environment", "big"]).expect(2);
     assert!(ran.stderr.starts_with("error: `--environment` says something of a platform that is not named\n"), "{}", ran.stderr);
