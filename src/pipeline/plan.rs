@@ -343,8 +343,8 @@ const LISTS: [&str; 2] = [RESOURCES, RUNBOOK];
 fn plan_derived(plan: &mut Plan, setting: &Setting, inventory: &Inventory, derived: BTreeMap<String, String>) {
     let known = derived.keys().any(|path| inventory.others.contains_key(path));
     let (contract, delivery) = (&setting.contract, &setting.delivery);
-    let form = |runbook: Option<&[u8]>| runbook.and_then(form_of);
-    let same_form = form(inventory.others.get(RUNBOOK).map(Vec::as_slice)) == form(derived.get(RUNBOOK).map(String::as_bytes));
+    let found = inventory.others.get(RUNBOOK).and_then(|found| form_of(found));
+    let same_form = found == derived.get(RUNBOOK).and_then(|text| form_of(text.as_bytes()));
     if known {
         let keys = inventory.sealed.values().flatten().map(|sealed| sealed.name.as_str()).sorted();
         plan.readers = readers::added(contract, delivery, &inventory.others, &keys, same_form);

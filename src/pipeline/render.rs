@@ -337,11 +337,10 @@ fn component(patches: &[Patch<'_>]) -> String {
 /// `INSTALL.md`: the template with its holes filled.
 fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDigest, sealed: &BTreeSet<String>) -> String {
     let files: String = sealed.iter().map(|path| format!("- `{path}`\n")).collect();
-    let template = include_str!("../install.md");
     // Settings do not say where the private key goes.
     let own = delivery.controller.own_namespace();
     let namespace = own.map_or(String::new(), |namespace| format!(" --controller-namespace {namespace}"));
-    let filled = [
+    let holes = [
         ("certificate", certificate.to_string()),
         ("chart", argo_cd::CHART.1.to_owned()),
         ("image", argo_cd::CHART.2.to_owned()),
@@ -362,11 +361,12 @@ fn runbook(contract: &Contract, delivery: &Delivery, certificate: CertificateDig
         ("awaited", awaited(contract, delivery, sealed)),
         ("copies", copies(contract, delivery)),
     ];
-    fill(template, |hole| filled.iter().find(|(name, _)| *name == hole).map(|(_, value)| value.as_str()))
+    fill(include_str!("../install.md"), &holes)
 }
 
 /// A template whose holes, such as `{store}`, are filled. Other braces stay, and so does what stands in a value.
-fn fill<'v>(template: &str, value: impl Fn(&str) -> Option<&'v str>) -> String {
+fn fill(template: &str, holes: &[(&str, String)]) -> String {
+    let value = |hole: &str| holes.iter().find(|(name, _)| *name == hole).map(|(_, value)| value.as_str());
     let mut pieces = template.split('{');
     let mut text = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
@@ -400,7 +400,7 @@ fn property_step(contract: &Contract, delivery: &Delivery) -> String {
         true => format!("`{}`", delivery.here.command("patch --write")),
         false => format!("`{}` (`DIR` is the platform's checkout)", delivery.here.command("patch --write --platform DIR")),
     };
-    include_str!("../property.md").replace("{consumers}", &consumers).replace("{patch}", &patch)
+    fill(include_str!("../property.md"), &[("consumers", consumers), ("patch", patch)])
 }
 
 fn store_step(contract: &Contract, delivery: &Delivery) -> String {

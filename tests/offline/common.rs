@@ -466,7 +466,7 @@ impl Sandbox {
 
     /// The same at this time of day.
     pub fn make_key_at<S: AsRef<OsStr>>(&self, clock: fn() -> SystemTime, args: impl IntoIterator<Item = S>) -> Ran {
-        self.run_given(args, b"", clock, Box::new(Drawing(key_entropy(KEY, self.key_bits()))))
+        self.run_given(args, b"", clock, self.key_at_once())
     }
 
     /// Runs a command line with this randomness.
@@ -476,28 +476,26 @@ impl Sandbox {
 
     /// Runs a command line that gives up on a server after this time.
     pub fn run_impatient<S: AsRef<OsStr>>(&self, patience: Duration, args: impl IntoIterator<Item = S>) -> Ran {
-        let disk = Arc::new(Here::new(self.folder.path()));
-        run_here(World { disk, state: Some(self.state()), server_patience: patience, ..World::real() }, b"", &self.allowing(args))
+        run_here(World { server_patience: patience, ..self.world_at("") }, b"", &self.allowing(args))
     }
 
     /// Runs a command line on a file system whose folder lists contain names without kinds.
     pub fn run_without_kinds<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         let disk = Arc::new(Here { tells: false, ..Here::new(self.folder.path()) });
-        run_here(World { disk, state: Some(self.state()), ..World::real() }, b"", &self.allowing(args))
+        run_here(World { disk, ..self.world_at("") }, b"", &self.allowing(args))
     }
 
     /// Runs a command line on one thread, on a disk that wraps the real one.
     pub fn run_through<S: AsRef<OsStr>>(&self, before: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>, args: &[S]) -> Ran {
-        let disk = before(Arc::new(Here::new(self.folder.path())));
-        let world = World { disk, state: Some(self.state()), threads: NonZeroUsize::MIN, ..World::real() };
-        run_in(world, b"", &self.allowing(args))
+        let world = self.world_at("");
+        run_in(World { disk: before(world.disk), threads: NonZeroUsize::MIN, ..world }, b"", &self.allowing(args))
     }
 
     /// Runs a command line whose streams a person reads; progress is shown after this wait. `with` may change the world, and sees the text
     /// on standard error meanwhile.
     pub fn run_watched<S: AsRef<OsStr>>(&self, patience: Duration, with: impl FnOnce(World, Shared) -> World, args: &[S]) -> Ran {
-        let (disk, stderr) = (Arc::new(Here::new(self.folder.path())), Shared::default());
-        let mut world = with(World { disk, state: Some(self.state()), ..World::real() }, stderr.clone());
+        let stderr = Shared::default();
+        let mut world = with(self.world_at(""), stderr.clone());
         run_with(&mut world, stderr, Some(patience), b"", &self.allowing(args))
     }
 
@@ -514,6 +512,11 @@ impl Sandbox {
     /// How large a new sealing key is.
     fn key_bits(&self) -> u32 {
         if self.allowed.is_empty() { USUAL_BITS } else { LEAST_BITS }
+    }
+
+    /// Randomness that leads to such a key at once.
+    fn key_at_once(&self) -> Box<Entropy> {
+        Box::new(Drawing(key_entropy(KEY, self.key_bits())))
     }
 
     /// A command line that allows the sandbox's own certificate wherever a certificate is judged.
@@ -571,8 +574,7 @@ impl Sandbox {
 
     /// The same as [`Sandbox::make_key`] from a subfolder.
     pub fn make_key_from<S: AsRef<OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = S>) -> Ran {
-        let entropy = Box::new(Drawing(key_entropy(KEY, self.key_bits())));
-        run_here(World { entropy, ..self.world_at(folder) }, b"", &self.allowing(args))
+        run_here(World { entropy: self.key_at_once(), ..self.world_at(folder) }, b"", &self.allowing(args))
     }
 
     /// The same as [`Sandbox::run`] from a subfolder.

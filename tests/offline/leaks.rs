@@ -36,8 +36,11 @@ fn the_values_stand_nowhere_but_in_the_operators_copy() {
     let mut run = |args: &[&str], code: i32| {
         let mut command = sandbox.command(args);
         command.env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
-        // A process takes seconds to find a key.
-        let ran = if matches!(*args, ["keygen"] | ["renew", ..]) && code == 0 { sandbox.make_key(args) } else { finish(command) };
+        let ran = match args {
+            // A process takes seconds to find a key.
+            ["keygen"] | ["renew", ..] if code == 0 => sandbox.make_key(args),
+            _ => finish(command),
+        };
         let told = match args {
             ["import", .., "--dry-run", "--json"] => ran.kept(&["litellm-master-key"]),
             ["renew", "--yes"] => ran.told(&sandbox.will_open_for(&[&sandbox.own_recipient()])),
